@@ -1,0 +1,133 @@
+//! The command line: what the program is asked to do, and its help.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser, ValueExt as _};
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+Task Creator carries Camunda's tasks from RabbitMQ to Bitrix24, follows each one
+until a person has finished it, and answers on camunda.responses.queue.
+
+Usage: task-creator [COMMAND]
+
+Commands:
+  run              work until Ctrl+C or SIGTERM (the default)
+  check            look at settings, RabbitMQ and Bitrix24, change nothing, print
+                   one line for each; exits with 1 when one of them is wrong
+    --create-field   make the field for the task id at Bitrix24 if it is missing
+                     (the webhook's owner must be an administrator)
+  send [FILE]      put a task into a queue: the message in FILE, \"-\" for standard
+                   input, or a built-in sample with a new task_id
+    --queue NAME     the queue; bitrix24.queue if not given
+  demo             run the whole loop on this machine, with a Bitrix24 stand-in
+                   and queues of its own; needs only RabbitMQ
+  sandbox          run the Bitrix24 stand-in alone, until Ctrl+C
+    --port N         its port on 127.0.0.1; 8024 if not given
+
+Options:
+  -h, --help       print this
+  -V, --version    print the version
+
+Settings come from the environment and from .env in the working directory; the
+environment wins. config.env.example explains each of them.
+
+Exit codes: 0 done, 1 something failed or was still in the air when the time for
+stopping was over, 64 wrong usage, 78 wrong settings, 130 ended by a second Ctrl+C.
+";
+
+/// A command, with its arguments.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Work.
+    Run,
+    /// Look at everything.
+    Check {
+        /// Make the marker field if it is missing.
+        create_field: bool,
+    },
+    /// Publish a message.
+    Send {
+        /// The message; the built-in sample when absent, standard input for `-`.
+        file: Option<PathBuf>,
+        /// The queue; that of Bitrix24 when absent.
+        queue: Option<String>,
+    },
+    /// Show the whole loop.
+    Demo,
+    /// Run the stand-in.
+    Sandbox {
+        /// TCP port on loopback.
+        port: u16,
+    },
+    /// Print [`HELP`].
+    Help,
+    /// Print the version.
+    Version,
+}
+
+/// The command in these arguments, the program's name not among them.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
+    let mut parser = Parser::from_args(arguments);
+    let mut command = match parser.next()? {
+        None => return Ok(Command::Run),
+        Some(Arg::Short('h') | Arg::Long("help")) => return Ok(Command::Help),
+        Some(Arg::Short('V') | Arg::Long("version")) => return Ok(Command::Version),
+        Some(Arg::Value(name)) => match name.string()?.as_str() {
+            "run" => Command::Run,
+            "check" => Command::Check { create_field: false },
+            "send" => Command::Send { file: None, queue: None },
+            "demo" => Command::Demo,
+            "sandbox" => Command::Sandbox { port: 8024 },
+            "help" => return Ok(Command::Help),
+            other => return Err(format!("there is no command {other:?}; see task-creator --help").into()),
+        },
+        Some(other) => return Err(other.unexpected()),
+    };
+    while let Some(argument) = parser.next()? {
+        match (&mut command, argument) {
+            (_, Arg::Short('h') | Arg::Long("help")) => return Ok(Command::Help),
+            (Command::Check { create_field }, Arg::Long("create-field")) => *create_field = true,
+            (Command::Send { queue, .. }, Arg::Long("queue")) => *queue = Some(parser.value()?.string()?),
+            (Command::Send { file: file @ None, .. }, Arg::Value(path)) => *file = Some(path.into()),
+            (Command::Sandbox { port }, Arg::Long("port")) => *port = parser.value()?.parse()?,
+            (_, argument) => return Err(argument.unexpected()),
+        }
+    }
+    Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(OsString::from)).map_err(|err| err.to_string())
+    }
+
+    #[test]
+    fn without_a_command_the_worker_runs() {
+        assert_eq!(command(""), Ok(Command::Run));
+        assert_eq!(command("run"), Ok(Command::Run));
+    }
+
+    #[test]
+    fn options_belong_to_their_command() {
+        assert_eq!(command("sandbox --port 9000"), Ok(Command::Sandbox { port: 9000 }));
+        let send = Command::Send { file: Some("task.json".into()), queue: Some("bitrix24.queue".into()) };
+        assert_eq!(command("send task.json --queue bitrix24.queue"), Ok(send));
+        assert_eq!(command("check --create-field"), Ok(Command::Check { create_field: true }));
+        assert!(command("run --port 9000").is_err());
+        assert!(command("sandbox --port x").is_err());
+        assert!(command("sned").unwrap_err().contains("sned"));
+    }
+
+    #[test]
+    fn help_is_never_wider_than_a_terminal() {
+        assert!(HELP.lines().all(|line| line.chars().count() <= 80));
+    }
+}

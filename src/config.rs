@@ -1,0 +1,259 @@
+//! Environment → [`Config`]: read once, checked whole, every mistake reported at once.
+//!
+//! The common settings are here; a system's own are read by its folder with the same [`Variables`]. Each variable is
+//! explained in `config.env.example` and in the README's table; a test compares the three. Nothing here opens a file, a
+//! socket or a log.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use crate::systems::bitrix24;
+
+/// Everything the worker was told, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// The broker.
+    pub rabbitmq: RabbitMq,
+    /// Put before the name of every queue of a system; empty but for tests and for `demo`.
+    pub queue_prefix: String,
+    /// Where parked messages go.
+    pub error_queue: String,
+    /// Where the answers for Camunda go.
+    pub responses_queue: String,
+    /// From which level on lines are logged.
+    pub log_level: LevelFilter,
+    /// The folder of `worker.log` and `worker_errors.log`.
+    pub log_dir: PathBuf,
+    /// Between two sweeps of a tracker and between two statistics lines.
+    pub heartbeat_interval: Duration,
+    /// How often a message may fail by itself before it is parked; at least 1.
+    pub retry_attempts: u32,
+    /// Before the second try of a message; grows with every further one.
+    pub retry_delay: Duration,
+    /// Threads in each system's pool.
+    pub handler_threads: usize,
+    /// Deliveries in hand for each queue.
+    pub prefetch: u16,
+    /// For the work in hand after Ctrl+C.
+    pub shutdown_timeout: Duration,
+    /// Bitrix24, where it is switched on.
+    pub bitrix24: Option<bitrix24::Settings>,
+}
+
+/// How to reach RabbitMQ.
+#[derive(Clone, Debug)]
+pub struct RabbitMq {
+    /// Name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// User name.
+    pub username: String,
+    /// Its password.
+    pub password: Secret,
+    /// Virtual host.
+    pub vhost: String,
+    /// What we propose, in seconds; the smaller of this and the server's proposal counts.
+    pub heartbeat: u16,
+    /// amqps, where it is switched on.
+    pub tls: Option<Tls>,
+}
+
+/// How to check the certificate of a server.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    /// A PEM file with the certificates to trust instead of the public ones.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// A text that never prints itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(secret: impl Into<String>) -> Secret {
+        Secret(secret.into())
+    }
+
+    /// The secret itself, for the place where a request is built, and for the log's filter.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// All that is wrong with the settings, a line each.
+#[derive(Debug)]
+pub struct Mistakes(pub Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the settings have {} mistake(s):", self.0.len())?;
+        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+impl Config {
+    /// Reads the settings through `lookup`, which gives the value of a variable.
+    ///
+    /// # Errors
+    /// [`Mistakes`]: every one of them, each with the variable's name and an example.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, Mistakes> {
+        let mut variables = Variables { lookup: &lookup, mistakes: Vec::new() };
+        let config = Config::from_variables(&mut variables);
+        if variables.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(variables.mistakes)) }
+    }
+
+    /// The settings of this process: the environment, which by now holds what `.env` adds to it.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn from_env() -> Result<Config, Mistakes> {
+        Config::read(|name| std::env::var(name).ok())
+    }
+
+    fn from_variables(variables: &mut Variables) -> Config {
+        Config {
+            rabbitmq: RabbitMq::from_variables(variables),
+            queue_prefix: variables.text("QUEUE_PREFIX").unwrap_or_default(),
+            error_queue: variables.text("ERROR_QUEUE").unwrap_or_else(|| "errors.camunda_tasks.queue".into()),
+            responses_queue: variables.text("RESPONSES_QUEUE").unwrap_or_else(|| "camunda.responses.queue".into()),
+            log_level: log_level(variables),
+            log_dir: variables.text("LOG_DIR").unwrap_or_else(|| "logs".into()).into(),
+            heartbeat_interval: variables.seconds("HEARTBEAT_INTERVAL", 60),
+            retry_attempts: variables.number("RETRY_ATTEMPTS", 3, 1..=1000),
+            retry_delay: variables.seconds("RETRY_DELAY", 5),
+            handler_threads: variables.number("HANDLER_THREADS", 4, 1..=256),
+            prefetch: variables.number("PREFETCH", 100, 1..=65_535),
+            shutdown_timeout: variables.seconds("SHUTDOWN_TIMEOUT", 30),
+            bitrix24: bitrix24::Settings::from_variables(variables),
+        }
+    }
+
+    /// The values that must not appear in any output.
+    pub fn secrets(&self) -> Vec<String> {
+        let bitrix24 = self.bitrix24.iter().map(|settings| settings.webhook.secret());
+        let password = self.rabbitmq.password.expose();
+        bitrix24.chain([password]).filter(|secret| !secret.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+impl RabbitMq {
+    fn from_variables(variables: &mut Variables) -> RabbitMq {
+        let password = variables.text("RABBITMQ_PASSWORD");
+        if password.is_none() {
+            variables.mistake("RABBITMQ_PASSWORD", "is not set", "RABBITMQ_PASSWORD=the password of RABBITMQ_USERNAME");
+        }
+        let tls = variables.flag("RABBITMQ_TLS", false);
+        let ca_file = variables.file("RABBITMQ_CA_FILE");
+        RabbitMq {
+            host: variables.text("RABBITMQ_HOST").unwrap_or_else(|| "localhost".into()),
+            port: variables.number("RABBITMQ_PORT", if tls { 5671 } else { 5672 }, 1..=65_535),
+            username: variables.text("RABBITMQ_USERNAME").unwrap_or_else(|| "admin".into()),
+            password: Secret::new(password.unwrap_or_default()),
+            vhost: variables
+                .text("RABBITMQ_VHOST")
+                .or_else(|| variables.text("RABBITMQ_VIRTUAL_HOST"))
+                .unwrap_or_else(|| "/".into()),
+            // 0 would switch heartbeats off, and a dead link would never be noticed.
+            heartbeat: variables.number("RABBITMQ_HEARTBEAT", 600, 1..=65_535),
+            tls: tls.then_some(Tls { ca_file }),
+        }
+    }
+}
+
+fn log_level(variables: &mut Variables) -> LevelFilter {
+    let level = variables.text("LOG_LEVEL").unwrap_or_else(|| "INFO".into()).to_uppercase();
+    match level.as_str() {
+        "DEBUG" => LevelFilter::Debug,
+        "INFO" => LevelFilter::Info,
+        "WARNING" | "WARN" => LevelFilter::Warn,
+        "ERROR" => LevelFilter::Error,
+        _ => {
+            variables.mistake("LOG_LEVEL", &format!("is {level:?}"), "LOG_LEVEL=INFO (or DEBUG, WARNING, ERROR)");
+            LevelFilter::Info
+        }
+    }
+}
+
+/// The variables while they are read, and the mistakes found so far.
+pub struct Variables<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    mistakes: Vec<String>,
+}
+
+impl Variables<'_> {
+    /// The variable's value, trimmed; one that is set to nothing counts as not set.
+    pub fn text(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    /// A whole number in `range`.
+    pub fn number<T>(&mut self, name: &str, default: T, range: std::ops::RangeInclusive<T>) -> T
+    where
+        T: FromStr + PartialOrd + fmt::Display + Copy,
+    {
+        let Some(text) = self.text(name) else { return default };
+        match text.parse() {
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                let wrong = format!("is {text:?}, not a whole number from {} to {}", range.start(), range.end());
+                self.mistake(name, &wrong, &format!("{name}={default}"));
+                default
+            }
+        }
+    }
+
+    /// A number of seconds, a fraction allowed, above zero and at most a day.
+    pub fn seconds(&mut self, name: &str, default: u32) -> Duration {
+        let default_duration = Duration::from_secs(default.into());
+        let Some(text) = self.text(name) else { return default_duration };
+        match text.parse::<f64>() {
+            Ok(seconds) if seconds >= 0.001 && seconds <= 86_400.0 => Duration::from_secs_f64(seconds),
+            _ => {
+                let wrong = format!("is {text:?}, not a number of seconds above 0 and up to 86400");
+                self.mistake(name, &wrong, &format!("{name}={default}"));
+                default_duration
+            }
+        }
+    }
+
+    /// A switch.
+    pub fn flag(&mut self, name: &str, default: bool) -> bool {
+        let Some(text) = self.text(name) else { return default };
+        match text.to_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => true,
+            "false" | "0" | "no" | "off" => false,
+            _ => {
+                self.mistake(name, &format!("is {text:?}, neither true nor false"), &format!("{name}={default}"));
+                default
+            }
+        }
+    }
+
+    /// A file that can be read.
+    pub fn file(&mut self, name: &str) -> Option<PathBuf> {
+        let path = PathBuf::from(self.text(name)?);
+        if let Err(err) = std::fs::File::open(&path) {
+            self.mistake(name, &format!("is {path:?}, which cannot be read: {err}"), &format!("{name}=ca.pem"));
+        }
+        Some(path)
+    }
+
+    /// Notes a mistake: what is wrong with this variable, and a line that would be right.
+    pub fn mistake(&mut self, name: &str, wrong: &str, example: &str) {
+        self.mistakes.push(format!("{name} {wrong}; for example: {example}"));
+    }
+}

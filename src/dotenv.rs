@@ -1,0 +1,42 @@
+//! `.env`: adds to the environment what is not set there. It holds passwords, so its permissions are looked at, and no
+//! line of it is ever shown.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::config::Mistakes;
+
+/// Loads the file, if there is one. Call it before the first thread is started.
+///
+/// # Errors
+/// [`Mistakes`] when the file cannot be read, has a line that is not a setting, or can be written by others.
+pub fn load(file: &Path) -> Result<(), Mistakes> {
+    let mistake = |text: String| Mistakes(vec![format!("{}: {text}", file.display())]);
+    let mode = match fs::metadata(file) {
+        Ok(metadata) => metadata.permissions().mode(),
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(err) => return Err(mistake(format!("cannot be read: {err}"))),
+    };
+    if mode & 0o022 != 0 {
+        return Err(mistake("others may write to it, and so direct this program; do: chmod 600 .env".into()));
+    }
+    if mode & 0o044 != 0 {
+        eprint(&format!("task-creator: {} can be read by others; advised: chmod 600 .env\n", file.display()));
+    }
+    dotenvy::from_path(file).map_err(|err| {
+        mistake(match err {
+            // The error would show the line, and with it perhaps a password.
+            dotenvy::Error::LineParse(_, position) => {
+                format!("a line is not NAME=value, or its quotes are not closed (at character {position} of the line)")
+            }
+            err => format!("cannot be read: {err}"),
+        })
+    })
+}
+
+fn eprint(text: &str) {
+    use std::io::Write as _;
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

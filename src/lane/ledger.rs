@@ -1,0 +1,329 @@
+//! What is under way in a lane: a state machine without I/O, keyed by task.
+//!
+//! ```text
+//!  Waiting ──▶ InFlight ──▶ Ready ──▶ Publishing ──▶ FollowingUp ──▶ remembered as finished
+//!     ▲            │          ▲            │
+//!     └── put back ┘          └── refused ─┘      (a retry or a parked message ends after Publishing)
+//! ```
+//!
+//! The letter with a result is stored *before* it is published, so a lost session costs nothing but time. It says what is
+//! to be acknowledged and never does it; `T` is the right to acknowledge one delivery.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::Job;
+use super::remembered::Remembered;
+use crate::message::Task;
+use crate::rabbitmq::publisher::Letter;
+use crate::systems::Done;
+
+/// Finished ids that are kept: a crashed broker brings back thousands of messages that were acknowledged already.
+const FINISHED: usize = 100_000;
+/// What lost its delivery with a session, and was not delivered again within this time, has gone to another worker.
+const UNCLAIMED: Duration = Duration::from_secs(900);
+
+/// Which piece of work.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    /// The task with this id.
+    Task(String),
+    /// A message without a readable id: the n-th one of this process.
+    Unreadable(u64),
+}
+
+/// What follows when the broker has confirmed a letter.
+#[derive(Debug)]
+pub enum Next {
+    /// The result is recorded: the follow-up, then the ack.
+    FollowUp(Task, Done),
+    /// The message lives on in another queue: the ack, and forget it.
+    Leave,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting(Job),
+    InFlight,
+    Ready(Letter, Next),
+    Publishing(Letter, Next),
+    FollowingUp,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    /// All deliveries of this task in this session; settled together.
+    tokens: Vec<T>,
+    state: State,
+    /// Since when it has no delivery.
+    unclaimed: Option<Instant>,
+}
+
+/// What to do with a delivery.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Admission<T> {
+    /// Nobody works on it: add it with [`Ledger::add`].
+    New(T),
+    /// It is being worked on; the delivery is settled with the others of its task.
+    Joined,
+    /// The task's message is just moving to another queue, and this may be its continuation: ask again when it has moved.
+    Later(T),
+    /// It is finished: acknowledge.
+    Finished(T),
+}
+
+/// What a confirm leads to.
+#[derive(Debug)]
+pub enum Confirmed<T> {
+    /// Do the follow-up of this task.
+    FollowUp(Task, Done),
+    /// Acknowledge these.
+    Ack(Vec<T>),
+}
+
+/// The ledger.
+#[derive(Debug)]
+pub struct Ledger<T> {
+    entries: HashMap<Key, Entry<T>>,
+    /// Waiting tasks whose time has come, in order of arrival.
+    due: VecDeque<Key>,
+    /// Letters whose time has come.
+    to_publish: VecDeque<Key>,
+    /// What waits for a time, be it a task or a letter.
+    later: BTreeMap<(Instant, Key), ()>,
+    by_tag: HashMap<u64, Key>,
+    in_flight: usize,
+    finished: Remembered,
+}
+
+impl<T> Default for Ledger<T> {
+    fn default() -> Ledger<T> {
+        Ledger {
+            entries: HashMap::new(),
+            due: VecDeque::new(),
+            to_publish: VecDeque::new(),
+            later: BTreeMap::new(),
+            by_tag: HashMap::new(),
+            in_flight: 0,
+            finished: Remembered::new(FINISHED),
+        }
+    }
+}
+
+/// Taking in.
+impl<T> Ledger<T> {
+    /// What to do with a delivery of this task.
+    pub fn admit(&mut self, key: &Key, token: T) -> Admission<T> {
+        if let Key::Task(id) = key
+            && self.finished.contains(id)
+        {
+            return Admission::Finished(token);
+        }
+        let Some(entry) = self.entries.get_mut(key) else { return Admission::New(token) };
+        if let State::Publishing(_, Next::Leave) = entry.state {
+            return Admission::Later(token);
+        }
+        let unclaimed = entry.unclaimed.take().is_some();
+        entry.tokens.push(token);
+        if unclaimed && matches!(entry.state, State::Ready(..)) {
+            self.to_publish.push_back(key.clone());
+        }
+        Admission::Joined
+    }
+
+    /// Adds a task that is to be done, not before `not_before`.
+    pub fn add(&mut self, token: T, job: Job, not_before: Option<Instant>) {
+        let key = Key::Task(job.task.id.clone());
+        self.entries.insert(key.clone(), Entry { tokens: vec![token], state: State::Waiting(job), unclaimed: None });
+        self.schedule(key, not_before);
+    }
+
+    /// Adds a message that only moves to another queue.
+    pub fn add_letter(&mut self, key: Key, token: T, letter: Letter) {
+        let state = State::Ready(letter, Next::Leave);
+        self.entries.insert(key.clone(), Entry { tokens: vec![token], state, unclaimed: None });
+        self.to_publish.push_back(key);
+    }
+
+    fn schedule(&mut self, key: Key, not_before: Option<Instant>) {
+        match not_before {
+            Some(instant) => drop(self.later.insert((instant, key), ())),
+            None => self.due.push_back(key),
+        }
+    }
+}
+
+/// Handing out, and taking back.
+impl<T> Ledger<T> {
+    /// The next task to hand to the pool.
+    pub fn next_job(&mut self) -> Option<Job> {
+        while let Some(key) = self.due.pop_front() {
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            match std::mem::replace(&mut entry.state, State::InFlight) {
+                State::Waiting(job) => {
+                    self.in_flight += 1;
+                    return Some(job);
+                }
+                other => entry.state = other,
+            }
+        }
+        None
+    }
+
+    /// Takes a task back that the pool has not done, to hand it out again; behind the others, so that no task can hold
+    /// the lane up. Without a delivery it is left to whoever has that now.
+    pub fn put_back(&mut self, job: Job, not_before: Option<Instant>) {
+        let key = Key::Task(job.task.id.clone());
+        self.in_flight = self.in_flight.saturating_sub(1);
+        match self.entries.get_mut(&key) {
+            Some(entry) if entry.unclaimed.is_none() => {
+                entry.state = State::Waiting(job);
+                self.schedule(key, not_before);
+            }
+            Some(_) => drop(self.entries.remove(&key)),
+            None => {}
+        }
+    }
+
+    /// The pool has a result for this task: `letter` says it, and `next` follows its confirm.
+    pub fn settle(&mut self, id: &str, letter: Letter, next: Next) {
+        let key = Key::Task(id.to_owned());
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.state = State::Ready(letter, next);
+            if entry.unclaimed.is_none() {
+                self.to_publish.push_back(key);
+            }
+        }
+    }
+
+    /// The follow-up is done: what to acknowledge. From now on the task is known as finished.
+    pub fn followed_up(&mut self, id: &str) -> Vec<T> {
+        self.finished.add(id);
+        self.entries.remove(&Key::Task(id.to_owned())).map(|entry| entry.tokens).unwrap_or_default()
+    }
+}
+
+/// Publishing.
+impl<T> Ledger<T> {
+    /// The next letter to publish; say with [`Ledger::published`] that it was.
+    pub fn next_letter(&mut self) -> Option<(Key, Letter)> {
+        while let Some(key) = self.to_publish.pop_front() {
+            if let Some(Entry { state: State::Ready(letter, _), unclaimed: None, .. }) = self.entries.get(&key) {
+                return Some((key, letter.clone()));
+            }
+        }
+        None
+    }
+
+    /// The letter of this entry is on its way under `tag`.
+    pub fn published(&mut self, key: Key, tag: u64) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.state = match std::mem::replace(&mut entry.state, State::InFlight) {
+                State::Ready(letter, next) => State::Publishing(letter, next),
+                other => other,
+            };
+            self.by_tag.insert(tag, key);
+        }
+    }
+
+    /// The broker has the letter with this tag.
+    pub fn confirmed(&mut self, tag: u64) -> Option<Confirmed<T>> {
+        let key = self.by_tag.remove(&tag)?;
+        let entry = self.entries.get_mut(&key)?;
+        match std::mem::replace(&mut entry.state, State::FollowingUp) {
+            State::Publishing(_, Next::FollowUp(task, done)) => Some(Confirmed::FollowUp(task, done)),
+            State::Publishing(_, Next::Leave) => self.entries.remove(&key).map(|entry| Confirmed::Ack(entry.tokens)),
+            other => {
+                entry.state = other;
+                None
+            }
+        }
+    }
+
+    /// The broker has not taken the letter with this tag; it is published again at `again`. Returns its queue.
+    pub fn refused(&mut self, tag: u64, again: Instant) -> Option<String> {
+        let key = self.by_tag.remove(&tag)?;
+        let entry = self.entries.get_mut(&key)?;
+        match std::mem::replace(&mut entry.state, State::InFlight) {
+            State::Publishing(letter, next) => {
+                let queue = letter.queue.clone();
+                entry.state = State::Ready(letter, next);
+                self.later.insert((again, key), ());
+                Some(queue)
+            }
+            other => {
+                entry.state = other;
+                None
+            }
+        }
+    }
+}
+
+/// Time, and sessions.
+impl<T> Ledger<T> {
+    /// Moves on what has waited for a time that has come.
+    pub fn wake(&mut self, now: Instant) {
+        while let Some(next) = self.later.first_entry().filter(|next| next.key().0 <= now) {
+            let ((_, key), ()) = next.remove_entry();
+            match self.entries.get(&key).map(|entry| &entry.state) {
+                Some(State::Waiting(_)) => self.due.push_back(key),
+                Some(State::Ready(..)) => self.to_publish.push_back(key),
+                Some(State::InFlight | State::Publishing(..) | State::FollowingUp) | None => {}
+            }
+        }
+    }
+
+    /// When [`Ledger::wake`] has something to do.
+    pub fn next_wake(&self) -> Option<Instant> {
+        self.later.first_key_value().map(|((instant, _), ())| *instant)
+    }
+
+    /// The session is lost, and with it the right to acknowledge. The broker delivers again what was not acknowledged;
+    /// what the pool has in hand, and every result, waits for that.
+    pub fn session_lost(&mut self, now: Instant) {
+        self.by_tag.clear();
+        self.due.clear();
+        self.to_publish.clear();
+        self.later.clear();
+        self.entries.retain(|_, entry| {
+            entry.tokens.clear();
+            let since = *entry.unclaimed.get_or_insert(now);
+            let state = std::mem::replace(&mut entry.state, State::InFlight);
+            entry.state = match state {
+                State::Publishing(letter, next) => State::Ready(letter, next),
+                other => other,
+            };
+            match entry.state {
+                // Not begun: whoever gets it next begins it.
+                State::Waiting(_) => false,
+                // A message that only moves has no result to keep.
+                State::Ready(_, Next::Leave) => false,
+                State::Ready(..) => now.duration_since(since) < UNCLAIMED,
+                State::InFlight | State::Publishing(..) | State::FollowingUp => true,
+            }
+        });
+    }
+
+    /// How many tasks the pool has.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// How many tasks have not been handed out.
+    pub fn waiting(&self) -> usize {
+        self.entries.values().filter(|entry| matches!(entry.state, State::Waiting(_))).count()
+    }
+
+    /// What is begun and not settled, by id.
+    pub fn in_hand(&self) -> Vec<&str> {
+        let begun = self.entries.iter().filter(|(_, entry)| !matches!(entry.state, State::Waiting(_)));
+        let claimed = begun.filter(|(_, entry)| entry.unclaimed.is_none());
+        claimed
+            .map(|(key, _)| match key {
+                Key::Task(id) => id.as_str(),
+                Key::Unreadable(_) => "(unreadable)",
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,111 @@
+//! What a lane publishes, and what it reads from the headers of what arrives: records, returned and parked messages.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{Job, Lane};
+use crate::message::{self, Cause, LARGEST_BODY, Original, Parked, Record, Task};
+use crate::rabbitmq::publisher::Letter;
+use crate::rabbitmq::{AmqpValue, FieldTable};
+use crate::systems::Done;
+
+/// How often the message has failed by itself.
+const ATTEMPTS: &str = "x-attempts";
+/// Milliseconds since 1970 before which a returned message is not tried again.
+const RETRY_AT: &str = "x-retry-at";
+/// Set by quorum queues: how often the message was given back.
+const DELIVERY_COUNT: &str = "x-delivery-count";
+/// A quorum queue of RabbitMQ 4 deletes a message that was given back more than 20 times.
+const MOST_DELIVERIES: i64 = 15;
+/// No returned message waits longer than this, whatever a clock that was set back says.
+const LONGEST_WAIT: Duration = Duration::from_secs(900);
+
+/// The sent record of a task.
+pub fn record(lane: &Lane, task: &Task, done: &Done) -> Letter {
+    let body = message::sent_record(task, &lane.queues.input, &done.reply);
+    Letter { queue: lane.queues.sent.clone(), message_id: task.id.clone(), body, headers: FieldTable::new() }
+}
+
+/// The response to a finished task.
+pub fn response(lane: &Lane, record: &Record, finished: serde_json::Value) -> Letter {
+    Letter {
+        queue: lane.queues.responses.clone(),
+        message_id: record.task.id.clone(),
+        body: record.response(finished),
+        headers: FieldTable::new(),
+    }
+}
+
+/// The message as it came, for the retry queue: it has failed `attempts` times and waits for `delay`.
+pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration) -> Letter {
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + delay;
+    let mut headers = job.headers.clone();
+    headers.remove(DELIVERY_COUNT);
+    headers.insert(ATTEMPTS.into(), AmqpValue::LongInt(i32::try_from(attempts).unwrap_or(i32::MAX)));
+    headers.insert(RETRY_AT.into(), AmqpValue::LongLongInt(i64::try_from(at.as_millis()).unwrap_or(i64::MAX)));
+    Letter {
+        queue: lane.queues.retry.clone(),
+        message_id: job.task.id.clone(),
+        body: job.task.body.get().as_bytes().to_vec(),
+        headers,
+    }
+}
+
+/// The same message for the tail of its own queue, where it is counted from nothing again.
+pub fn renewed(queue: &str, message_id: String, body: Vec<u8>, mut headers: FieldTable) -> Letter {
+    headers.remove(DELIVERY_COUNT);
+    Letter { queue: queue.to_owned(), message_id, body, headers }
+}
+
+/// A message for the error queue. One too large to be wrapped goes as it is, with its cause in headers.
+pub fn parked(lane: &Lane, message_id: String, parked: &Parked, original: &Original) -> Letter {
+    let (body, headers) = match original {
+        Original::Bytes(bytes) if bytes.len() > LARGEST_BODY => {
+            let text = |text: &str| AmqpValue::LongString(text.to_owned());
+            let headers = [
+                ("error_type", text(parked.cause.name())),
+                ("system", text(parked.system)),
+                ("source_queue", text(parked.source_queue)),
+            ];
+            (bytes.clone(), headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        }
+        original => (parked.body(original), FieldTable::new()),
+    };
+    Letter { queue: lane.queues.errors.clone(), message_id, body, headers }
+}
+
+/// The parked form of a task that failed for good.
+pub fn parked_job(lane: &Lane, job: Job, attempts: u32, cause: Cause, error: &str) -> Letter {
+    let source_queue = &lane.queues.input;
+    let about = Parked { cause, error, system: lane.name, source_queue, attempts };
+    parked(lane, job.task.id, &about, &Original::Json(job.task.body))
+}
+
+/// How often the message with these headers has failed by itself.
+pub fn attempts(headers: &FieldTable) -> u32 {
+    whole(headers, ATTEMPTS).and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(0)
+}
+
+/// How long the message with these headers has yet to wait.
+pub fn wait(headers: &FieldTable) -> Duration {
+    let at = Duration::from_millis(whole(headers, RETRY_AT).and_then(|at| u64::try_from(at).ok()).unwrap_or(0));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    at.saturating_sub(now).min(LONGEST_WAIT)
+}
+
+/// Has the message been given back so often that its queue is about to delete it?
+pub fn wears_out(headers: &FieldTable) -> bool {
+    whole(headers, DELIVERY_COUNT).is_some_and(|count| count >= MOST_DELIVERIES)
+}
+
+fn whole(headers: &FieldTable, name: &str) -> Option<i64> {
+    match headers.get(name)? {
+        AmqpValue::ShortShortInt(number) => Some((*number).into()),
+        AmqpValue::ShortShortUInt(number) => Some((*number).into()),
+        AmqpValue::ShortInt(number) => Some((*number).into()),
+        AmqpValue::ShortUInt(number) => Some((*number).into()),
+        AmqpValue::LongInt(number) => Some((*number).into()),
+        AmqpValue::LongUInt(number) => Some((*number).into()),
+        AmqpValue::LongLongInt(number) => Some(*number),
+        _ => None,
+    }
+}

@@ -1,0 +1,82 @@
+//! A lane: everything that works for one system. One cannot slow another.
+//!
+//! [`reader`] is the thread that owns the lane's RabbitMQ sessions, [`session`] one such session, [`pool`] the threads that
+//! call the target, [`ledger`] what is under way, [`recovery`] what a failure leads to, [`letters`] what is published, and
+//! [`tracking`] the thread that follows the created tasks. Nothing here knows which system it works for.
+
+pub mod ledger;
+pub mod letters;
+pub mod pool;
+pub mod reader;
+pub mod recovery;
+pub mod remembered;
+pub mod repeated;
+pub mod session;
+pub mod tracking;
+
+use std::time::Instant;
+
+use crate::config::Config;
+use crate::message::Task;
+use crate::rabbitmq::FieldTable;
+use crate::stats::Stats;
+use crate::stop::Stop;
+
+/// What the threads of a lane share.
+pub struct Lane<'a> {
+    /// The system's name.
+    pub name: &'static str,
+    /// The queues it uses.
+    pub queues: Queues,
+    /// The settings.
+    pub config: &'a Config,
+    /// Its counters.
+    pub stats: &'a Stats,
+    /// Ends it.
+    pub stop: Stop,
+}
+
+/// The queues of a lane. Their names are made here and nowhere else.
+#[derive(Clone, Debug)]
+pub struct Queues {
+    /// Where the bridge puts the tasks.
+    pub input: String,
+    /// Created tasks, until somebody has finished them.
+    pub sent: String,
+    /// Failed messages, until their next try.
+    pub retry: String,
+    /// A name that the tracker holds during a sweep, so that two workers do not sweep at once.
+    pub sweep_lock: String,
+    /// Parked messages, of all systems.
+    pub errors: String,
+    /// Answers for Camunda, of all systems.
+    pub responses: String,
+}
+
+impl Queues {
+    /// The queues of this system.
+    pub fn of(system: &str, config: &Config) -> Queues {
+        let own = |kind: &str| format!("{}{system}.{kind}", config.queue_prefix);
+        Queues {
+            input: own("queue"),
+            sent: own("sent.queue"),
+            retry: own("retry.queue"),
+            sweep_lock: own("sent.queue.sweep"),
+            errors: config.error_queue.clone(),
+            responses: config.responses_queue.clone(),
+        }
+    }
+}
+
+/// A task on its way through the pool.
+#[derive(Debug)]
+pub struct Job {
+    /// The work.
+    pub task: Task,
+    /// How often it has failed by itself.
+    pub attempts: u32,
+    /// The headers it came with, which a returned message keeps.
+    pub headers: FieldTable,
+    /// When it arrived.
+    pub arrived: Instant,
+}

@@ -1,0 +1,119 @@
+//! The reader thread of a lane: it keeps a [`session`] with RabbitMQ open, opens the next one when one is lost, and keeps
+//! what outlives them all.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::ledger::Ledger;
+use super::pool::{Outcome, Pool};
+use super::recovery::Recovery;
+use super::repeated::Repeated;
+use super::session::{self, Ended};
+use super::{Job, Lane};
+use crate::backoff;
+use crate::message::Task;
+use crate::rabbitmq::intake::{Arrival, Token};
+use crate::systems::{Done, Handler};
+
+/// Between two tries to reach RabbitMQ.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What a lane has in hand, whatever becomes of its sessions.
+pub struct Work {
+    /// Which tasks are where.
+    pub ledger: Ledger<Token>,
+    /// Whether the target is trusted.
+    pub recovery: Recovery,
+    /// Deliveries that may continue a message which is just moving; see [`super::ledger::Admission::Later`].
+    pub held: Vec<Arrival>,
+    /// To the pool.
+    pub jobs: Sender<Job>,
+    /// The other end of `jobs`, to take back what no thread has begun.
+    pub not_begun: Receiver<Job>,
+    /// To the pool: recorded tasks.
+    pub recorded: Sender<(Task, Done)>,
+    /// From the pool.
+    pub results: Receiver<Outcome>,
+    /// Counts messages without a readable id.
+    pub unreadable: u64,
+    /// How often the pause of the lane was said.
+    pub pause_news: Repeated,
+}
+
+/// Runs the lane until the stop signal and until what it has in hand is settled.
+///
+/// # Errors
+/// RabbitMQ refuses the very first session: the credentials, the virtual host or a permission are wrong.
+pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
+    let (jobs, not_begun) = unbounded();
+    let (recorded, to_follow_up) = unbounded();
+    let (outcomes, results) = unbounded();
+    let pool = Pool { jobs: not_begun.clone(), recorded: to_follow_up, results: outcomes };
+    let mut work = Work {
+        ledger: Ledger::default(),
+        recovery: Recovery::new(lane.config.retry_attempts, lane.config.retry_delay),
+        held: Vec::new(),
+        jobs,
+        not_begun,
+        recorded,
+        results,
+        unreadable: 0,
+        pause_news: Repeated::default(),
+    };
+    thread::scope(|scope| {
+        for number in 1..=lane.config.handler_threads {
+            let thread = thread::Builder::new().name(format!("{}/{number}", lane.name));
+            thread.spawn_scoped(scope, || pool.work(handler))?;
+        }
+        let result = keep_sessions(lane, &mut work);
+        let Work { jobs, recorded, not_begun, .. } = work;
+        // Without senders the pool's threads end when they have finished what they are at.
+        drop((jobs, recorded));
+        not_begun.try_iter().for_each(drop);
+        result
+    })
+}
+
+fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<()> {
+    let mut trouble = Repeated::default();
+    let mut failures = 0;
+    for number in 1.. {
+        let ended = session::run(lane, work, number);
+        lane.stats.is_connected.set(0);
+        forget_session(work);
+        match ended {
+            Ended::Stopped => return Ok(()),
+            Ended::Refresh => continue,
+            Ended::Refused(err) if number == 1 => return Err(err),
+            Ended::Refused(err) => {
+                failures = u32::MAX;
+                trouble.say(&format!("{err:#}"), Instant::now()).inspect(|text| {
+                    log::error!("{text}; trying again every {LONGEST_PAUSE:?}");
+                });
+            }
+            Ended::Lost { after, error } => {
+                // A session that worked for a while is a new beginning.
+                failures = if after > LONGEST_PAUSE { 1 } else { failures.saturating_add(1) };
+                let pause = backoff::delay(failures, FIRST_PAUSE, LONGEST_PAUSE);
+                trouble.say(&format!("{error:#}"), Instant::now()).inspect(|text| {
+                    log::warn!("no session with RabbitMQ, trying again in {pause:?}: {text}");
+                });
+            }
+        }
+        let pause = backoff::delay(failures, FIRST_PAUSE, LONGEST_PAUSE);
+        if lane.stop.pause(backoff::jittered(pause, number ^ u64::from(std::process::id()))) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Without a session nothing can be acknowledged: what is not begun is left to the broker, which delivers it again.
+fn forget_session(work: &mut Work) {
+    work.held.clear();
+    work.ledger.session_lost(Instant::now());
+    work.not_begun.try_iter().for_each(|job| work.ledger.put_back(job, None));
+}

@@ -1,0 +1,235 @@
+//! What a failure leads to: another try, parking, or a pause of the whole lane. Pure; the one place that decides it.
+
+use std::time::{Duration, Instant};
+
+use crate::backoff;
+use crate::message::Cause;
+use crate::systems::Failure;
+
+/// The longest pause between two tries, of a message or of a paused lane.
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// That many different messages failing in a row are an outage of the target and not the messages' fault.
+const OUTAGE: usize = 3;
+/// After a pause the pool gets this many tasks, and twice as many with each success: if they were the messages' fault
+/// after all, it shows with few of them.
+const FIRST_TASKS: usize = 2;
+
+/// The state of a lane's trust in its target.
+#[derive(Debug)]
+pub struct Recovery {
+    attempts: u32,
+    first_delay: Duration,
+    /// Messages that failed since anything last succeeded.
+    failed_in_a_row: Vec<String>,
+    pause: Option<Pause>,
+    window: usize,
+}
+
+#[derive(Debug)]
+struct Pause {
+    since: Instant,
+    until: Instant,
+    tries: u32,
+}
+
+/// How many tasks may go to the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// So many at once.
+    Open(usize),
+    /// One, to see whether the target is back.
+    Probe,
+    /// None before this.
+    Shut(Instant),
+}
+
+/// What becomes of a failed message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes to the retry queue for this long, with this many attempts used.
+    Return {
+        /// Attempts used so far, this one included.
+        attempts: u32,
+        /// Until the next one.
+        delay: Duration,
+    },
+    /// It is parked.
+    Park {
+        /// Attempts used so far, this one included.
+        attempts: u32,
+        /// What the parked message says.
+        cause: Cause,
+    },
+    /// It waits in the lane; no attempt is used.
+    Wait(Duration),
+    /// It waits, and so does the whole lane, for this long. `news`: it did not before.
+    Pause {
+        /// Until the target is tried again.
+        pause: Duration,
+        /// The least time before this message is tried again.
+        wait: Duration,
+        /// The lane was working until now.
+        news: bool,
+    },
+}
+
+impl Recovery {
+    /// A lane that trusts its target. `attempts` is how often a message may fail, `first_delay` the pause after the first
+    /// time.
+    pub fn new(attempts: u32, first_delay: Duration) -> Recovery {
+        Recovery { attempts, first_delay, failed_in_a_row: Vec::new(), pause: None, window: usize::MAX }
+    }
+
+    /// How many tasks may go to the pool now.
+    pub fn gate(&self, now: Instant) -> Gate {
+        match &self.pause {
+            None => Gate::Open(self.window),
+            Some(pause) if pause.until <= now => Gate::Probe,
+            Some(pause) => Gate::Shut(pause.until),
+        }
+    }
+
+    /// How long the lane has been paused.
+    pub fn paused_for(&self, now: Instant) -> Option<Duration> {
+        self.pause.as_ref().map(|pause| now.saturating_duration_since(pause.since))
+    }
+
+    /// The target has answered sensibly. Returns how long the lane was paused, if it was.
+    pub fn succeeded(&mut self, now: Instant) -> Option<Duration> {
+        self.failed_in_a_row.clear();
+        self.window = self.window.saturating_mul(2);
+        let paused = self.pause.take().map(|pause| now.saturating_duration_since(pause.since));
+        paused.inspect(|_| self.window = FIRST_TASKS)
+    }
+
+    /// What becomes of this message, which had failed `attempts` times before.
+    pub fn failed(&mut self, id: &str, attempts: u32, failure: &Failure, now: Instant) -> Verdict {
+        match failure {
+            Failure::Permanent(_) => {
+                self.succeeded(now);
+                Verdict::Park { attempts: attempts + 1, cause: Cause::RequestError }
+            }
+            Failure::Unsettled(after) => {
+                self.succeeded(now);
+                Verdict::Wait(*after)
+            }
+            Failure::Unavailable { until, .. } => self.pause(*until, Duration::ZERO, now),
+            Failure::Transient { after, .. } => {
+                if !self.failed_in_a_row.iter().any(|failed| failed == id) && self.failed_in_a_row.len() < OUTAGE {
+                    self.failed_in_a_row.push(id.to_owned());
+                }
+                if self.pause.is_some() || self.failed_in_a_row.len() >= OUTAGE {
+                    return self.pause(None, *after, now);
+                }
+                let attempts = attempts + 1;
+                if attempts >= self.attempts {
+                    return Verdict::Park { attempts, cause: Cause::RetryLimitExceeded };
+                }
+                let delay = backoff::delay(attempts, self.first_delay, LONGEST_DELAY).max(*after);
+                Verdict::Return { attempts, delay }
+            }
+        }
+    }
+
+    fn pause(&mut self, asked: Option<Duration>, wait: Duration, now: Instant) -> Verdict {
+        let before = self.pause.take();
+        let news = before.is_none();
+        let mut pause = before.unwrap_or(Pause { since: now, until: now, tries: 0 });
+        // The tasks that were in the pool together fail together: that is one try.
+        if pause.until <= now {
+            pause.tries += 1;
+            let delay = backoff::delay(pause.tries, self.first_delay, LONGEST_DELAY);
+            pause.until = now + asked.map_or(delay, |asked| asked.max(delay));
+        }
+        let verdict = Verdict::Pause { pause: pause.until.saturating_duration_since(now), wait, news };
+        self.pause = Some(pause);
+        verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    const DELAY: Duration = Duration::from_secs(5);
+
+    fn transient() -> Failure {
+        Failure::Transient { error: anyhow!("no answer"), after: Duration::ZERO }
+    }
+
+    fn unavailable() -> Failure {
+        Failure::Unavailable { error: anyhow!("refused"), until: None }
+    }
+
+    #[test]
+    fn a_message_is_returned_with_growing_delay_and_parked_when_its_attempts_are_used_up() {
+        let mut recovery = Recovery::new(3, DELAY);
+        let now = Instant::now();
+        assert_eq!(recovery.failed("a", 0, &transient(), now), Verdict::Return { attempts: 1, delay: DELAY });
+        assert_eq!(recovery.failed("a", 1, &transient(), now), Verdict::Return { attempts: 2, delay: DELAY * 2 });
+        let cause = Cause::RetryLimitExceeded;
+        assert_eq!(recovery.failed("a", 2, &transient(), now), Verdict::Park { attempts: 3, cause });
+        assert_eq!(recovery.gate(now), Gate::Open(usize::MAX));
+    }
+
+    #[test]
+    fn a_create_that_may_still_show_is_not_repeated_before_it_has_had_its_time() {
+        let mut recovery = Recovery::new(3, DELAY);
+        let failure = Failure::Transient { error: anyhow!("no answer"), after: DELAY * 6 };
+        let verdict = recovery.failed("a", 0, &failure, Instant::now());
+        assert_eq!(verdict, Verdict::Return { attempts: 1, delay: DELAY * 6 });
+    }
+
+    #[test]
+    fn three_different_messages_failing_in_a_row_pause_the_lane_and_use_no_attempt() {
+        let mut recovery = Recovery::new(3, DELAY);
+        let now = Instant::now();
+        recovery.failed("a", 0, &transient(), now);
+        recovery.failed("b", 0, &transient(), now);
+        let verdict = recovery.failed("c", 2, &transient(), now);
+        assert_eq!(verdict, Verdict::Pause { pause: DELAY, wait: Duration::ZERO, news: true });
+        assert_eq!(recovery.gate(now), Gate::Shut(now + DELAY));
+        assert_eq!(recovery.gate(now + DELAY), Gate::Probe);
+    }
+
+    #[test]
+    fn a_paused_lane_probes_ever_more_slowly_and_opens_step_by_step() {
+        let mut recovery = Recovery::new(3, DELAY);
+        let mut now = Instant::now();
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            let Verdict::Pause { pause, .. } = recovery.failed("a", 0, &unavailable(), now) else { panic!("no pause") };
+            // A second failure of the same moment is not a second try.
+            recovery.failed("b", 0, &unavailable(), now);
+            pauses.push(pause.as_secs());
+            now += pause;
+        }
+        assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
+        assert!(recovery.succeeded(now).is_some());
+        assert_eq!(recovery.gate(now), Gate::Open(2));
+        recovery.succeeded(now);
+        assert_eq!(recovery.gate(now), Gate::Open(4));
+    }
+
+    #[test]
+    fn a_target_that_names_a_time_is_left_alone_that_long() {
+        let mut recovery = Recovery::new(3, DELAY);
+        let now = Instant::now();
+        let failure = Failure::Unavailable { error: anyhow!("429"), until: Some(DELAY * 12) };
+        recovery.failed("a", 0, &failure, now);
+        assert_eq!(recovery.gate(now), Gate::Shut(now + DELAY * 12));
+    }
+
+    #[test]
+    fn a_refused_message_is_parked_and_shows_that_the_target_is_there() {
+        let mut recovery = Recovery::new(3, DELAY);
+        let now = Instant::now();
+        recovery.failed("a", 0, &transient(), now);
+        recovery.failed("b", 0, &transient(), now);
+        let verdict = recovery.failed("c", 0, &Failure::Permanent(anyhow!("400")), now);
+        assert_eq!(verdict, Verdict::Park { attempts: 1, cause: Cause::RequestError });
+        assert!(matches!(recovery.failed("d", 0, &transient(), now), Verdict::Return { .. }));
+    }
+}

@@ -1,0 +1,460 @@
+//! One session of a lane with RabbitMQ: everything for which its reader thread wakes up, and what it does then.
+//!
+//! The thread owns the session's channels. Deliveries are settled here and nowhere else, each after what follows from it
+//! is confirmed.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, after, never, select};
+
+use super::ledger::{Admission, Confirmed, Key, Next};
+use super::pool::Outcome;
+use super::reader::Work;
+use super::recovery::{Gate, Verdict};
+use super::{Job, Lane, letters};
+use crate::message::{self, Cause, Parked, Task, Unreadable};
+use crate::rabbitmq::connection::Connection;
+use crate::rabbitmq::intake::{Arrival, Intake, Token};
+use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher, Verdict as Published};
+use crate::rabbitmq::{Blocked, ConsumerMessage, Trouble, queues};
+use crate::systems::{Done, Failure, FollowUp};
+
+/// The reader looks around this often even if nothing wakes it.
+const TICK: Duration = Duration::from_secs(30);
+/// RabbitMQ takes a delivery back after half an hour unacknowledged; a lane that is paused so long gives all of them back
+/// before and takes them anew.
+const LONGEST_HOLD: Duration = Duration::from_secs(600);
+
+/// How a session ended.
+pub enum Ended {
+    /// The stop signal came, and what was in hand is settled.
+    Stopped,
+    /// On purpose: the next one may begin at once.
+    Refresh,
+    /// The broker does not let us in.
+    Refused(anyhow::Error),
+    /// Something broke, this long after the session began.
+    Lost {
+        /// How long the session worked.
+        after: Duration,
+        /// What broke.
+        error: anyhow::Error,
+    },
+}
+
+/// Opens a session and works until it ends. `number` tells it from earlier ones.
+pub fn run(lane: &Lane, work: &mut Work, number: u64) -> Ended {
+    let begun = Instant::now();
+    let lost = |trouble: Trouble| match trouble.refused {
+        true => Ended::Refused(trouble.into()),
+        false => Ended::Lost { after: begun.elapsed(), error: trouble.into() },
+    };
+    let connections = Connection::open(&lane.config.rabbitmq, &format!("task-creator {}: consume", lane.name))
+        // Its own connection, since an alarm at the broker freezes one that publishes, acks included.
+        .and_then(|consuming| {
+            let publishing = Connection::open(&lane.config.rabbitmq, &format!("task-creator {}: publish", lane.name))?;
+            Ok((consuming, publishing))
+        });
+    let (mut consuming, mut publishing) = match connections {
+        Ok(connections) => connections,
+        Err(trouble) => return lost(trouble),
+    };
+    let ended = serve(lane, work, number, &mut consuming, &mut publishing);
+    // The root cause of a dead connection is told only when it is closed.
+    let causes = [consuming.close(), publishing.close()].into_iter().filter_map(Result::err);
+    let cause = causes.map(|err| err.to_string()).find(|text| !text.contains("channel"));
+    match (ended, cause) {
+        (Ok(ended), _) => ended,
+        (Err(trouble), Some(cause)) if !trouble.refused => lost(trouble.at(&cause)),
+        (Err(trouble), _) => lost(trouble),
+    }
+}
+
+fn serve(
+    lane: &Lane,
+    work: &mut Work,
+    number: u64,
+    consuming: &mut Connection,
+    publishing: &mut Connection,
+) -> Result<Ended, Trouble> {
+    let (publisher, blocked) = publishing.within_deadline(|publishing| {
+        let blocked = publishing.blocked()?;
+        Ok::<_, Trouble>((Publisher::open(publishing)?, blocked))
+    })?;
+    let queues = &lane.queues;
+    let (intake, input, retry) = {
+        let names = [&queues.input, &queues.sent, &queues.retry, &queues.errors, &queues.responses];
+        let intake = consuming.within_deadline(|consuming| {
+            queues::ensure(consuming, &names.map(String::as_str))?;
+            Intake::open(consuming, lane.config.prefetch, number).map_err(Trouble::from)
+        })?;
+        (intake, &queues.input, &queues.retry)
+    };
+    let consumers =
+        consuming.within_deadline(|_| Ok::<_, Trouble>([intake.consume(input)?, intake.consume(retry)?]))?;
+    // These outlive the consumers: in one of a hundred cases cancelling one kills the connection otherwise.
+    let receivers = [consumers[0].receiver().clone(), consumers[1].receiver().clone()];
+    lane.stats.is_connected.set(1);
+    log::info!(
+        "reading {input}, {} deliveries at a time, {} handler threads",
+        lane.config.prefetch,
+        lane.config.handler_threads
+    );
+
+    let (idle_input, idle_retry) = (receivers[0].clone(), receivers[1].clone());
+    let begun = Instant::now();
+    let mut session =
+        Session { lane, work, intake: &intake, publisher, publishing_blocked: false, stopping: false, begun };
+    let ended = session.serve(idle_input, idle_retry, &blocked, || consumers.iter().for_each(|c| drop(c.cancel())));
+    let Session { publisher, .. } = session;
+    // What is dropped here asks the broker and waits, so it is done under a deadline.
+    let deadlines = (consuming.closing(), publishing.closing());
+    drop(consumers);
+    drop((publisher, intake));
+    drop(deadlines);
+    ended
+}
+
+/// A session while it works.
+struct Session<'a, 'b> {
+    lane: &'a Lane<'b>,
+    work: &'a mut Work,
+    intake: &'a Intake,
+    publisher: Publisher,
+    /// An alarm at the broker: it does not read what we publish.
+    publishing_blocked: bool,
+    stopping: bool,
+    begun: Instant,
+}
+
+impl Session<'_, '_> {
+    fn serve(
+        &mut self,
+        mut input: Receiver<ConsumerMessage>,
+        mut retry: Receiver<ConsumerMessage>,
+        blocked: &Receiver<Blocked>,
+        cancel_consumers: impl Fn(),
+    ) -> Result<Ended, Trouble> {
+        let mut stop = self.lane.stop.receiver().clone();
+        let results = self.work.results.clone();
+        let confirms = self.publisher.confirms().clone();
+        loop {
+            self.move_on()?;
+            if self.stopping && self.note_what_is_in_hand() == 0 {
+                return Ok(Ended::Stopped);
+            }
+            if self.held_too_long() {
+                return Ok(Ended::Refresh);
+            }
+            select! {
+                recv(input) -> message => self.arrived(message.ok())?,
+                recv(retry) -> message => self.arrived(message.ok())?,
+                recv(results) -> outcome => match outcome {
+                    Ok(Outcome::Handled(jobs)) => jobs.into_iter().for_each(|(job, result)| self.handled(job, result)),
+                    Ok(Outcome::FollowedUp(tasks)) => self.followed_up(tasks)?,
+                    Err(_) => return Err(Trouble::new("the handler threads are gone")),
+                },
+                recv(confirms) -> confirm => {
+                    let confirm = confirm.map_err(|_| Trouble::new("the publishing channel is gone"))?;
+                    for (tag, verdict) in self.publisher.verdicts(confirm) {
+                        self.published(tag, verdict)?;
+                    }
+                },
+                recv(blocked) -> notice => self.blocked(notice.map_err(|_| Trouble::new("the publishing connection is gone"))?),
+                recv(stop) -> _ => {
+                    (input, retry, stop) = (never(), never(), never());
+                    cancel_consumers();
+                    self.stop();
+                },
+                recv(after(self.next_tick())) -> _ => {},
+            }
+        }
+    }
+
+    /// Does what can be done without anybody else: publishes letters and hands tasks to the pool.
+    fn move_on(&mut self) -> Result<(), Trouble> {
+        let now = Instant::now();
+        self.work.ledger.wake(now);
+        while let Some((key, letter)) = self.work.ledger.next_letter() {
+            let tag = self.publisher.publish(&letter)?;
+            self.work.ledger.published(key, tag);
+        }
+        if self
+            .publisher
+            .waiting_since()
+            .is_some_and(|since| !self.publishing_blocked && since.elapsed() > CONFIRM_DEADLINE)
+        {
+            return Err(Trouble::new(format!("no confirm from RabbitMQ within {CONFIRM_DEADLINE:?}")));
+        }
+        if self.stopping || self.publishing_blocked {
+            return Ok(());
+        }
+        let room = match self.work.recovery.gate(now) {
+            Gate::Open(window) => window.saturating_sub(self.work.ledger.in_flight()),
+            Gate::Probe => usize::from(self.work.ledger.in_flight() == 0),
+            Gate::Shut(_) => 0,
+        };
+        for _ in 0..room {
+            let Some(job) = self.work.ledger.next_job() else { break };
+            self.work.jobs.send(job).map_err(|_| Trouble::new("the handler threads are gone"))?;
+        }
+        Ok(())
+    }
+
+    /// How long nothing happens by itself.
+    fn next_tick(&self) -> Duration {
+        let gate = match self.work.recovery.gate(Instant::now()) {
+            Gate::Shut(until) => Some(until),
+            Gate::Open(_) | Gate::Probe => None,
+        };
+        let confirm = self.publisher.waiting_since().map(|since| since + CONFIRM_DEADLINE);
+        let next = [self.work.ledger.next_wake(), gate, confirm].into_iter().flatten().min();
+        // A moment longer than needed, so that the time has come when we look.
+        next.map_or(TICK, |next| next.saturating_duration_since(Instant::now()) + Duration::from_millis(1)).min(TICK)
+    }
+
+    fn held_too_long(&self) -> bool {
+        let paused = self.work.recovery.paused_for(Instant::now()).is_some_and(|paused| paused > LONGEST_HOLD);
+        let too_long = paused && self.begun.elapsed() > LONGEST_HOLD && self.work.ledger.in_flight() == 0;
+        if too_long {
+            log::debug!("the lane has been paused for long: giving its deliveries back and taking them anew");
+        }
+        too_long
+    }
+
+    fn blocked(&mut self, notice: Blocked) {
+        match notice {
+            Blocked::Blocked(why) => {
+                self.publishing_blocked = true;
+                log::warn!("RabbitMQ takes no messages for now ({why}): no new work until it does");
+            }
+            Blocked::Unblocked => {
+                self.publishing_blocked = false;
+                log::info!("RabbitMQ takes messages again");
+            }
+        }
+    }
+
+    /// No new work; what no thread has begun stays with the broker.
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.work.not_begun.clone().try_iter().for_each(|job| self.work.ledger.put_back(job, None));
+        let (in_hand, waiting) = (self.work.ledger.in_hand().len(), self.work.ledger.waiting());
+        log::info!("stopping: finishing {in_hand} in hand, {waiting} go back to RabbitMQ");
+    }
+
+    fn note_what_is_in_hand(&self) -> usize {
+        let in_hand = self.work.ledger.in_hand();
+        self.lane.stats.note_in_hand(&in_hand);
+        in_hand.len()
+    }
+}
+
+/// Deliveries.
+impl Session<'_, '_> {
+    fn arrived(&mut self, message: Option<ConsumerMessage>) -> Result<(), Trouble> {
+        let message = message.ok_or_else(|| Trouble::new("the connection to RabbitMQ is gone"))?;
+        let arrival =
+            self.intake.arrival(message).map_err(|err| Trouble::new(format!("{}: {err}", self.lane.queues.input)))?;
+        self.lane.stats.last_message_time.set(message::now_ms());
+        self.admit(arrival)
+    }
+
+    fn admit(&mut self, arrival: Arrival) -> Result<(), Trouble> {
+        let Arrival { body, headers, redelivered, token } = arrival;
+        let task = match Task::parse(body) {
+            Ok(task) => task,
+            Err(unreadable) => {
+                self.park_unreadable(unreadable, token);
+                return Ok(());
+            }
+        };
+        let key = Key::Task(task.id.clone());
+        match self.work.ledger.admit(&key, token) {
+            Admission::New(token) if letters::wears_out(&headers) => {
+                log::debug!("publishing anew what its queue would soon delete: task={}", task.id);
+                let body = task.body.get().as_bytes().to_vec();
+                let letter = letters::renewed(&self.lane.queues.input, task.id, body, headers);
+                self.work.ledger.add_letter(key, token, letter);
+            }
+            Admission::New(token) => {
+                let attempts = letters::attempts(&headers);
+                // A message that comes back for another try is the same message.
+                self.lane.stats.total_messages.add(u64::from(attempts == 0));
+                let wait = letters::wait(&headers);
+                let not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
+                let task = Task { may_exist: redelivered, ..task };
+                log::debug!("received: task={} topic={} attempts={attempts}", task.id, task.topic);
+                let job = Job { task, attempts, headers, arrived: Instant::now() };
+                self.work.ledger.add(token, job, not_before);
+            }
+            Admission::Joined => log::debug!("received again while at work: task={}", task.id),
+            Admission::Later(token) => {
+                let body = task.body.get().as_bytes().to_vec();
+                self.work.held.push(Arrival { body, headers, redelivered, token });
+            }
+            Admission::Finished(token) => {
+                self.lane.stats.duplicates_prevented.count();
+                log::info!("received again although finished, nothing to do: task={}", task.id);
+                self.intake.ack(token)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn park_unreadable(&mut self, unreadable: Unreadable, token: Token) {
+        let Unreadable { reason, original } = unreadable;
+        self.lane.stats.total_messages.count();
+        self.work.unreadable += 1;
+        let key = Key::Unreadable(self.work.unreadable);
+        let about = Parked {
+            cause: Cause::InvalidMessage,
+            error: &reason,
+            system: self.lane.name,
+            source_queue: &self.lane.queues.input,
+            attempts: 1,
+        };
+        log::error!("parking in {}: {reason}", self.lane.queues.errors);
+        let message_id = format!("unreadable-{}", self.work.unreadable);
+        let letter = letters::parked(self.lane, message_id, &about, &original);
+        self.count_parked();
+        self.work.ledger.add_letter(key, token, letter);
+    }
+
+    fn count_parked(&self) {
+        self.lane.stats.failed_tasks.count();
+        self.lane.stats.parked.count();
+    }
+}
+
+/// Results.
+impl Session<'_, '_> {
+    fn handled(&mut self, job: Job, result: Result<Done, Failure>) {
+        let now = Instant::now();
+        let done = match result {
+            Ok(done) => done,
+            Err(failure) => return self.failed(job, &failure, now),
+        };
+        self.note_success(now);
+        let took = job.arrived.elapsed().as_millis();
+        if done.existed {
+            self.lane.stats.duplicates_prevented.count();
+            log::info!("exists already, not created again: task={} id={}", job.task.id, done.target_id);
+        } else {
+            log::info!("created: task={} id={} in {took} ms", job.task.id, done.target_id);
+        }
+        let letter = letters::record(self.lane, &job.task, &done);
+        let id = job.task.id.clone();
+        self.work.ledger.settle(&id, letter, Next::FollowUp(job.task, done));
+    }
+
+    fn note_success(&mut self, now: Instant) {
+        if let Some(paused) = self.work.recovery.succeeded(now) {
+            self.work.pause_news.over();
+            log::info!("the target answers again after {paused:.1?}; going on");
+        }
+    }
+
+    fn failed(&mut self, job: Job, failure: &Failure, now: Instant) {
+        let was_paused = self.work.recovery.paused_for(now);
+        let verdict = self.work.recovery.failed(&job.task.id, job.attempts, failure, now);
+        if let (Some(paused), None) = (was_paused, self.work.recovery.paused_for(now)) {
+            self.work.pause_news.over();
+            log::info!("the target answers again after {paused:.1?}; going on");
+        }
+        let id = job.task.id.clone();
+        match verdict {
+            Verdict::Return { attempts, delay } => {
+                let most = self.lane.config.retry_attempts;
+                log::warn!("trying again in {delay:?} (failed {attempts} of {most} times): task={id}: {failure}");
+                self.lane.stats.returned.count();
+                let letter = letters::returned(self.lane, &job, attempts, delay);
+                self.work.ledger.settle(&id, letter, Next::Leave);
+            }
+            Verdict::Park { attempts, cause } => {
+                let error = failure.to_string();
+                log::error!("parking in {} as {}: task={id}: {error}", self.lane.queues.errors, cause.name());
+                self.count_parked();
+                let letter = letters::parked_job(self.lane, job, attempts, cause, &error);
+                self.work.ledger.settle(&id, letter, Next::Leave);
+            }
+            Verdict::Wait(wait) => {
+                log::info!("delivered before and not to be seen: looking again in {wait:?}: task={id}");
+                let job = Job { task: Task { may_exist: false, ..job.task }, ..job };
+                self.work.ledger.put_back(job, Some(now + wait));
+            }
+            Verdict::Pause { pause, wait, news } => {
+                self.note_pause(pause, news, failure, now);
+                self.work.ledger.put_back(job, (!wait.is_zero()).then(|| now + wait));
+            }
+        }
+    }
+
+    /// Takes back what the pool has not begun, and says once why the lane stands still.
+    fn note_pause(&mut self, pause: Duration, news: bool, failure: &Failure, now: Instant) {
+        self.work.not_begun.clone().try_iter().for_each(|job| self.work.ledger.put_back(job, None));
+        if news {
+            log::error!("pausing, messages stay in their queue; trying again in {pause:?}: {failure}");
+            self.work.pause_news.over();
+        }
+        let again = self.work.pause_news.say(&failure.to_string(), now);
+        if let Some(again) = again.filter(|_| !news) {
+            log::warn!("still paused, trying again in {pause:?}: {again}");
+        }
+    }
+
+    fn followed_up(&mut self, tasks: Vec<(String, FollowUp)>) -> Result<(), Trouble> {
+        for (id, follow_up) in tasks {
+            let stats = self.lane.stats;
+            match follow_up.synced {
+                Some(true) => stats.sync_requests_sent.count(),
+                Some(false) => stats.sync_requests_failed.count(),
+                None => {}
+            }
+            stats.missing_parts.add(follow_up.missing_parts.into());
+            stats.successful_tasks.count();
+            let tokens = self.work.ledger.followed_up(&id);
+            // More than one: the same task was delivered again meanwhile.
+            stats.duplicates_prevented.add(tokens.len().saturating_sub(1) as u64);
+            self.ack(tokens)?;
+        }
+        Ok(())
+    }
+
+    fn published(&mut self, tag: u64, verdict: Published) -> Result<(), Trouble> {
+        let stats = self.lane.stats;
+        match verdict {
+            Published::Confirmed => {
+                stats.sent_messages.count();
+                match self.work.ledger.confirmed(tag) {
+                    Some(Confirmed::FollowUp(task, done)) => {
+                        stats.sent_to_success_queue.count();
+                        let sent = self.work.recorded.send((task, done));
+                        sent.map_err(|_| Trouble::new("the handler threads are gone"))
+                    }
+                    Some(Confirmed::Ack(tokens)) => {
+                        self.ack(tokens)?;
+                        // What was held may be the continuation of the message that has just moved.
+                        std::mem::take(&mut self.work.held).into_iter().try_for_each(|arrival| self.admit(arrival))
+                    }
+                    None => Ok(()),
+                }
+            }
+            Published::Refused(why) => {
+                stats.failed_messages.count();
+                let pause = self.lane.config.retry_delay;
+                let Some(queue) = self.work.ledger.refused(tag, Instant::now() + pause) else { return Ok(()) };
+                if queue == self.lane.queues.sent {
+                    stats.failed_to_send_success.count();
+                }
+                log::error!("{queue} did not take a message, publishing it again in {pause:?}: {why}");
+                // A missing queue is made by the next session; the message is not acknowledged, so nothing is lost.
+                if why.starts_with("312") { Err(Trouble::new(format!("the queue {queue} is gone"))) } else { Ok(()) }
+            }
+        }
+    }
+
+    fn ack(&self, tokens: Vec<Token>) -> Result<(), Trouble> {
+        tokens.into_iter().try_for_each(|token| self.intake.ack(token)).map_err(Trouble::from)
+    }
+}

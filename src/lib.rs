@@ -1,0 +1,54 @@
+//! Task Creator: closes the loop between Camunda 7 and the systems where people do the work.
+//!
+//! ```text
+//!                        reader "bitrix24" (select! loop)             pool "bitrix24/1..N"        target
+//!  bitrix24.queue ──deliveries──▶ ledger ── jobs ═══════════════════▶ batch ─▶ Handler ──HTTP──▶ Bitrix24
+//!  bitrix24.retry.queue ─────────▶ │  ◀════════════════════ results ═══┘
+//!         ▲                        ├─ publish ─▶ bitrix24.sent.queue      (mandatory, confirmed, pipelined)
+//!         │                        ├─ confirmed: follow-up job ════════▶ checklists, process sync ──HTTP──▶ Bitrix24
+//!         └──── ack ───────────────┘  (failures: retry queue or error queue, confirmed, then ack)
+//!
+//!                        tracker "bitrix24/tracker"
+//!  bitrix24.sent.queue ──sweep──▶ Tracker ──HTTP, many tasks a request──▶ Bitrix24
+//!         ▲                         │ finished: publish ─▶ camunda.responses.queue, confirmed, then ack
+//!         └──────── the rest goes back, once, at the end of the sweep
+//! ```
+//!
+//! For every system that is switched on there is a **lane**: one reader thread on the system's queues, a pool of handler
+//! threads, and a tracker thread on its sent queue. Lanes share nothing but settings. No async runtime.
+//!
+//! # Reading order
+//! 1. [`message`] – what comes in, lies between, goes out.
+//! 2. [`systems`] – what a system must be able to do, and the table of all; [`systems::bitrix24`] is the worked example.
+//! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::ledger`] what is under way,
+//!    [`lane::recovery`] what a failure leads to, [`lane::tracking`] the way back to Camunda.
+//! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
+//! 5. [`app`], [`config`], [`dotenv`], [`logging`], [`stats`], [`stop`], [`backoff`] – what holds it together. `main.rs` and [`cli`] are
+//!    the command line; [`sandbox`] is a Bitrix24 stand-in for the demo and for tests.
+//!
+//! # Invariants
+//! 1. Nothing is acknowledged before what follows from it is confirmed by the broker.
+//! 2. Everything of amiquip has one owner thread; a delivery is settled at most once, on the session it came from.
+//! 3. Nothing is created twice: the ledger knows what is under way and what was finished; whatever it does not know is
+//!    looked up at the target by its marker before it is created. After a restart that look-up alone must do.
+//! 4. Handlers know no queues; the broker code knows no systems; [`message`] knows neither.
+//! 5. Every wait has a deadline or ends on stop.
+//! 6. One lane cannot slow another. One poison message cannot hold up its lane.
+//! 7. A panic costs one message one attempt, not the process.
+//! 8. No secret reaches a log line, an error text, a queue or the terminal.
+//! 9. Memory is bounded by settings, not by the length of a queue.
+//! 10. A failure is logged once, where it is decided, and the line says what happens next.
+
+pub mod app;
+pub mod backoff;
+pub mod cli;
+pub mod config;
+pub mod dotenv;
+pub mod lane;
+pub mod logging;
+pub mod message;
+pub mod rabbitmq;
+pub mod sandbox;
+pub mod stats;
+pub mod stop;
+pub mod systems;

@@ -1,0 +1,146 @@
+//! Where log lines go, and what they look like: `worker.log`, `worker_errors.log` and the terminal.
+//!
+//! One event is one line, whatever a message contains, and no line holds a secret. Which lines there are is decided where
+//! the events are.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::sync::OnceLock;
+use std::{panic, thread};
+
+use anyhow::Context as _;
+use flexi_logger::writers::FileLogWriter;
+use flexi_logger::{
+    Cleanup, Criterion, DeferredNow, Duplicate, FileSpec, LogSpecification, Logger, LoggerHandle, Naming,
+};
+use log::{LevelFilter, Record};
+
+use crate::config::Config;
+
+/// When a file has this size, in bytes, it is renamed and a new one is begun.
+const LARGEST_FILE: u64 = 10_000_000;
+/// Renamed files that are kept, of each of the two logs.
+const KEPT_FILES: usize = 10;
+/// Longer lines are cut, in bytes: an error text may hold a whole page.
+const LONGEST_LINE: usize = 4_000;
+/// A shorter secret is left alone: it would blacken half of every line.
+const SHORTEST_SECRET: usize = 4;
+
+/// The values that no line may hold. Set once, since flexi_logger takes a plain function as a format.
+static SECRETS: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Starts logging to the files and the terminal; lines are written as long as the result lives.
+///
+/// # Errors
+/// The folder or a file cannot be written.
+pub fn start(config: &Config) -> anyhow::Result<LoggerHandle> {
+    hide(config.secrets());
+    let file = |name: &str| FileSpec::default().directory(&config.log_dir).basename(name).suppress_timestamp();
+    // The live file keeps its name; old ones are called after the time when they were renamed.
+    let naming = Naming::TimestampsCustomFormat { current_infix: Some(""), format: "%Y%m%d_%H%M%S" };
+    let (criterion, cleanup) = (Criterion::Size(LARGEST_FILE), Cleanup::KeepLogFiles(KEPT_FILES));
+    let place = || format!("LOG_DIR={}: cannot write the logs there", config.log_dir.display());
+    let errors = FileLogWriter::builder(file("worker_errors"))
+        .format(line)
+        .rotate(criterion, naming, cleanup)
+        .append()
+        .max_level(LevelFilter::Error)
+        .try_build()
+        .with_context(place)?;
+    let handle = Logger::with(levels(config.log_level))
+        .log_to_file_and_writer(file("worker"), Box::new(errors))
+        .format(line)
+        .rotate(criterion, naming, cleanup)
+        .append()
+        .duplicate_to_stderr(Duplicate::All)
+        // A full disk or a closed terminal costs log lines, not tasks.
+        .panic_if_error_channel_is_broken(false)
+        .start()
+        .with_context(place)?;
+    log_panics();
+    Ok(handle)
+}
+
+/// Names what no line, and no text that goes through [`clean`], may hold.
+pub fn hide(secrets: Vec<String>) {
+    let _ = SECRETS.set(secrets.into_iter().filter(|secret| secret.len() >= SHORTEST_SECRET).collect());
+}
+
+/// Our own lines from `level` on. amiquip writes passwords at DEBUG, so of the libraries only warnings are let through.
+fn levels(level: LevelFilter) -> LogSpecification {
+    LogSpecification::builder().default(LevelFilter::Warn.min(level)).module("task_creator", level).build()
+}
+
+/// A panic is an error line like any other, instead of several lines on the terminal.
+fn log_panics() {
+    panic::set_hook(Box::new(|info| {
+        let place = info.location().map(|place| format!("{}:{}", place.file(), place.line())).unwrap_or_default();
+        let what = info.payload_as_str().unwrap_or("no text");
+        log::error!("panicked at {place}: {what}");
+    }));
+}
+
+fn line(out: &mut dyn Write, now: &mut DeferredNow, record: &Record) -> io::Result<()> {
+    let thread = thread::current();
+    write!(
+        out,
+        "{} {:<5} [{}] {}",
+        now.now().format("%Y-%m-%d %H:%M:%S%.3f"),
+        record.level(),
+        thread.name().unwrap_or("-"),
+        clean(&record.args().to_string())
+    )
+}
+
+/// The text without secrets, on one line, and safe for a terminal.
+pub fn clean(text: &str) -> String {
+    let secrets = SECRETS.get().map(Vec::as_slice).unwrap_or_default();
+    let text = secrets.iter().fold(text.to_owned(), |text, secret| match text.contains(secret) {
+        true => text.replace(secret, "***"),
+        false => text,
+    });
+    escaped(&text)
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if escaped.len() >= LONGEST_LINE {
+            let _ = write!(escaped, "… ({} bytes in all)", text.len());
+            break;
+        }
+        if is_harmful(character) {
+            let _ = write!(escaped, "{}", character.escape_unicode());
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
+}
+
+/// Control characters break lines and speak to terminals; bidirectional ones make a line read differently from what it
+/// says.
+fn is_harmful(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_event_is_one_line_whatever_it_contains() {
+        let hostile = "a\r\nb\u{1b}[31mred\u{7}\0\u{202e}c\u{2028}d\u{85}e";
+        let clean = escaped(hostile);
+        assert!(!clean.chars().any(is_harmful), "{clean}");
+        assert!(clean.contains("\\u{a}") && clean.contains("\\u{1b}"), "{clean}");
+        assert_eq!(escaped("«Ёлка» 😀"), "«Ёлка» 😀");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_says_so() {
+        let cut = escaped(&"я".repeat(100_000));
+        assert!(cut.len() < LONGEST_LINE + 100 && cut.ends_with("(200000 bytes in all)"));
+    }
+}

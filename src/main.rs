@@ -1,0 +1,133 @@
+//! The program `task-creator`: command line, settings, logging and signals; picks the exit code.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+use std::{env, process, thread};
+
+use anyhow::Context as _;
+use crossbeam_channel::{Receiver, after, bounded, select};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::stat::{Mode, umask};
+use task_creator::cli::{self, Command};
+use task_creator::config::{Config, Mistakes};
+use task_creator::stats::Stats;
+use task_creator::{app, dotenv, logging, stop};
+
+/// As in sysexits.h: wrong usage, wrong settings.
+const EX_USAGE: u8 = 64;
+const EX_CONFIG: u8 = 78;
+/// As shells report it: 128 and the number of SIGINT.
+const INTERRUPTED: i32 = 130;
+
+fn main() -> ExitCode {
+    let command = match cli::parse(env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(err) => return complain(EX_USAGE, &format!("{err}\nTry: task-creator --help")),
+    };
+    match execute(command) {
+        Ok(code) => code,
+        Err(err) if err.is::<Mistakes>() => {
+            complain(EX_CONFIG, &format!("{err}\nconfig.env.example explains each setting."))
+        }
+        Err(err) => complain(1, &logging::clean(&format!("{err:#}"))),
+    }
+}
+
+/// Prints to the terminal, if there still is one.
+fn complain(code: u8, text: &str) -> ExitCode {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "task-creator: {text}");
+    ExitCode::from(code)
+}
+
+fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Help => print(cli::HELP),
+        Command::Version => print(concat!("task-creator ", env!("CARGO_PKG_VERSION"), "\n")),
+        Command::Run => run(),
+        Command::Check { .. } | Command::Send { .. } | Command::Demo | Command::Sandbox { .. } => Ok(ExitCode::FAILURE),
+    }
+}
+
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    use std::io::Write as _;
+    // A reader that has seen enough is a normal end.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Works until a signal, and for as long after it as settling what is in hand takes.
+fn run() -> anyhow::Result<ExitCode> {
+    let config = settings()?;
+    // Before the first thread: every later one inherits what is blocked here.
+    let signals = signals()?;
+    let _logger = logging::start(&config)?;
+    log::info!("task-creator {} starts", env!("CARGO_PKG_VERSION"));
+    let (stopper, stop) = stop::signal();
+    let systems = app::systems(&config, &stop);
+    let counters: Vec<Stats> = systems.iter().map(|_| Stats::default()).collect();
+    let (refused, refusals) = bounded(systems.len() + 1);
+    let (done, ended) = bounded(1);
+    let code = thread::scope(|scope| {
+        thread::Builder::new().name("heartbeat".into()).spawn_scoped(scope, || {
+            app::run(&config, &stop, systems, &counters, &refused);
+            let _ = done.send(());
+        })?;
+        let refusal = select! {
+            recv(signals) -> _ => None,
+            recv(refusals) -> refusal => refusal.ok(),
+        };
+        match &refusal {
+            Some(refusal) => log::error!("stopping, since RabbitMQ does not let us in: {refusal:#}"),
+            None => log::info!("stopping; a second Ctrl+C ends at once"),
+        }
+        stopper.raise();
+        await_end(&ended, &signals, config.shutdown_timeout, &counters);
+        anyhow::Ok(if refusal.is_some() { EX_CONFIG } else { 0 })
+    })?;
+    log::info!("stopped: everything that was in hand is settled, the rest waits in RabbitMQ");
+    Ok(ExitCode::from(code))
+}
+
+/// Returns when all threads have ended; ends the process when that takes too long or a second signal comes.
+fn await_end(ended: &Receiver<()>, signals: &Receiver<()>, patience: Duration, counters: &[Stats]) {
+    let code = select! {
+        recv(ended) -> _ => return,
+        recv(signals) -> _ => INTERRUPTED,
+        recv(after(patience)) -> _ => 1,
+    };
+    let in_hand: Vec<String> = counters.iter().flat_map(Stats::in_hand).collect();
+    log::warn!(
+        "stopped with {} task(s) in the air; RabbitMQ delivers them again, and the next start looks each one up before \
+         creating it: {}",
+        in_hand.len(),
+        in_hand.join(", ")
+    );
+    log::logger().flush();
+    // Not even a broker that hangs can hold this up.
+    process::exit(code);
+}
+
+/// The settings, `.env` of the working directory included.
+fn settings() -> anyhow::Result<Config> {
+    dotenv::load(Path::new(".env"))?;
+    Ok(Config::from_env()?)
+}
+
+/// Ctrl+C and SIGTERM. SIGHUP is blocked, here and in every thread to come: a closed terminal does not end the worker,
+/// with `nohup` or without.
+fn signals() -> anyhow::Result<Receiver<()>> {
+    let mut hangup = SigSet::empty();
+    hangup.add(Signal::SIGHUP);
+    hangup.thread_block().context("blocking SIGHUP")?;
+    // Logs are for the group at most.
+    umask(Mode::from_bits_truncate(0o027));
+    let (sender, signals) = bounded(16);
+    let told = move || {
+        // A full channel means that enough signals wait already.
+        let _ = sender.try_send(());
+    };
+    ctrlc::set_handler(told).context("listening for Ctrl+C")?;
+    Ok(signals)
+}

@@ -1,0 +1,168 @@
+//! Publishes mandatory, persistent and confirmed, many at a time, and says for each message whether the broker has it.
+//!
+//! A message that reaches no queue is confirmed all the same, after it was returned; here that counts as refused. What
+//! follows from a confirm is the caller's business.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use amiquip::{AmqpProperties, Channel, Confirm, ConfirmSmoother, FieldTable, Publish, Return};
+use anyhow::bail;
+use crossbeam_channel::Receiver;
+
+use super::connection::Connection;
+
+/// Delivery mode 2: kept on disk.
+const PERSISTENT: u8 = 2;
+/// A broker that takes longer, and is not blocked by an alarm, is not going to confirm.
+pub const CONFIRM_DEADLINE: Duration = Duration::from_secs(60);
+
+/// One message to publish through the default exchange.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// The queue, which is the routing key as well.
+    pub queue: String,
+    /// Becomes `message_id`. No two letters under way to one queue share it: a returned message is known by it.
+    pub message_id: String,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Short ones only: a header that does not fit a frame kills the connection.
+    pub headers: FieldTable,
+}
+
+/// What became of a letter.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is on the broker's disk, in its queue.
+    Confirmed,
+    /// It is not in its queue, and why.
+    Refused(String),
+}
+
+/// A channel in confirm mode, and the letters on their way.
+pub struct Publisher {
+    channel: Channel,
+    confirms: Receiver<Confirm>,
+    returns: Receiver<Return>,
+    smoother: ConfirmSmoother,
+    last_tag: u64,
+    on_the_way: BTreeMap<u64, OnTheWay>,
+}
+
+struct OnTheWay {
+    queue: String,
+    message_id: String,
+    since: Instant,
+    returned: Option<String>,
+}
+
+impl Publisher {
+    /// Opens a channel in confirm mode.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn open(connection: &mut Connection) -> amiquip::Result<Publisher> {
+        let channel = connection.channel()?;
+        let returns = channel.listen_for_returns()?;
+        let confirms = channel.listen_for_publisher_confirms()?;
+        channel.enable_publisher_confirms()?;
+        let smoother = ConfirmSmoother::new();
+        Ok(Publisher { channel, confirms, returns, smoother, last_tag: 0, on_the_way: BTreeMap::new() })
+    }
+
+    /// Sends the letter off and returns its tag, by which [`Publisher::verdicts`] names it.
+    ///
+    /// # Errors
+    /// The channel is gone; throw the publisher away, since its tags no longer agree with the broker's.
+    pub fn publish(&mut self, letter: &Letter) -> amiquip::Result<u64> {
+        let properties = AmqpProperties::default()
+            .with_content_type("application/json".into())
+            .with_content_encoding("utf-8".into())
+            .with_delivery_mode(PERSISTENT)
+            .with_message_id(letter.message_id.clone())
+            .with_headers(letter.headers.clone());
+        let mut publish = Publish::with_properties(&letter.body, letter.queue.clone(), properties);
+        publish.mandatory = true;
+        self.channel.basic_publish("", publish)?;
+        self.last_tag += 1;
+        let (queue, message_id) = (letter.queue.clone(), letter.message_id.clone());
+        self.on_the_way.insert(self.last_tag, OnTheWay { queue, message_id, since: Instant::now(), returned: None });
+        Ok(self.last_tag)
+    }
+
+    /// For `select!`: what the broker says about published letters, to be given to [`Publisher::verdicts`].
+    pub fn confirms(&self) -> &Receiver<Confirm> {
+        &self.confirms
+    }
+
+    /// What `confirm` says about the letters on the way; it may be about many.
+    pub fn verdicts(&mut self, confirm: Confirm) -> Vec<(u64, Verdict)> {
+        // A return reaches us before the confirm of its letter, so all that matter are here by now.
+        while let Ok(returned) = self.returns.try_recv() {
+            self.note_return(&returned);
+        }
+        let confirms: Vec<Confirm> = self.smoother.process(confirm).collect();
+        confirms.into_iter().filter_map(|confirm| self.verdict(&confirm)).collect()
+    }
+
+    /// When the letter that waits longest was sent.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        self.on_the_way.first_key_value().map(|(_, letter)| letter.since)
+    }
+
+    /// How many letters are on the way.
+    pub fn on_the_way(&self) -> usize {
+        self.on_the_way.len()
+    }
+
+    /// Publishes one letter and waits until the broker has it. For few letters: it costs a round trip each.
+    ///
+    /// # Errors
+    /// The letter is not known to be in its queue.
+    pub fn deliver(&mut self, letter: &Letter) -> anyhow::Result<()> {
+        let tag = self.publish(letter)?;
+        loop {
+            match self.next_verdicts()?.into_iter().find(|(of, _)| *of == tag) {
+                Some((_, Verdict::Confirmed)) => return Ok(()),
+                Some((_, Verdict::Refused(why))) => bail!("{} did not take the message: {why}", letter.queue),
+                None => {}
+            }
+        }
+    }
+
+    /// Waits for the broker's next word.
+    ///
+    /// # Errors
+    /// None came within [`CONFIRM_DEADLINE`], or the channel is gone.
+    pub fn next_verdicts(&mut self) -> anyhow::Result<Vec<(u64, Verdict)>> {
+        match self.confirms.recv_timeout(CONFIRM_DEADLINE) {
+            Ok(confirm) => Ok(self.verdicts(confirm)),
+            Err(err) => bail!("no confirm from RabbitMQ: {err}"),
+        }
+    }
+
+    fn note_return(&mut self, returned: &Return) {
+        let message_id = returned.properties.message_id().as_ref();
+        let letter = self
+            .on_the_way
+            .values_mut()
+            .find(|letter| letter.queue == returned.routing_key && Some(&letter.message_id) == message_id);
+        match letter {
+            Some(letter) => letter.returned = Some(format!("{} {}", returned.reply_code, returned.reply_text)),
+            None => log::error!("RabbitMQ returned a message that was not on its way to {}", returned.routing_key),
+        }
+    }
+
+    fn verdict(&mut self, confirm: &Confirm) -> Option<(u64, Verdict)> {
+        let (tag, taken) = match confirm {
+            Confirm::Ack(payload) => (payload.delivery_tag, true),
+            Confirm::Nack(payload) => (payload.delivery_tag, false),
+        };
+        let verdict = match self.on_the_way.remove(&tag)?.returned {
+            Some(why) => Verdict::Refused(why),
+            None if taken => Verdict::Confirmed,
+            None => Verdict::Refused("the queue refuses messages (it is full, or in trouble)".into()),
+        };
+        Some((tag, verdict))
+    }
+}

@@ -1,0 +1,73 @@
+//! Finds a queue, or makes it durable and without arguments.
+//!
+//! A queue that is there is used as it is, whatever its arguments: declaring it with others would only kill the channel.
+
+use amiquip::{Channel, Error, QueueDeclareOptions};
+
+use super::connection::Connection;
+
+/// Sees to it that the queues are there.
+///
+/// # Errors
+/// The connection is gone, or we may not configure one of the queues.
+pub fn ensure(connection: &mut Connection, names: &[&str]) -> amiquip::Result<()> {
+    let mut channel = connection.channel()?;
+    for name in names {
+        match channel.queue_declare_passive(*name) {
+            Ok(_) => {}
+            // The broker has closed the channel with its answer; the next one takes over.
+            Err(err) if is_missing(&err) => {
+                channel = connection.channel()?;
+                declare(&channel, name)?;
+                log::info!("declared the queue {name}, which was not there");
+            }
+            Err(err) => return Err(err),
+        }
+    }
+    Ok(())
+}
+
+/// How many messages wait in the queue, ready to be delivered; `None` when there is no such queue. Changes nothing.
+///
+/// # Errors
+/// The connection is gone, or we may not look at the queue.
+pub fn ready(connection: &mut Connection, name: &str) -> amiquip::Result<Option<u32>> {
+    let channel = connection.channel()?;
+    match channel.queue_declare_passive(name) {
+        Ok(queue) => Ok(queue.declared_message_count()),
+        Err(err) if is_missing(&err) => Ok(None),
+        Err(err) => Err(err),
+    }
+}
+
+/// Holds a name for as long as the connection lives; `false` when another connection holds it.
+///
+/// # Errors
+/// The connection is gone, or we may not configure the queue.
+pub fn lock(channel: &Channel, name: &str) -> amiquip::Result<bool> {
+    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+    match channel.queue_declare(name, options) {
+        Ok(_) => Ok(true),
+        // 405 RESOURCE_LOCKED: an exclusive queue of another connection.
+        Err(Error::ServerClosedChannel { code: 405, .. }) => Ok(false),
+        Err(err) => Err(err),
+    }
+}
+
+/// Removes a queue and what is in it. For queues that only this program uses: those of `demo`.
+///
+/// # Errors
+/// The connection is gone, or we may not configure the queue.
+pub fn delete(channel: &Channel, name: &str) -> amiquip::Result<()> {
+    channel.queue_delete(name, amiquip::QueueDeleteOptions::default()).map(drop)
+}
+
+fn declare(channel: &Channel, name: &str) -> amiquip::Result<()> {
+    // amiquip's default is not durable.
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(name, options).map(drop)
+}
+
+fn is_missing(err: &Error) -> bool {
+    matches!(err, Error::ServerClosedChannel { code: 404, .. })
+}

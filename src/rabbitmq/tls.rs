@@ -1,0 +1,126 @@
+//! amqps: a rustls session over a mio socket, in the shape amiquip's I/O thread wants.
+//!
+//! The certificate is always checked; there is no switch for that. It does not know AMQP.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use mio::{Evented, Poll, PollOpt, Ready, Token};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+use crate::config::Tls;
+
+/// For each read of the handshake.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A TLS session whose handshake is done.
+pub struct TlsStream {
+    session: ClientConnection,
+    socket: mio::net::TcpStream,
+    /// Bytes of the current `write` that rustls has taken but the socket has not: the caller repeats that write with the
+    /// same bytes, and they must not be taken twice.
+    taken: usize,
+}
+
+/// Does the handshake on a blocking socket.
+///
+/// # Errors
+/// The CA file cannot be used, or the server's certificate is not for this host, not signed by a trusted CA, or expired.
+pub fn connect(mut stream: TcpStream, host: &str, settings: &Tls) -> anyhow::Result<TlsStream> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .context("choosing the protocol version")?
+        .with_root_certificates(roots(settings)?)
+        .with_no_client_auth();
+    let name = ServerName::try_from(host.to_owned()).context("RABBITMQ_HOST is not a name a certificate can have")?;
+    let mut session = ClientConnection::new(Arc::new(config), name)?;
+    stream.set_read_timeout(Some(HANDSHAKE_DEADLINE))?;
+    stream.set_write_timeout(Some(HANDSHAKE_DEADLINE))?;
+    while session.is_handshaking() {
+        session.complete_io(&mut stream).context("handshake")?;
+    }
+    stream.set_read_timeout(None)?;
+    stream.set_write_timeout(None)?;
+    let socket = mio::net::TcpStream::from_stream(stream)?;
+    Ok(TlsStream { session, socket, taken: 0 })
+}
+
+fn roots(settings: &Tls) -> anyhow::Result<RootCertStore> {
+    let Some(file) = &settings.ca_file else {
+        return Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() });
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).with_context(|| format!("reading {file:?}"))? {
+        roots.add(certificate.with_context(|| format!("reading {file:?}"))?)?;
+    }
+    anyhow::ensure!(!roots.is_empty(), "{file:?} holds no certificate in PEM form");
+    Ok(roots)
+}
+
+impl TlsStream {
+    /// Hands encrypted bytes to the socket until there are none.
+    fn push(&mut self) -> io::Result<()> {
+        while self.session.wants_write() {
+            self.session.write_tls(&mut self.socket)?;
+        }
+        Ok(())
+    }
+}
+
+impl Read for TlsStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.session.reader().read(buf) {
+                Err(err) if err.kind() == ErrorKind::WouldBlock => {}
+                plain => return plain,
+            }
+            if self.session.read_tls(&mut self.socket)? == 0 {
+                return Ok(0);
+            }
+            self.session.process_new_packets().map_err(|err| io::Error::new(ErrorKind::InvalidData, err))?;
+            // What TLS itself wants to answer; if the socket is full it goes out with the next write.
+            match self.push() {
+                Err(err) if err.kind() != ErrorKind::WouldBlock => return Err(err),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Write for TlsStream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if self.taken == 0 {
+            self.push()?;
+            self.taken = self.session.writer().write(buf)?;
+        }
+        // WouldBlock here makes the I/O thread wait until the socket can be written and repeat this write.
+        self.push()?;
+        Ok(std::mem::take(&mut self.taken))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.push()
+    }
+}
+
+impl Evented for TlsStream {
+    fn register(&self, poll: &Poll, token: Token, interest: Ready, opts: PollOpt) -> io::Result<()> {
+        self.socket.register(poll, token, interest, opts)
+    }
+
+    fn reregister(&self, poll: &Poll, token: Token, interest: Ready, opts: PollOpt) -> io::Result<()> {
+        self.socket.reregister(poll, token, interest, opts)
+    }
+
+    fn deregister(&self, poll: &Poll) -> io::Result<()> {
+        self.socket.deregister(poll)
+    }
+}
+
+impl amiquip::IoStream for TlsStream {}

@@ -1,0 +1,83 @@
+//! How much the sandbox takes at once: delays, and the leaky bucket of the request rate. Pure: the caller brings the
+//! time and does the waiting.
+
+use std::time::{Duration, Instant};
+
+/// What slows the sandbox down. The default is no limit and no delay.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// HTTP requests per second that drain from the bucket; 0 = unlimited. The cloud has 2.
+    pub rate: f64,
+    /// How many requests the bucket holds; one more is refused with 503. The cloud has 50.
+    pub burst: u32,
+    /// Added to every request, before it is executed.
+    pub request_delay: Duration,
+    /// Added to every command of a batch but the first, before it is executed.
+    pub command_delay: Duration,
+}
+
+impl Limits {
+    /// The request rate of the Bitrix24 cloud: 2 a second, 50 at once.
+    pub fn cloud() -> Limits {
+        Limits { rate: 2.0, burst: 50, ..Limits::default() }
+    }
+}
+
+/// Counts HTTP requests and refuses those over the rate. A batch is one request.
+pub(super) struct Gate {
+    rate: f64,
+    burst: f64,
+    level: f64,
+    drained: Instant,
+    /// HTTP requests so far, the refused ones included.
+    pub requests: u64,
+    pub refused: u64,
+}
+
+impl Gate {
+    pub fn new(limits: &Limits, now: Instant) -> Gate {
+        Gate { rate: limits.rate, burst: f64::from(limits.burst), level: 0.0, drained: now, requests: 0, refused: 0 }
+    }
+
+    /// Whether the request that came at `now` may run.
+    pub fn admit(&mut self, now: Instant) -> bool {
+        self.requests += 1;
+        if self.rate <= 0.0 {
+            return true;
+        }
+        let drained = now.saturating_duration_since(self.drained).as_secs_f64() * self.rate;
+        self.level = (self.level - drained).max(0.0);
+        self.drained = now;
+        let admitted = self.level + 1.0 <= self.burst;
+        if admitted {
+            self.level += 1.0;
+        } else {
+            self.refused += 1;
+        }
+        admitted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_bucket_refuses_until_it_has_drained() {
+        let start = Instant::now();
+        let mut gate = Gate::new(&Limits::cloud(), start);
+        assert!((0..50).all(|_| gate.admit(start)));
+        assert!(!gate.admit(start));
+        let later = start + Duration::from_millis(500);
+        assert!(gate.admit(later));
+        assert!(!gate.admit(later));
+        assert_eq!((gate.requests, gate.refused), (53, 2));
+    }
+
+    #[test]
+    fn rate_zero_is_unlimited() {
+        let start = Instant::now();
+        let mut gate = Gate::new(&Limits::default(), start);
+        assert!((0..1000).all(|_| gate.admit(start)));
+    }
+}

@@ -1,0 +1,150 @@
+//! The shape of every reply: `result` or `error`, `total`, `next`, `time`, and PHP's way with empty and numbered maps.
+//! Knows no method.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+
+use super::server::HttpReply;
+
+/// What a method gives back when it succeeds.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub result: Value,
+    /// Of list methods: the number of rows that match, over all pages.
+    pub total: Option<usize>,
+    /// Of list methods: the `start` of the next page, when there is one.
+    pub next: Option<usize>,
+}
+
+impl From<Value> for Answer {
+    fn from(result: Value) -> Answer {
+        Answer { result, total: None, next: None }
+    }
+}
+
+/// An error as the portal words it.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// HTTP status, when the call is a request of its own.
+    pub status: u16,
+    pub code: &'static str,
+    pub description: String,
+}
+
+impl Refusal {
+    pub fn new(status: u16, code: &'static str, description: impl Into<String>) -> Refusal {
+        Refusal { status, code, description: description.into() }
+    }
+
+    /// The one code for everything the tasks module dislikes; texts are localised and end in markup.
+    pub fn core(description: &str) -> Refusal {
+        Refusal::new(400, "ERROR_CORE", format!("{description}<br>"))
+    }
+
+    pub fn body(&self) -> Value {
+        json!({"error": self.code, "error_description": self.description})
+    }
+}
+
+pub(super) type Outcome = Result<Answer, Refusal>;
+
+/// The whole reply to a request that came at `start`. Errors carry no `time`.
+pub(super) fn http(outcome: Outcome, start: SystemTime) -> HttpReply {
+    let (status, body) = match outcome {
+        Ok(answer) => {
+            let mut body = json!({"result": answer.result, "time": time(start)});
+            if let Some(next) = answer.next {
+                body["next"] = next.into();
+            }
+            if let Some(total) = answer.total {
+                body["total"] = total.into();
+            }
+            (200, body)
+        }
+        Err(refusal) => (refusal.status, refusal.body()),
+    };
+    // The portal escapes markup; in JSON an angle bracket can only stand inside a string.
+    let text = body.to_string().replace('<', "\\u003C").replace('>', "\\u003E");
+    HttpReply { status, body: text.into_bytes() }
+}
+
+/// The `time` member for a call that started at `start` and ends now. `operating` is of this call alone: the sandbox
+/// keeps no sum.
+pub(super) fn time(start: SystemTime) -> Value {
+    let finish = SystemTime::now();
+    let duration = finish.duration_since(start).unwrap_or_default().as_secs_f64();
+    let (start_s, finish_s) = (since_epoch(start), since_epoch(finish));
+    json!({
+        "start": start_s.as_secs_f64(),
+        "finish": finish_s.as_secs_f64(),
+        "duration": duration,
+        "processing": duration,
+        "date_start": iso(start_s.as_secs()),
+        "date_finish": iso(finish_s.as_secs()),
+        "operating": duration,
+        "operating_reset_at": finish_s.as_secs() + 600,
+    })
+}
+
+/// Since the Unix epoch.
+pub(super) fn since_epoch(time: SystemTime) -> Duration {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Seconds since the epoch as `2025-10-23T08:08:57+00:00`.
+pub(super) fn iso(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = date(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}+00:00")
+}
+
+/// Year, month and day of a count of days since 1970-01-01. Counts years from March, so that the leap day is the last.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468; // from 0000-03-01
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// A map as PHP writes it: a list when it is empty or its keys are 0, 1, 2…
+pub(super) fn php_list(mut map: Map<String, Value>) -> Value {
+    let keys: Vec<String> = (0..map.len()).map(|index| index.to_string()).collect();
+    if !keys.iter().all(|key| map.contains_key(key)) {
+        return Value::Object(map);
+    }
+    keys.iter().filter_map(|key| map.remove(key)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_follow_the_calendar() {
+        assert_eq!(iso(0), "1970-01-01T00:00:00+00:00");
+        assert_eq!(iso(951_782_400), "2000-02-29T00:00:00+00:00");
+        assert_eq!(iso(1_761_206_937), "2025-10-23T08:08:57+00:00");
+    }
+
+    #[test]
+    fn an_empty_map_and_a_numbered_map_are_lists() {
+        let map = |value: Value| value.as_object().cloned().unwrap_or_default();
+        assert_eq!(php_list(map(json!({}))), json!([]));
+        assert_eq!(php_list(map(json!({"0": "a", "1": "b"}))), json!(["a", "b"]));
+        assert_eq!(php_list(map(json!({"1": "b"}))), json!({"1": "b"}));
+    }
+
+    #[test]
+    fn markup_is_escaped() {
+        let reply = http(Err(Refusal::core("no")), SystemTime::now());
+        assert_eq!(reply.status, 400);
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        assert_eq!(text, r#"{"error":"ERROR_CORE","error_description":"no\u003Cbr\u003E"}"#);
+    }
+}

@@ -1,0 +1,216 @@
+//! Counters of one system, and the statistics line. The names are those of the specification.
+//!
+//! Counting decides nothing; these numbers are for people.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What happened in one lane since the start.
+#[derive(Debug)]
+pub struct Stats {
+    started: Instant,
+    /// Messages taken from the system's queue, returned ones not counted again.
+    pub total_messages: Counter,
+    /// Tasks that exist at the target and whose message is settled.
+    pub successful_tasks: Counter,
+    /// Messages that were parked.
+    pub failed_tasks: Counter,
+    /// Records confirmed in the sent queue.
+    pub sent_to_success_queue: Counter,
+    /// Records that the sent queue did not take; they were published again.
+    pub failed_to_send_success: Counter,
+    /// Processes synchronised.
+    pub sync_requests_sent: Counter,
+    /// Synchronisations that failed.
+    pub sync_requests_failed: Counter,
+    /// Items of checklists that could not be added.
+    pub missing_parts: Counter,
+    /// Messages put aside for a later try.
+    pub returned: Counter,
+    /// Messages and records in the error queue.
+    pub parked: Counter,
+    /// Tasks that were not created a second time.
+    pub duplicates_prevented: Counter,
+    /// Milliseconds since 1970; 0: none yet.
+    pub last_message_time: Counter,
+    /// Whether the lane has its session with RabbitMQ: 1 or 0.
+    pub is_connected: Counter,
+    /// Messages confirmed by RabbitMQ, whatever their queue.
+    pub sent_messages: Counter,
+    /// Messages that RabbitMQ did not take.
+    pub failed_messages: Counter,
+    /// The tracker's own.
+    pub tracker: TrackerStats,
+    /// While the lane stops: the ids of the tasks it still works on. Locked for an instant only; the main thread reads it
+    /// when the time for stopping is over.
+    in_hand: Mutex<Vec<String>>,
+}
+
+/// What the tracker of one system did since the start.
+#[derive(Debug, Default)]
+pub struct TrackerStats {
+    /// Records looked at.
+    pub total_checked: Counter,
+    /// Of these, finished ones.
+    pub completed_tasks: Counter,
+    /// Responses confirmed in the responses queue.
+    pub moved_to_responses: Counter,
+    /// Responses that the queue did not take.
+    pub failed_moves: Counter,
+    /// Sweeps, or parts of one, that the target did not answer.
+    pub failed_checks: Counter,
+    /// Milliseconds since 1970; 0: none yet.
+    pub last_check_time: Counter,
+    /// Open tasks at the last sweep.
+    pub open_tasks: Counter,
+    /// Finished tasks whose answer is missing, at the last sweep.
+    pub unanswered_tasks: Counter,
+    /// Seconds since the oldest open task was created, at the last sweep.
+    pub oldest_open_seconds: Counter,
+}
+
+/// A number that several threads may count up.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Counts one more.
+    pub fn count(&self) {
+        self.add(1);
+    }
+
+    /// Counts `number` more.
+    pub fn add(&self, number: u64) {
+        self.0.fetch_add(number, Ordering::Relaxed);
+    }
+
+    /// Replaces the number.
+    pub fn set(&self, number: u64) {
+        self.0.store(number, Ordering::Relaxed);
+    }
+
+    /// The number.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Stats {
+    fn default() -> Stats {
+        Stats {
+            started: Instant::now(),
+            total_messages: Counter::default(),
+            successful_tasks: Counter::default(),
+            failed_tasks: Counter::default(),
+            sent_to_success_queue: Counter::default(),
+            failed_to_send_success: Counter::default(),
+            sync_requests_sent: Counter::default(),
+            sync_requests_failed: Counter::default(),
+            missing_parts: Counter::default(),
+            returned: Counter::default(),
+            parked: Counter::default(),
+            duplicates_prevented: Counter::default(),
+            last_message_time: Counter::default(),
+            is_connected: Counter::default(),
+            sent_messages: Counter::default(),
+            failed_messages: Counter::default(),
+            tracker: TrackerStats::default(),
+            in_hand: Mutex::default(),
+        }
+    }
+}
+
+impl Stats {
+    /// The statistics of one system in one line.
+    pub fn line(&self, system: &str) -> String {
+        let (good, bad) = (self.successful_tasks.get(), self.failed_tasks.get());
+        let (recorded, unrecorded) = (self.sent_to_success_queue.get(), self.failed_to_send_success.get());
+        let (synced, unsynced) = (self.sync_requests_sent.get(), self.sync_requests_failed.get());
+        let (sent, unsent) = (self.sent_messages.get(), self.failed_messages.get());
+        let tracker = &self.tracker;
+        format!(
+            "{system}: total_messages={} successful_tasks={good} failed_tasks={bad} success_rate={} \
+             sent_to_success_queue={recorded} failed_to_send_success={unrecorded} success_queue_rate={} \
+             sync_requests_sent={synced} sync_requests_failed={unsynced} sync_success_rate={} missing_parts={} \
+             returned={} parked={} duplicates_prevented={} last_message_time={} uptime_seconds={} | \
+             publisher: sent_messages={sent} failed_messages={unsent} success_rate={} is_connected={} | \
+             tracker: total_checked={} completed_tasks={} moved_to_responses={} failed_moves={} failed_checks={} \
+             last_check_time={} open_tasks={} unanswered_tasks={} oldest_open={}",
+            self.total_messages.get(),
+            percent(good, bad),
+            percent(recorded, unrecorded),
+            percent(synced, unsynced),
+            self.missing_parts.get(),
+            self.returned.get(),
+            self.parked.get(),
+            self.duplicates_prevented.get(),
+            clock(self.last_message_time.get()),
+            self.started.elapsed().as_secs(),
+            percent(sent, unsent),
+            self.is_connected.get() == 1,
+            tracker.total_checked.get(),
+            tracker.completed_tasks.get(),
+            tracker.moved_to_responses.get(),
+            tracker.failed_moves.get(),
+            tracker.failed_checks.get(),
+            clock(tracker.last_check_time.get()),
+            tracker.open_tasks.get(),
+            tracker.unanswered_tasks.get(),
+            span(Duration::from_secs(tracker.oldest_open_seconds.get())),
+        )
+    }
+
+    /// Notes what a stopping lane still works on.
+    pub fn note_in_hand(&self, ids: &[&str]) {
+        *self.in_hand.lock().unwrap_or_else(PoisonError::into_inner) = ids.iter().map(|id| (*id).to_owned()).collect();
+    }
+
+    /// What a stopping lane still works on.
+    pub fn in_hand(&self) -> Vec<String> {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// From 0 to 100; 0 where there is no data.
+fn percent(good: u64, bad: u64) -> String {
+    let all = good + bad;
+    if all == 0 { "0".into() } else { format!("{:.1}", 100.0 * good as f64 / all as f64) }
+}
+
+fn clock(milliseconds: u64) -> String {
+    let moment =
+        i64::try_from(milliseconds).ok().filter(|ms| *ms > 0).and_then(chrono::DateTime::from_timestamp_millis);
+    moment.map_or_else(|| "-".into(), |moment| moment.with_timezone(&chrono::Local).format("%H:%M:%S").to_string())
+}
+
+/// A length of time for people: `45s`, `3m05s`, `2h10m`, `4d03h`.
+pub fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_percent_and_zero_where_there_is_no_data() {
+        let stats = Stats::default();
+        assert!(stats.line("bitrix24").contains("success_rate=0 "));
+        stats.successful_tasks.add(2);
+        stats.failed_tasks.add(1);
+        assert!(stats.line("bitrix24").contains("success_rate=66.7 "));
+    }
+
+    #[test]
+    fn a_span_is_shown_in_the_two_largest_units() {
+        let shown = [5, 65, 7_265, 100_000].map(|seconds| span(Duration::from_secs(seconds)));
+        assert_eq!(shown, ["5s", "1m05s", "2h01m", "1d03h"]);
+    }
+}

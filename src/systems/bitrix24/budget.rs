@@ -1,0 +1,86 @@
+//! One portal's request budget, shared by all threads that call it: a leaky bucket on our side, so that the portal's own
+//! need never refuse. It counts HTTP requests and knows nothing of what is in them.
+//!
+//! Turns are given in the order of asking: neither handlers nor the tracker can starve the other.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The bucket.
+#[derive(Debug)]
+pub struct Budget {
+    /// Between two requests once the burst is used up; zero: no limit.
+    interval: Duration,
+    /// How far ahead of the steady rate requests may run.
+    tolerance: Duration,
+    /// When the bucket would be empty again: the later, the fuller it is. One lock for one instant, held for no wait.
+    empty_at: Mutex<Instant>,
+}
+
+impl Budget {
+    /// `rate` requests a second (0: unlimited) with `burst` at once.
+    pub fn new(rate: f64, burst: u32) -> Budget {
+        let interval = if rate > 0.0 { Duration::from_secs_f64(1.0 / rate) } else { Duration::ZERO };
+        Budget { interval, tolerance: interval * burst.saturating_sub(1), empty_at: Mutex::new(Instant::now()) }
+    }
+
+    /// Is there a limit at all?
+    pub fn limited(&self) -> bool {
+        !self.interval.is_zero()
+    }
+
+    /// Takes the next turn; the request may be sent after this pause.
+    pub fn take(&self, now: Instant) -> Duration {
+        let mut empty_at = self.lock();
+        let pause = empty_at.saturating_duration_since(now + self.tolerance);
+        *empty_at = (*empty_at).max(now) + self.interval;
+        pause
+    }
+
+    /// The portal refused all the same (another program uses the same address): nobody sends for at least `pause`, and
+    /// the burst is used up.
+    pub fn refused(&self, now: Instant, pause: Duration) {
+        let mut empty_at = self.lock();
+        *empty_at = (*empty_at).max(now + self.tolerance + pause);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Instant> {
+        // An instant is whole even if another thread panicked while it held the lock.
+        self.empty_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_burst_goes_at_once_and_the_rest_at_the_rate() {
+        let budget = Budget::new(2.0, 50);
+        let now = Instant::now();
+        let pauses: Vec<f64> = (0..54).map(|_| budget.take(now).as_secs_f64()).collect();
+        assert!(pauses[..49].iter().all(|pause| *pause == 0.0), "{pauses:?}");
+        for (after_burst, pause) in pauses[50..].iter().enumerate() {
+            let expected = 0.5 * (after_burst + 1) as f64;
+            assert!((pause - expected).abs() < 0.01, "{after_burst}: {pause}");
+        }
+    }
+
+    #[test]
+    fn a_rested_bucket_holds_no_more_than_the_burst() {
+        let budget = Budget::new(2.0, 2);
+        let later = Instant::now() + Duration::from_secs(3600);
+        assert_eq!(budget.take(later), Duration::ZERO);
+        assert_eq!(budget.take(later), Duration::ZERO);
+        assert_eq!(budget.take(later), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn without_a_rate_nobody_waits_but_for_a_refusal() {
+        let budget = Budget::new(0.0, 0);
+        let now = Instant::now() + Duration::from_secs(1);
+        assert!((0..1000).all(|_| budget.take(now) == Duration::ZERO));
+        budget.refused(now, Duration::from_secs(2));
+        assert_eq!(budget.take(now), Duration::from_secs(2));
+    }
+}

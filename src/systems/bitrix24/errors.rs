@@ -1,0 +1,186 @@
+//! What a portal's refusals mean: status and error code → [`Kind`] → [`Failure`]. Pure.
+//!
+//! The table is in this folder's README. The text of an error is localised and is only passed on, never looked at.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use serde_json::Value;
+
+use crate::systems::Failure;
+
+/// What one method has to wait when the portal does not say how long.
+const METHOD_HELD: Duration = Duration::from_secs(60);
+/// Between two looks at a portal that was blocked by hand.
+const BLOCKED: Duration = Duration::from_secs(300);
+/// How much of an error's text is kept, in characters.
+const LONGEST_TEXT: usize = 300;
+
+/// What kind of refusal it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Too many requests; the call was not executed.
+    TooFast,
+    /// The method has used up its running time; the call was not executed.
+    MethodHeld,
+    /// The portal was blocked by hand, or closed.
+    Blocked,
+    /// The webhook, its rights or its address are wrong.
+    Configuration,
+    /// The call is refused for good.
+    Refused,
+    /// The portal could not be reached; the call was not executed.
+    Unreachable,
+    /// The call may have been executed.
+    Unknown,
+}
+
+/// A call that did not succeed.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    /// What kind of refusal it is.
+    pub kind: Kind,
+    text: String,
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl ApiError {
+    /// An error with a text of our own.
+    pub fn new(kind: Kind, text: String) -> ApiError {
+        ApiError { kind, text }
+    }
+
+    /// The same error, saying which method was called.
+    pub fn of(self, method: &str) -> ApiError {
+        ApiError { text: format!("{method}: {}", self.text), ..self }
+    }
+
+    /// From a JSON answer that is not a success.
+    pub fn from_reply(status: u16, reply: &Value) -> ApiError {
+        let (code, description) = code_and_description(reply);
+        let kind = match kind_of_code(&code) {
+            // A server that fails says nothing reliable about what it did.
+            Some(Kind::Refused) if status >= 500 => Kind::Unknown,
+            Some(kind) => kind,
+            None => kind_of_status(status),
+        };
+        let text = if code.is_empty() && description.is_empty() {
+            format!("http status {status} with neither a result nor an error")
+        } else {
+            format!("http status {status}: {code}: {description}")
+        };
+        ApiError { kind, text }
+    }
+
+    /// From an answer that is not JSON: a gateway, a web server, or half a reply.
+    pub fn from_page(status: u16, body: &[u8]) -> ApiError {
+        let kind = match status {
+            300..=399 | 401 | 404 => Kind::Configuration,
+            405 | 413 | 414 | 415 => Kind::Refused,
+            429 => Kind::TooFast,
+            _ => Kind::Unknown,
+        };
+        let advice = match status {
+            300..=399 => "; the portal has moved: correct BITRIX_WEBHOOK_URL",
+            404 => "; nothing is there: correct BITRIX_WEBHOOK_URL",
+            _ => "",
+        };
+        ApiError { kind, text: format!("http status {status} and {} bytes that are not JSON{advice}", body.len()) }
+    }
+
+    /// From the error of one command in a batch, which has no status of its own.
+    pub fn from_command(error: &Value) -> ApiError {
+        let (code, description) = code_and_description(error);
+        // A code that nobody has classified counts as unknown: the task is looked up and tried again.
+        let kind = kind_of_code(&code).unwrap_or(Kind::Unknown);
+        ApiError { kind, text: format!("{code}: {description}") }
+    }
+
+    /// What this means for a task. `settle` is how long a call without an answer may take to show its effect.
+    pub fn into_failure(self, settle: Duration) -> Failure {
+        let error = anyhow!("{}", self.text);
+        match self.kind {
+            Kind::TooFast | Kind::Unreachable => Failure::Unavailable { error, until: None },
+            Kind::MethodHeld => Failure::Unavailable { error, until: Some(METHOD_HELD) },
+            Kind::Blocked => Failure::Unavailable { error, until: Some(BLOCKED) },
+            Kind::Configuration => Failure::Unavailable {
+                error: error.context("check BITRIX_WEBHOOK_URL and the rights of the webhook's owner"),
+                until: None,
+            },
+            Kind::Refused => Failure::Permanent(error),
+            Kind::Unknown => Failure::Transient { error, after: settle },
+        }
+    }
+}
+
+/// REST 2 has `error` and `error_description`, REST 3 an object in `error`; codes are texts or numbers.
+fn code_and_description(reply: &Value) -> (String, String) {
+    let error = &reply["error"];
+    let code = crate::message::text(if error.is_object() { &error["code"] } else { error });
+    let description = if error.is_object() { &error["message"] } else { &reply["error_description"] };
+    (code.unwrap_or_default(), plain(description.as_str().unwrap_or_default()))
+}
+
+/// A localised text without its markup, and not longer than a log line should be.
+fn plain(text: &str) -> String {
+    let mut inside_tag = false;
+    let plain = text.chars().filter(|character| match character {
+        '<' => {
+            inside_tag = true;
+            false
+        }
+        '>' => !std::mem::take(&mut inside_tag),
+        _ => !inside_tag,
+    });
+    plain.take(LONGEST_TEXT).collect::<String>().trim().to_owned()
+}
+
+fn kind_of_code(code: &str) -> Option<Kind> {
+    Some(match code.to_uppercase().as_str() {
+        "QUERY_LIMIT_EXCEEDED" => Kind::TooFast,
+        "OPERATION_TIME_LIMIT" => Kind::MethodHeld,
+        "OVERLOAD_LIMIT" | "PORTAL_DELETED" => Kind::Blocked,
+        "NO_AUTH_FOUND"
+        | "EXPIRED_TOKEN"
+        | "INVALID_TOKEN"
+        | "METHOD_CONFIRM_WAITING"
+        | "PAYMENT_REQUIRED"
+        | "AUTHORIZATION_ERROR"
+        | "INVALID_CREDENTIALS"
+        | "INSUFFICIENT_SCOPE"
+        | "ACCESS_DENIED"
+        | "USER_ACCESS_ERROR"
+        | "WRONG_AUTH_TYPE"
+        | "ALLOWED_ONLY_INTRANET_USER"
+        | "INVALID_REQUEST" => Kind::Configuration,
+        // The methods called here exist on every portal, but for the project's own, whose caller expects this.
+        "ERROR_METHOD_NOT_FOUND" | "NOT_FOUND" | "ERROR_MANIFEST_IS_NOT_AVAILABLE" => Kind::Configuration,
+        "INTERNAL_SERVER_ERROR" | "ERROR_UNEXPECTED_ANSWER" => Kind::Unknown,
+        "ERROR_CORE"
+        | "100"
+        | "0"
+        | "1048582"
+        | "INVALID_ARG_VALUE"
+        | "ERROR_ARGUMENT"
+        | "ERROR_BATCH_LENGTH_EXCEEDED"
+        | "ERROR_BATCH_METHOD_NOT_ALLOWED" => Kind::Refused,
+        _ => return None,
+    })
+}
+
+fn kind_of_status(status: u16) -> Kind {
+    match status {
+        300..=399 | 401 | 403 => Kind::Configuration,
+        408 | 425 => Kind::Unknown,
+        429 => Kind::TooFast,
+        400..=499 => Kind::Refused,
+        // A 200 without a result, and everything else: it may have been executed.
+        _ => Kind::Unknown,
+    }
+}

@@ -1,0 +1,212 @@
+//! Bitrix24: its settings, and how its parts fit together.
+//!
+//! Reading order: [`fields`] (what a task becomes), [`handler`] (look up, create, synchronise), [`tracker`] (finished?),
+//! [`client`] with [`budget`] and [`errors`] (the portal's REST). What the portal does and why is in the README beside this
+//! file.
+
+pub mod answers;
+pub mod budget;
+pub mod client;
+pub mod errors;
+pub mod fields;
+pub mod handler;
+pub mod tracker;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::System;
+use crate::config::{Config, Secret, Variables};
+use crate::stop::Stop;
+
+/// What the `BITRIX_…` variables say.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the portal is.
+    pub webhook: Webhook,
+    /// Whose the tasks are for which the message names nobody.
+    pub default_responsible: u64,
+    /// 0, 1 or 2.
+    pub default_priority: u8,
+    /// For one request; also how long a create without an answer may take to show.
+    pub request_timeout: Duration,
+    /// In characters.
+    pub max_description_length: usize,
+    /// The field with the task id in it, by which a task is found again; `None` switches the look-up off.
+    pub marker_field: Option<String>,
+    /// The states in which a task counts as finished.
+    pub completed_statuses: Vec<u64>,
+    /// What to do with a finished task whose answer is missing.
+    pub missing_answer: MissingAnswer,
+    /// The texts of the answers, where the portal has no method that tells them.
+    pub answer_texts: BTreeMap<String, String>,
+    /// Requests a second; 0 for no limit.
+    pub rate: f64,
+    /// Requests at once.
+    pub burst: u32,
+}
+
+/// What to do with a finished task that expects an answer and has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingAnswer {
+    /// Leave it in the sent queue until somebody gives the answer.
+    Wait,
+    /// Answer "НЕТ".
+    No,
+}
+
+impl Settings {
+    /// Reads the settings; without `BITRIX_WEBHOOK_URL` the system is off.
+    pub fn from_variables(variables: &mut Variables) -> Option<Settings> {
+        let url = variables.text("BITRIX_WEBHOOK_URL")?;
+        let webhook = Webhook::parse(&url).unwrap_or_else(|wrong| {
+            variables.mistake("BITRIX_WEBHOOK_URL", wrong, "BITRIX_WEBHOOK_URL=https://bitrix.example/rest/1/TOKEN");
+            Webhook { url: Secret::new(""), shown: String::new() }
+        });
+        let rate = rate(variables);
+        Some(Settings {
+            webhook,
+            default_responsible: variables.number("BITRIX_DEFAULT_RESPONSIBLE_ID", 1, 1..=u64::MAX),
+            default_priority: variables.number("BITRIX_DEFAULT_PRIORITY", 1, 0..=2),
+            request_timeout: variables.seconds("BITRIX_REQUEST_TIMEOUT", 30),
+            max_description_length: variables.number("BITRIX_MAX_DESCRIPTION_LENGTH", 10_000, 100..=1_000_000),
+            marker_field: marker_field(variables),
+            completed_statuses: completed_statuses(variables),
+            missing_answer: missing_answer(variables),
+            answer_texts: answer_texts(variables),
+            rate,
+            burst: variables.number("BITRIX_BURST", 50, 1..=10_000),
+        })
+    }
+}
+
+fn rate(variables: &mut Variables) -> f64 {
+    let rate = variables.text("BITRIX_RATE").unwrap_or_else(|| "2".into());
+    rate.parse().ok().filter(|rate| (0.0..=10_000.0).contains(rate)).unwrap_or_else(|| {
+        variables.mistake("BITRIX_RATE", &format!("is {rate:?}, not a number from 0 to 10000"), "BITRIX_RATE=2");
+        2.0
+    })
+}
+
+fn marker_field(variables: &mut Variables) -> Option<String> {
+    let field = variables.text("BITRIX_TASK_ID_FIELD").unwrap_or_else(|| "UF_CAMUNDA_ID_EXTERNAL_TASK".into());
+    if field.eq_ignore_ascii_case("none") {
+        return None;
+    }
+    if field != "XML_ID" && !fields::is_custom_field(&field) {
+        let wrong = format!("is {field:?}, neither UF_ with capitals and digits, nor XML_ID, nor none");
+        variables.mistake("BITRIX_TASK_ID_FIELD", &wrong, "BITRIX_TASK_ID_FIELD=UF_CAMUNDA_ID_EXTERNAL_TASK");
+    }
+    Some(field)
+}
+
+fn completed_statuses(variables: &mut Variables) -> Vec<u64> {
+    let given = variables.text("BITRIX_COMPLETED_STATUSES").unwrap_or_else(|| "4,5".into());
+    given.split(',').map(|status| status.trim().parse()).collect::<Result<_, _>>().unwrap_or_else(|_| {
+        let wrong = format!("is {given:?}, not a list of numbers");
+        variables.mistake("BITRIX_COMPLETED_STATUSES", &wrong, "BITRIX_COMPLETED_STATUSES=4,5");
+        Vec::new()
+    })
+}
+
+fn missing_answer(variables: &mut Variables) -> MissingAnswer {
+    match variables.text("BITRIX_MISSING_ANSWER").unwrap_or_else(|| "wait".into()).to_lowercase().as_str() {
+        "wait" => MissingAnswer::Wait,
+        "no" => MissingAnswer::No,
+        other => {
+            let wrong = format!("is {other:?}, neither wait nor no");
+            variables.mistake("BITRIX_MISSING_ANSWER", &wrong, "BITRIX_MISSING_ANSWER=wait");
+            MissingAnswer::Wait
+        }
+    }
+}
+
+fn answer_texts(variables: &mut Variables) -> BTreeMap<String, String> {
+    let Some(given) = variables.text("BITRIX_ANSWER_TEXTS") else { return BTreeMap::new() };
+    let pair = |pair: &str| {
+        let (id, text) = pair.split_once('=')?;
+        let (id, text) = (id.trim(), text.trim());
+        (!id.is_empty() && !text.is_empty()).then(|| (id.to_owned(), text.to_owned()))
+    };
+    given.split(',').map(pair).collect::<Option<_>>().unwrap_or_else(|| {
+        let wrong = format!("is {given:?}, not a list of id=text");
+        variables.mistake("BITRIX_ANSWER_TEXTS", &wrong, "BITRIX_ANSWER_TEXTS=26=ДА,27=НЕТ");
+        BTreeMap::new()
+    })
+}
+
+/// A webhook's address. The secret is in its path, so it is never shown whole.
+#[derive(Clone)]
+pub struct Webhook {
+    url: Secret,
+    shown: String,
+}
+
+impl Webhook {
+    fn parse(url: &str) -> Result<Webhook, &'static str> {
+        let url = url.trim_end_matches('/');
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        let (host, path) = rest.and_then(|rest| rest.split_once('/')).ok_or("is not a URL of the form below")?;
+        let (place, token) = path.rsplit_once('/').ok_or("has no user and token in its path")?;
+        if host.is_empty() || token.is_empty() || url.contains(['?', '#', ' ']) {
+            return Err("is not a URL of the form below");
+        }
+        let scheme = if url.starts_with("https") { "https" } else { "http" };
+        // A user and password before the host would be a secret too.
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        Ok(Webhook { url: Secret::new(url), shown: format!("{scheme}://{host}/{place}/***") })
+    }
+
+    /// The address of a method, for the place where the request is built.
+    fn url(&self, method: &str) -> String {
+        format!("{}/{method}", self.url.expose())
+    }
+
+    /// The part that must not appear in any output.
+    pub fn secret(&self) -> &str {
+        self.url.expose().rsplit('/').next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+/// Switches the system on.
+///
+/// # Errors
+/// Why it stays off.
+pub fn open(config: &Config, stop: &Stop) -> Result<System, &'static str> {
+    let settings = config.bitrix24.clone().ok_or("BITRIX_WEBHOOK_URL is not set")?;
+    // Shared by the handler threads and the tracker: the portal counts their requests together.
+    let client = Arc::new(client::Client::new(&settings, stop));
+    Ok(System {
+        handler: Box::new(handler::BitrixHandler::new(settings.clone(), Arc::clone(&client))),
+        tracker: Box::new(tracker::BitrixTracker::new(settings, client)),
+    })
+}
+
+/// A member of a portal's object. Requests spell names `UF_RESULT_EXPECTED`, replies `ufResultExpected`: case and `_` do
+/// not count.
+fn member<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    let letters = |name: &str| name.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect::<String>();
+    let wanted = letters(name);
+    object.as_object()?.iter().find(|(name, _)| letters(name) == wanted).map(|(_, value)| value)
+}
+
+/// The rows of a list call.
+fn rows(reply: &Value) -> Option<&Vec<Value>> {
+    reply["result"]["tasks"].as_array()
+}

@@ -1,0 +1,186 @@
+//! Finds out which Bitrix24 tasks are finished: fifty ids a command, many commands a request.
+//!
+//! It reads states and answers. What becomes of a record is decided in [`crate::lane::tracking`].
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use serde_json::{Value, json};
+
+use super::answers::Answers;
+use super::client::{Call, Client};
+use super::errors::{ApiError, Kind};
+use super::fields::is_yes;
+use super::{MissingAnswer, Settings, member, rows};
+use crate::message::{Record, text};
+use crate::systems::{Failure, Progress, Tracker};
+
+/// The most ids that one list call may name: a page has no more rows.
+const IDS: usize = 50;
+/// What the response shows of a task.
+const SELECT: &[&str] = &[
+    "ID",
+    "TITLE",
+    "STATUS",
+    "PRIORITY",
+    "RESPONSIBLE_ID",
+    "CREATED_BY",
+    "GROUP_ID",
+    "DEADLINE",
+    "CREATED_DATE",
+    "CHANGED_DATE",
+    "CLOSED_DATE",
+    "CLOSED_BY",
+    "UF_RESULT_EXPECTED",
+    "UF_RESULT_QUESTION",
+    "UF_RESULT_ANSWER",
+];
+
+/// The tracker; one thread uses it.
+pub struct BitrixTracker {
+    settings: Settings,
+    client: Arc<Client>,
+    answers: Answers,
+    /// The portal has ignored the filter by ids once: from then on each task is asked for by itself, in batches.
+    one_by_one: bool,
+}
+
+impl BitrixTracker {
+    /// A tracker for the portal of these settings.
+    pub fn new(settings: Settings, client: Arc<Client>) -> BitrixTracker {
+        let answers = Answers::new(Arc::clone(&client), settings.answer_texts.clone());
+        BitrixTracker { settings, client, answers, one_by_one: false }
+    }
+}
+
+impl Tracker for BitrixTracker {
+    fn check(&mut self, records: &[Record]) -> Vec<Result<Progress, Failure>> {
+        let ids: Vec<Option<String>> = records.iter().map(target_id).collect();
+        let asked: Vec<&str> = ids.iter().flatten().map(String::as_str).collect::<BTreeSet<_>>().into_iter().collect();
+        let rows = self.read(&asked);
+        let checked = records.iter().zip(&ids).map(|(record, id)| {
+            let id = id.as_deref().ok_or_else(no_target_id)?;
+            match rows.get(id) {
+                Some(Ok(Some(row))) => Ok(self.progress(record, row)),
+                Some(Ok(None)) => Ok(Progress::Gone),
+                Some(Err(err)) => Err(err.clone().into_failure(Default::default())),
+                None => Err(Failure::Transient { error: anyhow!("not asked for"), after: Default::default() }),
+            }
+        });
+        checked.collect()
+    }
+}
+
+/// The id of the task at the portal; only digits ever get into a request.
+fn target_id(record: &Record) -> Option<String> {
+    let task = &record.response_data["result"]["task"];
+    let id = member(task, "ID").and_then(text)?;
+    id.bytes().all(|byte| byte.is_ascii_digit()).then_some(id)
+}
+
+fn no_target_id() -> Failure {
+    Failure::Permanent(anyhow!("the record does not name a Bitrix24 task in response_data.result.task.id"))
+}
+
+/// For each id the task's row, or `None` where the portal shows no such task.
+type Rows = HashMap<String, Result<Option<Value>, ApiError>>;
+
+impl BitrixTracker {
+    fn read(&mut self, ids: &[&str]) -> Rows {
+        if !self.one_by_one {
+            if let Some(rows) = self.read_lists(ids) {
+                return rows;
+            }
+            log::warn!("the portal ignores the filter by several ids; asking for each task by itself, in batches");
+            self.one_by_one = true;
+        }
+        let calls: Vec<Call> = ids.iter().map(|id| get(id)).collect();
+        let replies = self.client.call_all(&calls).into_iter().zip(ids);
+        replies.map(|(reply, id)| ((*id).to_owned(), reply.map(|reply| task_of(&reply)))).collect()
+    }
+
+    /// `None` when a reply has a row that nobody asked for: the portal has ignored the filter, and what is missing from
+    /// the reply may exist all the same.
+    fn read_lists(&self, ids: &[&str]) -> Option<Rows> {
+        let lists: Vec<&[&str]> = ids.chunks(IDS).collect();
+        let calls: Vec<Call> = lists.iter().map(|ids| list(ids)).collect();
+        let mut found = Rows::new();
+        for (ids, reply) in lists.into_iter().zip(self.client.call_all(&calls)) {
+            let reply = match reply {
+                Ok(reply) => reply,
+                Err(err) => {
+                    found.extend(ids.iter().map(|id| ((*id).to_owned(), Err(err.clone()))));
+                    continue;
+                }
+            };
+            let Some(rows) = rows(&reply) else {
+                let err = ApiError::new(Kind::Unknown, "tasks.task.list: the reply has no list of tasks".into());
+                found.extend(ids.iter().map(|id| ((*id).to_owned(), Err(err.clone()))));
+                continue;
+            };
+            found.extend(ids.iter().map(|id| ((*id).to_owned(), Ok(None))));
+            for row in rows {
+                let id = member(row, "ID").and_then(text).filter(|id| ids.contains(&id.as_str()))?;
+                found.insert(id, Ok(Some(row.clone())));
+            }
+        }
+        Some(found)
+    }
+
+    fn progress(&mut self, record: &Record, row: &Value) -> Progress {
+        // `status` is the real state; `subStatus` mixes in "overdue" and the like and must never decide.
+        let status = member(row, "STATUS").and_then(text).and_then(|status| status.parse::<u64>().ok());
+        if !status.is_some_and(|status| self.settings.completed_statuses.contains(&status)) {
+            return Progress::Open;
+        }
+        let mut task = row.clone();
+        let expected = is_expected(record, row);
+        // The bridge looks for the text "1" and nothing else.
+        set(&mut task, "ufResultExpected", if expected { "1" } else { "0" });
+        let stored = member(row, "UF_RESULT_ANSWER").and_then(stored_answer);
+        let answer = match stored {
+            Some(stored) => self.answers.text(&stored),
+            None if expected && self.settings.missing_answer == MissingAnswer::No => Ok("НЕТ".into()),
+            None => Err("nobody has answered yet".into()),
+        };
+        match answer {
+            Ok(answer) => set(&mut task, "ufResultAnswer_text", &answer),
+            Err(why) if expected => return Progress::Unanswered(why),
+            Err(_) => set(&mut task, "ufResultAnswer_text", ""),
+        }
+        Progress::Finished(task)
+    }
+}
+
+/// Does the process wait for an answer? The portal says so; where its reply does not have the field, the message does.
+fn is_expected(record: &Record, row: &Value) -> bool {
+    let at_portal = member(row, "UF_RESULT_EXPECTED").filter(|expected| !expected.is_null());
+    at_portal.or_else(|| record.task.extension_properties.get("UF_RESULT_EXPECTED")).is_some_and(is_yes)
+}
+
+/// The answer as the portal stores it. PHP shows an unset field as `false`, `""`, `0` or `[]`.
+fn stored_answer(value: &Value) -> Option<String> {
+    let value = value.as_array().map_or(Some(value), |values| values.first())?;
+    text(value).filter(|text| text != "0" && text != "false")
+}
+
+fn set(task: &mut Value, name: &str, text: &str) {
+    if let Some(members) = task.as_object_mut() {
+        members.insert(name.into(), text.into());
+    }
+}
+
+fn list(ids: &[&str]) -> Call {
+    let params = vec![("filter", json!({"ID": ids})), ("select", json!(SELECT)), ("start", (-1).into())];
+    Call { method: "tasks.task.list", params }
+}
+
+fn get(id: &str) -> Call {
+    Call { method: "tasks.task.get", params: vec![("taskId", id.into()), ("select", json!(SELECT))] }
+}
+
+/// The task in a reply to `tasks.task.get`; `"result": []` says that there is none.
+fn task_of(reply: &Value) -> Option<Value> {
+    reply["result"].get("task").filter(|task| task.is_object()).cloned()
+}

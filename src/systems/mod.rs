@@ -1,0 +1,138 @@
+//! The systems where people do the work: what each must be able to do, and [`TABLE`], the one place where all are named.
+//!
+//! A system is a folder beside this file and one line in the table. It speaks HTTP to its target and knows tasks, records
+//! and replies; it knows no queue, no ack and no retry. Adding one is worked through in the README.
+
+pub mod bitrix24;
+pub mod http;
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::message::{Record, Task};
+use crate::stop::Stop;
+
+/// Creates tasks at the target.
+pub trait Handler: Send + Sync {
+    /// How many tasks one call to [`Handler::handle`] may carry; 1 unless the target has a bulk call.
+    fn batch(&self) -> usize {
+        1
+    }
+
+    /// Does the work outside; one result for each task, in order. May run again for the same task and must tolerate it.
+    fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>>;
+
+    /// Runs when the results are safely in the sent queue. Failures are logged here and counted by the caller, never
+    /// retried.
+    fn follow_up(&self, done: &[(Task, Done)]) -> Vec<FollowUp> {
+        done.iter().map(|_| FollowUp::default()).collect()
+    }
+}
+
+/// Finds out how the created tasks are doing.
+pub trait Tracker: Send {
+    /// One result for each record, in order, with as few requests as the target allows.
+    fn check(&mut self, records: &[Record]) -> Vec<Result<Progress, Failure>>;
+}
+
+/// A task that exists at the target.
+#[derive(Debug)]
+pub struct Done {
+    /// The target's whole reply.
+    pub reply: Value,
+    /// The task's id at the target, for the log.
+    pub target_id: String,
+    /// It was there already: a second one has been prevented.
+    pub existed: bool,
+}
+
+/// What became of the work that follows a recorded result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FollowUp {
+    /// The process was synchronised (`true`), that failed (`false`), or there was nothing to synchronise.
+    pub synced: Option<bool>,
+    /// Parts of the task, such as items of a checklist, that could not be added.
+    pub missing_parts: u32,
+}
+
+/// How a tracked task is doing.
+#[derive(Debug)]
+pub enum Progress {
+    /// Somebody is still working on it.
+    Open,
+    /// It is finished, but the answer that the process needs is not there, and why; it is asked for again.
+    Unanswered(String),
+    /// It is finished: the task as the response shall show it.
+    Finished(Value),
+    /// The target does not know it, or does not show it.
+    Gone,
+}
+
+/// Why something did not work, which decides what happens next.
+#[derive(Debug)]
+pub enum Failure {
+    /// This message failed: again later, counted as one of its attempts. Not before `after`, since what was sent may
+    /// still have an effect that cannot be seen yet.
+    Transient {
+        /// What went wrong.
+        error: anyhow::Error,
+        /// The least time before the next try.
+        after: Duration,
+    },
+    /// The target is down, or our configuration is wrong: nobody's attempt, the lane pauses. `until` is the pause the
+    /// target asked for.
+    Unavailable {
+        /// What went wrong, and what to do where somebody has to do something.
+        error: anyhow::Error,
+        /// How long the target wants to be left alone.
+        until: Option<Duration>,
+    },
+    /// This message can never succeed.
+    Permanent(anyhow::Error),
+    /// Nothing was done, because an earlier delivery may have created the task moments ago: look again after this time.
+    /// Not an attempt, and nobody else's concern.
+    Unsettled(Duration),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Transient { error, .. } | Failure::Unavailable { error, .. } | Failure::Permanent(error) => {
+                write!(f, "{error:#}")
+            }
+            Failure::Unsettled(after) => write!(f, "an earlier try may show within {after:?}"),
+        }
+    }
+}
+
+/// A system that is switched on.
+pub struct System {
+    /// Creates its tasks.
+    pub handler: Box<dyn Handler>,
+    /// Follows them.
+    pub tracker: Box<dyn Tracker>,
+}
+
+/// A line of [`TABLE`].
+pub struct Entry {
+    /// The system's name; its queues are called after it.
+    pub name: &'static str,
+    /// Makes the system from its settings, or says why it is off.
+    pub open: fn(&Config, &Stop) -> Result<System, &'static str>,
+}
+
+/// Every system, in the order of the specification. The queue of a system is its name followed by `.queue`.
+pub const TABLE: &[Entry] = &[
+    Entry { name: "bitrix24", open: bitrix24::open },
+    Entry { name: "openproject", open: planned },
+    Entry { name: "1c", open: planned },
+    Entry { name: "python-services", open: planned },
+    Entry { name: "default", open: planned },
+];
+
+fn planned(_: &Config, _: &Stop) -> Result<System, &'static str> {
+    Err("this version does not support it yet")
+}

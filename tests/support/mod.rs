@@ -1,0 +1,46 @@
+//! What every integration test stands on: a real RabbitMQ with queues of its own, a scripted Bitrix24, a TCP relay that
+//! cuts and freezes, the built worker as a child process, and the accounting that tells whether anything was lost.
+//!
+//! Nothing here knows how the worker is built inside: it sees queues, HTTP requests, signals and log files only.
+//!
+//! ```text
+//! let queues = Queues::new("a kill after the create loses nothing");
+//! let tasks = Tasks::new();
+//! let portal = Portal::of(&tasks);
+//! let mut worker = Worker::start(&queues, &portal.webhook(), &[]);
+//! queues.publish_task(&field_message("task-1"));
+//! portal.await_call("tasks.task.add", 1, PATIENCE);
+//! worker.kill();
+//! Account::take(&queues, tasks.markers()).after_faults(1).assert_holds();
+//! ```
+
+// Each test file compiles this module for itself, and none uses all of it.
+#![allow(dead_code, unused_imports)]
+
+pub mod batch;
+pub mod broker;
+pub mod gate;
+pub mod http;
+pub mod message;
+pub mod oracle;
+pub mod portal;
+pub mod pump;
+pub mod queues;
+pub mod relay;
+pub mod sockets;
+pub mod tasks;
+pub mod traffic;
+pub mod wait;
+pub mod worker;
+
+pub use broker::{Broker, Message, RabbitMq, rabbitmqctl};
+pub use gate::Gate;
+pub use http::{Reply, Request};
+pub use message::{field_message, field_text, seed_message};
+pub use oracle::Account;
+pub use portal::{Answer, Call, Portal};
+pub use queues::Queues;
+pub use relay::{CONFIRM, Direction, Relay, Then};
+pub use tasks::Tasks;
+pub use wait::{PATIENCE, eventually, eventually_ok, eventually_some};
+pub use worker::Worker;

@@ -1,0 +1,373 @@
+//! A scripted HTTP server that stands in for Bitrix24 where a test wants exact answers. Knows the webhook's ways
+//! (methods, the frame of a reply, `batch`); what a method does is the script's business, see [`Tasks`](super::Tasks).
+//!
+//! The script is asked once per *call*, whether it came plain or in a batch: the commands of a `batch` are taken apart
+//! here. A test that has to answer a whole HTTP request puts a door before the script.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{BufReader, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::batch::{self, Outcome};
+use super::gate::let_go_when;
+use super::http::{Reply, Request, content_type, drip, encode, json_head};
+use super::sockets::reset_when_dropped;
+use super::tasks::Tasks;
+use super::wait::eventually_ok;
+
+/// One call of a method, plain or from a batch.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub method: String,
+    pub params: Value,
+    /// Counts the calls of this method from 1.
+    pub nth: usize,
+    /// The number of the HTTP request that brought it.
+    pub request: usize,
+    pub batched: bool,
+}
+
+/// What a script answers to a call.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// 200 with this `result`.
+    Done(Value),
+    /// A page of a list, with `total` and `next` beside the result.
+    Page { result: Value, total: Option<u64>, next: Option<u64> },
+    /// An error by its status and code; inside a batch, an entry of `result_error`.
+    Refused { status: u16, error: String, description: String },
+    /// Whatever else can happen to a request. In a batch it happens to the whole batch, after what ran before.
+    Http(Reply),
+}
+
+impl Answer {
+    pub fn refused(status: u16, error: &str, description: &str) -> Answer {
+        Answer::Refused { status, error: error.into(), description: description.into() }
+    }
+}
+
+/// The end of a hanging reply that nobody ended.
+const LONGER_THAN_ANY_TEST: Duration = Duration::from_secs(3600);
+
+type Script = dyn Fn(&Call) -> Answer + Send + Sync;
+type Door = dyn Fn(&Request) -> Option<Reply> + Send + Sync;
+
+/// Ends with all its threads and connections when it is dropped.
+pub struct Portal {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+/// Belongs to the threads of the connections and to the test alike.
+struct Shared {
+    script: Box<Script>,
+    door: Box<Door>,
+    log: Mutex<Log>,
+    released: (Mutex<bool>, Condvar),
+    over: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Log {
+    requests: Vec<Request>,
+    calls: Vec<Call>,
+    arrived: HashMap<String, usize>,
+    replied: HashMap<String, usize>,
+    connections: Vec<(Weak<TcpStream>, JoinHandle<()>)>,
+}
+
+impl Portal {
+    pub fn start(script: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Portal {
+        Portal::behind(|_| None, script)
+    }
+
+    /// A portal that behaves.
+    pub fn of(tasks: &Tasks) -> Portal {
+        let tasks = tasks.clone();
+        Portal::start(move |call| tasks.answer(call))
+    }
+
+    /// `door` sees every HTTP request first, and answers it when it wants to; `None` lets it through to the script.
+    pub fn behind(
+        door: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
+        script: impl Fn(&Call) -> Answer + Send + Sync + 'static,
+    ) -> Portal {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let shared = Arc::new(Shared {
+            script: Box::new(script),
+            door: Box::new(door),
+            log: Mutex::default(),
+            released: (Mutex::new(false), Condvar::new()),
+            over: Arc::default(),
+        });
+        let acceptor = spawn("portal/accept", {
+            let shared = shared.clone();
+            move || accept(&listener, &shared)
+        });
+        Portal { address, shared, acceptor: Some(acceptor) }
+    }
+
+    /// The value of `BITRIX_WEBHOOK_URL`. The token is one that a test can search the logs for.
+    pub fn webhook(&self) -> String {
+        format!("http://{}/rest/1/portal-canary-token", self.address)
+    }
+
+    /// For a relay before the portal.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.log().requests.clone()
+    }
+
+    pub fn calls(&self) -> Vec<Call> {
+        self.shared.log().calls.clone()
+    }
+
+    /// Calls of this method so far, plain and batched, answered or not. `batch` counts its HTTP requests.
+    pub fn count(&self, method: &str) -> usize {
+        self.shared.log().count(method)
+    }
+
+    /// Waits for the `nth` call of `method` to arrive, and returns it. Its answer may be under way, or stalled.
+    #[track_caller]
+    pub fn await_call(&self, method: &str, nth: usize, deadline: Duration) -> Call {
+        eventually_ok(&format!("call {nth} of {method}"), deadline, || {
+            let log = self.shared.log();
+            let found = log.calls.iter().find(|call| call.method == method && call.nth == nth);
+            found.cloned().ok_or_else(|| log.summary())
+        })
+    }
+
+    /// Waits until the replies to `count` requests that held a call of `method` are written in full.
+    #[track_caller]
+    pub fn await_replies(&self, method: &str, count: usize, deadline: Duration) {
+        eventually_ok(&format!("{count} replies to {method}"), deadline, || {
+            let replied = self.shared.log().replied.get(method).copied().unwrap_or(0);
+            if replied >= count { Ok(()) } else { Err(format!("{replied} replies")) }
+        });
+    }
+
+    /// Ends every [`Reply::Hang`], those to come included.
+    pub fn release(&self) {
+        self.shared.release();
+    }
+}
+
+impl Drop for Portal {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Relaxed);
+        self.shared.release();
+        // Wakes the acceptor, which then sees that it is over.
+        drop(TcpStream::connect(self.address));
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+        let connections = std::mem::take(&mut self.shared.log().connections);
+        for stream in connections.iter().filter_map(|(stream, _)| stream.upgrade()) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        for (_, thread) in connections {
+            if thread.join().is_err() && !thread::panicking() {
+                eprintln!("a portal's script panicked, see above");
+            }
+        }
+    }
+}
+
+impl Log {
+    fn count(&self, method: &str) -> usize {
+        self.arrived.get(method).copied().unwrap_or(0)
+    }
+
+    fn summary(&self) -> String {
+        let methods: Vec<&str> = self.calls.iter().map(|call| call.method.as_str()).collect();
+        format!("{} calls: {}", methods.len(), methods.join(", "))
+    }
+}
+
+impl Shared {
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn release(&self) {
+        *self.released.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.released.1.notify_all();
+    }
+
+    /// Ends early when the portal is released or dropped.
+    fn wait_released(&self, longest: Duration) {
+        let released = self.released.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.released.1.wait_timeout_while(released, longest, |released| !*released));
+    }
+
+    /// Numbers and records a request; returns how many calls there were before its own.
+    fn admit(&self, request: &mut Request) -> usize {
+        let mut log = self.log();
+        request.number = log.requests.len() + 1;
+        log.requests.push(request.clone());
+        log.calls.len()
+    }
+
+    /// Once per method, however many of its calls the request held.
+    fn note_replied(&self, request: usize, calls_before: usize) {
+        let mut log = self.log();
+        let own = log.calls[calls_before..].iter().filter(|call| call.request == request);
+        let methods: BTreeSet<String> = own.map(|call| call.method.clone()).collect();
+        for method in methods {
+            *log.replied.entry(method).or_default() += 1;
+        }
+    }
+
+    /// Recorded before the script runs, so that a test sees the call while its answer is stalled.
+    fn record(&self, method: &str, params: Value, request: usize, batched: bool) -> Call {
+        let mut log = self.log();
+        let arrived = log.arrived.entry(method.to_string()).or_default();
+        *arrived += 1;
+        let nth = *arrived;
+        let call = Call { method: method.to_string(), params, nth, request, batched };
+        log.calls.push(call.clone());
+        call
+    }
+
+    fn reply(&self, request: &Request) -> Reply {
+        let call = self.record(&request.method, request.body.clone(), request.number, false);
+        if let Some(reply) = (self.door)(request) {
+            return reply;
+        }
+        let answer = if request.method == "batch" { self.batch(request) } else { (self.script)(&call) };
+        match answer {
+            Answer::Done(result) => done(result, None, None),
+            Answer::Page { result, total, next } => done(result, total, next),
+            Answer::Refused { status, error, description } => {
+                Reply::Json(status, json!({"error": error, "error_description": description}))
+            }
+            Answer::Http(reply) => reply,
+        }
+    }
+
+    fn batch(&self, request: &Request) -> Answer {
+        let commands = batch::commands(&request.body, &request.raw_body);
+        if commands.len() > batch::MOST_COMMANDS {
+            return Answer::refused(400, "ERROR_BATCH_LENGTH_EXCEEDED", "Max batch length exceeded");
+        }
+        let halt = matches!(request.body["halt"].to_string().trim_matches('"'), "1" | "true");
+        let mut outcomes = Vec::new();
+        for command in commands {
+            let params = batch::resolve(&command.params, &outcomes);
+            let call = self.record(&command.method, params, request.number, true);
+            let answer = match command.method.as_str() {
+                "batch" => Answer::refused(405, "ERROR_BATCH_METHOD_NOT_ALLOWED", "Method is not allowed in a batch"),
+                _ => (self.script)(&call),
+            };
+            let outcome = match answer {
+                Answer::Done(result) => Outcome::Done { result, total: None, next: None },
+                Answer::Page { result, total, next } => Outcome::Done { result, total, next },
+                Answer::Refused { error, description, .. } => Outcome::Refused { error, description },
+                Answer::Http(reply) => return Answer::Http(reply),
+            };
+            let stop = halt && matches!(outcome, Outcome::Refused { .. });
+            outcomes.push((command.key, outcome));
+            if stop {
+                break;
+            }
+        }
+        Answer::Done(batch::compose(outcomes))
+    }
+
+    /// Returns whether the connection goes on.
+    fn write(&self, mut stream: &TcpStream, reply: Reply) -> bool {
+        let written = match reply {
+            Reply::Json(status, body) => stream.write_all(&encode(status, &json_head(), body.to_string().as_bytes())),
+            Reply::Raw { status, content_type: kind, body } => {
+                stream.write_all(&encode(status, &content_type(&kind), &body))
+            }
+            Reply::WithHeaders { status, headers, body } => stream.write_all(&encode(status, &headers, &body)),
+            Reply::Redirect(place) => stream.write_all(&encode(302, &[("Location".into(), place)], b"")),
+            Reply::Drip(body, pause) => self.drip(stream, body.to_string().as_bytes(), pause),
+            Reply::Half(status, body) => {
+                let body = body.to_string();
+                let whole = encode(status, &json_head(), body.as_bytes());
+                let _ = stream.write_all(&whole[..whole.len() - body.len().div_ceil(2)]);
+                return false;
+            }
+            Reply::Hang => {
+                self.wait_released(LONGER_THAN_ANY_TEST);
+                return false;
+            }
+            Reply::Close => return false,
+            Reply::Reset => {
+                reset_when_dropped(stream).expect("a TCP socket can linger");
+                return false;
+            }
+        };
+        written.is_ok()
+    }
+
+    fn drip(&self, mut stream: &TcpStream, body: &[u8], pause: Duration) -> std::io::Result<()> {
+        let whole = encode(200, &json_head(), body);
+        let (head, body) = whole.split_at(whole.len() - body.len());
+        stream.write_all(head)?;
+        drip(stream, body, || {
+            self.wait_released(pause);
+            !self.over.load(Ordering::Relaxed)
+        })
+    }
+}
+
+/// A reply's frame as the portal writes it.
+fn done(result: Value, total: Option<u64>, next: Option<u64>) -> Reply {
+    let mut body = json!({"result": result, "time": {"start": 1.5, "finish": 1.75, "duration": 0.25}});
+    if let Some(total) = total {
+        body["total"] = json!(total);
+    }
+    if let Some(next) = next {
+        body["next"] = json!(next);
+    }
+    Reply::Json(200, body)
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for stream in listener.incoming() {
+        if shared.over.load(Ordering::Relaxed) {
+            return;
+        }
+        let Ok(stream) = stream else { continue };
+        let stream = Arc::new(stream);
+        let known = Arc::downgrade(&stream);
+        let serving = spawn("portal/connection", {
+            let shared = shared.clone();
+            move || serve(&stream, &shared)
+        });
+        shared.log().connections.push((known, serving));
+    }
+}
+
+fn serve(stream: &TcpStream, shared: &Shared) {
+    let_go_when(shared.over.clone());
+    // A reply is one write, but a dripping one is many, and each has to go out at once.
+    let _ = stream.set_nodelay(true);
+    let mut reader = BufReader::new(stream);
+    while let Ok(Some(mut request)) = Request::read(&mut reader) {
+        let calls_before = shared.admit(&mut request);
+        let reply = shared.reply(&request);
+        if !shared.write(stream, reply) {
+            return;
+        }
+        shared.note_replied(request.number, calls_before);
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    thread::Builder::new().name(name.into()).spawn(run).expect("the machine has a thread to spare")
+}

@@ -1,0 +1,251 @@
+//! The worker's queues under a prefix that only one test uses, declared before it and deleted after it. Knows their
+//! names and what was published to them; what a message means is not known here.
+
+use std::fmt::Display;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{iter, process};
+
+use amiquip::{AmqpProperties, FieldTable};
+use serde_json::Value;
+
+use super::broker::{Broker, Message, QueueState, header, rabbitmqctl};
+use super::wait::eventually_ok;
+
+const SYSTEMS: [&str; 5] = ["bitrix24", "openproject", "1c", "python-services", "default"];
+
+/// Whatever the worker may have made for a system; deleted in the end whether it exists or not.
+const SYSTEM_QUEUES: [&str; 4] = [".queue", ".sent.queue", ".retry.queue", ".sent.queue.tracker.lock"];
+
+/// The queues of one test. Names are those of the system `bitrix24`; [`Queues::named`] makes the others.
+pub struct Queues {
+    prefix: String,
+    broker: Broker,
+    // The threads of a load test publish at the same time.
+    published: Mutex<Vec<Vec<u8>>>,
+    declared: Mutex<Vec<String>>,
+}
+
+impl Queues {
+    /// Declares the input, the responses and the error queue as the bridge does: durable and without arguments.
+    pub fn new(test: &str) -> Queues {
+        let queues = Queues::undeclared(test);
+        for queue in [queues.input(), queues.responses(), queues.errors()] {
+            queues.declare(&queue);
+        }
+        queues
+    }
+
+    /// Only the names, for a test in which queues are missing or exist in another form.
+    pub fn undeclared(test: &str) -> Queues {
+        Queues::through(Broker::connect(), test)
+    }
+
+    /// The same on a connection of the test's choice.
+    pub fn through(broker: Broker, test: &str) -> Queues {
+        Queues {
+            prefix: unique_prefix(test),
+            broker,
+            published: Mutex::new(Vec::new()),
+            declared: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The worker's `QUEUE_PREFIX`.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    pub fn named(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    pub fn input(&self) -> String {
+        self.named("bitrix24.queue")
+    }
+
+    pub fn sent(&self) -> String {
+        self.named("bitrix24.sent.queue")
+    }
+
+    pub fn retry(&self) -> String {
+        self.named("bitrix24.retry.queue")
+    }
+
+    pub fn responses(&self) -> String {
+        self.named("camunda.responses.queue")
+    }
+
+    pub fn errors(&self) -> String {
+        self.named("errors.camunda_tasks.queue")
+    }
+
+    pub fn declare(&self, queue: &str) {
+        self.declare_with(queue, &FieldTable::new());
+    }
+
+    /// Durable, with arguments of the test's own.
+    pub fn declare_with(&self, queue: &str, arguments: &FieldTable) {
+        lock(&self.declared).push(queue.to_string());
+        self.broker.declare(queue, arguments).unwrap_or_else(|err| panic!("declare {queue}: {err}"));
+    }
+
+    /// Deletes the queue, however it is declared, and whoever consumes from it.
+    pub fn delete(&self, queue: &str) {
+        self.broker.delete(queue).unwrap_or_else(|err| panic!("delete {queue}: {err}"));
+    }
+
+    /// Returns how many ready messages were dropped.
+    pub fn purge(&self, queue: &str) -> usize {
+        self.broker.purge(queue)
+    }
+
+    /// Publishes to the input queue with the properties and headers that the bridge gives. Text keeps the order of its
+    /// keys and the spelling of its numbers; a `Value` has neither.
+    pub fn publish_task(&self, message: &impl Display) {
+        self.publish_tasks(iter::once(message));
+    }
+
+    /// Many at once, pipelined.
+    pub fn publish_tasks<'a, M: Display + 'a>(&self, messages: impl IntoIterator<Item = &'a M>) {
+        let with_properties = messages.into_iter().map(|message| {
+            let body = message.to_string().into_bytes();
+            let headers = bridge_headers(&body);
+            (body, properties(headers))
+        });
+        self.publish_prepared(&self.input(), with_properties.collect());
+    }
+
+    /// Publishes any bytes, persistent and as `application/json`.
+    pub fn publish(&self, queue: &str, body: impl AsRef<[u8]>, headers: FieldTable) {
+        self.publish_with(queue, body, properties(headers));
+    }
+
+    pub fn publish_with(&self, queue: &str, body: impl AsRef<[u8]>, properties: AmqpProperties) {
+        self.publish_prepared(queue, vec![(body.as_ref().to_vec(), properties)]);
+    }
+
+    /// Every body that was published to the input queue and confirmed.
+    pub fn published(&self) -> Vec<Vec<u8>> {
+        lock(&self.published).clone()
+    }
+
+    /// Ready messages; 0 when there is no such queue.
+    pub fn count(&self, queue: &str) -> usize {
+        self.state(queue).map_or(0, |state| state.ready)
+    }
+
+    /// According to the broker; 0 when there is no such queue.
+    pub fn consumers(&self, queue: &str) -> usize {
+        self.state(queue).map_or(0, |state| state.consumers)
+    }
+
+    /// Delivered and not acknowledged; `None` where there is no [`rabbitmqctl`], and for a queue that does not exist.
+    pub fn unacked(&self, queue: &str) -> Option<usize> {
+        let vhost = &self.broker.rabbitmq().vhost;
+        let listed = rabbitmqctl(&["-q", "-p", vhost, "list_queues", "name", "messages_unacknowledged"])?;
+        let line = listed.lines().find_map(|line| line.strip_prefix(queue)?.strip_prefix('\t'));
+        line.and_then(|count| count.trim().parse().ok())
+    }
+
+    /// `None` when there is no such queue.
+    pub fn state(&self, queue: &str) -> Option<QueueState> {
+        self.broker.state(queue)
+    }
+
+    #[track_caller]
+    pub fn await_count(&self, queue: &str, count: usize, deadline: Duration) {
+        eventually_ok(&format!("{count} ready messages in {queue}"), deadline, || match self.state(queue) {
+            Some(state) if state.ready == count => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    }
+
+    #[track_caller]
+    pub fn await_consumers(&self, queue: &str, count: usize, deadline: Duration) {
+        eventually_ok(&format!("{count} consumers on {queue}"), deadline, || match self.state(queue) {
+            Some(state) if state.consumers == count => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    }
+
+    /// Every ready message, left in its place, but marked as redelivered from now on; so not for an input queue whose
+    /// redelivered flag a test asserts, and not while the worker consumes from it or sweeps it.
+    pub fn peek_all(&self, queue: &str) -> Vec<Message> {
+        self.broker.peek_all(queue)
+    }
+
+    /// Every ready message, acknowledged.
+    pub fn take_all(&self, queue: &str) -> Vec<Message> {
+        self.broker.take_all(queue)
+    }
+
+    fn delete_all(&self) {
+        let of_systems = SYSTEMS.iter().flat_map(|system| SYSTEM_QUEUES.map(|queue| format!("{system}{queue}")));
+        let ours = of_systems.map(|name| self.named(&name)).chain([self.responses(), self.errors()]);
+        for queue in ours.chain(lock(&self.declared).clone()) {
+            // A lock queue that a worker still holds goes with the worker's connection.
+            if let Err(err) = self.broker.delete(&queue) {
+                eprintln!("could not delete {queue}: {err}");
+            }
+        }
+    }
+
+    fn publish_prepared(&self, queue: &str, messages: Vec<(Vec<u8>, AmqpProperties)>) {
+        self.broker.publish(queue, &messages).unwrap_or_else(|err| panic!("{err}"));
+        if queue == self.input() {
+            lock(&self.published).extend(messages.into_iter().map(|(body, _)| body));
+        }
+    }
+}
+
+impl Drop for Queues {
+    fn drop(&mut self) {
+        // The broker may be down, and a panic that leaves a drop while the test is failing would abort all tests.
+        let deleted = panic::catch_unwind(AssertUnwindSafe(|| self.delete_all()));
+        if deleted.is_err() {
+            eprintln!("the queues {}* are still there", self.prefix);
+        }
+    }
+}
+
+/// Differs between tests, between processes and between runs, and says whose it is in `rabbitmqctl list_queues`.
+fn unique_prefix(test: &str) -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let slug: String =
+        test.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).take(40).collect();
+    let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    format!("{slug}.{millis:x}-{:x}-{}.", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn properties(headers: FieldTable) -> AmqpProperties {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    AmqpProperties::default()
+        .with_content_type("application/json".into())
+        .with_delivery_mode(2)
+        .with_timestamp(now)
+        .with_headers(headers)
+}
+
+/// What the bridge copies from the body into headers; nothing for a body that is not JSON.
+fn bridge_headers(body: &[u8]) -> FieldTable {
+    let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let copied = [
+        ("camunda_topic", &body["topic"]),
+        ("target_system", &body["system"]),
+        ("task_id", &body["task_id"]),
+        ("process_instance_id", &body["process_instance_id"]),
+    ];
+    let present = copied.into_iter().filter_map(|(name, value)| Some((name.to_string(), header(value.as_str()?))));
+    present.collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
