@@ -221,7 +221,7 @@ impl Variables<'_> {
         let default_duration = Duration::from_secs(default.into());
         let Some(text) = self.text(name) else { return default_duration };
         match text.parse::<f64>() {
-            Ok(seconds) if seconds >= 0.001 && seconds <= 86_400.0 => Duration::from_secs_f64(seconds),
+            Ok(seconds) if (0.001..=86_400.0).contains(&seconds) => Duration::from_secs_f64(seconds),
             _ => {
                 let wrong = format!("is {text:?}, not a number of seconds above 0 and up to 86400");
                 self.mistake(name, &wrong, &format!("{name}={default}"));

@@ -41,14 +41,17 @@
 
 pub mod app;
 pub mod backoff;
+pub mod check;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod dotenv;
 pub mod lane;
 pub mod logging;
 pub mod message;
 pub mod rabbitmq;
 pub mod sandbox;
+pub mod send;
 pub mod stats;
 pub mod stop;
 pub mod systems;

@@ -36,7 +36,7 @@ pub enum Key {
 #[derive(Debug)]
 pub enum Next {
     /// The result is recorded: the follow-up, then the ack.
-    FollowUp(Task, Done),
+    FollowUp(Box<(Task, Done)>),
     /// The message lives on in another queue: the ack, and forget it.
     Leave,
 }
@@ -76,7 +76,7 @@ pub enum Admission<T> {
 #[derive(Debug)]
 pub enum Confirmed<T> {
     /// Do the follow-up of this task.
-    FollowUp(Task, Done),
+    FollowUp(Box<(Task, Done)>),
     /// Acknowledge these.
     Ack(Vec<T>),
 }
@@ -232,7 +232,7 @@ impl<T> Ledger<T> {
         let key = self.by_tag.remove(&tag)?;
         let entry = self.entries.get_mut(&key)?;
         match std::mem::replace(&mut entry.state, State::FollowingUp) {
-            State::Publishing(_, Next::FollowUp(task, done)) => Some(Confirmed::FollowUp(task, done)),
+            State::Publishing(_, Next::FollowUp(recorded)) => Some(Confirmed::FollowUp(recorded)),
             State::Publishing(_, Next::Leave) => self.entries.remove(&key).map(|entry| Confirmed::Ack(entry.tokens)),
             other => {
                 entry.state = other;

@@ -345,7 +345,7 @@ impl Session<'_, '_> {
         }
         let letter = letters::record(self.lane, &job.task, &done);
         let id = job.task.id.clone();
-        self.work.ledger.settle(&id, letter, Next::FollowUp(job.task, done));
+        self.work.ledger.settle(&id, letter, Next::FollowUp(Box::new((job.task, done))));
     }
 
     fn note_success(&mut self, now: Instant) {
@@ -427,9 +427,9 @@ impl Session<'_, '_> {
             Published::Confirmed => {
                 stats.sent_messages.count();
                 match self.work.ledger.confirmed(tag) {
-                    Some(Confirmed::FollowUp(task, done)) => {
+                    Some(Confirmed::FollowUp(recorded)) => {
                         stats.sent_to_success_queue.count();
-                        let sent = self.work.recorded.send((task, done));
+                        let sent = self.work.recorded.send(*recorded);
                         sent.map_err(|_| Trouble::new("the handler threads are gone"))
                     }
                     Some(Confirmed::Ack(tokens)) => {

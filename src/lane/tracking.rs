@@ -177,10 +177,11 @@ impl Tracking<'_, '_> {
             self.lane.stats.tracker.total_checked.count();
             match result {
                 Ok(Progress::Gone) if !trust => {}
-                Ok(progress) => match self.decide(sweep, record, progress, token)? {
-                    Some(token) => self.keep(sweep, record, renew, token)?,
-                    None => {}
-                },
+                Ok(progress) => {
+                    if let Some(token) = self.decide(sweep, record, progress, token)? {
+                        self.keep(sweep, record, renew, token)?;
+                    }
+                }
                 Err(Failure::Permanent(err)) => {
                     let original = Original::Json(record.task.body.clone());
                     let error = format!("{err:#}");

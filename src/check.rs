@@ -1,0 +1,1 @@
+//! `task-creator check`: looks at settings, RabbitMQ and Bitrix24, and changes nothing.

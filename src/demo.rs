@@ -1,0 +1,1 @@
+//! `task-creator demo`: the whole loop on one machine, before the reader's eyes.

@@ -1,0 +1,1 @@
+//! `task-creator send`: puts one message into a queue.
