@@ -3,14 +3,15 @@
 //! They know neither queues nor acks, and outlive every session with RabbitMQ. A panic costs one message one attempt.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 
 use super::Job;
 use crate::message::Task;
-use crate::systems::{Done, Failure, FollowUp, Handler};
+use crate::systems::{Batch, Done, Failure, FollowUp, Handler};
 
 /// What the pool works on, and where the results go.
 pub struct Pool {
@@ -20,6 +21,11 @@ pub struct Pool {
     pub recorded: Receiver<(Task, Done)>,
     /// To the reader.
     pub results: Sender<Outcome>,
+    /// How many threads share the work.
+    pub threads: usize,
+    /// Held by the one thread that gathers its next batch: if several did, each would wait for its turn at the target with
+    /// a task or two in its hands, and a turn is what is scarce.
+    pub gathering: Mutex<()>,
 }
 
 /// What a thread has done.
@@ -30,29 +36,59 @@ pub enum Outcome {
     FollowedUp(Vec<(String, FollowUp)>),
 }
 
+enum Work {
+    Handle(Vec<Job>),
+    FollowUp(Vec<(Task, Done)>),
+}
+
 impl Pool {
     /// One thread's work; ends when the reader drops its ends of the channels.
     pub fn work(&self, handler: &dyn Handler) {
-        loop {
-            let outcome = select! {
-                recv(self.recorded) -> first => match first {
-                    Ok(first) => follow_up(handler, self.gather(first, &self.recorded, handler)),
-                    Err(_) => return,
-                },
-                recv(self.jobs) -> first => match first {
-                    Ok(first) => handle(handler, self.gather(first, &self.jobs, handler)),
-                    Err(_) => return,
-                },
+        while let Some(work) = self.gather(handler) {
+            let outcome = match work {
+                Work::Handle(jobs) => handle(handler, jobs),
+                Work::FollowUp(recorded) => follow_up(handler, recorded),
             };
             // The reader outlives the pool; if it is gone all the same, there is nobody to tell.
             let _ = self.results.send(outcome);
         }
     }
 
-    /// The first one and what else waits, as many as one call may carry.
-    fn gather<T>(&self, first: T, waiting: &Receiver<T>, handler: &dyn Handler) -> Vec<T> {
-        let most = handler.batch().max(1);
-        std::iter::once(first).chain(waiting.try_iter().take(most - 1)).collect()
+    /// What to do next: as much of what waits as one call should carry, taken only when the call can be made, so that what
+    /// arrives until then travels along. `None` when the reader is gone.
+    fn gather(&self, handler: &dyn Handler) -> Option<Work> {
+        let _gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let mut either = Select::new();
+            either.recv(&self.jobs);
+            either.recv(&self.recorded);
+            either.ready();
+            let batch = handler.ready();
+            // Recorded tasks first: each one done makes room for a new delivery.
+            let recorded = self.take(&self.recorded, batch);
+            if !recorded.is_empty() {
+                return Some(Work::FollowUp(recorded));
+            }
+            let jobs = self.take(&self.jobs, batch);
+            if !jobs.is_empty() {
+                return Some(Work::Handle(jobs));
+            }
+            // Ready but empty: the reader is gone, or has taken the job back.
+            match self.jobs.try_recv() {
+                Ok(job) => return Some(Work::Handle(vec![job])),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => {}
+            }
+        }
+    }
+
+    fn take<T>(&self, waiting: &Receiver<T>, batch: Batch) -> Vec<T> {
+        let most = match batch {
+            Batch::One => 1,
+            Batch::Packed(most) => most,
+            Batch::Spread(most) => waiting.len().div_ceil(self.threads).min(most),
+        };
+        waiting.try_iter().take(most).collect()
     }
 }
 
@@ -60,12 +96,8 @@ fn handle(handler: &dyn Handler, jobs: Vec<Job>) -> Outcome {
     let (tasks, rest): (Vec<Task>, Vec<_>) =
         jobs.into_iter().map(|job| (job.task, (job.attempts, job.headers, job.arrived))).unzip();
     let results = handle_tasks(handler, &tasks);
-    let jobs = tasks.into_iter().zip(rest).map(|(task, (attempts, headers, arrived))| Job {
-        task,
-        attempts,
-        headers,
-        arrived,
-    });
+    let jobs = tasks.into_iter().zip(rest);
+    let jobs = jobs.map(|(task, (attempts, headers, arrived))| Job { task, attempts, headers, arrived });
     Outcome::Handled(jobs.zip(results).collect())
 }
 

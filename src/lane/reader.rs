@@ -1,6 +1,7 @@
 //! The reader thread of a lane: it keeps a [`session`] with RabbitMQ open, opens the next one when one is lost, and keeps
 //! what outlives them all.
 
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -51,7 +52,13 @@ pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
     let (jobs, not_begun) = unbounded();
     let (recorded, to_follow_up) = unbounded();
     let (outcomes, results) = unbounded();
-    let pool = Pool { jobs: not_begun.clone(), recorded: to_follow_up, results: outcomes };
+    let pool = Pool {
+        jobs: not_begun.clone(),
+        recorded: to_follow_up,
+        results: outcomes,
+        threads: lane.config.handler_threads,
+        gathering: Mutex::new(()),
+    };
     let mut work = Work {
         ledger: Ledger::default(),
         recovery: Recovery::new(lane.config.retry_attempts, lane.config.retry_delay),

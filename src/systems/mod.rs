@@ -17,9 +17,9 @@ use crate::stop::Stop;
 
 /// Creates tasks at the target.
 pub trait Handler: Send + Sync {
-    /// How many tasks one call to [`Handler::handle`] may carry; 1 unless the target has a bulk call.
-    fn batch(&self) -> usize {
-        1
+    /// Waits until the target takes another request, and says how many tasks the next call should carry.
+    fn ready(&self) -> Batch {
+        Batch::One
     }
 
     /// Does the work outside; one result for each task, in order. May run again for the same task and must tolerate it.
@@ -36,6 +36,17 @@ pub trait Handler: Send + Sync {
 pub trait Tracker: Send {
     /// One result for each record, in order, with as few requests as the target allows.
     fn check(&mut self, records: &[Record]) -> Vec<Result<Progress, Failure>>;
+}
+
+/// How many tasks one call to [`Handler::handle`] should carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batch {
+    /// One: the target has no bulk call.
+    One,
+    /// As many as wait, up to this: requests are scarce.
+    Packed(usize),
+    /// What waits is divided among the threads, up to this for each: requests are free, and side by side they are faster.
+    Spread(usize),
 }
 
 /// A task that exists at the target.

@@ -4,6 +4,7 @@
 //! [`super::tracker`]'s business, what an error means is [`super::errors`]'.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use super::errors::{ApiError, Kind};
 use super::{Settings, Webhook};
 use crate::backoff;
 use crate::stop::Stop;
+use crate::systems::Batch;
 use crate::systems::http::{Answer, Http, NoAnswer};
 
 /// The most commands that a portal takes in one batch.
@@ -59,6 +61,8 @@ pub struct Client {
     webhook: Webhook,
     budget: Budget,
     request_timeout: Duration,
+    /// A turn was waited for ahead of its request. At most one: a turn that nobody uses must not be saved up.
+    turn_taken: AtomicBool,
     /// How long one command of a method takes within a batch, of late. Shared by all threads that call the portal.
     pace: Mutex<HashMap<&'static str, Duration>>,
     stop: Stop,
@@ -72,14 +76,21 @@ impl Client {
             webhook: settings.webhook.clone(),
             budget: Budget::new(settings.rate, settings.burst),
             request_timeout: settings.request_timeout,
+            turn_taken: AtomicBool::new(false),
             pace: Mutex::new(HashMap::new()),
             stop: stop.clone(),
         }
     }
 
-    /// The most calls that travel together.
-    pub fn largest_batch(&self) -> usize {
-        LARGEST_BATCH
+    /// Waits for the next turn at the portal, which the next request then has, and says how many calls should travel in it.
+    pub fn ready(&self) -> Batch {
+        if !self.budget.limited() {
+            return Batch::Spread(LARGEST_BATCH);
+        }
+        if self.await_turn().is_ok() {
+            self.turn_taken.store(true, Ordering::Relaxed);
+        }
+        Batch::Packed(LARGEST_BATCH)
     }
 
     /// Makes one call. The reply is the whole one: an object with `result` and mostly `time`.
@@ -143,7 +154,9 @@ impl Client {
     fn request(&self, method: &str, body: &[u8]) -> Result<Value, ApiError> {
         let url = self.webhook.url(method);
         for refusal in 1.. {
-            self.await_turn()?;
+            if !self.turn_taken.swap(false, Ordering::Relaxed) {
+                self.await_turn()?;
+            }
             let result = match self.http.post_json(&url, body) {
                 Ok(answer) => reply(&answer),
                 Err(NoAnswer::NotSent(why)) => Err(ApiError::new(Kind::Unreachable, why)),

@@ -14,7 +14,7 @@ use super::errors::{ApiError, Kind};
 use super::fields::{self, Checklist, Fields};
 use super::{Settings, member, rows};
 use crate::message::{Task, now_ms, text};
-use crate::systems::{Done, Failure, FollowUp, Handler};
+use crate::systems::{Batch, Done, Failure, FollowUp, Handler};
 
 /// A page of `tasks.task.list`. A full one means that the filter was ignored.
 const PAGE: usize = 50;
@@ -40,8 +40,8 @@ impl BitrixHandler {
 }
 
 impl Handler for BitrixHandler {
-    fn batch(&self) -> usize {
-        self.client.largest_batch()
+    fn ready(&self) -> Batch {
+        self.client.ready()
     }
 
     fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>> {
