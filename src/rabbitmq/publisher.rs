@@ -30,6 +30,13 @@ pub struct Letter {
     pub headers: FieldTable,
 }
 
+impl Letter {
+    /// A letter without headers.
+    pub fn new(queue: String, message_id: String, body: Vec<u8>) -> Letter {
+        Letter { queue, message_id, body, headers: FieldTable::new() }
+    }
+}
+
 /// What became of a letter.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {

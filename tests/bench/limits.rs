@@ -1,0 +1,71 @@
+//! `tests/with-rabbitmq cargo bench`: what the worker reaches, each figure beside the floor or the demand it is held
+//! against. `cargo bench -- create sweep` runs the named cases only.
+//!
+//! The real release binary, a real RabbitMQ, and the sandbox as Bitrix24. Figures are compared within one run, since the
+//! machine may be shared; nothing here fails because something was slow.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod create;
+mod floor;
+mod idle;
+mod latency;
+mod machine;
+mod sweep;
+
+use std::io::{IsTerminal as _, Write as _};
+
+/// One line of the table.
+pub struct Figure {
+    what: String,
+    value: String,
+    demand: &'static str,
+    reached: Option<bool>,
+}
+
+impl Figure {
+    /// A figure that is held against a demand.
+    pub fn held(what: impl Into<String>, value: impl Into<String>, demand: &'static str, reached: bool) -> Figure {
+        Figure { what: what.into(), value: value.into(), demand, reached: Some(reached) }
+    }
+
+    /// A figure that explains another one.
+    pub fn plain(what: impl Into<String>, value: impl Into<String>) -> Figure {
+        Figure { what: what.into(), value: value.into(), demand: "", reached: None }
+    }
+}
+
+/// Says what is going on, on one line that is overwritten on a terminal.
+pub fn progress(text: &str) {
+    let (begin, end) = if std::io::stderr().is_terminal() { ("\r\x1b[K", "") } else { ("", "\n") };
+    let _ = write!(std::io::stderr(), "{begin}{text}{end}");
+}
+
+type Case = (&'static str, fn() -> Vec<Figure>);
+
+const CASES: &[Case] = &[
+    ("create", create::at_once),
+    ("slow", create::slow),
+    ("cloud", create::cloud),
+    ("sweep", sweep::large),
+    ("latency", latency::at_twenty_a_second),
+    ("idle", idle::start_and_rest),
+];
+
+fn main() {
+    // cargo itself adds `--bench`.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let mut figures = Vec::new();
+    for (name, run) in CASES.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| w == name)) {
+        progress(&format!("{name} …"));
+        figures.extend(run());
+    }
+    progress("");
+    let out = &mut std::io::stdout();
+    let _ = writeln!(out, "{}\n\n| figure | measured | demanded | reached |\n|---|---|---|---|", machine::describe());
+    for Figure { what, value, demand, reached } in figures {
+        let reached = reached.map_or("", |reached| if reached { "yes" } else { "**no**" });
+        let _ = writeln!(out, "| {what} | {value} | {demand} | {reached} |");
+    }
+}
