@@ -41,6 +41,6 @@ pub use oracle::Account;
 pub use portal::{Answer, Call, Portal};
 pub use queues::Queues;
 pub use relay::{CONFIRM, Direction, Relay, Then};
-pub use tasks::Tasks;
+pub use tasks::{Tasks, creates, looks_up};
 pub use wait::{PATIENCE, eventually, eventually_ok, eventually_some};
 pub use worker::Worker;

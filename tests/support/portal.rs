@@ -19,7 +19,7 @@ use super::gate::let_go_when;
 use super::http::{Reply, Request, content_type, drip, encode, json_head};
 use super::sockets::reset_when_dropped;
 use super::tasks::Tasks;
-use super::wait::eventually_ok;
+use super::wait::{PATIENCE, eventually_ok};
 
 /// One call of a method, plain or from a batch.
 #[derive(Clone, Debug)]
@@ -136,6 +136,20 @@ impl Portal {
     /// Calls of this method so far, plain and batched, answered or not. `batch` counts its HTTP requests.
     pub fn count(&self, method: &str) -> usize {
         self.shared.log().count(method)
+    }
+
+    /// How many calls so far are of this kind, plain and batched.
+    pub fn count_of(&self, kind: impl Fn(&Call) -> bool) -> usize {
+        self.shared.log().calls.iter().filter(|call| kind(call)).count()
+    }
+
+    /// Waits until so many calls of this kind have arrived.
+    #[track_caller]
+    pub fn await_count_of(&self, what: &str, count: usize, kind: impl Fn(&Call) -> bool) {
+        eventually_ok(&format!("{count} times {what}"), PATIENCE, || match self.count_of(&kind) {
+            seen if seen >= count => Ok(()),
+            seen => Err(format!("{seen} of {}", self.shared.log().summary())),
+        });
     }
 
     /// Waits for the `nth` call of `method` to arrive, and returns it. Its answer may be under way, or stalled.

@@ -321,6 +321,16 @@ fn fixed_answer(call: &Call) -> Answer {
     }
 }
 
+/// Does this call look for the task with this marker, by the default marker field?
+pub fn looks_up(call: &Call, marker: &str) -> bool {
+    call.method == "tasks.task.list" && call.params["filter"]["UF_CAMUNDA_ID_EXTERNAL_TASK"] == marker
+}
+
+/// Does this call create the task with this marker?
+pub fn creates(call: &Call, marker: &str) -> bool {
+    call.method == "tasks.task.add" && call.params["fields"]["UF_CAMUNDA_ID_EXTERNAL_TASK"] == marker
+}
+
 fn selected(params: &Value) -> Vec<String> {
     params["select"].as_array().into_iter().flatten().map(text).collect()
 }

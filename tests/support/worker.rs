@@ -10,7 +10,7 @@ use std::{env, process, thread};
 
 use super::broker::RabbitMq;
 use super::queues::Queues;
-use super::wait::eventually_ok;
+use super::wait::{PATIENCE, eventually_ok};
 
 /// How much of a log a failing test shows.
 const TAIL_LINES: usize = 60;
@@ -75,6 +75,14 @@ impl Worker {
     pub fn wait(&mut self, deadline: Duration) -> ExitStatus {
         let what = format!("the end of worker {}", self.pid());
         eventually_ok(&what, deadline, || self.exited().ok_or_else(|| tail(&self.output(), 3)))
+    }
+
+    /// SIGTERM, and a clean end: what was in hand is settled, and nothing holds a message any more.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        let status = self.wait(PATIENCE);
+        assert_eq!(status.code(), Some(0), "{}", tail(&self.log(), 10));
     }
 
     pub fn pid(&self) -> u32 {

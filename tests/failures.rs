@@ -1,0 +1,378 @@
+//! What a failure leads to, seen from outside: another try, a parked message, or a lane that waits for its target. In
+//! none of them is a task lost or doubled, and none holds up what has nothing to do with it.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use amiquip::FieldTable;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use support::broker::header;
+use support::*;
+
+/// Short pauses, no limit of requests, and no sweep between those at start and at the end of the test.
+const QUICK: [(&str, &str); 4] =
+    [("BITRIX_RATE", "0"), ("BITRIX_REQUEST_TIMEOUT", "1"), ("RETRY_DELAY", "0.2"), ("HEARTBEAT_INTERVAL", "3600")];
+
+fn start(queues: &Queues, webhook: &str, changes: &[(&str, &str)]) -> Worker {
+    Worker::start(queues, webhook, &[&QUICK[..], changes].concat())
+}
+
+/// A failure inside a batch and outside of one, which concerns this call only.
+fn server_error() -> Answer {
+    Answer::refused(500, "INTERNAL_SERVER_ERROR", "Internal server error")
+}
+
+/// A portal whose first `count` creates of the task `ill` come to `failure`.
+fn failing_portal(tasks: &Tasks, count: usize, failure: Answer) -> Portal {
+    let (tasks, failed) = (tasks.clone(), AtomicUsize::new(0));
+    Portal::start(move |call| {
+        if creates(call, "ill") && failed.fetch_add(1, Ordering::Relaxed) < count {
+            return failure.clone();
+        }
+        tasks.answer(call)
+    })
+}
+
+fn assert_one_failure_costs_time_only(failure: Answer) {
+    let queues = Queues::new("one failure");
+    let tasks = Tasks::new();
+    let portal = failing_portal(&tasks, 1, failure);
+    let mut worker = start(&queues, &portal.webhook(), &[]);
+    queues.publish_task(&field_text("ill"));
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    worker.stop();
+    assert_eq!(portal.count_of(|call| creates(call, "ill")), 2);
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
+
+#[test]
+fn a_message_comes_back_after_an_error_of_the_server() {
+    assert_one_failure_costs_time_only(server_error());
+}
+
+#[test]
+fn a_message_comes_back_after_a_reset_connection() {
+    assert_one_failure_costs_time_only(Answer::Http(Reply::Reset));
+}
+
+#[test]
+fn a_message_comes_back_after_an_answer_that_does_not_come() {
+    assert_one_failure_costs_time_only(Answer::Http(Reply::Hang));
+}
+
+#[test]
+fn between_two_tries_of_a_message_is_a_delay_in_which_the_others_go_on() {
+    let queues = Queues::new("delay between tries");
+    let tasks = Tasks::new();
+    let tries = Arc::new(Mutex::new(Vec::new()));
+    let portal = Portal::start({
+        let (tasks, tries) = (tasks.clone(), tries.clone());
+        move |call| {
+            if !creates(call, "ill") {
+                return tasks.answer(call);
+            }
+            let mut tries = tries.lock().unwrap_or_else(PoisonError::into_inner);
+            tries.push(Instant::now());
+            if tries.len() == 1 { server_error() } else { tasks.answer(call) }
+        }
+    });
+    let mut worker = start(&queues, &portal.webhook(), &[("RETRY_DELAY", "3")]);
+    queues.publish_task(&seed_message("ill"));
+    worker.await_log("trying again in 3s (failed 1 of 3 times): task=ill", PATIENCE);
+    queues.publish_task(&seed_message("well"));
+    queues.await_count(&queues.sent(), 2, PATIENCE);
+    worker.stop();
+
+    let order: Vec<String> = queues.peek_all(&queues.sent()).iter().map(|record| record.text()).collect();
+    assert!(order[0].contains("\"well\"") && order[1].contains("\"ill\""), "{order:?}");
+    let tries = tries.lock().unwrap();
+    assert!(tries[1] - tries[0] >= Duration::from_secs(3), "{:?}", tries[1] - tries[0]);
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
+
+#[test]
+fn a_message_whose_attempts_are_used_up_is_parked_with_their_number() {
+    let queues = Queues::new("attempts used up");
+    let tasks = Tasks::new();
+    let portal = failing_portal(&tasks, usize::MAX, server_error());
+    let mut worker = start(&queues, &portal.webhook(), &[]);
+    queues.publish_task(&field_text("ill"));
+    queues.await_count(&queues.errors(), 1, PATIENCE);
+    worker.stop();
+    let parked = queues.peek_all(&queues.errors())[0].json();
+    assert_eq!(parked["error_type"], "RETRY_LIMIT_EXCEEDED");
+    assert_eq!(parked["attempts"], 3);
+    assert_eq!(portal.count_of(|call| creates(call, "ill")), 3);
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
+
+#[test]
+fn attempts_are_counted_on_when_the_worker_was_started_again() {
+    let queues = Queues::new("attempts survive");
+    let tasks = Tasks::new();
+    let portal = failing_portal(&tasks, usize::MAX, server_error());
+    let mut worker = start(&queues, &portal.webhook(), &[("RETRY_ATTEMPTS", "2"), ("RETRY_DELAY", "60")]);
+    queues.publish_task(&field_text("ill"));
+    worker.await_log("failed 1 of 2 times", PATIENCE);
+    worker.stop();
+    queues.await_count(&queues.retry(), 1, PATIENCE);
+
+    let mut worker = start(&queues, &portal.webhook(), &[("RETRY_ATTEMPTS", "2")]);
+    // Not for a minute: the message says when it is to be tried.
+    queues.await_consumers(&queues.retry(), 1, PATIENCE);
+    worker.stop();
+    assert_eq!(portal.count_of(|call| creates(call, "ill")), 1);
+
+    let returned = queues.take_all(&queues.retry()).remove(0);
+    let mut headers = returned.headers.clone();
+    headers.remove("x-retry-at");
+    queues.publish(&queues.retry(), &returned.body, headers);
+    let mut worker = start(&queues, &portal.webhook(), &[("RETRY_ATTEMPTS", "2")]);
+    queues.await_count(&queues.errors(), 1, PATIENCE);
+    worker.stop();
+    assert_eq!(queues.peek_all(&queues.errors())[0].json()["attempts"], 2);
+    assert_eq!(portal.count_of(|call| creates(call, "ill")), 2);
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
+
+#[test]
+fn a_refused_message_is_parked_with_the_portals_own_words_and_the_next_one_proceeds() {
+    let queues = Queues::new("refused");
+    let tasks = Tasks::new();
+    let words = "Пользователь-постановщик не найден<br>";
+    let portal = failing_portal(&tasks, usize::MAX, Answer::refused(400, "ERROR_CORE", words));
+    let mut worker = start(&queues, &portal.webhook(), &[]);
+    queues.publish_tasks(&[field_text("ill"), field_text("well")]);
+    queues.await_count(&queues.errors(), 1, PATIENCE);
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    worker.stop();
+    let parked = queues.peek_all(&queues.errors())[0].json();
+    assert_eq!(parked["error_type"], "REQUEST_ERROR");
+    assert_eq!(parked["attempts"], 1);
+    assert_eq!(parked["source_queue"], queues.input());
+    let told = parked["error_message"].as_str().unwrap();
+    assert!(told.contains("Пользователь-постановщик не найден"), "{told}");
+    // Once for the assignee, once for the default responsible.
+    assert_eq!(portal.count_of(|call| creates(call, "ill")), 2);
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
+
+#[test]
+fn a_message_that_always_fails_does_not_hold_up_the_others() {
+    let queues = Queues::new("poison");
+    let tasks = Tasks::new();
+    let portal = failing_portal(&tasks, usize::MAX, server_error());
+    let narrow = [("PREFETCH", "1"), ("HANDLER_THREADS", "1")];
+    let mut worker = start(&queues, &portal.webhook(), &narrow);
+    let names = (0..10).map(|number| format!("well-{number}"));
+    let messages: Vec<_> = ["ill".to_string()].into_iter().chain(names).map(|name| seed_message(&name)).collect();
+    queues.publish_tasks(&messages);
+    queues.await_count(&queues.sent(), 10, PATIENCE);
+    queues.await_count(&queues.errors(), 1, PATIENCE);
+    worker.stop();
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
+
+#[test]
+fn three_messages_that_always_fail_slow_the_others_down_and_do_not_stop_them() {
+    let queues = Queues::new("three poisons");
+    let tasks = Tasks::new();
+    let portal = Portal::start({
+        let tasks = tasks.clone();
+        move |call| match call.params["fields"]["UF_CAMUNDA_ID_EXTERNAL_TASK"].as_str() {
+            Some(name) if name.starts_with("ill") => server_error(),
+            _ => tasks.answer(call),
+        }
+    });
+    let _worker = start(&queues, &portal.webhook(), &[("BITRIX_REQUEST_TIMEOUT", "0.3")]);
+    let ill = (0..3).map(|number| seed_message(&format!("ill-{number}")));
+    let well = (0..5).map(|number| seed_message(&format!("well-{number}")));
+    queues.publish_tasks(&ill.chain(well).collect::<Vec<_>>());
+    queues.await_count(&queues.sent(), 5, PATIENCE);
+    assert!(tasks.markers().iter().all(|marker| marker.starts_with("well")));
+}
+
+/// While `down`, creates come to `answer`; the lane pauses meanwhile and goes on when the portal is back.
+fn assert_the_lane_waits(down_answer: Answer, messages: usize) {
+    let queues = Queues::new("outage");
+    let tasks = Tasks::new();
+    let down = Arc::new(AtomicBool::new(true));
+    let portal = Portal::start({
+        let (tasks, down) = (tasks.clone(), down.clone());
+        move |call| match call.method.as_str() {
+            "tasks.task.add" if down.load(Ordering::Relaxed) => down_answer.clone(),
+            _ => tasks.answer(call),
+        }
+    });
+    let changes = [("RETRY_ATTEMPTS", "2"), ("BITRIX_REQUEST_TIMEOUT", "0.5")];
+    let mut worker = start(&queues, &portal.webhook(), &changes);
+    let messages: Vec<_> = (0..messages).map(|number| seed_message(&format!("task-{number}"))).collect();
+    queues.publish_tasks(&messages);
+    worker.await_log("pausing, messages stay in their queue", PATIENCE);
+    // More tries than a message has attempts, each after a longer pause: 0.2, 0.4 and 0.8 seconds.
+    let of_outage = portal.requests().len();
+    let begun = Instant::now();
+    eventually("three more tries", PATIENCE, || portal.requests().len() >= of_outage + 6);
+    assert!(begun.elapsed() > Duration::from_secs(1), "a hot loop: {:?}", begun.elapsed());
+    assert_eq!(queues.count(&queues.errors()), 0);
+    down.store(false, Ordering::Relaxed);
+    queues.await_count(&queues.sent(), messages.len(), PATIENCE);
+    worker.await_log("the target answers again", PATIENCE);
+    worker.stop();
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
+
+#[test]
+fn three_messages_failing_in_a_row_pause_the_lane_and_park_nothing() {
+    assert_the_lane_waits(server_error(), 3);
+}
+
+#[test]
+fn a_webhook_that_is_not_let_in_pauses_the_lane_and_parks_nothing() {
+    assert_the_lane_waits(Answer::refused(401, "NO_AUTH_FOUND", "Wrong authorization data"), 1);
+}
+
+#[test]
+fn a_portal_that_refuses_connections_pauses_the_lane_and_parks_nothing() {
+    let queues = Queues::new("portal away");
+    let tasks = Tasks::new();
+    let portal = Portal::of(&tasks);
+    let relay = Relay::to(portal.address());
+    relay.refuse();
+    let webhook = format!("http://{}/rest/1/portal-canary-token", relay.address());
+    let mut worker = start(&queues, &webhook, &[("RETRY_ATTEMPTS", "1")]);
+    queues.publish_tasks(&[field_text("task-1"), field_text("task-2")]);
+    worker.await_log("pausing, messages stay in their queue", PATIENCE);
+    relay.accept();
+    queues.await_count(&queues.sent(), 2, PATIENCE);
+    worker.stop();
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
+
+#[test]
+fn a_portal_that_was_blocked_by_hand_is_left_alone_and_its_messages_stay() {
+    let queues = Queues::new("overload limit");
+    let tasks = Tasks::new();
+    let down = Arc::new(AtomicBool::new(true));
+    let portal = Portal::start({
+        let (tasks, down) = (tasks.clone(), down.clone());
+        move |call| match down.load(Ordering::Relaxed) {
+            true => Answer::refused(503, "OVERLOAD_LIMIT", "REST API is blocked due to overload"),
+            false => tasks.answer(call),
+        }
+    });
+    let mut worker = start(&queues, &portal.webhook(), &[("RETRY_ATTEMPTS", "1")]);
+    queues.publish_tasks(&[seed_message("task-1"), seed_message("task-2"), seed_message("task-3")]);
+    worker.await_log("trying again in 300s", PATIENCE);
+    worker.stop();
+    assert!(portal.requests().len() <= 4, "{} requests", portal.requests().len());
+    queues.await_count(&queues.input(), 3, PATIENCE);
+
+    down.store(false, Ordering::Relaxed);
+    worker.start_again();
+    queues.await_count(&queues.sent(), 3, PATIENCE);
+    worker.stop();
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
+
+#[test]
+fn a_create_whose_answer_is_lost_is_found_and_not_repeated() {
+    let queues = Queues::new("answer lost");
+    let tasks = Tasks::new();
+    let portal = Portal::start({
+        let tasks = tasks.clone();
+        move |call| match tasks.answer(call) {
+            _ if creates(call, "task-1") => Answer::Http(Reply::Close),
+            answer => answer,
+        }
+    });
+    let mut worker = start(&queues, &portal.webhook(), &[]);
+    queues.publish_task(&field_text("task-1"));
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    worker.stop();
+    assert_eq!(portal.count_of(|call| creates(call, "task-1")), 1);
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
+
+/// Every create exists at once and is seen by nobody for as long as `hidden`; its answer never comes.
+fn portal_that_shows_late(tasks: &Tasks, hidden: Duration) -> Portal {
+    let (tasks, created) = (tasks.clone(), Mutex::new(None));
+    tasks.conceal_new();
+    Portal::start(move |call| {
+        let mut created = created.lock().unwrap_or_else(PoisonError::into_inner);
+        if created.is_some_and(|created: Instant| created.elapsed() > hidden) {
+            tasks.reveal();
+        }
+        let answer = tasks.answer(call);
+        if call.method == "tasks.task.add" {
+            created.get_or_insert(Instant::now());
+            return Answer::Http(Reply::Close);
+        }
+        answer
+    })
+}
+
+#[test]
+fn a_create_that_shows_a_second_later_is_waited_for_and_not_repeated() {
+    let queues = Queues::new("shows late");
+    let tasks = Tasks::new();
+    let portal = portal_that_shows_late(&tasks, Duration::from_secs(1));
+    let mut worker = start(&queues, &portal.webhook(), &[("BITRIX_REQUEST_TIMEOUT", "2")]);
+    queues.publish_task(&field_text("task-1"));
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    worker.stop();
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
+
+#[test]
+fn a_message_published_twice_at_once_becomes_one_task_and_one_record() {
+    let queues = Queues::new("twice at once");
+    let tasks = Tasks::new();
+    let gate = Gate::closed();
+    let portal = Portal::start({
+        let (tasks, gate) = (tasks.clone(), gate.clone());
+        move |call| {
+            if looks_up(call, "task-1") {
+                gate.wait();
+            }
+            tasks.answer(call)
+        }
+    });
+    let mut worker = start(&queues, &portal.webhook(), &[("LOG_LEVEL", "DEBUG"), ("BITRIX_REQUEST_TIMEOUT", "30")]);
+    queues.publish_tasks(&[field_text("task-1"), field_text("task-1")]);
+    worker.await_log("received again while at work: task=task-1", PATIENCE);
+    gate.open();
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    worker.stop();
+    assert_eq!(portal.count_of(|call| looks_up(call, "task-1")), 1);
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
+
+#[test]
+fn bodies_that_are_no_task_are_parked_as_they_are_and_the_lane_goes_on() {
+    let queues = Queues::new("unreadable");
+    let tasks = Tasks::new();
+    let portal = Portal::of(&tasks);
+    let mut worker = start(&queues, &portal.webhook(), &[]);
+    let deep = [b"[".repeat(10_000), b"]".repeat(10_000)].concat();
+    let not_json: [&[u8]; 5] = [b"", b"\xff\xfe\x00", b"{\"task_id\": \"cut", b"{} {}", &deep];
+    let no_task: [&[u8]; 4] = [b"null", b"[1]", b"{\"topic\": \"x\"}", b"{\"task_id\": \" \"}"];
+    for body in not_json.iter().chain(&no_task) {
+        queues.publish(&queues.input(), body, FieldTable::new());
+    }
+    queues.publish_task(&field_text("well"));
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    queues.await_count(&queues.errors(), not_json.len() + no_task.len(), PATIENCE);
+    worker.stop();
+
+    let parked: Vec<_> = queues.peek_all(&queues.errors()).iter().map(|message| message.json()).collect();
+    assert!(parked.iter().all(|parked| parked["error_type"] == "INVALID_MESSAGE"), "{parked:?}");
+    let kept = |body: &[u8]| parked.iter().any(|parked| parked["original_body_base64"] == STANDARD.encode(body));
+    assert!(not_json.iter().all(|body| kept(body)), "{parked:?}");
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
