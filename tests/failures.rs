@@ -376,3 +376,19 @@ fn bodies_that_are_no_task_are_parked_as_they_are_and_the_lane_goes_on() {
     assert!(not_json.iter().all(|body| kept(body)), "{parked:?}");
     Account::take(&queues, tasks.markers()).assert_holds();
 }
+
+#[test]
+fn a_message_whose_headers_fill_a_frame_comes_back_like_any_other() {
+    let queues = Queues::new("large headers");
+    let tasks = Tasks::new();
+    let portal = failing_portal(&tasks, 1, server_error());
+    let mut worker = start(&queues, &portal.webhook(), &[]);
+    let large = header(&"x".repeat(130_990));
+    let body = field_text("ill");
+    queues.publish(&queues.input(), &body, FieldTable::from([("note".to_string(), large)]));
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    worker.stop();
+    assert_eq!(portal.count_of(|call| creates(call, "ill")), 2);
+    assert!(!worker.log().contains("no session with RabbitMQ"), "{}", worker.log());
+    Account::take(&queues, tasks.markers()).assert_holds();
+}

@@ -16,6 +16,9 @@ const RETRY_AT: &str = "x-retry-at";
 const DELIVERY_COUNT: &str = "x-delivery-count";
 /// A quorum queue of RabbitMQ 4 deletes a message that was given back more than 20 times.
 const MOST_DELIVERIES: i64 = 15;
+/// All headers of a message have to fit into one frame (128 KiB as a rule) together with those that we add; one that does
+/// not would end every session that publishes it.
+const LONGEST_HEADERS: usize = 100_000;
 /// No returned message waits longer than this, whatever a clock that was set back says.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
 
@@ -38,8 +41,7 @@ pub fn response(lane: &Lane, record: &Record, finished: serde_json::Value) -> Le
 /// The message as it came, for the retry queue: it has failed `attempts` times and waits for `delay`.
 pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration) -> Letter {
     let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + delay;
-    let mut headers = job.headers.clone();
-    headers.remove(DELIVERY_COUNT);
+    let mut headers = kept(job.headers.clone());
     headers.insert(ATTEMPTS.into(), AmqpValue::LongInt(i32::try_from(attempts).unwrap_or(i32::MAX)));
     headers.insert(RETRY_AT.into(), AmqpValue::LongLongInt(i64::try_from(at.as_millis()).unwrap_or(i64::MAX)));
     Letter {
@@ -51,9 +53,18 @@ pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration) -> Lette
 }
 
 /// The same message for the tail of its own queue, where it is counted from nothing again.
-pub fn renewed(queue: &str, message_id: String, body: Vec<u8>, mut headers: FieldTable) -> Letter {
+pub fn renewed(queue: &str, message_id: String, body: Vec<u8>, headers: FieldTable) -> Letter {
+    Letter { queue: queue.to_owned(), message_id, body, headers: kept(headers) }
+}
+
+/// The headers that a message keeps when it is published anew: all, or only ours where they are too long.
+fn kept(mut headers: FieldTable) -> FieldTable {
     headers.remove(DELIVERY_COUNT);
-    Letter { queue: queue.to_owned(), message_id, body, headers }
+    // How it is written for debugging is longer than how it is encoded.
+    if format!("{headers:?}").len() > LONGEST_HEADERS {
+        headers.retain(|name, _| [ATTEMPTS, RETRY_AT].contains(&name.as_str()));
+    }
+    headers
 }
 
 /// A message for the error queue. One too large to be wrapped goes as it is, with its cause in headers.
