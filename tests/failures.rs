@@ -392,3 +392,36 @@ fn a_message_whose_headers_fill_a_frame_comes_back_like_any_other() {
     assert!(!worker.log().contains("no session with RabbitMQ"), "{}", worker.log());
     Account::take(&queues, tasks.markers()).assert_holds();
 }
+
+#[test]
+fn a_failed_look_up_after_a_kill_does_not_make_the_worker_forget_to_wait() {
+    let queues = Queues::new("look-up fails after a kill");
+    let tasks = Tasks::new();
+    tasks.conceal_new();
+    let (created, look_ups) = (Arc::new(Mutex::new(None)), AtomicUsize::new(0));
+    let stalled = Gate::closed();
+    let portal = Portal::start({
+        let (tasks, stalled, created) = (tasks.clone(), stalled.clone(), created.clone());
+        move |call| {
+            if created.lock().unwrap().is_some_and(|created: Instant| created.elapsed() > Duration::from_secs(2)) {
+                tasks.reveal();
+            }
+            if looks_up(call, "task-1") && look_ups.fetch_add(1, Ordering::Relaxed) == 1 {
+                return server_error();
+            }
+            let answer = tasks.answer(call);
+            if creates(call, "task-1") && created.lock().unwrap().replace(Instant::now()).is_none() {
+                stalled.wait();
+            }
+            answer
+        }
+    });
+    let mut worker = start(&queues, &portal.webhook(), &[("BITRIX_REQUEST_TIMEOUT", "3")]);
+    queues.publish_task(&field_text("task-1"));
+    stalled.await_waiting(1, PATIENCE);
+    worker.kill();
+    worker.start_again();
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    worker.stop();
+    Account::take(&queues, tasks.markers()).assert_holds();
+}

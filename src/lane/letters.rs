@@ -12,6 +12,9 @@ use crate::systems::Done;
 const ATTEMPTS: &str = "x-attempts";
 /// Milliseconds since 1970 before which a returned message is not tried again.
 const RETRY_AT: &str = "x-retry-at";
+/// Set while an earlier delivery of the message may have created its task: what is published anew does not count as
+/// redelivered.
+const MAY_EXIST: &str = "x-may-exist";
 /// Set by quorum queues: how often the message was given back.
 const DELIVERY_COUNT: &str = "x-delivery-count";
 /// A quorum queue of RabbitMQ 4 deletes a message that was given back more than 20 times.
@@ -44,6 +47,7 @@ pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration) -> Lette
     let mut headers = kept(job.headers.clone());
     headers.insert(ATTEMPTS.into(), AmqpValue::LongInt(i32::try_from(attempts).unwrap_or(i32::MAX)));
     headers.insert(RETRY_AT.into(), AmqpValue::LongLongInt(i64::try_from(at.as_millis()).unwrap_or(i64::MAX)));
+    headers.insert(MAY_EXIST.into(), AmqpValue::Boolean(job.task.may_exist));
     Letter {
         queue: lane.queues.retry.clone(),
         message_id: job.task.id.clone(),
@@ -52,9 +56,11 @@ pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration) -> Lette
     }
 }
 
-/// The same message for the tail of its own queue, where it is counted from nothing again.
+/// The same message for the tail of its own queue, where it is counted from nothing again. It was delivered before.
 pub fn renewed(queue: &str, message_id: String, body: Vec<u8>, headers: FieldTable) -> Letter {
-    Letter { queue: queue.to_owned(), message_id, body, headers: kept(headers) }
+    let mut headers = kept(headers);
+    headers.insert(MAY_EXIST.into(), AmqpValue::Boolean(true));
+    Letter { queue: queue.to_owned(), message_id, body, headers }
 }
 
 /// The headers that a message keeps when it is published anew: all, or only ours where they are too long.
@@ -94,6 +100,11 @@ pub fn parked_job(lane: &Lane, job: Job, attempts: u32, cause: Cause, error: &st
 /// How often the message with these headers has failed by itself.
 pub fn attempts(headers: &FieldTable) -> u32 {
     whole(headers, ATTEMPTS).and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(0)
+}
+
+/// May an earlier delivery of the message with these headers have created its task?
+pub fn may_exist(headers: &FieldTable) -> bool {
+    headers.get(MAY_EXIST) == Some(&AmqpValue::Boolean(true))
 }
 
 /// How long the message with these headers has yet to wait.

@@ -283,7 +283,7 @@ impl Session<'_, '_> {
                 self.lane.stats.total_messages.add(u64::from(attempts == 0));
                 let wait = letters::wait(&headers);
                 let not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
-                let task = Task { may_exist: redelivered, ..task };
+                let task = Task { may_exist: redelivered || letters::may_exist(&headers), ..task };
                 log::debug!("received: task={} topic={} attempts={attempts}", task.id, task.topic);
                 let job = Job { task, attempts, headers, arrived: Instant::now() };
                 self.work.ledger.add(token, job, not_before);
