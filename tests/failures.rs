@@ -425,3 +425,18 @@ fn a_failed_look_up_after_a_kill_does_not_make_the_worker_forget_to_wait() {
     worker.stop();
     Account::take(&queues, tasks.markers()).assert_holds();
 }
+
+#[test]
+fn a_message_published_again_when_its_task_exists_is_looked_up_and_not_created_again() {
+    let queues = Queues::new("published again");
+    let tasks = Tasks::new();
+    let portal = Portal::of(&tasks);
+    let mut worker = start(&queues, &portal.webhook(), &[]);
+    queues.publish_task(&field_text("task-1"));
+    portal.await_replies("imena.camunda.sync", 1, PATIENCE);
+    queues.publish_task(&field_text("task-1"));
+    portal.await_count_of("the look-up", 2, |call| looks_up(call, "task-1"));
+    worker.stop();
+    // The bridge asked twice, so a second record is no harm: the tracker answers a task once.
+    Account::take(&queues, tasks.markers()).after_faults(1).assert_holds();
+}

@@ -68,7 +68,7 @@ pub enum Admission<T> {
     Joined,
     /// The task's message is just moving to another queue, and this may be its continuation: ask again when it has moved.
     Later(T),
-    /// It is finished: acknowledge.
+    /// It is finished: acknowledge what the broker delivers once more, [`Ledger::add`] what somebody published anew.
     Finished(T),
 }
 
@@ -114,12 +114,12 @@ impl<T> Default for Ledger<T> {
 impl<T> Ledger<T> {
     /// What to do with a delivery of this task.
     pub fn admit(&mut self, key: &Key, token: T) -> Admission<T> {
-        if let Key::Task(id) = key
-            && self.finished.contains(id)
-        {
-            return Admission::Finished(token);
-        }
-        let Some(entry) = self.entries.get_mut(key) else { return Admission::New(token) };
+        let Some(entry) = self.entries.get_mut(key) else {
+            return match key {
+                Key::Task(id) if self.finished.contains(id) => Admission::Finished(token),
+                Key::Task(_) | Key::Unreadable(_) => Admission::New(token),
+            };
+        };
         if let State::Publishing(_, Next::Leave) = entry.state {
             return Admission::Later(token);
         }
@@ -131,8 +131,9 @@ impl<T> Ledger<T> {
         Admission::Joined
     }
 
-    /// Adds a task that is to be done, not before `not_before`.
+    /// Adds a task that is to be done, not before `not_before`; from now on it does not count as finished.
     pub fn add(&mut self, token: T, job: Job, not_before: Option<Instant>) {
+        self.finished.remove(&job.task.id);
         let key = Key::Task(job.task.id.clone());
         self.entries.insert(key.clone(), Entry { tokens: vec![token], state: State::Waiting(job), unclaimed: None });
         self.schedule(key, not_before);

@@ -28,6 +28,13 @@ impl Remembered {
         }
     }
 
+    /// Forgets an id.
+    pub fn remove(&mut self, id: &str) {
+        if self.ids.remove(id) {
+            self.by_age.retain(|known| known != id);
+        }
+    }
+
     /// Is the id among the last ones?
     pub fn contains(&self, id: &str) -> bool {
         self.ids.contains(id)
@@ -43,5 +50,8 @@ mod tests {
         let mut remembered = Remembered::new(2);
         ["a", "b", "a", "c"].into_iter().for_each(|id| remembered.add(id));
         assert!(!remembered.contains("a") && remembered.contains("b") && remembered.contains("c"));
+        remembered.remove("b");
+        ["d", "b"].into_iter().for_each(|id| remembered.add(id));
+        assert!(!remembered.contains("c") && remembered.contains("d") && remembered.contains("b"));
     }
 }

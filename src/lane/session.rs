@@ -16,7 +16,7 @@ use crate::message::{self, Cause, Parked, Task, Unreadable};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Intake, Token};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher, Verdict as Published};
-use crate::rabbitmq::{Blocked, ConsumerMessage, Trouble, queues};
+use crate::rabbitmq::{Blocked, ConsumerMessage, FieldTable, Trouble, queues};
 use crate::systems::{Done, Failure, FollowUp};
 
 /// The reader looks around this often even if nothing wakes it.
@@ -277,17 +277,9 @@ impl Session<'_, '_> {
                 let letter = letters::renewed(&self.lane.queues.input, task.id, body, headers);
                 self.work.ledger.add_letter(key, token, letter);
             }
-            Admission::New(token) => {
-                let attempts = letters::attempts(&headers);
-                // A message that comes back for another try is the same message.
-                self.lane.stats.total_messages.add(u64::from(attempts == 0));
-                let wait = letters::wait(&headers);
-                let not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
-                let task = Task { may_exist: redelivered || letters::may_exist(&headers), ..task };
-                log::debug!("received: task={} topic={} attempts={attempts}", task.id, task.topic);
-                let job = Job { task, attempts, headers, arrived: Instant::now() };
-                self.work.ledger.add(token, job, not_before);
-            }
+            Admission::New(token) => self.begin(task, headers, redelivered, token),
+            // Published anew: somebody may have put the message of a deleted task back, so it is looked up.
+            Admission::Finished(token) if !redelivered => self.begin(task, headers, redelivered, token),
             Admission::Joined => log::debug!("received again while at work: task={}", task.id),
             Admission::Later(token) => {
                 let body = task.body.get().as_bytes().to_vec();
@@ -300,6 +292,17 @@ impl Session<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    fn begin(&mut self, task: Task, headers: FieldTable, redelivered: bool, token: Token) {
+        let attempts = letters::attempts(&headers);
+        // A message that comes back for another try is the same message.
+        self.lane.stats.total_messages.add(u64::from(attempts == 0));
+        let wait = letters::wait(&headers);
+        let not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
+        let task = Task { may_exist: redelivered || letters::may_exist(&headers), ..task };
+        log::debug!("received: task={} topic={} attempts={attempts}", task.id, task.topic);
+        self.work.ledger.add(token, Job { task, attempts, headers, arrived: Instant::now() }, not_before);
     }
 
     fn park_unreadable(&mut self, unreadable: Unreadable, token: Token) {
