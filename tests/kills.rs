@@ -1,0 +1,376 @@
+//! SIGKILL at every step of a task's way. Each test runs twice, once with the kill and once without, and asserts what
+//! only the kill can have made different; a kill test whose control run looks the same proves nothing.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use serde_json::json;
+use support::*;
+
+const ID: &str = "task-1";
+
+/// One try after the other without delay, and no sweep but the one at the start.
+const QUICK: [(&str, &str); 4] =
+    [("BITRIX_RATE", "0"), ("BITRIX_REQUEST_TIMEOUT", "2"), ("RETRY_DELAY", "0.2"), ("HEARTBEAT_INTERVAL", "3600")];
+
+/// What is done in the moment that a test is about.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    Kill,
+    None,
+}
+
+impl Fault {
+    /// How often a thing is there that is doubled by a kill in the moment between its confirm and its ack.
+    fn copies(self) -> usize {
+        match self {
+            Fault::Kill => 2,
+            Fault::None => 1,
+        }
+    }
+}
+
+/// What can be seen from outside when all is over.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    look_ups: usize,
+    creates: usize,
+    syncs: usize,
+    records: usize,
+    responses: usize,
+    parked: usize,
+}
+
+/// A worker between a broker and a portal that hold still when the test wants them to.
+struct Scene {
+    queues: Queues,
+    relay: Arc<Relay>,
+    tasks: Tasks,
+    portal: Portal,
+    worker: Worker,
+}
+
+impl Scene {
+    /// `script` gets the first word on every call.
+    fn set(
+        relay: Arc<Relay>,
+        changes: &[(&str, &str)],
+        script: impl Fn(&Call, &Tasks) -> Option<Answer> + Send + Sync + 'static,
+    ) -> Scene {
+        let queues = Queues::new("kill");
+        let tasks = Tasks::new();
+        let portal = Portal::start({
+            let tasks = tasks.clone();
+            move |call| script(call, &tasks).unwrap_or_else(|| tasks.answer(call))
+        });
+        let port = relay.port().to_string();
+        let through_relay = [("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &port)];
+        let changes = [&QUICK[..], &through_relay, changes].concat();
+        let worker = Worker::start(&queues, &portal.webhook(), &changes);
+        queues.await_consumers(&queues.retry(), 1, PATIENCE);
+        Scene { queues, relay, tasks, portal, worker }
+    }
+
+    fn publish(&self) {
+        self.queues.publish_task(&field_text(ID));
+    }
+
+    /// Kills the worker and starts it again; what was on its way through the relay is lost.
+    fn kill_and_restart(&mut self) {
+        self.worker.kill();
+        self.relay.cut();
+        self.relay.pass();
+        self.worker.start_again();
+    }
+
+    /// Waits for so many records and responses, ends the worker, and holds the account to what the fault may have doubled.
+    fn seen_at_the_end(mut self, fault: Fault, records: usize, responses: usize) -> Seen {
+        self.queues.await_count(&self.queues.sent(), records, PATIENCE);
+        self.queues.await_count(&self.queues.responses(), responses, PATIENCE);
+        self.worker.stop();
+        let kills = usize::from(fault == Fault::Kill);
+        Account::take(&self.queues, self.tasks.markers()).after_faults(kills).assert_holds();
+        let (queues, portal) = (&self.queues, &self.portal);
+        Seen {
+            look_ups: portal.count_of(|call| looks_up(call, ID)),
+            creates: portal.count_of(|call| creates(call, ID)),
+            syncs: self.tasks.syncs().len(),
+            records: queues.count(&queues.sent()),
+            responses: queues.count(&queues.responses()),
+            parked: queues.count(&queues.errors()),
+        }
+    }
+}
+
+/// What is seen when nothing goes wrong.
+const UNDISTURBED: Seen = Seen { look_ups: 1, creates: 1, syncs: 1, records: 1, responses: 0, parked: 0 };
+
+fn relay() -> Arc<Relay> {
+    Arc::new(Relay::to(RabbitMq::from_env().address()))
+}
+
+/// A publish to this queue, as it goes over the wire: class 60, method 40, the default exchange.
+fn publish_to(queue: &str) -> Vec<u8> {
+    let length = u8::try_from(queue.len()).expect("a queue's name is a short string");
+    [&[0, 60, 0, 40, 0, 0, 0, length], queue.as_bytes()].concat()
+}
+
+/// The run without the kill and the run with it, at the same time.
+fn both(run: impl Fn(Fault) -> Seen + Sync) -> (Seen, Seen) {
+    thread::scope(|scope| {
+        let control = scope.spawn(|| run(Fault::None));
+        let killed = run(Fault::Kill);
+        (control.join().expect("the control run fails"), killed)
+    })
+}
+
+/// True for the first call that `kind` is about, and never again.
+fn first(kind: fn(&Call, &str) -> bool) -> impl Fn(&Call) -> bool {
+    let seen = AtomicBool::new(false);
+    move |call| kind(call, ID) && !seen.swap(true, Ordering::Relaxed)
+}
+
+#[test]
+fn a_kill_before_the_look_up_costs_another_look_up() {
+    let (control, killed) = both(|fault| {
+        let (gate, first) = (Gate::closed(), first(looks_up));
+        let mut scene = Scene::set(relay(), &[], {
+            let gate = gate.clone();
+            move |call, _| {
+                if first(call) {
+                    gate.wait();
+                }
+                None
+            }
+        });
+        scene.publish();
+        gate.await_waiting(1, PATIENCE);
+        if fault == Fault::Kill {
+            scene.kill_and_restart();
+        }
+        gate.open();
+        scene.seen_at_the_end(fault, 1, 0)
+    });
+    assert_eq!(control, UNDISTURBED);
+    // One that was killed, one that finds nothing, and one more since an unseen create might have been on its way.
+    assert_eq!(killed, Seen { look_ups: 3, ..UNDISTURBED });
+}
+
+#[test]
+fn a_kill_after_the_look_up_and_before_the_create_creates_once() {
+    let (control, killed) = both(|fault| {
+        let (gate, first) = (Gate::closed(), first(creates));
+        let mut scene = Scene::set(relay(), &[], {
+            let gate = gate.clone();
+            move |call, _| {
+                let arrived = first(call);
+                if arrived {
+                    gate.wait();
+                }
+                // The request of the killed worker is never carried out.
+                (arrived && fault == Fault::Kill).then_some(Answer::Http(Reply::Close))
+            }
+        });
+        scene.publish();
+        gate.await_waiting(1, PATIENCE);
+        if fault == Fault::Kill {
+            scene.kill_and_restart();
+        }
+        gate.open();
+        scene.seen_at_the_end(fault, 1, 0)
+    });
+    assert_eq!(control, UNDISTURBED);
+    assert_eq!(killed, Seen { look_ups: 3, creates: 2, ..UNDISTURBED });
+}
+
+#[test]
+fn a_kill_while_the_portal_has_yet_to_carry_out_the_create_leaves_one_task() {
+    let (control, killed) = both(|fault| {
+        let (gate, first, looks) = (Gate::closed(), first(creates), Arc::new(AtomicUsize::new(0)));
+        let mut scene = Scene::set(relay(), &[], {
+            let (gate, looks) = (gate.clone(), looks.clone());
+            move |call, tasks| {
+                if first(call) {
+                    gate.wait();
+                }
+                let answer = tasks.answer(call);
+                // The create comes into effect between the new worker's first look-up and its second.
+                if looks_up(call, ID) && looks.fetch_add(1, Ordering::Relaxed) == 1 {
+                    gate.open();
+                }
+                Some(answer)
+            }
+        });
+        scene.publish();
+        gate.await_waiting(1, PATIENCE);
+        match fault {
+            Fault::Kill => scene.kill_and_restart(),
+            Fault::None => gate.open(),
+        }
+        scene.seen_at_the_end(fault, 1, 0)
+    });
+    assert_eq!(control, UNDISTURBED);
+    assert_eq!(killed, Seen { look_ups: 3, ..UNDISTURBED });
+}
+
+#[test]
+fn a_kill_after_the_create_and_before_its_reply_leaves_one_task() {
+    let (control, killed) = both(|fault| {
+        let (gate, first) = (Gate::closed(), first(creates));
+        let mut scene = Scene::set(relay(), &[], {
+            let gate = gate.clone();
+            move |call, tasks| {
+                first(call).then(|| {
+                    let answer = tasks.answer(call);
+                    gate.wait();
+                    answer
+                })
+            }
+        });
+        scene.publish();
+        gate.await_waiting(1, PATIENCE);
+        if fault == Fault::Kill {
+            scene.kill_and_restart();
+        }
+        gate.open();
+        scene.seen_at_the_end(fault, 1, 0)
+    });
+    assert_eq!(control, UNDISTURBED);
+    assert_eq!(killed, Seen { look_ups: 2, ..UNDISTURBED });
+}
+
+#[test]
+fn a_kill_after_the_reply_and_before_the_publish_leaves_one_task_and_one_record() {
+    let (control, killed) = both(|fault| {
+        let (relay, first) = (relay(), first(creates));
+        let mut scene = Scene::set(relay.clone(), &[], {
+            move |call, tasks| {
+                first(call).then(|| {
+                    relay.hold(Direction::ToServer);
+                    tasks.answer(call)
+                })
+            }
+        });
+        scene.publish();
+        scene.worker.await_log("created: task=task-1", PATIENCE);
+        match fault {
+            Fault::Kill => scene.kill_and_restart(),
+            Fault::None => scene.relay.pass(),
+        }
+        scene.seen_at_the_end(fault, 1, 0)
+    });
+    assert_eq!(control, UNDISTURBED);
+    assert_eq!(killed, Seen { look_ups: 2, ..UNDISTURBED });
+}
+
+#[test]
+fn a_kill_between_the_publish_and_its_confirm_doubles_a_record_at_most() {
+    let (control, killed) = both(|fault| {
+        let mut scene = Scene::set(relay(), &[], |_, _| None);
+        let sent = scene.queues.sent();
+        scene.relay.when_seen(Direction::ToServer, publish_to(&sent), Then::Hold(Direction::ToClient));
+        scene.publish();
+        scene.queues.await_count(&sent, 1, PATIENCE);
+        match fault {
+            Fault::Kill => scene.kill_and_restart(),
+            Fault::None => scene.relay.pass(),
+        }
+        scene.seen_at_the_end(fault, fault.copies(), 0)
+    });
+    assert_eq!(control, UNDISTURBED);
+    assert_eq!(killed, Seen { look_ups: 2, records: 2, ..UNDISTURBED });
+}
+
+#[test]
+fn a_kill_between_the_confirm_and_the_ack_doubles_a_record_at_most() {
+    let (control, killed) = both(|fault| {
+        let mut scene = Scene::set(relay(), &[], |_, _| None);
+        let hold = Then::Hold(Direction::ToServer);
+        let confirmed = Then::when(Direction::ToClient, CONFIRM, hold);
+        scene.relay.when_seen(Direction::ToServer, publish_to(&scene.queues.sent()), confirmed);
+        scene.publish();
+        scene.portal.await_replies("imena.camunda.sync", 1, PATIENCE);
+        match fault {
+            Fault::Kill => scene.kill_and_restart(),
+            Fault::None => scene.relay.pass(),
+        }
+        scene.seen_at_the_end(fault, fault.copies(), 0)
+    });
+    assert_eq!(control, UNDISTURBED);
+    assert_eq!(killed, Seen { look_ups: 2, records: 2, syncs: 2, ..UNDISTURBED });
+}
+
+#[test]
+fn a_kill_during_the_synchronisation_never_creates_again() {
+    let (control, killed) = both(|fault| {
+        let gate = Gate::closed();
+        let mut scene = Scene::set(relay(), &[], {
+            let gate = gate.clone();
+            move |call, _| {
+                if call.method == "imena.camunda.sync" && call.nth == 1 {
+                    gate.wait();
+                }
+                None
+            }
+        });
+        scene.publish();
+        gate.await_waiting(1, PATIENCE);
+        if fault == Fault::Kill {
+            scene.kill_and_restart();
+        }
+        gate.open();
+        scene.seen_at_the_end(fault, fault.copies(), 0)
+    });
+    assert_eq!(control, UNDISTURBED);
+    assert_eq!(killed, Seen { look_ups: 2, records: 2, syncs: 2, ..UNDISTURBED });
+}
+
+#[test]
+fn a_kill_between_the_response_and_the_ack_of_its_record_doubles_a_response_at_most() {
+    let (control, killed) = both(|fault| {
+        let mut scene = Scene::set(relay(), &[("HEARTBEAT_INTERVAL", "0.5")], |_, _| None);
+        scene.publish();
+        scene.queues.await_count(&scene.queues.sent(), 1, PATIENCE);
+        let responses = scene.queues.responses();
+        let hold = Then::Hold(Direction::ToServer);
+        let confirmed = Then::when(Direction::ToClient, CONFIRM, hold);
+        let seen = scene.relay.when_seen(Direction::ToServer, publish_to(&responses), confirmed);
+        scene.tasks.set(ID, "UF_RESULT_ANSWER", json!("26"));
+        scene.tasks.set_status(ID, 5);
+        seen.wait(PATIENCE);
+        scene.queues.await_count(&responses, 1, PATIENCE);
+        if fault == Fault::Kill {
+            scene.kill_and_restart();
+        }
+        scene.relay.pass();
+        scene.seen_at_the_end(fault, 0, fault.copies())
+    });
+    assert_eq!(control, Seen { records: 0, responses: 1, ..UNDISTURBED });
+    assert_eq!(killed, Seen { records: 0, responses: 2, ..UNDISTURBED });
+}
+
+#[test]
+fn a_kill_during_the_hop_to_the_retry_queue_leaves_one_task_and_one_record() {
+    let (control, killed) = both(|fault| {
+        let first = first(creates);
+        let mut scene = Scene::set(relay(), &[], {
+            move |call, _| first(call).then(|| Answer::refused(500, "INTERNAL_SERVER_ERROR", "down"))
+        });
+        let hold = Then::Hold(Direction::ToServer);
+        let confirmed = Then::when(Direction::ToClient, CONFIRM, hold);
+        let seen = scene.relay.when_seen(Direction::ToServer, publish_to(&scene.queues.retry()), confirmed);
+        scene.publish();
+        seen.wait(PATIENCE);
+        match fault {
+            Fault::Kill => scene.kill_and_restart(),
+            Fault::None => scene.relay.pass(),
+        }
+        scene.seen_at_the_end(fault, 1, 0)
+    });
+    assert_eq!(control, Seen { look_ups: 2, creates: 2, ..UNDISTURBED });
+    // The copy and the original become one again; since the original was delivered before, it is looked up twice.
+    assert_eq!(killed, Seen { look_ups: 3, creates: 2, ..UNDISTURBED });
+}
