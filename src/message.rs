@@ -393,3 +393,6 @@ impl Parked<'_> {
 fn encode(message: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(message).expect("our own messages have text keys and no failing members")
 }
+
+#[cfg(test)]
+mod tests;
