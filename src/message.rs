@@ -3,6 +3,8 @@
 //!
 //! This file knows JSON and nothing else: no queue, no target system, no setting.
 
+pub mod document;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -76,7 +78,7 @@ impl Task {
             let reason = format!("the body has {} bytes; {LARGEST_BODY} are the most", body.len());
             return Err(Unreadable { reason, original: Original::Bytes(body) });
         }
-        let json: Value = match serde_json::from_slice(&body) {
+        let json = match document::read(&body) {
             Ok(json) => json,
             Err(err) => {
                 let reason = format!("the body is not JSON: {err}");
@@ -259,7 +261,7 @@ impl Record {
         let task = Task::parse(Box::<str>::from(message).into_string().into_bytes())
             .map_err(|unreadable| inside(format!("original_message: {}", unreadable.reason)))?;
         let response_data = rest.remove("response_data");
-        let response_data = response_data.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+        let response_data = response_data.and_then(|raw| document::read(raw.get().as_bytes()).ok()).unwrap_or_default();
         Ok(Record { task, response_data, rest })
     }
 

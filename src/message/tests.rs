@@ -211,6 +211,20 @@ fn a_body_that_is_too_large_is_not_worked_on() {
     assert!(matches!(original, Original::Bytes(bytes) if bytes == larger.as_bytes()));
 }
 
+/// serde_json gives objects with a key of its own a meaning; through one of these the depth is counted anew.
+#[test]
+fn nested_texts_cannot_overflow_the_stack() {
+    let mut nested = "1".to_owned();
+    for _ in 0..14 {
+        nested = format!("{}{}{}", "[".repeat(120), nested, "]".repeat(120));
+        nested = json!({"$serde_json::private::RawValue": nested}).to_string();
+    }
+    let body = format!(r#"{{"task_id": "x", "variables": {{"deep": {nested}}}}}"#);
+    let parse = move || Task::parse(body.clone().into_bytes()).map(|task| task.body.get() == body);
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(parse).expect("a thread to spare");
+    assert!(thread.join().expect("no panic").is_ok_and(|unchanged| unchanged));
+}
+
 #[test]
 fn a_text_is_what_is_not_blank() {
     let texts =

@@ -6,7 +6,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use serde_json::{Map, Value, json};
 
 use super::Settings;
-use crate::message::{Task, text};
+use crate::message::{Task, document, text};
 
 /// The longest title that Bitrix24 keeps, in characters.
 const LONGEST_TITLE: usize = 255;
@@ -175,7 +175,7 @@ pub fn is_yes(value: &Value) -> bool {
 
 fn checklists(task: &Task, warnings: &mut Vec<String>) -> Vec<Checklist> {
     let Some(given) = task.extension("checklists") else { return Vec::new() };
-    let Ok(Value::Array(lists)) = serde_json::from_str(&given) else {
+    let Ok(Value::Array(lists)) = document::read(given.as_bytes()) else {
         warnings.push("checklists is not a JSON list; the task has none".into());
         return Vec::new();
     };
