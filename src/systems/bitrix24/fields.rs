@@ -184,3 +184,6 @@ fn checklists(task: &Task, warnings: &mut Vec<String>) -> Vec<Checklist> {
     let lists = lists.iter().filter(|list| list.is_object());
     lists.map(|list| Checklist { name: name(list), items: items(list) }).collect()
 }
+
+#[cfg(test)]
+mod tests;

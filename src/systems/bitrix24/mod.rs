@@ -210,3 +210,6 @@ fn member<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
 fn rows(reply: &Value) -> Option<&Vec<Value>> {
     reply["result"]["tasks"].as_array()
 }
+
+#[cfg(test)]
+mod tests;
