@@ -131,17 +131,15 @@ fn deadline(task: &Task, warnings: &mut Vec<String>) -> Option<String> {
 /// The date and time in ISO 8601, with the offset only where the text has one: Bitrix24 then takes its own zone. A date
 /// alone begins at midnight.
 fn iso8601(text: &str) -> Option<String> {
-    const WITHOUT_OFFSET: &str = "%Y-%m-%dT%H:%M:%S";
-    let with_offset = DateTime::parse_from_rfc3339(text)
-        .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"))
-        .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%z"));
-    if let Ok(moment) = with_offset {
+    const FORMS: [&str; 4] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
+    // With "#" an offset may be Z, +03, +0300 or +03:00.
+    let with_offset = FORMS.iter().find_map(|form| DateTime::parse_from_str(text, &format!("{form}%#z")).ok());
+    if let Some(moment) = with_offset {
         return Some(moment.format("%Y-%m-%dT%H:%M:%S%:z").to_string());
     }
-    let forms = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
-    let local = forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
+    let local = FORMS.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
     let midnight = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
-    local.or_else(midnight).map(|moment| moment.format(WITHOUT_OFFSET).to_string())
+    local.or_else(midnight).map(|moment| moment.format("%Y-%m-%dT%H:%M:%S").to_string())
 }
 
 fn tags(task: &Task) -> Option<Value> {
