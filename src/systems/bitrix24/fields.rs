@@ -115,7 +115,8 @@ fn priority(task: &Task, default: u8) -> u8 {
         "low" => 0,
         "normal" => 1,
         "high" => 2,
-        number => number.parse::<u64>().map_or(default, |number| number.min(2) as u8),
+        number if number.bytes().all(|byte| byte.is_ascii_digit()) => number.parse::<u64>().unwrap_or(2).min(2) as u8,
+        _ => default,
     }
 }
 
