@@ -70,3 +70,69 @@ fn enumeration(result: &Value) -> Vec<(String, String)> {
     let values = answer.flat_map(|field| field["ENUM_VALUES"].as_array().into_iter().flatten());
     values.filter_map(|value| Some((text(&value["ID"])?, text(&value["VALUE"])?))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::tests::settings;
+    use super::*;
+    use crate::stop;
+
+    fn answers(texts: &[(&str, &str)]) -> Answers {
+        // Nobody listens there: a list that is asked for is not to be had.
+        let settings = settings(&[("BITRIX_WEBHOOK_URL", "http://127.0.0.1:1/rest/1/canary-token")]);
+        let texts = texts.iter().map(|(id, text)| (id.to_string(), text.to_string())).collect();
+        Answers::new(Arc::new(Client::new(&settings, &stop::signal().1)), texts)
+    }
+
+    #[test]
+    fn the_setting_tells_the_texts() {
+        let mut answers = answers(&[("26", "ДА"), ("27", "НЕТ")]);
+        assert_eq!(answers.text("26").as_deref(), Ok("ДА"));
+        assert_eq!(answers.text("27").as_deref(), Ok("НЕТ"));
+        assert_eq!(answers.asked, None);
+    }
+
+    #[test]
+    fn a_field_that_holds_the_text_itself_is_taken_as_it_is() {
+        assert_eq!(answers(&[]).text("ДА").as_deref(), Ok("ДА"));
+        assert_eq!(answers(&[]).text("26a").as_deref(), Ok("26a"));
+    }
+
+    #[test]
+    fn an_unknown_text_is_an_error_that_says_why_and_the_list_is_asked_for_once_a_minute() {
+        let mut answers = answers(&[("26", "ДА")]);
+        let why = answers.text("28").expect_err("nobody knows it");
+        let begin =
+            "the text of answer 28 is not known (BITRIX_ANSWER_TEXTS can tell it); imena.camunda.userfield.list: ";
+        assert!(why.starts_with(begin) && !why.contains("canary"), "{why}");
+        let asked = answers.asked.expect("the list was asked for");
+        assert!(answers.text("29").is_err());
+        assert_eq!(answers.asked, Some(asked));
+        let long_ago = asked.checked_sub(RELOAD).expect("the machine has run for a minute");
+        answers.asked = Some(long_ago);
+        assert!(answers.text("29").is_err());
+        assert_ne!(answers.asked, Some(long_ago));
+    }
+
+    #[test]
+    fn the_values_of_the_answer_are_read_and_nothing_else() {
+        let result = json!({"userFields": [
+            {"FIELD_NAME": "UF_OTHER", "ENUM_VALUES": [{"ID": "1", "VALUE": "other"}]},
+            {"FIELD_NAME": "UF_RESULT_ANSWER", "ENUM_VALUES": [
+                {"ID": "26", "VALUE": "ДА"}, {"ID": 27, "VALUE": " НЕТ "}, {"ID": "28"}, {"VALUE": "x"}, null
+            ]},
+        ]});
+        let expected = [("26", "ДА"), ("27", "НЕТ")].map(|(id, text)| (id.to_owned(), text.to_owned()));
+        assert_eq!(enumeration(&result), expected);
+        for nothing in [
+            json!([]),
+            json!(null),
+            json!({"userFields": []}),
+            json!({"userFields": [{"FIELD_NAME": "UF_RESULT_ANSWER"}]}),
+        ] {
+            assert_eq!(enumeration(&nothing), []);
+        }
+    }
+}

@@ -184,3 +184,6 @@ fn kind_of_status(status: u16) -> Kind {
         _ => Kind::Unknown,
     }
 }
+
+#[cfg(test)]
+mod tests;
