@@ -127,18 +127,22 @@ fn code_and_description(reply: &Value) -> (String, String) {
     (code.unwrap_or_default(), plain(description.as_str().unwrap_or_default()))
 }
 
-/// A localised text without its markup, and not longer than a log line should be.
+/// A localised text on one line, without its markup, and not longer than a log line should be.
 fn plain(text: &str) -> String {
-    let mut inside_tag = false;
-    let plain = text.chars().filter(|character| match character {
-        '<' => {
-            inside_tag = true;
-            false
-        }
-        '>' => !std::mem::take(&mut inside_tag),
-        _ => !inside_tag,
-    });
-    plain.take(LONGEST_TEXT).collect::<String>().trim().to_owned()
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('<') {
+        plain.push_str(before);
+        let is_tag = after.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/');
+        let (instead, next) = match after.split_once('>') {
+            Some((_, behind)) if is_tag => (' ', behind),
+            _ => ('<', after),
+        };
+        plain.push(instead);
+        rest = next;
+    }
+    plain.push_str(rest);
+    plain.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(LONGEST_TEXT).collect()
 }
 
 fn kind_of_code(code: &str) -> Option<Kind> {

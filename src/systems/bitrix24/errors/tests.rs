@@ -170,7 +170,9 @@ fn each_kind_leads_to_its_failure() {
 #[test]
 fn markup_is_stripped_from_the_text_and_a_long_text_is_cut() {
     assert_eq!(plain("Не указан ответственный<br>"), "Не указан ответственный");
+    assert_eq!(plain("Нет названия<br>Нет <b class=\"x\">ответственного</b><br />"), "Нет названия Нет ответственного");
     assert_eq!(plain("<br>"), "");
+    assert_eq!(plain("5 < 6, 7 > 2"), "5 < 6, 7 > 2");
     assert_eq!(plain(&"я".repeat(1000)), "я".repeat(300));
     assert_eq!(plain(&format!("{}конец", "<br>".repeat(1000))), "конец");
 }
