@@ -254,3 +254,6 @@ fn append(command: &mut String, separator: &mut char, name: &str, value: &Value)
     command.push('=');
     command.extend(utf8_percent_encode(&text, ENCODED));
 }
+
+#[cfg(test)]
+mod tests;

@@ -184,3 +184,6 @@ fn get(id: &str) -> Call {
 fn task_of(reply: &Value) -> Option<Value> {
     reply["result"].get("task").filter(|task| task.is_object()).cloned()
 }
+
+#[cfg(test)]
+mod tests;
