@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
@@ -64,8 +65,8 @@ impl Tracker for BitrixTracker {
             match rows.get(id) {
                 Some(Ok(Some(row))) => Ok(self.progress(record, row)),
                 Some(Ok(None)) => Ok(Progress::Gone),
-                Some(Err(err)) => Err(err.clone().into_failure(Default::default())),
-                None => Err(Failure::Transient { error: anyhow!("not asked for"), after: Default::default() }),
+                Some(Err(err)) => Err(not_answered(err)),
+                None => Err(Failure::Transient { error: anyhow!("not asked for"), after: Duration::ZERO }),
             }
         });
         checked.collect()
@@ -81,6 +82,14 @@ fn target_id(record: &Record) -> Option<String> {
 
 fn no_target_id() -> Failure {
     Failure::Permanent(anyhow!("the record does not name a Bitrix24 task in response_data.result.task.id"))
+}
+
+/// A refused question says nothing about the task: its record stays and is asked about again.
+fn not_answered(err: &ApiError) -> Failure {
+    match err.clone().into_failure(Duration::ZERO) {
+        Failure::Permanent(error) => Failure::Transient { error, after: Duration::ZERO },
+        failure => failure,
+    }
 }
 
 /// For each id the task's row, or `None` where the portal shows no such task.
