@@ -1,0 +1,130 @@
+//! The door to HTTP: every way in which a request can fail is told apart by what it may have done, within the deadline,
+//! and no text of an error holds a part of the URL.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use support::*;
+use task_creator::systems::http::{Http, NoAnswer};
+
+const DEADLINE: Duration = Duration::from_millis(800);
+
+fn post(address: &str) -> Result<task_creator::systems::http::Answer, NoAnswer> {
+    Http::new(DEADLINE).post_json(&format!("http://{address}/rest/1/canary-token/method"), b"{}")
+}
+
+/// Of a request that failed: whether it may have had an effect.
+#[track_caller]
+fn may_have_run(address: &str) -> bool {
+    let begun = Instant::now();
+    let (text, may) = match post(address).expect_err("no answer") {
+        NoAnswer::NotSent(text) => (text, false),
+        NoAnswer::Unknown(text) => (text, true),
+    };
+    assert!(begun.elapsed() < DEADLINE * 4, "{text}: {:?}", begun.elapsed());
+    for part in ["canary", "rest/1", "http:/", address] {
+        assert!(!text.contains(part), "{text}");
+    }
+    may
+}
+
+fn answering(reply: Reply) -> (Portal, String) {
+    let portal = Portal::behind(move |_| Some(reply.clone()), |_| panic!("the door is closed"));
+    let address = portal.address().to_string();
+    (portal, address)
+}
+
+/// A server that reads a request and writes these bytes, for ever if `again`.
+fn writing(bytes: Vec<u8>, again: bool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = listener.local_addr().expect("a bound listener has an address");
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client comes");
+        let _ = stream.read(&mut [0; 4096]);
+        while stream.write_all(&bytes).is_ok() && again {}
+    });
+    address
+}
+
+#[test]
+fn a_request_says_who_asks_and_what_it_sends() {
+    let (portal, address) = answering(Reply::Json(200, json!({"result": 1})));
+    let answer = post(&address).expect("an answer");
+    assert_eq!((answer.status, answer.body.as_slice()), (200, br#"{"result":1}"#.as_slice()));
+    let request = &portal.requests()[0];
+    assert_eq!((request.verb.as_str(), request.path.as_str()), ("POST", "/rest/1/canary-token/method"));
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    assert!(request.header("user-agent").expect("it is there").starts_with("task-creator/"));
+    assert_eq!(request.raw_body, b"{}");
+}
+
+#[test]
+fn every_status_is_an_answer_and_no_redirect_is_followed() {
+    for status in [200, 400, 401, 404, 429, 500, 502, 503] {
+        let (_portal, address) = answering(Reply::html(status, "page"));
+        let answer = post(&address).expect("an answer");
+        assert_eq!((answer.status, answer.body.as_slice()), (status, b"page".as_slice()));
+    }
+    let (elsewhere, other) = answering(Reply::Json(200, json!({})));
+    for status in [301, 302, 303, 307, 308] {
+        let headers = vec![("Location".into(), format!("http://{other}/rest/1/canary-token/method"))];
+        let (portal, address) = answering(Reply::WithHeaders { status, headers, body: b"moved".to_vec() });
+        assert_eq!(post(&address).expect("an answer").status, status);
+        assert_eq!(portal.requests().len(), 1);
+    }
+    assert_eq!(elsewhere.requests().len(), 0);
+}
+
+#[test]
+fn a_request_that_found_nobody_has_had_no_effect() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let nobody = listener.local_addr().expect("it has an address").to_string();
+    drop(listener);
+    assert!(!may_have_run(&nobody));
+    // Of the addresses kept for documentation: no answer, or none to be reached from here.
+    assert!(!may_have_run("203.0.113.1"));
+}
+
+#[test]
+fn a_request_whose_answer_breaks_off_may_have_had_its_effect() {
+    for reply in [Reply::Half(200, json!({"result": "x".repeat(1000)})), Reply::Close, Reply::Reset] {
+        let (_portal, address) = answering(reply);
+        assert!(may_have_run(&address));
+    }
+}
+
+#[test]
+fn the_deadline_is_for_the_whole_answer() {
+    let (_portal, address) = answering(Reply::Drip(json!({"result": "x".repeat(1000)}), Duration::from_millis(100)));
+    assert!(may_have_run(&address));
+    let (_portal, address) = answering(Reply::Hang);
+    assert!(may_have_run(&address));
+}
+
+#[test]
+fn an_answer_is_read_no_further_than_the_limit() {
+    let huge = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n".to_vec();
+    assert!(may_have_run(&writing([huge, vec![b'x'; 1 << 20]].concat(), true).to_string()));
+    let endless_head = b"HTTP/1.1 200 OK\r\n".iter().copied().chain(b"X-Flood: 1\r\n".repeat(100_000)).collect();
+    assert!(may_have_run(&writing(endless_head, true).to_string()));
+}
+
+#[test]
+fn what_is_not_http_is_no_answer() {
+    for bytes in ["SSH-2.0-OpenSSH\r\n\r\n", "\0\u{1}\u{2}", "", "HTTP/1.1 abc canary-token\r\n\r\n"] {
+        assert!(may_have_run(&writing(bytes.into(), false).to_string()), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_bomb_is_not_unpacked() {
+    let headers = vec![("Content-Type".into(), "application/json".into()), ("Content-Encoding".into(), "gzip".into())];
+    let (portal, address) = answering(Reply::WithHeaders { status: 200, headers, body: vec![0x1f, 0x8b, 8, 0] });
+    assert_eq!(post(&address).expect("an answer").body, [0x1f, 0x8b, 8, 0]);
+    assert_eq!(portal.requests()[0].header("accept-encoding").unwrap_or("identity"), "identity");
+}
