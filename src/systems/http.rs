@@ -73,7 +73,7 @@ impl Http {
 /// Only texts that cannot hold the URL are passed on.
 fn no_answer(err: ureq::Error) -> NoAnswer {
     match err {
-        ureq::Error::HostNotFound => NoAnswer::NotSent("the host's name does not resolve".into()),
+        ureq::Error::HostNotFound => NoAnswer::NotSent(NO_SUCH_NAME.into()),
         ureq::Error::ConnectionFailed => NoAnswer::NotSent("no connection to the host".into()),
         ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
             NoAnswer::NotSent("the host does not answer: no connection in time".into())
@@ -92,6 +92,10 @@ fn no_answer(err: ureq::Error) -> NoAnswer {
     }
 }
 
+const NO_SUCH_NAME: &str = "the host's name does not resolve";
+/// How std begins the text of a failed name look-up, which has no kind of its own.
+const NOT_RESOLVED: &str = "failed to lookup address information";
+
 fn no_connection(err: &std::io::Error) -> NoAnswer {
     let from_tls = err.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match (from_tls, err.kind()) {
@@ -100,6 +104,7 @@ fn no_connection(err: &std::io::Error) -> NoAnswer {
         (None, ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => {
             NoAnswer::NotSent("the host cannot be reached".into())
         }
+        (None, _) if err.to_string().starts_with(NOT_RESOLVED) => NoAnswer::NotSent(NO_SUCH_NAME.into()),
         (None, kind) => NoAnswer::Unknown(format!("the connection broke: {kind}")),
     }
 }
