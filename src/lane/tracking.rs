@@ -5,9 +5,10 @@
 //! when it began, a few thousand at a time, and keeps of an open one only that it exists.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 
 use super::remembered::Remembered;
 use super::repeated::Repeated;
@@ -16,7 +17,7 @@ use crate::message::{Cause, Original, Parked, Record, Unreadable, now_ms};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Intake, Token};
 use crate::rabbitmq::publisher::{Letter, Publisher, Verdict};
-use crate::rabbitmq::queues;
+use crate::rabbitmq::{Error, FieldTable, Trouble, queues};
 use crate::stats::span;
 use crate::systems::{Failure, Progress, Tracker};
 
@@ -25,9 +26,12 @@ const CHUNK: u16 = 2500;
 /// A sweep ends after this time, and the next one goes on where it ended: RabbitMQ takes back what is unacknowledged for
 /// half an hour.
 const LONGEST_SWEEP: Duration = Duration::from_secs(900);
+/// Longer than the last chunk of a sweep takes; past it the connection is cut, and the broker gives the records back.
+const SLACK: Duration = Duration::from_secs(300);
 /// That many checks in a row must miss a task before it counts as gone.
 const MISSED: u32 = 3;
-/// If all of at least this many tasks are gone at once, it is more likely that the webhook's owner may not see them.
+/// If at least this many tasks, and more than half, are gone at once, it is more likely that the webhook's owner may not
+/// see them.
 const SUSPICIOUS: usize = 10;
 /// Answered tasks that are remembered, since a task may be in the sent queue twice.
 const ANSWERED: usize = 100_000;
@@ -60,7 +64,9 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
     let interval = lane.config.heartbeat_interval;
     loop {
         let begun = Instant::now();
-        match tracking.sweep(begun) {
+        // A panic costs this sweep, not the tracker.
+        let swept = catch_unwind(AssertUnwindSafe(|| tracking.sweep(begun)));
+        match swept.unwrap_or_else(|_| Err(anyhow!("the sweep panicked; worker_errors.log says where"))) {
             Ok(()) => tracking.trouble.over(),
             Err(err) => {
                 let text = format!("{err:#}");
@@ -74,6 +80,9 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
         }
     }
 }
+
+/// Body and headers of a record that has to be published anew.
+type Renewal = (Vec<u8>, FieldTable);
 
 /// One sweep, and what it has found so far.
 struct Sweep<'i> {
@@ -104,21 +113,24 @@ impl Tracking<'_, '_> {
             let Some(records) = queues::ready(connection, &lane.queues.sent)? else { return Ok(None) };
             let intake = Intake::open(connection, CHUNK, 0)?;
             let ours = queues::lock(intake.channel(), &lane.queues.sweep_lock)?;
-            Ok::<_, crate::rabbitmq::Error>(ours.then_some((intake, records)))
+            Ok::<_, Error>(ours.then_some((intake, records)))
         });
-        let result = match opened.map_err(crate::rabbitmq::Trouble::from)? {
+        let result = match opened.map_err(Trouble::from)? {
             Some((intake, records)) => {
                 let mut sweep = Sweep::new(&intake);
+                let deadline = connection.at_most(LONGEST_SWEEP + SLACK);
                 let result = self.read_all(&mut sweep, records, begun);
+                drop(deadline);
+                if let Some((publishing, publisher)) = sweep.publisher.take() {
+                    let deadline = publishing.closing();
+                    drop(publisher);
+                    drop((publishing, deadline));
+                }
                 let deadline = connection.closing();
                 let returned = intake.give_back();
-                if let Some((publishing, publisher)) = sweep.publisher.take() {
-                    drop(publisher);
-                    let _ = publishing.close();
-                }
                 self.note(&sweep, records, begun);
                 drop((intake, deadline));
-                result.and(returned.map_err(|err| crate::rabbitmq::Trouble::from(err).into()))
+                result.and(returned.map_err(|err| Trouble::from(err).into()))
             }
             None => {
                 log::debug!("no sweep: another worker is sweeping, or there is nothing yet");
@@ -141,6 +153,8 @@ impl Tracking<'_, '_> {
             read += u32::try_from(arrivals.len()).unwrap_or(u32::MAX);
             if read > checked_last_time {
                 self.check(sweep, arrivals)?;
+            } else {
+                self.skip(sweep, arrivals)?;
             }
             if begun.elapsed() > LONGEST_SWEEP && read < records {
                 log::warn!("{records} records are too many for one sweep: the next one goes on after {read} of them");
@@ -149,6 +163,15 @@ impl Tracking<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Leaves records in the queue that the last sweep has checked.
+    fn skip(&mut self, sweep: &mut Sweep, arrivals: Vec<Arrival>) -> anyhow::Result<()> {
+        for Arrival { body, headers, token, .. } in arrivals.into_iter().filter(|a| letters::wears_out(&a.headers)) {
+            let id = format!("record-{}-{}", now_ms(), sweep.on_the_way.len());
+            self.keep(sweep, id, Some((body, headers)), token)?;
+        }
+        self.await_confirms(sweep)
     }
 
     /// Checks some records and waits until what follows from them is confirmed.
@@ -168,34 +191,45 @@ impl Tracking<'_, '_> {
         let results = self.tracker.check(&records);
         let checked = records.len();
         let gone = results.iter().filter(|result| matches!(result, Ok(Progress::Gone))).count();
-        let trust = gone < checked || checked < SUSPICIOUS;
+        let trust = gone < SUSPICIOUS || gone <= checked / 2;
         if !trust {
-            log::error!("the target shows none of {checked} tasks; they stay: may the webhook's owner see them?");
+            log::error!(
+                "the target does not show {gone} of {checked} tasks; they stay: may the webhook's owner see them?"
+            );
         }
-        let mut failure = None;
+        let mut unavailable = None;
+        let mut failed = 0;
         for ((record, (token, renew)), result) in records.iter().zip(deliveries).zip(results) {
             self.lane.stats.tracker.total_checked.count();
-            match result {
-                Ok(Progress::Gone) if !trust => {}
-                Ok(progress) => {
-                    if let Some(token) = self.decide(sweep, record, progress, token)? {
-                        self.keep(sweep, record, renew, token)?;
-                    }
-                }
+            let stays = match result {
+                Ok(Progress::Gone) if !trust => Some(token),
+                Ok(progress) => self.decide(sweep, record, progress, token)?,
                 Err(Failure::Permanent(err)) => {
                     let original = Original::Json(record.task.body.clone());
                     let error = format!("{err:#}");
                     self.park(sweep, &record.task.id, Cause::InvalidRecord, &error, &original, token)?;
+                    None
                 }
-                // The target is down: what is decided is finished first, the rest stays in the queue.
-                Err(err) => failure = Some(err),
+                Err(failure) => {
+                    failed += 1;
+                    unavailable = unavailable.or(Some(failure));
+                    Some(token)
+                }
+            };
+            if let Some(token) = stays {
+                self.keep(sweep, record.task.id.clone(), renew, token)?;
             }
         }
         self.await_confirms(sweep)?;
-        match failure {
+        match unavailable {
             Some(failure) => {
                 self.lane.stats.tracker.failed_checks.count();
-                bail!("{failure}")
+                // One task that cannot be asked for does not keep the others from being asked for.
+                if failed == checked || matches!(failure, Failure::Unavailable { .. }) {
+                    bail!("{failure}");
+                }
+                log::warn!("{failed} of {checked} tasks could not be checked, they stay: {failure}");
+                Ok(())
             }
             None => Ok(()),
         }
@@ -252,7 +286,7 @@ impl Tracking<'_, '_> {
         let id = &record.task.id;
         if self.answered.contains(id) {
             log::info!("answered before, dropping a second record: task={id}");
-            return Ok(sweep.intake.ack(token).map_err(crate::rabbitmq::Trouble::from)?);
+            return Ok(sweep.intake.ack(token).map_err(Trouble::from)?);
         }
         if let Some((_, tokens)) = sweep.answering.get(id).and_then(|tag| sweep.on_the_way.get_mut(tag)) {
             tokens.push(token);
@@ -266,15 +300,9 @@ impl Tracking<'_, '_> {
     }
 
     /// Leaves a record in the queue; one that the queue would soon delete moves to its tail.
-    fn keep(
-        &mut self,
-        sweep: &mut Sweep,
-        record: &Record,
-        renew: Option<(Vec<u8>, crate::rabbitmq::FieldTable)>,
-        token: Token,
-    ) -> anyhow::Result<()> {
+    fn keep(&mut self, sweep: &mut Sweep, id: String, renew: Option<Renewal>, token: Token) -> anyhow::Result<()> {
         let Some((body, headers)) = renew else { return Ok(()) };
-        let letter = letters::renewed(&self.lane.queues.sent, record.task.id.clone(), body, headers);
+        let letter = letters::renewed(&self.lane.queues.sent, id, body, headers);
         self.publish(sweep, &letter, Sent::Renewed, token).map(drop)
     }
 
@@ -309,7 +337,7 @@ impl Tracking<'_, '_> {
             Some((_, publisher)) => publisher,
             none => &mut none.insert(self.open_publisher()?).1,
         };
-        let tag = publisher.publish(letter).map_err(crate::rabbitmq::Trouble::from)?;
+        let tag = publisher.publish(letter).map_err(Trouble::from)?;
         sweep.on_the_way.insert(tag, (sent, vec![token]));
         Ok(tag)
     }
@@ -321,7 +349,7 @@ impl Tracking<'_, '_> {
             queues::ensure(connection, &[&lane.queues.responses, &lane.queues.errors, &lane.queues.sent])?;
             Publisher::open(connection)
         });
-        Ok((connection, publisher.map_err(crate::rabbitmq::Trouble::from)?))
+        Ok((connection, publisher.map_err(Trouble::from)?))
     }
 
     /// Waits until the broker has taken what was published, and acknowledges the records it came from.
@@ -356,7 +384,7 @@ impl Tracking<'_, '_> {
             Sent::Parked => stats.parked.count(),
             Sent::Renewed => {}
         }
-        tokens.into_iter().try_for_each(|token| intake.ack(token)).map_err(crate::rabbitmq::Trouble::from)?;
+        tokens.into_iter().try_for_each(|token| intake.ack(token)).map_err(Trouble::from)?;
         Ok(())
     }
 

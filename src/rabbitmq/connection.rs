@@ -2,6 +2,7 @@
 //!
 //! It does not reconnect. Whoever uses it opens the next one, after a back-off of its own.
 
+use std::io;
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
@@ -20,10 +21,20 @@ const SETUP_DEADLINE: Duration = Duration::from_secs(15);
 /// For a polite end; past it the socket is shut down and the broker takes back what is not acknowledged.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
+/// An idle link is looked at this often by the kernel.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
 /// One connection, with a second hold on its socket to end a call that hangs.
 pub struct Connection {
-    amqp: amiquip::Connection,
+    /// Taken out only to be closed.
+    amqp: Option<amiquip::Connection>,
     socket: TcpStream,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
 }
 
 impl Connection {
@@ -40,6 +51,8 @@ impl Connection {
         let own = |err: anyhow::Error| Trouble::new(format!("{err:#}"));
         let stream = connect(settings).map_err(own)?;
         let socket = stream.try_clone().context("cloning the socket").map_err(own)?;
+        // TLS and AMQP have deadlines for each of their steps; this one is for all of them together.
+        let _watch = Watch::over(&socket, SETUP_DEADLINE);
         let options = ConnectionOptions::default()
             .auth(Auth::Plain { username: settings.username.clone(), password: settings.password.expose().into() })
             .virtual_host(settings.vhost.clone())
@@ -49,7 +62,7 @@ impl Connection {
         let tuning = ConnectionTuning::default();
         let amqp = match &settings.tls {
             None => {
-                let stream = mio::net::TcpStream::from_stream(stream).context("preparing the socket").map_err(own)?;
+                let stream = nonblocking(stream).context("preparing the socket").map_err(own)?;
                 amiquip::Connection::insecure_open_stream(stream, options, tuning)
             }
             Some(tls) => {
@@ -57,7 +70,7 @@ impl Connection {
                 amiquip::Connection::insecure_open_stream(stream, options, tuning)
             }
         };
-        Ok(Connection { amqp: amqp?, socket })
+        Ok(Connection { amqp: Some(amqp?), socket })
     }
 
     /// Opens a channel.
@@ -65,7 +78,7 @@ impl Connection {
     /// # Errors
     /// The connection is gone.
     pub fn channel(&mut self) -> amiquip::Result<Channel> {
-        self.amqp.open_channel(None)
+        self.amqp()?.open_channel(None)
     }
 
     /// Tells when the broker stops reading from this connection (an alarm), and when it goes on.
@@ -73,7 +86,7 @@ impl Connection {
     /// # Errors
     /// The connection is gone.
     pub fn blocked(&mut self) -> amiquip::Result<Receiver<ConnectionBlockedNotification>> {
-        self.amqp.listen_for_connection_blocked()
+        self.amqp()?.listen_for_connection_blocked()
     }
 
     /// Runs `setup`; if it takes longer than [`SETUP_DEADLINE`], the connection is shut down and `setup` fails.
@@ -90,11 +103,24 @@ impl Connection {
         Watch::over(&self.socket, CLOSE_DEADLINE)
     }
 
+    /// Runs out when the connection has been used for this long: then it is shut down, and whatever waits on it fails.
+    pub fn at_most(&self, deadline: Duration) -> impl Drop + use<> {
+        Watch::over(&self.socket, deadline)
+    }
+
     /// Ends the connection: what was sent before is flushed. Returns why the connection was already dead, if it was: the
     /// only place where amiquip says it.
-    pub fn close(self) -> Result<(), amiquip::Error> {
+    pub fn close(mut self) -> Result<(), amiquip::Error> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), amiquip::Error> {
         let _watch = Watch::over(&self.socket, CLOSE_DEADLINE);
-        self.amqp.close()
+        self.amqp.take().map_or(Ok(()), amiquip::Connection::close)
+    }
+
+    fn amqp(&mut self) -> amiquip::Result<&mut amiquip::Connection> {
+        self.amqp.as_mut().ok_or(amiquip::Error::ClientClosedConnection)
     }
 }
 
@@ -121,6 +147,14 @@ impl Drop for Watch {
             let _ = thread.join();
         }
     }
+}
+
+/// The socket as amiquip's I/O thread wants it.
+pub(super) fn nonblocking(stream: TcpStream) -> io::Result<mio::net::TcpStream> {
+    let stream = mio::net::TcpStream::from_stream(stream)?;
+    // A broker may switch heartbeats off; then the kernel notices a dead link.
+    stream.set_keepalive(Some(KEEPALIVE))?;
+    Ok(stream)
 }
 
 /// A TCP connection to the first address of the host that answers.

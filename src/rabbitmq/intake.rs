@@ -81,6 +81,13 @@ impl Intake {
             }
         }
         drop(consumer);
+        // Only now can nothing be sent to the receiver any more.
+        while let Ok(message) = receiver.recv_timeout(NO_MORE) {
+            match message {
+                ConsumerMessage::ClientCancelled => break,
+                message => arrivals.push(self.arrival(message)?),
+            }
+        }
         Ok(arrivals)
     }
 

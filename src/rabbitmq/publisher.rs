@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use amiquip::{AmqpProperties, Channel, Confirm, ConfirmSmoother, FieldTable, Publish, Return};
+use amiquip::{AmqpProperties, Channel, Confirm, ConfirmPayload, FieldTable, Publish, Return};
 use anyhow::bail;
 use crossbeam_channel::Receiver;
 
@@ -51,7 +51,6 @@ pub struct Publisher {
     channel: Channel,
     confirms: Receiver<Confirm>,
     returns: Receiver<Return>,
-    smoother: ConfirmSmoother,
     last_tag: u64,
     on_the_way: BTreeMap<u64, OnTheWay>,
 }
@@ -73,8 +72,7 @@ impl Publisher {
         let returns = channel.listen_for_returns()?;
         let confirms = channel.listen_for_publisher_confirms()?;
         channel.enable_publisher_confirms()?;
-        let smoother = ConfirmSmoother::new();
-        Ok(Publisher { channel, confirms, returns, smoother, last_tag: 0, on_the_way: BTreeMap::new() })
+        Ok(Publisher { channel, confirms, returns, last_tag: 0, on_the_way: BTreeMap::new() })
     }
 
     /// Sends the letter off and returns its tag, by which [`Publisher::verdicts`] names it.
@@ -108,13 +106,17 @@ impl Publisher {
         while let Ok(returned) = self.returns.try_recv() {
             self.note_return(&returned);
         }
-        let confirms: Vec<Confirm> = self.smoother.process(confirm).collect();
-        confirms.into_iter().filter_map(|confirm| self.verdict(&confirm)).collect()
+        settled(&mut self.on_the_way, &confirm)
     }
 
     /// When the letter that waits longest was sent.
     pub fn waiting_since(&self) -> Option<Instant> {
         self.on_the_way.first_key_value().map(|(_, letter)| letter.since)
+    }
+
+    /// The broker did not read for a while, and reads again: from now on the letters wait anew.
+    pub fn wait_anew(&mut self) {
+        self.on_the_way.values_mut().for_each(|letter| letter.since = Instant::now());
     }
 
     /// How many letters are on the way.
@@ -153,23 +155,60 @@ impl Publisher {
         let letter = self
             .on_the_way
             .values_mut()
+            .filter(|letter| letter.returned.is_none())
             .find(|letter| letter.queue == returned.routing_key && Some(&letter.message_id) == message_id);
         match letter {
             Some(letter) => letter.returned = Some(format!("{} {}", returned.reply_code, returned.reply_text)),
             None => log::error!("RabbitMQ returned a message that was not on its way to {}", returned.routing_key),
         }
     }
+}
 
-    fn verdict(&mut self, confirm: &Confirm) -> Option<(u64, Verdict)> {
-        let (tag, taken) = match confirm {
-            Confirm::Ack(payload) => (payload.delivery_tag, true),
-            Confirm::Nack(payload) => (payload.delivery_tag, false),
-        };
-        let verdict = match self.on_the_way.remove(&tag)?.returned {
-            Some(why) => Verdict::Refused(why),
-            None if taken => Verdict::Confirmed,
-            None => Verdict::Refused("the queue refuses messages (it is full, or in trouble)".into()),
-        };
-        Some((tag, verdict))
+/// The letters that `confirm` settles, and how. amiquip's own `ConfirmSmoother` would take a letter for confirmed that was
+/// refused out of turn, as soon as a later one is confirmed together with all before it.
+fn settled(on_the_way: &mut BTreeMap<u64, OnTheWay>, confirm: &Confirm) -> Vec<(u64, Verdict)> {
+    let (ConfirmPayload { delivery_tag, multiple }, taken) = match confirm {
+        Confirm::Ack(payload) => (payload, true),
+        Confirm::Nack(payload) => (payload, false),
+    };
+    let first = if *multiple { 0 } else { *delivery_tag };
+    let tags: Vec<u64> = on_the_way.range(first..=*delivery_tag).map(|(tag, _)| *tag).collect();
+    let verdict = |letter: OnTheWay| match letter.returned {
+        Some(why) => Verdict::Refused(why),
+        None if taken => Verdict::Confirmed,
+        None => Verdict::Refused("the queue refuses messages (it is full, or in trouble)".into()),
+    };
+    tags.into_iter().filter_map(|tag| Some((tag, verdict(on_the_way.remove(&tag)?)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on_the_way(tags: &[u64]) -> BTreeMap<u64, OnTheWay> {
+        let letter = || OnTheWay { queue: "q".into(), message_id: "m".into(), since: Instant::now(), returned: None };
+        tags.iter().map(|tag| (*tag, letter())).collect()
+    }
+
+    fn payload(delivery_tag: u64, multiple: bool) -> ConfirmPayload {
+        ConfirmPayload { delivery_tag, multiple }
+    }
+
+    #[test]
+    fn a_letter_refused_out_of_turn_stays_refused_when_all_before_a_later_one_are_confirmed() {
+        let mut on_the_way = on_the_way(&[1, 2, 3, 4]);
+        let refused = settled(&mut on_the_way, &Confirm::Nack(payload(2, false)));
+        assert!(matches!(refused[..], [(2, Verdict::Refused(_))]), "{refused:?}");
+        let confirmed = settled(&mut on_the_way, &Confirm::Ack(payload(3, true)));
+        assert_eq!(confirmed, [(1, Verdict::Confirmed), (3, Verdict::Confirmed)]);
+        assert_eq!(on_the_way.keys().copied().collect::<Vec<_>>(), [4]);
+    }
+
+    #[test]
+    fn a_returned_letter_is_refused_although_it_is_confirmed() {
+        let mut on_the_way = on_the_way(&[1]);
+        on_the_way.values_mut().for_each(|letter| letter.returned = Some("312 NO_ROUTE".into()));
+        let settled = settled(&mut on_the_way, &Confirm::Ack(payload(1, false)));
+        assert_eq!(settled, [(1, Verdict::Refused("312 NO_ROUTE".into()))]);
     }
 }

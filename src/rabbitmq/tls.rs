@@ -13,6 +13,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
+use super::connection;
 use crate::config::Tls;
 
 /// For each read of the handshake.
@@ -47,7 +48,7 @@ pub fn connect(mut stream: TcpStream, host: &str, settings: &Tls) -> anyhow::Res
     }
     stream.set_read_timeout(None)?;
     stream.set_write_timeout(None)?;
-    let socket = mio::net::TcpStream::from_stream(stream)?;
+    let socket = connection::nonblocking(stream)?;
     Ok(TlsStream { session, socket, taken: 0 })
 }
 
