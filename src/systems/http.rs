@@ -79,8 +79,8 @@ fn no_answer(err: ureq::Error) -> NoAnswer {
             NoAnswer::NotSent("the host does not answer: no connection in time".into())
         }
         ureq::Error::Timeout(_) => NoAnswer::Unknown("no complete answer in time".into()),
-        ureq::Error::Tls(what) => NoAnswer::NotSent(format!("TLS: {what}")),
-        ureq::Error::Rustls(err) => NoAnswer::NotSent(format!("TLS: {err}")),
+        ureq::Error::Tls(what) => NoAnswer::Unknown(format!("TLS: {what}")),
+        ureq::Error::Rustls(err) => tls(&err),
         ureq::Error::Io(err) => no_connection(&err),
         ureq::Error::BodyExceedsLimit(limit) => NoAnswer::Unknown(format!("the answer is larger than {limit} bytes")),
         ureq::Error::LargeResponseHeader(size, limit) => {
@@ -96,10 +96,22 @@ const NO_SUCH_NAME: &str = "the host's name does not resolve";
 /// How std begins the text of a failed name look-up, which has no kind of its own.
 const NOT_RESOLVED: &str = "failed to lookup address information";
 
+/// Only what the handshake finds wrong is certain to come before the request.
+fn tls(err: &rustls::Error) -> NoAnswer {
+    let text = format!("TLS: {err}");
+    match err {
+        rustls::Error::InvalidCertificate(_)
+        | rustls::Error::NoCertificatesPresented
+        | rustls::Error::PeerIncompatible(_)
+        | rustls::Error::UnsupportedNameType => NoAnswer::NotSent(text),
+        _ => NoAnswer::Unknown(text),
+    }
+}
+
 fn no_connection(err: &std::io::Error) -> NoAnswer {
     let from_tls = err.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match (from_tls, err.kind()) {
-        (Some(tls), _) => NoAnswer::NotSent(format!("TLS: {tls}")),
+        (Some(err), _) => tls(err),
         (None, ErrorKind::ConnectionRefused) => NoAnswer::NotSent("the host refuses the connection".into()),
         (None, ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => {
             NoAnswer::NotSent("the host cannot be reached".into())

@@ -5,36 +5,27 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::ser::SerializeMap;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::budget::Budget;
 use super::errors::{ApiError, Kind};
-use super::{Settings, Webhook};
+use super::{Settings, Webhook, batch};
 use crate::backoff;
 use crate::stop::Stop;
 use crate::systems::Batch;
 use crate::systems::http::{Answer, Http, NoAnswer};
 
-/// The most commands that a portal takes in one batch.
-const LARGEST_BATCH: usize = 50;
-/// The most that the commands of one batch may have together, in bytes; servers refuse bodies over a few megabytes.
-const LARGEST_COMMANDS: usize = 1 << 20;
-/// Commands in the first batch of a method, while nothing is known of its speed.
-const FIRST_BATCH: usize = 10;
 /// The cloud cuts a request at 60 s; a batch is sized to stay far below, since its speed changes.
 const BATCH_TIME: Duration = Duration::from_secs(15);
 /// How often a refusal for too many requests is waited out before the caller hears of it.
 const REFUSALS: u32 = 5;
 /// A turn that is no further away than this is waited for even while the worker stops.
 const SOON: Duration = Duration::from_secs(5);
-/// What may stand in a command as it is: the brackets of nested names need no encoding.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A method and its parameters, in order: the old `task.*` methods take them by position.
 #[derive(Clone, Debug)]
@@ -85,12 +76,12 @@ impl Client {
     /// Waits for the next turn at the portal, which the next request then has, and says how many calls should travel in it.
     pub fn ready(&self) -> Batch {
         if !self.budget.limited() {
-            return Batch::Spread(LARGEST_BATCH);
+            return Batch::Spread(batch::LARGEST);
         }
         if self.await_turn().is_ok() {
             self.turn_taken.store(true, Ordering::Relaxed);
         }
-        Batch::Packed(LARGEST_BATCH)
+        Batch::Packed(batch::LARGEST)
     }
 
     /// Makes one call. The reply is the whole one: an object with `result` and mostly `time`.
@@ -99,65 +90,62 @@ impl Client {
     /// [`ApiError`], which says whether the call may have had an effect.
     pub fn call(&self, call: &Call) -> Result<Value, ApiError> {
         let body = serde_json::to_vec(call).expect("parameters are JSON values");
-        self.request(call.method, &body)
+        self.request(call.method, &body, std::slice::from_ref(call))
     }
 
-    /// Makes many calls that do not depend on each other; one result for each, in order.
+    /// Makes many calls of one method that do not depend on each other; one result for each, in order.
     pub fn call_all(&self, calls: &[Call]) -> Vec<Result<Value, ApiError>> {
         let mut results = Vec::with_capacity(calls.len());
-        while let Some(next) = calls.get(results.len()) {
+        while results.len() < calls.len() {
             let rest = &calls[results.len()..];
-            let commands = self.next_batch(next.method, rest);
-            match commands.len() {
-                1 => results.push(self.call(next)),
-                _ => results.extend(self.batch(next.method, &commands)),
+            let commands = batch::commands(rest, self.batch_size(rest[0].method));
+            let calls = &rest[..commands.len()];
+            match self.batch(calls, &commands) {
+                Ok(replies) => results.extend(replies),
+                // None of the commands has run, and which of them is to blame shows when each goes alone.
+                Err(err) if err.kind == Kind::Refused => results.extend(calls.iter().map(|call| self.call(call))),
+                Err(err) => results.extend(calls.iter().map(|_| Err(err.clone()))),
             }
         }
         results
     }
 
-    /// As many of the calls, as commands, as the method's pace allows in one batch; at least one.
-    fn next_batch(&self, method: &'static str, calls: &[Call]) -> Vec<String> {
-        let pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner).get(method).copied();
-        let in_time = pace.map_or(FIRST_BATCH, |pace| {
-            let time = BATCH_TIME.min(self.request_timeout / 2);
-            (time.as_secs_f64() / pace.as_secs_f64().max(1e-6)) as usize
-        });
-        let mut bytes = 0;
-        let commands = calls.iter().take(in_time.clamp(1, LARGEST_BATCH)).map(command);
-        commands
-            .enumerate()
-            .take_while(|(index, command)| {
-                bytes += command.len();
-                *index == 0 || bytes <= LARGEST_COMMANDS
-            })
-            .map(|(_, command)| command)
-            .collect()
+    /// A single call goes plainly: it is the fastest way, and says the most when it fails.
+    fn batch(&self, calls: &[Call], commands: &[String]) -> Result<Vec<Result<Value, ApiError>>, ApiError> {
+        if let [call] = calls {
+            return Ok(vec![self.call(call)]);
+        }
+        let reply = self.request("batch", &batch::body(commands), calls)?;
+        Ok((0..commands.len()).map(|index| batch::result(&reply["result"], index)).collect())
     }
 
-    fn batch(&self, method: &'static str, commands: &[String]) -> Vec<Result<Value, ApiError>> {
-        // Keys start with a letter: with numbers the reply's maps become lists and nothing can be told apart.
-        let cmd: Map<String, Value> =
-            commands.iter().enumerate().map(|(index, command)| (key(index), command.as_str().into())).collect();
-        let body = serde_json::json!({"halt": 0, "cmd": cmd}).to_string();
-        let started = Instant::now();
-        let reply = match self.request("batch", body.as_bytes()) {
-            Ok(reply) => reply,
-            Err(err) => return commands.iter().map(|_| Err(err.clone())).collect(),
-        };
-        let each = started.elapsed() / u32::try_from(commands.len()).unwrap_or(u32::MAX);
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner).insert(method, each);
-        (0..commands.len()).map(|index| command_result(&reply["result"], &key(index))).collect()
+    /// How many calls of this method one request should carry, going by how long the last ones took.
+    fn batch_size(&self, method: &'static str) -> usize {
+        let pace = self.lock_pace().get(method).copied();
+        batch::size(pace, BATCH_TIME.min(self.request_timeout / 2))
+    }
+
+    /// A request with these calls has taken so long. One that ended without an answer has shown that they are too many.
+    fn note_pace(&self, calls: &[Call], took: Duration) {
+        let each = took / u32::try_from(calls.len()).unwrap_or(u32::MAX);
+        self.lock_pace().insert(calls[0].method, each);
+    }
+
+    fn lock_pace(&self) -> MutexGuard<'_, HashMap<&'static str, Duration>> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends one HTTP request when it is its turn. A refusal for too many requests had no effect: it is waited out here.
-    fn request(&self, method: &str, body: &[u8]) -> Result<Value, ApiError> {
+    fn request(&self, method: &str, body: &[u8], calls: &[Call]) -> Result<Value, ApiError> {
         let url = self.webhook.url(method);
         for refusal in 1.. {
             if !self.turn_taken.swap(false, Ordering::Relaxed) {
                 self.await_turn()?;
             }
-            let result = match self.http.post_json(&url, body) {
+            let started = Instant::now();
+            let answer = self.http.post_json(&url, body);
+            self.note_pace(calls, started.elapsed());
+            let result = match answer {
                 Ok(answer) => reply(&answer),
                 Err(NoAnswer::NotSent(why)) => Err(ApiError::new(Kind::Unreachable, why)),
                 Err(NoAnswer::Unknown(why)) => Err(ApiError::new(Kind::Unknown, why)),
@@ -201,58 +189,6 @@ fn reply(answer: &Answer) -> Result<Value, ApiError> {
         Ok(reply) => Err(ApiError::from_reply(answer.status, &reply)),
         Err(_) => Err(ApiError::from_page(answer.status, &answer.body)),
     }
-}
-
-/// What a batch's result says about one command, in the form of a plain reply.
-fn command_result(batch: &Value, key: &str) -> Result<Value, ApiError> {
-    // An empty map comes as an empty list, which has no members either.
-    if let Some(error) = batch["result_error"].get(key) {
-        return Err(ApiError::from_command(error));
-    }
-    let Some(result) = batch["result"].get(key) else {
-        return Err(ApiError::new(Kind::Unknown, "the batch's reply does not mention this command".into()));
-    };
-    let mut reply = Map::from_iter([("result".to_owned(), result.clone())]);
-    if let Some(time) = batch["result_time"].get(key) {
-        reply.insert("time".into(), time.clone());
-    }
-    Ok(Value::Object(reply))
-}
-
-fn key(index: usize) -> String {
-    format!("c{index}")
-}
-
-/// The call as a batch command: a query string whose values are encoded once. Null cannot be written and is left out.
-fn command(call: &Call) -> String {
-    let mut command = call.method.to_owned();
-    let mut separator = '?';
-    for (name, value) in &call.params {
-        append(&mut command, &mut separator, name, value);
-    }
-    command
-}
-
-fn append(command: &mut String, separator: &mut char, name: &str, value: &Value) {
-    let text = match value {
-        Value::Null => return,
-        Value::Object(members) => {
-            let encoded = |member: &str| format!("{name}[{}]", utf8_percent_encode(member, ENCODED));
-            return members.iter().for_each(|(member, value)| append(command, separator, &encoded(member), value));
-        }
-        Value::Array(items) => {
-            let items = items.iter().enumerate();
-            return items.for_each(|(index, item)| append(command, separator, &format!("{name}[{index}]"), item));
-        }
-        Value::Bool(flag) => u8::from(*flag).to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => text.clone(),
-    };
-    command.push(*separator);
-    *separator = '&';
-    command.push_str(name);
-    command.push('=');
-    command.extend(utf8_percent_encode(&text, ENCODED));
 }
 
 #[cfg(test)]

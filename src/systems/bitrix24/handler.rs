@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use serde_json::{Map, Value, json};
@@ -83,26 +84,23 @@ impl BitrixHandler {
         let replies = self.client.call_all(&calls).into_iter().zip(tasks);
         replies
             .map(|(reply, task)| {
-                // Looking has no effect, so there is nothing to wait for before the next look.
-                let reply = reply.map_err(|err| err.into_failure(Default::default()))?;
+                let reply = reply.map_err(not_looked_up)?;
                 row_of(&reply, marker, &task.id).map_err(|error| Failure::Unavailable { error, until: None })
             })
             .collect()
     }
 
     /// Asks once for a marker that nobody has: a portal that cannot search for it returns rows all the same.
-    fn probe(&self, marker: &str) -> Result<(), (String, Option<std::time::Duration>)> {
+    fn probe(&self, marker: &str) -> Result<(), (String, Option<Duration>)> {
         if self.marker_works.load(Ordering::Relaxed) {
             return Ok(());
         }
         let nobody = format!("nobody-{}-{}", std::process::id(), now_ms());
         let failed = |failure: Failure| match failure {
             Failure::Unavailable { error, until } => (format!("{error:#}"), until),
-            Failure::Transient { error, .. } | Failure::Permanent(error) => (format!("{error:#}"), None),
-            Failure::Unsettled(after) => ("unsettled".into(), Some(after)),
+            other => (other.to_string(), None),
         };
-        let reply =
-            self.client.call(&look_up(marker, &nobody)).map_err(|err| failed(err.into_failure(Default::default())))?;
+        let reply = self.client.call(&look_up(marker, &nobody)).map_err(|err| failed(not_looked_up(err)))?;
         row_of(&reply, marker, &nobody).map_err(|error| (error.to_string(), None))?;
         self.marker_works.store(true, Ordering::Relaxed);
         Ok(())
@@ -121,6 +119,15 @@ impl BitrixHandler {
             Ok(None) => None,
             Err(failure) => Some(Err(failure)),
         }
+    }
+}
+
+/// Looking has no effect, so there is nothing to wait for before the next look. A refused one says nothing about the task:
+/// the portal does not take the question.
+fn not_looked_up(err: ApiError) -> Failure {
+    match err.into_failure(Duration::ZERO) {
+        Failure::Permanent(error) => Failure::Unavailable { error, until: None },
+        failure => failure,
     }
 }
 

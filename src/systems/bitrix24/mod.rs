@@ -1,10 +1,11 @@
 //! Bitrix24: its settings, and how its parts fit together.
 //!
 //! Reading order: [`fields`] (what a task becomes), [`handler`] (look up, create, synchronise), [`tracker`] (finished?),
-//! [`client`] with [`budget`] and [`errors`] (the portal's REST). What the portal does and why is in the README beside this
+//! [`client`] with [`batch`], [`budget`] and [`errors`] (the portal's REST). What the portal does and why is in the README beside this
 //! file.
 
 pub mod answers;
+pub mod batch;
 pub mod budget;
 pub mod client;
 pub mod errors;
@@ -86,8 +87,12 @@ impl Settings {
 
 fn rate(variables: &mut Variables) -> f64 {
     let rate = variables.text("BITRIX_RATE").unwrap_or_else(|| "2".into());
-    rate.parse().ok().filter(|rate| (0.0..=10_000.0).contains(rate)).unwrap_or_else(|| {
-        variables.mistake("BITRIX_RATE", &format!("is {rate:?}, not a number from 0 to 10000"), "BITRIX_RATE=2");
+    rate.parse().ok().filter(|rate| *rate == 0.0 || (0.001..=10_000.0).contains(rate)).unwrap_or_else(|| {
+        variables.mistake(
+            "BITRIX_RATE",
+            &format!("is {rate:?}, neither 0 nor a number from 0.001 to 10000"),
+            "BITRIX_RATE=2",
+        );
         2.0
     })
 }
@@ -152,6 +157,9 @@ impl Webhook {
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         let (host, path) = rest.and_then(|rest| rest.split_once('/')).ok_or("is not a URL of the form below")?;
         let (place, token) = path.rsplit_once('/').ok_or("has no user and token in its path")?;
+        if token.contains('.') {
+            return Err("ends with a method; leave that away");
+        }
         if host.is_empty() || token.is_empty() || url.contains(['?', '#', ' ']) {
             return Err("is not a URL of the form below");
         }

@@ -1,0 +1,92 @@
+//! How calls are written as commands, and what a reply says about each. What needs a portal is in `tests/`.
+
+use super::*;
+
+fn written(params: Vec<(&'static str, Value)>) -> String {
+    command(&Call { method: "m", params })
+}
+
+#[test]
+fn nested_names_have_brackets_and_values_are_encoded_once() {
+    let params = vec![
+        ("filter", json!({"=UF_X": "a b&c=d", "ID": [1, 22]})),
+        ("select", json!(["ID", "UF_*"])),
+        ("start", (-1).into()),
+    ];
+    let expected =
+        "m?filter[%3DUF_X]=a%20b%26c%3Dd&filter[ID][0]=1&filter[ID][1]=22&select[0]=ID&select[1]=UF_%2A&start=-1";
+    assert_eq!(written(params), expected);
+}
+
+#[test]
+fn hostile_text_stays_one_value() {
+    let text = "100% + \"q\" #?&=[]$result[c0]\r\n\0\u{202e}Ё😀";
+    let command = written(vec![("fields", json!({"TITLE": text, "b&c]=x": "1"}))]);
+    let expected = "m?fields[TITLE]=100%25%20%2B%20%22q%22%20%23%3F%26%3D%5B%5D%24result%5Bc0%5D%0D%0A%00%E2%80%AE%D0%81\
+        %F0%9F%98%80&fields[b%26c%5D%3Dx]=1";
+    assert_eq!(command, expected);
+}
+
+#[test]
+fn numbers_keep_their_digits_and_flags_become_digits() {
+    let number: Value = serde_json::from_str("12345678901234567890.10").expect("a number");
+    let params = vec![("n", number), ("yes", true.into()), ("no", false.into()), ("empty", "".into())];
+    assert_eq!(written(params), "m?n=12345678901234567890.10&yes=1&no=0&empty=");
+}
+
+#[test]
+fn null_and_what_is_empty_cannot_be_written_and_are_left_out() {
+    let params = vec![("a", Value::Null), ("b", json!({"c": null, "d": 1})), ("e", json!([])), ("f", json!({}))];
+    assert_eq!(written(params), "m?b[d]=1");
+    assert_eq!(written(Vec::new()), "m");
+}
+
+fn kinds(batch: &Value) -> Vec<Option<Kind>> {
+    (0..4).map(|index| result(batch, index).err().map(|err| err.kind)).collect()
+}
+
+#[test]
+fn of_a_batch_each_command_has_its_own_result() {
+    let batch = json!({
+        "result": {"c0": {"task": {"id": "1"}}, "c2": null},
+        "result_error": {"c1": {"error": "ERROR_CORE", "error_description": "нет"}},
+        "result_time": {"c0": {"operating": 1.5}},
+    });
+    // The last one is in no map: nobody knows whether it ran.
+    assert_eq!(kinds(&batch), [None, Some(Kind::Refused), None, Some(Kind::Unknown)]);
+    let first = result(&batch, 0).expect("a result");
+    assert_eq!(first, json!({"result": {"task": {"id": "1"}}, "time": {"operating": 1.5}}));
+}
+
+#[test]
+fn an_empty_map_of_a_batch_is_a_list() {
+    let results = json!({"result": {"c0": 1, "c1": 2, "c2": 3, "c3": 4}, "result_error": [], "result_time": []});
+    assert_eq!(kinds(&results), [None; 4]);
+    let refused = json!({"error": "ERROR_CORE"});
+    let errors = json!({"c0": refused, "c1": refused, "c2": refused, "c3": refused});
+    assert_eq!(kinds(&json!({"result": [], "result_error": errors})), [Some(Kind::Refused); 4]);
+    for nothing in [json!([]), json!({"result": [], "result_error": []}), json!(null), json!({"result": [1, 2]})] {
+        assert_eq!(kinds(&nothing), [Some(Kind::Unknown); 4], "{nothing}");
+    }
+}
+
+#[test]
+fn keys_of_a_batch_start_with_a_letter() {
+    let body: Value = serde_json::from_slice(&body(&["m".into(), "n".into()])).expect("JSON");
+    assert_eq!(body, json!({"halt": 0, "cmd": {"c0": "m", "c1": "n"}}));
+}
+
+#[test]
+fn a_batch_has_as_many_commands_as_fit_into_its_time() {
+    let time = Duration::from_secs(15);
+    let sizes = [None, Some(1), Some(500), Some(20_000)].map(|pace| size(pace.map(Duration::from_millis), time));
+    assert_eq!(sizes, [FIRST, LARGEST, 30, 1]);
+}
+
+#[test]
+fn commands_too_long_for_one_request_go_in_several() {
+    let call = |length: usize| Call { method: "m", params: vec![("a", "x".repeat(length).into())] };
+    let calls = [call(LARGEST_COMMANDS / 2), call(LARGEST_COMMANDS / 3), call(LARGEST_COMMANDS / 2)];
+    assert_eq!(commands(&calls, LARGEST).len(), 2);
+    assert_eq!(commands(&[call(LARGEST_COMMANDS * 2), call(1)], LARGEST).len(), 1);
+}
