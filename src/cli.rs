@@ -14,12 +14,12 @@ Usage: task-creator [COMMAND]
 
 Commands:
   run              work until Ctrl+C or SIGTERM (the default)
-  check            look at settings, RabbitMQ and Bitrix24, change nothing, print
-                   one line for each; exits with 1 when one of them is wrong
+  check            look at settings, RabbitMQ and Bitrix24 and change nothing;
+                   a line for each, exit code 1 when one of them is wrong
     --create-field   make the field for the task id at Bitrix24 if it is missing
                      (the webhook's owner must be an administrator)
-  send [FILE]      put a task into a queue: the message in FILE, \"-\" for standard
-                   input, or a built-in sample with a new task_id
+  send [FILE]      put a task into a queue: the message in FILE, \"-\" for
+                   standard input, or a built-in sample with a new task_id
     --queue NAME     the queue; bitrix24.queue if not given
   demo             run the whole loop on this machine, with a Bitrix24 stand-in
                    and queues of its own; needs only RabbitMQ
@@ -33,8 +33,9 @@ Options:
 Settings come from the environment and from .env in the working directory; the
 environment wins. config.env.example explains each of them.
 
-Exit codes: 0 done, 1 something failed or was still in the air when the time for
-stopping was over, 64 wrong usage, 78 wrong settings, 130 ended by a second Ctrl+C.
+Exit codes: 0 done; 1 something failed, or was still in the air when the time
+for stopping was over; 64 wrong usage; 78 wrong settings; 130 cut short by
+Ctrl+C: the demo by the first one, the worker by the second.
 ";
 
 /// A command, with its arguments.
