@@ -17,9 +17,9 @@ use crate::config::RabbitMq;
 /// For TCP, TLS and the AMQP handshake, each; a server that does not answer within it is not there.
 const OPEN_DEADLINE: Duration = Duration::from_secs(5);
 /// For declaring queues and starting a consumer; in a frozen broker they would hang for two heartbeats.
-const SETUP_DEADLINE: Duration = Duration::from_secs(15);
+pub const SETUP_DEADLINE: Duration = Duration::from_secs(15);
 /// For a polite end; past it the socket is shut down and the broker takes back what is not acknowledged.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+pub const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// An idle link is looked at this often by the kernel.
 const KEEPALIVE: Duration = Duration::from_secs(60);
