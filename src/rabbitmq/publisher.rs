@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use amiquip::{AmqpProperties, Channel, Confirm, ConfirmPayload, FieldTable, Publish, Return};
 use anyhow::bail;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::connection::Connection;
 
@@ -146,7 +146,12 @@ impl Publisher {
     pub fn next_verdicts(&mut self) -> anyhow::Result<Vec<(u64, Verdict)>> {
         match self.confirms.recv_timeout(CONFIRM_DEADLINE) {
             Ok(confirm) => Ok(self.verdicts(confirm)),
-            Err(err) => bail!("no confirm from RabbitMQ: {err}"),
+            Err(RecvTimeoutError::Timeout) => bail!("no confirm from RabbitMQ within {CONFIRM_DEADLINE:?}"),
+            // Why the channel is gone is told to its next call only.
+            Err(RecvTimeoutError::Disconnected) => match self.channel.enable_publisher_confirms() {
+                Err(err) => bail!("no confirm from RabbitMQ: {err}"),
+                Ok(()) => bail!("no confirm from RabbitMQ: the channel is gone"),
+            },
         }
     }
 
