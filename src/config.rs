@@ -5,6 +5,7 @@
 //! socket or a log.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -172,6 +173,12 @@ impl RabbitMq {
             tls: tls.then_some(Tls { ca_file }),
         }
     }
+}
+
+/// Does what is sent to this host stay on this machine? Only what says so by itself counts: no name is looked up.
+pub fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn log_level(variables: &mut Variables) -> LevelFilter {

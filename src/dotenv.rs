@@ -2,28 +2,37 @@
 //! line of it is ever shown.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::config::Mistakes;
 
-/// Loads the file, if there is one. Call it before the first thread is started.
+/// Loads the file, if there is one, and tells the terminal what should better be changed about it. Call it before the
+/// first thread is started.
+///
+/// # Errors
+/// As [`read`].
+pub fn load(file: &Path) -> Result<(), Mistakes> {
+    if let Some(advice) = read(file)? {
+        let _ = writeln!(std::io::stderr(), "task-creator: {advice}");
+    }
+    Ok(())
+}
+
+/// Loads the file, if there is one, and returns what should better be changed about it.
 ///
 /// # Errors
 /// [`Mistakes`] when the file cannot be read, has a line that is not a setting, or can be written by others.
-pub fn load(file: &Path) -> Result<(), Mistakes> {
+pub fn read(file: &Path) -> Result<Option<String>, Mistakes> {
     let mistake = |text: String| Mistakes(vec![format!("{}: {text}", file.display())]);
     let mode = match fs::metadata(file) {
         Ok(metadata) => metadata.permissions().mode(),
-        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(None),
         Err(err) => return Err(mistake(format!("cannot be read: {err}"))),
     };
     if mode & 0o022 != 0 {
         return Err(mistake("others may write to it, and so direct this program; do: chmod 600 .env".into()));
-    }
-    if mode & 0o044 != 0 {
-        eprint(&format!("task-creator: {} can be read by others; advised: chmod 600 .env\n", file.display()));
     }
     dotenvy::from_path(file).map_err(|err| {
         mistake(match err {
@@ -33,10 +42,7 @@ pub fn load(file: &Path) -> Result<(), Mistakes> {
             }
             err => format!("cannot be read: {err}"),
         })
-    })
-}
-
-fn eprint(text: &str) {
-    use std::io::Write as _;
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    })?;
+    let readable = mode & 0o044 != 0;
+    Ok(readable.then(|| format!("{} can be read by others; advised: chmod 600 .env", file.display())))
 }

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::{panic, thread};
 
@@ -14,6 +15,7 @@ use flexi_logger::{
     Cleanup, Criterion, DeferredNow, Duplicate, FileSpec, LogSpecification, Logger, LoggerHandle, Naming,
 };
 use log::{LevelFilter, Record};
+use nix::unistd::{AccessFlags, access};
 
 use crate::config::Config;
 
@@ -59,6 +61,25 @@ pub fn start(config: &Config) -> anyhow::Result<LoggerHandle> {
         .with_context(place)?;
     log_panics();
     Ok(handle)
+}
+
+/// Finds out whether [`start`] could write logs to this folder, and leaves nothing behind there.
+///
+/// # Errors
+/// Why not, and what to do.
+pub fn look_at(folder: &Path) -> Result<(), String> {
+    let place = |path: &Path| if path.as_os_str().is_empty() { Path::new(".").into() } else { path.to_owned() };
+    // A folder that is not there is made at the start, in the nearest one that is.
+    let existing = folder.ancestors().map(place).find(|path| path.exists()).unwrap_or_else(|| ".".into());
+    if !existing.is_dir() {
+        return Err(format!("{} is not a folder; set LOG_DIR to one", existing.display()));
+    }
+    let logs = ["worker.log", "worker_errors.log"].map(|name| folder.join(name)).into_iter().filter(|log| log.exists());
+    let needed = logs.map(|log| (log, AccessFlags::W_OK)).chain([(existing, AccessFlags::W_OK | AccessFlags::X_OK)]);
+    needed.into_iter().try_for_each(|(path, how)| {
+        let why = |err| format!("{} cannot be written: {err}; correct its owner, or set LOG_DIR", path.display());
+        access(&path, how).map_err(why)
+    })
 }
 
 /// Names what no line, and no text that goes through [`clean`], may hold.

@@ -12,7 +12,7 @@ use nix::sys::stat::{Mode, umask};
 use task_creator::cli::{self, Command};
 use task_creator::config::{Config, Mistakes};
 use task_creator::stats::Stats;
-use task_creator::{app, dotenv, logging, stop};
+use task_creator::{app, check, dotenv, logging, stop};
 
 /// As in sysexits.h: wrong usage, wrong settings.
 const EX_USAGE: u8 = 64;
@@ -46,7 +46,8 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Help => print(cli::HELP),
         Command::Version => print(concat!("task-creator ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Run => run(),
-        Command::Check { .. } | Command::Send { .. } | Command::Demo | Command::Sandbox { .. } => Ok(ExitCode::FAILURE),
+        Command::Check { create_field } => check::run(create_field).map(|fine| ExitCode::from(u8::from(!fine))),
+        Command::Send { .. } | Command::Demo | Command::Sandbox { .. } => Ok(ExitCode::FAILURE),
     }
 }
 

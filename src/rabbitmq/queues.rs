@@ -27,17 +27,38 @@ pub fn ensure(connection: &mut Connection, names: &[&str]) -> amiquip::Result<()
     Ok(())
 }
 
+/// What the broker says about a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Messages that wait to be delivered; those that somebody has in hand are not among them.
+    pub ready: u32,
+    /// Who takes them.
+    pub consumers: u32,
+}
+
 /// How many messages wait in the queue, ready to be delivered; `None` when there is no such queue. Changes nothing.
 ///
 /// # Errors
 /// The connection is gone, or we may not look at the queue.
 pub fn ready(connection: &mut Connection, name: &str) -> amiquip::Result<Option<u32>> {
+    Ok(look(connection, name)?.map(|found| found.ready))
+}
+
+/// Looks at the queue, on a channel of its own; `None` when there is no such queue. Changes nothing.
+///
+/// # Errors
+/// The connection is gone, or we may not look at the queue.
+pub fn look(connection: &mut Connection, name: &str) -> amiquip::Result<Option<Found>> {
     let channel = connection.channel()?;
     match channel.queue_declare_passive(name) {
-        Ok(queue) => Ok(queue.declared_message_count()),
+        Ok(queue) => Ok(queue.declared_message_count().zip(queue.declared_consumer_count()).map(found)),
         Err(err) if is_missing(&err) => Ok(None),
         Err(err) => Err(err),
     }
+}
+
+fn found((ready, consumers): (u32, u32)) -> Found {
+    Found { ready, consumers }
 }
 
 /// Holds a name for as long as the connection lives; `false` when another connection holds it.

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::message::{Record, Task};
+use crate::report::Report;
 use crate::stop::Stop;
 
 /// Creates tasks at the target.
@@ -133,17 +134,23 @@ pub struct Entry {
     pub name: &'static str,
     /// Makes the system from its settings, or says why it is off.
     pub open: fn(&Config, &Stop) -> Result<System, &'static str>,
+    /// For `task-creator check`, once the system is known to be on: looks at the target, changes nothing there, and ends
+    /// within its deadlines.
+    pub check: fn(&Config, &Stop, &mut Report),
+    /// For `task-creator check --create-field`, before the check: makes what tasks need at the target and is missing.
+    pub prepare: fn(&Config, &Stop, &mut Report),
 }
 
 /// Every system, in the order of the specification. The queue of a system is its name followed by `.queue`.
 pub const TABLE: &[Entry] = &[
-    Entry { name: "bitrix24", open: bitrix24::open },
-    Entry { name: "openproject", open: planned },
-    Entry { name: "1c", open: planned },
-    Entry { name: "python-services", open: planned },
-    Entry { name: "default", open: planned },
+    Entry { name: "bitrix24", open: bitrix24::open, check: bitrix24::check::run, prepare: bitrix24::check::prepare },
+    planned("openproject"),
+    planned("1c"),
+    planned("python-services"),
+    planned("default"),
 ];
 
-fn planned(_: &Config, _: &Stop) -> Result<System, &'static str> {
-    Err("this version does not support it yet")
+const fn planned(name: &'static str) -> Entry {
+    let open = |_: &Config, _: &Stop| Err("this version does not support it yet");
+    Entry { name, open, check: |_, _, _| {}, prepare: |_, _, _| {} }
 }

@@ -19,6 +19,7 @@
 
 pub mod batch;
 pub mod broker;
+pub mod command;
 pub mod gate;
 pub mod http;
 pub mod message;
@@ -34,6 +35,7 @@ pub mod wait;
 pub mod worker;
 
 pub use broker::{Broker, Message, RabbitMq, rabbitmqctl};
+pub use command::{Ended, changed, run, run_with};
 pub use gate::Gate;
 pub use http::{Reply, Request};
 pub use message::{field_message, field_text, seed_message};

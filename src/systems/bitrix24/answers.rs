@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::client::{Call, Client};
+use super::errors::ApiError;
 use crate::message::text;
 
 /// The list may have been changed when an unknown id turns up, but it is not asked for more often than this.
@@ -53,14 +54,23 @@ impl Answers {
             return;
         }
         self.asked = Some(Instant::now());
-        match self.client.call(&Call { method: "imena.camunda.userfield.list", params: Vec::new() }) {
-            Ok(reply) => {
-                self.texts.extend(enumeration(&reply["result"]));
+        match known_to(&self.client) {
+            Ok(texts) => {
+                self.texts.extend(texts);
                 self.trouble = None;
             }
             Err(err) => self.trouble = Some(err.to_string()),
         }
     }
+}
+
+/// The answers' ids and texts, as the portal's own method tells them.
+///
+/// # Errors
+/// The portal has no such method, or does not answer.
+pub fn known_to(client: &Client) -> Result<Vec<(String, String)>, ApiError> {
+    let reply = client.call(&Call { method: "imena.camunda.userfield.list", params: Vec::new() })?;
+    Ok(enumeration(&reply["result"]))
 }
 
 /// Id and text of each value of `UF_RESULT_ANSWER`.

@@ -90,18 +90,15 @@ impl BitrixHandler {
             .collect()
     }
 
-    /// Asks once for a marker that nobody has: a portal that cannot search for it returns rows all the same.
+    /// Makes sure, once, that the portal can search for the marker.
     fn probe(&self, marker: &str) -> Result<(), (String, Option<Duration>)> {
         if self.marker_works.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let nobody = format!("nobody-{}-{}", std::process::id(), now_ms());
-        let failed = |failure: Failure| match failure {
+        probe(&self.client, marker).map_err(|failure| match failure {
             Failure::Unavailable { error, until } => (format!("{error:#}"), until),
             other => (other.to_string(), None),
-        };
-        let reply = self.client.call(&look_up(marker, &nobody)).map_err(|err| failed(not_looked_up(err)))?;
-        row_of(&reply, marker, &nobody).map_err(|error| (error.to_string(), None))?;
+        })?;
         self.marker_works.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -129,6 +126,17 @@ fn not_looked_up(err: ApiError) -> Failure {
         Failure::Permanent(error) => Failure::Unavailable { error, until: None },
         failure => failure,
     }
+}
+
+/// Asks for a marker that nobody has: a portal that cannot search for it returns rows all the same.
+///
+/// # Errors
+/// The portal cannot search for the marker, or gave no usable answer.
+pub fn probe(client: &Client, marker: &str) -> Result<(), Failure> {
+    let nobody = format!("nobody-{}-{}", std::process::id(), now_ms());
+    let reply = client.call(&look_up(marker, &nobody)).map_err(not_looked_up)?;
+    let row = row_of(&reply, marker, &nobody).map_err(|error| Failure::Unavailable { error, until: None });
+    row.map(drop)
 }
 
 fn look_up(marker: &str, id: &str) -> Call {

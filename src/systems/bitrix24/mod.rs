@@ -1,12 +1,13 @@
 //! Bitrix24: its settings, and how its parts fit together.
 //!
 //! Reading order: [`fields`] (what a task becomes), [`handler`] (look up, create, synchronise), [`tracker`] (finished?),
-//! [`client`] with [`batch`], [`budget`] and [`errors`] (the portal's REST). What the portal does and why is in the README beside this
-//! file.
+//! [`client`] with [`batch`], [`budget`] and [`errors`] (the portal's REST), [`check`] (is the portal ready?). What the
+//! portal does and why is in the README beside this file.
 
 pub mod answers;
 pub mod batch;
 pub mod budget;
+pub mod check;
 pub mod client;
 pub mod errors;
 pub mod fields;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::System;
-use crate::config::{Config, Secret, Variables};
+use crate::config::{Config, Secret, Variables, is_this_machine};
 use crate::stop::Stop;
 
 /// What the `BITRIX_…` variables say.
@@ -172,6 +173,14 @@ impl Webhook {
     /// The address of a method, for the place where the request is built.
     fn url(&self, method: &str) -> String {
         format!("{}/{method}", self.url.expose())
+    }
+
+    /// The host to which the secret travels unencrypted, unless that is this machine.
+    pub fn unprotected_host(&self) -> Option<&str> {
+        let place = self.shown.strip_prefix("http://")?.split('/').next()?;
+        // The colons of an IPv6 address stand in brackets.
+        let host = place.rsplit_once(':').map_or(place, |(host, port)| if port.contains(']') { place } else { host });
+        (!is_this_machine(host)).then_some(host)
     }
 
     /// The part that must not appear in any output.

@@ -1,0 +1,302 @@
+//! Is the portal ready for the worker? For `task-creator check`; asks with the worker's own client and look-up.
+//!
+//! Nothing here creates or changes a task. Only [`prepare`] changes anything at all: it makes the marker's field.
+
+use serde_json::{Value, json};
+
+use super::answers;
+use super::client::{Call, Client};
+use super::errors::{ApiError, Kind};
+use super::handler;
+use super::{Settings, fields};
+use crate::config::Config;
+use crate::message::text;
+use crate::report::Report;
+use crate::stop::Stop;
+use crate::systems::Failure;
+
+/// Without one of these no task is created.
+const NEEDED: &[&str] = &["tasks.task.add", "tasks.task.list", "task.checklistitem.add"];
+/// The project's own methods, and what is missing without each.
+const OWN: &[(&str, &str)] = &[
+    ("imena.camunda.sync", "processes are not synchronised; every task counts as a failed synchronisation"),
+    ("imena.camunda.userfield.list", "set BITRIX_ANSWER_TEXTS, so that the texts of the answers are known"),
+];
+/// Question and answer of a task, and what is missing without each.
+const RESULT_FIELDS: &[(&str, &str)] = &[
+    ("UF_RESULT_EXPECTED", "people do not see that an answer is expected"),
+    ("UF_RESULT_QUESTION", "people do not see the question"),
+    ("UF_RESULT_ANSWER", "nobody can answer, and a task that expects an answer is never reported as finished"),
+];
+/// Any other text than this one means "no" to the bridge.
+const YES: &str = "ДА";
+
+/// A portal that is looked at.
+struct Look<'a> {
+    settings: &'a Settings,
+    client: Client,
+    report: &'a mut Report,
+}
+
+/// `Err` when the portal does not answer, so that there is no use in asking for the rest.
+type Answered<T = ()> = Result<T, ApiError>;
+
+/// Looks at everything that the worker will need.
+pub fn run(config: &Config, stop: &Stop, report: &mut Report) {
+    let Some(settings) = &config.bitrix24 else { return };
+    let mut look = Look { settings, client: Client::new(settings, stop), report };
+    look.at_settings();
+    let looked = look
+        .at_webhook()
+        .and_then(|()| look.at_methods())
+        .and_then(|()| look.at_scope())
+        .and_then(|()| look.at_fields())
+        .and_then(|()| look.at_mandatory_fields())
+        .and_then(|()| look.at_answers());
+    if let Err(err) = looked {
+        look.report.fail(format!("bitrix24: {}: {err}; {}", settings.webhook, advice(err.kind)));
+    }
+}
+
+/// Makes the marker's field if it is missing.
+pub fn prepare(config: &Config, stop: &Stop, report: &mut Report) {
+    let Some(settings) = &config.bitrix24 else { return };
+    let Some(marker) = settings.marker_field.as_deref().filter(|marker| fields::is_custom_field(marker)) else {
+        return report.ok("bitrix24: BITRIX_TASK_ID_FIELD names no custom field, so there is none to make");
+    };
+    let client = Client::new(settings, stop);
+    let made = user_fields(&client, json!({"FIELD_NAME": [marker]})).and_then(|rows| match named(&rows, marker) {
+        Some(_) => Ok(false),
+        None => client.call(&new_field(marker)).map(|_| true),
+    });
+    match made {
+        Ok(true) => report.made(format!("bitrix24: the field {marker} for the task id")),
+        Ok(false) => {}
+        Err(err) => report.fail(format!(
+            "bitrix24: the field {marker} cannot be made: {err}; only a webhook of an administrator may make one"
+        )),
+    }
+}
+
+impl Look<'_> {
+    fn at_settings(&mut self) {
+        if let Some(host) = self.settings.webhook.unprotected_host() {
+            let wrong = format!("the webhook's token and all tasks travel to {host} unencrypted");
+            self.report.warn(format!("bitrix24: {wrong}; advised: https:// in BITRIX_WEBHOOK_URL"));
+        }
+    }
+
+    fn at_webhook(&mut self) -> Answered {
+        let owner = self.client.call(&Call { method: "profile", params: Vec::new() })?;
+        let owner = &owner["result"];
+        let member = |name: &str| text(&owner[name]).unwrap_or_default();
+        let name = format!("{} {}", member("NAME"), member("LAST_NAME"));
+        let user = format!("user {} ({})", member("ID"), name.trim());
+        let webhook = &self.settings.webhook;
+        match fields::is_yes(&owner["ADMIN"]) {
+            true => self.report.ok(format!("bitrix24: {webhook} acts for {user}, an administrator")),
+            false => self.report.warn(format!(
+                "bitrix24: {webhook} acts for {user}, no administrator: a task that the user may not see counts as \
+                 deleted; advised: a webhook of an administrator"
+            )),
+        }
+        Ok(())
+    }
+
+    fn at_methods(&mut self) -> Answered {
+        let mut available = Vec::new();
+        for method in NEEDED {
+            match self.availability(method)? {
+                Availability::Available => available.push(*method),
+                Availability::Missing => self.report.fail(format!("bitrix24: the portal has no method {method}")),
+                Availability::Forbidden => self
+                    .report
+                    .fail(format!("bitrix24: the webhook may not call {method}; give it the right \"task\" (tasks)")),
+                // The portal may be an old one: what it cannot tell, the first task will show.
+                Availability::Untold(why) => {
+                    self.report.warn(format!("bitrix24: it is not known which methods there are: {why}"));
+                    return Ok(());
+                }
+            }
+        }
+        if available.len() == NEEDED.len() {
+            self.report.ok(format!("bitrix24: methods {}", available.join(", ")));
+        }
+        for (method, missing) in OWN {
+            match self.availability(method)? {
+                Availability::Available => self.report.ok(format!("bitrix24: method {method}")),
+                _ => self.report.warn(format!("bitrix24: the webhook has no method {method}: {missing}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn availability(&self, method: &str) -> Answered<Availability> {
+        let asked = self.ask(&Call { method: "method.get", params: vec![("name", method.into())] })?;
+        Ok(match asked {
+            Ok(reply) if !fields::is_yes(&reply["result"]["isExisting"]) => Availability::Missing,
+            Ok(reply) if !fields::is_yes(&reply["result"]["isAvailable"]) => Availability::Forbidden,
+            Ok(_) => Availability::Available,
+            Err(err) => Availability::Untold(err),
+        })
+    }
+
+    fn at_scope(&mut self) -> Answered {
+        match self.ask(&Call { method: "scope", params: Vec::new() })? {
+            Ok(reply)
+                if reply["result"].as_array().is_some_and(|scopes| scopes.iter().any(|scope| scope == "task")) =>
+            {
+                self.report.ok("bitrix24: the webhook has the right \"task\"");
+            }
+            Ok(_) => self.report.fail("bitrix24: the webhook lacks the right \"task\" (tasks); give it to the webhook"),
+            Err(err) => self.report.warn(format!("bitrix24: the webhook's rights are not known: {err}")),
+        }
+        Ok(())
+    }
+
+    /// The marker's field and those of the result.
+    fn at_fields(&mut self) -> Answered {
+        let marker = self.settings.marker_field.as_deref();
+        let custom = marker.filter(|marker| fields::is_custom_field(marker));
+        let wanted: Vec<&str> = RESULT_FIELDS.iter().map(|(name, _)| *name).chain(custom).collect();
+        let rows = match told(user_fields(&self.client, json!({"FIELD_NAME": wanted})))? {
+            Ok(rows) => Some(rows),
+            Err(err) => {
+                self.report.warn(format!("bitrix24: it is not known which fields tasks have: {err}"));
+                None
+            }
+        };
+        let is_there = |name: &str| rows.as_ref().is_none_or(|rows| named(rows, name).is_some());
+        match (marker, custom) {
+            (None, _) => self.report.warn(
+                "bitrix24: BITRIX_TASK_ID_FIELD=none: tasks are not looked up, so a message that comes twice creates \
+                 two tasks",
+            ),
+            (_, Some(custom)) if !is_there(custom) => self.report.fail(format!(
+                "bitrix24: tasks have no field {custom}: make it with task-creator check --create-field (the webhook's \
+                 owner must be an administrator), or set BITRIX_TASK_ID_FIELD=XML_ID"
+            )),
+            (Some(marker), _) => self.at_marker(marker, rows.as_deref())?,
+        }
+        for (name, missing) in RESULT_FIELDS.iter().filter(|(name, _)| !is_there(name)) {
+            self.report.warn(format!("bitrix24: tasks have no field {name}: {missing}"));
+        }
+        if rows.is_some() && RESULT_FIELDS.iter().all(|(name, _)| is_there(name)) {
+            let names: Vec<&str> = RESULT_FIELDS.iter().map(|(name, _)| *name).collect();
+            self.report.ok(format!("bitrix24: fields {}", names.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// Can tasks be found by it?
+    fn at_marker(&mut self, marker: &str, rows: Option<&[Value]>) -> Answered {
+        let kind = rows.and_then(|rows| text(&named(rows, marker)?["USER_TYPE_ID"]));
+        if let Some(kind) = kind.filter(|kind| kind != "string") {
+            self.report
+                .warn(format!("bitrix24: the field {marker} is of the type {kind}, not string: it may lose ids"));
+        }
+        match handler::probe(&self.client, marker) {
+            Ok(()) => self.report.ok(format!("bitrix24: tasks can be found by {marker}")),
+            Err(Failure::Unavailable { error, .. } | Failure::Transient { error, .. } | Failure::Permanent(error)) => {
+                self.report.fail(format!("bitrix24: {error:#}"));
+            }
+            Err(failure @ Failure::Unsettled(_)) => self.report.fail(format!("bitrix24: {failure}")),
+        }
+        Ok(())
+    }
+
+    /// A field that somebody else made mandatory makes the portal refuse tasks without it.
+    fn at_mandatory_fields(&mut self) -> Answered {
+        // What cannot be listed was told about in `at_fields`.
+        let Ok(rows) = told(user_fields(&self.client, json!({"MANDATORY": "Y"})))? else { return Ok(()) };
+        let mandatory = rows.iter().filter(|row| row["MANDATORY"] == "Y");
+        for name in mandatory.filter_map(|row| text(&row["FIELD_NAME"])) {
+            if Some(&name) != self.settings.marker_field.as_ref() {
+                self.report.warn(format!(
+                    "bitrix24: the field {name} is mandatory at the portal: a task whose message does not bring it is \
+                     refused and parked; make it optional, or set it in the process model"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn at_answers(&mut self) -> Answered {
+        let (texts, source) = if self.settings.answer_texts.is_empty() {
+            let texts = told(answers::known_to(&self.client))?.unwrap_or_default();
+            (texts, "imena.camunda.userfield.list")
+        } else {
+            (self.settings.answer_texts.clone().into_iter().collect(), "BITRIX_ANSWER_TEXTS")
+        };
+        let shown: Vec<String> = texts.iter().map(|(id, text)| format!("{id}={text}")).collect();
+        let shown = shown.join(",");
+        if texts.is_empty() {
+            self.report.warn(
+                "bitrix24: the texts of the answers are not known, so an answer that is the number of a list value waits; \
+                 set BITRIX_ANSWER_TEXTS, such as 26=ДА,27=НЕТ",
+            );
+        } else if texts.iter().any(|(_, text)| text == YES) {
+            self.report.ok(format!("bitrix24: answers {shown} ({source})"));
+        } else {
+            self.report
+                .warn(format!("bitrix24: no answer of {shown} ({source}) is {YES}: processes take each for a no"));
+        }
+        Ok(())
+    }
+
+    /// The outer error ends the look, the inner one is a refusal of this one call.
+    fn ask(&self, call: &Call) -> Answered<Result<Value, ApiError>> {
+        told(self.client.call(call))
+    }
+}
+
+/// What the portal says about a method.
+enum Availability {
+    Available,
+    Missing,
+    Forbidden,
+    Untold(ApiError),
+}
+
+/// A refusal is an answer as well.
+fn told<T>(answer: Result<T, ApiError>) -> Answered<Result<T, ApiError>> {
+    match answer {
+        Err(err) if !matches!(err.kind, Kind::Refused | Kind::Configuration) => Err(err),
+        told => Ok(told),
+    }
+}
+
+fn user_fields(client: &Client, filter: Value) -> Result<Vec<Value>, ApiError> {
+    let method = "task.item.userfield.getlist";
+    let reply = client.call(&Call { method, params: vec![("ORDER", json!({})), ("FILTER", filter)] })?;
+    let rows = reply["result"].as_array().cloned();
+    rows.ok_or_else(|| ApiError::new(Kind::Refused, format!("{method}: the reply has no list of fields")))
+}
+
+/// The row of the field with this name: the portal may have ignored the filter.
+fn named<'a>(rows: &'a [Value], name: &str) -> Option<&'a Value> {
+    rows.iter().find(|row| row["FIELD_NAME"] == name)
+}
+
+fn new_field(name: &str) -> Call {
+    let label = json!({"ru": "Внешняя задача Camunda", "en": "Camunda external task"});
+    let field = json!({
+        "USER_TYPE_ID": "string",
+        "FIELD_NAME": name,
+        "EDIT_FORM_LABEL": label,
+        "MANDATORY": "N",
+        "MULTIPLE": "N",
+    });
+    Call { method: "task.item.userfield.add", params: vec![("PARAMS", field)] }
+}
+
+fn advice(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Configuration => "correct BITRIX_WEBHOOK_URL, or the rights of the webhook and of its owner",
+        Kind::Unreachable => "start the portal, or correct the host in BITRIX_WEBHOOK_URL",
+        Kind::Unknown => "look at the portal's server, or raise BITRIX_REQUEST_TIMEOUT",
+        Kind::TooFast | Kind::MethodHeld => "other programs use up the portal's limits; check again in a minute",
+        Kind::Blocked => "the portal is blocked or closed, which only its administrator can change",
+        Kind::Refused => "correct BITRIX_WEBHOOK_URL",
+    }
+}

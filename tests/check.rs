@@ -1,0 +1,262 @@
+//! `task-creator check`: all is well, one thing is wrong, nothing is changed.
+
+mod support;
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use serde_json::json;
+use support::worker::settings;
+use support::*;
+
+const MARKER: &str = "UF_CAMUNDA_ID_EXTERNAL_TASK";
+/// What `check` may call: nothing of it changes anything.
+const LOOKING: &[&str] = &[
+    "profile",
+    "method.get",
+    "scope",
+    "task.item.userfield.getlist",
+    "tasks.task.list",
+    "imena.camunda.userfield.list",
+];
+
+/// A portal that behaves but for one method.
+fn portal_but(tasks: &Tasks, method: &'static str, answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Portal {
+    let tasks = tasks.clone();
+    Portal::start(move |call| if call.method == method { answer(call) } else { tasks.answer(call) })
+}
+
+/// Runs `check` against healthy queues and this portal.
+fn check_portal(portal: &Portal, changes: &[(&str, &str)]) -> Ended {
+    run_with(&["check"], &Queues::new("check"), &portal.webhook(), changes)
+}
+
+#[test]
+fn a_check_of_a_healthy_installation_is_all_green_and_changes_nothing() {
+    let queues = Queues::new("all green");
+    let tasks = Tasks::new();
+    tasks.put("somebody's");
+    let portal = Portal::of(&tasks);
+    queues.publish_task(&field_text("waiting"));
+    let ended = run_with(&["check"], &queues, &portal.webhook(), &[]);
+    ended.ended_with(0).has_not("FAIL").has_not("canary");
+    ended
+        .has("ok    settings: ")
+        .has("ok    LOG_DIR=")
+        .has("ok    RabbitMQ at ")
+        .has(&format!("ok    {}: ready 1, consumers 0", queues.input()))
+        .has(&format!("ok    {}: not there yet; the worker declares it", queues.sent()))
+        .has("ok    bitrix24: http://127.0.0.1:")
+        .has("/rest/1/*** acts for user 1 (Портал Тестовый), an administrator")
+        .has("ok    bitrix24: methods tasks.task.add, tasks.task.list, task.checklistitem.add")
+        .has("ok    bitrix24: the webhook has the right \"task\"")
+        .has("ok    bitrix24: tasks can be found by UF_CAMUNDA_ID_EXTERNAL_TASK")
+        .has("ok    bitrix24: fields UF_RESULT_EXPECTED, UF_RESULT_QUESTION, UF_RESULT_ANSWER")
+        .has("ok    bitrix24: answers 26=ДА,27=НЕТ")
+        .has("off   openproject: ");
+    assert!(queues.state(&queues.sent()).is_none() && queues.state(&queues.retry()).is_none());
+    assert_eq!(queues.count(&queues.input()), 1);
+    assert_eq!(tasks.markers(), ["somebody's"]);
+    let foreign: Vec<Call> = portal.calls().into_iter().filter(|c| !LOOKING.contains(&&*c.method)).collect();
+    assert!(foreign.is_empty(), "{foreign:?}");
+}
+
+#[test]
+fn a_check_leaves_no_file_behind() {
+    let queues = Queues::new("no file");
+    let portal = Portal::of(&Tasks::new());
+    let mut program = Worker::run(&["check"], &settings(&queues, &portal.webhook()));
+    assert_eq!(program.wait(PATIENCE).code(), Some(0));
+    let files: Vec<_> = fs::read_dir(program.folder()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(files, ["output"], "the tests' own file and nothing else");
+}
+
+#[test]
+fn a_missing_queue_fails_and_is_not_declared() {
+    let queues = Queues::undeclared("missing queues");
+    let portal = Portal::of(&Tasks::new());
+    let ended = run_with(&["check"], &queues, &portal.webhook(), &[]);
+    ended.ended_with(1);
+    for queue in [queues.input(), queues.responses(), queues.errors()] {
+        ended.has(&format!("FAIL  {queue}: missing in virtual host")).has("start the bridge, which declares it");
+        assert!(queues.state(&queue).is_none(), "{queue} was declared");
+    }
+}
+
+#[test]
+fn without_rabbitmq_the_portal_is_looked_at_all_the_same() {
+    let queues = Queues::new("no rabbitmq");
+    let portal = Portal::of(&Tasks::new());
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let changes = [("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &*port)];
+    // It takes connections and says nothing.
+    let silent = run_with(&["check"], &queues, &portal.webhook(), &changes);
+    silent
+        .ended_with(1)
+        .has(&format!("FAIL  RabbitMQ at 127.0.0.1:{port}: "))
+        .has("ok    bitrix24: tasks can be found");
+    drop(listener);
+    let closed = run_with(&["check"], &queues, &portal.webhook(), &changes);
+    closed
+        .ended_with(1)
+        .has("start it, or correct RABBITMQ_HOST and RABBITMQ_PORT")
+        .has("ok    bitrix24: tasks can be");
+}
+
+#[test]
+fn what_rabbitmq_refuses_is_told_with_the_settings_to_correct() {
+    let queues = Queues::new("refused");
+    let portal = Portal::of(&Tasks::new());
+    for change in [("RABBITMQ_PASSWORD", "not-the-password"), ("RABBITMQ_VHOST", "no-such-vhost")] {
+        let ended = run_with(&["check"], &queues, &portal.webhook(), &[change]);
+        ended.ended_with(1).has("FAIL  RabbitMQ at ").has("correct RABBITMQ_USERNAME (now").has("ok    bitrix24: ");
+    }
+}
+
+#[test]
+fn a_wrong_webhook_fails_and_the_queues_are_looked_at_all_the_same() {
+    let refuse = |_: &Request| {
+        let error = json!({"error": "INVALID_CREDENTIALS", "error_description": "Invalid request credentials"});
+        Some(Reply::Json(401, error))
+    };
+    let tasks = Tasks::new();
+    let portal = Portal::behind(refuse, move |call| tasks.answer(call));
+    let ended = check_portal(&portal, &[]);
+    ended.ended_with(1).has("profile: http status 401: INVALID_CREDENTIALS").has("; correct BITRIX_WEBHOOK_URL");
+    ended.has("bitrix24.queue: ready 0").has_not("canary");
+    assert_eq!(portal.calls().len(), 1, "the rest needs the webhook");
+}
+
+#[test]
+fn a_portal_that_does_not_answer_is_waited_for_once() {
+    let tasks = Tasks::new();
+    let portal = portal_but(&tasks, "method.get", |_| Answer::Http(Reply::Hang));
+    let ended = check_portal(&portal, &[("BITRIX_REQUEST_TIMEOUT", "0.5")]);
+    ended.ended_with(1).has("FAIL  bitrix24: ").has("method.get: no complete answer in time; look at the portal");
+    assert_eq!(portal.count("method.get"), 1);
+}
+
+#[test]
+fn a_marker_that_cannot_be_searched_fails() {
+    let row = json!({"tasks": [{"id": "7", "ufCamundaIdExternalTask": "somebody's"}]});
+    let portal = portal_but(&Tasks::new(), "tasks.task.list", move |_| Answer::Done(row.clone()));
+    let ended = check_portal(&portal, &[]);
+    ended.ended_with(1).has("FAIL  bitrix24: the portal cannot search tasks by UF_CAMUNDA_ID_EXTERNAL_TASK");
+}
+
+#[test]
+fn a_missing_marker_field_fails_until_it_is_made() {
+    let queues = Queues::new("create field");
+    let tasks = Tasks::new();
+    tasks.put("somebody's");
+    tasks.forget_field(MARKER);
+    let portal = Portal::of(&tasks);
+    let missing = run_with(&["check"], &queues, &portal.webhook(), &[]);
+    missing.ended_with(1).has(&format!("FAIL  bitrix24: tasks have no field {MARKER}: make it with"));
+    assert_eq!(portal.count("task.item.userfield.add"), 0);
+
+    let making = || run_with(&["check", "--create-field"], &queues, &portal.webhook(), &[]);
+    making()
+        .ended_with(0)
+        .has(&format!("made  bitrix24: the field {MARKER}"))
+        .has("ok    bitrix24: tasks can be found");
+    making().ended_with(0).has_not("made");
+    let made = portal.await_call("task.item.userfield.add", 1, Duration::ZERO).params;
+    assert_eq!(made["PARAMS"]["FIELD_NAME"], MARKER);
+    assert_eq!(made["PARAMS"]["USER_TYPE_ID"], "string");
+    assert!(made["PARAMS"]["EDIT_FORM_LABEL"]["ru"].is_string());
+    assert_eq!(portal.count("task.item.userfield.add"), 1);
+    assert_eq!(tasks.markers().len(), 1);
+}
+
+#[test]
+fn a_field_that_may_not_be_made_fails_and_says_who_may() {
+    let tasks = Tasks::new();
+    tasks.forget_field(MARKER);
+    let refused = |_: &Call| Answer::refused(400, "ERROR_CORE", "Доступ запрещён<br>");
+    let portal = portal_but(&tasks, "task.item.userfield.add", refused);
+    let ended = run_with(&["check", "--create-field"], &Queues::new("refused field"), &portal.webhook(), &[]);
+    ended.ended_with(1).has("cannot be made: task.item.userfield.add: http status 400").has("of an administrator");
+}
+
+#[test]
+fn missing_rights_and_methods_fail() {
+    let tasks = Tasks::new();
+    let no_scope = portal_but(&tasks, "scope", |_| Answer::Done(json!(["crm", "user"])));
+    check_portal(&no_scope, &[]).ended_with(1).has("FAIL  bitrix24: the webhook lacks the right \"task\"");
+    for (available, told) in [(false, "has no method tasks.task.add"), (true, "may not call tasks.task.add")] {
+        let portal = portal_but(&tasks, "method.get", move |call| {
+            let known = call.params["name"] != "tasks.task.add";
+            Answer::Done(json!({"isExisting": known || available, "isAvailable": known}))
+        });
+        check_portal(&portal, &[]).ended_with(1).has("FAIL  bitrix24: the ").has(told);
+    }
+}
+
+#[test]
+fn what_costs_no_task_is_a_warning() {
+    let tasks = Tasks::new();
+    let field = |name: &str, mandatory: &str| json!({"FIELD_NAME": name, "USER_TYPE_ID": "string", "MULTIPLE": "N", "MANDATORY": mandatory});
+    let rows = json!([field(MARKER, "Y"), field("UF_RESULT_EXPECTED", "N"), field("UF_DEPARTMENT", "Y")]);
+    let portal = Portal::start(move |call| match call.method.as_str() {
+        "profile" => Answer::Done(json!({"ID": "9", "ADMIN": false, "NAME": "Иван", "LAST_NAME": ""})),
+        "task.item.userfield.getlist" => Answer::Done(rows.clone()),
+        "imena.camunda.userfield.list" => Answer::refused(404, "ERROR_METHOD_NOT_FOUND", "Method not found!"),
+        "method.get" => {
+            let known = !call.params["name"].as_str().is_some_and(|name| name.starts_with("imena."));
+            Answer::Done(json!({"isExisting": known, "isAvailable": known}))
+        }
+        _ => tasks.answer(call),
+    });
+    let ended = check_portal(&portal, &[("RABBITMQ_HEARTBEAT", "600")]);
+    ended.ended_with(0).has_not("FAIL");
+    for warning in [
+        "RABBITMQ_HEARTBEAT=600: a dead connection is noticed after minutes",
+        "acts for user 9 (Иван), no administrator",
+        "the webhook has no method imena.camunda.sync: ",
+        "the webhook has no method imena.camunda.userfield.list: ",
+        "tasks have no field UF_RESULT_QUESTION",
+        "tasks have no field UF_RESULT_ANSWER",
+        "the field UF_DEPARTMENT is mandatory at the portal",
+        "the texts of the answers are not known",
+    ] {
+        ended.has(warning);
+    }
+    ended.has_not("UF_CAMUNDA_ID_EXTERNAL_TASK is mandatory");
+    let told = check_portal(&portal, &[("BITRIX_ANSWER_TEXTS", "1=ДА,2=НЕТ"), ("BITRIX_TASK_ID_FIELD", "none")]);
+    told.ended_with(0).has("ok    bitrix24: answers 1=ДА,2=НЕТ (BITRIX_ANSWER_TEXTS)");
+    told.has("warn  bitrix24: BITRIX_TASK_ID_FIELD=none: tasks are not looked up");
+    let no_yes = check_portal(&portal, &[("BITRIX_ANSWER_TEXTS", "1=Yes,2=No")]);
+    no_yes.ended_with(0).has("warn  bitrix24: no answer of 1=Yes,2=No (BITRIX_ANSWER_TEXTS) is ДА");
+}
+
+#[test]
+fn what_travels_in_the_clear_and_what_others_can_read_is_warned_about() {
+    let queues = Queues::new("unsafe");
+    let webhook = "http://portal.invalid:8080/rest/1/canary-token";
+    let changes = [("RABBITMQ_HOST", "rabbit.invalid"), ("RABBITMQ_USERNAME", "admin"), ("RABBITMQ_PASSWORD", "admin")];
+    let mut program = Worker::run(&["check"], &changed(&queues, webhook, &changes));
+    program.wait(PATIENCE);
+    let env = program.folder().join(".env");
+    fs::write(&env, "BITRIX_DEFAULT_PRIORITY=2\n").unwrap();
+    fs::set_permissions(&env, fs::Permissions::from_mode(0o644)).unwrap();
+    program.start_again();
+    let ended = Ended { code: program.wait(PATIENCE).code(), output: program.output() };
+    ended.ended_with(1).has("warn  .env can be read by others; advised: chmod 600 .env");
+    ended.has("unencrypted; advised: RABBITMQ_TLS=true").has("warn  RabbitMQ: the password is the user's name");
+    ended
+        .has("all tasks travel to portal.invalid unencrypted")
+        .has("the host's name does not resolve")
+        .has_not("canary");
+    assert_eq!(ended.output.matches(".env can be read").count(), 1);
+}
+
+#[test]
+fn without_a_webhook_bitrix24_is_off() {
+    let queues = Queues::new("off");
+    let ended = run_with(&["check"], &queues, "", &[]);
+    ended.ended_with(0).has("off   bitrix24: BITRIX_WEBHOOK_URL is not set").has_not("bitrix24.queue");
+}
