@@ -12,7 +12,7 @@ use nix::sys::stat::{Mode, umask};
 use task_creator::cli::{self, Command};
 use task_creator::config::{Config, Mistakes};
 use task_creator::stats::Stats;
-use task_creator::{app, check, dotenv, logging, stop};
+use task_creator::{app, check, dotenv, logging, send, stop};
 
 /// As in sysexits.h: wrong usage, wrong settings.
 const EX_USAGE: u8 = 64;
@@ -47,7 +47,10 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Version => print(concat!("task-creator ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Run => run(),
         Command::Check { create_field } => check::run(create_field).map(|fine| ExitCode::from(u8::from(!fine))),
-        Command::Send { .. } | Command::Demo | Command::Sandbox { .. } => Ok(ExitCode::FAILURE),
+        Command::Send { file, queue } => {
+            send::run(&settings()?, file.as_deref(), queue.as_deref()).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Demo | Command::Sandbox { .. } => Ok(ExitCode::FAILURE),
     }
 }
 

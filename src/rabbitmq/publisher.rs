@@ -4,7 +4,7 @@
 //! follows from a confirm is the caller's business.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use amiquip::{AmqpProperties, Channel, Confirm, ConfirmPayload, FieldTable, Publish, Return};
 use anyhow::bail;
@@ -80,11 +80,14 @@ impl Publisher {
     /// # Errors
     /// The channel is gone; throw the publisher away, since its tags no longer agree with the broker's.
     pub fn publish(&mut self, letter: &Letter) -> amiquip::Result<u64> {
+        // A clock before 1970 gives 0, which harms nobody: this time is for people to read.
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let properties = AmqpProperties::default()
             .with_content_type("application/json".into())
             .with_content_encoding("utf-8".into())
             .with_delivery_mode(PERSISTENT)
             .with_message_id(letter.message_id.clone())
+            .with_timestamp(since_1970.as_secs())
             .with_headers(letter.headers.clone());
         let mut publish = Publish::with_properties(&letter.body, letter.queue.clone(), properties);
         publish.mandatory = true;

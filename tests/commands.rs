@@ -1,0 +1,151 @@
+//! The command line beside `run` and `check`: what `send` puts into a queue, help, wrong usage, wrong settings, and that
+//! no command prints a secret.
+
+mod support;
+
+use std::fs::{self, File};
+use std::process::{Command, Stdio};
+
+use amiquip::AmqpValue;
+use serde_json::json;
+use support::worker::settings;
+use support::*;
+
+#[test]
+fn wrong_settings_are_told_together_and_nothing_is_touched() {
+    let queues = Queues::new("mistakes");
+    let portal = Portal::of(&Tasks::new());
+    let changes = [("RABBITMQ_PORT", "x"), ("BITRIX_RATE", "-1")];
+    for arguments in [["check"], ["send"]] {
+        let ended = run_with(&arguments, &queues, &portal.webhook(), &changes);
+        ended.ended_with(78).has("2 mistake(s)").has("RABBITMQ_PORT is \"x\"").has("BITRIX_RATE is \"-1\"");
+    }
+    assert!(portal.requests().is_empty());
+    let folder = run_with(&["check"], &queues, &portal.webhook(), &[("LOG_DIR", "/dev/null/logs")]);
+    folder.ended_with(1).has("FAIL  LOG_DIR=/dev/null/logs: ").has("ok    bitrix24: tasks can be found");
+}
+
+#[test]
+fn no_secret_is_printed_whatever_goes_wrong() {
+    let queues = Queues::new("secrets");
+    // A portal that says its own address in every error.
+    let portal = Portal::start(|call| match call.method.as_str() {
+        "profile" => Answer::Done(json!({"ID": "1", "NAME": "portal-canary-token\u{1b}[31m\nFAIL"})),
+        _ => Answer::refused(400, "ERROR_CORE", "http://x/rest/1/portal-canary-token/ password-canary"),
+    });
+    for host in ["127.0.0.1", "rabbit.invalid"] {
+        let changes = [("RABBITMQ_PASSWORD", "password-canary"), ("RABBITMQ_HOST", host)];
+        for arguments in [["check", "--create-field"].as_slice(), &["send"], &["run"]] {
+            let mut program = Worker::run(arguments, &changed(&queues, &portal.webhook(), &changes));
+            if arguments == ["run"] {
+                eventually("a word about RabbitMQ", PATIENCE, || program.output().contains("RabbitMQ"));
+                program.kill();
+            } else {
+                program.wait(PATIENCE);
+            }
+            let ended = Ended { code: None, output: program.output() };
+            ended.has("RabbitMQ").has_not("canary").has_not("\u{1b}").has_not("\nFAIL acts");
+        }
+    }
+}
+
+#[test]
+fn the_sample_has_the_bridges_properties_and_becomes_a_task() {
+    let queues = Queues::new("send sample");
+    let tasks = Tasks::new();
+    let portal = Portal::of(&tasks);
+    for _ in 0..2 {
+        let ended = run_with(&["send"], &queues, &portal.webhook(), &[]);
+        ended.ended_with(0).has(&format!("sent to {}: task_id=", queues.input())).has_not("warning");
+    }
+    let messages = queues.take_all(&queues.input());
+    assert_eq!(messages.len(), 2);
+    assert_ne!(messages[0].json()["task_id"], messages[1].json()["task_id"]);
+    let (properties, body) = (&messages[0].properties, messages[0].json());
+    assert_eq!(properties.content_type().as_deref(), Some("application/json"));
+    assert_eq!(*properties.delivery_mode(), Some(2));
+    let milliseconds = body["timestamp"].as_u64().unwrap();
+    assert!(properties.timestamp().unwrap().abs_diff(milliseconds / 1000) <= 60, "{properties:?}");
+    for (header, member) in [
+        ("camunda_topic", "topic"),
+        ("target_system", "system"),
+        ("task_id", "task_id"),
+        ("process_instance_id", "process_instance_id"),
+    ] {
+        let expected = AmqpValue::LongString(body[member].as_str().unwrap().into());
+        assert_eq!(messages[0].headers.get(header), Some(&expected), "{header}");
+    }
+    let sent = run_with(&["send"], &queues, &portal.webhook(), &[]).output;
+    let _worker = Worker::start(&queues, &portal.webhook(), &[]);
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    let task = tasks.task(sent.trim().rsplit('=').next().unwrap());
+    assert_eq!(task["TITLE"], "Согласовать договор с ООО «Ромашка»");
+    assert_eq!(task["RESPONSIBLE_ID"], 1);
+    eventually("the checklist and the synchronisation", PATIENCE, || {
+        tasks.checklists().len() == 3 && tasks.syncs().len() == 1
+    });
+}
+
+#[test]
+fn a_file_and_standard_input_are_sent_byte_for_byte() {
+    let queues = Queues::new("send file");
+    let tasks = field_text("from-a-file");
+    let file = std::env::temp_dir().join(format!("task-creator-send-{}", std::process::id()));
+    let not_a_task = b"\xff\x00{\r\n".as_slice();
+    let mut sent = Vec::new();
+    for (body, told) in [(tasks.as_bytes(), "task_id=from-a-file"), (not_a_task, "5 byte(s) that are not a task")] {
+        fs::write(&file, body).unwrap();
+        let environment = settings(&queues, "");
+        let from_file = run(&["send", file.to_str().unwrap()], &environment);
+        from_file.ended_with(0).has(told);
+        assert_eq!(from_file.output.contains("warning: the worker parks this message in"), body == not_a_task);
+        let mut from_input = Command::new(env!("CARGO_BIN_EXE_task-creator"));
+        let input = from_input.env_clear().envs(environment).args(["send", "-"]).stdin(File::open(&file).unwrap());
+        assert!(input.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+        sent.extend([body.to_vec(), body.to_vec()]);
+    }
+    fs::remove_file(&file).unwrap();
+    let bodies: Vec<Vec<u8>> = queues.take_all(&queues.input()).into_iter().map(|message| message.body).collect();
+    assert_eq!(bodies, sent);
+}
+
+#[test]
+fn a_queue_that_is_not_there_is_not_sent_to() {
+    let queues = Queues::undeclared("send nowhere");
+    let other = queues.named("other");
+    let to_other = ["send", "--queue", &other];
+    run_with(&["send"], &queues, "", &[]).ended_with(1).has(&format!("there is no queue {} in", queues.input()));
+    run_with(&to_other, &queues, "", &[]).ended_with(1).has(&format!("there is no queue {other} in")).has("start the");
+    assert!(queues.state(&queues.input()).is_none() && queues.state(&other).is_none());
+    queues.declare(&other);
+    run_with(&to_other, &queues, "", &[]).ended_with(0).has(&format!("sent to {other}: task_id="));
+    assert_eq!(queues.count(&other), 1);
+    run_with(&["send", "no-such-file"], &queues, "", &[]).ended_with(1).has("reading no-such-file: No such file");
+}
+
+#[test]
+fn a_user_who_may_not_publish_is_told_so() {
+    let queues = Queues::new("send forbidden");
+    let (name, vhost) = (format!("reader-{}", std::process::id()), &*queues.broker().rabbitmq().vhost);
+    if rabbitmqctl(&["-q", "add_user", &name, "reader-password"]).is_none() {
+        return;
+    }
+    rabbitmqctl(&["-q", "set_permissions", "-p", vhost, &name, "^$", "^$", ".*"]);
+    let changes = [("RABBITMQ_USERNAME", &*name), ("RABBITMQ_PASSWORD", "reader-password")];
+    let ended = run_with(&["send"], &queues, "", &changes);
+    rabbitmqctl(&["-q", "delete_user", &name]);
+    ended.ended_with(1).has("ACCESS_REFUSED").has_not("reader-password").has_not("sent to");
+    assert_eq!(queues.count(&queues.input()), 0);
+}
+
+#[test]
+fn help_and_version_need_no_settings_and_a_wrong_option_is_told() {
+    for arguments in [["--help"], ["-h"], ["help"]] {
+        run(&arguments, &[]).ended_with(0).has("Usage: task-creator [COMMAND]");
+    }
+    run(&["check", "--help"], &[]).ended_with(0).has("Exit codes:");
+    run(&["--version"], &[]).ended_with(0).has(concat!("task-creator ", env!("CARGO_PKG_VERSION"), "\n"));
+    for arguments in [["check", "--fix"], ["send", "--queue"], ["run", "fast"], ["sned", "-"]] {
+        run(&arguments, &[]).ended_with(64).has("Try: task-creator --help");
+    }
+}
