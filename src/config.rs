@@ -4,6 +4,8 @@
 //! explained in `config.env.example` and in the README's table; a test compares the three. Nothing here opens a file, a
 //! socket or a log.
 
+use std::cell::RefCell;
+use std::env::{self, VarError};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -12,7 +14,12 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use crate::systems::bitrix24;
+use crate::systems::{TABLE, bitrix24};
+
+/// A name in AMQP, in bytes; amiquip does not check, and a longer one would corrupt the frame.
+const LONGEST_NAME: usize = 255;
+/// Leaves room for the longest name of a system's queue after it, in bytes.
+const LONGEST_PREFIX: usize = 200;
 
 /// Everything the worker was told, checked.
 #[derive(Debug)]
@@ -122,15 +129,36 @@ impl Config {
     /// # Errors
     /// As [`Config::read`].
     pub fn from_env() -> Result<Config, Mistakes> {
-        Config::read(|name| std::env::var(name).ok())
+        let unreadable = RefCell::new(Vec::new());
+        let config = Config::read(|name| match env::var(name) {
+            Ok(value) => Some(value),
+            Err(VarError::NotPresent) => None,
+            Err(VarError::NotUnicode(_)) => {
+                unreadable.borrow_mut().push(format!("{name} is not UTF-8"));
+                None
+            }
+        });
+        let unreadable = unreadable.into_inner();
+        match config {
+            config if unreadable.is_empty() => config,
+            Ok(_) => Err(Mistakes(unreadable)),
+            Err(Mistakes(others)) => Err(Mistakes(unreadable.into_iter().chain(others).collect())),
+        }
     }
 
     fn from_variables(variables: &mut Variables) -> Config {
+        let queue_prefix = variables.name("QUEUE_PREFIX", LONGEST_PREFIX).unwrap_or_default();
+        let error_queue = common_queue(variables, &queue_prefix, "ERROR_QUEUE", "errors.camunda_tasks.queue");
+        let responses_queue = common_queue(variables, &queue_prefix, "RESPONSES_QUEUE", "camunda.responses.queue");
+        if error_queue == responses_queue {
+            let example = "RESPONSES_QUEUE=camunda.responses.queue";
+            variables.mistake("RESPONSES_QUEUE", "is the same queue as ERROR_QUEUE", example);
+        }
         Config {
             rabbitmq: RabbitMq::from_variables(variables),
-            queue_prefix: variables.text("QUEUE_PREFIX").unwrap_or_default(),
-            error_queue: variables.text("ERROR_QUEUE").unwrap_or_else(|| "errors.camunda_tasks.queue".into()),
-            responses_queue: variables.text("RESPONSES_QUEUE").unwrap_or_else(|| "camunda.responses.queue".into()),
+            queue_prefix,
+            error_queue,
+            responses_queue,
             log_level: log_level(variables),
             log_dir: variables.text("LOG_DIR").unwrap_or_else(|| "logs".into()).into(),
             heartbeat_interval: variables.seconds("HEARTBEAT_INTERVAL", 60),
@@ -160,13 +188,13 @@ impl RabbitMq {
         let tls = variables.flag("RABBITMQ_TLS", false);
         let ca_file = variables.file("RABBITMQ_CA_FILE");
         RabbitMq {
-            host: variables.text("RABBITMQ_HOST").unwrap_or_else(|| "localhost".into()),
+            host: host(variables),
             port: variables.number("RABBITMQ_PORT", if tls { 5671 } else { 5672 }, 1..=65_535),
             username: variables.text("RABBITMQ_USERNAME").unwrap_or_else(|| "admin".into()),
             password: Secret::new(password.unwrap_or_default()),
             vhost: variables
-                .text("RABBITMQ_VHOST")
-                .or_else(|| variables.text("RABBITMQ_VIRTUAL_HOST"))
+                .name("RABBITMQ_VHOST", LONGEST_NAME)
+                .or_else(|| variables.name("RABBITMQ_VIRTUAL_HOST", LONGEST_NAME))
                 .unwrap_or_else(|| "/".into()),
             // 0 would switch heartbeats off, and a dead link would never be noticed.
             heartbeat: variables.number("RABBITMQ_HEARTBEAT", 600, 1..=65_535),
@@ -179,6 +207,28 @@ impl RabbitMq {
 pub fn is_this_machine(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// A name or an address and nothing else: an address with a password in it would be shown in the log.
+fn host(variables: &mut Variables) -> String {
+    let host = variables.text("RABBITMQ_HOST").unwrap_or_else(|| "localhost".into());
+    if host.contains(['/', '@', '?', '#']) || host.contains(char::is_whitespace) {
+        variables.mistake("RABBITMQ_HOST", "is not a plain host name", "RABBITMQ_HOST=rmq.example");
+    }
+    host
+}
+
+/// A queue that all systems share. What is put into a system's own queue would come back to us.
+fn common_queue(variables: &mut Variables, prefix: &str, name: &str, default: &str) -> String {
+    let queue = variables.name(name, LONGEST_NAME).unwrap_or_else(|| default.into());
+    let system = queue.strip_prefix(prefix).and_then(|queue| queue.split_once('.'));
+    let is_a_systems = system.is_some_and(|(system, kind)| {
+        TABLE.iter().any(|entry| entry.name == system) && ["queue", "sent.queue", "retry.queue"].contains(&kind)
+    });
+    if is_a_systems {
+        variables.mistake(name, &format!("is {queue:?}, a queue of a system"), &format!("{name}={default}"));
+    }
+    queue
 }
 
 fn log_level(variables: &mut Variables) -> LevelFilter {
@@ -205,6 +255,15 @@ impl Variables<'_> {
     /// The variable's value, trimmed; one that is set to nothing counts as not set.
     pub fn text(&self, name: &str) -> Option<String> {
         (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    /// A name that RabbitMQ shall see, of at most `longest` bytes.
+    pub fn name(&mut self, name: &str, longest: usize) -> Option<String> {
+        let text = self.text(name)?;
+        if text.len() > longest {
+            self.mistake(name, &format!("is longer than {longest} bytes"), &format!("{name}=tasks"));
+        }
+        Some(text)
     }
 
     /// A whole number in `range`.
@@ -253,9 +312,13 @@ impl Variables<'_> {
     /// A file that can be read.
     pub fn file(&mut self, name: &str) -> Option<PathBuf> {
         let path = PathBuf::from(self.text(name)?);
-        if let Err(err) = std::fs::File::open(&path) {
-            self.mistake(name, &format!("is {path:?}, which cannot be read: {err}"), &format!("{name}=ca.pem"));
-        }
+        let file = std::fs::File::open(&path).and_then(|file| file.metadata());
+        let wrong = match file {
+            Ok(metadata) if metadata.is_dir() => "a folder".into(),
+            Ok(_) => return Some(path),
+            Err(err) => format!("which cannot be read: {err}"),
+        };
+        self.mistake(name, &format!("is {path:?}, {wrong}"), &format!("{name}=ca.pem"));
         Some(path)
     }
 

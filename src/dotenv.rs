@@ -37,12 +37,22 @@ pub fn read(file: &Path) -> Result<Option<String>, Mistakes> {
     dotenvy::from_path(file).map_err(|err| {
         mistake(match err {
             // The error would show the line, and with it perhaps a password.
-            dotenvy::Error::LineParse(_, position) => {
-                format!("a line is not NAME=value, or its quotes are not closed (at character {position} of the line)")
-            }
+            dotenvy::Error::LineParse(..) => format!(
+                "{} is not NAME=value, or a quote in it is not closed; a value with blanks or signs: NAME='a value'",
+                place_of_mistake(file)
+            ),
             err => format!("cannot be read: {err}"),
         })
     })?;
     let readable = mode & 0o044 != 0;
     Ok(readable.then(|| format!("{} can be read by others; advised: chmod 600 .env", file.display())))
+}
+
+/// Where the first line is that cannot be read, told by the name in the last good one.
+fn place_of_mistake(file: &Path) -> String {
+    let lines = dotenvy::from_path_iter(file).into_iter().flatten();
+    match lines.map_while(Result::ok).last() {
+        Some((name, _)) => format!("the line after that of {name}"),
+        None => "the first line with a setting".into(),
+    }
 }

@@ -1,0 +1,400 @@
+//! The settings as their user meets them: the three lists of them agree, defaults are the documented ones, mistakes are
+//! told all at once before RabbitMQ is touched, and `.env` is read with care.
+
+mod support;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use log::LevelFilter;
+use support::*;
+use task_creator::config::Config;
+
+/// Every variable with a default, and the default: the contract's section 8, and ours beside it.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("RABBITMQ_HOST", "localhost"),
+    ("RABBITMQ_PORT", "5672"),
+    ("RABBITMQ_USERNAME", "admin"),
+    ("RABBITMQ_VHOST", "/"),
+    ("RABBITMQ_HEARTBEAT", "600"),
+    ("RABBITMQ_TLS", "false"),
+    ("ERROR_QUEUE", "errors.camunda_tasks.queue"),
+    ("RESPONSES_QUEUE", "camunda.responses.queue"),
+    ("LOG_LEVEL", "INFO"),
+    ("LOG_DIR", "logs"),
+    ("HEARTBEAT_INTERVAL", "60"),
+    ("RETRY_ATTEMPTS", "3"),
+    ("RETRY_DELAY", "5"),
+    ("HANDLER_THREADS", "4"),
+    ("PREFETCH", "100"),
+    ("SHUTDOWN_TIMEOUT", "30"),
+    ("BITRIX_DEFAULT_RESPONSIBLE_ID", "1"),
+    ("BITRIX_DEFAULT_PRIORITY", "1"),
+    ("BITRIX_REQUEST_TIMEOUT", "30"),
+    ("BITRIX_MAX_DESCRIPTION_LENGTH", "10000"),
+    ("BITRIX_TASK_ID_FIELD", "UF_CAMUNDA_ID_EXTERNAL_TASK"),
+    ("BITRIX_COMPLETED_STATUSES", "4,5"),
+    ("BITRIX_MISSING_ANSWER", "wait"),
+    ("BITRIX_RATE", "2"),
+    ("BITRIX_BURST", "50"),
+];
+
+/// Every variable without one.
+const WITHOUT_DEFAULT: &[&str] = &[
+    "RABBITMQ_PASSWORD",
+    "RABBITMQ_VIRTUAL_HOST",
+    "RABBITMQ_CA_FILE",
+    "QUEUE_PREFIX",
+    "BITRIX_WEBHOOK_URL",
+    "BITRIX_ANSWER_TEXTS",
+];
+
+/// The settings of the example that are on.
+const ACTIVE: &[&str] =
+    &["BITRIX_WEBHOOK_URL", "RABBITMQ_HEARTBEAT", "RABBITMQ_HOST", "RABBITMQ_PASSWORD", "RABBITMQ_USERNAME"];
+
+const PASSWORD: &str = "canary-password";
+const TOKEN: &str = "canarytoken0123";
+const WEBHOOK: &str = "https://bitrix.example/rest/1/canarytoken0123";
+
+// The three lists.
+
+#[test]
+fn the_code_the_example_and_the_readme_name_the_same_variables() {
+    let known: BTreeSet<String> =
+        DEFAULTS.iter().map(|(name, _)| *name).chain(WITHOUT_DEFAULT.iter().copied()).map(String::from).collect();
+    assert_eq!(looked_up(), known, "the variables that config.rs looks up");
+    assert_eq!(names(&example()), known, "the variables of config.env.example");
+    assert_eq!(names(&readme()), known, "the variables of the README's table");
+}
+
+#[test]
+fn the_code_the_example_and_the_readme_state_the_same_defaults() {
+    let required = [("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)];
+    let by_default = read(&required).expect("nothing else is needed");
+    let spelt_out = read(&[&required[..], DEFAULTS].concat()).expect("the defaults are valid");
+    assert_eq!(format!("{spelt_out:?}"), format!("{by_default:?}"));
+    for (name, default) in DEFAULTS {
+        // What is to be filled in is not a default.
+        if !ACTIVE.contains(name) {
+            assert_eq!(example()[*name], *default, "{name} in config.env.example");
+        }
+        assert_eq!(readme()[*name], format!("`{default}`"), "{name} in the README");
+    }
+}
+
+#[test]
+fn the_example_loads_as_it_is_and_needs_only_the_secrets_changed() {
+    let text = fs::read_to_string("config.env.example").expect("it is part of the repository");
+    let loaded: BTreeMap<String, String> =
+        dotenvy::from_read_iter(text.as_bytes()).collect::<Result<_, _>>().expect("every line is a setting");
+    let active: Vec<&str> = loaded.keys().map(String::as_str).collect();
+    assert_eq!(active, ACTIVE);
+    assert!(Config::read(|name| loaded.get(name).cloned()).is_ok());
+    assert!(loaded["RABBITMQ_HOST"].ends_with(".example") && loaded["BITRIX_WEBHOOK_URL"].contains(".example/"));
+}
+
+// What the values mean.
+
+#[test]
+fn names_and_spellings_of_the_specification_keep_their_meaning() {
+    let old = with(&[("RABBITMQ_VIRTUAL_HOST", "camunda")]).unwrap();
+    assert_eq!(old.rabbitmq.vhost, "camunda");
+    let both = with(&[("RABBITMQ_VIRTUAL_HOST", "camunda"), ("RABBITMQ_VHOST", "tasks")]).unwrap();
+    assert_eq!(both.rabbitmq.vhost, "tasks");
+    let levels = ["debug", "Info", "WARNING", "warn", "error"].map(|level| with(&[("LOG_LEVEL", level)]).unwrap());
+    let expected = [LevelFilter::Debug, LevelFilter::Info, LevelFilter::Warn, LevelFilter::Warn, LevelFilter::Error];
+    assert_eq!(levels.map(|config| config.log_level), expected);
+    assert!(with(&[("BITRIX_WEBHOOK_URL", &format!("{WEBHOOK}/"))]).is_ok(), "a slash at the end");
+    assert!(with(&[("BITRIX_WEBHOOK_URL", " ")]).unwrap().bitrix24.is_none(), "blank is the same as not set");
+    assert_eq!(with(&[("RABBITMQ_TLS", "yes")]).unwrap().rabbitmq.port, 5671, "amqps has a port of its own");
+}
+
+#[test]
+fn each_bad_value_is_told_with_its_name_and_an_example() {
+    let bad = [
+        ("RABBITMQ_HOST", "amqp://rmq.example"),
+        ("RABBITMQ_PORT", "70000"),
+        ("RABBITMQ_HEARTBEAT", "0"),
+        ("RABBITMQ_TLS", "maybe"),
+        ("RABBITMQ_CA_FILE", "/nowhere/ca.pem"),
+        ("LOG_LEVEL", "LOUD"),
+        ("HEARTBEAT_INTERVAL", "0"),
+        ("RETRY_ATTEMPTS", "0"),
+        ("RETRY_DELAY", "-1"),
+        ("HANDLER_THREADS", "four"),
+        ("PREFETCH", "0"),
+        ("SHUTDOWN_TIMEOUT", "NaN"),
+        ("BITRIX_WEBHOOK_URL", "bitrix.example/rest/1/canarytoken0123"),
+        ("BITRIX_DEFAULT_RESPONSIBLE_ID", "0"),
+        ("BITRIX_DEFAULT_PRIORITY", "3"),
+        ("BITRIX_REQUEST_TIMEOUT", "100000"),
+        ("BITRIX_MAX_DESCRIPTION_LENGTH", "10"),
+        ("BITRIX_TASK_ID_FIELD", "uf_task"),
+        ("BITRIX_COMPLETED_STATUSES", "four"),
+        ("BITRIX_MISSING_ANSWER", "maybe"),
+        ("BITRIX_ANSWER_TEXTS", "26"),
+        ("BITRIX_RATE", "-1"),
+        ("BITRIX_BURST", "0"),
+    ];
+    let mistakes = with(&bad).unwrap_err().0;
+    assert_eq!(mistakes.len(), bad.len(), "{mistakes:#?}");
+    for (name, _) in bad {
+        let told = mistakes.iter().filter(|mistake| mistake.starts_with(&format!("{name} ")));
+        let told: Vec<&String> = told.collect();
+        assert!(told.len() == 1 && told[0].contains(&format!("; for example: {name}=")), "{name}: {mistakes:#?}");
+    }
+}
+
+#[test]
+fn the_example_in_a_mistake_is_itself_right() {
+    for (name, bad) in [("RETRY_DELAY", "x"), ("BITRIX_RATE", "x"), ("BITRIX_TASK_ID_FIELD", "x"), ("LOG_LEVEL", "x")] {
+        let mistake = with(&[(name, bad)]).unwrap_err().0.remove(0);
+        let (_, example) = mistake.rsplit_once(&format!("{name}=")).unwrap();
+        let example = example.split(" (").next().unwrap();
+        assert!(with(&[(name, example)]).is_ok(), "{mistake}");
+    }
+}
+
+#[test]
+fn an_address_with_a_password_in_it_is_neither_taken_for_a_host_nor_shown() {
+    for host in ["amqp://admin:canary-password@rmq.example:5672/", "admin:canary-password@rmq.example", "rmq example"] {
+        let mistakes = with(&[("RABBITMQ_HOST", host)]).unwrap_err().to_string();
+        assert!(mistakes.contains("RABBITMQ_HOST is not a plain host name"), "{mistakes}");
+        assert!(!mistakes.contains(PASSWORD), "{mistakes}");
+    }
+    for host in ["rmq.example", "10.0.0.7", "::1", "rmq_1"] {
+        assert!(with(&[("RABBITMQ_HOST", host)]).is_ok(), "{host}");
+    }
+}
+
+#[test]
+fn a_queue_whose_messages_would_come_back_to_us_is_refused() {
+    let mistakes = with(&[("ERROR_QUEUE", "bitrix24.queue")]).unwrap_err().to_string();
+    assert!(mistakes.contains("ERROR_QUEUE") && mistakes.contains("bitrix24.queue"), "{mistakes}");
+    let prefixed = [("QUEUE_PREFIX", "demo."), ("RESPONSES_QUEUE", "demo.1c.sent.queue")];
+    assert!(with(&prefixed).unwrap_err().to_string().contains("RESPONSES_QUEUE"));
+    assert!(with(&[("ERROR_QUEUE", "same"), ("RESPONSES_QUEUE", "same")]).is_err());
+    assert!(with(&[("QUEUE_PREFIX", "demo."), ("RESPONSES_QUEUE", "1c.sent.queue")]).is_ok());
+}
+
+#[test]
+fn a_name_too_long_for_amqp_is_refused() {
+    let long = "q".repeat(256);
+    for name in ["ERROR_QUEUE", "RESPONSES_QUEUE", "RABBITMQ_VHOST", "RABBITMQ_VIRTUAL_HOST", "QUEUE_PREFIX"] {
+        let mistakes = with(&[(name, &long)]).unwrap_err().to_string();
+        assert!(mistakes.contains(&format!("{name} is longer than ")), "{mistakes}");
+    }
+    assert!(with(&[("ERROR_QUEUE", &long[1..])]).is_ok());
+}
+
+#[test]
+fn a_folder_is_not_a_file_of_certificates() {
+    assert!(with(&[("RABBITMQ_CA_FILE", "src")]).unwrap_err().to_string().contains("RABBITMQ_CA_FILE"));
+}
+
+#[test]
+fn no_secret_is_printed_with_the_settings_or_with_their_mistakes() {
+    let config = read(&[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)]).unwrap();
+    assert_eq!(config.secrets(), [TOKEN, PASSWORD]);
+    let shown = format!("{config:?} {config:#?}");
+    assert!(shown.contains("bitrix.example") && !shown.contains(TOKEN) && !shown.contains(PASSWORD), "{shown}");
+    for url in ["ftp://bitrix.example/rest/1/canarytoken0123", "https://bitrix.example/rest/1/canarytoken0123?a=b"] {
+        let mistakes = with(&[("BITRIX_WEBHOOK_URL", url)]).unwrap_err();
+        assert!(!format!("{mistakes} {mistakes:?}").contains(TOKEN));
+    }
+}
+
+// The program.
+
+#[test]
+fn all_mistakes_are_told_together_before_rabbitmq_is_touched() {
+    let broker = Listener::new();
+    let mut settings = settings_for(&broker);
+    settings.retain(|(name, _)| name != "RABBITMQ_PASSWORD");
+    let wrong = [("RETRY_ATTEMPTS", "often"), ("BITRIX_WEBHOOK_URL", "bitrix.example")];
+    settings.retain(|(name, _)| name != "BITRIX_WEBHOOK_URL");
+    settings.extend(wrong.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let mut worker = Worker::run(&[], &settings);
+    assert_eq!(worker.wait(PATIENCE).code(), Some(78));
+    let output = worker.output();
+    for text in ["3 mistake(s)", "RABBITMQ_PASSWORD is not set", "RETRY_ATTEMPTS=3", "BITRIX_WEBHOOK_URL=https://"] {
+        assert!(output.contains(text), "{text}: {output}");
+    }
+    assert_eq!(broker.connections(), 0);
+    assert_eq!(worker.log(), "", "nothing is logged before the settings are known to be right");
+}
+
+#[test]
+fn with_right_settings_the_same_program_does_connect() {
+    let broker = Listener::new();
+    let _worker = Worker::run(&[], &settings_for(&broker));
+    broker.await_connection();
+}
+
+#[test]
+fn the_dotenv_file_of_the_working_directory_adds_what_the_environment_does_not_say() {
+    let (broker, other) = (Listener::new(), Listener::new());
+    let mut settings = settings_for(&broker);
+    settings.retain(|(name, _)| name != "RABBITMQ_PASSWORD");
+    let dotenv = format!("RABBITMQ_PASSWORD='with $ and # and spaces'\nRABBITMQ_PORT={}\n", other.port());
+    let worker = run_with_dotenv(&settings, &dotenv, 0o600);
+    broker.await_connection();
+    assert_eq!(other.connections(), 0, "the environment wins");
+    assert!(!worker.output().contains("chmod"), "{}", worker.output());
+}
+
+#[test]
+fn a_dotenv_file_that_others_may_write_is_refused() {
+    let broker = Listener::new();
+    let mut worker = run_with_dotenv(&[], &dotenv_for(&broker), 0o620);
+    assert_eq!(worker.wait(PATIENCE).code(), Some(78));
+    assert!(worker.output().contains("others may write to it"), "{}", worker.output());
+    assert_eq!(broker.connections(), 0);
+}
+
+#[test]
+fn a_dotenv_file_that_others_may_read_is_used_with_advice() {
+    let broker = Listener::new();
+    let worker = run_with_dotenv(&[], &dotenv_for(&broker), 0o644);
+    broker.await_connection();
+    assert!(worker.output().contains("advised: chmod 600 .env"), "{}", worker.output());
+}
+
+#[test]
+fn a_broken_line_of_the_dotenv_file_is_told_by_its_place_and_not_by_its_content() {
+    for broken in ["RABBITMQ_PASSWORD=canary password", "RABBITMQ_PASSWORD='canary", "canary", "PASSWORD=\\canary"] {
+        let dotenv = format!("# first\nRABBITMQ_HOST=rmq.example\n{broken}\nLOG_LEVEL=INFO\n");
+        let mut worker = run_with_dotenv(&[], &dotenv, 0o600);
+        let code = worker.wait(PATIENCE).code();
+        let output = worker.output();
+        assert_eq!(code, Some(78), "{output}");
+        assert!(output.contains("the line after that of RABBITMQ_HOST"), "{output}");
+        assert!(!output.contains("canary"), "{output}");
+    }
+}
+
+#[test]
+fn a_value_that_is_not_utf8_is_told_and_not_taken_for_unset() {
+    let broker = Listener::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_task-creator"));
+    command.env_clear().envs(settings_for(&broker)).env("QUEUE_PREFIX", OsStr::from_bytes(b"\xff."));
+    command.current_dir(env!("CARGO_TARGET_TMPDIR")).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the built binary starts");
+    eventually("its end, or a connection to RabbitMQ", PATIENCE, || {
+        broker.connections() > 0 || child.try_wait().is_ok_and(|status| status.is_some())
+    });
+    // It has ended, unless the test fails.
+    let _ = child.kill();
+    let done = child.wait_with_output().expect("our own child can be awaited");
+    let output = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(78), "{output}");
+    assert!(output.contains("QUEUE_PREFIX is not UTF-8"), "{output}");
+}
+
+// Parts.
+
+fn read(settings: &[(&str, &str)]) -> Result<Config, task_creator::config::Mistakes> {
+    Config::read(|wanted| {
+        let last = settings.iter().rev().find(|(name, _)| *name == wanted);
+        last.map(|(_, value)| (*value).to_owned())
+    })
+}
+
+/// The least settings, changed.
+fn with(changes: &[(&str, &str)]) -> Result<Config, task_creator::config::Mistakes> {
+    read(&[&[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)], changes].concat())
+}
+
+/// The names for which the code asks when Bitrix24 is on.
+fn looked_up() -> BTreeSet<String> {
+    let names = RefCell::new(BTreeSet::new());
+    let _ = Config::read(|name| {
+        names.borrow_mut().insert(name.to_owned());
+        (name == "BITRIX_WEBHOOK_URL").then(|| WEBHOOK.to_owned())
+    });
+    names.into_inner()
+}
+
+fn names(list: &BTreeMap<String, String>) -> BTreeSet<String> {
+    list.keys().cloned().collect()
+}
+
+/// `NAME=value` and `#NAME=value` of the example; prose has a blank after its `#`.
+fn example() -> BTreeMap<String, String> {
+    let text = fs::read_to_string("config.env.example").expect("it is part of the repository");
+    let lines = text.lines().map(|line| line.strip_prefix('#').unwrap_or(line)).filter(|line| !line.starts_with(' '));
+    lines.filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Name and default in the table of the README's section "Settings".
+fn readme() -> BTreeMap<String, String> {
+    let text = fs::read_to_string("README.md").expect("it is part of the repository");
+    let (_, section) = text.split_once("\n## Settings\n").expect("the README has the section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    rows.map(|(name, rest)| (name.to_owned(), rest.split(" | ").next().unwrap_or_default().to_owned())).collect()
+}
+
+/// Takes the place of RabbitMQ: counts who connects and never says a word.
+struct Listener(TcpListener);
+
+impl Listener {
+    fn new() -> Listener {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+        listener.set_nonblocking(true).expect("a socket can be non-blocking");
+        Listener(listener)
+    }
+
+    fn port(&self) -> u16 {
+        self.0.local_addr().expect("a bound socket has an address").port()
+    }
+
+    /// How many have connected since the last question; a connection waits in the backlog until then.
+    fn connections(&self) -> usize {
+        std::iter::from_fn(|| match self.0.accept() {
+            Ok(connection) => Some(connection),
+            Err(err) if err.kind() == ErrorKind::WouldBlock => None,
+            Err(err) => panic!("accept: {err}"),
+        })
+        .count()
+    }
+
+    fn await_connection(&self) {
+        eventually("a connection to RabbitMQ", PATIENCE, || self.connections() > 0);
+    }
+}
+
+fn settings_for(broker: &Listener) -> Vec<(String, String)> {
+    let settings = [
+        ("RABBITMQ_HOST", "127.0.0.1".to_owned()),
+        ("RABBITMQ_PORT", broker.port().to_string()),
+        ("RABBITMQ_PASSWORD", PASSWORD.to_owned()),
+        ("BITRIX_WEBHOOK_URL", WEBHOOK.to_owned()),
+    ];
+    settings.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
+fn dotenv_for(broker: &Listener) -> String {
+    settings_for(broker).iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+}
+
+/// A worker in whose working directory this `.env` lies: it is run once to make its folder, and ends for want of a
+/// password.
+fn run_with_dotenv(environment: &[(String, String)], dotenv: &str, mode: u32) -> Worker {
+    let mut worker = Worker::run(&[], environment);
+    assert_eq!(worker.wait(PATIENCE).code(), Some(78));
+    let folder: &Path = worker.folder();
+    fs::write(folder.join(".env"), dotenv).expect("the worker's folder is writable");
+    fs::set_permissions(folder.join(".env"), Permissions::from_mode(mode)).expect("it is our file");
+    worker.start_again();
+    worker
+}
