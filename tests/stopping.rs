@@ -305,3 +305,40 @@ fn a_refused_publish_does_not_keep_the_worker_longer_than_its_timeout() {
     assert_the_last_line_is(&worker, ": task-1");
     queues.await_count(&queues.input(), 1, PATIENCE);
 }
+
+#[test]
+fn a_task_in_the_air_is_named_even_when_the_broker_hangs() {
+    let queues = Queues::new("in the air with a hanging broker");
+    let relay = Relay::to(RabbitMq::from_env().address());
+    let (tasks, gate) = (Tasks::new(), Gate::closed());
+    let portal = gated_portal(&tasks, &gate);
+    let port = relay.port().to_string();
+    let changes = [("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &port), ("SHUTDOWN_TIMEOUT", "1")];
+    let mut worker = start(&queues, &portal.webhook(), &[&changes[..], &[("RABBITMQ_HEARTBEAT", "60")]].concat());
+    queues.publish_task(&field_text("task-1"));
+    gate.await_waiting(1, PATIENCE);
+    relay.hold(Direction::ToServer);
+    relay.hold(Direction::ToClient);
+    worker.signal("TERM");
+    assert_eq!(worker.wait(PATIENCE).code(), Some(1));
+    assert_the_last_line_is(&worker, "stopped with 1 task(s) in the air");
+}
+
+#[test]
+fn a_task_in_the_air_is_named_even_when_the_broker_went_away_before() {
+    let queues = Queues::new("in the air without a broker");
+    let relay = Relay::to(RabbitMq::from_env().address());
+    let (tasks, gate) = (Tasks::new(), Gate::closed());
+    let portal = gated_portal(&tasks, &gate);
+    let port = relay.port().to_string();
+    let changes = [("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &port), ("SHUTDOWN_TIMEOUT", "1")];
+    let mut worker = start(&queues, &portal.webhook(), &changes);
+    queues.publish_task(&field_text("task-1"));
+    gate.await_waiting(1, PATIENCE);
+    relay.refuse();
+    relay.cut();
+    worker.await_log("no session with RabbitMQ", PATIENCE);
+    worker.signal("TERM");
+    assert_eq!(worker.wait(PATIENCE).code(), Some(1));
+    assert_the_last_line_is(&worker, "stopped with 1 task(s) in the air");
+}

@@ -316,15 +316,21 @@ impl<T> Ledger<T> {
         self.entries.values().filter(|entry| matches!(entry.state, State::Waiting(_))).count()
     }
 
-    /// What is begun and not settled, by id.
+    /// What is begun and can be settled in this session, by id.
     pub fn in_hand(&self) -> Vec<&str> {
+        self.begun().filter(|(_, entry)| entry.unclaimed.is_none()).map(|(id, _)| id).collect()
+    }
+
+    /// What is begun and not settled, by id, whether or not it has a delivery.
+    pub fn in_the_air(&self) -> Vec<&str> {
+        self.begun().map(|(id, _)| id).collect()
+    }
+
+    fn begun(&self) -> impl Iterator<Item = (&str, &Entry<T>)> {
         let begun = self.entries.iter().filter(|(_, entry)| !matches!(entry.state, State::Waiting(_)));
-        let claimed = begun.filter(|(_, entry)| entry.unclaimed.is_none());
-        claimed
-            .map(|(key, _)| match key {
-                Key::Task(id) => id.as_str(),
-                Key::Unreadable(_) => "(unreadable)",
-            })
-            .collect()
+        begun.map(|(key, entry)| match key {
+            Key::Task(id) => (id.as_str(), entry),
+            Key::Unreadable(_) => ("(unreadable)", entry),
+        })
     }
 }

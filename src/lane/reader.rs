@@ -76,6 +76,8 @@ pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
             thread.spawn_scoped(scope, || pool.work(handler))?;
         }
         let result = keep_sessions(lane, &mut work);
+        // Without a session nothing more can be settled, whatever the pool is still at.
+        lane.stats.note_in_hand(&work.ledger.in_the_air());
         let Work { jobs, recorded, not_begun, .. } = work;
         // Without senders the pool's threads end when they have finished what they are at.
         drop((jobs, recorded));

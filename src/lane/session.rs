@@ -65,7 +65,7 @@ pub fn run(lane: &Lane, work: &mut Work, number: u64) -> Ended {
     let cause = causes.map(|err| err.to_string()).find(|text| !text.contains("channel"));
     match (ended, cause) {
         (Ok(ended), _) => ended,
-        (Err(trouble), Some(cause)) if !trouble.refused => lost(trouble.at(&cause)),
+        (Err(trouble), Some(cause)) if !trouble.refused && trouble.to_string() != cause => lost(trouble.at(&cause)),
         (Err(trouble), _) => lost(trouble),
     }
 }
@@ -163,8 +163,9 @@ impl Session<'_, '_> {
                 recv(blocked) -> notice => self.blocked(notice.map_err(|_| Trouble::new("the publishing connection is gone"))?),
                 recv(stop) -> _ => {
                     (input, retry, stop) = (never(), never(), never());
-                    cancel_consumers();
                     self.stop();
+                    // A broker that hangs keeps us here until the process is ended; by now it is known what is in hand.
+                    cancel_consumers();
                 },
                 recv(after(self.next_tick())) -> _ => {},
             }
@@ -240,6 +241,7 @@ impl Session<'_, '_> {
         self.stopping = true;
         self.work.not_begun.clone().try_iter().for_each(|job| self.work.ledger.put_back(job, None));
         let (in_hand, waiting) = (self.work.ledger.in_hand().len(), self.work.ledger.waiting());
+        self.note_what_is_in_hand();
         log::info!("stopping: finishing {in_hand} in hand, {waiting} go back to RabbitMQ");
     }
 
