@@ -358,3 +358,19 @@ fn two_workers_do_not_sweep_at_once() {
     queues.await_count(&queues.responses(), 3, PATIENCE);
     other.stop();
 }
+
+#[test]
+fn a_deleted_task_with_two_records_is_missed_once_a_sweep_and_parked_once() {
+    let tasks = Tasks::new();
+    let queues = with_records("deleted twice", &tasks, &["task-1", "task-1", "task-2"].map(String::from));
+    tasks.delete("task-1");
+    let portal = Portal::of(&tasks);
+    let mut worker = Worker::start(&queues, &portal.webhook(), &RESTLESS);
+    queues.await_count(&queues.errors(), 1, PATIENCE);
+    let sweeps = portal.count_of(is_sweep);
+    portal.await_count_of("a sweep", sweeps + 5, is_sweep);
+    worker.stop();
+    assert!(sweeps >= 3, "parked after {sweeps} sweeps");
+    assert_eq!(order(&queues, &queues.errors()), ["task-1"]);
+    assert_eq!(order(&queues, &queues.sent()), ["task-2"]);
+}

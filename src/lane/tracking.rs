@@ -93,6 +93,8 @@ struct Sweep<'i> {
     on_the_way: HashMap<u64, (Sent, Vec<Token>)>,
     /// Tasks of this sweep whose response is on its way.
     answering: HashMap<String, u64>,
+    /// Tasks that this sweep has missed, with the tag of the letter that parks them.
+    missing: HashMap<String, Option<u64>>,
     open: u64,
     unanswered: u64,
     oldest: Duration,
@@ -244,6 +246,11 @@ impl Tracking<'_, '_> {
         token: Token,
     ) -> anyhow::Result<Option<Token>> {
         let id = record.task.id.as_str();
+        if self.answered.contains(id) {
+            log::info!("answered before, dropping a second record: task={id}");
+            sweep.intake.ack(token).map_err(Trouble::from)?;
+            return Ok(None);
+        }
         if !matches!(progress, Progress::Gone) {
             self.missed.remove(id);
         }
@@ -261,19 +268,30 @@ impl Tracking<'_, '_> {
                 Ok(Some(token))
             }
             Progress::Finished(task) => self.answer(sweep, record, task, token).map(|()| None),
-            Progress::Gone => {
-                let missed = self.missed.entry(id.to_owned()).or_default();
-                *missed += 1;
-                if *missed < MISSED {
-                    log::warn!("the target does not show the task ({missed} of {MISSED} times): task={id}");
-                    return Ok(Some(token));
-                }
-                self.missed.remove(id);
-                let error = format!("{} checks in a row have not found the task at the target", MISSED);
-                let original = Original::Json(record.task.body.clone());
-                self.park(sweep, id, Cause::TaskNotFound, &error, &original, token).map(|()| None)
-            }
+            Progress::Gone => self.miss(sweep, record, token),
         }
+    }
+
+    /// Counts a task that the target does not show once in a sweep, and parks it when it was missed too often.
+    fn miss(&mut self, sweep: &mut Sweep, record: &Record, token: Token) -> anyhow::Result<Option<Token>> {
+        let id = &record.task.id;
+        if let Some(parking) = sweep.missing.get(id) {
+            // Another record of the same task goes where the first one goes.
+            return Ok(sweep.join(*parking, token));
+        }
+        sweep.missing.insert(id.clone(), None);
+        let missed = self.missed.entry(id.clone()).or_default();
+        *missed += 1;
+        if *missed < MISSED {
+            log::warn!("the target does not show the task ({missed} of {MISSED} times): task={id}");
+            return Ok(Some(token));
+        }
+        self.missed.remove(id);
+        let error = format!("{MISSED} checks in a row have not found the task at the target");
+        let original = Original::Json(record.task.body.clone());
+        let tag = self.park(sweep, id, Cause::TaskNotFound, &error, &original, token)?;
+        sweep.missing.insert(id.clone(), Some(tag));
+        Ok(None)
     }
 
     fn answer(
@@ -284,14 +302,7 @@ impl Tracking<'_, '_> {
         token: Token,
     ) -> anyhow::Result<()> {
         let id = &record.task.id;
-        if self.answered.contains(id) {
-            log::info!("answered before, dropping a second record: task={id}");
-            return Ok(sweep.intake.ack(token).map_err(Trouble::from)?);
-        }
-        if let Some((_, tokens)) = sweep.answering.get(id).and_then(|tag| sweep.on_the_way.get_mut(tag)) {
-            tokens.push(token);
-            return Ok(());
-        }
+        let Some(token) = sweep.join(sweep.answering.get(id).copied(), token) else { return Ok(()) };
         self.lane.stats.tracker.completed_tasks.count();
         let letter = letters::response(self.lane, record, task);
         let tag = self.publish(sweep, &letter, Sent::Response(id.clone()), token)?;
@@ -308,7 +319,7 @@ impl Tracking<'_, '_> {
 
     fn park_unreadable(&mut self, sweep: &mut Sweep, unreadable: Unreadable, token: Token) -> anyhow::Result<()> {
         let message_id = format!("record-{}-{}", now_ms(), sweep.on_the_way.len());
-        self.park(sweep, &message_id, Cause::InvalidRecord, &unreadable.reason, &unreadable.original, token)
+        self.park(sweep, &message_id, Cause::InvalidRecord, &unreadable.reason, &unreadable.original, token).map(drop)
     }
 
     fn park(
@@ -319,7 +330,7 @@ impl Tracking<'_, '_> {
         error: &str,
         original: &Original,
         token: Token,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<u64> {
         let lane = self.lane;
         log::error!("parking in {} as {}: task={id}: {error}", lane.queues.errors, cause.name());
         let source_queue = match cause {
@@ -329,7 +340,7 @@ impl Tracking<'_, '_> {
         };
         let about = Parked { cause, error, system: lane.name, source_queue, attempts: MISSED };
         let letter = letters::parked(lane, id.to_owned(), &about, original);
-        self.publish(sweep, &letter, Sent::Parked, token).map(drop)
+        self.publish(sweep, &letter, Sent::Parked, token)
     }
 
     fn publish(&mut self, sweep: &mut Sweep, letter: &Letter, sent: Sent, token: Token) -> anyhow::Result<u64> {
@@ -410,9 +421,22 @@ impl<'i> Sweep<'i> {
             publisher: None,
             on_the_way: HashMap::new(),
             answering: HashMap::new(),
+            missing: HashMap::new(),
             open: 0,
             unanswered: 0,
             oldest: Duration::ZERO,
+        }
+    }
+
+    /// Lets a delivery be acknowledged together with those of the letter under this tag; gives it back when no such letter
+    /// is on its way.
+    fn join(&mut self, tag: Option<u64>, token: Token) -> Option<Token> {
+        match tag.and_then(|tag| self.on_the_way.get_mut(&tag)) {
+            Some((_, tokens)) => {
+                tokens.push(token);
+                None
+            }
+            None => Some(token),
         }
     }
 }
