@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use log::LevelFilter;
 
 use crate::systems::{TABLE, bitrix24};
@@ -173,9 +175,10 @@ impl Config {
 
     /// The values that must not appear in any output.
     pub fn secrets(&self) -> Vec<String> {
-        let bitrix24 = self.bitrix24.iter().map(|settings| settings.webhook.secret());
-        let password = self.rabbitmq.password.expose();
-        bitrix24.chain([password]).filter(|secret| !secret.is_empty()).map(str::to_owned).collect()
+        let bitrix24 = self.bitrix24.iter().map(|settings| settings.webhook.secret().to_owned());
+        let RabbitMq { username, password, .. } = &self.rabbitmq;
+        let sign_in = STANDARD.encode(format!("{username}:{}", password.expose()));
+        bitrix24.chain([password.expose().to_owned(), sign_in]).filter(|secret| !secret.is_empty()).collect()
     }
 }
 
@@ -187,6 +190,10 @@ impl RabbitMq {
         }
         let tls = variables.flag("RABBITMQ_TLS", false);
         let ca_file = variables.file("RABBITMQ_CA_FILE");
+        if ca_file.is_some() && !tls {
+            // It would be easy to believe that the connection is safe.
+            variables.mistake("RABBITMQ_CA_FILE", "is set, but TLS is off", "RABBITMQ_TLS=true");
+        }
         RabbitMq {
             host: host(variables),
             port: variables.number("RABBITMQ_PORT", if tls { 5671 } else { 5672 }, 1..=65_535),

@@ -16,6 +16,7 @@ use flexi_logger::{
 };
 use log::{LevelFilter, Record};
 use nix::unistd::{AccessFlags, access};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::config::Config;
 
@@ -84,12 +85,22 @@ pub fn look_at(folder: &Path) -> Result<(), String> {
 
 /// Names what no line, and no text that goes through [`clean`], may hold.
 pub fn hide(secrets: Vec<String>) {
-    let _ = SECRETS.set(secrets.into_iter().filter(|secret| secret.len() >= SHORTEST_SECRET).collect());
+    let encoded = secrets.iter().map(|secret| utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string());
+    let mut hidden: Vec<String> = encoded.chain(secrets.iter().cloned()).collect();
+    hidden.retain(|secret| secret.len() >= SHORTEST_SECRET);
+    hidden.sort();
+    hidden.dedup();
+    let _ = SECRETS.set(hidden);
 }
 
-/// Our own lines from `level` on. amiquip writes passwords at DEBUG, so of the libraries only warnings are let through.
+/// Our own lines from `level` on. amiquip writes passwords at DEBUG, and warns of every queue that is not there yet; what
+/// goes wrong with it we say ourselves.
 fn levels(level: LevelFilter) -> LogSpecification {
-    LogSpecification::builder().default(LevelFilter::Warn.min(level)).module("task_creator", level).build()
+    LogSpecification::builder()
+        .default(LevelFilter::Warn.min(level))
+        .module("amiquip", LevelFilter::Error)
+        .module("task_creator", level)
+        .build()
 }
 
 /// A panic is an error line like any other, instead of several lines on the terminal.

@@ -66,7 +66,7 @@ fn run() -> anyhow::Result<ExitCode> {
     let config = settings()?;
     // Before the first thread: every later one inherits what is blocked here.
     let signals = signals()?;
-    let _logger = logging::start(&config)?;
+    let _logger = logging::start(&config).map_err(|err| Mistakes(vec![format!("{err:#}")]))?;
     log::info!("task-creator {} starts", env!("CARGO_PKG_VERSION"));
     let (stopper, stop) = stop::signal();
     let systems = app::systems(&config, &stop);
@@ -90,6 +90,9 @@ fn run() -> anyhow::Result<ExitCode> {
         await_end(&ended, &signals, config.shutdown_timeout, &counters);
         anyhow::Ok(if refusal.is_some() { EX_CONFIG } else { 0 })
     })?;
+    if in_the_air(&counters) {
+        return Ok(ExitCode::FAILURE);
+    }
     log::info!("stopped: everything that was in hand is settled, the rest waits in RabbitMQ");
     Ok(ExitCode::from(code))
 }
@@ -101,16 +104,27 @@ fn await_end(ended: &Receiver<()>, signals: &Receiver<()>, patience: Duration, c
         recv(signals) -> _ => INTERRUPTED,
         recv(after(patience)) -> _ => 1,
     };
+    if !in_the_air(counters) {
+        log::warn!("stopped before all threads had ended; no task was in the air");
+    }
+    log::logger().flush();
+    // Not even a broker that hangs can hold this up.
+    process::exit(code);
+}
+
+/// Says which tasks could not be settled, if there are any.
+fn in_the_air(counters: &[Stats]) -> bool {
     let in_hand: Vec<String> = counters.iter().flat_map(Stats::in_hand).collect();
+    if in_hand.is_empty() {
+        return false;
+    }
     log::warn!(
         "stopped with {} task(s) in the air; RabbitMQ delivers them again, and the next start looks each one up before \
          creating it: {}",
         in_hand.len(),
         in_hand.join(", ")
     );
-    log::logger().flush();
-    // Not even a broker that hangs can hold this up.
-    process::exit(code);
+    true
 }
 
 /// The settings, `.env` of the working directory included.

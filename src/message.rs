@@ -292,6 +292,20 @@ impl Record {
         })
     }
 
+    /// The record as one document again, with every member.
+    pub fn document(&self) -> Box<RawValue> {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            original_message: &'a RawValue,
+            response_data: &'a Value,
+            #[serde(flatten)]
+            rest: &'a BTreeMap<String, Box<RawValue>>,
+        }
+        let Record { task, response_data, rest } = self;
+        let document = Document { original_message: &task.body, response_data, rest };
+        serde_json::value::to_raw_value(&document).expect("a record that was read can be written")
+    }
+
     /// How long ago the task was created, by the record's own `processed_at`.
     pub fn age(&self) -> Option<Duration> {
         let created: f64 = serde_json::from_str(self.rest.get("processed_at")?.get()).ok()?;
@@ -342,7 +356,7 @@ impl Cause {
 }
 
 /// A message that goes to the error queue, for a person to decide.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Parked<'a> {
     /// Why.
     pub cause: Cause,

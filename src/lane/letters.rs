@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Job, Lane};
+use crate::logging;
 use crate::message::{self, Cause, LARGEST_BODY, Original, Parked, Record, Task};
 use crate::rabbitmq::publisher::Letter;
 use crate::rabbitmq::{AmqpValue, FieldTable};
@@ -75,6 +76,8 @@ fn kept(mut headers: FieldTable) -> FieldTable {
 
 /// A message for the error queue. One too large to be wrapped goes as it is, with its cause in headers.
 pub fn parked(lane: &Lane, message_id: String, parked: &Parked, original: &Original) -> Letter {
+    // A portal may repeat in its refusal what it was sent, secrets included.
+    let parked = &Parked { error: &logging::clean(parked.error), ..*parked };
     let (body, headers) = match original {
         Original::Bytes(bytes) if bytes.len() > LARGEST_BODY => {
             let text = |text: &str| AmqpValue::LongString(text.to_owned());

@@ -92,6 +92,14 @@ impl Pool {
     }
 }
 
+/// Says at the start what would keep the first task waiting.
+pub fn preflight(handler: &dyn Handler) {
+    match catch_unwind(AssertUnwindSafe(|| handler.preflight())) {
+        Ok(Ok(())) | Err(_) => {}
+        Ok(Err(failure)) => log::error!("the target is not ready, messages will wait in their queue: {failure}"),
+    }
+}
+
 fn handle(handler: &dyn Handler, jobs: Vec<Job>) -> Outcome {
     let (tasks, rest): (Vec<Task>, Vec<_>) =
         jobs.into_iter().map(|job| (job.task, (job.attempts, job.headers, job.arrived))).unzip();

@@ -1,14 +1,16 @@
 //! The reader thread of a lane: it keeps a [`session`] with RabbitMQ open, opens the next one when one is lost, and keeps
 //! what outlives them all.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::ledger::Ledger;
-use super::pool::{Outcome, Pool};
+use super::pool::{self, Outcome, Pool};
 use super::recovery::Recovery;
 use super::repeated::Repeated;
 use super::session::{self, Ended};
@@ -73,7 +75,13 @@ pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
     thread::scope(|scope| {
         for number in 1..=lane.config.handler_threads {
             let thread = thread::Builder::new().name(format!("{}/{number}", lane.name));
-            thread.spawn_scoped(scope, || pool.work(handler))?;
+            let pool = &pool;
+            thread.spawn_scoped(scope, move || {
+                if number == 1 {
+                    pool::preflight(handler);
+                }
+                pool.work(handler);
+            })?;
         }
         let result = keep_sessions(lane, &mut work);
         // Without a session nothing more can be settled, whatever the pool is still at.
@@ -90,7 +98,13 @@ fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<()> {
     let mut trouble = Repeated::default();
     let mut failures = 0;
     for number in 1.. {
-        let ended = session::run(lane, work, number);
+        let begun = Instant::now();
+        // A panic costs this session, not the lane.
+        let ended = catch_unwind(AssertUnwindSafe(|| session::run(lane, work, number)));
+        let ended = ended.unwrap_or_else(|_| Ended::Lost {
+            after: begun.elapsed(),
+            error: anyhow!("the session panicked; worker_errors.log says where"),
+        });
         lane.stats.is_connected.set(0);
         forget_session(work);
         match ended {

@@ -22,6 +22,8 @@ pub struct Recovery {
     /// Messages that failed since anything last succeeded.
     failed_in_a_row: Vec<String>,
     pause: Option<Pause>,
+    /// The message that began the last pause.
+    paused_by: Option<String>,
     window: usize,
 }
 
@@ -77,7 +79,14 @@ impl Recovery {
     /// A lane that trusts its target. `attempts` is how often a message may fail, `first_delay` the pause after the first
     /// time.
     pub fn new(attempts: u32, first_delay: Duration) -> Recovery {
-        Recovery { attempts, first_delay, failed_in_a_row: Vec::new(), pause: None, window: usize::MAX }
+        Recovery {
+            attempts,
+            first_delay,
+            failed_in_a_row: Vec::new(),
+            pause: None,
+            paused_by: None,
+            window: usize::MAX,
+        }
     }
 
     /// How many tasks may go to the pool now.
@@ -113,7 +122,18 @@ impl Recovery {
                 self.succeeded(now);
                 Verdict::Wait(*after)
             }
-            Failure::Unavailable { until, .. } => self.pause(*until, Duration::ZERO, now),
+            // The target was there for others since this message last found it away: then it is the message.
+            Failure::Unavailable { until: None, .. }
+                if self.pause.is_none() && self.paused_by.as_deref() == Some(id) =>
+            {
+                self.counted(attempts, Duration::ZERO)
+            }
+            Failure::Unavailable { until, .. } => {
+                if self.pause.is_none() {
+                    self.paused_by = Some(id.to_owned());
+                }
+                self.pause(*until, Duration::ZERO, now)
+            }
             Failure::Transient { after, .. } => {
                 if !self.failed_in_a_row.iter().any(|failed| failed == id) && self.failed_in_a_row.len() < OUTAGE {
                     self.failed_in_a_row.push(id.to_owned());
@@ -121,14 +141,19 @@ impl Recovery {
                 if self.pause.is_some() || self.failed_in_a_row.len() >= OUTAGE {
                     return self.pause(None, *after, now);
                 }
-                let attempts = attempts + 1;
-                if attempts >= self.attempts {
-                    return Verdict::Park { attempts, cause: Cause::RetryLimitExceeded };
-                }
-                let delay = backoff::delay(attempts, self.first_delay, LONGEST_DELAY).max(*after);
-                Verdict::Return { attempts, delay }
+                self.counted(attempts, *after)
             }
         }
+    }
+
+    /// One more failure of this message's own.
+    fn counted(&self, attempts: u32, after: Duration) -> Verdict {
+        let attempts = attempts + 1;
+        if attempts >= self.attempts {
+            return Verdict::Park { attempts, cause: Cause::RetryLimitExceeded };
+        }
+        let delay = backoff::delay(attempts, self.first_delay, LONGEST_DELAY).max(after);
+        Verdict::Return { attempts, delay }
     }
 
     fn pause(&mut self, asked: Option<Duration>, wait: Duration, now: Instant) -> Verdict {
@@ -211,6 +236,17 @@ mod tests {
         assert_eq!(recovery.gate(now), Gate::Open(2));
         recovery.succeeded(now);
         assert_eq!(recovery.gate(now), Gate::Open(4));
+    }
+
+    #[test]
+    fn a_message_that_pauses_the_lane_while_others_succeed_uses_up_its_attempts() {
+        let mut recovery = Recovery::new(3, DELAY);
+        let now = Instant::now();
+        assert!(matches!(recovery.failed("a", 0, &unavailable(), now), Verdict::Pause { .. }));
+        assert!(matches!(recovery.failed("a", 0, &unavailable(), now + DELAY), Verdict::Pause { .. }));
+        recovery.succeeded(now + DELAY * 3);
+        let verdict = recovery.failed("a", 0, &unavailable(), now + DELAY * 3);
+        assert_eq!(verdict, Verdict::Return { attempts: 1, delay: DELAY });
     }
 
     #[test]

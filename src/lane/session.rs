@@ -176,15 +176,14 @@ impl Session<'_, '_> {
     fn move_on(&mut self) -> Result<(), Trouble> {
         let now = Instant::now();
         self.work.ledger.wake(now);
-        while let Some((key, letter)) = self.work.ledger.next_letter() {
+        // A blocked broker does not read; what is written to it all the same fills the socket and then holds us up.
+        while !self.publishing_blocked
+            && let Some((key, letter)) = self.work.ledger.next_letter()
+        {
             let tag = self.publisher.publish(&letter)?;
             self.work.ledger.published(key, tag);
         }
-        if self
-            .publisher
-            .waiting_since()
-            .is_some_and(|since| !self.publishing_blocked && since.elapsed() > CONFIRM_DEADLINE)
-        {
+        if self.unconfirmed_since().is_some_and(|since| since.elapsed() > CONFIRM_DEADLINE) {
             return Err(Trouble::new(format!("no confirm from RabbitMQ within {CONFIRM_DEADLINE:?}")));
         }
         if self.stopping || self.publishing_blocked {
@@ -208,10 +207,15 @@ impl Session<'_, '_> {
             Gate::Shut(until) => Some(until),
             Gate::Open(_) | Gate::Probe => None,
         };
-        let confirm = self.publisher.waiting_since().map(|since| since + CONFIRM_DEADLINE);
+        let confirm = self.unconfirmed_since().map(|since| since + CONFIRM_DEADLINE);
         let next = [self.work.ledger.next_wake(), gate, confirm].into_iter().flatten().min();
         // A moment longer than needed, so that the time has come when we look.
         next.map_or(TICK, |next| next.saturating_duration_since(Instant::now()) + Duration::from_millis(1)).min(TICK)
+    }
+
+    /// Since when a confirm is overdue to come; a blocked broker owes none.
+    fn unconfirmed_since(&self) -> Option<Instant> {
+        self.publisher.waiting_since().filter(|_| !self.publishing_blocked)
     }
 
     fn held_too_long(&self) -> bool {
@@ -231,6 +235,7 @@ impl Session<'_, '_> {
             }
             Blocked::Unblocked => {
                 self.publishing_blocked = false;
+                self.publisher.wait_anew();
                 log::info!("RabbitMQ takes messages again");
             }
         }
@@ -389,7 +394,9 @@ impl Session<'_, '_> {
                 self.work.ledger.put_back(job, Some(now + wait));
             }
             Verdict::Pause { pause, wait, news } => {
-                self.note_pause(pause, news, failure, now);
+                if !self.stopping {
+                    self.note_pause(pause, news, failure, now);
+                }
                 self.work.ledger.put_back(job, (!wait.is_zero()).then(|| now + wait));
             }
         }

@@ -207,7 +207,7 @@ impl Tracking<'_, '_> {
                 Ok(Progress::Gone) if !trust => Some(token),
                 Ok(progress) => self.decide(sweep, record, progress, token)?,
                 Err(Failure::Permanent(err)) => {
-                    let original = Original::Json(record.task.body.clone());
+                    let original = Original::Json(record.document());
                     let error = format!("{err:#}");
                     self.park(sweep, &record.task.id, Cause::InvalidRecord, &error, &original, token)?;
                     None

@@ -23,6 +23,15 @@ pub trait Handler: Send + Sync {
         Batch::One
     }
 
+    /// Looks, once at the start, whether the target can do what [`Handler::handle`] needs. Nothing depends on the result
+    /// but a line in the log.
+    ///
+    /// # Errors
+    /// What is wrong at the target, or that it cannot be reached.
+    fn preflight(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Does the work outside; one result for each task, in order. May run again for the same task and must tolerate it.
     fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>>;
 

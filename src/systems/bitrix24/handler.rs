@@ -63,6 +63,10 @@ impl Handler for BitrixHandler {
         results.into_iter().map(|result| result.expect("each task was found, failed or created")).collect()
     }
 
+    fn preflight(&self) -> Result<(), Failure> {
+        self.settings.marker_field.as_deref().map_or(Ok(()), |marker| self.probe(marker))
+    }
+
     fn follow_up(&self, done: &[(Task, Done)]) -> Vec<FollowUp> {
         let missing_parts = self.add_checklists(done);
         let synced = self.synchronise(done);
@@ -75,31 +79,28 @@ impl Handler for BitrixHandler {
 impl BitrixHandler {
     /// For each task: the row of the task that carries its marker, if there is one.
     fn look_up(&self, tasks: &[Task], marker: &str) -> Vec<Result<Option<Value>, Failure>> {
-        if let Err((error, until)) = self.probe(marker) {
+        if let Err(failure) = self.probe(marker) {
             // One request decided for all of them.
-            let failure = |_| Err(Failure::Unavailable { error: anyhow!("{error}"), until });
-            return tasks.iter().map(failure).collect();
+            let same = |_| Err(Failure::Unavailable { error: anyhow!("{failure}"), until: None });
+            return tasks.iter().map(same).collect();
         }
         let calls: Vec<Call> = tasks.iter().map(|task| look_up(marker, &task.id)).collect();
-        let replies = self.client.call_all(&calls).into_iter().zip(tasks);
-        replies
-            .map(|(reply, task)| {
-                let reply = reply.map_err(not_looked_up)?;
-                row_of(&reply, marker, &task.id).map_err(|error| Failure::Unavailable { error, until: None })
-            })
-            .collect()
+        let replies = self.client.call_all(&calls);
+        // No message makes every look-up fail: then it is the portal.
+        let down = replies.iter().all(Result::is_err);
+        let found = replies.into_iter().zip(tasks).map(|(reply, task)| {
+            let reply = reply.map_err(|err| not_looked_up(err, down))?;
+            row_of(&reply, marker, &task.id).map_err(|error| Failure::Unavailable { error, until: None })
+        });
+        found.collect()
     }
 
     /// Makes sure, once, that the portal can search for the marker.
-    fn probe(&self, marker: &str) -> Result<(), (String, Option<Duration>)> {
-        if self.marker_works.load(Ordering::Relaxed) {
-            return Ok(());
+    fn probe(&self, marker: &str) -> Result<(), Failure> {
+        if !self.marker_works.load(Ordering::Relaxed) {
+            probe(&self.client, marker)?;
+            self.marker_works.store(true, Ordering::Relaxed);
         }
-        probe(&self.client, marker).map_err(|failure| match failure {
-            Failure::Unavailable { error, until } => (format!("{error:#}"), until),
-            other => (other.to_string(), None),
-        })?;
-        self.marker_works.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -120,10 +121,11 @@ impl BitrixHandler {
 }
 
 /// Looking has no effect, so there is nothing to wait for before the next look. A refused one says nothing about the task:
-/// the portal does not take the question.
-fn not_looked_up(err: ApiError) -> Failure {
+/// the portal does not take the question. `down`: none of the look-ups has succeeded.
+fn not_looked_up(err: ApiError, down: bool) -> Failure {
     match err.into_failure(Duration::ZERO) {
         Failure::Permanent(error) => Failure::Unavailable { error, until: None },
+        Failure::Transient { error, .. } if down => Failure::Unavailable { error, until: None },
         failure => failure,
     }
 }
@@ -134,7 +136,7 @@ fn not_looked_up(err: ApiError) -> Failure {
 /// The portal cannot search for the marker, or gave no usable answer.
 pub fn probe(client: &Client, marker: &str) -> Result<(), Failure> {
     let nobody = format!("nobody-{}-{}", std::process::id(), now_ms());
-    let reply = client.call(&look_up(marker, &nobody)).map_err(not_looked_up)?;
+    let reply = client.call(&look_up(marker, &nobody)).map_err(|err| not_looked_up(err, true))?;
     let row = row_of(&reply, marker, &nobody).map_err(|error| Failure::Unavailable { error, until: None });
     row.map(drop)
 }

@@ -158,8 +158,10 @@ impl Webhook {
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         let (host, path) = rest.and_then(|rest| rest.split_once('/')).ok_or("is not a URL of the form below")?;
         let (place, token) = path.rsplit_once('/').ok_or("has no user and token in its path")?;
-        if token.contains('.') {
-            return Err("ends with a method; leave that away");
+        // In `/rest/USER/TOKEN/METHOD` the last part would be taken for the token, and the token would be shown.
+        let after_rest = path.split('/').skip_while(|part| *part != "rest").skip(1).count();
+        if token.contains('.') || !matches!(after_rest, 0 | 2) {
+            return Err("does not end with /rest/USER/TOKEN");
         }
         if host.is_empty() || token.is_empty() || url.contains(['?', '#', ' ']) {
             return Err("is not a URL of the form below");
