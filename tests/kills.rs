@@ -374,3 +374,30 @@ fn a_kill_during_the_hop_to_the_retry_queue_leaves_one_task_and_one_record() {
     // The copy and the original become one again; since the original was delivered before, it is looked up twice.
     assert_eq!(killed, Seen { look_ups: 3, creates: 2, ..UNDISTURBED });
 }
+
+#[test]
+fn a_worker_that_is_killed_again_and_again_loses_and_doubles_no_task() {
+    const TASKS: usize = 60;
+    const KILLS: usize = 8;
+    let mut scene =
+        Scene::set(relay(), &[("BITRIX_REQUEST_TIMEOUT", "0.5"), ("HEARTBEAT_INTERVAL", "0.1")], |_, _| None);
+    let names: Vec<String> = (0..TASKS).map(|number| format!("task-{number}")).collect();
+    for kill in 0..KILLS {
+        let share: Vec<_> = names.iter().skip(kill).step_by(KILLS).map(|name| seed_message(name)).collect();
+        let requests = scene.portal.requests().len();
+        scene.queues.publish_tasks(&share);
+        // A different moment each time: after the probe, the look-up, the create, the follow-up, or in a sweep.
+        eventually("some requests", PATIENCE, || scene.portal.requests().len() > requests + kill);
+        scene.kill_and_restart();
+    }
+    // Look-up, wait and look-up again are over when every task has a record.
+    eventually("every task", PATIENCE, || scene.tasks.markers().len() >= TASKS);
+    let (input, sent) = (scene.queues.input(), scene.queues.sent());
+    eventually("every record", PATIENCE, || scene.queues.count(&sent) >= TASKS);
+    names.iter().for_each(|name| scene.tasks.set_status(name, 5));
+    eventually("every answer", PATIENCE, || scene.queues.count(&scene.queues.responses()) >= TASKS);
+    eventually("the end of all records", PATIENCE, || scene.queues.count(&sent) + scene.queues.count(&input) == 0);
+    scene.worker.stop();
+    let account = Account::take(&scene.queues, scene.tasks.markers()).after_faults(KILLS * TASKS);
+    account.with_finished(scene.tasks.finished()).assert_holds();
+}
