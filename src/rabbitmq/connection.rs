@@ -89,7 +89,7 @@ impl Connection {
         self.amqp()?.listen_for_connection_blocked()
     }
 
-    /// Runs `setup`; if it takes longer than [`SETUP_DEADLINE`], the connection is shut down and `setup` fails.
+    /// Runs `setup`; if it takes longer than `SETUP_DEADLINE`, the connection is shut down and `setup` fails.
     pub fn within_deadline<T>(&mut self, setup: impl FnOnce(&mut Connection) -> T) -> T {
         let watch = Watch::over(&self.socket, SETUP_DEADLINE);
         let result = setup(self);
@@ -97,7 +97,7 @@ impl Connection {
         result
     }
 
-    /// While the result lives, what takes longer than [`CLOSE_DEADLINE`] is cut short: closing a consumer or a channel asks
+    /// While the result lives, what takes longer than `CLOSE_DEADLINE` is cut short: closing a consumer or a channel asks
     /// the broker and waits.
     pub fn closing(&self) -> impl Drop + use<> {
         Watch::over(&self.socket, CLOSE_DEADLINE)
