@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt as _};
 
@@ -24,7 +25,10 @@ Commands:
   demo             run the whole loop on this machine, with a Bitrix24 stand-in
                    and queues of its own; needs only RabbitMQ
   sandbox          run the Bitrix24 stand-in alone, until Ctrl+C
-    --port N         its port on 127.0.0.1; 8024 if not given
+    --port N         its port on 127.0.0.1; 8024 if not given, 0 for a free one
+    --finish-after SECONDS
+                     its people finish each task so long after it was created;
+                     10 if not given, 0 for never
 
 Options:
   -h, --help       print this
@@ -37,6 +41,10 @@ Exit codes: 0 done; 1 something failed, or was still in the air when the time
 for stopping was over; 64 wrong usage; 78 wrong settings; 130 cut short by
 Ctrl+C: the demo by the first one, the worker by the second.
 ";
+
+/// The port of the stand-in, and when its people finish a task, unless told otherwise.
+const SANDBOX_PORT: u16 = 8024;
+const FINISH_AFTER: Duration = Duration::from_secs(10);
 
 /// A command, with its arguments.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +69,8 @@ pub enum Command {
     Sandbox {
         /// TCP port on loopback.
         port: u16,
+        /// How long after its creation a person finishes each task; never when absent.
+        finish_after: Option<Duration>,
     },
     /// Print [`HELP`].
     Help,
@@ -83,7 +93,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             "check" => Command::Check { create_field: false },
             "send" => Command::Send { file: None, queue: None },
             "demo" => Command::Demo,
-            "sandbox" => Command::Sandbox { port: 8024 },
+            "sandbox" => Command::Sandbox { port: SANDBOX_PORT, finish_after: Some(FINISH_AFTER) },
             "help" => return Ok(Command::Help),
             other => return Err(format!("there is no command {other:?}; see task-creator --help").into()),
         },
@@ -95,11 +105,21 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             (Command::Check { create_field }, Arg::Long("create-field")) => *create_field = true,
             (Command::Send { queue, .. }, Arg::Long("queue")) => *queue = Some(parser.value()?.string()?),
             (Command::Send { file: file @ None, .. }, Arg::Value(path)) => *file = Some(path.into()),
-            (Command::Sandbox { port }, Arg::Long("port")) => *port = parser.value()?.parse()?,
+            (Command::Sandbox { port, .. }, Arg::Long("port")) => *port = parser.value()?.parse()?,
+            (Command::Sandbox { finish_after, .. }, Arg::Long("finish-after")) => {
+                *finish_after = parser.value()?.parse_with(seconds)?;
+            }
             (_, argument) => return Err(argument.unexpected()),
         }
     }
     Ok(command)
+}
+
+/// A number of seconds, a fraction allowed; `None` for 0.
+fn seconds(text: &str) -> Result<Option<Duration>, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let seconds = seconds.ok_or_else(|| "it is not a number of seconds".to_owned())?;
+    Ok(Some(seconds).filter(|seconds| !seconds.is_zero()))
 }
 
 #[cfg(test)]
@@ -118,12 +138,18 @@ mod tests {
 
     #[test]
     fn options_belong_to_their_command() {
-        assert_eq!(command("sandbox --port 9000"), Ok(Command::Sandbox { port: 9000 }));
+        let sandbox = |port, finish_after| Ok(Command::Sandbox { port, finish_after });
+        assert_eq!(command("sandbox --port 9000"), sandbox(9000, Some(FINISH_AFTER)));
+        assert_eq!(command("sandbox --finish-after 0.5"), sandbox(SANDBOX_PORT, Some(Duration::from_millis(500))));
+        assert_eq!(command("sandbox --finish-after 0"), sandbox(SANDBOX_PORT, None));
         let send = Command::Send { file: Some("task.json".into()), queue: Some("bitrix24.queue".into()) };
         assert_eq!(command("send task.json --queue bitrix24.queue"), Ok(send));
         assert_eq!(command("check --create-field"), Ok(Command::Check { create_field: true }));
         assert!(command("run --port 9000").is_err());
         assert!(command("sandbox --port x").is_err());
+        for wrong in ["-1", "x", "NaN", "inf", "1e40"] {
+            assert!(command(&format!("sandbox --finish-after {wrong}")).is_err(), "{wrong}");
+        }
         assert!(command("sned").unwrap_err().contains("sned"));
     }
 

@@ -12,7 +12,7 @@ use nix::sys::stat::{Mode, umask};
 use task_creator::cli::{self, Command};
 use task_creator::config::{Config, Mistakes};
 use task_creator::stats::Stats;
-use task_creator::{app, check, dotenv, logging, send, stop};
+use task_creator::{app, check, dotenv, logging, sandbox, send, stop};
 
 /// As in sysexits.h: wrong usage, wrong settings.
 const EX_USAGE: u8 = 64;
@@ -50,7 +50,8 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Send { file, queue } => {
             send::run(&settings()?, file.as_deref(), queue.as_deref()).map(|()| ExitCode::SUCCESS)
         }
-        Command::Demo | Command::Sandbox { .. } => Ok(ExitCode::FAILURE),
+        Command::Demo => Ok(ExitCode::FAILURE),
+        Command::Sandbox { port, finish_after } => sandbox::command::run(port, finish_after, &interrupts()?),
     }
 }
 
@@ -139,6 +140,11 @@ fn signals() -> anyhow::Result<Receiver<()>> {
     let mut hangup = SigSet::empty();
     hangup.add(Signal::SIGHUP);
     hangup.thread_block().context("blocking SIGHUP")?;
+    interrupts()
+}
+
+/// Ctrl+C, SIGTERM, and a closed terminal where that is not blocked.
+fn interrupts() -> anyhow::Result<Receiver<()>> {
     // Logs are for the group at most.
     umask(Mode::from_bits_truncate(0o027));
     let (sender, signals) = bounded(16);

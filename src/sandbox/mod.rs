@@ -7,12 +7,14 @@
 //! anybody else is refused.
 
 // Reading order: methods and tasks (what can be called), portal (what is remembered), list and batch (the two methods
-// with rules of their own), server (bytes in and out).
+// with rules of their own), server (bytes in and out); people (who finish tasks) and command (the stand-in alone).
 mod batch;
+pub mod command;
 mod fields;
 mod limits;
 mod list;
 mod methods;
+mod people;
 mod portal;
 mod reply;
 mod request;
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 pub use limits::Limits;
+pub use people::{News, People};
 pub use portal::{ChecklistItem, SandboxTask, Sync};
 
 use limits::Gate;
@@ -83,6 +86,18 @@ impl Sandbox {
     pub fn tasks(&self) -> Vec<SandboxTask> {
         let portal = lock(&self.portal);
         portal.tasks().map(|task| portal.snapshot(task)).collect()
+    }
+
+    /// The tasks that were created after the one with this id, in the order of creation.
+    pub fn tasks_after(&self, id: u64) -> Vec<SandboxTask> {
+        let portal = lock(&self.portal);
+        portal.tasks_after(id).map(|task| portal.snapshot(task)).collect()
+    }
+
+    /// One task, if it is there.
+    pub fn task(&self, id: u64) -> Option<SandboxTask> {
+        let portal = lock(&self.portal);
+        portal.task(id).map(|task| portal.snapshot(task))
     }
 
     /// Moves a task to a status (4 awaiting control, 5 completed), as a person would, and sets `UF_RESULT_ANSWER` when

@@ -2,6 +2,7 @@
 //! and no HTTP.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::time::SystemTime;
 
 use serde_json::Value;
@@ -24,6 +25,8 @@ pub struct SandboxTask {
     pub title: String,
     /// 2 pending, 4 awaiting control, 5 completed.
     pub status: u8,
+    /// `UF_RESULT_EXPECTED`: the process waits for "ДА" or "НЕТ".
+    pub answer_expected: bool,
     /// In the order of creation.
     pub checklist: Vec<ChecklistItem>,
 }
@@ -82,6 +85,11 @@ impl Portal {
     /// All tasks, ids rising.
     pub fn tasks(&self) -> impl DoubleEndedIterator<Item = &Task> {
         self.tasks.values()
+    }
+
+    /// The tasks that were created after this one, ids rising.
+    pub fn tasks_after(&self, id: u64) -> impl Iterator<Item = &Task> {
+        self.tasks.range((Bound::Excluded(id), Bound::Unbounded)).map(|(_, task)| task)
     }
 
     /// The ids of the tasks whose field has this value; `None` when the field has no index.
@@ -191,6 +199,7 @@ impl Portal {
             marker: INDEXED.into_iter().find_map(read),
             title: read("TITLE").unwrap_or_default(),
             status: task.status,
+            answer_expected: read("UF_RESULT_EXPECTED").as_deref() == Some("1"),
             checklist: task.checklist.clone(),
         }
     }

@@ -1,0 +1,119 @@
+//! The people at the stand-in's portal: they finish each task some time after its creation, and answer what is asked.
+//!
+//! Whoever employs them calls [`People::work`] again and again, and hears what is new. They keep no clock and no thread.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::{Sandbox, SandboxTask};
+
+/// The status in which people leave a task.
+const COMPLETED: u8 = 5;
+/// From this status on, somebody else has finished it already.
+const FINISHED: [u8; 2] = [4, 5];
+
+/// People with work.
+#[derive(Debug)]
+pub struct People {
+    /// How long a task takes them; they never finish one when absent.
+    after: Option<Duration>,
+    /// The newest task they know.
+    newest: u64,
+    /// Tasks in the order of creation, with the time when they were noticed.
+    open: VecDeque<(Instant, u64)>,
+}
+
+/// What happened at the portal.
+#[derive(Debug)]
+pub enum News {
+    /// There is a new task.
+    Created(SandboxTask),
+    /// A person has finished this task, with this answer where one was asked for.
+    Finished(SandboxTask, Option<&'static str>),
+}
+
+impl People {
+    /// People who finish each task this long after its creation, or never.
+    pub fn new(after: Option<Duration>) -> People {
+        People { after, newest: 0, open: VecDeque::new() }
+    }
+
+    /// Notices what was created and finishes what is due.
+    pub fn work(&mut self, sandbox: &Sandbox, now: Instant) -> Vec<News> {
+        let mut news = Vec::new();
+        for task in sandbox.tasks_after(self.newest) {
+            self.newest = task.id;
+            if self.after.is_some() {
+                self.open.push_back((now, task.id));
+            }
+            news.push(News::Created(task));
+        }
+        while let Some(id) = self.next_due(now) {
+            // Gone, or finished through the interface meanwhile: nothing to do.
+            let Some(task) = sandbox.task(id).filter(|task| !FINISHED.contains(&task.status)) else { continue };
+            let answer = task.answer_expected.then_some(if id % 2 == 1 { "ДА" } else { "НЕТ" });
+            if sandbox.finish(id, COMPLETED, answer) {
+                news.push(News::Finished(task, answer));
+            }
+        }
+        news
+    }
+
+    fn next_due(&mut self, now: Instant) -> Option<u64> {
+        let (noticed, _) = self.open.front()?;
+        let due = self.after.is_some_and(|after| now.saturating_duration_since(*noticed) >= after);
+        if due { self.open.pop_front().map(|(_, id)| id) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::{Limits, lock, tasks};
+    use super::*;
+
+    const AFTER: Duration = Duration::from_secs(10);
+
+    fn sandbox_with(fields: &[serde_json::Value]) -> Sandbox {
+        let sandbox = Sandbox::start(0, Limits::default()).expect("a free port");
+        for fields in fields {
+            assert!(tasks::add(&mut lock(&sandbox.portal), &json!({"fields": fields})).is_ok());
+        }
+        sandbox
+    }
+
+    #[test]
+    fn a_task_is_finished_when_its_time_has_come_and_answered_when_that_is_expected() {
+        let sandbox = sandbox_with(&[
+            json!({"TITLE": "ask", "RESPONSIBLE_ID": 1, "UF_RESULT_EXPECTED": "Y"}),
+            json!({"TITLE": "do", "RESPONSIBLE_ID": 1}),
+        ]);
+        let (mut people, now) = (People::new(Some(AFTER)), Instant::now());
+        assert!(matches!(people.work(&sandbox, now).as_slice(), [News::Created(_), News::Created(_)]));
+        assert!(people.work(&sandbox, now + AFTER / 2).is_empty());
+        let news = people.work(&sandbox, now + AFTER);
+        assert!(matches!(news.as_slice(), [News::Finished(_, Some("ДА")), News::Finished(_, None)]), "{news:?}");
+        assert!(sandbox.tasks().iter().all(|task| task.status == COMPLETED));
+        assert!(people.work(&sandbox, now + AFTER * 2).is_empty());
+    }
+
+    #[test]
+    fn what_is_gone_or_finished_already_is_left_alone() {
+        let fields = json!({"TITLE": "t", "RESPONSIBLE_ID": 1});
+        let sandbox = sandbox_with(&[fields.clone(), fields]);
+        let (mut people, now) = (People::new(Some(AFTER)), Instant::now());
+        people.work(&sandbox, now);
+        assert!(sandbox.delete(1) && sandbox.finish(2, 4, None));
+        assert!(people.work(&sandbox, now + AFTER).is_empty());
+        assert_eq!(sandbox.tasks()[0].status, 4);
+    }
+
+    #[test]
+    fn people_without_a_time_finish_nothing() {
+        let sandbox = sandbox_with(&[json!({"TITLE": "t", "RESPONSIBLE_ID": 1})]);
+        let (mut people, now) = (People::new(None), Instant::now());
+        assert_eq!(people.work(&sandbox, now).len(), 1);
+        assert!(people.work(&sandbox, now + AFTER * 1000).is_empty());
+    }
+}
