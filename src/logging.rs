@@ -37,6 +37,18 @@ static SECRETS: OnceLock<Vec<String>> = OnceLock::new();
 /// # Errors
 /// The folder or a file cannot be written.
 pub fn start(config: &Config) -> anyhow::Result<LoggerHandle> {
+    start_with(config, Duplicate::All)
+}
+
+/// The same without the terminal, for a command that has its own to say there.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_in_files(config: &Config) -> anyhow::Result<LoggerHandle> {
+    start_with(config, Duplicate::None)
+}
+
+fn start_with(config: &Config, on_terminal: Duplicate) -> anyhow::Result<LoggerHandle> {
     hide(config.secrets());
     let file = |name: &str| FileSpec::default().directory(&config.log_dir).basename(name).suppress_timestamp();
     // The live file keeps its name; old ones are called after the time when they were renamed.
@@ -55,7 +67,7 @@ pub fn start(config: &Config) -> anyhow::Result<LoggerHandle> {
         .format(line)
         .rotate(criterion, naming, cleanup)
         .append()
-        .duplicate_to_stderr(Duplicate::All)
+        .duplicate_to_stderr(on_terminal)
         // A full disk or a closed terminal costs log lines, not tasks.
         .panic_if_error_channel_is_broken(false)
         .start()

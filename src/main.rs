@@ -12,7 +12,7 @@ use nix::sys::stat::{Mode, umask};
 use task_creator::cli::{self, Command};
 use task_creator::config::{Config, Mistakes};
 use task_creator::stats::Stats;
-use task_creator::{app, check, dotenv, logging, sandbox, send, stop};
+use task_creator::{app, check, demo, dotenv, logging, sandbox, send, stop};
 
 /// As in sysexits.h: wrong usage, wrong settings.
 const EX_USAGE: u8 = 64;
@@ -50,7 +50,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Send { file, queue } => {
             send::run(&settings()?, file.as_deref(), queue.as_deref()).map(|()| ExitCode::SUCCESS)
         }
-        Command::Demo => Ok(ExitCode::FAILURE),
+        Command::Demo => dotenv::load(Path::new(".env")).map_err(Into::into).and_then(|()| demo::run(&interrupts()?)),
         Command::Sandbox { port, finish_after } => sandbox::command::run(port, finish_after, &interrupts()?),
     }
 }

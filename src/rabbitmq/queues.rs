@@ -2,7 +2,9 @@
 //!
 //! A queue that is there is used as it is, whatever its arguments: declaring it with others would only kill the channel.
 
-use amiquip::{Channel, Error, QueueDeclareOptions};
+use std::time::Duration;
+
+use amiquip::{AmqpValue, Channel, Error, FieldTable, QueueDeclareOptions};
 
 use super::connection::Connection;
 
@@ -73,6 +75,18 @@ pub fn lock(channel: &Channel, name: &str) -> amiquip::Result<bool> {
         Err(Error::ServerClosedChannel { code: 405, .. }) => Ok(false),
         Err(err) => Err(err),
     }
+}
+
+/// Makes a queue that the broker removes by itself when nobody has used it for `unused`. For queues that only this
+/// program uses: whatever becomes of the program, they do not stay.
+///
+/// # Errors
+/// The connection is gone, or we may not configure the queue.
+pub fn make_passing(channel: &Channel, name: &str, unused: Duration) -> amiquip::Result<()> {
+    let milliseconds = i32::try_from(unused.as_millis()).unwrap_or(i32::MAX);
+    let arguments = FieldTable::from_iter([("x-expires".to_owned(), AmqpValue::LongInt(milliseconds))]);
+    let options = QueueDeclareOptions { durable: true, arguments, ..QueueDeclareOptions::default() };
+    channel.queue_declare(name, options).map(drop)
 }
 
 /// Removes a queue and what is in it. For queues that only this program uses: those of `demo`.

@@ -1,1 +1,0 @@
-//! `task-creator demo`: the whole loop on one machine, before the reader's eyes.

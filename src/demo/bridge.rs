@@ -1,0 +1,256 @@
+//! Camunda's side of the queues, as its bridge would be: it publishes the messages and takes the answers. And the queues
+//! themselves, which only the demo uses: made before, removed after.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use crossbeam_channel::Receiver;
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::lane::Queues;
+use crate::message::text;
+use crate::rabbitmq::connection::Connection;
+use crate::rabbitmq::intake::Intake;
+use crate::rabbitmq::publisher::{Letter, Publisher, Verdict};
+use crate::rabbitmq::{Confirm, ConsumerMessage, Error, FieldTable, Trouble, queues};
+
+/// The system whose queues are used.
+const SYSTEM: &str = "bitrix24";
+/// The broker removes the queues by itself after this time, should the demo be killed.
+pub const UNUSED: Duration = Duration::from_secs(600);
+/// More than the demo publishes, so that no answer waits for an ack.
+const PREFETCH: u16 = 100;
+
+/// The demo's queues. They are removed when this is dropped, if they were not before.
+pub struct OwnQueues<'a> {
+    config: &'a Config,
+    names: Queues,
+    removed: bool,
+}
+
+impl OwnQueues<'_> {
+    /// Makes the queues.
+    ///
+    /// # Errors
+    /// RabbitMQ is not there or does not let us in; the text says what to do.
+    pub fn make(config: &Config) -> anyhow::Result<OwnQueues<'_>> {
+        let mut connection = Connection::open(&config.rabbitmq, "task-creator demo: queues").map_err(advised)?;
+        // From here on what was made is removed, whatever happens.
+        let own = OwnQueues { config, names: Queues::of(SYSTEM, config), removed: false };
+        let made = connection.within_deadline(|connection| {
+            let channel = connection.channel()?;
+            own.all().into_iter().try_for_each(|name| queues::make_passing(&channel, name, UNUSED))
+        });
+        let _ = connection.close();
+        made.map_err(|err| advised(err.into()))?;
+        Ok(own)
+    }
+
+    /// How many messages lie in the queues, together.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn waiting(&self) -> anyhow::Result<u32> {
+        let mut connection = Connection::open(&self.config.rabbitmq, "task-creator demo: queues")?;
+        let waiting = connection.within_deadline(|connection| {
+            let counts = self.all().into_iter().map(|name| queues::ready(connection, name));
+            counts.map(|count| count.map(Option::unwrap_or_default)).sum::<Result<u32, _>>()
+        });
+        let _ = connection.close();
+        Ok(waiting.map_err(Trouble::from)?)
+    }
+
+    /// Removes the queues.
+    ///
+    /// # Errors
+    /// They may still be there.
+    pub fn remove(mut self) -> anyhow::Result<()> {
+        self.delete().with_context(|| {
+            let minutes = UNUSED.as_secs() / 60;
+            format!("the queues {}* are not removed; RabbitMQ does so in {minutes} minutes", self.config.queue_prefix)
+        })
+    }
+
+    fn delete(&mut self) -> anyhow::Result<()> {
+        self.removed = true;
+        let mut connection = Connection::open(&self.config.rabbitmq, "task-creator demo: queues")?;
+        let deleted = connection.within_deadline(|connection| {
+            let channel = connection.channel()?;
+            self.all().into_iter().try_for_each(|name| queues::delete(&channel, name))
+        });
+        let _ = connection.close();
+        Ok(deleted.map_err(Trouble::from)?)
+    }
+
+    /// All but the lock of the sweep, which goes with the connection that holds it.
+    fn all(&self) -> [&str; 5] {
+        let Queues { input, sent, retry, errors, responses, sweep_lock: _ } = &self.names;
+        [input, sent, retry, errors, responses]
+    }
+}
+
+impl Drop for OwnQueues<'_> {
+    fn drop(&mut self) {
+        if !self.removed
+            && let Err(err) = self.delete()
+        {
+            log::error!("the demo's queues are not removed: {err:#}");
+        }
+    }
+}
+
+fn advised(trouble: Trouble) -> anyhow::Error {
+    let advice = match trouble.refused {
+        true => {
+            "RabbitMQ does not let the demo in; RABBITMQ_USERNAME, RABBITMQ_PASSWORD and RABBITMQ_VHOST say who it is"
+        }
+        false => {
+            "the demo needs a RabbitMQ: `tests/with-rabbitmq cargo run --release -- demo` brings one along, \
+             RABBITMQ_HOST names another"
+        }
+    };
+    anyhow::Error::new(trouble).context(advice)
+}
+
+/// A message that came out at the far end.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A response for Camunda.
+    Response {
+        /// The task's id.
+        task_id: String,
+        /// The person's answer; empty when none was asked for.
+        answer: String,
+    },
+    /// A parked task.
+    Parked {
+        /// The task's id.
+        task_id: String,
+        /// Why.
+        cause: String,
+    },
+    /// A parked message that is no task.
+    ParkedUnreadable {
+        /// The message as it was published.
+        body: Vec<u8>,
+        /// Why.
+        cause: String,
+    },
+}
+
+/// The bridge at work.
+pub struct Bridge<'a> {
+    publisher: Publisher,
+    intake: &'a Intake,
+    input: &'a str,
+    /// Both queues at the far end; they outlive their consumers, see [`Intake::consume`].
+    far_ends: [Receiver<ConsumerMessage>; 2],
+}
+
+impl OwnQueues<'_> {
+    /// Opens the bridge for as long as `work` runs. `work` is given the bridge; what it returns runs when no more can
+    /// come out, with what came out last.
+    ///
+    /// # Errors
+    /// The connection is gone, or `work` fails.
+    pub fn bridge<T>(&self, work: impl FnOnce(&mut Bridge) -> anyhow::Result<T>) -> anyhow::Result<(T, Vec<Arrival>)> {
+        let mut connection = Connection::open(&self.config.rabbitmq, "task-creator demo: Camunda's side")?;
+        let (publisher, intake) = connection
+            .within_deadline(|connection| {
+                Ok::<_, Error>((Publisher::open(connection)?, Intake::open(connection, PREFETCH, 1)?))
+            })
+            .map_err(Trouble::from)?;
+        let consumers = connection
+            .within_deadline(|_| {
+                Ok::<_, Error>([intake.consume(&self.names.responses)?, intake.consume(&self.names.errors)?])
+            })
+            .map_err(Trouble::from)?;
+        let far_ends = [consumers[0].receiver().clone(), consumers[1].receiver().clone()];
+        let mut bridge = Bridge { publisher, intake: &intake, input: &self.names.input, far_ends };
+        let done = work(&mut bridge);
+        // What drops and cancels here asks the broker and waits, so it is done under a deadline.
+        let deadline = connection.closing();
+        // What was on its way to the consumers comes before the answer to their cancellation.
+        consumers.iter().for_each(|consumer| drop(consumer.cancel()));
+        let last = bridge.last_arrivals();
+        drop(bridge);
+        drop(consumers);
+        drop((intake, deadline));
+        let _ = connection.close();
+        Ok((done?, last))
+    }
+}
+
+impl Bridge<'_> {
+    /// Sends a message off, when the one before is there. [`Bridge::taken`] says when the broker has it: a broker that is frozen holds up nobody here.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn publish(&mut self, body: &[u8]) -> anyhow::Result<()> {
+        // Only told apart from others on the way, and there are none.
+        let (queue, message_id) = (self.input.to_owned(), "demo".to_owned());
+        let letter = Letter { queue, message_id, body: body.to_vec(), headers: FieldTable::new() };
+        self.publisher.publish(&letter).map_err(Trouble::from)?;
+        Ok(())
+    }
+
+    /// For `select!`: what the broker says about published messages, to be given to [`Bridge::taken`].
+    pub fn confirms(&self) -> &Receiver<Confirm> {
+        self.publisher.confirms()
+    }
+
+    /// Does the broker have everything that was published?
+    ///
+    /// # Errors
+    /// It has refused a message.
+    pub fn taken(&mut self, confirm: Confirm) -> anyhow::Result<bool> {
+        for (_, verdict) in self.publisher.verdicts(confirm) {
+            if let Verdict::Refused(why) = verdict {
+                bail!("{} did not take a message: {why}", self.input);
+            }
+        }
+        Ok(self.publisher.on_the_way() == 0)
+    }
+
+    /// For `select!`: what comes out, to be given to [`Bridge::arrival`]; the responses first, the parked second.
+    pub fn far_ends(&self) -> &[Receiver<ConsumerMessage>; 2] {
+        &self.far_ends
+    }
+
+    /// Acknowledges what came out and reads it.
+    ///
+    /// # Errors
+    /// The connection is gone, or it is nothing that the worker may publish.
+    pub fn arrival(&self, message: ConsumerMessage) -> anyhow::Result<Arrival> {
+        let arrival = self.intake.arrival(message)?;
+        self.intake.ack(arrival.token).map_err(Trouble::from)?;
+        let body: Value = serde_json::from_slice(&arrival.body).context("a message of the worker is not JSON")?;
+        read(&body).context("a message of the worker has an unknown form")
+    }
+
+    fn last_arrivals(&self) -> Vec<Arrival> {
+        let messages = self.far_ends.iter().flat_map(|far_end| far_end.try_iter());
+        // The last message of a cancelled consumer is no delivery.
+        messages.filter_map(|message| self.arrival(message).ok()).collect()
+    }
+}
+
+fn read(body: &Value) -> Option<Arrival> {
+    let task_id = text(&body["original_message"]["task_id"]);
+    let Some(cause) = text(&body["error_type"]) else {
+        let task = &body["response_data"]["result"]["task"];
+        let completed = body["processing_status"] == "completed_by_tracker";
+        let answer = text(&task["ufResultAnswer_text"]).unwrap_or_default();
+        return Some(Arrival::Response { task_id: task_id.filter(|_| completed)?, answer });
+    };
+    match task_id {
+        Some(task_id) => Some(Arrival::Parked { task_id, cause }),
+        None => {
+            let body = STANDARD.decode(body["original_body_base64"].as_str()?).ok()?;
+            Some(Arrival::ParkedUnreadable { body, cause })
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Where the demo speaks: a table redrawn in place on a terminal that can do that, a line for each event everywhere else.
+//!
+//! Knows no task and no queue. A reader that has seen enough, or a closed stdout, is no reason to stop.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::process::{Command, Stdio};
+
+/// A terminal narrower than this shows lines: the table would be more dots than words.
+pub const NARROWEST: usize = 60;
+/// Where the output is no terminal.
+const USUAL_WIDTH: usize = 80;
+
+/// The screen.
+pub struct Screen {
+    /// In characters.
+    pub width: usize,
+    /// Whether the table is redrawn in place, and how many lines of it stand there now.
+    table: Option<usize>,
+}
+
+impl Screen {
+    /// The screen of this process, for a table of so many lines.
+    pub fn new(table_lines: usize) -> Screen {
+        let Some((height, width)) = terminal_size().filter(|(_, width)| *width > 0) else {
+            return Screen { width: USUAL_WIDTH, table: None };
+        };
+        let capable = std::env::var("TERM").is_ok_and(|term| !term.is_empty() && term != "dumb");
+        // The line of the cursor comes below the table.
+        let fits = width >= NARROWEST && height > table_lines;
+        Screen { width, table: (capable && fits).then_some(0) }
+    }
+
+    /// Is there a table?
+    pub fn is_live(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Writes lines that stay.
+    pub fn say(&mut self, text: &str) {
+        write(text);
+    }
+
+    /// Draws the table over the one that stands there.
+    pub fn draw(&mut self, lines: &[String]) {
+        let Some(standing) = &mut self.table else { return };
+        // Without wrapping, so that a line stays a line when the window is made narrower; one write, so that it does not
+        // flicker and leaves the terminal as it was even if we are killed.
+        let mut frame = String::from("\x1b[?7l\r");
+        if *standing > 0 {
+            frame.push_str(&format!("\x1b[{standing}A"));
+        }
+        lines.iter().for_each(|line| frame.push_str(&format!("{line}\x1b[K\n")));
+        frame.push_str("\x1b[J\x1b[?7h");
+        *standing = lines.len();
+        write(&frame);
+    }
+}
+
+fn write(text: &str) {
+    let mut stdout = io::stdout();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Lines and columns of the terminal behind stdout; `None` where it is none, or does not say.
+fn terminal_size() -> Option<(usize, usize)> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    // Asking the kernel ourselves would take `unsafe` or a crate; stty is there wherever a terminal is, and waits for
+    // nothing.
+    let terminal = stdout.as_fd().try_clone_to_owned().ok()?;
+    let asked = Command::new("stty").arg("size").stdin(Stdio::from(terminal)).stderr(Stdio::null()).output().ok()?;
+    let answer = String::from_utf8(asked.stdout).ok()?;
+    let (lines, columns) = answer.trim().split_once(' ')?;
+    Some((lines.parse().ok()?, columns.parse().ok()?))
+}

@@ -1,0 +1,158 @@
+//! `task-creator demo` and `task-creator sandbox` as a newcomer meets them: what they print, how they end, and that they
+//! leave nothing behind.
+
+mod support;
+
+use std::env;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+use support::*;
+
+const ALL_IS_WELL: &str = "lost 0, doubled 0";
+
+/// As `tests/with-rabbitmq` sets them, and nothing else.
+fn rabbitmq() -> Vec<(String, String)> {
+    env::vars().filter(|(name, _)| name.starts_with("RABBITMQ_")).collect()
+}
+
+fn set(environment: &mut Vec<(String, String)>, name: &str, value: &str) {
+    environment.retain(|(known, _)| known != name);
+    environment.push((name.into(), value.into()));
+}
+
+/// What the demo says its queues begin with.
+fn prefix(output: &str) -> String {
+    let named = output.split("only queues named ").nth(1).and_then(|rest| rest.split('*').next());
+    named.unwrap_or_else(|| panic!("no prefix in:\n{output}")).to_owned()
+}
+
+#[track_caller]
+fn assert_no_queues(prefix: &str) {
+    let broker = Broker::connect();
+    for name in ["bitrix24.queue", "bitrix24.sent.queue", "bitrix24.retry.queue", "camunda.responses.queue"] {
+        assert_eq!(broker.state(&format!("{prefix}{name}")), None, "{prefix}{name} is still there");
+    }
+    let listed = rabbitmqctl(&["-q", "-p", &broker.rabbitmq().vhost, "list_queues", "name"]).unwrap_or_default();
+    assert!(!listed.contains(prefix), "of {prefix}* there are still:\n{listed}");
+}
+
+#[test]
+fn the_demo_loses_nothing_doubles_nothing_and_leaves_no_queue() {
+    let mut demo = Worker::run(&["demo"], &rabbitmq());
+    let status = demo.wait(PATIENCE);
+    let output = demo.output();
+    assert!(status.success(), "{status}\n{output}");
+    let account = output.replace('\n', " ");
+    assert!(account.contains("8 messages in: 6 tasks created, 6 answered to Camunda"), "{output}");
+    assert!(account.contains(ALL_IS_WELL), "{output}");
+    assert!(output.contains("answered to Camunda: ДА") && output.contains("answered to Camunda: НЕТ"), "{output}");
+    assert!(output.contains("parked: INVALID_MESSAGE"), "{output}");
+    // A file is no terminal: nothing is redrawn there.
+    assert!(!output.contains('\u{1b}'), "{output}");
+    assert!(demo.log().contains("created: task="), "the worker's log is where it always is");
+    assert_no_queues(&prefix(&output));
+}
+
+#[test]
+fn ctrl_c_in_the_middle_of_the_demo_clears_up() {
+    let mut demo = Worker::run(&["demo"], &rabbitmq());
+    demo.await_output("created as task 1", PATIENCE);
+    demo.signal("INT");
+    let status = demo.wait(PATIENCE);
+    let output = demo.output();
+    assert_eq!(status.code(), Some(130), "{output}");
+    assert!(output.contains("Interrupted.") && !output.contains(ALL_IS_WELL), "{output}");
+    assert_no_queues(&prefix(&output));
+}
+
+#[test]
+fn a_closed_terminal_that_interrupts_twice_lets_the_demo_clear_up() {
+    let mut demo = Worker::run(&["demo"], &rabbitmq());
+    demo.await_output("created as task 1", PATIENCE);
+    demo.signal("HUP");
+    demo.signal("HUP");
+    assert_eq!(demo.wait(PATIENCE).code(), Some(130), "{}", demo.output());
+    assert_no_queues(&prefix(&demo.output()));
+}
+
+#[test]
+fn a_demo_that_is_killed_leaves_queues_that_expire() {
+    let mut demo = Worker::run(&["demo"], &rabbitmq());
+    demo.await_output("created as task 1", PATIENCE);
+    demo.kill();
+    let prefix = prefix(&demo.output());
+    let Some(listed) = rabbitmqctl(&["-q", "list_queues", "name", "arguments"]) else { return };
+    let left: Vec<&str> = listed.lines().filter(|line| line.starts_with(&prefix)).collect();
+    assert!(!left.is_empty() && left.iter().all(|line| line.contains("x-expires")), "{left:#?}");
+    let broker = Broker::connect();
+    let names = left.iter().filter_map(|line| line.split_whitespace().next());
+    names.for_each(|name| broker.delete(name).expect("nobody else uses the queue"));
+}
+
+#[test]
+fn without_rabbitmq_the_demo_says_what_to_do() {
+    let mut environment = rabbitmq();
+    // A port that was free a moment ago.
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    set(&mut environment, "RABBITMQ_HOST", "127.0.0.1");
+    set(&mut environment, "RABBITMQ_PORT", &free.expect("there are free ports").port().to_string());
+    let mut demo = Worker::run(&["demo"], &environment);
+    let status = demo.wait(PATIENCE);
+    let output = demo.output();
+    assert_eq!(status.code(), Some(1), "{output}");
+    assert!(output.contains("tests/with-rabbitmq cargo run --release -- demo"), "{output}");
+    assert_eq!(output.lines().count(), 1, "{output}");
+}
+
+#[test]
+fn a_refused_password_is_told_from_a_missing_rabbitmq() {
+    let mut environment = rabbitmq();
+    set(&mut environment, "RABBITMQ_PASSWORD", "certainly-wrong");
+    let mut demo = Worker::run(&["demo"], &environment);
+    let status = demo.wait(PATIENCE);
+    let output = demo.output();
+    assert_eq!(status.code(), Some(1), "{output}");
+    assert!(output.contains("RABBITMQ_PASSWORD") && !output.contains("certainly-wrong"), "{output}");
+}
+
+/// The reply to a request with this body, from the stand-in whose address is in `output`.
+fn ask(output: &str, method: &str, body: &str) -> String {
+    let url = output.split("BITRIX_WEBHOOK_URL=http://").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let (place, path) = url.and_then(|url| url.split_once('/')).expect("the stand-in prints its webhook URL");
+    let mut stream = TcpStream::connect(place).expect("the stand-in listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let request = format!(
+        "POST /{path}/{method} HTTP/1.1\r\nHost: {place}\r\nContent-Type: application/json\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).expect("the stand-in reads");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).expect("the stand-in answers");
+    reply
+}
+
+#[test]
+fn the_stand_in_answers_finishes_tasks_and_ends_upon_ctrl_c() {
+    let mut sandbox = Worker::run(&["sandbox", "--port", "0", "--finish-after", "0.2"], &[]);
+    sandbox.await_output("Its people finish each task 0.2 s", PATIENCE);
+    let task = r#"{"fields": {"TITLE": "Спросить", "RESPONSIBLE_ID": 1, "UF_RESULT_EXPECTED": "Y"}}"#;
+    let reply = ask(&sandbox.output(), "tasks.task.add", task);
+    assert!(reply.starts_with("HTTP/1.1 200") && reply.contains(r#""id":"1""#), "{reply}");
+    sandbox.await_output("task 1 created: Спросить", PATIENCE);
+    sandbox.await_output("task 1 finished, answer ДА", PATIENCE);
+    sandbox.signal("INT");
+    let status = sandbox.wait(PATIENCE);
+    assert!(status.success(), "{status}\n{}", sandbox.output());
+    sandbox.await_output("Tasks created: 1, finished by its people: 1.", PATIENCE);
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_with_the_way_out() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there are free ports");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    let mut sandbox = Worker::run(&["sandbox", "--port", &port], &[]);
+    assert_eq!(sandbox.wait(PATIENCE).code(), Some(1));
+    assert!(sandbox.output().contains("--port"), "{}", sandbox.output());
+}
