@@ -81,7 +81,8 @@ impl BitrixHandler {
     fn look_up(&self, tasks: &[Task], marker: &str) -> Vec<Result<Option<Value>, Failure>> {
         if let Err(failure) = self.probe(marker) {
             // One request decided for all of them.
-            let same = |_| Err(Failure::Unavailable { error: anyhow!("{failure}"), until: None });
+            let until = if let Failure::Unavailable { until, .. } = failure { until } else { None };
+            let same = |_| Err(Failure::Unavailable { error: anyhow!("{failure}"), until });
             return tasks.iter().map(same).collect();
         }
         let calls: Vec<Call> = tasks.iter().map(|task| look_up(marker, &task.id)).collect();
