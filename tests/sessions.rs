@@ -389,7 +389,7 @@ fn a_task_whose_create_is_under_way_is_not_created_by_the_worker_that_gets_it_ne
     relay.cut();
     queues.await_count(&queues.sent(), 1, PATIENCE);
     second.stop();
-    first.stop();
+    first.kill();
     assert_eq!(portal.count_of(|call| creates(call, "task-1")), 1);
     Account::take(&queues, tasks.markers()).assert_holds();
 }

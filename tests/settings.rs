@@ -125,7 +125,6 @@ fn each_bad_value_is_told_with_its_name_and_an_example() {
         ("RABBITMQ_PORT", "70000"),
         ("RABBITMQ_HEARTBEAT", "0"),
         ("RABBITMQ_TLS", "maybe"),
-        ("RABBITMQ_CA_FILE", "/nowhere/ca.pem"),
         ("LOG_LEVEL", "LOUD"),
         ("HEARTBEAT_INTERVAL", "0"),
         ("RETRY_ATTEMPTS", "0"),
@@ -197,14 +196,20 @@ fn a_name_too_long_for_amqp_is_refused() {
 }
 
 #[test]
-fn a_folder_is_not_a_file_of_certificates() {
-    assert!(with(&[("RABBITMQ_CA_FILE", "src")]).unwrap_err().to_string().contains("RABBITMQ_CA_FILE"));
+fn certificates_are_a_file_that_can_be_read_and_belong_to_tls() {
+    for file in ["src", "/nowhere/ca.pem"] {
+        let mistakes = with(&[("RABBITMQ_TLS", "true"), ("RABBITMQ_CA_FILE", file)]).unwrap_err().0;
+        assert!(matches!(&mistakes[..], [mistake] if mistake.starts_with("RABBITMQ_CA_FILE is ")), "{mistakes:?}");
+    }
+    let plain = with(&[("RABBITMQ_CA_FILE", "Cargo.toml")]).unwrap_err().to_string();
+    assert!(plain.contains("RABBITMQ_CA_FILE is set, but TLS is off"), "{plain}");
 }
 
 #[test]
 fn no_secret_is_printed_with_the_settings_or_with_their_mistakes() {
     let config = read(&[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)]).unwrap();
-    assert_eq!(config.secrets(), [TOKEN, PASSWORD]);
+    // The last one is "admin:canary-password" in base64, as in a sign-in.
+    assert_eq!(config.secrets(), [TOKEN, PASSWORD, "YWRtaW46Y2FuYXJ5LXBhc3N3b3Jk"]);
     let shown = format!("{config:?} {config:#?}");
     assert!(shown.contains("bitrix.example") && !shown.contains(TOKEN) && !shown.contains(PASSWORD), "{shown}");
     for url in ["ftp://bitrix.example/rest/1/canarytoken0123", "https://bitrix.example/rest/1/canarytoken0123?a=b"] {
