@@ -23,6 +23,13 @@ fn start(queues: &Queues, portal: &Portal, changes: &[(&str, &str)]) -> Worker {
     Worker::start(queues, &portal.webhook(), &[&QUICK, changes].concat())
 }
 
+/// Lets the worker settle what it has in hand: a kill could leave a message that is parked but not acknowledged.
+#[track_caller]
+fn stop(mut worker: Worker) {
+    worker.signal("INT");
+    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+}
+
 fn message(id: &str) -> Value {
     json!({"task_id": id, "topic": "bitrix_create_task", "variables": {"title": id}, "activity_id": "a", "timestamp": 1})
 }
@@ -149,7 +156,7 @@ fn each_row_of_the_table_as_the_answer_to_a_plain_create() {
     }
     assert!(refused.lock().expect("no script panics").iter().all(|call| !call.batched));
     queues.await_count(&queues.sent(), tasks.markers().len(), PATIENCE);
-    drop(worker);
+    stop(worker);
     assert_rows(&queues, &tasks);
 }
 
@@ -173,7 +180,7 @@ fn gathered(tasks: &Tasks, messages: &[Value], check: impl FnOnce(&Queues, &Port
     gate.open();
     let settled = || queues.count(&queues.sent()) + queues.count(&queues.errors());
     eventually("everything settled", PATIENCE, || settled() == messages.len() + 1);
-    drop(worker);
+    stop(worker);
     let refused = refused.lock().expect("no script panics").clone();
     check(&queues, &portal, &refused);
 }
@@ -242,7 +249,7 @@ fn unclear_creates(executed: bool) {
         eventually(&next, PATIENCE, || tasks.ids_of(&next).len() == 1);
     }
     queues.await_count(&queues.sent(), 2 * unclear_answers().len(), PATIENCE);
-    drop(worker);
+    stop(worker);
     for (id, _) in unclear_answers() {
         let creates = portal.calls().iter().filter(|call| marker(call) == id).count();
         assert_eq!((id, creates), (id, if executed { 1 } else { 2 }));
@@ -291,7 +298,7 @@ fn a_batch_of_creates_whose_answer_is_lost_creates_nothing_twice() {
     gate.open();
     queues.await_count(&queues.sent(), 9, PATIENCE);
     assert!(portal.calls().iter().any(|call| marker(call) == "task-2" && call.batched));
-    drop(worker);
+    stop(worker);
     Account::take(&queues, tasks.markers()).assert_holds();
 }
 
@@ -317,12 +324,12 @@ fn a_method_or_portal_that_is_held_is_left_alone_and_no_message_pays_for_it() {
         queues.publish_tasks(&messages);
         let mut worker = start(&queues, &portal, &[("HANDLER_THREADS", "1")]);
         worker.await_log(&format!("pausing, messages stay in their queue; {pause}"), PATIENCE);
-        assert!(worker.errors().contains(code), "one alarm");
         let creates = portal.count("tasks.task.add");
         // A lane that did not wait would come back 20 times a second.
         thread::sleep(Duration::from_millis(700));
         assert_eq!(portal.count("tasks.task.add"), creates, "{code}");
-        assert_eq!(worker.errors().lines().count(), 1, "{}", worker.errors());
+        let alarms = worker.errors();
+        assert!(alarms.lines().count() == 1 && alarms.contains(code), "{alarms}");
         worker.signal("INT");
         assert_eq!(worker.wait(PATIENCE).code(), Some(0));
         queues.await_count(&queues.input(), count, PATIENCE);
@@ -359,7 +366,7 @@ fn a_burst_of_refusals_for_too_many_requests_slows_the_worker_down_and_costs_not
     queues.await_count(&queues.sent(), 30, PATIENCE);
     let refused = worker.log().matches("QUERY_LIMIT_EXCEEDED").count();
     assert!((1..=20).contains(&refused), "{refused} refusals in 3 s");
-    drop(worker);
+    stop(worker);
     Account::take(&queues, tasks.markers()).assert_holds();
 }
 
@@ -381,6 +388,6 @@ fn a_redirect_is_not_followed_and_the_token_goes_nowhere() {
     eventually("another try", PATIENCE, || portal.requests().len() >= 3);
     assert_eq!(elsewhere.requests().len(), 0);
     assert_eq!(queues.count(&queues.errors()), 0);
-    drop(worker);
+    stop(worker);
     Account::take(&queues, tasks.markers()).may_wait("the portal has moved").assert_holds();
 }
