@@ -1,0 +1,188 @@
+//! Faults of a whole RabbitMQ node, on a private one: restarted, frozen, out of memory, impatient with slow consumers, and
+//! no longer letting the worker in.
+
+mod support;
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use support::*;
+
+/// One fault at a time: each concerns every connection of the node.
+fn node() -> MutexGuard<'static, Node> {
+    static NODE: OnceLock<Mutex<Node>> = OnceLock::new();
+    NODE.get_or_init(|| Mutex::new(Node::start())).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A worker with one create in the air.
+struct Scene {
+    queues: Queues,
+    tasks: Tasks,
+    portal: Portal,
+    gate: Gate,
+    worker: Worker,
+}
+
+impl Scene {
+    fn set(node: &Node, changes: &[(&str, &str)]) -> Scene {
+        let queues = Queues::through(Broker::connect_to(node.rabbitmq()), "node");
+        for queue in [queues.input(), queues.responses(), queues.errors()] {
+            queues.declare(&queue);
+        }
+        let (tasks, gate) = (Tasks::new(), Gate::closed());
+        let portal = Portal::start({
+            let (tasks, gate) = (tasks.clone(), gate.clone());
+            move |call| {
+                if creates(call, "task-1") {
+                    gate.wait();
+                }
+                tasks.answer(call)
+            }
+        });
+        let quick = [("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "3600"), ("HANDLER_THREADS", "1")];
+        let worker = Worker::start(&queues, &portal.webhook(), &[&quick[..], changes].concat());
+        queues.publish_task(&seed_message("task-1"));
+        gate.await_waiting(1, PATIENCE);
+        Scene { queues, tasks, portal, gate, worker }
+    }
+
+    /// The worker is back, and finishes what it had begun without asking the portal twice.
+    fn assert_goes_on(mut self) {
+        let queues = &self.queues;
+        queues.await_consumers(&queues.input(), 1, PATIENCE);
+        queues.await_consumers(&queues.retry(), 1, PATIENCE);
+        self.gate.open();
+        queues.publish_task(&seed_message("task-2"));
+        queues.await_count(&queues.sent(), 2, PATIENCE);
+        self.worker.stop();
+        let calls = |name: &str| {
+            let look_ups = self.portal.count_of(|call| looks_up(call, name));
+            (look_ups, self.portal.count_of(|call| creates(call, name)))
+        };
+        assert_eq!(calls("task-1"), (1, 1));
+        Account::take(&self.queues, self.tasks.markers()).assert_holds();
+    }
+}
+
+#[test]
+fn a_restarted_node_is_found_again() {
+    let node = node();
+    let scene = Scene::set(&node, &[]);
+    node.ctl(&["stop_app"]);
+    scene.worker.await_log("no session with RabbitMQ", PATIENCE);
+    node.ctl(&["start_app"]);
+    scene.assert_goes_on();
+}
+
+#[test]
+fn connections_that_an_administrator_closes_are_opened_again() {
+    let node = node();
+    let scene = Scene::set(&node, &[]);
+    node.ctl(&["close_all_connections", "maintenance"]);
+    scene.worker.await_log("maintenance", PATIENCE);
+    scene.assert_goes_on();
+}
+
+/// The node goes on even if the test fails.
+struct Frozen<'a>(&'a Node, String);
+
+impl Frozen<'_> {
+    fn freeze(node: &Node) -> Frozen<'_> {
+        let pid = node.pid();
+        node.signal("STOP", &pid);
+        Frozen(node, pid)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        self.0.signal("CONT", &self.1);
+    }
+}
+
+#[test]
+fn a_frozen_node_is_noticed_and_found_again_when_it_goes_on() {
+    let node = node();
+    let scene = Scene::set(&node, &[("RABBITMQ_HEARTBEAT", "1")]);
+    let frozen = Frozen::freeze(&node);
+    scene.worker.await_log("no session with RabbitMQ", PATIENCE);
+    drop(frozen);
+    scene.assert_goes_on();
+}
+
+#[test]
+fn a_broker_that_takes_deliveries_back_after_a_while_gets_no_second_create() {
+    let node = node();
+    node.ctl(&[
+        "eval",
+        "application:set_env(rabbit, consumer_timeout, 1000), application:set_env(rabbit, channel_tick_interval, 500).",
+    ]);
+    let scene = Scene::set(&node, &[]);
+    scene.worker.await_log("no session with RabbitMQ", PATIENCE);
+    node.ctl(&[
+        "eval",
+        "application:set_env(rabbit, consumer_timeout, 1800000), application:set_env(rabbit, channel_tick_interval, 60000).",
+    ]);
+    scene.assert_goes_on();
+}
+
+/// The node is as it was even if the test fails.
+struct Alarm<'a>(&'a Node);
+
+impl Alarm<'_> {
+    fn raise(node: &Node) -> Alarm<'_> {
+        node.ctl(&["set_vm_memory_high_watermark", "0.00001"]);
+        Alarm(node)
+    }
+}
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        self.0.ctl(&["set_vm_memory_high_watermark", "0.4"]);
+    }
+}
+
+#[test]
+fn a_node_without_memory_is_waited_for_and_gets_every_record() {
+    let node = node();
+    let scene = Scene::set(&node, &[]);
+    let alarm = Alarm::raise(&node);
+    scene.gate.open();
+    scene.worker.await_log("RabbitMQ takes no messages for now", PATIENCE);
+    drop(alarm);
+    scene.assert_goes_on();
+}
+
+#[test]
+fn a_node_without_memory_does_not_keep_the_worker_from_ending() {
+    let node = node();
+    let mut scene = Scene::set(&node, &[("SHUTDOWN_TIMEOUT", "1"), ("BITRIX_REQUEST_TIMEOUT", "1")]);
+    let alarm = Alarm::raise(&node);
+    scene.gate.open();
+    scene.worker.await_log("RabbitMQ takes no messages for now", PATIENCE);
+    scene.worker.signal("TERM");
+    assert_eq!(scene.worker.wait(Duration::from_secs(5)).code(), Some(1));
+    assert!(scene.worker.log().lines().last().unwrap_or_default().contains("task-1"));
+    drop(alarm);
+    scene.worker.start_again();
+    let queues = &scene.queues;
+    eventually("every record", PATIENCE, || queues.count(&queues.input()) == 0 && queues.count(&queues.sent()) >= 1);
+    scene.worker.stop();
+    Account::take(&scene.queues, scene.tasks.markers()).after_faults(1).assert_holds();
+}
+
+#[test]
+fn a_worker_that_is_no_longer_let_in_says_so_and_waits() {
+    let node = node();
+    node.ctl(&["add_user", "worker", "its-password"]);
+    node.ctl(&["set_permissions", "worker", ".*", ".*", ".*"]);
+    let as_worker = [("RABBITMQ_USERNAME", "worker"), ("RABBITMQ_PASSWORD", "its-password")];
+    let mut scene = Scene::set(&node, &as_worker);
+    node.ctl(&["delete_user", "worker"]);
+    scene.worker.await_log("trying again every 30s", PATIENCE);
+    assert!(scene.worker.exited().is_none());
+    scene.gate.open();
+    scene.worker.signal("TERM");
+    assert_eq!(scene.worker.wait(Duration::from_secs(10)).code(), Some(0));
+    scene.queues.await_count(&scene.queues.input(), 1, PATIENCE);
+}

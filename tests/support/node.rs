@@ -1,0 +1,68 @@
+//! A RabbitMQ node of the test's own, for faults that concern the whole node: started by `tests/with-rabbitmq`, gone with
+//! the test process. Knows no queue.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use super::broker::RabbitMq;
+
+pub struct Node {
+    rabbitmq: RabbitMq,
+    rabbitmqctl: String,
+    /// `with-rabbitmq` runs a program that ends when this process does: then its standard input ends.
+    _running: Child,
+}
+
+impl Node {
+    /// Takes some seconds.
+    pub fn start() -> Node {
+        let mut running = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/with-rabbitmq"))
+            .args(["--private", "sh", "-c", "env; echo ready; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("tests/with-rabbitmq starts");
+        let output = BufReader::new(running.stdout.take().expect("its output is ours"));
+        let lines = output.lines().map_while(Result::ok).take_while(|line| line != "ready");
+        let variables: Vec<(String, String)> = lines
+            .filter_map(|line| line.split_once('=').map(|(name, value)| (name.to_string(), value.to_string())))
+            .collect();
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| known == name);
+            found.unwrap_or_else(|| panic!("no {name}: the private node did not start")).1.clone()
+        };
+        let rabbitmq = RabbitMq {
+            host: variable("RABBITMQ_HOST"),
+            port: variable("RABBITMQ_PORT").parse().expect("RABBITMQ_PORT is a port number"),
+            username: variable("RABBITMQ_USERNAME"),
+            password: variable("RABBITMQ_PASSWORD"),
+            vhost: variable("RABBITMQ_VHOST"),
+        };
+        Node { rabbitmq, rabbitmqctl: variable("TEST_RABBITMQCTL"), _running: running }
+    }
+
+    pub fn rabbitmq(&self) -> RabbitMq {
+        self.rabbitmq.clone()
+    }
+
+    /// Runs `rabbitmqctl` for this node and returns what it printed.
+    #[track_caller]
+    pub fn ctl(&self, arguments: &[&str]) -> String {
+        let done = Command::new(&self.rabbitmqctl).arg("-q").args(arguments).output().expect("rabbitmqctl runs");
+        let (output, errors) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success(), "rabbitmqctl {}: {output}{errors}", arguments.join(" "));
+        output.trim().to_string()
+    }
+
+    /// `"STOP"` freezes the node, `"CONT"` lets it go on.
+    pub fn signal(&self, name: &str, pid: &str) {
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("sh runs");
+        assert!(status.success(), "kill -{name} {pid}: {status}");
+    }
+
+    /// The node's process id.
+    pub fn pid(&self) -> String {
+        self.ctl(&["eval", "io:put_chars(os:getpid())."]).lines().next().unwrap_or_default().replace("ok", "")
+    }
+}
