@@ -342,3 +342,30 @@ fn a_task_in_the_air_is_named_even_when_the_broker_went_away_before() {
     assert_eq!(worker.wait(PATIENCE).code(), Some(1));
     assert_the_last_line_is(&worker, "stopped with 1 task(s) in the air");
 }
+
+#[test]
+fn a_task_that_was_created_and_could_not_be_recorded_is_named_in_the_last_line() {
+    let queues = Queues::new("created and not recorded");
+    let relay = Relay::to(RabbitMq::from_env().address());
+    let (tasks, gate) = (Tasks::new(), Gate::closed());
+    let portal = gated_portal(&tasks, &gate);
+    let port = relay.port().to_string();
+    let mut worker = start(&queues, &portal.webhook(), &[("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &port)]);
+    queues.publish_task(&field_text("task-1"));
+    gate.await_waiting(1, PATIENCE);
+    relay.refuse();
+    relay.cut();
+    worker.await_log("no session with RabbitMQ", PATIENCE);
+    worker.signal("TERM");
+    worker.await_log("a second Ctrl+C ends at once", PATIENCE);
+    gate.open();
+    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+    assert_the_last_line_is(&worker, "stopped with 1 task(s) in the air");
+    assert_eq!(tasks.markers(), ["task-1"]);
+
+    relay.accept();
+    worker.start_again();
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    worker.stop();
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
