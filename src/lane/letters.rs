@@ -48,7 +48,9 @@ pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration) -> Lette
     let mut headers = kept(job.headers.clone());
     headers.insert(ATTEMPTS.into(), AmqpValue::LongInt(i32::try_from(attempts).unwrap_or(i32::MAX)));
     headers.insert(RETRY_AT.into(), AmqpValue::LongLongInt(i64::try_from(at.as_millis()).unwrap_or(i64::MAX)));
-    headers.insert(MAY_EXIST.into(), AmqpValue::Boolean(job.task.may_exist));
+    // After the last try the task is only looked up once more.
+    let may_exist = job.task.may_exist || attempts >= lane.config.retry_attempts;
+    headers.insert(MAY_EXIST.into(), AmqpValue::Boolean(may_exist));
     Letter {
         queue: lane.queues.retry.clone(),
         message_id: job.task.id.clone(),

@@ -21,6 +21,8 @@ pub struct Recovery {
     first_delay: Duration,
     /// Messages that failed since anything last succeeded.
     failed_in_a_row: Vec<String>,
+    /// Messages whose last failure turned out to be the beginning of an outage: it does not count.
+    forgiven: Vec<String>,
     pause: Option<Pause>,
     /// The message that began the last pause.
     paused_by: Option<String>,
@@ -83,6 +85,7 @@ impl Recovery {
             attempts,
             first_delay,
             failed_in_a_row: Vec::new(),
+            forgiven: Vec::new(),
             pause: None,
             paused_by: None,
             window: usize::MAX,
@@ -120,7 +123,10 @@ impl Recovery {
             }
             Failure::Unsettled(after) => {
                 self.succeeded(now);
-                Verdict::Wait(*after)
+                match attempts >= self.attempts {
+                    true => Verdict::Park { attempts, cause: Cause::RetryLimitExceeded },
+                    false => Verdict::Wait(*after),
+                }
             }
             // The target was there for others since this message last found it away: then it is the message.
             Failure::Unavailable { until: None, .. }
@@ -138,10 +144,16 @@ impl Recovery {
                 if !self.failed_in_a_row.iter().any(|failed| failed == id) && self.failed_in_a_row.len() < OUTAGE {
                     self.failed_in_a_row.push(id.to_owned());
                 }
-                if self.pause.is_some() || self.failed_in_a_row.len() >= OUTAGE {
+                if self.pause.is_some() {
                     return self.pause(None, *after, now);
                 }
-                self.counted(attempts, *after)
+                if self.failed_in_a_row.len() >= OUTAGE {
+                    self.forgiven = self.failed_in_a_row.iter().filter(|failed| *failed != id).cloned().collect();
+                    return self.pause(None, *after, now);
+                }
+                let forgiven = self.forgiven.iter().position(|forgiven| forgiven == id);
+                let forgiven = forgiven.map(|index| self.forgiven.swap_remove(index)).is_some();
+                self.counted(attempts.saturating_sub(forgiven.into()), *after)
             }
         }
     }
@@ -149,7 +161,8 @@ impl Recovery {
     /// One more failure of this message's own.
     fn counted(&self, attempts: u32, after: Duration) -> Verdict {
         let attempts = attempts + 1;
-        if attempts >= self.attempts {
+        // The last try may have worked after all: then there is a last look, without a try.
+        if attempts > self.attempts || (attempts == self.attempts && after.is_zero()) {
             return Verdict::Park { attempts, cause: Cause::RetryLimitExceeded };
         }
         let delay = backoff::delay(attempts, self.first_delay, LONGEST_DELAY).max(after);
@@ -208,6 +221,16 @@ mod tests {
     }
 
     #[test]
+    fn before_a_message_is_parked_whose_last_try_may_have_worked_there_is_a_last_look() {
+        let mut recovery = Recovery::new(3, DELAY);
+        let now = Instant::now();
+        let unknown = Failure::Transient { error: anyhow!("no answer"), after: DELAY * 6 };
+        assert_eq!(recovery.failed("a", 2, &unknown, now), Verdict::Return { attempts: 3, delay: DELAY * 6 });
+        let verdict = recovery.failed("a", 3, &Failure::Unsettled(DELAY * 6), now);
+        assert_eq!(verdict, Verdict::Park { attempts: 3, cause: Cause::RetryLimitExceeded });
+    }
+
+    #[test]
     fn three_different_messages_failing_in_a_row_pause_the_lane_and_use_no_attempt() {
         let mut recovery = Recovery::new(3, DELAY);
         let now = Instant::now();
@@ -217,6 +240,22 @@ mod tests {
         assert_eq!(verdict, Verdict::Pause { pause: DELAY, wait: Duration::ZERO, news: true });
         assert_eq!(recovery.gate(now), Gate::Shut(now + DELAY));
         assert_eq!(recovery.gate(now + DELAY), Gate::Probe);
+    }
+
+    #[test]
+    fn the_failures_that_began_an_outage_use_no_attempt_either() {
+        let mut recovery = Recovery::new(3, DELAY);
+        let now = Instant::now();
+        for (id, attempts) in [("a", 0), ("b", 1), ("c", 0)] {
+            recovery.failed(id, attempts, &transient(), now);
+        }
+        recovery.succeeded(now);
+        // Their headers say that they have failed once and twice.
+        assert_eq!(recovery.failed("b", 2, &transient(), now), Verdict::Return { attempts: 2, delay: DELAY * 2 });
+        assert_eq!(recovery.failed("c", 0, &transient(), now), Verdict::Return { attempts: 1, delay: DELAY });
+        recovery.succeeded(now);
+        let cause = Cause::RetryLimitExceeded;
+        assert_eq!(recovery.failed("b", 2, &transient(), now), Verdict::Park { attempts: 3, cause });
     }
 
     #[test]

@@ -382,7 +382,10 @@ impl Session<'_, '_> {
                 self.work.ledger.settle(&id, letter, Next::Leave);
             }
             Verdict::Park { attempts, cause } => {
-                let error = failure.to_string();
+                let error = match failure {
+                    Failure::Unsettled(_) => format!("failed {attempts} times, and a last look has not found the task"),
+                    failure => failure.to_string(),
+                };
                 log::error!("parking in {} as {}: task={id}: {error}", self.lane.queues.errors, cause.name());
                 self.count_parked();
                 let letter = letters::parked_job(self.lane, job, attempts, cause, &error);
