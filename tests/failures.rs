@@ -378,6 +378,21 @@ fn bodies_that_are_no_task_are_parked_as_they_are_and_the_lane_goes_on() {
 }
 
 #[test]
+fn a_body_that_is_too_large_to_work_on_is_parked_byte_for_byte() {
+    let queues = Queues::new("too large");
+    let portal = Portal::of(&Tasks::new());
+    let mut worker = start(&queues, &portal.webhook(), &[]);
+    let large = field_text("task-1") + &" ".repeat(12 << 20);
+    queues.publish(&queues.input(), &large, FieldTable::new());
+    queues.await_count(&queues.errors(), 1, PATIENCE);
+    worker.stop();
+    let parked = queues.take_all(&queues.errors()).remove(0);
+    assert!(parked.body == large.as_bytes(), "{} bytes", parked.body.len());
+    assert_eq!(parked.headers["error_type"], header("INVALID_MESSAGE"));
+    assert_eq!(portal.requests().len(), 0);
+}
+
+#[test]
 fn a_message_whose_headers_fill_a_frame_comes_back_like_any_other() {
     let queues = Queues::new("large headers");
     let tasks = Tasks::new();
