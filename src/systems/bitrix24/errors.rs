@@ -1,4 +1,4 @@
-//! What a portal's refusals mean: status and error code → [`Kind`] → [`Failure`]. Pure.
+//! What a portal's refusals mean: status and error code → [`Kind`] → [`Failure`].
 //!
 //! The table is in this folder's README. The text of an error is localised and is only passed on, never looked at.
 
@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use serde_json::Value;
 
+use crate::logging;
 use crate::systems::Failure;
 
 /// What one method has to wait when the portal does not say how long.
@@ -124,10 +125,11 @@ fn code_and_description(reply: &Value) -> (String, String) {
     let error = &reply["error"];
     let code = crate::message::text(if error.is_object() { &error["code"] } else { error });
     let description = if error.is_object() { &error["message"] } else { &reply["error_description"] };
-    (code.unwrap_or_default(), plain(description.as_str().unwrap_or_default()))
+    (plain(&code.unwrap_or_default()), plain(description.as_str().unwrap_or_default()))
 }
 
-/// A localised text on one line, without its markup, and not longer than a log line should be.
+/// A text of the portal on one line, without its markup, and not longer than a log line should be. Nor does it hold the
+/// webhook's token, which a gateway may show: such a text also gets into the error queue.
 fn plain(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
@@ -142,7 +144,8 @@ fn plain(text: &str) -> String {
         rest = next;
     }
     plain.push_str(rest);
-    plain.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(LONGEST_TEXT).collect()
+    let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    logging::clean(&plain).chars().take(LONGEST_TEXT).collect()
 }
 
 fn kind_of_code(code: &str) -> Option<Kind> {
