@@ -120,3 +120,30 @@ fn no_connection(err: &std::io::Error) -> NoAnswer {
         (None, kind) => NoAnswer::Unknown(format!("the connection broke: {kind}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::{AlertDescription, CertificateError};
+
+    use super::*;
+
+    fn of_tls(err: rustls::Error) -> NoAnswer {
+        no_answer(ureq::Error::Io(std::io::Error::new(ErrorKind::InvalidData, err)))
+    }
+
+    #[test]
+    fn a_certificate_that_is_refused_has_sent_nothing() {
+        for wrong in [CertificateError::Expired, CertificateError::NotValidForName, CertificateError::UnknownIssuer] {
+            let answer = of_tls(rustls::Error::InvalidCertificate(wrong));
+            assert!(matches!(&answer, NoAnswer::NotSent(text) if text.starts_with("TLS: ")), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn tls_that_breaks_after_the_handshake_may_have_sent_the_request() {
+        for alert in [AlertDescription::BadRecordMac, AlertDescription::InternalError] {
+            assert!(matches!(of_tls(rustls::Error::AlertReceived(alert)), NoAnswer::Unknown(_)), "{alert:?}");
+        }
+        assert!(matches!(of_tls(rustls::Error::DecryptError), NoAnswer::Unknown(_)));
+    }
+}
