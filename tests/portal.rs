@@ -182,7 +182,7 @@ fn a_message_that_comes_twice_creates_one_task() {
             tasks.answer(call)
         })
     };
-    let mut worker = start(&queues, &portal, &[]);
+    let mut worker = start(&queues, &portal, &[("LOG_LEVEL", "DEBUG")]);
     queues.publish_task(&message("task-1"));
     gate.await_waiting(1, PATIENCE);
     // While the first one is at work, and after it.
@@ -191,7 +191,9 @@ fn a_message_that_comes_twice_creates_one_task() {
     gate.open();
     queues.await_count(&queues.sent(), 1, PATIENCE);
     queues.publish_task(&message("task-1"));
-    worker.await_log("received again although finished", PATIENCE);
+    // Its follow-up may not be over yet.
+    let noticed = |log: &str| log.contains("although finished") || log.matches("while at work").count() == 2;
+    eventually("the third one is noticed", PATIENCE, || noticed(&worker.log()));
     assert_eq!(statistic(&mut worker, "duplicates_prevented"), "2");
     assert_eq!(queues.count(&queues.sent()), 1);
     Account::take(&queues, tasks.markers()).assert_holds();
