@@ -52,7 +52,7 @@ fn a_message_that_python_wrote_becomes_a_record_and_a_response_of_the_contract()
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
     queues.publish_tasks([&FIELD, &SEED]);
-    let mut worker = Worker::start(&queues, &portal.webhook(), &[("HEARTBEAT_INTERVAL", "600")]);
+    let mut worker = Worker::start(&queues, &portal.webhook(), &[("HEARTBEAT_INTERVAL", "5")]);
     queues.await_count(&queues.sent(), 2, PATIENCE);
 
     let fields = |id: &str| {

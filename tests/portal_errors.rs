@@ -324,10 +324,11 @@ fn a_method_or_portal_that_is_held_is_left_alone_and_no_message_pays_for_it() {
         queues.publish_tasks(&messages);
         let mut worker = start(&queues, &portal, &[("HANDLER_THREADS", "1")]);
         worker.await_log(&format!("pausing, messages stay in their queue; {pause}"), PATIENCE);
-        let creates = portal.count("tasks.task.add");
+        // What the thread has in hand may still fail, in one more request.
+        let creates = portal.count("tasks.task.add") + count;
         // A lane that did not wait would come back 20 times a second.
         thread::sleep(Duration::from_millis(700));
-        assert_eq!(portal.count("tasks.task.add"), creates, "{code}");
+        assert!(portal.count("tasks.task.add") <= creates, "{code}: {} creates", portal.count("tasks.task.add"));
         let alarms = worker.errors();
         assert!(alarms.lines().count() == 1 && alarms.contains(code), "{alarms}");
         worker.signal("INT");
