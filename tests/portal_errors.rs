@@ -127,7 +127,8 @@ fn assert_rows(queues: &Queues, tasks: &Tasks) {
     }
     for parked in &parked {
         let error = parked["error_message"].as_str().expect("a text");
-        assert!(error.ends_with(": Отказано"), "{error}");
+        let told = error.ends_with(": Отказано") || parked["error_type"] == "RETRY_LIMIT_EXCEEDED";
+        assert!(told, "{error}");
         assert_eq!(parked["attempts"], 1);
     }
     Account::take(queues, tasks.markers()).assert_holds();
