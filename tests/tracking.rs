@@ -326,7 +326,7 @@ fn a_record_in_a_queue_that_counts_deliveries_outlives_its_limit() {
     let portal = Portal::of(&tasks);
     let changes = [&RESTLESS[..], &[("HEARTBEAT_INTERVAL", "0.02")]].concat();
     let mut worker = Worker::start(&queues, &portal.webhook(), &changes);
-    portal.await_count_of("a sweep", 45, is_sweep);
+    portal.await_count_of("a sweep", 26, is_sweep);
     tasks.set_status("task-2", 5);
     queues.await_count(&queues.responses(), 1, Duration::from_secs(30));
     worker.stop();

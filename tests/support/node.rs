@@ -1,6 +1,7 @@
 //! A RabbitMQ node of the test's own, for faults that concern the whole node: started by `tests/with-rabbitmq`, gone with
 //! the test process. Knows no queue.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -14,24 +15,24 @@ pub struct Node {
 }
 
 impl Node {
-    /// Takes some seconds.
-    pub fn start() -> Node {
+    /// Takes some seconds. `None` where there is no RabbitMQ to start: the test has nothing to prove there, and ends.
+    pub fn start() -> Option<Node> {
         let mut running = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/with-rabbitmq"))
             .args(["--private", "sh", "-c", "env; echo ready; exec cat"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .spawn()
             .expect("tests/with-rabbitmq starts");
         let output = BufReader::new(running.stdout.take().expect("its output is ours"));
         let lines = output.lines().map_while(Result::ok).take_while(|line| line != "ready");
-        let variables: Vec<(String, String)> = lines
+        let variables: BTreeMap<String, String> = lines
             .filter_map(|line| line.split_once('=').map(|(name, value)| (name.to_string(), value.to_string())))
             .collect();
-        let variable = |name: &str| {
-            let found = variables.iter().find(|(known, _)| known == name);
-            found.unwrap_or_else(|| panic!("no {name}: the private node did not start")).1.clone()
-        };
+        if variables.is_empty() {
+            let _ = running.wait();
+            return None;
+        }
+        let variable = |name: &str| variables.get(name).cloned().unwrap_or_else(|| panic!("with-rabbitmq sets {name}"));
         let rabbitmq = RabbitMq {
             host: variable("RABBITMQ_HOST"),
             port: variable("RABBITMQ_PORT").parse().expect("RABBITMQ_PORT is a port number"),
@@ -39,7 +40,7 @@ impl Node {
             password: variable("RABBITMQ_PASSWORD"),
             vhost: variable("RABBITMQ_VHOST"),
         };
-        Node { rabbitmq, rabbitmqctl: variable("TEST_RABBITMQCTL"), _running: running }
+        Some(Node { rabbitmq, rabbitmqctl: variable("TEST_RABBITMQCTL"), _running: running })
     }
 
     pub fn rabbitmq(&self) -> RabbitMq {
