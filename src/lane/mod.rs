@@ -1,8 +1,9 @@
 //! A lane: everything that works for one system. One cannot slow another.
 //!
-//! [`reader`] is the thread that owns the lane's RabbitMQ sessions, [`session`] one such session, [`pool`] the threads that
-//! call the target, [`ledger`] what is under way, [`recovery`] what a failure leads to, [`letters`] what is published, and
-//! [`tracking`] the thread that follows the created tasks. Nothing here knows which system it works for.
+//! [`reader`] is the thread that owns the lane's RabbitMQ sessions, [`session`] one such session and [`results`] its other
+//! half, [`pool`] the threads that call the target, [`ledger`] what is under way, [`recovery`] what a failure leads to,
+//! [`letters`] what is published, and [`tracking`] the thread that follows the created tasks, one [`sweep`] at a time.
+//! Nothing here knows which system it works for.
 
 pub mod ledger;
 pub mod letters;
@@ -11,7 +12,9 @@ pub mod reader;
 pub mod recovery;
 pub mod remembered;
 pub mod repeated;
+pub mod results;
 pub mod session;
+pub mod sweep;
 pub mod tracking;
 
 use std::time::Instant;

@@ -7,17 +7,16 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, after, never, select};
 
-use super::ledger::{Admission, Confirmed, Key, Next};
+use super::ledger::{Admission, Key};
 use super::pool::Outcome;
 use super::reader::Work;
-use super::recovery::{Gate, Verdict};
+use super::recovery::Gate;
 use super::{Job, Lane, letters};
 use crate::message::{self, Cause, Parked, Task, Unreadable};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Intake, Token};
-use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher, Verdict as Published};
+use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher};
 use crate::rabbitmq::{Blocked, ConsumerMessage, FieldTable, Trouble, queues};
-use crate::systems::{Done, Failure, FollowUp};
 
 /// The reader looks around this often even if nothing wakes it.
 const TICK: Duration = Duration::from_secs(30);
@@ -116,14 +115,14 @@ fn serve(
 }
 
 /// A session while it works.
-struct Session<'a, 'b> {
-    lane: &'a Lane<'b>,
-    work: &'a mut Work,
-    intake: &'a Intake,
+pub(super) struct Session<'a, 'b> {
+    pub(super) lane: &'a Lane<'b>,
+    pub(super) work: &'a mut Work,
+    pub(super) intake: &'a Intake,
     publisher: Publisher,
     /// An alarm at the broker: it does not read what we publish.
     publishing_blocked: bool,
-    stopping: bool,
+    pub(super) stopping: bool,
     begun: Instant,
 }
 
@@ -267,7 +266,7 @@ impl Session<'_, '_> {
         self.admit(arrival)
     }
 
-    fn admit(&mut self, arrival: Arrival) -> Result<(), Trouble> {
+    pub(super) fn admit(&mut self, arrival: Arrival) -> Result<(), Trouble> {
         let Arrival { body, headers, redelivered, token } = arrival;
         let task = match Task::parse(body) {
             Ok(task) => task,
@@ -331,145 +330,8 @@ impl Session<'_, '_> {
         self.work.ledger.add_letter(key, token, letter);
     }
 
-    fn count_parked(&self) {
+    pub(super) fn count_parked(&self) {
         self.lane.stats.failed_tasks.count();
         self.lane.stats.parked.count();
-    }
-}
-
-/// Results.
-impl Session<'_, '_> {
-    fn handled(&mut self, job: Job, result: Result<Done, Failure>) {
-        let now = Instant::now();
-        let done = match result {
-            Ok(done) => done,
-            Err(failure) => return self.failed(job, &failure, now),
-        };
-        self.note_success(now);
-        let took = job.arrived.elapsed().as_millis();
-        if done.existed {
-            self.lane.stats.duplicates_prevented.count();
-            log::info!("exists already, not created again: task={} id={}", job.task.id, done.target_id);
-        } else {
-            log::info!("created: task={} id={} in {took} ms", job.task.id, done.target_id);
-        }
-        let letter = letters::record(self.lane, &job.task, &done);
-        let id = job.task.id.clone();
-        self.work.ledger.settle(&id, letter, Next::FollowUp(Box::new((job.task, done))));
-    }
-
-    fn note_success(&mut self, now: Instant) {
-        if let Some(paused) = self.work.recovery.succeeded(now) {
-            self.work.pause_news.over();
-            log::info!("the target answers again after {paused:.1?}; going on");
-        }
-    }
-
-    fn failed(&mut self, job: Job, failure: &Failure, now: Instant) {
-        let was_paused = self.work.recovery.paused_for(now);
-        let verdict = self.work.recovery.failed(&job.task.id, job.attempts, failure, now);
-        if let (Some(paused), None) = (was_paused, self.work.recovery.paused_for(now)) {
-            self.work.pause_news.over();
-            log::info!("the target answers again after {paused:.1?}; going on");
-        }
-        let id = job.task.id.clone();
-        match verdict {
-            Verdict::Return { attempts, delay } => {
-                let most = self.lane.config.retry_attempts;
-                log::warn!("trying again in {delay:?} (failed {attempts} of {most} times): task={id}: {failure}");
-                self.lane.stats.returned.count();
-                let letter = letters::returned(self.lane, &job, attempts, delay);
-                self.work.ledger.settle(&id, letter, Next::Leave);
-            }
-            Verdict::Park { attempts, cause } => {
-                let error = match failure {
-                    Failure::Unsettled(_) => format!("failed {attempts} times, and a last look has not found the task"),
-                    failure => failure.to_string(),
-                };
-                log::error!("parking in {} as {}: task={id}: {error}", self.lane.queues.errors, cause.name());
-                self.count_parked();
-                let letter = letters::parked_job(self.lane, job, attempts, cause, &error);
-                self.work.ledger.settle(&id, letter, Next::Leave);
-            }
-            Verdict::Wait(wait) => {
-                log::info!("delivered before and not to be seen: looking again in {wait:?}: task={id}");
-                let job = Job { task: Task { may_exist: false, ..job.task }, ..job };
-                self.work.ledger.put_back(job, Some(now + wait));
-            }
-            Verdict::Pause { pause, wait, news } => {
-                if !self.stopping {
-                    self.note_pause(pause, news, failure, now);
-                }
-                self.work.ledger.put_back(job, (!wait.is_zero()).then(|| now + wait));
-            }
-        }
-    }
-
-    /// Takes back what the pool has not begun, and says once why the lane stands still.
-    fn note_pause(&mut self, pause: Duration, news: bool, failure: &Failure, now: Instant) {
-        self.work.not_begun.clone().try_iter().for_each(|job| self.work.ledger.put_back(job, None));
-        if news {
-            log::error!("pausing, messages stay in their queue; trying again in {pause:?}: {failure}");
-            self.work.pause_news.over();
-        }
-        let again = self.work.pause_news.say(&failure.to_string(), now);
-        if let Some(again) = again.filter(|_| !news) {
-            log::warn!("still paused, trying again in {pause:?}: {again}");
-        }
-    }
-
-    fn followed_up(&mut self, tasks: Vec<(String, FollowUp)>) -> Result<(), Trouble> {
-        for (id, follow_up) in tasks {
-            let stats = self.lane.stats;
-            match follow_up.synced {
-                Some(true) => stats.sync_requests_sent.count(),
-                Some(false) => stats.sync_requests_failed.count(),
-                None => {}
-            }
-            stats.missing_parts.add(follow_up.missing_parts.into());
-            stats.successful_tasks.count();
-            let tokens = self.work.ledger.followed_up(&id);
-            // More than one: the same task was delivered again meanwhile.
-            stats.duplicates_prevented.add(tokens.len().saturating_sub(1) as u64);
-            self.ack(tokens)?;
-        }
-        Ok(())
-    }
-
-    fn published(&mut self, tag: u64, verdict: Published) -> Result<(), Trouble> {
-        let stats = self.lane.stats;
-        match verdict {
-            Published::Confirmed => {
-                stats.sent_messages.count();
-                match self.work.ledger.confirmed(tag) {
-                    Some(Confirmed::FollowUp(recorded)) => {
-                        stats.sent_to_success_queue.count();
-                        let sent = self.work.recorded.send(*recorded);
-                        sent.map_err(|_| Trouble::new("the handler threads are gone"))
-                    }
-                    Some(Confirmed::Ack(tokens)) => {
-                        self.ack(tokens)?;
-                        // What was held may be the continuation of the message that has just moved.
-                        std::mem::take(&mut self.work.held).into_iter().try_for_each(|arrival| self.admit(arrival))
-                    }
-                    None => Ok(()),
-                }
-            }
-            Published::Refused(why) => {
-                stats.failed_messages.count();
-                let pause = self.lane.config.retry_delay;
-                let Some(queue) = self.work.ledger.refused(tag, Instant::now() + pause) else { return Ok(()) };
-                if queue == self.lane.queues.sent {
-                    stats.failed_to_send_success.count();
-                }
-                log::error!("{queue} did not take a message, publishing it again in {pause:?}: {why}");
-                // A missing queue is made by the next session; the message is not acknowledged, so nothing is lost.
-                if why.starts_with("312") { Err(Trouble::new(format!("the queue {queue} is gone"))) } else { Ok(()) }
-            }
-        }
-    }
-
-    fn ack(&self, tokens: Vec<Token>) -> Result<(), Trouble> {
-        tokens.into_iter().try_for_each(|token| self.intake.ack(token)).map_err(Trouble::from)
     }
 }

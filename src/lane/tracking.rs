@@ -12,6 +12,7 @@ use anyhow::{Context as _, anyhow, bail};
 
 use super::remembered::Remembered;
 use super::repeated::Repeated;
+use super::sweep::{Sent, Sweep};
 use super::{Lane, letters};
 use crate::message::{Cause, Original, Parked, Record, Unreadable, now_ms};
 use crate::rabbitmq::connection::Connection;
@@ -83,29 +84,6 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
 
 /// Body and headers of a record that has to be published anew.
 type Renewal = (Vec<u8>, FieldTable);
-
-/// One sweep, and what it has found so far.
-struct Sweep<'i> {
-    intake: &'i Intake,
-    /// Opened when there is something to publish.
-    publisher: Option<(Connection, Publisher)>,
-    /// Letters on their way, with the deliveries that are acknowledged when they are confirmed.
-    on_the_way: HashMap<u64, (Sent, Vec<Token>)>,
-    /// Tasks of this sweep whose response is on its way.
-    answering: HashMap<String, u64>,
-    /// Tasks that this sweep has missed, with the tag of the letter that parks them.
-    missing: HashMap<String, Option<u64>>,
-    open: u64,
-    unanswered: u64,
-    oldest: Duration,
-}
-
-/// What a letter of a sweep is for.
-enum Sent {
-    Response(String),
-    Parked,
-    Renewed,
-}
 
 impl Tracking<'_, '_> {
     fn sweep(&mut self, begun: Instant) -> anyhow::Result<()> {
@@ -411,32 +389,5 @@ impl Tracking<'_, '_> {
             sweep.open,
             span(sweep.oldest)
         );
-    }
-}
-
-impl<'i> Sweep<'i> {
-    fn new(intake: &'i Intake) -> Sweep<'i> {
-        Sweep {
-            intake,
-            publisher: None,
-            on_the_way: HashMap::new(),
-            answering: HashMap::new(),
-            missing: HashMap::new(),
-            open: 0,
-            unanswered: 0,
-            oldest: Duration::ZERO,
-        }
-    }
-
-    /// Lets a delivery be acknowledged together with those of the letter under this tag; gives it back when no such letter
-    /// is on its way.
-    fn join(&mut self, tag: Option<u64>, token: Token) -> Option<Token> {
-        match tag.and_then(|tag| self.on_the_way.get_mut(&tag)) {
-            Some((_, tokens)) => {
-                tokens.push(token);
-                None
-            }
-            None => Some(token),
-        }
     }
 }

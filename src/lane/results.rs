@@ -1,0 +1,149 @@
+//! What a session does with results: with those of the pool, and with the broker's word on what was published.
+
+use std::time::{Duration, Instant};
+
+use super::ledger::{Confirmed, Next};
+use super::recovery::Verdict;
+use super::session::Session;
+use super::{Job, letters};
+use crate::message::Task;
+use crate::rabbitmq::Trouble;
+use crate::rabbitmq::intake::Token;
+use crate::rabbitmq::publisher::Verdict as Published;
+use crate::systems::{Done, Failure, FollowUp};
+
+impl Session<'_, '_> {
+    pub(super) fn handled(&mut self, job: Job, result: Result<Done, Failure>) {
+        let now = Instant::now();
+        let done = match result {
+            Ok(done) => done,
+            Err(failure) => return self.failed(job, &failure, now),
+        };
+        self.note_success(now);
+        let took = job.arrived.elapsed().as_millis();
+        if done.existed {
+            self.lane.stats.duplicates_prevented.count();
+            log::info!("exists already, not created again: task={} id={}", job.task.id, done.target_id);
+        } else {
+            log::info!("created: task={} id={} in {took} ms", job.task.id, done.target_id);
+        }
+        let letter = letters::record(self.lane, &job.task, &done);
+        let id = job.task.id.clone();
+        self.work.ledger.settle(&id, letter, Next::FollowUp(Box::new((job.task, done))));
+    }
+
+    fn note_success(&mut self, now: Instant) {
+        if let Some(paused) = self.work.recovery.succeeded(now) {
+            self.work.pause_news.over();
+            log::info!("the target answers again after {paused:.1?}; going on");
+        }
+    }
+
+    fn failed(&mut self, job: Job, failure: &Failure, now: Instant) {
+        let was_paused = self.work.recovery.paused_for(now);
+        let verdict = self.work.recovery.failed(&job.task.id, job.attempts, failure, now);
+        if let (Some(paused), None) = (was_paused, self.work.recovery.paused_for(now)) {
+            self.work.pause_news.over();
+            log::info!("the target answers again after {paused:.1?}; going on");
+        }
+        let id = job.task.id.clone();
+        match verdict {
+            Verdict::Return { attempts, delay } => {
+                let most = self.lane.config.retry_attempts;
+                log::warn!("trying again in {delay:?} (failed {attempts} of {most} times): task={id}: {failure}");
+                self.lane.stats.returned.count();
+                let letter = letters::returned(self.lane, &job, attempts, delay);
+                self.work.ledger.settle(&id, letter, Next::Leave);
+            }
+            Verdict::Park { attempts, cause } => {
+                let error = match failure {
+                    Failure::Unsettled(_) => format!("failed {attempts} times, and a last look has not found the task"),
+                    failure => failure.to_string(),
+                };
+                log::error!("parking in {} as {}: task={id}: {error}", self.lane.queues.errors, cause.name());
+                self.count_parked();
+                let letter = letters::parked_job(self.lane, job, attempts, cause, &error);
+                self.work.ledger.settle(&id, letter, Next::Leave);
+            }
+            Verdict::Wait(wait) => {
+                log::info!("delivered before and not to be seen: looking again in {wait:?}: task={id}");
+                let job = Job { task: Task { may_exist: false, ..job.task }, ..job };
+                self.work.ledger.put_back(job, Some(now + wait));
+            }
+            Verdict::Pause { pause, wait, news } => {
+                if !self.stopping {
+                    self.note_pause(pause, news, failure, now);
+                }
+                self.work.ledger.put_back(job, (!wait.is_zero()).then(|| now + wait));
+            }
+        }
+    }
+
+    /// Takes back what the pool has not begun, and says once why the lane stands still.
+    fn note_pause(&mut self, pause: Duration, news: bool, failure: &Failure, now: Instant) {
+        self.work.not_begun.clone().try_iter().for_each(|job| self.work.ledger.put_back(job, None));
+        if news {
+            log::error!("pausing, messages stay in their queue; trying again in {pause:?}: {failure}");
+            self.work.pause_news.over();
+        }
+        let again = self.work.pause_news.say(&failure.to_string(), now);
+        if let Some(again) = again.filter(|_| !news) {
+            log::warn!("still paused, trying again in {pause:?}: {again}");
+        }
+    }
+
+    pub(super) fn followed_up(&mut self, tasks: Vec<(String, FollowUp)>) -> Result<(), Trouble> {
+        for (id, follow_up) in tasks {
+            let stats = self.lane.stats;
+            match follow_up.synced {
+                Some(true) => stats.sync_requests_sent.count(),
+                Some(false) => stats.sync_requests_failed.count(),
+                None => {}
+            }
+            stats.missing_parts.add(follow_up.missing_parts.into());
+            stats.successful_tasks.count();
+            let tokens = self.work.ledger.followed_up(&id);
+            // More than one: the same task was delivered again meanwhile.
+            stats.duplicates_prevented.add(tokens.len().saturating_sub(1) as u64);
+            self.ack(tokens)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn published(&mut self, tag: u64, verdict: Published) -> Result<(), Trouble> {
+        let stats = self.lane.stats;
+        match verdict {
+            Published::Confirmed => {
+                stats.sent_messages.count();
+                match self.work.ledger.confirmed(tag) {
+                    Some(Confirmed::FollowUp(recorded)) => {
+                        stats.sent_to_success_queue.count();
+                        let sent = self.work.recorded.send(*recorded);
+                        sent.map_err(|_| Trouble::new("the handler threads are gone"))
+                    }
+                    Some(Confirmed::Ack(tokens)) => {
+                        self.ack(tokens)?;
+                        // What was held may be the continuation of the message that has just moved.
+                        std::mem::take(&mut self.work.held).into_iter().try_for_each(|arrival| self.admit(arrival))
+                    }
+                    None => Ok(()),
+                }
+            }
+            Published::Refused(why) => {
+                stats.failed_messages.count();
+                let pause = self.lane.config.retry_delay;
+                let Some(queue) = self.work.ledger.refused(tag, Instant::now() + pause) else { return Ok(()) };
+                if queue == self.lane.queues.sent {
+                    stats.failed_to_send_success.count();
+                }
+                log::error!("{queue} did not take a message, publishing it again in {pause:?}: {why}");
+                // A missing queue is made by the next session; the message is not acknowledged, so nothing is lost.
+                if why.starts_with("312") { Err(Trouble::new(format!("the queue {queue} is gone"))) } else { Ok(()) }
+            }
+        }
+    }
+
+    fn ack(&self, tokens: Vec<Token>) -> Result<(), Trouble> {
+        tokens.into_iter().try_for_each(|token| self.intake.ack(token)).map_err(Trouble::from)
+    }
+}

@@ -1,0 +1,66 @@
+//! One sweep of the tracker: what is on its way, and what it has found so far. It decides nothing.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::rabbitmq::connection::Connection;
+use crate::rabbitmq::intake::{Intake, Token};
+use crate::rabbitmq::publisher::Publisher;
+
+/// The sweep.
+pub struct Sweep<'i> {
+    /// Where the records come from.
+    pub intake: &'i Intake,
+    /// Opened when there is something to publish.
+    pub publisher: Option<(Connection, Publisher)>,
+    /// Letters on their way, with the deliveries that are acknowledged when they are confirmed.
+    pub on_the_way: HashMap<u64, (Sent, Vec<Token>)>,
+    /// Tasks of this sweep whose response is on its way.
+    pub answering: HashMap<String, u64>,
+    /// Tasks that this sweep has missed, with the tag of the letter that parks them.
+    pub missing: HashMap<String, Option<u64>>,
+    /// How many tasks are open.
+    pub open: u64,
+    /// How many are finished and lack their answer.
+    pub unanswered: u64,
+    /// The age of the oldest open one.
+    pub oldest: Duration,
+}
+
+/// What a letter of a sweep is for.
+pub enum Sent {
+    /// Answers the task with this id.
+    Response(String),
+    /// Parks a record.
+    Parked,
+    /// Moves a record to the tail of its queue.
+    Renewed,
+}
+
+impl<'i> Sweep<'i> {
+    /// A sweep that begins.
+    pub fn new(intake: &'i Intake) -> Sweep<'i> {
+        Sweep {
+            intake,
+            publisher: None,
+            on_the_way: HashMap::new(),
+            answering: HashMap::new(),
+            missing: HashMap::new(),
+            open: 0,
+            unanswered: 0,
+            oldest: Duration::ZERO,
+        }
+    }
+
+    /// Lets a delivery be acknowledged together with those of the letter under this tag; gives it back when no such letter
+    /// is on its way.
+    pub fn join(&mut self, tag: Option<u64>, token: Token) -> Option<Token> {
+        match tag.and_then(|tag| self.on_the_way.get_mut(&tag)) {
+            Some((_, tokens)) => {
+                tokens.push(token);
+                None
+            }
+            None => Some(token),
+        }
+    }
+}
