@@ -184,6 +184,6 @@ fn a_worker_that_is_no_longer_let_in_says_so_and_waits() {
     assert!(scene.worker.exited().is_none());
     scene.gate.open();
     scene.worker.signal("TERM");
-    assert_eq!(scene.worker.wait(Duration::from_secs(10)).code(), Some(0));
+    assert_eq!(scene.worker.wait(Duration::from_secs(10)).code(), Some(1));
     scene.queues.await_count(&scene.queues.input(), 1, PATIENCE);
 }

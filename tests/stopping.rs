@@ -206,7 +206,9 @@ fn a_sweep_that_is_under_way_is_finished_before_the_end() {
     let portal = Portal::start({
         let (tasks, gate) = (tasks.clone(), gate.clone());
         move |call| {
-            gate.wait();
+            if is_sweep(call) {
+                gate.wait();
+            }
             tasks.answer(call)
         }
     });
@@ -359,7 +361,7 @@ fn a_task_that_was_created_and_could_not_be_recorded_is_named_in_the_last_line()
     worker.signal("TERM");
     worker.await_log("a second Ctrl+C ends at once", PATIENCE);
     gate.open();
-    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
+    assert_eq!(worker.wait(PATIENCE).code(), Some(1));
     assert_the_last_line_is(&worker, "stopped with 1 task(s) in the air");
     assert_eq!(tasks.markers(), ["task-1"]);
 

@@ -55,10 +55,6 @@ fn order(queues: &Queues, queue: &str) -> Vec<String> {
     queues.peek_all(queue).iter().filter_map(task_id).collect()
 }
 
-fn is_sweep(call: &Call) -> bool {
-    call.method == "tasks.task.list" && !call.params["filter"]["ID"].is_null()
-}
-
 #[test]
 fn every_record_is_looked_at_and_the_rest_keeps_its_place() {
     let tasks = Tasks::new();

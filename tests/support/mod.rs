@@ -42,7 +42,7 @@ pub use http::{Reply, Request};
 pub use message::{field_message, field_text, seed_message};
 pub use node::Node;
 pub use oracle::Account;
-pub use portal::{Answer, Call, Portal};
+pub use portal::{Answer, Call, Portal, is_sweep};
 pub use queues::Queues;
 pub use relay::{CONFIRM, Direction, Relay, Then};
 pub use tasks::{Tasks, creates, looks_up};

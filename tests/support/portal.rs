@@ -33,6 +33,11 @@ pub struct Call {
     pub batched: bool,
 }
 
+/// Is this the tracker's question for the tasks of its records?
+pub fn is_sweep(call: &Call) -> bool {
+    call.method == "tasks.task.list" && !call.params["filter"]["ID"].is_null()
+}
+
 /// What a script answers to a call.
 #[derive(Clone, Debug)]
 pub enum Answer {
