@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use amiquip::{AmqpProperties, AmqpValue, FieldTable};
 use serde_json::{Value, json};
 use support::*;
@@ -144,5 +146,78 @@ fn a_message_with_the_largest_headers_uses_up_its_attempts() {
     queues.publish_with(&queues.input(), message("headers").to_string(), properties);
     eventually("it is parked", PATIENCE, || queues.count(&queues.errors()) == 1);
     assert!(!worker.log().contains("no session with RabbitMQ"));
+    drop(worker);
+}
+
+#[test]
+fn a_refused_command_says_which_method_was_refused() {
+    let queues = Queues::new("which method");
+    let tasks = Tasks::new();
+    let gate = Gate::closed();
+    let portal = {
+        let (tasks, gate) = (tasks.clone(), gate.clone());
+        Portal::start(move |call| {
+            if call.method == "tasks.task.list" && call.nth == 1 {
+                gate.wait();
+            }
+            let refused = call.params["fields"][MARKER].as_str().is_some_and(|id| id.starts_with("refused"));
+            if refused { Answer::refused(400, "ERROR_CORE", "нет") } else { tasks.answer(call) }
+        })
+    };
+    let worker = start(&queues, &portal, &[]);
+    queues.publish_task(&message("opener"));
+    gate.await_waiting(1, PATIENCE);
+    queues.publish_tasks(&["refused-1", "refused-2"].map(message));
+    queues.await_count(&queues.input(), 0, PATIENCE);
+    gate.open();
+    queues.await_count(&queues.errors(), 2, PATIENCE);
+    for parked in queues.peek_all(&queues.errors()) {
+        let error = parked.json()["error_message"].to_string();
+        assert!(error.contains("tasks.task.add"), "{error}");
+    }
+    drop(worker);
+}
+
+#[test]
+fn a_message_that_used_up_its_attempts_says_what_the_portal_answered() {
+    let queues = Queues::new("reason");
+    let tasks = Tasks::new();
+    let portal = {
+        let tasks = tasks.clone();
+        Portal::start(move |call| match call.method.as_str() {
+            "tasks.task.add" => Answer::refused(500, "INTERNAL_SERVER_ERROR", "Диск полон"),
+            _ => tasks.answer(call),
+        })
+    };
+    queues.publish_task(&message("task-1"));
+    let worker = start(&queues, &portal, &[("RETRY_ATTEMPTS", "2")]);
+    queues.await_count(&queues.errors(), 1, PATIENCE);
+    let error = queues.peek_all(&queues.errors())[0].json()["error_message"].to_string();
+    assert!(error.contains("Диск полон") && error.contains("2 times"), "{error}");
+    drop(worker);
+}
+
+#[test]
+fn a_method_whose_time_is_used_up_rests_until_the_time_of_its_last_success() {
+    let queues = Queues::new("operating time");
+    let tasks = Tasks::new();
+    let portal = {
+        let tasks = tasks.clone();
+        Portal::start(move |call| match (call.method.as_str(), call.nth) {
+            ("tasks.task.add", 1) => {
+                let Answer::Done(result) = tasks.answer(call) else { unreachable!("the first create succeeds") };
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+                Answer::Http(Reply::Json(200, json!({"result": result, "time": {"operating_reset_at": now + 295}})))
+            }
+            ("tasks.task.add", _) => Answer::refused(429, "OPERATION_TIME_LIMIT", ""),
+            _ => tasks.answer(call),
+        })
+    };
+    let worker = start(&queues, &portal, &[]);
+    queues.publish_task(&message("task-1"));
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    queues.publish_task(&message("task-2"));
+    worker.await_log("pausing, messages stay in their queue; trying again in 29", PATIENCE);
+    assert_eq!(portal.count("tasks.task.add"), 2);
     drop(worker);
 }

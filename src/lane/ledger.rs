@@ -55,6 +55,8 @@ struct Entry<T> {
     /// All deliveries of this task in this session; settled together.
     tokens: Vec<T>,
     state: State,
+    /// How often the task has failed, by whichever of its deliveries has seen most.
+    attempts: u32,
     /// Since when it has no delivery.
     unclaimed: Option<Instant>,
 }
@@ -112,8 +114,8 @@ impl<T> Default for Ledger<T> {
 
 /// Taking in.
 impl<T> Ledger<T> {
-    /// What to do with a delivery of this task.
-    pub fn admit(&mut self, key: &Key, token: T) -> Admission<T> {
+    /// What to do with a delivery of this task, which says that it has failed `attempts` times.
+    pub fn admit(&mut self, key: &Key, token: T, attempts: u32) -> Admission<T> {
         let Some(entry) = self.entries.get_mut(key) else {
             return match key {
                 Key::Task(id) if self.finished.contains(id) => Admission::Finished(token),
@@ -124,6 +126,7 @@ impl<T> Ledger<T> {
             return Admission::Later(token);
         }
         let unclaimed = entry.unclaimed.take().is_some();
+        entry.attempts = entry.attempts.max(attempts);
         entry.tokens.push(token);
         if unclaimed && matches!(entry.state, State::Ready(..)) {
             self.to_publish.push_back(key.clone());
@@ -134,15 +137,16 @@ impl<T> Ledger<T> {
     /// Adds a task that is to be done, not before `not_before`; from now on it does not count as finished.
     pub fn add(&mut self, token: T, job: Job, not_before: Option<Instant>) {
         self.finished.remove(&job.task.id);
-        let key = Key::Task(job.task.id.clone());
-        self.entries.insert(key.clone(), Entry { tokens: vec![token], state: State::Waiting(job), unclaimed: None });
+        let (key, attempts) = (Key::Task(job.task.id.clone()), job.attempts);
+        let entry = Entry { tokens: vec![token], state: State::Waiting(job), attempts, unclaimed: None };
+        self.entries.insert(key.clone(), entry);
         self.schedule(key, not_before);
     }
 
     /// Adds a message that only moves to another queue.
     pub fn add_letter(&mut self, key: Key, token: T, letter: Letter) {
         let state = State::Ready(letter, Next::Leave);
-        self.entries.insert(key.clone(), Entry { tokens: vec![token], state, unclaimed: None });
+        self.entries.insert(key.clone(), Entry { tokens: vec![token], state, attempts: 0, unclaimed: None });
         self.to_publish.push_back(key);
     }
 
@@ -304,6 +308,11 @@ impl<T> Ledger<T> {
                 State::InFlight | State::Publishing(..) | State::FollowingUp => true,
             }
         });
+    }
+
+    /// How often this task has failed before: a copy of its message that arrived while it was at work may know better.
+    pub fn attempts(&self, id: &str) -> Option<u32> {
+        self.entries.get(&Key::Task(id.to_owned())).map(|entry| entry.attempts)
     }
 
     /// How many tasks the pool has.

@@ -13,6 +13,10 @@ use crate::systems::Done;
 const ATTEMPTS: &str = "x-attempts";
 /// Milliseconds since 1970 before which a returned message is not tried again.
 const RETRY_AT: &str = "x-retry-at";
+/// Why it failed the last time.
+const LAST_ERROR: &str = "x-last-error";
+/// In characters.
+const LONGEST_ERROR: usize = 500;
 /// Set while an earlier delivery of the message may have created its task: what is published anew does not count as
 /// redelivered.
 const MAY_EXIST: &str = "x-may-exist";
@@ -42,12 +46,14 @@ pub fn response(lane: &Lane, record: &Record, finished: serde_json::Value) -> Le
     }
 }
 
-/// The message as it came, for the retry queue: it has failed `attempts` times and waits for `delay`.
-pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration) -> Letter {
+/// The message as it came, for the retry queue: it has failed `attempts` times, now with `error`, and waits for `delay`.
+pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: &str) -> Letter {
     let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + delay;
     let mut headers = kept(job.headers.clone());
     headers.insert(ATTEMPTS.into(), AmqpValue::LongInt(i32::try_from(attempts).unwrap_or(i32::MAX)));
     headers.insert(RETRY_AT.into(), AmqpValue::LongLongInt(i64::try_from(at.as_millis()).unwrap_or(i64::MAX)));
+    let error = logging::clean(error).chars().take(LONGEST_ERROR).collect();
+    headers.insert(LAST_ERROR.into(), AmqpValue::LongString(error));
     // After the last try the task is only looked up once more.
     let may_exist = job.task.may_exist || attempts >= lane.config.retry_attempts;
     headers.insert(MAY_EXIST.into(), AmqpValue::Boolean(may_exist));
@@ -105,6 +111,14 @@ pub fn parked_job(lane: &Lane, job: Job, attempts: u32, cause: Cause, error: &st
 /// How often the message with these headers has failed by itself.
 pub fn attempts(headers: &FieldTable) -> u32 {
     whole(headers, ATTEMPTS).and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(0)
+}
+
+/// Why the message with these headers failed the last time.
+pub fn last_error(headers: &FieldTable) -> Option<&str> {
+    match headers.get(LAST_ERROR)? {
+        AmqpValue::LongString(error) => Some(error),
+        _ => None,
+    }
 }
 
 /// May an earlier delivery of the message with these headers have created its task?

@@ -39,7 +39,8 @@ impl Session<'_, '_> {
         }
     }
 
-    fn failed(&mut self, job: Job, failure: &Failure, now: Instant) {
+    fn failed(&mut self, mut job: Job, failure: &Failure, now: Instant) {
+        job.attempts = self.work.ledger.attempts(&job.task.id).unwrap_or(job.attempts);
         let was_paused = self.work.recovery.paused_for(now);
         let verdict = self.work.recovery.failed(&job.task.id, job.attempts, failure, now);
         if let (Some(paused), None) = (was_paused, self.work.recovery.paused_for(now)) {
@@ -52,13 +53,16 @@ impl Session<'_, '_> {
                 let most = self.lane.config.retry_attempts;
                 log::warn!("trying again in {delay:?} (failed {attempts} of {most} times): task={id}: {failure}");
                 self.lane.stats.returned.count();
-                let letter = letters::returned(self.lane, &job, attempts, delay);
+                let letter = letters::returned(self.lane, &job, attempts, delay, &failure.to_string());
                 self.work.ledger.settle(&id, letter, Next::Leave);
             }
             Verdict::Park { attempts, cause } => {
-                let error = match failure {
-                    Failure::Unsettled(_) => format!("failed {attempts} times, and a last look has not found the task"),
-                    failure => failure.to_string(),
+                let error = match (failure, letters::last_error(&job.headers)) {
+                    (Failure::Unsettled(_), Some(last)) => {
+                        format!("{last} ({attempts} times; a last look found no task)")
+                    }
+                    (Failure::Unsettled(_), None) => format!("failed {attempts} times; a last look found no task"),
+                    (failure, _) => failure.to_string(),
                 };
                 log::error!("parking in {} as {}: task={id}: {error}", self.lane.queues.errors, cause.name());
                 self.count_parked();
@@ -93,6 +97,7 @@ impl Session<'_, '_> {
     }
 
     pub(super) fn followed_up(&mut self, tasks: Vec<(String, FollowUp)>) -> Result<(), Trouble> {
+        let mut done = Vec::new();
         for (id, follow_up) in tasks {
             let stats = self.lane.stats;
             match follow_up.synced {
@@ -105,9 +110,10 @@ impl Session<'_, '_> {
             let tokens = self.work.ledger.followed_up(&id);
             // More than one: the same task was delivered again meanwhile.
             stats.duplicates_prevented.add(tokens.len().saturating_sub(1) as u64);
-            self.ack(tokens)?;
+            done.extend(tokens);
         }
-        Ok(())
+        // Last: an ack that fails ends the session, and a task not yet noted as done would be stuck for good.
+        self.ack(done)
     }
 
     pub(super) fn published(&mut self, tag: u64, verdict: Published) -> Result<(), Trouble> {

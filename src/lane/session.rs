@@ -276,7 +276,7 @@ impl Session<'_, '_> {
             }
         };
         let key = Key::Task(task.id.clone());
-        match self.work.ledger.admit(&key, token) {
+        match self.work.ledger.admit(&key, token, letters::attempts(&headers)) {
             Admission::New(token) if letters::wears_out(&headers) => {
                 log::debug!("publishing anew what its queue would soon delete: task={}", task.id);
                 let body = task.body.get().as_bytes().to_vec();

@@ -8,7 +8,7 @@ use super::answers;
 use super::client::{Call, Client};
 use super::errors::{ApiError, Kind};
 use super::handler;
-use super::{Settings, fields};
+use super::{Settings, custom_fields, fields};
 use crate::config::Config;
 use crate::message::text;
 use crate::report::Report;
@@ -65,10 +65,13 @@ pub fn prepare(config: &Config, stop: &Stop, report: &mut Report) {
         return report.ok("bitrix24: BITRIX_TASK_ID_FIELD names no custom field, so there is none to make");
     };
     let client = Client::new(settings, stop);
-    let made = user_fields(&client, json!({"FIELD_NAME": [marker]})).and_then(|rows| match named(&rows, marker) {
-        Some(_) => Ok(false),
-        None => client.call(&new_field(marker)).map(|_| true),
-    });
+    let made =
+        custom_fields::list(&client, json!({"FIELD_NAME": [marker]})).and_then(|rows| {
+            match custom_fields::named(&rows, marker) {
+                Some(_) => Ok(false),
+                None => client.call(&custom_fields::make_marker(marker)).map(|_| true),
+            }
+        });
     match made {
         Ok(true) => report.made(format!("bitrix24: the field {marker} for the task id")),
         Ok(false) => {}
@@ -159,14 +162,14 @@ impl Look<'_> {
         let marker = self.settings.marker_field.as_deref();
         let custom = marker.filter(|marker| fields::is_custom_field(marker));
         let wanted: Vec<&str> = RESULT_FIELDS.iter().map(|(name, _)| *name).chain(custom).collect();
-        let rows = match told(user_fields(&self.client, json!({"FIELD_NAME": wanted})))? {
+        let rows = match told(custom_fields::list(&self.client, json!({"FIELD_NAME": wanted})))? {
             Ok(rows) => Some(rows),
             Err(err) => {
                 self.report.warn(format!("bitrix24: it is not known which fields tasks have: {err}"));
                 None
             }
         };
-        let is_there = |name: &str| rows.as_ref().is_none_or(|rows| named(rows, name).is_some());
+        let is_there = |name: &str| rows.as_ref().is_none_or(|rows| custom_fields::named(rows, name).is_some());
         match (marker, custom) {
             (None, _) => self.report.warn(
                 "bitrix24: BITRIX_TASK_ID_FIELD=none: tasks are not looked up, so a message that comes twice creates \
@@ -190,7 +193,7 @@ impl Look<'_> {
 
     /// Can tasks be found by it?
     fn at_marker(&mut self, marker: &str, rows: Option<&[Value]>) -> Answered {
-        let kind = rows.and_then(|rows| text(&named(rows, marker)?["USER_TYPE_ID"]));
+        let kind = rows.and_then(|rows| text(&custom_fields::named(rows, marker)?["USER_TYPE_ID"]));
         if let Some(kind) = kind.filter(|kind| kind != "string") {
             self.report
                 .warn(format!("bitrix24: the field {marker} is of the type {kind}, not string: it may lose ids"));
@@ -208,7 +211,7 @@ impl Look<'_> {
     /// A field that somebody else made mandatory makes the portal refuse tasks without it.
     fn at_mandatory_fields(&mut self) -> Answered {
         // What cannot be listed was told about in `at_fields`.
-        let Ok(rows) = told(user_fields(&self.client, json!({"MANDATORY": "Y"})))? else { return Ok(()) };
+        let Ok(rows) = told(custom_fields::list(&self.client, json!({"MANDATORY": "Y"})))? else { return Ok(()) };
         let mandatory = rows.iter().filter(|row| row["MANDATORY"] == "Y");
         for name in mandatory.filter_map(|row| text(&row["FIELD_NAME"])) {
             if Some(&name) != self.settings.marker_field.as_ref() {
@@ -264,30 +267,6 @@ fn told<T>(answer: Result<T, ApiError>) -> Answered<Result<T, ApiError>> {
         Err(err) if !matches!(err.kind, Kind::Refused | Kind::Configuration) => Err(err),
         told => Ok(told),
     }
-}
-
-fn user_fields(client: &Client, filter: Value) -> Result<Vec<Value>, ApiError> {
-    let method = "task.item.userfield.getlist";
-    let reply = client.call(&Call { method, params: vec![("ORDER", json!({})), ("FILTER", filter)] })?;
-    let rows = reply["result"].as_array().cloned();
-    rows.ok_or_else(|| ApiError::new(Kind::Refused, format!("{method}: the reply has no list of fields")))
-}
-
-/// The row of the field with this name: the portal may have ignored the filter.
-fn named<'a>(rows: &'a [Value], name: &str) -> Option<&'a Value> {
-    rows.iter().find(|row| row["FIELD_NAME"] == name)
-}
-
-fn new_field(name: &str) -> Call {
-    let label = json!({"ru": "Внешняя задача Camunda", "en": "Camunda external task"});
-    let field = json!({
-        "USER_TYPE_ID": "string",
-        "FIELD_NAME": name,
-        "EDIT_FORM_LABEL": label,
-        "MANDATORY": "N",
-        "MULTIPLE": "N",
-    });
-    Call { method: "task.item.userfield.add", params: vec![("PARAMS", field)] }
 }
 
 fn advice(kind: Kind) -> &'static str {

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::budget::Budget;
 use super::errors::{ApiError, Kind};
+use super::holds::Holds;
 use super::{Settings, Webhook, batch};
 use crate::backoff;
 use crate::stop::Stop;
@@ -51,6 +52,7 @@ pub struct Client {
     http: Http,
     webhook: Webhook,
     budget: Budget,
+    holds: Holds,
     request_timeout: Duration,
     /// A turn was waited for ahead of its request. At most one: a turn that nobody uses must not be saved up.
     turn_taken: AtomicBool,
@@ -66,6 +68,7 @@ impl Client {
             http: Http::new(settings.request_timeout),
             webhook: settings.webhook.clone(),
             budget: Budget::new(settings.rate, settings.burst),
+            holds: Holds::default(),
             request_timeout: settings.request_timeout,
             turn_taken: AtomicBool::new(false),
             pace: Mutex::new(HashMap::new()),
@@ -89,8 +92,9 @@ impl Client {
     /// # Errors
     /// [`ApiError`], which says whether the call may have had an effect.
     pub fn call(&self, call: &Call) -> Result<Value, ApiError> {
+        self.may_call(call.method)?;
         let body = serde_json::to_vec(call).expect("parameters are JSON values");
-        self.request(call.method, &body, std::slice::from_ref(call))
+        self.learn(call.method, self.request(call.method, &body, std::slice::from_ref(call)))
     }
 
     /// Makes many calls of one method that do not depend on each other; one result for each, in order.
@@ -100,7 +104,7 @@ impl Client {
             let rest = &calls[results.len()..];
             let commands = batch::commands(rest, self.batch_size(rest[0].method));
             let calls = &rest[..commands.len()];
-            match self.batch(calls, &commands) {
+            match self.may_call(rest[0].method).and_then(|()| self.batch(calls, &commands)) {
                 Ok(replies) => results.extend(replies),
                 // None of the commands has run, and which of them is to blame shows when each goes alone.
                 Err(err) if err.kind == Kind::Refused => results.extend(calls.iter().map(|call| self.call(call))),
@@ -115,8 +119,29 @@ impl Client {
         if let [call] = calls {
             return Ok(vec![self.call(call)]);
         }
-        let reply = self.request("batch", &batch::body(commands), calls)?;
-        Ok((0..commands.len()).map(|index| batch::result(&reply["result"], index)).collect())
+        let reply = self.learn(calls[0].method, self.request("batch", &batch::body(commands), calls))?;
+        let result = |(index, call): (usize, &Call)| {
+            let result = batch::result(&reply["result"], index).map_err(|err| err.of(call.method));
+            self.learn(call.method, result)
+        };
+        Ok(calls.iter().enumerate().map(result).collect())
+    }
+
+    fn may_call(&self, method: &'static str) -> Result<(), ApiError> {
+        match self.holds.rest(method, Instant::now()) {
+            None => Ok(()),
+            Some(rest) => {
+                let text =
+                    format!("{method}: not called for {rest:.0?}: it has used up its running time at the portal");
+                Err(ApiError::new(Kind::MethodHeld, text).method_held(rest))
+            }
+        }
+    }
+
+    fn learn(&self, method: &'static str, result: Result<Value, ApiError>) -> Result<Value, ApiError> {
+        let now = Instant::now();
+        self.holds.note(method, &result, now);
+        result.map_err(|err| err.method_held(self.holds.rest(method, now).unwrap_or_default()))
     }
 
     /// How many calls of this method one request should carry, going by how long the last ones took.

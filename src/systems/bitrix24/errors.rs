@@ -11,8 +11,6 @@ use serde_json::Value;
 use crate::logging;
 use crate::systems::Failure;
 
-/// What one method has to wait when the portal does not say how long.
-const METHOD_HELD: Duration = Duration::from_secs(60);
 /// Between two looks at a portal that was blocked by hand.
 const BLOCKED: Duration = Duration::from_secs(300);
 /// How much of an error's text is kept, in characters.
@@ -43,6 +41,8 @@ pub struct ApiError {
     /// What kind of refusal it is.
     pub kind: Kind,
     text: String,
+    /// How long the method is not to be called, if that is why.
+    rest: Duration,
 }
 
 impl fmt::Display for ApiError {
@@ -54,7 +54,12 @@ impl fmt::Display for ApiError {
 impl ApiError {
     /// An error with a text of our own.
     pub fn new(kind: Kind, text: String) -> ApiError {
-        ApiError { kind, text }
+        ApiError { kind, text, rest: Duration::ZERO }
+    }
+
+    /// The method is not to be called for so long, see [`super::holds`].
+    pub fn method_held(self, rest: Duration) -> ApiError {
+        ApiError { rest, ..self }
     }
 
     /// The same error, saying which method was called.
@@ -76,7 +81,7 @@ impl ApiError {
         } else {
             format!("http status {status}: {code}: {description}")
         };
-        ApiError { kind, text }
+        ApiError::new(kind, text)
     }
 
     /// From an answer that is not JSON: a gateway, a web server, or half a reply.
@@ -92,7 +97,7 @@ impl ApiError {
             404 => "; nothing is there: correct BITRIX_WEBHOOK_URL",
             _ => "",
         };
-        ApiError { kind, text: format!("http status {status} and {} bytes that are not JSON{advice}", body.len()) }
+        ApiError::new(kind, format!("http status {status} and {} bytes that are not JSON{advice}", body.len()))
     }
 
     /// From the error of one command in a batch, which has no status of its own.
@@ -100,7 +105,7 @@ impl ApiError {
         let (code, description) = code_and_description(error);
         // A code that nobody has classified counts as unknown: the task is looked up and tried again.
         let kind = kind_of_code(&code).unwrap_or(Kind::Unknown);
-        ApiError { kind, text: format!("{code}: {description}") }
+        ApiError::new(kind, format!("{code}: {description}"))
     }
 
     /// What this means for a task. `settle` is how long a call without an answer may take to show its effect.
@@ -108,7 +113,7 @@ impl ApiError {
         let error = anyhow!("{}", self.text);
         match self.kind {
             Kind::TooFast | Kind::Unreachable => Failure::Unavailable { error, until: None },
-            Kind::MethodHeld => Failure::Unavailable { error, until: Some(METHOD_HELD) },
+            Kind::MethodHeld => Failure::Unavailable { error, until: Some(self.rest) },
             Kind::Blocked => Failure::Unavailable { error, until: Some(BLOCKED) },
             Kind::Configuration => Failure::Unavailable {
                 error: error.context("check BITRIX_WEBHOOK_URL and the rights of the webhook's owner"),

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::client::{Call, Client};
 use super::errors::{ApiError, Kind};
 use super::fields::{self, Checklist, Fields};
-use super::{Settings, member, rows};
+use super::{Settings, custom_fields, member, rows};
 use crate::message::{Task, now_ms, text};
 use crate::systems::{Batch, Done, Failure, FollowUp, Handler};
 
@@ -131,15 +131,38 @@ fn not_looked_up(err: ApiError, down: bool) -> Failure {
     }
 }
 
-/// Asks for a marker that nobody has: a portal that cannot search for it returns rows all the same.
+/// Asks for a marker that nobody has: a portal that cannot search for it returns rows all the same. One that shows no task
+/// at all cannot be told by that, so it is also asked whether it has the field.
 ///
 /// # Errors
 /// The portal cannot search for the marker, or gave no usable answer.
 pub fn probe(client: &Client, marker: &str) -> Result<(), Failure> {
     let nobody = format!("nobody-{}-{}", std::process::id(), now_ms());
     let reply = client.call(&look_up(marker, &nobody)).map_err(|err| not_looked_up(err, true))?;
-    let row = row_of(&reply, marker, &nobody).map_err(|error| Failure::Unavailable { error, until: None });
-    row.map(drop)
+    row_of(&reply, marker, &nobody).map_err(|error| Failure::Unavailable { error, until: None })?;
+    if !fields::is_custom_field(marker) || shows_tasks(client)? {
+        return Ok(());
+    }
+    match custom_fields::list(client, json!({"FIELD_NAME": [marker]})) {
+        Ok(rows) if custom_fields::named(&rows, marker).is_none() => {
+            Err(Failure::Unavailable { error: no_search(marker), until: None })
+        }
+        // One that does not tell is believed.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn shows_tasks(client: &Client) -> Result<bool, Failure> {
+    let params = vec![("select", json!(["ID"])), ("start", (-1).into())];
+    let reply = client.call(&Call { method: "tasks.task.list", params }).map_err(|err| not_looked_up(err, true))?;
+    Ok(rows(&reply).is_some_and(|rows| !rows.is_empty()))
+}
+
+fn no_search(marker: &str) -> anyhow::Error {
+    anyhow!(
+        "the portal cannot search tasks by {marker}, so doubles could not be prevented: make the field with \
+         `task-creator check --create-field`, or set BITRIX_TASK_ID_FIELD=XML_ID, or none"
+    )
 }
 
 fn look_up(marker: &str, id: &str) -> Call {
@@ -159,10 +182,7 @@ fn row_of(reply: &Value, marker: &str, id: &str) -> anyhow::Result<Option<Value>
     let rows = rows(reply).ok_or_else(|| anyhow!("tasks.task.list: the reply has no list of tasks"))?;
     let carries = |row: &&Value| member(row, marker).and_then(text).as_deref() == Some(id.trim());
     if rows.len() >= PAGE || !rows.iter().all(|row| carries(&row)) {
-        return Err(anyhow!(
-            "the portal cannot search tasks by {marker}, so doubles could not be prevented: make the field with \
-             `task-creator check --create-field`, or set BITRIX_TASK_ID_FIELD=XML_ID, or none"
-        ));
+        return Err(no_search(marker));
     }
     Ok(rows.first().cloned())
 }

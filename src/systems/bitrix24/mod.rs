@@ -1,17 +1,19 @@
 //! Bitrix24: its settings, and how its parts fit together.
 //!
 //! Reading order: [`fields`] (what a task becomes), [`handler`] (look up, create, synchronise), [`tracker`] (finished?),
-//! [`client`] with [`batch`], [`budget`] and [`errors`] (the portal's REST), [`check`] (is the portal ready?). What the
-//! portal does and why is in the README beside this file.
+//! [`client`] with [`batch`], [`budget`], [`holds`] and [`errors`] (the portal's REST), [`check`] with
+//! [`custom_fields`] (is the portal ready?). What the portal does and why is in the README beside this file.
 
 pub mod answers;
 pub mod batch;
 pub mod budget;
 pub mod check;
 pub mod client;
+pub mod custom_fields;
 pub mod errors;
 pub mod fields;
 pub mod handler;
+pub mod holds;
 pub mod tracker;
 
 use std::collections::BTreeMap;

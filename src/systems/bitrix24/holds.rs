@@ -1,0 +1,103 @@
+//! Which methods have used up their running time at the portal, and until when each is left alone. It counts nothing: a
+//! portal says in each reply when a method's oldest minute is forgotten, and refuses when it has had enough.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::errors::{ApiError, Kind};
+use crate::message::now_ms;
+
+/// What a refused method waits when the portal has not said when to come back.
+const UNTOLD: Duration = Duration::from_secs(60);
+/// The portal counts ten minutes; what it says beyond that is a wrong clock.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// The methods of one portal.
+#[derive(Debug, Default)]
+pub struct Holds(Mutex<HashMap<&'static str, Times>>);
+
+#[derive(Debug, Default)]
+struct Times {
+    /// When the portal forgets something of what the method has used, by its last reply.
+    reset: Option<Instant>,
+    /// Not to be called before.
+    held: Option<Instant>,
+}
+
+impl Holds {
+    /// How long the method must not be called; `None` when it may be.
+    pub fn rest(&self, method: &str, now: Instant) -> Option<Duration> {
+        let held = self.lock().get(method)?.held?;
+        Some(held.saturating_duration_since(now)).filter(|rest| !rest.is_zero())
+    }
+
+    /// Learns from what became of a call. A refusal says no time, the last success did (`time.operating_reset_at`, in
+    /// seconds since 1970).
+    pub fn note(&self, method: &'static str, result: &Result<Value, ApiError>, now: Instant) {
+        let mut methods = self.lock();
+        let times = methods.entry(method).or_default();
+        match result {
+            Ok(reply) => {
+                let at = reply["time"]["operating_reset_at"].as_u64();
+                let left = at.map(|at| Duration::from_millis(at.saturating_mul(1000).saturating_sub(now_ms())));
+                times.reset = left.map(|left| now + left.min(LONGEST));
+            }
+            Err(err) if err.kind == Kind::MethodHeld => {
+                let rest = times.held.filter(|held| *held > now);
+                let reset = times.reset.take().filter(|reset| *reset > now);
+                times.held = rest.or(reset).or(Some(now + UNTOLD));
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<&'static str, Times>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const METHOD: &str = "tasks.task.add";
+
+    fn refused() -> Result<Value, ApiError> {
+        Err(ApiError::new(Kind::MethodHeld, "OPERATION_TIME_LIMIT".into()))
+    }
+
+    fn success(reset_in_seconds: u64) -> Result<Value, ApiError> {
+        Ok(json!({"result": {}, "time": {"operating_reset_at": now_ms() / 1000 + reset_in_seconds}}))
+    }
+
+    #[test]
+    fn a_refused_method_rests_until_the_time_of_its_last_success_and_no_other_does() {
+        let (holds, now) = (Holds::default(), Instant::now());
+        holds.note(METHOD, &success(300), now);
+        assert_eq!(holds.rest(METHOD, now), None);
+        holds.note(METHOD, &refused(), now);
+        let rest = holds.rest(METHOD, now).unwrap().as_secs();
+        assert!((298..=300).contains(&rest), "{rest}");
+        assert_eq!(holds.rest("tasks.task.list", now), None);
+        assert_eq!(holds.rest(METHOD, now + Duration::from_secs(301)), None);
+    }
+
+    #[test]
+    fn without_such_a_time_it_rests_a_minute_and_a_strange_clock_makes_it_no_longer_than_ten() {
+        let (holds, now) = (Holds::default(), Instant::now());
+        holds.note(METHOD, &refused(), now);
+        assert_eq!(holds.rest(METHOD, now), Some(UNTOLD));
+        // Refused again as soon as it may be called: what the last success said is over.
+        let later = now + UNTOLD;
+        holds.note(METHOD, &refused(), later);
+        assert_eq!(holds.rest(METHOD, later), Some(UNTOLD));
+        holds.note("batch", &success(90_000), now);
+        holds.note("batch", &refused(), now);
+        assert_eq!(holds.rest("batch", now), Some(LONGEST));
+    }
+}
