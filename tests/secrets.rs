@@ -176,7 +176,8 @@ fn the_token_stays_in_the_path_and_the_message_cannot_say_where_to() {
     for request in portal.requests() {
         assert_eq!(request.path, format!("/rest/1/{TOKEN}/{}", request.method));
         assert!(
-            ["tasks.task.list", "tasks.task.add", "imena.camunda.sync", "batch"].contains(&request.method.as_str())
+            ["tasks.task.list", "tasks.task.add", "imena.camunda.sync", "task.item.userfield.getlist", "batch"]
+                .contains(&request.method.as_str())
         );
         let headers: Vec<String> = request.headers.iter().map(|(_, value)| value.clone()).collect();
         assert!(!headers.concat().contains(TOKEN));
