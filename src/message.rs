@@ -86,14 +86,14 @@ impl Task {
             }
         };
         let body = raw(body)?;
-        match Task::from_json(&json) {
+        match Task::from_json(json) {
             Ok(task) => Ok(Task { body, ..task }),
             Err(reason) => Err(Unreadable { reason, original: Original::Json(body) }),
         }
     }
 
     /// Everything but `body` and `may_exist`.
-    fn from_json(json: &Value) -> Result<Task, String> {
+    fn from_json(mut json: Value) -> Result<Task, String> {
         if !json.is_object() {
             return Err("the body is JSON, but not an object".into());
         }
@@ -101,10 +101,11 @@ impl Task {
         if id.len() > LONGEST_TASK_ID {
             return Err(format!("task_id has {} bytes; {LONGEST_TASK_ID} are the most", id.len()));
         }
-        let metadata = &json["metadata"];
+        let variables = members(&mut json, "variables");
+        let mut metadata = Value::Object(members(&mut json, "metadata"));
         let activity = &metadata["activityInfo"];
         let either = |names: [&str; 2]| {
-            let places = [json, activity].into_iter().flat_map(|place| names.map(|name| &place[name]));
+            let places = [&json, activity].into_iter().flat_map(|place| names.map(|name| &place[name]));
             places.into_iter().find_map(text)
         };
         let definition_id = either(["process_definition_id", "processDefinitionId"]);
@@ -112,13 +113,13 @@ impl Task {
         Ok(Task {
             id,
             topic: text(&json["topic"]).unwrap_or_default(),
-            variables: object(&json["variables"]).into_iter().map(|(name, value)| (name, unwrapped(value))).collect(),
-            extension_properties: object(&metadata["extensionProperties"]),
-            process_properties: object(&metadata["processProperties"]),
             activity_name: text(&activity["name"]),
             process_definition_key: either(["process_definition_key", "processDefinitionKey"]).or(key_in_id),
             process_instance_id: either(["process_instance_id", "processInstanceId"]),
             timestamp: json["timestamp"].as_f64().map(seconds),
+            variables: variables.into_iter().map(|(name, value)| (name, unwrapped(value))).collect(),
+            extension_properties: members(&mut metadata, "extensionProperties"),
+            process_properties: members(&mut metadata, "processProperties"),
             may_exist: false,
             body: RawValue::NULL.to_owned(),
         })
@@ -153,16 +154,19 @@ pub fn text(value: &Value) -> Option<String> {
 
 /// The bytes of a document that has already been read once, as its own text.
 fn raw(body: Vec<u8>) -> Result<Box<RawValue>, Unreadable> {
-    let not_raw = |reason: String, bytes| Unreadable { reason, original: Original::Bytes(bytes) };
-    let text = String::from_utf8(body)
-        .map_err(|err| not_raw(format!("the body is not UTF-8: {}", err.utf8_error()), err.into_bytes()))?;
-    // Parsed before, so this cannot fail; if it ever does, the message is parked and not lost.
-    RawValue::from_string(text.clone())
-        .map_err(|err| not_raw(format!("the body is not JSON: {err}"), text.into_bytes()))
+    // Read before, so this cannot fail; if it ever does, the message is parked and not lost.
+    serde_json::from_slice(&body).map_err(|err| {
+        let reason = format!("the body is not JSON: {err}");
+        Unreadable { reason, original: Original::Bytes(body) }
+    })
 }
 
-fn object(value: &Value) -> Map<String, Value> {
-    value.as_object().cloned().unwrap_or_default()
+/// Takes the members of an object in an object out of it.
+fn members(json: &mut Value, name: &str) -> Map<String, Value> {
+    match json.get_mut(name).map(Value::take) {
+        Some(Value::Object(members)) => members,
+        _ => Map::new(),
+    }
 }
 
 /// A variable without the `{"value": …, "type": …}` that the specification's form puts around it.

@@ -211,11 +211,11 @@ impl<T> Ledger<T> {
 
 /// Publishing.
 impl<T> Ledger<T> {
-    /// The next letter to publish; say with [`Ledger::published`] that it was.
-    pub fn next_letter(&mut self) -> Option<(Key, Letter)> {
+    /// Whose letter to publish next; say with [`Ledger::published`] that it was.
+    pub fn next_letter(&mut self) -> Option<(Key, &Letter)> {
         while let Some(key) = self.to_publish.pop_front() {
             if let Some(Entry { state: State::Ready(letter, _), unclaimed: None, .. }) = self.entries.get(&key) {
-                return Some((key, letter.clone()));
+                return Some((key, letter));
             }
         }
         None

@@ -3,7 +3,7 @@
 //! They know neither queues nor acks, and outlive every session with RabbitMQ. A panic costs one message one attempt.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -26,7 +26,14 @@ pub struct Pool {
     /// Held by the one thread that gathers its next batch: if several did, each would wait for its turn at the target with
     /// a task or two in its hands, and a turn is what is scarce.
     pub gathering: Mutex<()>,
+    /// How many threads are at a call.
+    pub under_way: Mutex<usize>,
+    /// A call has ended.
+    pub ended: Condvar,
 }
+
+/// How long a thread waits for more work while another one is at a call.
+const LONGEST_GATHERING: Duration = Duration::from_millis(5);
 
 /// What a thread has done.
 pub enum Outcome {
@@ -44,26 +51,37 @@ enum Work {
 impl Pool {
     /// One thread's work; ends when the reader drops its ends of the channels.
     pub fn work(&self, handler: &dyn Handler) {
-        while let Some(work) = self.gather(handler) {
+        while let Some(work) = self.next(handler) {
             let outcome = match work {
                 Work::Handle(jobs) => handle(handler, jobs),
                 Work::FollowUp(recorded) => follow_up(handler, recorded),
             };
             // The reader outlives the pool; if it is gone all the same, there is nobody to tell.
             let _ = self.results.send(outcome);
+            *self.lock_under_way() -= 1;
+            self.ended.notify_all();
         }
+    }
+
+    fn next(&self, handler: &dyn Handler) -> Option<Work> {
+        let _gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+        let work = self.gather(handler)?;
+        *self.lock_under_way() += 1;
+        Some(work)
     }
 
     /// What to do next: as much of what waits as one call should carry, taken only when the call can be made, so that what
     /// arrives until then travels along. `None` when the reader is gone.
     fn gather(&self, handler: &dyn Handler) -> Option<Work> {
-        let _gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let mut either = Select::new();
             either.recv(&self.jobs);
             either.recv(&self.recorded);
             either.ready();
             let batch = handler.ready();
+            if let Batch::Gathered(most) = batch {
+                self.await_more(most);
+            }
             // Recorded tasks first: each one done makes room for a new delivery.
             let recorded = self.take(&self.recorded, batch);
             if !recorded.is_empty() {
@@ -82,10 +100,24 @@ impl Pool {
         }
     }
 
+    /// Waits for a full batch, but no longer than until another thread is done with its call.
+    fn await_more(&self, most: usize) {
+        if self.jobs.len() >= most || self.recorded.len() >= most {
+            return;
+        }
+        let before = *self.lock_under_way();
+        let fewer = |under_way: &mut usize| *under_way > 0 && *under_way >= before;
+        drop(self.ended.wait_timeout_while(self.lock_under_way(), LONGEST_GATHERING, fewer));
+    }
+
+    fn lock_under_way(&self) -> MutexGuard<'_, usize> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take<T>(&self, waiting: &Receiver<T>, batch: Batch) -> Vec<T> {
         let most = match batch {
             Batch::One => 1,
-            Batch::Packed(most) => most,
+            Batch::Packed(most) | Batch::Gathered(most) => most,
             Batch::Spread(most) => waiting.len().div_ceil(self.threads).min(most),
         };
         waiting.try_iter().take(most).collect()

@@ -2,7 +2,7 @@
 //! what outlives them all.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,9 @@ pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
         recorded: to_follow_up,
         results: outcomes,
         threads: lane.config.handler_threads,
-        gathering: Mutex::new(()),
+        gathering: Mutex::default(),
+        under_way: Mutex::default(),
+        ended: Condvar::new(),
     };
     let mut work = Work {
         ledger: Ledger::default(),

@@ -2,18 +2,34 @@
 
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::RecvError;
+
 use super::ledger::{Confirmed, Next};
+use super::pool::Outcome;
 use super::recovery::Verdict;
 use super::session::Session;
 use super::{Job, letters};
 use crate::message::Task;
-use crate::rabbitmq::Trouble;
 use crate::rabbitmq::intake::Token;
 use crate::rabbitmq::publisher::Verdict as Published;
+use crate::rabbitmq::{Confirm, Trouble};
 use crate::systems::{Done, Failure, FollowUp};
 
 impl Session<'_, '_> {
-    pub(super) fn handled(&mut self, job: Job, result: Result<Done, Failure>) {
+    pub(super) fn done(&mut self, outcome: Result<Outcome, RecvError>) -> Result<(), Trouble> {
+        match outcome.map_err(|_| Trouble::new("the handler threads are gone"))? {
+            Outcome::Handled(jobs) => jobs.into_iter().for_each(|(job, result)| self.handled(job, result)),
+            Outcome::FollowedUp(tasks) => self.followed_up(tasks)?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn confirmed(&mut self, confirm: Result<Confirm, RecvError>) -> Result<(), Trouble> {
+        let confirm = confirm.map_err(|_| Trouble::new("the publishing channel is gone"))?;
+        self.publisher.verdicts(confirm).into_iter().try_for_each(|(tag, verdict)| self.published(tag, verdict))
+    }
+
+    fn handled(&mut self, job: Job, result: Result<Done, Failure>) {
         let now = Instant::now();
         let done = match result {
             Ok(done) => done,
@@ -96,7 +112,7 @@ impl Session<'_, '_> {
         }
     }
 
-    pub(super) fn followed_up(&mut self, tasks: Vec<(String, FollowUp)>) -> Result<(), Trouble> {
+    fn followed_up(&mut self, tasks: Vec<(String, FollowUp)>) -> Result<(), Trouble> {
         let mut done = Vec::new();
         for (id, follow_up) in tasks {
             let stats = self.lane.stats;
@@ -116,7 +132,7 @@ impl Session<'_, '_> {
         self.ack(done)
     }
 
-    pub(super) fn published(&mut self, tag: u64, verdict: Published) -> Result<(), Trouble> {
+    fn published(&mut self, tag: u64, verdict: Published) -> Result<(), Trouble> {
         let stats = self.lane.stats;
         match verdict {
             Published::Confirmed => {

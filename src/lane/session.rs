@@ -5,10 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, after, never, select};
+use crossbeam_channel::{Receiver, RecvError, after, never, select};
 
 use super::ledger::{Admission, Key};
-use super::pool::Outcome;
 use super::reader::Work;
 use super::recovery::Gate;
 use super::{Job, Lane, letters};
@@ -119,7 +118,7 @@ pub(super) struct Session<'a, 'b> {
     pub(super) lane: &'a Lane<'b>,
     pub(super) work: &'a mut Work,
     pub(super) intake: &'a Intake,
-    publisher: Publisher,
+    pub(super) publisher: Publisher,
     /// An alarm at the broker: it does not read what we publish.
     publishing_blocked: bool,
     pub(super) stopping: bool,
@@ -146,19 +145,10 @@ impl Session<'_, '_> {
                 return Ok(Ended::Refresh);
             }
             select! {
-                recv(input) -> message => self.arrived(message.ok())?,
-                recv(retry) -> message => self.arrived(message.ok())?,
-                recv(results) -> outcome => match outcome {
-                    Ok(Outcome::Handled(jobs)) => jobs.into_iter().for_each(|(job, result)| self.handled(job, result)),
-                    Ok(Outcome::FollowedUp(tasks)) => self.followed_up(tasks)?,
-                    Err(_) => return Err(Trouble::new("the handler threads are gone")),
-                },
-                recv(confirms) -> confirm => {
-                    let confirm = confirm.map_err(|_| Trouble::new("the publishing channel is gone"))?;
-                    for (tag, verdict) in self.publisher.verdicts(confirm) {
-                        self.published(tag, verdict)?;
-                    }
-                },
+                recv(input) -> message => all(&input, message).try_for_each(|message| self.arrived(message))?,
+                recv(retry) -> message => all(&retry, message).try_for_each(|message| self.arrived(message))?,
+                recv(results) -> outcome => all(&results, outcome).try_for_each(|outcome| self.done(outcome))?,
+                recv(confirms) -> confirm => all(&confirms, confirm).try_for_each(|confirm| self.confirmed(confirm))?,
                 recv(blocked) -> notice => self.blocked(notice.map_err(|_| Trouble::new("the publishing connection is gone"))?),
                 recv(stop) -> _ => {
                     (input, retry, stop) = (never(), never(), never());
@@ -179,7 +169,7 @@ impl Session<'_, '_> {
         while !self.publishing_blocked
             && let Some((key, letter)) = self.work.ledger.next_letter()
         {
-            let tag = self.publisher.publish(&letter)?;
+            let tag = self.publisher.publish(letter)?;
             self.work.ledger.published(key, tag);
         }
         if self.unconfirmed_since().is_some_and(|since| since.elapsed() > CONFIRM_DEADLINE) {
@@ -256,10 +246,15 @@ impl Session<'_, '_> {
     }
 }
 
+/// What `select!` has received, and what else has come to that channel meanwhile.
+fn all<T>(channel: &Receiver<T>, first: Result<T, RecvError>) -> impl Iterator<Item = Result<T, RecvError>> {
+    std::iter::once(first).chain(channel.try_iter().map(Ok))
+}
+
 /// Deliveries.
 impl Session<'_, '_> {
-    fn arrived(&mut self, message: Option<ConsumerMessage>) -> Result<(), Trouble> {
-        let message = message.ok_or_else(|| Trouble::new("the connection to RabbitMQ is gone"))?;
+    fn arrived(&mut self, message: Result<ConsumerMessage, RecvError>) -> Result<(), Trouble> {
+        let message = message.map_err(|_| Trouble::new("the connection to RabbitMQ is gone"))?;
         let arrival =
             self.intake.arrival(message).map_err(|err| Trouble::new(format!("{}: {err}", self.lane.queues.input)))?;
         self.lane.stats.last_message_time.set(message::now_ms());

@@ -57,6 +57,9 @@ pub enum Batch {
     Packed(usize),
     /// What waits is divided among the threads, up to this for each: requests are free, and side by side they are faster.
     Spread(usize),
+    /// As many as wait, up to this; and while another call is under way, more are waited for: the target answers so fast
+    /// that a request costs more than what it carries.
+    Gathered(usize),
 }
 
 /// A task that exists at the target.

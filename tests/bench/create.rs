@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use task_creator::sandbox::{Limits, Sandbox};
 
 use crate::support::{Queues, Worker, eventually};
+use crate::target::Target;
 use crate::{Figure, floor, machine, progress};
 
 /// No case takes longer.
@@ -12,13 +13,15 @@ const DEADLINE: Duration = Duration::from_secs(300);
 
 /// (a) A target that answers at once, against the floor.
 pub fn at_once() -> Vec<Figure> {
-    const COUNT: usize = 20_000;
+    const COUNT: usize = 40_000;
+    const PREFETCH: u16 = 1000;
     progress("create: floor");
     let queues = with_backlog("bench floor", COUNT);
-    let floor = COUNT as f64 / floor::run(&queues, COUNT, 100).as_secs_f64();
+    let floor = COUNT as f64 / floor::run(&queues, COUNT, PREFETCH).as_secs_f64();
     progress("create: worker");
-    let sandbox = Sandbox::start(0, Limits::default()).expect("a free port");
-    let run = Run::of(&sandbox, COUNT, &[("BITRIX_RATE", "0")], 1);
+    let target = Target::start();
+    let settings = [("BITRIX_RATE", "0"), ("PREFETCH", &PREFETCH.to_string())];
+    let run = Run::of(&target.webhook_url(), &settings, COUNT, || target.requests(), || target.synced());
     let (rate, cpu) = (run.rate(), run.cpu.as_secs_f64() * 1000.0 / COUNT as f64);
     vec![
         Figure::plain("(a) floor: consume, publish with confirm, ack", format!("{floor:.0}/s")),
@@ -29,7 +32,7 @@ pub fn at_once() -> Vec<Figure> {
             rate >= 0.7 * floor,
         ),
         Figure::held("(a) CPU of the worker per 1,000 tasks", format!("{cpu:.2} s"), "≤ 0.25 s", cpu <= 0.25),
-        Figure::plain("(a) HTTP requests per task", format!("{:.3}", run.requests as f64 / COUNT as f64)),
+        Figure::plain("(a) HTTP requests per task", format!("{:.3}", target.requests() as f64 / COUNT as f64)),
     ]
 }
 
@@ -41,10 +44,13 @@ pub fn slow() -> Vec<Figure> {
     let limits = Limits { request_delay: request, command_delay: command, ..Limits::default() };
     let sandbox = Sandbox::start(0, limits).expect("a free port");
     progress("slow");
-    let run = Run::of(&sandbox, COUNT, &[("BITRIX_RATE", "0"), ("HANDLER_THREADS", "16")], 1);
-    let commands: u64 = run.calls;
+    let settings = [("BITRIX_RATE", "0"), ("HANDLER_THREADS", "16")];
+    let asked = || sandbox.counts().requests;
+    let run = Run::of(&sandbox.webhook_url(), &settings, COUNT, asked, || sandbox.counts().syncs);
+    let counts = sandbox.counts();
+    let commands: u64 = counts.calls.iter().filter(|(method, _)| *method != "batch").map(|(_, count)| count).sum();
     // Every request costs 50 ms, and every call beyond the first of its request 20 ms more.
-    let busy = request * run.requests as u32 + command * commands.saturating_sub(run.requests) as u32;
+    let busy = request * counts.requests as u32 + command * commands.saturating_sub(counts.requests) as u32;
     let capacity = COUNT as f64 / (busy / THREADS).as_secs_f64();
     let share = run.rate() / capacity;
     vec![
@@ -58,7 +64,7 @@ pub fn slow() -> Vec<Figure> {
             "(b) plain calls side by side would carry",
             format!("{:.0}/s", f64::from(THREADS) / (0.05 * 3.0)),
         ),
-        Figure::plain("(b) calls in a request", format!("{:.1}", commands as f64 / run.requests as f64)),
+        Figure::plain("(b) calls in a request", format!("{:.1}", commands as f64 / counts.requests as f64)),
     ]
 }
 
@@ -97,26 +103,28 @@ struct Run {
     count: usize,
     took: Duration,
     cpu: Duration,
-    requests: u64,
-    calls: u64,
 }
 
 impl Run {
-    /// From the first task at the portal until every message is recorded and acknowledged.
-    fn of(sandbox: &Sandbox, count: usize, settings: &[(&str, &str)], first: u64) -> Run {
+    /// From the first request at the target, of those that `requests` counts, until every message is recorded, synchronised
+    /// and acknowledged.
+    fn of(
+        webhook: &str,
+        settings: &[(&str, &str)],
+        count: usize,
+        requests: impl Fn() -> u64,
+        synced: impl Fn() -> u64,
+    ) -> Run {
         let queues = with_backlog("bench create", count);
-        let mut all = vec![("HEARTBEAT_INTERVAL", "3600")];
-        all.extend_from_slice(settings);
-        let worker = Worker::start(&queues, &sandbox.webhook_url(), &all);
-        eventually("the first request", DEADLINE, || sandbox.counts().requests >= first);
+        let settings = [&[("HEARTBEAT_INTERVAL", "3600")], settings].concat();
+        let worker = Worker::start(&queues, webhook, &settings);
+        eventually("the first request", DEADLINE, || requests() > 0);
         let (begun, cpu) = (Instant::now(), machine::cpu(worker.pid()));
-        eventually("the last synchronisation", DEADLINE, || sandbox.counts().syncs as usize >= count);
+        eventually("the last synchronisation", DEADLINE, || synced() as usize >= count);
         let took = begun.elapsed();
         let cpu = machine::cpu(worker.pid()).saturating_sub(cpu);
         assert_eq!(queues.count(&queues.sent()), count, "records");
-        let counts = sandbox.counts();
-        let calls = counts.calls.iter().filter(|(method, _)| *method != "batch").map(|(_, count)| count).sum();
-        Run { count, took, cpu, requests: counts.requests, calls }
+        Run { count, took, cpu }
     }
 
     fn rate(&self) -> f64 {

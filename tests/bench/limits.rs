@@ -13,6 +13,7 @@ mod idle;
 mod latency;
 mod machine;
 mod sweep;
+mod target;
 
 use std::io::{IsTerminal as _, Write as _};
 

@@ -4,7 +4,7 @@
 //! [`super::tracker`]'s business, what an error means is [`super::errors`]'.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ use crate::systems::http::{Answer, Http, NoAnswer};
 
 /// The cloud cuts a request at 60 s; a batch is sized to stay far below, since its speed changes.
 const BATCH_TIME: Duration = Duration::from_secs(15);
+/// A portal that answers a request within this time is kept busy by few of them.
+const FAST: Duration = Duration::from_millis(5);
 /// How often a refusal for too many requests is waited out before the caller hears of it.
 const REFUSALS: u32 = 5;
 /// A turn that is no further away than this is waited for even while the worker stops.
@@ -56,6 +58,8 @@ pub struct Client {
     request_timeout: Duration,
     /// A turn was waited for ahead of its request. At most one: a turn that nobody uses must not be saved up.
     turn_taken: AtomicBool,
+    /// How long the last request took, in microseconds.
+    last_took_us: AtomicU64,
     /// How long one command of a method takes within a batch, of late. Shared by all threads that call the portal.
     pace: Mutex<HashMap<&'static str, Duration>>,
     stop: Stop,
@@ -71,6 +75,7 @@ impl Client {
             holds: Holds::default(),
             request_timeout: settings.request_timeout,
             turn_taken: AtomicBool::new(false),
+            last_took_us: AtomicU64::new(u64::MAX),
             pace: Mutex::new(HashMap::new()),
             stop: stop.clone(),
         }
@@ -79,7 +84,8 @@ impl Client {
     /// Waits for the next turn at the portal, which the next request then has, and says how many calls should travel in it.
     pub fn ready(&self) -> Batch {
         if !self.budget.limited() {
-            return Batch::Spread(batch::LARGEST);
+            let fast = Duration::from_micros(self.last_took_us.load(Ordering::Relaxed)) < FAST;
+            return if fast { Batch::Gathered(batch::LARGEST) } else { Batch::Spread(batch::LARGEST) };
         }
         if self.await_turn().is_ok() {
             self.turn_taken.store(true, Ordering::Relaxed);
@@ -152,6 +158,7 @@ impl Client {
 
     /// A request with these calls has taken so long. One that ended without an answer has shown that they are too many.
     fn note_pace(&self, calls: &[Call], took: Duration) {
+        self.last_took_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let each = took / u32::try_from(calls.len()).unwrap_or(u32::MAX);
         self.lock_pace().insert(calls[0].method, each);
     }
