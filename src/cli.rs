@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt as _};
 
+use crate::parked::replay::Manner;
+use crate::parked::{Action, Which};
+
 /// What `--help` prints.
 pub const HELP: &str = "\
 Task Creator carries Camunda's tasks from RabbitMQ to Bitrix24, follows each one
@@ -22,6 +25,17 @@ Commands:
   send [FILE]      put a task into a queue: the message in FILE, \"-\" for
                    standard input, or a built-in sample with a new task_id
     --queue NAME     the queue; bitrix24.queue if not given
+  parked           what is in the error queue; nothing but replay and discard
+                   takes anything out, and each may be interrupted at any point
+    list             a line for each message; --group counts alike ones
+    show ID          all of one; ID is a task id, or the beginning of one
+    replay ID…       back to the queue it came from; --all, or --cause CAUSE,
+                     instead of ids; --limit N messages at most, --rate R a
+                     second; --dry-run only says what it would do
+    export FILE      all of them, a line of JSON each
+    discard ID… --yes
+                     away with them, for good
+    --json           for list, show and replay: a JSON object a line
   demo             run the whole loop on this machine, with a Bitrix24 stand-in
                    and queues of its own; needs only RabbitMQ
   sandbox          run the Bitrix24 stand-in alone, until Ctrl+C
@@ -39,7 +53,7 @@ environment wins. config.env.example explains each of them.
 
 Exit codes: 0 done; 1 something failed, or was still in the air when the time
 for stopping was over; 64 wrong usage; 78 wrong settings; 130 cut short by
-Ctrl+C: the demo by the first one, the worker by the second.
+Ctrl+C: demo and parked by the first one, the worker by the second.
 ";
 
 /// The port of the stand-in, and when its people finish a task, unless told otherwise.
@@ -63,6 +77,8 @@ pub enum Command {
         /// The queue; that of Bitrix24 when absent.
         queue: Option<String>,
     },
+    /// See to what was parked.
+    Parked(Action),
     /// Show the whole loop.
     Demo,
     /// Run the stand-in.
@@ -92,6 +108,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             "run" => Command::Run,
             "check" => Command::Check { create_field: false },
             "send" => Command::Send { file: None, queue: None },
+            "parked" => match parked(&mut parser)? {
+                Some(action) => Command::Parked(action),
+                None => return Ok(Command::Help),
+            },
             "demo" => Command::Demo,
             "sandbox" => Command::Sandbox { port: SANDBOX_PORT, finish_after: Some(FINISH_AFTER) },
             "help" => return Ok(Command::Help),
@@ -113,6 +133,81 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
         }
     }
     Ok(command)
+}
+
+/// What the arguments of `parked` say before it is known whether they go together.
+#[derive(Default)]
+struct Given {
+    names: Vec<OsString>,
+    group: bool,
+    all: bool,
+    cause: Option<String>,
+    yes: bool,
+    manner: Manner,
+}
+
+/// The subcommand of `parked`; `None` when its help is asked for.
+fn parked(parser: &mut Parser) -> Result<Option<Action>, lexopt::Error> {
+    let name = match parser.next()? {
+        Some(Arg::Value(name)) => name.string()?,
+        Some(Arg::Short('h') | Arg::Long("help")) => return Ok(None),
+        Some(other) => return Err(other.unexpected()),
+        None => return Err("parked needs list, show, replay, export or discard".into()),
+    };
+    let name = name.as_str();
+    if !["list", "show", "replay", "export", "discard"].contains(&name) {
+        return Err(format!("there is no parked {name:?}; there are list, show, replay, export and discard").into());
+    }
+    let mut given = Given::default();
+    while let Some(argument) = parser.next()? {
+        match (name, argument) {
+            (_, Arg::Short('h') | Arg::Long("help")) => return Ok(None),
+            ("list", Arg::Long("group")) => given.group = true,
+            ("list" | "show" | "replay", Arg::Long("json")) => given.manner.json = true,
+            ("replay", Arg::Long("all")) => given.all = true,
+            ("replay", Arg::Long("cause")) => given.cause = Some(parser.value()?.string()?),
+            ("replay", Arg::Long("limit")) => given.manner.limit = Some(parser.value()?.parse_with(at_least_one)?),
+            ("replay", Arg::Long("rate")) => given.manner.pause = Some(parser.value()?.parse_with(pause)?),
+            ("replay", Arg::Long("dry-run")) => given.manner.dry_run = true,
+            ("discard", Arg::Long("yes")) => given.yes = true,
+            ("show" | "replay" | "export" | "discard", Arg::Value(name)) if !name.is_empty() => given.names.push(name),
+            (_, argument) => return Err(argument.unexpected()),
+        }
+    }
+    action(name, given).map(Some)
+}
+
+fn action(name: &str, given: Given) -> Result<Action, lexopt::Error> {
+    let Given { names, group, all, cause, yes, manner } = given;
+    if name == "export" {
+        let [file] = <[OsString; 1]>::try_from(names).map_err(|_| "parked export needs one FILE")?;
+        return Ok(Action::Export { file: file.into() });
+    }
+    let ids = names.into_iter().map(|id| id.string()).collect::<Result<Vec<String>, _>>()?;
+    match (name, ids.len()) {
+        ("list", _) => Ok(Action::List { group, json: manner.json }),
+        ("show", 1) => Ok(Action::Show { id: ids.concat(), json: manner.json }),
+        ("show", _) => Err("parked show needs one ID".into()),
+        ("discard", 0) => Err("parked discard needs an ID".into()),
+        ("discard", _) if !yes => Err("parked discard cannot be undone: it needs --yes (export keeps a copy)".into()),
+        ("discard", _) => Ok(Action::Discard { ids }),
+        (_, count) => match (count, cause, all) {
+            (0, None, true) => Ok(Action::Replay { which: Which::All, manner }),
+            (0, Some(cause), false) => Ok(Action::Replay { which: Which::Cause(cause), manner }),
+            (1.., None, false) => Ok(Action::Replay { which: Which::Ids(ids), manner }),
+            _ => Err("parked replay needs either IDs, or --cause CAUSE, or --all".into()),
+        },
+    }
+}
+
+fn at_least_one(text: &str) -> Result<u32, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "it is not a whole number above 0".into())
+}
+
+/// The pause between two messages at so many a second. It is far below what a delivery may stay unacknowledged.
+fn pause(rate: &str) -> Result<Duration, String> {
+    let rate = rate.parse().ok().filter(|rate| (0.01..=10_000.0).contains(rate));
+    rate.map(|rate: f64| Duration::from_secs_f64(1.0 / rate)).ok_or_else(|| "it is not from 0.01 to 10000".into())
 }
 
 /// A number of seconds, a fraction allowed; `None` for 0.
@@ -151,6 +246,47 @@ mod tests {
             assert!(command(&format!("sandbox --finish-after {wrong}")).is_err(), "{wrong}");
         }
         assert!(command("sned").unwrap_err().contains("sned"));
+    }
+
+    #[test]
+    fn parked_messages_are_named_in_one_way_at_a_time() {
+        let ids = |ids: &[&str]| Which::Ids(ids.iter().map(|id| id.to_string()).collect());
+        let replay = |which, manner| Ok(Command::Parked(Action::Replay { which, manner }));
+        assert_eq!(command("parked list --group"), Ok(Command::Parked(Action::List { group: true, json: false })));
+        assert_eq!(command("parked replay a b"), replay(ids(&["a", "b"]), Manner::default()));
+        assert_eq!(command("parked replay -- --all"), replay(ids(&["--all"]), Manner::default()));
+        let manner = Manner { limit: Some(5), pause: Some(Duration::from_millis(500)), dry_run: true, json: true };
+        assert_eq!(command("parked replay --all --limit 5 --rate 2 --dry-run --json"), replay(Which::All, manner));
+        let cause = Which::Cause("REQUEST_ERROR".into());
+        assert_eq!(command("parked replay --cause REQUEST_ERROR"), replay(cause, Manner::default()));
+        let discard = Action::Discard { ids: vec!["a".into()] };
+        assert_eq!(command("parked discard a --yes"), Ok(Command::Parked(discard)));
+        assert_eq!(command("parked --help"), Ok(Command::Help));
+        assert_eq!(command("parked replay --help"), Ok(Command::Help));
+        for wrong in [
+            "parked",
+            "parked lits",
+            "parked list a",
+            "parked list --yes",
+            "parked show",
+            "parked show a b",
+            "parked show --group a",
+            "parked replay",
+            "parked replay a --all",
+            "parked replay --all --cause X",
+            "parked replay --all --limit 0",
+            "parked replay --all --rate 0",
+            "parked replay --all --rate NaN",
+            "parked replay --all --yes",
+            "parked export",
+            "parked export a b",
+            "parked export a --json",
+            "parked discard --yes",
+            "parked discard a",
+            "--parked",
+        ] {
+            assert!(command(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

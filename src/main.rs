@@ -12,7 +12,8 @@ use nix::sys::stat::{Mode, umask};
 use task_creator::cli::{self, Command};
 use task_creator::config::{Config, Mistakes};
 use task_creator::stats::Stats;
-use task_creator::{app, check, demo, dotenv, logging, sandbox, send, stop};
+use task_creator::stop::Stop;
+use task_creator::{app, check, demo, dotenv, logging, parked, sandbox, send, stop};
 
 /// As in sysexits.h: wrong usage, wrong settings.
 const EX_USAGE: u8 = 64;
@@ -50,6 +51,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Send { file, queue } => {
             send::run(&settings()?, file.as_deref(), queue.as_deref()).map(|()| ExitCode::SUCCESS)
         }
+        Command::Parked(action) => parked::run(&settings()?, action, &stop_on_interrupt()?),
         Command::Demo => dotenv::load(Path::new(".env")).map_err(Into::into).and_then(|()| demo::run(&interrupts()?)),
         Command::Sandbox { port, finish_after } => sandbox::command::run(port, finish_after, &interrupts()?),
     }
@@ -141,6 +143,18 @@ fn signals() -> anyhow::Result<Receiver<()>> {
     hangup.add(Signal::SIGHUP);
     hangup.thread_block().context("blocking SIGHUP")?;
     interrupts()
+}
+
+/// Raised by Ctrl+C, SIGTERM and a closed terminal; a second one ends the process at once.
+fn stop_on_interrupt() -> anyhow::Result<Stop> {
+    let (stopper, stop) = stop::signal();
+    let mut stopper = Some(stopper);
+    let told = move || match stopper.take() {
+        Some(stopper) => stopper.raise(),
+        None => process::exit(INTERRUPTED),
+    };
+    ctrlc::set_handler(told).context("listening for Ctrl+C")?;
+    Ok(stop)
 }
 
 /// Ctrl+C, SIGTERM, and a closed terminal where that is not blocked.

@@ -348,11 +348,11 @@ impl Cause {
     fn suggested_action(self) -> &'static str {
         match self {
             Cause::InvalidMessage => "correct the sender, then publish a valid message with the same task_id",
-            Cause::RequestError => "correct what the target objects to, then put the message back into source_queue",
-            Cause::RetryLimitExceeded => "find out why the target fails, then put the message back into source_queue",
+            Cause::RequestError => "correct what the target objects to, then repeat it: task-creator parked replay",
+            Cause::RetryLimitExceeded => "find out why the target fails, then repeat it: task-creator parked replay",
             Cause::TaskNotFound => {
                 "the task was deleted or hidden from the webhook's owner: complete the external task in Camunda by hand, \
-                 or put original_message into source_queue to create it anew"
+                 or create it anew: task-creator parked replay"
             }
             Cause::InvalidRecord => "find out who wrote the record, then put a valid one into source_queue",
         }

@@ -9,25 +9,14 @@ use std::io::{Read as _, Write as _, stderr, stdin, stdout};
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
-use serde_json::Value;
 
 use crate::config::Config;
-use crate::lane::Queues;
+use crate::lane::{Queues, letters};
 use crate::logging;
 use crate::message::{self, Task};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{Letter, Publisher};
-use crate::rabbitmq::{AmqpValue, FieldTable, Trouble, queues};
-
-/// What the bridge copies from the body into the headers, by the names of both.
-const HEADERS: &[(&str, &str)] = &[
-    ("camunda_topic", "topic"),
-    ("target_system", "system"),
-    ("task_id", "task_id"),
-    ("process_instance_id", "process_instance_id"),
-];
-/// In bytes. A header that does not fit a frame would kill the connection.
-const LONGEST_HEADER: usize = 255;
+use crate::rabbitmq::{Trouble, queues};
 
 /// Sends the message in `file` (`-`: from standard input; none: a sample) to `queue` (none: that of Bitrix24).
 ///
@@ -49,8 +38,7 @@ pub fn run(config: &Config, file: Option<&Path>, queue: Option<&str>) -> anyhow:
             (format!("no-task-{}", unique_id()), format!("{} byte(s) that are not a task", body.len()))
         }
     };
-    let headers = headers(&body);
-    publish(config, &Letter { queue: queue.clone(), message_id, body, headers })?;
+    publish(config, &letters::as_from_bridge(queue.clone(), message_id, body))?;
     let _ = writeln!(stdout(), "{}", logging::clean(&format!("sent to {queue}: {what}")));
     Ok(())
 }
@@ -62,15 +50,6 @@ fn read(file: &Path) -> std::io::Result<Vec<u8>> {
     let mut body = Vec::new();
     stdin().read_to_end(&mut body)?;
     Ok(body)
-}
-
-fn headers(body: &[u8]) -> FieldTable {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let present = HEADERS.iter().filter_map(|(header, member)| {
-        let text = body[*member].as_str().filter(|text| text.len() <= LONGEST_HEADER)?;
-        Some(((*header).to_owned(), AmqpValue::LongString(text.to_owned())))
-    });
-    present.collect()
 }
 
 fn publish(config: &Config, letter: &Letter) -> anyhow::Result<()> {

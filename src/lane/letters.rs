@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Job, Lane};
 use crate::logging;
-use crate::message::{self, Cause, LARGEST_BODY, Original, Parked, Record, Task};
+use crate::message::{self, Cause, LARGEST_BODY, Original, Parked, Record, Task, document};
 use crate::rabbitmq::publisher::Letter;
 use crate::rabbitmq::{AmqpValue, FieldTable};
 use crate::systems::Done;
@@ -27,6 +27,15 @@ const MOST_DELIVERIES: i64 = 15;
 /// All headers of a message have to fit into one frame (128 KiB as a rule) together with those that we add; one that does
 /// not would end every session that publishes it.
 const LONGEST_HEADERS: usize = 100_000;
+/// What the bridge copies from the body of a task into its headers, by the names of both.
+const FROM_BODY: &[(&str, &str)] = &[
+    ("camunda_topic", "topic"),
+    ("target_system", "system"),
+    ("task_id", "task_id"),
+    ("process_instance_id", "process_instance_id"),
+];
+/// In bytes. What the bridge copies is shorter.
+const LONGEST_HEADER: usize = 255;
 /// No returned message waits longer than this, whatever a clock that was set back says.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
 
@@ -70,6 +79,23 @@ pub fn renewed(queue: &str, message_id: String, body: Vec<u8>, headers: FieldTab
     let mut headers = kept(headers);
     headers.insert(MAY_EXIST.into(), AmqpValue::Boolean(true));
     Letter { queue: queue.to_owned(), message_id, body, headers }
+}
+
+/// A message with the headers that the bridge gives to a task; none for a body that has not their members.
+pub fn as_from_bridge(queue: String, message_id: String, body: Vec<u8>) -> Letter {
+    let members = document::read(&body).unwrap_or_default();
+    let present = FROM_BODY.iter().filter_map(|(header, member)| {
+        let text = members[*member].as_str().filter(|text| text.len() <= LONGEST_HEADER)?;
+        Some(((*header).to_owned(), AmqpValue::LongString(text.to_owned())))
+    });
+    let headers = present.collect();
+    Letter { queue, message_id, body, headers }
+}
+
+/// The same for a task that an earlier delivery may have created: it is looked up with more patience.
+pub fn that_may_exist(mut letter: Letter) -> Letter {
+    letter.headers.insert(MAY_EXIST.into(), AmqpValue::Boolean(true));
+    letter
 }
 
 /// The headers that a message keeps when it is published anew: all, or only ours where they are too long.

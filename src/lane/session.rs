@@ -262,7 +262,7 @@ impl Session<'_, '_> {
     }
 
     pub(super) fn admit(&mut self, arrival: Arrival) -> Result<(), Trouble> {
-        let Arrival { body, headers, redelivered, token } = arrival;
+        let Arrival { body, headers, redelivered, sent, token } = arrival;
         let task = match Task::parse(body) {
             Ok(task) => task,
             Err(unreadable) => {
@@ -284,7 +284,7 @@ impl Session<'_, '_> {
             Admission::Joined => log::debug!("received again while at work: task={}", task.id),
             Admission::Later(token) => {
                 let body = task.body.get().as_bytes().to_vec();
-                self.work.held.push(Arrival { body, headers, redelivered, token });
+                self.work.held.push(Arrival { body, headers, redelivered, sent, token });
             }
             Admission::Finished(token) => {
                 self.lane.stats.duplicates_prevented.count();

@@ -31,6 +31,8 @@ pub struct Arrival {
     pub headers: FieldTable,
     /// It was delivered before, to us or to somebody else.
     pub redelivered: bool,
+    /// When its sender says that it was sent, in seconds since 1970.
+    pub sent: Option<u64>,
     /// To acknowledge it with.
     pub token: Token,
 }
@@ -97,8 +99,8 @@ impl Intake {
             ConsumerMessage::Delivery(mut delivery) => {
                 let body = std::mem::take(&mut delivery.body);
                 let headers = delivery.properties.headers().clone().unwrap_or_default();
-                let redelivered = delivery.redelivered;
-                Ok(Arrival { body, headers, redelivered, token: Token { session: self.session, delivery } })
+                let (redelivered, sent) = (delivery.redelivered, *delivery.properties.timestamp());
+                Ok(Arrival { body, headers, redelivered, sent, token: Token { session: self.session, delivery } })
             }
             ConsumerMessage::ServerCancelled => Err(anyhow!("the queue was deleted, or moved to another node")),
             ConsumerMessage::ServerClosedChannel(err) | ConsumerMessage::ServerClosedConnection(err) => {

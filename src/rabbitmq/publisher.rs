@@ -132,12 +132,21 @@ impl Publisher {
     /// # Errors
     /// The letter is not known to be in its queue.
     pub fn deliver(&mut self, letter: &Letter) -> anyhow::Result<()> {
+        match self.try_deliver(letter)? {
+            Verdict::Confirmed => Ok(()),
+            Verdict::Refused(why) => bail!("{} did not take the message: {why}", letter.queue),
+        }
+    }
+
+    /// The same for a caller that goes on with other letters when this one is refused.
+    ///
+    /// # Errors
+    /// It is not known whether the letter is in its queue, and no other can be published.
+    pub fn try_deliver(&mut self, letter: &Letter) -> anyhow::Result<Verdict> {
         let tag = self.publish(letter)?;
         loop {
-            match self.next_verdicts()?.into_iter().find(|(of, _)| *of == tag) {
-                Some((_, Verdict::Confirmed)) => return Ok(()),
-                Some((_, Verdict::Refused(why))) => bail!("{} did not take the message: {why}", letter.queue),
-                None => {}
+            if let Some((_, verdict)) = self.next_verdicts()?.into_iter().find(|(of, _)| *of == tag) {
+                return Ok(verdict);
             }
         }
     }

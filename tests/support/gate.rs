@@ -39,6 +39,10 @@ impl Gate {
         self.shared.1.notify_all();
     }
 
+    pub fn is_open(&self) -> bool {
+        self.state().open
+    }
+
     pub fn close(&self) {
         self.state().open = false;
     }

@@ -25,6 +25,7 @@ pub mod http;
 pub mod message;
 pub mod node;
 pub mod oracle;
+pub mod parked;
 pub mod portal;
 pub mod pump;
 pub mod queues;

@@ -1,0 +1,218 @@
+//! A message of the error queue as it was read: what it says about itself, whoever wrote it.
+//!
+//! It tolerates everything. Our own worker parks in the form of [`Parked`](crate::message::Parked), or a body too large to
+//! be wrapped as it is; others use other members; and what is no parked message at all is an entry too. It knows no queue.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Local, NaiveDateTime, SecondsFormat, TimeZone as _, Utc};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::message::{Record, Task, document, text};
+use crate::rabbitmq::{AmqpValue, FieldTable};
+
+/// Above it a time is in milliseconds, below in seconds.
+const FIRST_MILLISECONDS: f64 = 1e11;
+
+/// A message of the error queue.
+#[derive(Debug)]
+pub struct Entry {
+    /// The id of the task in it; without one, a hash over the body. Two messages may share it: then the same task was
+    /// parked twice.
+    pub id: String,
+    /// What it says about itself.
+    pub about: About,
+    /// What was parked, to the last byte; `None` when this is no parked message.
+    pub original: Option<Vec<u8>>,
+    /// The whole body.
+    pub body: Vec<u8>,
+    /// The headers.
+    pub headers: FieldTable,
+}
+
+/// What a parked message says about itself; whatever it does not say is absent.
+#[derive(Debug)]
+pub struct About {
+    /// When it was parked.
+    pub parked_at: Option<DateTime<Utc>>,
+    /// Why, as one word.
+    pub error_type: Option<String>,
+    /// Why, as a sentence.
+    pub error_message: Option<String>,
+    /// The system whose lane parked it.
+    pub system: Option<String>,
+    /// The queue it came from.
+    pub source_queue: Option<String>,
+    /// How often it had failed by itself.
+    pub attempts: Option<String>,
+    /// What somebody should do.
+    pub suggested_action: Option<String>,
+}
+
+impl Entry {
+    /// Reads a message that was `sent` so many seconds after 1970, if its sender said so.
+    pub fn read(body: Vec<u8>, headers: FieldTable, sent: Option<u64>) -> Entry {
+        let (original, about) = match raw_parked(&headers, sent) {
+            Some(about) => (Some(body.clone()), about),
+            None => {
+                let members: Members = serde_json::from_slice(&body).unwrap_or_default();
+                (original(&members), About::of(&members, sent))
+            }
+        };
+        let id = original.as_deref().and_then(task_id).unwrap_or_else(|| fingerprint(&body));
+        Entry { id, about, original, body, headers }
+    }
+
+    /// The entry for scripts: one JSON object on one line, without what was parked.
+    pub fn summary(&self) -> String {
+        encode(&self.outline())
+    }
+
+    /// The same with the whole message: `body` as JSON, or `body_base64`, and the headers that are texts.
+    pub fn whole(&self) -> String {
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            #[serde(flatten)]
+            outline: Outline<'a>,
+            headers: BTreeMap<&'a str, &'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            body: Option<&'a RawValue>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            body_base64: Option<String>,
+        }
+        let texts = self.headers.iter().filter_map(|(name, value)| match value {
+            AmqpValue::LongString(text) => Some((name.as_str(), text.as_str())),
+            _ => None,
+        });
+        let body: Option<&RawValue> = serde_json::from_slice(&self.body).ok();
+        let body_base64 = body.is_none().then(|| STANDARD.encode(&self.body));
+        let whole = encode(&Whole { outline: self.outline(), headers: texts.collect(), body, body_base64 });
+        // A line break in JSON is never part of a text.
+        whole.replace(['\n', '\r'], " ")
+    }
+
+    fn outline(&self) -> Outline<'_> {
+        let About { error_type, error_message, system, source_queue, attempts, .. } = &self.about;
+        Outline {
+            id: &self.id,
+            parked_at: self.about.parked_at.map(iso),
+            error_type: error_type.as_deref(),
+            error_message: error_message.as_deref(),
+            system: system.as_deref(),
+            source_queue: source_queue.as_deref(),
+            attempts: attempts.as_deref().and_then(|attempts| attempts.parse().ok()),
+            bytes: self.body.len(),
+            is_parked_message: self.original.is_some(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Outline<'a> {
+    id: &'a str,
+    parked_at: Option<String>,
+    error_type: Option<&'a str>,
+    error_message: Option<&'a str>,
+    system: Option<&'a str>,
+    source_queue: Option<&'a str>,
+    attempts: Option<u64>,
+    bytes: usize,
+    is_parked_message: bool,
+}
+
+fn encode(line: &impl Serialize) -> String {
+    serde_json::to_string(line).expect("texts, numbers and JSON can be written as JSON")
+}
+
+/// ISO 8601 in UTC, for scripts.
+pub fn iso(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// In local time, for people.
+pub fn local(time: Option<DateTime<Utc>>) -> String {
+    time.map_or_else(|| "-".into(), |time| time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string())
+}
+
+type Members = BTreeMap<String, Box<RawValue>>;
+
+impl About {
+    fn of(members: &Members, sent: Option<u64>) -> About {
+        let member = |name: &str| text(&document::read(members.get(name)?.get().as_bytes()).ok()?);
+        About {
+            parked_at: member("timestamp").as_deref().and_then(moment).or_else(|| sent.and_then(seconds)),
+            error_type: member("error_type"),
+            error_message: member("error_message"),
+            system: member("system"),
+            source_queue: member("source_queue"),
+            attempts: member("attempts"),
+            suggested_action: member("suggested_action"),
+        }
+    }
+}
+
+/// A body too large to be wrapped was parked as it is, and the headers say why. They come first: the body is anybody's.
+fn raw_parked(headers: &FieldTable, sent: Option<u64>) -> Option<About> {
+    let header = |name: &str| match headers.get(name)? {
+        AmqpValue::LongString(text) => Some(text.clone()),
+        _ => None,
+    };
+    let (error_type, source_queue) = (header("error_type")?, header("source_queue")?);
+    Some(About {
+        parked_at: sent.and_then(seconds),
+        error_type: Some(error_type),
+        error_message: Some("too large to be wrapped, parked as it came".into()),
+        system: header("system"),
+        source_queue: Some(source_queue),
+        attempts: None,
+        suggested_action: None,
+    })
+}
+
+fn original(members: &Members) -> Option<Vec<u8>> {
+    match members.get("original_message").map(|raw| raw.get()) {
+        Some(json) if json != "null" => Some(json.as_bytes().to_vec()),
+        _ => {
+            let encoded: String = serde_json::from_str(members.get("original_body_base64")?.get()).ok()?;
+            STANDARD.decode(encoded).ok()
+        }
+    }
+}
+
+/// The id of the task in a message, or in a record of the sent queue.
+fn task_id(original: &[u8]) -> Option<String> {
+    let task = Task::parse(original.to_vec()).or_else(|_| Record::parse(original.to_vec()).map(|record| record.task));
+    task.ok().map(|task| task.id)
+}
+
+/// FNV-1a, since std promises no hash that is the same in every version: the id that `list` has shown is given to another
+/// run, perhaps of another version.
+fn fingerprint(body: &[u8]) -> String {
+    const START: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let hash = body.iter().fold(START, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME));
+    format!("{hash:016x}")
+}
+
+/// A time in any of the spellings in use: a number of milliseconds or seconds, ISO 8601 with an offset or without.
+fn moment(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(number) = text.parse::<f64>() {
+        let milliseconds = if number > FIRST_MILLISECONDS { number } else { number * 1000.0 };
+        return DateTime::from_timestamp_millis(milliseconds as i64);
+    }
+    let with_offset = DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc());
+    with_offset.or_else(|| {
+        let naive = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok()?;
+        Local.from_local_datetime(&naive).earliest().map(|time| time.to_utc())
+    })
+}
+
+fn seconds(since_1970: u64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(i64::try_from(since_1970).ok()?, 0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! What the commands print of parked messages: a line each, groups, or one in full.
+//!
+//! It only writes down. Lines for people are in local time and safe for a terminal; lines for scripts are JSON.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::entry::{Entry, iso, local};
+use crate::logging::{clean, clean_in_full};
+use crate::message::document;
+
+/// Of an error's text in a list, in characters; `show` has all of it.
+const LONGEST_ERROR: usize = 100;
+
+/// The heading of a list.
+pub const HEADING: &str =
+    "PARKED               CAUSE                 SYSTEM    ID                                    ERROR";
+
+/// An entry as a line of a list.
+pub fn line(entry: &Entry) -> String {
+    let about = &entry.about;
+    let or_none = |text: &Option<String>| clean(text.as_deref().unwrap_or("-"));
+    format!(
+        "{:<19}  {:<20}  {:<8}  {:<36}  {}",
+        local(about.parked_at),
+        or_none(&about.error_type),
+        or_none(&about.system),
+        clean(&entry.id),
+        shortened(&error(entry)),
+    )
+}
+
+fn error(entry: &Entry) -> String {
+    match (&entry.original, &entry.about.error_message) {
+        (None, _) => format!("not a parked message ({} bytes)", entry.body.len()),
+        (Some(_), Some(error)) => clean(error),
+        (Some(_), None) => "-".into(),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_ERROR) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Everything about an entry, for a person. `fate`: what a replay would do with it.
+pub fn in_full(entry: &Entry, fate: &str) -> String {
+    let about = &entry.about;
+    let parked_at = Some(local(about.parked_at));
+    let rows = [
+        ("id", &Some(entry.id.clone())),
+        ("parked", &parked_at),
+        ("cause", &about.error_type),
+        ("error", &about.error_message),
+        ("system", &about.system),
+        ("source queue", &about.source_queue),
+        ("attempts", &about.attempts),
+        ("what to do", &about.suggested_action),
+        ("replay", &Some(fate.to_owned())),
+    ];
+    let rows = rows.iter().map(|(name, value)| {
+        format!("{name:<12}  {}\n", value.as_deref().map_or_else(|| "-".to_owned(), clean_in_full))
+    });
+    let mut text: String = rows.collect();
+    for (name, value) in &entry.headers {
+        text += &clean_in_full(&format!("header        {name} = {value:?}"));
+        text.push('\n');
+    }
+    text += &format!("the message ({} bytes):\n{}", entry.body.len(), laid_out(&entry.body));
+    let wrapped = entry.original.as_deref().filter(|original| document::read(original).is_err());
+    if let Some(original) = wrapped.filter(|original| *original != entry.body) {
+        text += &format!("what was parked ({} bytes):\n{}", original.len(), laid_out(original));
+    }
+    text
+}
+
+/// JSON on many lines, anything else as it is; each line safe for a terminal.
+fn laid_out(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let text = if document::read(body).is_ok() { document::indented(&text) } else { text.into_owned() };
+    text.lines().map(|line| format!("{}\n", clean_in_full(line))).collect()
+}
+
+/// Entries counted by cause, system and error.
+#[derive(Debug, Default)]
+pub struct Groups(HashMap<Key, Group>);
+
+/// Cause, system and error, the latter without numbers and ids.
+type Key = (Option<String>, Option<String>, String);
+
+#[derive(Debug)]
+struct Group {
+    count: u64,
+    oldest: Option<DateTime<Utc>>,
+    newest: Option<DateTime<Utc>>,
+    example: String,
+}
+
+impl Groups {
+    /// Counts an entry.
+    pub fn add(&mut self, entry: &Entry) {
+        let error = match (&entry.original, &entry.about.error_message) {
+            (None, _) => "not a parked message".into(),
+            (Some(_), error) => normalised(error.as_deref().unwrap_or("-")),
+        };
+        let at = entry.about.parked_at;
+        let key = (entry.about.error_type.clone(), entry.about.system.clone(), error);
+        let new = || Group { count: 0, oldest: at, newest: at, example: entry.id.clone() };
+        let group = self.0.entry(key).or_insert_with(new);
+        group.count += 1;
+        group.oldest = group.oldest.into_iter().chain(at).min();
+        group.newest = group.newest.max(at);
+    }
+
+    /// A line for each group, the largest first.
+    pub fn lines(self, json: bool) -> Vec<String> {
+        let mut groups: Vec<(Key, Group)> = self.0.into_iter().collect();
+        groups.sort_by(|(a_key, a), (b_key, b)| b.count.cmp(&a.count).then_with(|| a_key.cmp(b_key)));
+        groups
+            .into_iter()
+            .map(|(key, group)| if json { for_scripts(key, group) } else { for_people(key, group) })
+            .collect()
+    }
+}
+
+/// The heading of the groups.
+pub const GROUPS_HEADING: &str =
+    "COUNT   OLDEST               NEWEST               CAUSE                 SYSTEM    ERROR, AND AN EXAMPLE";
+
+fn for_people((cause, system, error): Key, group: Group) -> String {
+    let or_none = |text: Option<String>| clean(text.as_deref().unwrap_or("-"));
+    format!(
+        "{:<6}  {:<19}  {:<19}  {:<20}  {:<8}  {}, such as {}",
+        group.count,
+        local(group.oldest),
+        local(group.newest),
+        or_none(cause),
+        or_none(system),
+        shortened(&clean(&error)),
+        clean(&group.example),
+    )
+}
+
+fn for_scripts((cause, system, error): Key, group: Group) -> String {
+    let Group { count, oldest, newest, example } = group;
+    let line = json!({
+        "count": count, "error_type": cause, "system": system, "error": error,
+        "oldest": oldest.map(iso), "newest": newest.map(iso), "example": example,
+    });
+    line.to_string()
+}
+
+/// The text without numbers and ids: `#` for each word with a digit in it. The status of an answer stays, since it says
+/// what kind of trouble it was.
+fn normalised(error: &str) -> String {
+    let is_word = |character: char| character.is_alphanumeric() || matches!(character, '-' | '_');
+    let mut out = String::new();
+    let (mut rest, mut before) = (error, "");
+    while let Some(first) = rest.chars().next() {
+        let end = rest.find(|character| is_word(character) != is_word(first)).unwrap_or(rest.len());
+        let (piece, after) = rest.split_at(end);
+        let hidden = is_word(first) && piece.contains(|c: char| c.is_numeric()) && before != "status";
+        out += if hidden { "#" } else { piece };
+        before = if is_word(first) { piece } else { before };
+        rest = after;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normalised;
+
+    #[test]
+    fn errors_that_differ_in_numbers_and_ids_are_the_same_error() {
+        let of =
+            |user: u32| format!("tasks.task.add: http status 400: ERROR_CORE: user {user} is not there (0e2e-{user}a)");
+        assert_eq!(normalised(&of(17)), normalised(&of(4711)));
+        assert_eq!(normalised(&of(1)), "tasks.task.add: http status 400: ERROR_CORE: user # is not there (#)");
+        assert_ne!(normalised("http status 500"), normalised("http status 400"));
+        assert_eq!(normalised("пользователь №15 — «Ёлка2»"), "пользователь №# — «#»");
+        assert_eq!(normalised(""), "");
+    }
+}

@@ -1,0 +1,156 @@
+//! Reading the error queue and leaving it as it is: every message is taken unacknowledged, shown to a visitor, and all
+//! that the visitor leaves are given back in one step.
+//!
+//! While it reads nobody else sees what it holds, so a visitor does not wait for a person. It keeps no message. It does not
+//! know what the messages are for.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use super::entry::Entry;
+use crate::config::Config;
+use crate::lane::letters;
+use crate::rabbitmq::connection::Connection;
+use crate::rabbitmq::intake::{Arrival, Intake, Token};
+use crate::rabbitmq::publisher::Publisher;
+use crate::rabbitmq::{FieldTable, Trouble, queues};
+use crate::stop::Stop;
+
+/// Messages in memory at once; each may have up to 16 MiB.
+const CHUNK: u16 = 50;
+/// RabbitMQ takes back what is unacknowledged for half an hour, with an error for the whole channel.
+const LONGEST_READING: Duration = Duration::from_secs(900);
+/// Longer than the last message of a reading takes; past it the connection is cut, and everything goes back.
+const SLACK: Duration = Duration::from_secs(300);
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes back to its place.
+    Stays,
+    /// It is acknowledged: it lives on elsewhere, or somebody wants it gone.
+    Leaves,
+}
+
+/// Why a reading ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Every message was read that was there when it began.
+    All,
+    /// The visitor has seen enough.
+    Enough,
+    /// Ctrl+C.
+    Interrupted,
+    /// Nothing may be held for longer; so many messages have not been read.
+    OutOfTime(u32),
+}
+
+/// Shows the messages that are in the queue now, `most` of them at most, to `visit`, which says what becomes of each and
+/// whether it wants another.
+///
+/// # Errors
+/// There is no error queue, the connection is gone, or `visit` failed: then the message in hand stays.
+pub fn read(
+    config: &Config,
+    stop: &Stop,
+    most: u32,
+    mut visit: impl FnMut(Entry) -> anyhow::Result<ControlFlow<Fate, Fate>>,
+) -> anyhow::Result<End> {
+    let queue = &config.error_queue;
+    let mut connection = Connection::open(&config.rabbitmq, "task-creator: parked")?;
+    let opened = connection.within_deadline(|connection| match queues::ready(connection, queue)? {
+        Some(ready) => Intake::open(connection, CHUNK, 0).map(|intake| Some((intake, ready))),
+        None => Ok(None),
+    });
+    let Some((intake, ready)) = opened.map_err(Trouble::from)? else {
+        bail!(
+            "there is no queue {queue} in virtual host {}; the worker and the bridge declare it",
+            config.rabbitmq.vhost
+        );
+    };
+    let mut reading = Reading { config, stop, intake: &intake, renewing: None };
+    let deadline = connection.at_most(LONGEST_READING + SLACK);
+    let end = reading.all(ready.min(most), &mut visit);
+    drop((reading, deadline));
+    let deadline = connection.closing();
+    let returned = intake.give_back().map_err(Trouble::from);
+    drop((intake, deadline));
+    let closed = connection.close().map_err(Trouble::from);
+    let end = end?;
+    // Without an orderly end the last acknowledgements may not have arrived.
+    returned.and(closed).context("the connection broke at the end; what was done last may still be parked, too")?;
+    Ok(end)
+}
+
+struct Reading<'a> {
+    config: &'a Config,
+    stop: &'a Stop,
+    intake: &'a Intake,
+    /// Opened when a message has to be published anew.
+    renewing: Option<(Publisher, Connection)>,
+}
+
+impl Reading<'_> {
+    fn all(
+        &mut self,
+        messages: u32,
+        visit: &mut impl FnMut(Entry) -> anyhow::Result<ControlFlow<Fate, Fate>>,
+    ) -> anyhow::Result<End> {
+        let begun = Instant::now();
+        let mut left = messages;
+        while left > 0 {
+            let most = u16::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+            let arrivals = self.intake.take(&self.config.error_queue, most)?;
+            if arrivals.is_empty() {
+                // Somebody else has taken the rest.
+                break;
+            }
+            for arrival in arrivals {
+                if self.stop.raised() {
+                    return Ok(End::Interrupted);
+                }
+                if begun.elapsed() > LONGEST_READING {
+                    return Ok(End::OutOfTime(left));
+                }
+                left = left.saturating_sub(1);
+                if self.show(arrival, visit)?.is_break() {
+                    return Ok(if self.stop.raised() { End::Interrupted } else { End::Enough });
+                }
+            }
+        }
+        Ok(if self.stop.raised() { End::Interrupted } else { End::All })
+    }
+
+    fn show(
+        &mut self,
+        Arrival { body, headers, sent, token, .. }: Arrival,
+        visit: &mut impl FnMut(Entry) -> anyhow::Result<ControlFlow<Fate, Fate>>,
+    ) -> anyhow::Result<ControlFlow<()>> {
+        let renewal = letters::wears_out(&headers).then(|| (body.clone(), headers.clone()));
+        let entry = Entry::read(body, headers, sent);
+        let id = entry.id.clone();
+        let decided = visit(entry)?;
+        let (ControlFlow::Continue(fate) | ControlFlow::Break(fate)) = decided;
+        match (fate, renewal) {
+            (Fate::Leaves, _) => self.intake.ack(token).map_err(Trouble::from)?,
+            (Fate::Stays, Some((body, headers))) => self.renew(id, body, headers, token)?,
+            (Fate::Stays, None) => {}
+        }
+        Ok(if decided.is_break() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    /// Publishes a message anew that was given back so often that a quorum queue is about to delete it.
+    fn renew(&mut self, id: String, body: Vec<u8>, headers: FieldTable, token: Token) -> anyhow::Result<()> {
+        if self.renewing.is_none() {
+            let mut connection = Connection::open(&self.config.rabbitmq, "task-creator: parked, anew")?;
+            let publisher = connection.within_deadline(Publisher::open).map_err(Trouble::from)?;
+            self.renewing = Some((publisher, connection));
+        }
+        let Some((publisher, _)) = &mut self.renewing else { return Ok(()) };
+        publisher.deliver(&letters::renewed(&self.config.error_queue, id, body, headers))?;
+        self.intake.ack(token).map_err(Trouble::from)?;
+        Ok(())
+    }
+}
