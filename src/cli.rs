@@ -25,6 +25,9 @@ Commands:
   send [FILE]      put a task into a queue: the message in FILE, \"-\" for
                    standard input, or a built-in sample with a new task_id
     --queue NAME     the queue; bitrix24.queue if not given
+  explain FILE     what would become of the message in FILE, \"-\" for standard
+                   input: fields, where they come from, requests; needs neither
+                   RabbitMQ nor a webhook; exit code 1 when it would be parked
   parked           what is in the error queue; nothing but replay and discard
                    takes anything out, and each may be interrupted at any point
     list             a line for each message; --group counts alike ones
@@ -77,6 +80,11 @@ pub enum Command {
         /// The queue; that of Bitrix24 when absent.
         queue: Option<String>,
     },
+    /// Say what would become of a message.
+    Explain {
+        /// The message; standard input for `-`.
+        file: PathBuf,
+    },
     /// See to what was parked.
     Parked(Action),
     /// Show the whole loop.
@@ -108,6 +116,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             "run" => Command::Run,
             "check" => Command::Check { create_field: false },
             "send" => Command::Send { file: None, queue: None },
+            "explain" => Command::Explain { file: PathBuf::new() },
             "parked" => match parked(&mut parser)? {
                 Some(action) => Command::Parked(action),
                 None => return Ok(Command::Help),
@@ -125,6 +134,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             (Command::Check { create_field }, Arg::Long("create-field")) => *create_field = true,
             (Command::Send { queue, .. }, Arg::Long("queue")) => *queue = Some(parser.value()?.string()?),
             (Command::Send { file: file @ None, .. }, Arg::Value(path)) => *file = Some(path.into()),
+            (Command::Explain { file }, Arg::Value(path)) if *file == PathBuf::new() => *file = path.into(),
             (Command::Sandbox { port, .. }, Arg::Long("port")) => *port = parser.value()?.parse()?,
             (Command::Sandbox { finish_after, .. }, Arg::Long("finish-after")) => {
                 *finish_after = parser.value()?.parse_with(seconds)?;
@@ -132,7 +142,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             (_, argument) => return Err(argument.unexpected()),
         }
     }
-    Ok(command)
+    match command {
+        Command::Explain { file } if file == PathBuf::new() => Err("explain needs a FILE".into()),
+        command => Ok(command),
+    }
 }
 
 /// What the arguments of `parked` say before it is known whether they go together.
@@ -240,6 +253,9 @@ mod tests {
         let send = Command::Send { file: Some("task.json".into()), queue: Some("bitrix24.queue".into()) };
         assert_eq!(command("send task.json --queue bitrix24.queue"), Ok(send));
         assert_eq!(command("check --create-field"), Ok(Command::Check { create_field: true }));
+        assert_eq!(command("explain -"), Ok(Command::Explain { file: "-".into() }));
+        assert!(command("explain").is_err());
+        assert!(command("explain a b").is_err());
         assert!(command("run --port 9000").is_err());
         assert!(command("sandbox --port x").is_err());
         for wrong in ["-1", "x", "NaN", "inf", "1e40"] {

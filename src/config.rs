@@ -121,9 +121,7 @@ impl Config {
     /// # Errors
     /// [`Mistakes`]: every one of them, each with the variable's name and an example.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, Mistakes> {
-        let mut variables = Variables { lookup: &lookup, mistakes: Vec::new() };
-        let config = Config::from_variables(&mut variables);
-        if variables.mistakes.is_empty() { Ok(config) } else { Err(Mistakes(variables.mistakes)) }
+        right(Variables::read(lookup, Config::from_variables))
     }
 
     /// The settings of this process: the environment, which by now holds what `.env` adds to it.
@@ -131,24 +129,11 @@ impl Config {
     /// # Errors
     /// As [`Config::read`].
     pub fn from_env() -> Result<Config, Mistakes> {
-        let unreadable = RefCell::new(Vec::new());
-        let config = Config::read(|name| match env::var(name) {
-            Ok(value) => Some(value),
-            Err(VarError::NotPresent) => None,
-            Err(VarError::NotUnicode(_)) => {
-                unreadable.borrow_mut().push(format!("{name} is not UTF-8"));
-                None
-            }
-        });
-        let unreadable = unreadable.into_inner();
-        match config {
-            config if unreadable.is_empty() => config,
-            Ok(_) => Err(Mistakes(unreadable)),
-            Err(Mistakes(others)) => Err(Mistakes(unreadable.into_iter().chain(others).collect())),
-        }
+        right(Variables::of_process(Config::from_variables))
     }
 
-    fn from_variables(variables: &mut Variables) -> Config {
+    /// The settings in these variables; in place of one that is wrong, its default.
+    pub fn from_variables(variables: &mut Variables) -> Config {
         let queue_prefix = variables.name("QUEUE_PREFIX", LONGEST_PREFIX).unwrap_or_default();
         let error_queue = common_queue(variables, &queue_prefix, "ERROR_QUEUE", "errors.camunda_tasks.queue");
         let responses_queue = common_queue(variables, &queue_prefix, "RESPONSES_QUEUE", "camunda.responses.queue");
@@ -210,6 +195,14 @@ impl RabbitMq {
     }
 }
 
+/// What was made of the variables, if there are no mistakes in them.
+///
+/// # Errors
+/// The mistakes.
+pub fn right<T>((made, mistakes): (T, Vec<String>)) -> Result<T, Mistakes> {
+    if mistakes.is_empty() { Ok(made) } else { Err(Mistakes(mistakes)) }
+}
+
 /// Does what is sent to this host stay on this machine? Only what says so by itself counts: no name is looked up.
 pub fn is_this_machine(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -259,6 +252,28 @@ pub struct Variables<'a> {
 }
 
 impl Variables<'_> {
+    /// What `make` makes of the variables that `lookup` gives, and the mistakes it has found.
+    fn read<T>(lookup: impl Fn(&str) -> Option<String>, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
+        let mut variables = Variables { lookup: &lookup, mistakes: Vec::new() };
+        let made = make(&mut variables);
+        (made, variables.mistakes)
+    }
+
+    /// What `make` makes of the environment, which by now holds what `.env` adds to it, and the mistakes in it.
+    pub fn of_process<T>(make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
+        let unreadable = RefCell::new(Vec::new());
+        let lookup = |name: &str| match env::var(name) {
+            Ok(value) => Some(value),
+            Err(VarError::NotPresent) => None,
+            Err(VarError::NotUnicode(_)) => {
+                unreadable.borrow_mut().push(format!("{name} is not UTF-8"));
+                None
+            }
+        };
+        let (made, mistakes) = Variables::read(lookup, make);
+        (made, unreadable.into_inner().into_iter().chain(mistakes).collect())
+    }
+
     /// The variable's value, trimmed; one that is set to nothing counts as not set.
     pub fn text(&self, name: &str) -> Option<String> {
         (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())

@@ -24,8 +24,8 @@
 //!    [`lane::recovery`] what a failure leads to, [`lane::tracking`] the way back to Camunda.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
 //! 5. [`app`], [`config`], [`dotenv`], [`logging`], [`stats`], [`stop`], [`backoff`] – what holds it together. `main.rs` and [`cli`] are
-//!    the command line, [`check`] (with [`report`]), [`send`] and [`parked`] its tools; [`sandbox`] is a Bitrix24 stand-in
-//!    for the demo and for tests.
+//!    the command line, [`check`] (with [`report`]), [`send`], [`parked`] and [`explain`] its tools; [`sandbox`] is a
+//!    Bitrix24 stand-in for the demo and for tests.
 //!
 //! # Invariants
 //! 1. Nothing is acknowledged before what follows from it is confirmed by the broker.
@@ -47,6 +47,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod dotenv;
+pub mod explain;
 pub mod lane;
 pub mod logging;
 pub mod message;

@@ -13,7 +13,7 @@ use task_creator::cli::{self, Command};
 use task_creator::config::{Config, Mistakes};
 use task_creator::stats::Stats;
 use task_creator::stop::Stop;
-use task_creator::{app, check, demo, dotenv, logging, parked, sandbox, send, stop};
+use task_creator::{app, check, demo, dotenv, explain, logging, parked, sandbox, send, stop};
 
 /// As in sysexits.h: wrong usage, wrong settings.
 const EX_USAGE: u8 = 64;
@@ -52,6 +52,10 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             send::run(&settings()?, file.as_deref(), queue.as_deref()).map(|()| ExitCode::SUCCESS)
         }
         Command::Parked(action) => parked::run(&settings()?, action, &stop_on_interrupt()?),
+        Command::Explain { file } => {
+            dotenv::load(Path::new(".env"))?;
+            explain::run(&file).map(|fine| ExitCode::from(u8::from(!fine)))
+        }
         Command::Demo => dotenv::load(Path::new(".env")).map_err(Into::into).and_then(|()| demo::run(&interrupts()?)),
         Command::Sandbox { port, finish_after } => sandbox::command::run(port, finish_after, &interrupts()?),
     }

@@ -26,7 +26,7 @@ pub fn run(config: &Config, file: Option<&Path>, queue: Option<&str>) -> anyhow:
     logging::hide(config.secrets());
     let body = match file {
         None => sample().into_bytes(),
-        Some(file) => read(file).with_context(|| format!("reading {}", file.display()))?,
+        Some(file) => read(file)?,
     };
     let queue = queue.map_or_else(|| Queues::of("bitrix24", config).input, str::to_owned);
     let (message_id, what) = match Task::parse(body.clone()) {
@@ -43,13 +43,17 @@ pub fn run(config: &Config, file: Option<&Path>, queue: Option<&str>) -> anyhow:
     Ok(())
 }
 
-fn read(file: &Path) -> std::io::Result<Vec<u8>> {
-    if file != Path::new("-") {
-        return fs::read(file);
-    }
+/// The message in `file`, `-` for standard input.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
-    stdin().read_to_end(&mut body)?;
-    Ok(body)
+    let read = match file == Path::new("-") {
+        true => stdin().read_to_end(&mut body).map(|_| body),
+        false => fs::read(file),
+    };
+    read.with_context(|| format!("reading {}", file.display()))
 }
 
 fn publish(config: &Config, letter: &Letter) -> anyhow::Result<()> {

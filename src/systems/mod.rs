@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::config::Config;
+use crate::config::{Config, Variables};
 use crate::message::{Record, Task};
 use crate::report::Report;
 use crate::stop::Stop;
@@ -132,6 +132,39 @@ impl fmt::Display for Failure {
     }
 }
 
+/// What a system would do with a task, for `task-creator explain`. It is for people: nothing is decided by it.
+#[derive(Debug, Default)]
+pub struct Explanation {
+    /// The values that the target would be given.
+    pub values: Vec<Explained>,
+    /// What cannot be used, or is otherwise than somebody may expect, a sentence each.
+    pub notes: Vec<String>,
+    /// All requests, in order.
+    pub requests: Vec<Request>,
+}
+
+/// A value, and why it is what it is.
+#[derive(Debug)]
+pub struct Explained {
+    /// What the target calls it.
+    pub name: String,
+    /// The value, as JSON.
+    pub value: Value,
+    /// Where it came from: places in the message such as `variables.title`, settings, and what was done to it.
+    pub origin: Vec<String>,
+}
+
+/// A request that would be sent.
+#[derive(Debug)]
+pub struct Request {
+    /// Its method at the target.
+    pub method: &'static str,
+    /// On what condition.
+    pub when: String,
+    /// Its body, as JSON.
+    pub body: String,
+}
+
 /// A system that is switched on.
 pub struct System {
     /// Creates its tasks.
@@ -151,11 +184,20 @@ pub struct Entry {
     pub check: fn(&Config, &Stop, &mut Report),
     /// For `task-creator check --create-field`, before the check: makes what tasks need at the target and is missing.
     pub prepare: fn(&Config, &Stop, &mut Report),
+    /// For `task-creator explain`: what the system would do with this task, from the settings that this depends on. It may
+    /// be off, and asks nobody. `None` while the system is planned.
+    pub explain: fn(&Task, &mut Variables) -> Option<Explanation>,
 }
 
 /// Every system, in the order of the specification. The queue of a system is its name followed by `.queue`.
 pub const TABLE: &[Entry] = &[
-    Entry { name: "bitrix24", open: bitrix24::open, check: bitrix24::check::run, prepare: bitrix24::check::prepare },
+    Entry {
+        name: "bitrix24",
+        open: bitrix24::open,
+        check: bitrix24::check::run,
+        prepare: bitrix24::check::prepare,
+        explain: bitrix24::explain::run,
+    },
     planned("openproject"),
     planned("1c"),
     planned("python-services"),
@@ -164,5 +206,5 @@ pub const TABLE: &[Entry] = &[
 
 const fn planned(name: &'static str) -> Entry {
     let open = |_: &Config, _: &Stop| Err("this version does not support it yet");
-    Entry { name, open, check: |_, _, _| {}, prepare: |_, _, _| {} }
+    Entry { name, open, check: |_, _, _| {}, prepare: |_, _, _| {}, explain: |_, _| None }
 }

@@ -1,6 +1,9 @@
 //! Task → the fields of a Bitrix24 task. Pure: the same task and settings give the same fields, and nothing is sent.
 //!
-//! The rules are section "Bitrix24 task" of this folder's README.
+//! The rules are section "Bitrix24 task" of this folder's README. Each value remembers where it came from, for
+//! [`super::explain`].
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use serde_json::{Map, Value, json};
@@ -11,9 +14,13 @@ use crate::message::{Task, document, text};
 /// The longest title that Bitrix24 keeps, in characters.
 const LONGEST_TITLE: usize = 255;
 const CUT: &str = "[Описание обрезано]";
+/// Where process models put what has no place of its own in Camunda.
+const EXTENSIONS: &str = "metadata.extensionProperties";
+/// The extension property that holds them.
+pub const CHECKLISTS: &str = "checklists";
 
 /// A task as Bitrix24 shall have it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Fields {
     /// The `fields` of `tasks.task.add`.
     pub fields: Map<String, Value>,
@@ -21,6 +28,10 @@ pub struct Fields {
     pub checklists: Vec<Checklist>,
     /// What was in the message but could not be used, a sentence each.
     pub warnings: Vec<String>,
+    /// The same where nobody has to be warned: the field is simply not sent.
+    pub passed_over: Vec<String>,
+    /// Where each field, and [`CHECKLISTS`], came from: places in the message, settings, and what was done to it.
+    pub origins: BTreeMap<String, Vec<String>>,
 }
 
 /// A checklist of a task.
@@ -32,69 +43,122 @@ pub struct Checklist {
     pub items: Vec<String>,
 }
 
-/// The fields for this task.
-pub fn fields(task: &Task, settings: &Settings) -> Fields {
-    let mut warnings = Vec::new();
-    let mut fields = Map::new();
-    let title = title(task);
-    fields.insert("DESCRIPTION".into(), description(task, &title, settings.max_description_length).into());
-    fields.insert("TITLE".into(), shortened(title, LONGEST_TITLE, "…").into());
-    fields.insert("RESPONSIBLE_ID".into(), responsible(task, settings, &mut warnings).into());
-    fields.insert("PRIORITY".into(), priority(task, settings.default_priority).into());
-    let optional = [
-        ("CREATED_BY", task.variable(&["startedBy"]).as_deref().and_then(positive).map(Value::from)),
-        ("AUDITORS", task.process_property("originatorId").as_deref().and_then(positive).map(|id| json!([id]))),
-        ("GROUP_ID", group(task).map(Value::from)),
-        ("DEADLINE", deadline(task, &mut warnings).map(Value::from)),
-        ("TAGS", tags(task)),
-    ];
-    fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-    fields.extend(custom_fields(task));
-    // Last, so that nothing in the message can replace it.
-    if let Some(marker) = &settings.marker_field {
-        fields.insert(marker.clone(), task.id.clone().into());
-    }
-    let checklists = checklists(task, &mut warnings);
-    Fields { fields, checklists, warnings }
+/// A value, and where it came from.
+#[derive(Clone)]
+struct Sourced<T> {
+    value: T,
+    origin: Vec<String>,
 }
 
-fn title(task: &Task) -> String {
-    let named = task.variable(&["title"]).or_else(|| task.activity_name.clone());
-    named.unwrap_or_else(|| match task.topic.as_str() {
-        "bitrix_create_task" => "Новая задача из процесса Camunda".into(),
-        "bitrix_update_task" => "Обновление задачи из процесса Camunda".into(),
-        "bitrix_create_deal" => "Новая сделка из процесса Camunda".into(),
-        "bitrix_update_deal" => "Обновление сделки из процесса Camunda".into(),
-        "bitrix_create_contact" => "Новый контакт из процесса Camunda".into(),
-        topic => format!("Задача из Camunda процесса ({topic})"),
+impl<T> Sourced<T> {
+    fn new(value: T, origin: impl Into<String>) -> Sourced<T> {
+        Sourced { value, origin: vec![origin.into()] }
+    }
+
+    fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
+        Sourced { value: change(self.value), origin: self.origin }
+    }
+}
+
+impl Fields {
+    fn put<T: Into<Value>>(&mut self, name: &str, made: Option<Sourced<T>>) {
+        if let Some(Sourced { value, origin }) = made {
+            self.fields.insert(name.into(), value.into());
+            self.origins.insert(name.into(), origin);
+        }
+    }
+}
+
+/// The fields for this task.
+pub fn fields(task: &Task, settings: &Settings) -> Fields {
+    let mut made = Fields::default();
+    let title = title(task);
+    made.put("DESCRIPTION", Some(description(task, &title, settings.max_description_length)));
+    made.put("TITLE", Some(shortened(title, LONGEST_TITLE, "…")));
+    let responsible = responsible(task, settings, &mut made.warnings);
+    made.put("RESPONSIBLE_ID", Some(responsible));
+    let priority = priority(task, settings.default_priority, &mut made.passed_over);
+    made.put("PRIORITY", Some(priority));
+    let author = number([variable(task, &["startedBy"])], &mut made.passed_over);
+    made.put("CREATED_BY", author);
+    let auditor = number([process_property(task, "originatorId")], &mut made.passed_over);
+    made.put("AUDITORS", auditor.map(|auditor| auditor.map(|id| json!([id]))));
+    let group = number(groups(task), &mut made.passed_over);
+    made.put("GROUP_ID", group);
+    let deadline = deadline(task, &mut made.warnings);
+    made.put("DEADLINE", deadline);
+    made.put("TAGS", tags(task));
+    for (name, value) in custom_fields(task) {
+        made.put(name, Some(value));
+    }
+    // Last, so that nothing in the message can replace it.
+    if let Some(marker) = &settings.marker_field {
+        made.put(marker, Some(Sourced::new(task.id.as_str(), "task_id")));
+    }
+    add_checklists(task, &mut made);
+    made
+}
+
+fn variable(task: &Task, names: &[&str]) -> Option<Sourced<String>> {
+    names.iter().find_map(|name| Some(Sourced::new(task.variable(&[name])?, format!("variables.{name}"))))
+}
+
+fn extension(task: &Task, name: &str) -> Option<Sourced<String>> {
+    Some(Sourced::new(task.extension(name)?, format!("{EXTENSIONS}.{name}")))
+}
+
+fn process_property(task: &Task, name: &str) -> Option<Sourced<String>> {
+    Some(Sourced::new(task.process_property(name)?, format!("metadata.processProperties.{name}")))
+}
+
+fn title(task: &Task) -> Sourced<String> {
+    let activity = || Some(Sourced::new(task.activity_name.clone()?, "metadata.activityInfo.name"));
+    variable(task, &["title"]).or_else(activity).unwrap_or_else(|| {
+        let by_topic = match task.topic.as_str() {
+            "bitrix_create_task" => "Новая задача из процесса Camunda".into(),
+            "bitrix_update_task" => "Обновление задачи из процесса Camunda".into(),
+            "bitrix_create_deal" => "Новая сделка из процесса Camunda".into(),
+            "bitrix_update_deal" => "Обновление сделки из процесса Camunda".into(),
+            "bitrix_create_contact" => "Новый контакт из процесса Camunda".into(),
+            topic => format!("Задача из Camunda процесса ({topic})"),
+        };
+        Sourced::new(by_topic, "topic")
     })
 }
 
-fn description(task: &Task, title: &str, limit: usize) -> String {
-    let mut description = task.variable(&["description"]).unwrap_or_else(|| title.to_owned());
-    if let Some(additional) = task.variable(&["description_additional"]) {
-        description.push('\n');
-        description.push_str(&additional);
+fn description(task: &Task, title: &Sourced<String>, limit: usize) -> Sourced<String> {
+    let mut description = variable(task, &["description"]).unwrap_or_else(|| title.clone());
+    if let Some(additional) = variable(task, &["description_additional"]) {
+        description.value.push('\n');
+        description.value.push_str(&additional.value);
+        description.origin.extend(additional.origin);
     }
     shortened(description, limit, CUT)
 }
 
 /// The text, cut so that with `mark` at its end it has at most `limit` characters.
-fn shortened(text: String, limit: usize, mark: &str) -> String {
-    if text.chars().count() <= limit {
-        return text;
+fn shortened(text: Sourced<String>, limit: usize, mark: &str) -> Sourced<String> {
+    let Sourced { value, mut origin } = text;
+    if value.chars().count() <= limit {
+        return Sourced { value, origin };
     }
     let kept = limit.saturating_sub(mark.chars().count());
-    text.chars().take(kept).chain(mark.chars()).collect()
+    origin.push(format!("cut to {limit} characters"));
+    Sourced { value: value.chars().take(kept).chain(mark.chars()).collect(), origin }
 }
 
-fn responsible(task: &Task, settings: &Settings, warnings: &mut Vec<String>) -> u64 {
-    let Some(assignee) = task.extension("assigneeId") else { return settings.default_responsible };
-    positive(&assignee).unwrap_or_else(|| {
-        let default = settings.default_responsible;
-        warnings.push(format!("assigneeId {assignee:?} is not a user's number; responsible is the default, {default}"));
-        default
-    })
+fn responsible(task: &Task, settings: &Settings, warnings: &mut Vec<String>) -> Sourced<u64> {
+    let default = settings.default_responsible;
+    let by_default = || Sourced::new(default, "BITRIX_DEFAULT_RESPONSIBLE_ID");
+    let Some(Sourced { value: assignee, origin }) = extension(task, "assigneeId") else { return by_default() };
+    match positive(&assignee) {
+        Some(value) => Sourced { value, origin },
+        None => {
+            warnings
+                .push(format!("assigneeId {assignee:?} is not a user's number; responsible is the default, {default}"));
+            by_default()
+        }
+    }
 }
 
 /// A positive whole number, written in digits only.
@@ -102,31 +166,50 @@ fn positive(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok().filter(|number| *number > 0)).flatten()
 }
 
-fn group(task: &Task) -> Option<u64> {
-    let variables = ["group_id", "groupId", "project_id"].map(|name| task.variable(&[name]));
-    let groups = variables.into_iter().chain([task.process_property("groupId")]).flatten();
-    groups.into_iter().find_map(|group| positive(&group))
+/// The first of these that is a positive whole number.
+fn number(
+    given: impl IntoIterator<Item = Option<Sourced<String>>>,
+    passed_over: &mut Vec<String>,
+) -> Option<Sourced<u64>> {
+    given.into_iter().flatten().find_map(|Sourced { value, origin }| {
+        let number = positive(&value);
+        if number.is_none() {
+            passed_over.push(format!("{} {value:?} is not a positive whole number", origin.concat()));
+        }
+        Some(Sourced { value: number?, origin })
+    })
+}
+
+fn groups(task: &Task) -> impl Iterator<Item = Option<Sourced<String>>> {
+    let variables = ["group_id", "groupId", "project_id"].map(|name| variable(task, &[name]));
+    variables.into_iter().chain([process_property(task, "groupId")])
 }
 
 /// Bitrix24 knows 0 (low), 1 (normal) and 2 (high).
-fn priority(task: &Task, default: u8) -> u8 {
-    let Some(priority) = task.variable(&["priority", "task_priority", "urgency", "importance"]) else { return default };
-    match priority.to_lowercase().as_str() {
+fn priority(task: &Task, default: u8, passed_over: &mut Vec<String>) -> Sourced<u8> {
+    let by_default = || Sourced::new(default, "BITRIX_DEFAULT_PRIORITY");
+    let given = variable(task, &["priority", "task_priority", "urgency", "importance"]);
+    let Some(Sourced { value: given, origin }) = given else { return by_default() };
+    let value = match given.to_lowercase().as_str() {
         "low" => 0,
         "normal" => 1,
         "high" => 2,
         number if number.bytes().all(|byte| byte.is_ascii_digit()) => number.parse::<u64>().unwrap_or(2).min(2) as u8,
-        _ => default,
-    }
+        _ => {
+            passed_over.push(format!("{} {given:?} is no priority", origin.concat()));
+            return by_default();
+        }
+    };
+    Sourced { value, origin }
 }
 
-fn deadline(task: &Task, warnings: &mut Vec<String>) -> Option<String> {
-    let given = task.variable(&["deadline", "due_date", "end_date", "finish_date"])?;
-    let deadline = iso8601(&given);
+fn deadline(task: &Task, warnings: &mut Vec<String>) -> Option<Sourced<String>> {
+    let given = variable(task, &["deadline", "due_date", "end_date", "finish_date"])?;
+    let deadline = iso8601(&given.value);
     if deadline.is_none() {
-        warnings.push(format!("the deadline {given:?} is not a date; the task has none"));
+        warnings.push(format!("the deadline {:?} is not a date; the task has none", given.value));
     }
-    deadline
+    Some(Sourced { value: deadline?, origin: given.origin })
 }
 
 /// The date and time in ISO 8601, with the offset only where the text has one: Bitrix24 then takes its own zone. A date
@@ -143,22 +226,24 @@ fn iso8601(text: &str) -> Option<String> {
     local.or_else(midnight).map(|moment| moment.format("%Y-%m-%dT%H:%M:%S").to_string())
 }
 
-fn tags(task: &Task) -> Option<Value> {
+fn tags(task: &Task) -> Option<Sourced<Value>> {
     let tags: Vec<String> = match task.variables.get("tags")? {
         Value::Array(tags) => tags.iter().filter_map(text).collect(),
         tags => text(tags)?.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
     };
-    (!tags.is_empty()).then(|| tags.into())
+    (!tags.is_empty()).then(|| Sourced::new(tags.into(), "variables.tags"))
 }
 
-fn custom_fields(task: &Task) -> Vec<(String, Value)> {
+fn custom_fields(task: &Task) -> impl Iterator<Item = (&str, Sourced<Value>)> {
     let fields = task.extension_properties.iter().filter(|(name, value)| is_custom_field(name) && !value.is_null());
-    let fields = fields.filter_map(|(name, value)| match name.as_str() {
-        "UF_RESULT_EXPECTED" => Some((name, if is_yes(value) { "Y" } else { "N" }.into())),
-        "UF_RESULT_QUESTION" => Some((name, text(value)?.into())),
-        _ => Some((name, value.clone())),
-    });
-    fields.map(|(name, value)| (name.clone(), value)).collect()
+    fields.filter_map(|(name, value)| {
+        let value = match name.as_str() {
+            "UF_RESULT_EXPECTED" => if is_yes(value) { "Y" } else { "N" }.into(),
+            "UF_RESULT_QUESTION" => text(value)?.into(),
+            _ => value.clone(),
+        };
+        Some((name.as_str(), Sourced::new(value, format!("{EXTENSIONS}.{name}"))))
+    })
 }
 
 /// Is this a name that a custom field can have? Nothing else of a message becomes a field's name.
@@ -172,16 +257,21 @@ pub fn is_yes(value: &Value) -> bool {
     text(value).is_some_and(|text| matches!(text.to_lowercase().as_str(), "true" | "1" | "да" | "yes" | "y"))
 }
 
-fn checklists(task: &Task, warnings: &mut Vec<String>) -> Vec<Checklist> {
-    let Some(given) = task.extension("checklists") else { return Vec::new() };
-    let Ok(Value::Array(lists)) = document::read(given.as_bytes()) else {
-        warnings.push("checklists is not a JSON list; the task has none".into());
-        return Vec::new();
+fn add_checklists(task: &Task, made: &mut Fields) {
+    let Some(given) = extension(task, CHECKLISTS) else { return };
+    let Ok(Value::Array(lists)) = document::read(given.value.as_bytes()) else {
+        made.warnings.push("checklists is not a JSON list; the task has none".into());
+        return;
     };
     let items = |list: &Value| list["items"].as_array().into_iter().flatten().filter_map(text).collect();
     let name = |list: &Value| text(&list["name"]).unwrap_or_else(|| "Без названия".into());
-    let lists = lists.iter().filter(|list| list.is_object());
-    lists.map(|list| Checklist { name: name(list), items: items(list) }).collect()
+    let objects = lists.iter().filter(|list| list.is_object());
+    made.checklists = objects.map(|list| Checklist { name: name(list), items: items(list) }).collect();
+    if made.checklists.len() < lists.len() {
+        let others = lists.len() - made.checklists.len();
+        made.passed_over.push(format!("{others} member(s) of {} are no checklists", given.origin.concat()));
+    }
+    made.origins.insert(CHECKLISTS.into(), given.origin);
 }
 
 #[cfg(test)]

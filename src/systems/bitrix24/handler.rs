@@ -165,7 +165,8 @@ fn no_search(marker: &str) -> anyhow::Error {
     )
 }
 
-fn look_up(marker: &str, id: &str) -> Call {
+/// Asks for the task with this marker.
+pub fn look_up(marker: &str, id: &str) -> Call {
     let filter = Map::from_iter([(marker.to_owned(), id.into())]);
     let params = vec![
         ("filter", filter.into()),
@@ -240,7 +241,8 @@ impl BitrixHandler {
     }
 }
 
-fn add(fields: &Fields) -> Call {
+/// Creates the task.
+pub fn add(fields: &Fields) -> Call {
     Call { method: "tasks.task.add", params: vec![("fields", fields.fields.clone().into())] }
 }
 
@@ -299,7 +301,8 @@ impl BitrixHandler {
     }
 }
 
-fn checklist_item(task_id: &str, title: &str, parent: &str) -> Call {
+/// Adds to a task a line of the checklist `parent`, or with `0` a checklist.
+pub fn checklist_item(task_id: &str, title: &str, parent: &str) -> Call {
     let params = vec![("TASKID", task_id.into()), ("FIELDS", json!({"TITLE": title, "PARENT_ID": parent}))];
     Call { method: "task.checklistitem.add", params }
 }
@@ -308,7 +311,8 @@ fn no_id() -> ApiError {
     ApiError::new(Kind::Unknown, "the reply names no checklist".into())
 }
 
-fn sync(task: &Task) -> Option<Call> {
+/// Tells which process the task belongs to, if the message says so.
+pub fn sync(task: &Task) -> Option<Call> {
     let key = task.process_definition_key.as_deref()?;
     let instance = task.process_instance_id.as_deref()?;
     let params = vec![("processDefinitionKey", key.into()), ("processInstanceId", instance.into())];

@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`fields`] (what a task becomes), [`handler`] (look up, create, synchronise), [`tracker`] (finished?),
 //! [`client`] with [`batch`], [`budget`], [`holds`] and [`errors`] (the portal's REST), [`check`] with
-//! [`custom_fields`] (is the portal ready?). What the portal does and why is in the README beside this file.
+//! [`custom_fields`] (is the portal ready?), [`explain`] (what would it be asked?). What the portal does and why is in the
+//! README beside this file.
 
 pub mod answers;
 pub mod batch;
@@ -11,6 +12,7 @@ pub mod check;
 pub mod client;
 pub mod custom_fields;
 pub mod errors;
+pub mod explain;
 pub mod fields;
 pub mod handler;
 pub mod holds;
@@ -69,10 +71,19 @@ impl Settings {
         let url = variables.text("BITRIX_WEBHOOK_URL")?;
         let webhook = Webhook::parse(&url).unwrap_or_else(|wrong| {
             variables.mistake("BITRIX_WEBHOOK_URL", wrong, "BITRIX_WEBHOOK_URL=https://bitrix.example/rest/1/TOKEN");
-            Webhook { url: Secret::new(""), shown: String::new() }
+            Webhook::nowhere()
         });
+        Some(Settings::with(webhook, variables))
+    }
+
+    /// The same where no portal is needed, since nothing will be sent.
+    pub fn without_portal(variables: &mut Variables) -> Settings {
+        Settings::with(Webhook::nowhere(), variables)
+    }
+
+    fn with(webhook: Webhook, variables: &mut Variables) -> Settings {
         let rate = rate(variables);
-        Some(Settings {
+        Settings {
             webhook,
             default_responsible: variables.number("BITRIX_DEFAULT_RESPONSIBLE_ID", 1, 1..=u64::MAX),
             default_priority: variables.number("BITRIX_DEFAULT_PRIORITY", 1, 0..=2),
@@ -84,7 +95,7 @@ impl Settings {
             answer_texts: answer_texts(variables),
             rate,
             burst: variables.number("BITRIX_BURST", 50, 1..=10_000),
-        })
+        }
     }
 }
 
@@ -155,6 +166,10 @@ pub struct Webhook {
 }
 
 impl Webhook {
+    fn nowhere() -> Webhook {
+        Webhook { url: Secret::new(""), shown: String::new() }
+    }
+
     fn parse(url: &str) -> Result<Webhook, &'static str> {
         let url = url.trim_end_matches('/');
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));

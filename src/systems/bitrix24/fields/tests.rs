@@ -26,7 +26,7 @@ fn of_extensions(properties: Value, name: &str) -> Value {
 
 #[test]
 fn a_message_that_says_nothing_becomes_a_task_all_the_same() {
-    let Fields { fields, checklists, warnings } = made(json!({}));
+    let Fields { fields, checklists, warnings, .. } = made(json!({}));
     let expected = json!({
         "TITLE": "Задача из Camunda процесса ()",
         "DESCRIPTION": "Задача из Camunda процесса ()",

@@ -1,0 +1,144 @@
+//! `task-creator explain`: what would become of a message, without sending anything: the fields with their origins, what
+//! of the message plays no part, and every request.
+//!
+//! It reads settings, and opens no socket and no log. What a system would do is said by that system.
+
+use std::collections::HashSet;
+use std::io::Write as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::config::{self, Config, Variables};
+use crate::lane::Queues;
+use crate::logging::{self, clean, clean_json};
+use crate::message::{Cause, Task, Unreadable, document, text};
+use crate::send;
+use crate::systems::{Entry, Explained, Explanation, TABLE};
+
+/// Of a value in the list of fields, in characters; the request has all of it.
+const LONGEST_VALUE: usize = 60;
+/// Of the columns before it, in characters.
+const WIDEST: usize = 60;
+
+/// Explains the message in `file` (`-`: from standard input); `false` when it would be parked.
+///
+/// # Errors
+/// The message cannot be read, or a setting that counts is wrong.
+pub fn run(file: &Path) -> anyhow::Result<bool> {
+    let body = send::read(file)?;
+    // Nothing is to be reached, so it does not matter what is wrong with the way there.
+    let (config, _) = Variables::of_process(Config::from_variables);
+    logging::hide(config.secrets());
+    let task = match Task::parse(body) {
+        Ok(task) => task,
+        Err(Unreadable { reason, .. }) => {
+            let (queue, cause) = (&config.error_queue, Cause::InvalidMessage.name());
+            say(&clean(&format!("it would be parked in {queue} as {cause}: {reason}")));
+            return Ok(false);
+        }
+    };
+    let body = document::read(task.body.get().as_bytes()).unwrap_or_default();
+    let entry = entry_of(&body);
+    let explanation = config::right(Variables::of_process(|variables| (entry.explain)(&task, variables)))?;
+    let queue = Queues::of(entry.name, &config).input;
+    tell_task(&task, &queue);
+    match explanation {
+        Some(explanation) => tell(&task, &body, &explanation),
+        None => say(&format!("\nthis version cannot say what {} makes of it", entry.name)),
+    }
+    Ok(true)
+}
+
+/// The system that the message names; without a name that is known, the first one, as `send` has it.
+fn entry_of(body: &Value) -> &'static Entry {
+    let system = text(&body["system"]);
+    TABLE.iter().find(|entry| Some(entry.name) == system.as_deref()).unwrap_or(&TABLE[0])
+}
+
+fn tell_task(task: &Task, queue: &str) {
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+    let rows = [
+        ("task", task.id.clone()),
+        ("topic", Some(task.topic.clone()).filter(|topic| !topic.is_empty()).unwrap_or_else(|| "-".into())),
+        ("queue", queue.to_owned()),
+        ("process", or_none(&task.process_definition_key)),
+        ("instance", or_none(&task.process_instance_id)),
+    ];
+    rows.iter().for_each(|(name, value)| say(&format!("{name:<8}  {}", clean(value))));
+}
+
+fn tell(task: &Task, body: &Value, Explanation { values, notes, requests }: &Explanation) {
+    say("");
+    tell_values(values);
+    let used: HashSet<&str> = values.iter().flat_map(|value| &value.origin).map(String::as_str).collect();
+    let notes = notes.iter().map(|note| format!("note: {note}"));
+    let unused = unused(task, body, &used).into_iter().map(|place| format!("not used: {place}"));
+    let lines: Vec<String> = notes.chain(unused).collect();
+    if !lines.is_empty() {
+        say("");
+    }
+    lines.iter().for_each(|line| say(&clean(line)));
+    for (number, request) in requests.iter().enumerate() {
+        say(&format!("\n{}. {}: {}", number + 1, request.method, clean(&request.when)));
+        say(&document::indented(&clean_json(&request.body)));
+    }
+}
+
+fn tell_values(values: &[Explained]) {
+    let row = |Explained { name, value, origin }: &Explained| {
+        [clean(name), clean(&origin.join(", ")), shortened(&clean_json(&value.to_string()))]
+    };
+    let heading = ["FIELD", "FROM", "VALUE"].map(str::to_owned);
+    let rows: Vec<[String; 3]> = [heading].into_iter().chain(values.iter().map(row)).collect();
+    // A message may have a name that is longer than any line.
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count().min(WIDEST)).max().unwrap_or(0);
+    let (names, origins) = (width(0), width(1));
+    for [name, origin, value] in &rows {
+        say(&format!("{name:<names$}  {origin:<origins$}  {value}"));
+    }
+}
+
+/// Places of the message that none of the values came from.
+fn unused(task: &Task, body: &Value, used: &HashSet<&str>) -> Vec<String> {
+    let metadata = &body["metadata"];
+    let parts = [
+        ("variables", Some(&task.variables)),
+        ("metadata.extensionProperties", Some(&task.extension_properties)),
+        ("metadata.processProperties", Some(&task.process_properties)),
+        ("metadata.inputParameters", metadata["inputParameters"].as_object()),
+        ("metadata.outputParameters", metadata["outputParameters"].as_object()),
+        ("metadata.fieldInjections", metadata["fieldInjections"].as_object()),
+    ];
+    let members = parts.into_iter().flat_map(|(part, members)| {
+        let members = members.into_iter().flatten();
+        members.map(move |(name, value)| match name.as_str() {
+            "" => (format!("{part}.\"\""), value),
+            name => (format!("{part}.{name}"), value),
+        })
+    });
+    let activity = metadata["activityInfo"].get("name").map(|name| ("metadata.activityInfo.name".to_owned(), name));
+    let unused = members.chain(activity).filter(|(place, _)| !used.contains(place.as_str()));
+    unused.map(|(place, value)| place + blank(value)).collect()
+}
+
+/// What is wrong with a value that says nothing.
+fn blank(value: &Value) -> &'static str {
+    match value {
+        Value::Null => " (null)",
+        Value::String(text) if text.trim().is_empty() => " (blank)",
+        _ => "",
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_VALUE) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// To the terminal or into a pipe. A reader that has seen enough is a normal end.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

@@ -1,0 +1,74 @@
+//! For `task-creator explain`: what the portal would be asked for a task, in the words of the code that asks it.
+//!
+//! Nothing is sent. What only the portal knows stands in angle brackets.
+
+use super::client::Call;
+use super::fields::{self, Checklist, Fields};
+use super::{Settings, handler};
+use crate::config::Variables;
+use crate::message::Task;
+use crate::systems::{Explained, Explanation, Request};
+
+/// In place of the id of the task that does not exist yet.
+const TASK: &str = "<id of the task>";
+
+/// What would be done with this task.
+pub fn run(task: &Task, variables: &mut Variables) -> Option<Explanation> {
+    let settings = Settings::without_portal(variables);
+    let fields = fields::fields(task, &settings);
+    let mut explanation = Explanation::default();
+    ask_for_task(task, &settings, &fields, &mut explanation);
+    explanation.requests.extend(checklist_items(&fields.checklists));
+    match handler::sync(task) {
+        Some(call) => explanation.requests.push(request(&call, "last")),
+        None => explanation.notes.push(
+            "process_definition_key or process_instance_id is missing, so the process is not synchronised".into(),
+        ),
+    }
+    let Fields { fields, checklists, warnings, passed_over, mut origins } = fields;
+    explanation.notes.extend(warnings.into_iter().chain(passed_over));
+    let checklists: Vec<String> = checklists.into_iter().map(|list| list.name).collect();
+    let checklists = (!checklists.is_empty()).then(|| (fields::CHECKLISTS.to_owned(), checklists.into()));
+    explanation.values = fields
+        .into_iter()
+        .chain(checklists)
+        .map(|(name, value)| Explained { origin: origins.remove(&name).unwrap_or_default(), name, value })
+        .collect();
+    Some(explanation)
+}
+
+fn ask_for_task(task: &Task, settings: &Settings, fields: &Fields, explanation: &mut Explanation) {
+    let create = match &settings.marker_field {
+        Some(marker) => {
+            explanation
+                .requests
+                .push(request(&handler::look_up(marker, &task.id), "first, since the task may be there"));
+            "if it is not there"
+        }
+        None => {
+            explanation.notes.push("BITRIX_TASK_ID_FIELD=none: it is not looked up, and may be created twice".into());
+            "first"
+        }
+    };
+    let default = settings.default_responsible;
+    let again = match fields.fields["RESPONSIBLE_ID"] == default {
+        true => String::new(),
+        false => format!("; if it is refused, once more with RESPONSIBLE_ID {default}"),
+    };
+    explanation.requests.push(request(&handler::add(fields), format!("{create}{again}")));
+}
+
+/// All lists, and then what is on them.
+fn checklist_items(lists: &[Checklist]) -> impl Iterator<Item = Request> {
+    let heads = lists.iter().map(|list| handler::checklist_item(TASK, &list.name, "0"));
+    let items = lists.iter().flat_map(|list| {
+        let parent = format!("<id of {}>", list.name);
+        list.items.iter().map(move |item| handler::checklist_item(TASK, item, &parent))
+    });
+    heads.chain(items).map(|call| request(&call, "if it was created just now, once its record is safe"))
+}
+
+fn request(call: &Call, when: impl Into<String>) -> Request {
+    let body = serde_json::to_string(call).expect("parameters are JSON values");
+    Request { method: call.method, when: when.into(), body }
+}

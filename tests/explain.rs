@@ -1,0 +1,208 @@
+//! `task-creator explain`: says what the worker would do, in the worker's own words, without a broker, a portal or a
+//! webhook; and does nothing.
+
+mod support;
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{self, Command};
+
+use serde_json::{Value, json};
+use support::*;
+
+/// A message in a file; removed when dropped.
+struct Message(PathBuf);
+
+impl Message {
+    fn new(name: &str, body: impl AsRef<[u8]>) -> Message {
+        let file = std::env::temp_dir().join(format!("task-creator-explain-{}-{name}", process::id()));
+        fs::write(&file, body).expect("the temporary folder is writable");
+        Message(file)
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[track_caller]
+fn explain(name: &str, body: impl AsRef<[u8]>, settings: &[(&str, &str)]) -> Ended {
+    let message = Message::new(name, body);
+    let settings: Vec<(String, String)> = settings.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
+    run(&["explain", message.0.to_str().expect("a plain name")], &settings)
+}
+
+/// The methods and bodies of the requests in an explanation.
+fn requests(explained: &Ended) -> Vec<(String, Value)> {
+    let is_heading = |line: &str| line.split_once(". ").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
+    let mut requests: Vec<(String, String)> = Vec::new();
+    for line in explained.output.lines() {
+        match requests.last_mut() {
+            _ if is_heading(line) => {
+                let method = line.split([' ', ':']).nth(1).expect("a method");
+                requests.push((method.to_owned(), String::new()));
+            }
+            Some((_, body)) => *body += line,
+            None => {}
+        }
+    }
+    let parsed = |body: String| serde_json::from_str(&body).unwrap_or_else(|err| panic!("{err}: {body}"));
+    requests.into_iter().map(|(method, body)| (method, parsed(body))).collect()
+}
+
+#[test]
+fn its_requests_are_those_of_the_worker() {
+    let queues = Queues::new("explain worker");
+    let tasks = Tasks::new();
+    let portal = Portal::of(&tasks);
+    // No sweep asks for the task meanwhile.
+    let mut worker = Worker::start(&queues, &portal.webhook(), &[("HEARTBEAT_INTERVAL", "3600")]);
+    queues.publish_task(&field_text("task-1"));
+    portal.await_replies("imena.camunda.sync", 1, PATIENCE);
+    worker.stop();
+    let id = tasks.ids_of("task-1")[0].to_string();
+    // Before them it asks, once after each start, whether the portal can search.
+    let calls = portal.calls().into_iter().skip_while(|call| !looks_up(call, "task-1"));
+    let mut sent: Vec<(String, Value)> =
+        calls.filter(|call| call.method != "batch").map(|call| (call.method, call.params)).collect();
+    let mut explained = requests(explain("worker", field_text("task-1"), &[]).ended_with(0));
+    for (_, params) in explained.iter_mut().chain(&mut sent) {
+        if params["TASKID"] == "<id of the task>" {
+            params["TASKID"] = id.as_str().into();
+        }
+        if params["FIELDS"]["PARENT_ID"].as_str().is_some_and(|parent| parent != "0") {
+            params["FIELDS"]["PARENT_ID"] = "a checklist".into();
+        }
+    }
+    assert_eq!(explained, sent);
+}
+
+#[test]
+fn each_value_of_the_fields_form_has_its_origin() {
+    let explained = explain("field", field_text("task-1"), &[]);
+    explained
+        .ended_with(0)
+        .has("task      task-1\n")
+        .has("queue     bitrix24.queue\n")
+        .has("instance  process-of-task-1\n");
+    let line = |line: &str| {
+        let found = explained.output.lines().any(|found| found.split_whitespace().eq(line.split_whitespace()));
+        assert!(found, "{line:?} is missing from\n{}", explained.output);
+    };
+    line("TITLE metadata.activityInfo.name \"Согласовать договор «Лютик» №8\"");
+    line("RESPONSIBLE_ID metadata.extensionProperties.assigneeId 17");
+    line("PRIORITY BITRIX_DEFAULT_PRIORITY 1");
+    line("AUDITORS metadata.processProperties.originatorId [23]");
+    line("UF_CAMUNDA_ID_EXTERNAL_TASK task_id \"task-1\"");
+    line("checklists metadata.extensionProperties.checklists [\"Документы\",\"Сроки\"]");
+    line("not used: variables.projectId");
+    line("not used: variables.initiator (null)");
+    line("not used: variables.\"\"");
+    line("not used: metadata.inputParameters.stage");
+    explained.has_not("not used: variables.startedBy").has_not("note: ");
+}
+
+#[test]
+fn the_seeds_form_is_read_from_standard_input() {
+    let message = Message::new("seed", seed_message("task-1").to_string());
+    let mut program = Command::new(env!("CARGO_BIN_EXE_task-creator"));
+    let input = File::open(&message.0).expect("it was just written");
+    let folder = std::env::temp_dir();
+    let ended = program.env_clear().current_dir(folder).args(["explain", "-"]).stdin(input).output().expect("it runs");
+    let output = String::from_utf8(ended.stdout).expect("UTF-8");
+    let explained = Ended { code: ended.status.code(), output };
+    explained.ended_with(0).has("variables.title ").has("\"Счёт № 5 от «Лютика»\"").has("process   Process_invented\n");
+    explained
+        .has("not used: metadata.extensionProperties.customProperty\n")
+        .has("not used: metadata.activityInfo.name\n");
+    let requests = requests(&explained);
+    assert_eq!(requests[1].1["fields"]["PRIORITY"], 2);
+    assert_eq!(requests.len(), 3);
+}
+
+#[test]
+fn what_cannot_be_used_is_noted() {
+    let message = json!({
+        "task_id": "task-1",
+        "variables": {
+            "startedBy": "demo", "group_id": "x", "groupId": "7", "priority": "at once", "deadline": "tomorrow",
+            "description": "я".repeat(200), "title": " ",
+        },
+        "metadata": {"extensionProperties": {"assigneeId": "boss", "checklists": "[7]", "UF_CAMUNDA_ID_EXTERNAL_TASK": "other"}},
+    });
+    let settings = [("BITRIX_DEFAULT_RESPONSIBLE_ID", "9"), ("BITRIX_MAX_DESCRIPTION_LENGTH", "100")];
+    let explained = explain("unusable", message.to_string(), &settings);
+    explained.ended_with(0).has("note: variables.startedBy \"demo\" is not a positive whole number\n");
+    explained.has("note: variables.group_id \"x\" is").has("note: variables.priority \"at once\" is no priority\n");
+    explained
+        .has("note: the deadline \"tomorrow\" is not a date")
+        .has("note: assigneeId \"boss\" is not a user's number");
+    explained.has("note: 1 member(s) of metadata.extensionProperties.checklists are no checklists\n");
+    explained
+        .has("note: process_definition_key or process_instance_id is missing, so the process is not synchronised\n");
+    explained.has("variables.description, cut to 100 characters").has("BITRIX_DEFAULT_RESPONSIBLE_ID");
+    explained.has("not used: variables.title (blank)\n").has("not used: variables.startedBy\n");
+    explained.has("not used: metadata.extensionProperties.UF_CAMUNDA_ID_EXTERNAL_TASK\n").has("variables.groupId ");
+    let requests = requests(&explained);
+    let methods: Vec<&str> = requests.iter().map(|(method, _)| method.as_str()).collect();
+    assert_eq!(methods, ["tasks.task.list", "tasks.task.add"]);
+    assert_eq!(requests[1].1["fields"]["UF_CAMUNDA_ID_EXTERNAL_TASK"], "task-1");
+}
+
+#[test]
+fn a_hostile_message_is_shown_and_does_nothing() {
+    let hostile = "\u{1b}[31mred\r\nFAIL  forged\u{202e}\u{9b}2J\0";
+    let name = format!("UF_{}", "A".repeat(100_000));
+    let message = json!({
+        "task_id": hostile, "topic": hostile, "process_instance_id": hostile,
+        "variables": {hostile: hostile, "title": hostile, "deadline": hostile, "description": "canary-token password-canary"},
+        "metadata": {"extensionProperties": {"UF_1": hostile, "assigneeId": hostile, name: "x"}, "activityInfo": 7},
+    });
+    let settings = [
+        ("BITRIX_WEBHOOK_URL", "https://bitrix.example/rest/1/canary-token"),
+        ("RABBITMQ_PASSWORD", "password-canary"),
+    ];
+    let explained = explain("hostile", message.to_string(), &settings);
+    let harmful = |c: char| c.is_control() && c != '\n' || matches!(c, '\u{202e}' | '\u{9b}');
+    assert!(!explained.output.contains(harmful), "{:?}", explained.output);
+    explained.ended_with(0).has_not("canary").has_not("\nFAIL");
+    assert_eq!(requests(&explained)[1].1["fields"]["UF_1"], hostile, "a request is shown to the letter");
+}
+
+#[test]
+fn what_would_be_parked_ends_with_1_and_its_cause() {
+    for (body, why) in [
+        (&b"\xff{"[..], "the body is not JSON"),
+        (b"", "the body is not JSON"),
+        (b"[1]", "the body is JSON, but not an object"),
+        (b"{\"task_id\": \" \"}", "task_id is missing, null or blank"),
+    ] {
+        let explained = explain("parked", body, &[("ERROR_QUEUE", "errors")]);
+        explained.ended_with(1).has("it would be parked in errors as INVALID_MESSAGE: ").has(why);
+    }
+    run(&["explain", "no-such-file"], &[]).ended_with(1).has("reading no-such-file: No such file or directory");
+    run(&["explain"], &[]).ended_with(64).has("explain needs a FILE");
+    run(&["--help"], &[]).ended_with(0).has("explain FILE");
+}
+
+#[test]
+fn it_reaches_nobody_and_needs_only_the_settings_that_count() {
+    let portal = Portal::of(&Tasks::new());
+    let body = field_text("task-1");
+    let webhook = portal.webhook();
+    let settings = [("BITRIX_WEBHOOK_URL", &*webhook), ("RABBITMQ_PORT", "x"), ("BITRIX_TASK_ID_FIELD", "none")];
+    let explained = explain("none", &body, &settings);
+    explained.ended_with(0).has("note: BITRIX_TASK_ID_FIELD=none: ").has("\n1. tasks.task.add: first");
+    assert!(portal.requests().is_empty());
+    let explained = explain("wrong", &body, &[("BITRIX_DEFAULT_PRIORITY", "7")]);
+    explained.ended_with(78).has("BITRIX_DEFAULT_PRIORITY is \"7\"");
+}
+
+#[test]
+fn a_system_to_come_is_told_as_one() {
+    let explained =
+        explain("planned", r#"{"task_id": "task-1", "system": "openproject"}"#, &[("QUEUE_PREFIX", "mine.")]);
+    explained.ended_with(0).has("queue     mine.openproject.queue\n").has("cannot say what openproject makes of it");
+}
