@@ -209,7 +209,6 @@ impl Stage<'_> {
             self.look_around(counters);
             select! {
                 recv(confirms) -> confirm => if bridge.taken(confirm.context("RabbitMQ is gone")?)? {
-                    self.published();
                     next_message = Some(Instant::now() + MESSAGE_PAUSE);
                 },
                 recv(responses) -> message => self.arrived(bridge.arrival(message.context("RabbitMQ is gone")?)?),
@@ -224,17 +223,14 @@ impl Stage<'_> {
 
     /// One at a time: the next is sent when the broker has this one.
     fn publish_next(&mut self, bridge: &mut Bridge) -> anyhow::Result<()> {
-        match self.account.next() {
-            Some(way) => bridge.publish(&way.message.body),
-            None => Ok(()),
-        }
-    }
-
-    fn published(&mut self) {
+        let Some(way) = self.account.next() else { return Ok(()) };
+        bridge.publish(&way.message.body)?;
+        // Told now: the worker may be quicker than the confirm.
         let at = self.begun.elapsed();
         let way = self.account.published(at);
         let what = way.map(|way| format!("sent: {}", way.message.note)).unwrap_or_default();
         tell(&mut self.screen, way, &what, at);
+        Ok(())
     }
 
     /// Says what is missing, before stopping and clearing up, which may take long where something hangs.
