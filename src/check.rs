@@ -70,7 +70,7 @@ fn rabbitmq(config: &Config, stop: &Stop, report: &mut Report) {
         Err(trouble) if trouble.refused => report.fail(format!(
             "{trouble}; correct RABBITMQ_USERNAME (now {username}), RABBITMQ_PASSWORD or RABBITMQ_VHOST (now {vhost})"
         )),
-        Err(trouble) => report.fail(format!("{trouble}; start it, or correct RABBITMQ_HOST and RABBITMQ_PORT")),
+        Err(trouble) => report.fail(format!("{trouble}; mend that, or correct RABBITMQ_HOST and RABBITMQ_PORT")),
     }
     if settings.tls.is_none() && !is_this_machine(host) {
         report

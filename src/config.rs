@@ -1,14 +1,14 @@
 //! Environment → [`Config`]: read once, checked whole, every mistake reported at once.
 //!
 //! The common settings are here; a system's own are read by its folder with the same [`Variables`]. Each variable is
-//! explained in `config.env.example` and in the README's table; a test compares the three. Nothing here opens a file, a
-//! socket or a log.
+//! explained in `config.env.example` and in the README's table; a test compares the three. Nothing here opens a socket or
+//! a log, nor any file but those of certificates.
 
 use std::cell::RefCell;
 use std::env::{self, VarError};
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use log::LevelFilter;
 
 use crate::systems::{TABLE, bitrix24};
+use crate::tls::Authorities;
 
 /// A name in AMQP, in bytes; amiquip does not check, and a longer one would corrupt the frame.
 const LONGEST_NAME: usize = 255;
@@ -50,6 +51,8 @@ pub struct Config {
     pub prefetch: u16,
     /// For the work in hand after Ctrl+C.
     pub shutdown_timeout: Duration,
+    /// Whom to trust, at every address with https.
+    pub https: Authorities,
     /// Bitrix24, where it is switched on.
     pub bitrix24: Option<bitrix24::Settings>,
 }
@@ -69,15 +72,8 @@ pub struct RabbitMq {
     pub vhost: String,
     /// What we propose, in seconds; the smaller of this and the server's proposal counts.
     pub heartbeat: u16,
-    /// amqps, where it is switched on.
-    pub tls: Option<Tls>,
-}
-
-/// How to check the certificate of a server.
-#[derive(Clone, Debug, Default)]
-pub struct Tls {
-    /// A PEM file with the certificates to trust instead of the public ones.
-    pub ca_file: Option<PathBuf>,
+    /// Whom to trust, where amqps is switched on.
+    pub tls: Option<Authorities>,
 }
 
 /// A text that never prints itself.
@@ -141,6 +137,7 @@ impl Config {
             let example = "RESPONSES_QUEUE=camunda.responses.queue";
             variables.mistake("RESPONSES_QUEUE", "is the same queue as ERROR_QUEUE", example);
         }
+        let bitrix24 = bitrix24::Settings::from_variables(variables);
         Config {
             rabbitmq: RabbitMq::from_variables(variables),
             queue_prefix,
@@ -154,7 +151,8 @@ impl Config {
             handler_threads: variables.number("HANDLER_THREADS", 4, 1..=256),
             prefetch: variables.number("PREFETCH", 100, 1..=65_535),
             shutdown_timeout: variables.seconds("SHUTDOWN_TIMEOUT", 30),
-            bitrix24: bitrix24::Settings::from_variables(variables),
+            https: https(variables, bitrix24.as_ref().is_some_and(|bitrix24| bitrix24.webhook.is_https())),
+            bitrix24,
         }
     }
 
@@ -174,10 +172,14 @@ impl RabbitMq {
             variables.mistake("RABBITMQ_PASSWORD", "is not set", "RABBITMQ_PASSWORD=the password of RABBITMQ_USERNAME");
         }
         let tls = variables.flag("RABBITMQ_TLS", false);
-        let ca_file = variables.file("RABBITMQ_CA_FILE");
-        if ca_file.is_some() && !tls {
+        let authorities = variables.authorities("RABBITMQ_CA_FILE");
+        if authorities.is_some() && !tls {
             // It would be easy to believe that the connection is safe.
-            variables.mistake("RABBITMQ_CA_FILE", "is set, but TLS is off", "RABBITMQ_TLS=true");
+            variables.mistake(
+                "RABBITMQ_CA_FILE",
+                "is set, but TLS is off, so it protects nothing",
+                "RABBITMQ_TLS=true",
+            );
         }
         RabbitMq {
             host: host(variables),
@@ -190,7 +192,7 @@ impl RabbitMq {
                 .unwrap_or_else(|| "/".into()),
             // 0 would switch heartbeats off, and a dead link would never be noticed.
             heartbeat: variables.number("RABBITMQ_HEARTBEAT", 600, 1..=65_535),
-            tls: tls.then_some(Tls { ca_file }),
+            tls: tls.then(|| authorities.unwrap_or_else(Authorities::public)),
         }
     }
 }
@@ -229,6 +231,16 @@ fn common_queue(variables: &mut Variables, prefix: &str, name: &str, default: &s
         variables.mistake(name, &format!("is {queue:?}, a queue of a system"), &format!("{name}={default}"));
     }
     queue
+}
+
+/// The public authorities, and those of `HTTPS_CA_FILE`.
+fn https(variables: &mut Variables, is_used: bool) -> Authorities {
+    let Some(own) = variables.authorities("HTTPS_CA_FILE") else { return Authorities::public() };
+    if !is_used {
+        let example = "BITRIX_WEBHOOK_URL=https://bitrix.example/rest/1/TOKEN";
+        variables.mistake("HTTPS_CA_FILE", "is set, but no address is https, so it protects nothing", example);
+    }
+    own.and(Authorities::public())
 }
 
 fn log_level(variables: &mut Variables) -> LevelFilter {
@@ -331,17 +343,11 @@ impl Variables<'_> {
         }
     }
 
-    /// A file that can be read.
-    pub fn file(&mut self, name: &str) -> Option<PathBuf> {
-        let path = PathBuf::from(self.text(name)?);
-        let file = std::fs::File::open(&path).and_then(|file| file.metadata());
-        let wrong = match file {
-            Ok(metadata) if metadata.is_dir() => "a folder".into(),
-            Ok(_) => return Some(path),
-            Err(err) => format!("which cannot be read: {err}"),
-        };
-        self.mistake(name, &format!("is {path:?}, {wrong}"), &format!("{name}=ca.pem"));
-        Some(path)
+    /// The authorities in a PEM file.
+    pub fn authorities(&mut self, name: &str) -> Option<Authorities> {
+        let file = self.text(name)?;
+        let read = Authorities::read(Path::new(&file));
+        read.map_err(|wrong| self.mistake(name, &format!("is {file:?}, {wrong}"), &format!("{name}=ca.pem"))).ok()
     }
 
     /// Notes a mistake: what is wrong with this variable, and a line that would be right.

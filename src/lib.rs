@@ -23,9 +23,9 @@
 //! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::ledger`] what is under way,
 //!    [`lane::recovery`] what a failure leads to, [`lane::tracking`] the way back to Camunda.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
-//! 5. [`app`], [`config`], [`dotenv`], [`logging`], [`stats`], [`stop`], [`backoff`] – what holds it together. `main.rs` and [`cli`] are
-//!    the command line, [`check`] (with [`report`]), [`send`], [`parked`] and [`explain`] its tools; [`sandbox`] is a
-//!    Bitrix24 stand-in for the demo and for tests.
+//! 5. [`app`], [`config`], [`dotenv`], [`logging`], [`tls`], [`stats`], [`stop`], [`backoff`] – what holds it together.
+//!    `main.rs` and [`cli`] are the command line, [`check`] (with [`report`]), [`send`], [`parked`] and [`explain`] its
+//!    tools; [`sandbox`] is a Bitrix24 stand-in for the demo and for tests.
 //!
 //! # Invariants
 //! 1. Nothing is acknowledged before what follows from it is confirmed by the broker.
@@ -59,3 +59,4 @@ pub mod send;
 pub mod stats;
 pub mod stop;
 pub mod systems;
+pub mod tls;

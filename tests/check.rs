@@ -102,7 +102,7 @@ fn without_rabbitmq_the_portal_is_looked_at_all_the_same() {
     let closed = run_with(&["check"], &queues, &portal.webhook(), &changes);
     closed
         .ended_with(1)
-        .has("start it, or correct RABBITMQ_HOST and RABBITMQ_PORT")
+        .has("mend that, or correct RABBITMQ_HOST and RABBITMQ_PORT")
         .has("ok    bitrix24: tasks can be");
 }
 

@@ -10,19 +10,26 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::*;
-use task_creator::systems::http::{Http, NoAnswer};
+use task_creator::systems::http::{self, Http, NoAnswer};
+use task_creator::tls::Authorities;
 
 const DEADLINE: Duration = Duration::from_millis(800);
 
-fn post(address: &str) -> Result<task_creator::systems::http::Answer, NoAnswer> {
-    Http::new(DEADLINE).post_json(&format!("http://{address}/rest/1/canary-token/method"), b"{}")
+fn post(address: &str) -> Result<http::Answer, NoAnswer> {
+    Http::new(DEADLINE, &Authorities::public())
+        .post_json(&format!("http://{address}/rest/1/canary-token/method"), b"{}")
 }
 
 /// Of a request that failed: whether it may have had an effect.
 #[track_caller]
 fn may_have_run(address: &str) -> bool {
+    judged(address, || post(address))
+}
+
+#[track_caller]
+fn judged(address: &str, post: impl FnOnce() -> Result<http::Answer, NoAnswer>) -> bool {
     let begun = Instant::now();
-    let (text, may) = match post(address).expect_err("no answer") {
+    let (text, may) = match post().expect_err("no answer") {
         NoAnswer::NotSent(text) => (text, false),
         NoAnswer::Unknown(text) => (text, true),
     };
@@ -126,4 +133,29 @@ fn a_bomb_is_not_unpacked() {
     let (portal, address) = answering(Reply::WithHeaders { status: 200, headers, body: vec![0x1f, 0x8b, 8, 0] });
     assert_eq!(post(&address).expect("an answer").body, [0x1f, 0x8b, 8, 0]);
     assert_eq!(portal.requests()[0].header("accept-encoding").unwrap_or("identity"), "identity");
+}
+
+#[test]
+fn https_that_fails_in_the_handshake_has_sent_nothing_and_later_it_may_have() {
+    let authority = Authority::new("a CA");
+    let ca_file = PemFile::write(&authority.pem());
+    let trusting = Authorities::read(ca_file.path().as_ref()).expect("a CA file");
+    let may_have_run = |address: String, authorities: &Authorities| {
+        let url = format!("https://{address}/rest/1/canary-token/method");
+        judged(&address, || Http::new(DEADLINE, authorities).post_json(&url, b"{}"))
+    };
+    for reply in [Reply::Half(200, json!({"result": "x".repeat(1000)})), Reply::Close] {
+        let (portal, _) = answering(reply);
+        let front = TlsFront::to(portal.address(), &authority.identity("127.0.0.1"));
+        assert!(may_have_run(front.address().to_string(), &trusting));
+        assert_eq!(portal.requests().len(), 1);
+        assert!(!may_have_run(front.address().to_string(), &Authorities::public()));
+        assert_eq!(portal.requests().len(), 1);
+    }
+    // Not TLS, in three ways: the connection ends, says something else, or says nothing.
+    for bytes in ["", "HTTP/1.1 400 Bad Request\r\n\r\n"] {
+        assert!(!may_have_run(writing(bytes.into(), false).to_string(), &trusting), "{bytes:?}");
+    }
+    let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    assert!(!may_have_run(silent.local_addr().expect("it has an address").to_string(), &trusting));
 }

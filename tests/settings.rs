@@ -52,6 +52,7 @@ const WITHOUT_DEFAULT: &[&str] = &[
     "RABBITMQ_PASSWORD",
     "RABBITMQ_VIRTUAL_HOST",
     "RABBITMQ_CA_FILE",
+    "HTTPS_CA_FILE",
     "QUEUE_PREFIX",
     "BITRIX_WEBHOOK_URL",
     "BITRIX_ANSWER_TEXTS",
@@ -125,6 +126,8 @@ fn each_bad_value_is_told_with_its_name_and_an_example() {
         ("RABBITMQ_PORT", "70000"),
         ("RABBITMQ_HEARTBEAT", "0"),
         ("RABBITMQ_TLS", "maybe"),
+        ("RABBITMQ_CA_FILE", "/nowhere/ca.pem"),
+        ("HTTPS_CA_FILE", "/nowhere/ca.pem"),
         ("LOG_LEVEL", "LOUD"),
         ("HEARTBEAT_INTERVAL", "0"),
         ("RETRY_ATTEMPTS", "0"),
@@ -197,12 +200,27 @@ fn a_name_too_long_for_amqp_is_refused() {
 
 #[test]
 fn certificates_are_a_file_that_can_be_read_and_belong_to_tls() {
-    for file in ["src", "/nowhere/ca.pem"] {
-        let mistakes = with(&[("RABBITMQ_TLS", "true"), ("RABBITMQ_CA_FILE", file)]).unwrap_err().0;
-        assert!(matches!(&mistakes[..], [mistake] if mistake.starts_with("RABBITMQ_CA_FILE is ")), "{mistakes:?}");
+    let good = PemFile::write(&Authority::new("a CA").pem());
+    let damaged = PemFile::write("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    for name in ["RABBITMQ_CA_FILE", "HTTPS_CA_FILE"] {
+        for (file, wrong) in [
+            ("src", "which cannot be read: "),
+            ("/nowhere/ca.pem", "which cannot be read: "),
+            ("Cargo.toml", "which holds no certificate in PEM form"),
+            (damaged.path(), "whose certificate 1 is damaged: "),
+        ] {
+            let mistakes = with(&[("RABBITMQ_TLS", "true"), (name, file)]).unwrap_err().0;
+            let told = format!("{name} is {file:?}, {wrong}");
+            assert!(matches!(&mistakes[..], [mistake] if mistake.starts_with(&told)), "{mistakes:?}");
+        }
+        assert!(with(&[("RABBITMQ_TLS", "true"), (name, good.path())]).is_ok());
     }
-    let plain = with(&[("RABBITMQ_CA_FILE", "Cargo.toml")]).unwrap_err().to_string();
+    let plain = with(&[("RABBITMQ_CA_FILE", good.path())]).unwrap_err().to_string();
     assert!(plain.contains("RABBITMQ_CA_FILE is set, but TLS is off"), "{plain}");
+    for webhook in ["http://bitrix.example/rest/1/canarytoken0123", ""] {
+        let plain = with(&[("HTTPS_CA_FILE", good.path()), ("BITRIX_WEBHOOK_URL", webhook)]).unwrap_err().to_string();
+        assert!(plain.contains("HTTPS_CA_FILE is set, but no address is https, so it protects nothing"), "{plain}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use task_creator::stop;
 use task_creator::systems::bitrix24::client::Client;
 use task_creator::systems::bitrix24::tracker::BitrixTracker;
 use task_creator::systems::{Failure, Progress, Tracker};
+use task_creator::tls::Authorities;
 
 fn tracker(portal: &Portal, changes: &[(&str, &str)]) -> BitrixTracker {
     let webhook = portal.webhook();
@@ -20,7 +21,7 @@ fn tracker(portal: &Portal, changes: &[(&str, &str)]) -> BitrixTracker {
     let lookup =
         |name: &str| changes.iter().chain(&known).find(|(known, _)| *known == name).map(|(_, value)| value.to_string());
     let settings = Config::read(lookup).expect("right settings").bitrix24.expect("the webhook is set");
-    let client = Arc::new(Client::new(&settings, &stop::signal().1));
+    let client = Arc::new(Client::new(&settings, &Authorities::public(), &stop::signal().1));
     BitrixTracker::new(settings, client)
 }
 

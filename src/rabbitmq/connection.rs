@@ -65,8 +65,8 @@ impl Connection {
                 let stream = nonblocking(stream).context("preparing the socket").map_err(own)?;
                 amiquip::Connection::insecure_open_stream(stream, options, tuning)
             }
-            Some(tls) => {
-                let stream = tls::connect(stream, &settings.host, tls).context("TLS").map_err(own)?;
+            Some(authorities) => {
+                let stream = tls::connect(stream, &settings.host, authorities).context("TLS").map_err(own)?;
                 amiquip::Connection::insecure_open_stream(stream, options, tuning)
             }
         };

@@ -1,20 +1,18 @@
 //! amqps: a rustls session over a mio socket, in the shape amiquip's I/O thread wants.
 //!
-//! The certificate is always checked; there is no switch for that. It does not know AMQP.
+//! Whom to trust is [`crate::tls`]' business. It does not know AMQP.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use mio::{Evented, Poll, PollOpt, Ready, Token};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::ClientConnection;
+use rustls::pki_types::ServerName;
 
 use super::connection;
-use crate::config::Tls;
+use crate::tls::{self, Authorities};
 
 /// For each read of the handshake.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
@@ -31,37 +29,20 @@ pub struct TlsStream {
 /// Does the handshake on a blocking socket.
 ///
 /// # Errors
-/// The CA file cannot be used, or the server's certificate is not for this host, not signed by a trusted CA, or expired.
-pub fn connect(mut stream: TcpStream, host: &str, settings: &Tls) -> anyhow::Result<TlsStream> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .context("choosing the protocol version")?
-        .with_root_certificates(roots(settings)?)
-        .with_no_client_auth();
+/// The server does not speak TLS, or its certificate is not for this host, not signed by one of these authorities, or
+/// expired.
+pub fn connect(mut stream: TcpStream, host: &str, authorities: &Authorities) -> anyhow::Result<TlsStream> {
     let name = ServerName::try_from(host.to_owned()).context("RABBITMQ_HOST is not a name a certificate can have")?;
-    let mut session = ClientConnection::new(Arc::new(config), name)?;
+    let mut session = ClientConnection::new(authorities.client(), name)?;
     stream.set_read_timeout(Some(HANDSHAKE_DEADLINE))?;
     stream.set_write_timeout(Some(HANDSHAKE_DEADLINE))?;
     while session.is_handshaking() {
-        session.complete_io(&mut stream).context("handshake")?;
+        session.complete_io(&mut stream).map_err(|err| anyhow!(tls::explain(&err, "RABBITMQ_CA_FILE")))?;
     }
     stream.set_read_timeout(None)?;
     stream.set_write_timeout(None)?;
     let socket = connection::nonblocking(stream)?;
     Ok(TlsStream { session, socket, taken: 0 })
-}
-
-fn roots(settings: &Tls) -> anyhow::Result<RootCertStore> {
-    let Some(file) = &settings.ca_file else {
-        return Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() });
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).with_context(|| format!("reading {file:?}"))? {
-        roots.add(certificate.with_context(|| format!("reading {file:?}"))?)?;
-    }
-    anyhow::ensure!(!roots.is_empty(), "{file:?} holds no certificate in PEM form");
-    Ok(roots)
 }
 
 impl TlsStream {

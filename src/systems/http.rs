@@ -5,7 +5,12 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector as _, TcpConnector};
 use ureq::{Agent, Timeout};
+
+use super::https::{Https, NoHandshake};
+use crate::tls::Authorities;
 
 /// The largest answer that is read, in bytes.
 const LARGEST_ANSWER: u64 = 16 << 20;
@@ -38,8 +43,9 @@ pub enum NoAnswer {
 }
 
 impl Http {
-    /// `deadline` is for a whole request: connecting, sending, waiting and reading.
-    pub fn new(deadline: Duration) -> Http {
+    /// `deadline` is for a whole request: connecting, sending, waiting and reading. A server of https has to show a
+    /// certificate of one of the `authorities`.
+    pub fn new(deadline: Duration, authorities: &Authorities) -> Http {
         let config = Agent::config_builder()
             .user_agent(concat!("task-creator/", env!("CARGO_PKG_VERSION")))
             .timeout_global(Some(deadline))
@@ -54,7 +60,8 @@ impl Http {
             .max_idle_connections_per_host(256)
             .max_idle_connections(256)
             .build();
-        Http { agent: config.into() }
+        let connector = ().chain(TcpConnector::default()).chain(Https::new(authorities));
+        Http { agent: Agent::with_parts(config, connector, DefaultResolver::default()) }
     }
 
     /// Posts a JSON body.
@@ -79,8 +86,6 @@ fn no_answer(err: ureq::Error) -> NoAnswer {
             NoAnswer::NotSent("the host does not answer: no connection in time".into())
         }
         ureq::Error::Timeout(_) => NoAnswer::Unknown("no complete answer in time".into()),
-        ureq::Error::Tls(what) => NoAnswer::Unknown(format!("TLS: {what}")),
-        ureq::Error::Rustls(err) => tls(&err),
         ureq::Error::Io(err) => no_connection(&err),
         ureq::Error::BodyExceedsLimit(limit) => NoAnswer::Unknown(format!("the answer is larger than {limit} bytes")),
         ureq::Error::LargeResponseHeader(size, limit) => {
@@ -88,6 +93,7 @@ fn no_answer(err: ureq::Error) -> NoAnswer {
         }
         ureq::Error::Protocol(err) => NoAnswer::Unknown(format!("the answer is not HTTP: {err}")),
         ureq::Error::BadUri(_) => NoAnswer::NotSent("the URL cannot be used".into()),
+        ureq::Error::Other(err) if err.is::<NoHandshake>() => NoAnswer::NotSent(format!("TLS: {err}")),
         _ => NoAnswer::Unknown("the request failed in an unusual way".into()),
     }
 }
@@ -96,54 +102,15 @@ const NO_SUCH_NAME: &str = "the host's name does not resolve";
 /// How std begins the text of a failed name look-up, which has no kind of its own.
 const NOT_RESOLVED: &str = "failed to lookup address information";
 
-/// Only what the handshake finds wrong is certain to come before the request.
-fn tls(err: &rustls::Error) -> NoAnswer {
-    let text = format!("TLS: {err}");
-    match err {
-        rustls::Error::InvalidCertificate(_)
-        | rustls::Error::NoCertificatesPresented
-        | rustls::Error::PeerIncompatible(_)
-        | rustls::Error::UnsupportedNameType => NoAnswer::NotSent(text),
-        _ => NoAnswer::Unknown(text),
-    }
-}
-
 fn no_connection(err: &std::io::Error) -> NoAnswer {
-    let from_tls = err.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match (from_tls, err.kind()) {
-        (Some(err), _) => tls(err),
-        (None, ErrorKind::ConnectionRefused) => NoAnswer::NotSent("the host refuses the connection".into()),
-        (None, ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => {
+    match err.kind() {
+        ErrorKind::ConnectionRefused => NoAnswer::NotSent("the host refuses the connection".into()),
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
             NoAnswer::NotSent("the host cannot be reached".into())
         }
-        (None, _) if err.to_string().starts_with(NOT_RESOLVED) => NoAnswer::NotSent(NO_SUCH_NAME.into()),
-        (None, kind) => NoAnswer::Unknown(format!("the connection broke: {kind}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rustls::{AlertDescription, CertificateError};
-
-    use super::*;
-
-    fn of_tls(err: rustls::Error) -> NoAnswer {
-        no_answer(ureq::Error::Io(std::io::Error::new(ErrorKind::InvalidData, err)))
-    }
-
-    #[test]
-    fn a_certificate_that_is_refused_has_sent_nothing() {
-        for wrong in [CertificateError::Expired, CertificateError::NotValidForName, CertificateError::UnknownIssuer] {
-            let answer = of_tls(rustls::Error::InvalidCertificate(wrong));
-            assert!(matches!(&answer, NoAnswer::NotSent(text) if text.starts_with("TLS: ")), "{answer:?}");
-        }
-    }
-
-    #[test]
-    fn tls_that_breaks_after_the_handshake_may_have_sent_the_request() {
-        for alert in [AlertDescription::BadRecordMac, AlertDescription::InternalError] {
-            assert!(matches!(of_tls(rustls::Error::AlertReceived(alert)), NoAnswer::Unknown(_)), "{alert:?}");
-        }
-        assert!(matches!(of_tls(rustls::Error::DecryptError), NoAnswer::Unknown(_)));
+        _ if err.to_string().starts_with(NOT_RESOLVED) => NoAnswer::NotSent(NO_SUCH_NAME.into()),
+        // TLS that breaks after the handshake says how.
+        ErrorKind::InvalidData => NoAnswer::Unknown(format!("the connection broke: {err}")),
+        kind => NoAnswer::Unknown(format!("the connection broke: {kind}")),
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod bitrix24;
 pub mod http;
+mod https;
 
 use std::fmt;
 use std::time::Duration;

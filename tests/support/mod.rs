@@ -19,6 +19,7 @@
 
 pub mod batch;
 pub mod broker;
+pub mod certificates;
 pub mod command;
 pub mod gate;
 pub mod http;
@@ -32,11 +33,13 @@ pub mod queues;
 pub mod relay;
 pub mod sockets;
 pub mod tasks;
+pub mod tls_front;
 pub mod traffic;
 pub mod wait;
 pub mod worker;
 
 pub use broker::{Broker, Message, RabbitMq, rabbitmqctl};
+pub use certificates::{Authority, Identity, PemFile};
 pub use command::{Ended, changed, run, run_with};
 pub use gate::Gate;
 pub use http::{Reply, Request};
@@ -47,5 +50,6 @@ pub use portal::{Answer, Call, Portal, is_sweep};
 pub use queues::Queues;
 pub use relay::{CONFIRM, Direction, Relay, Then};
 pub use tasks::{Tasks, creates, looks_up};
+pub use tls_front::TlsFront;
 pub use wait::{PATIENCE, eventually, eventually_ok, eventually_some};
 pub use worker::Worker;

@@ -2,10 +2,14 @@
 //! the test process. Knows no queue.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::broker::RabbitMq;
+use super::certificates::Identity;
 
 pub struct Node {
     rabbitmq: RabbitMq,
@@ -54,6 +58,21 @@ impl Node {
         let (output, errors) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         assert!(done.status.success(), "rabbitmqctl {}: {output}{errors}", arguments.join(" "));
         output.trim().to_string()
+    }
+
+    /// Makes it listen with TLS as well, and show this certificate; returns the port.
+    #[track_caller]
+    pub fn listen_with_tls(&self, identity: &Identity) -> u16 {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+        let port = free.expect("loopback has a free port").port();
+        // In the node's own folder, which goes with it.
+        let file = Path::new(&self.rabbitmqctl).with_file_name(format!("{port}.pem"));
+        let pem = format!("{}{}", identity.certificate, identity.key);
+        fs::write(&file, pem).expect("the node's folder is writable");
+        let options = format!("[{{certfile, {file:?}}}, {{keyfile, {file:?}}}]");
+        let listen = format!("rabbit_networking:start_ssl_listener({{\"127.0.0.1\", {port}, auto}}, {options}, 1)");
+        self.ctl(&["eval", &format!("rabbit_networking:ensure_ssl(), {listen}.")]);
+        port
     }
 
     /// `"STOP"` freezes the node, `"CONT"` lets it go on.

@@ -44,7 +44,7 @@ type Answered<T = ()> = Result<T, ApiError>;
 /// Looks at everything that the worker will need.
 pub fn run(config: &Config, stop: &Stop, report: &mut Report) {
     let Some(settings) = &config.bitrix24 else { return };
-    let mut look = Look { settings, client: Client::new(settings, stop), report };
+    let mut look = Look { settings, client: Client::new(settings, &config.https, stop), report };
     look.at_settings();
     let looked = look
         .at_webhook()
@@ -64,7 +64,7 @@ pub fn prepare(config: &Config, stop: &Stop, report: &mut Report) {
     let Some(marker) = settings.marker_field.as_deref().filter(|marker| fields::is_custom_field(marker)) else {
         return report.ok("bitrix24: BITRIX_TASK_ID_FIELD names no custom field, so there is none to make");
     };
-    let client = Client::new(settings, stop);
+    let client = Client::new(settings, &config.https, stop);
     let made =
         custom_fields::list(&client, json!({"FIELD_NAME": [marker]})).and_then(|rows| {
             match custom_fields::named(&rows, marker) {
@@ -272,7 +272,7 @@ fn told<T>(answer: Result<T, ApiError>) -> Answered<Result<T, ApiError>> {
 fn advice(kind: Kind) -> &'static str {
     match kind {
         Kind::Configuration => "correct BITRIX_WEBHOOK_URL, or the rights of the webhook and of its owner",
-        Kind::Unreachable => "start the portal, or correct the host in BITRIX_WEBHOOK_URL",
+        Kind::Unreachable => "mend that, or correct the host in BITRIX_WEBHOOK_URL",
         Kind::Unknown => "look at the portal's server, or raise BITRIX_REQUEST_TIMEOUT",
         Kind::TooFast | Kind::MethodHeld => "other programs use up the portal's limits; check again in a minute",
         Kind::Blocked => "the portal is blocked or closed, which only its administrator can change",

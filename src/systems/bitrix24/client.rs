@@ -20,6 +20,7 @@ use crate::backoff;
 use crate::stop::Stop;
 use crate::systems::Batch;
 use crate::systems::http::{Answer, Http, NoAnswer};
+use crate::tls::Authorities;
 
 /// The cloud cuts a request at 60 s; a batch is sized to stay far below, since its speed changes.
 const BATCH_TIME: Duration = Duration::from_secs(15);
@@ -67,9 +68,9 @@ pub struct Client {
 
 impl Client {
     /// A client for the portal of these settings.
-    pub fn new(settings: &Settings, stop: &Stop) -> Client {
+    pub fn new(settings: &Settings, authorities: &Authorities, stop: &Stop) -> Client {
         Client {
-            http: Http::new(settings.request_timeout),
+            http: Http::new(settings.request_timeout, authorities),
             webhook: settings.webhook.clone(),
             budget: Budget::new(settings.rate, settings.burst),
             holds: Holds::default(),

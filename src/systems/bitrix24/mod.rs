@@ -194,6 +194,11 @@ impl Webhook {
         format!("{}/{method}", self.url.expose())
     }
 
+    /// Is it encrypted on its way?
+    pub fn is_https(&self) -> bool {
+        self.shown.starts_with("https://")
+    }
+
     /// The host to which the secret travels unencrypted, unless that is this machine.
     pub fn unprotected_host(&self) -> Option<&str> {
         let place = self.shown.strip_prefix("http://")?.split('/').next()?;
@@ -227,7 +232,7 @@ impl fmt::Debug for Webhook {
 pub fn open(config: &Config, stop: &Stop) -> Result<System, &'static str> {
     let settings = config.bitrix24.clone().ok_or("BITRIX_WEBHOOK_URL is not set")?;
     // Shared by the handler threads and the tracker: the portal counts their requests together.
-    let client = Arc::new(client::Client::new(&settings, stop));
+    let client = Arc::new(client::Client::new(&settings, &config.https, stop));
     Ok(System {
         handler: Box::new(handler::BitrixHandler::new(settings.clone(), Arc::clone(&client))),
         tracker: Box::new(tracker::BitrixTracker::new(settings, client)),

@@ -6,13 +6,14 @@ use super::super::tests::settings;
 use super::*;
 use crate::message::sent_record;
 use crate::stop;
+use crate::tls::Authorities;
 
 /// `None` while it is open, the reason while its answer is missing, else what the response shows.
 fn progress(variables: &[(&str, &str)], message: Value, row: Value) -> Option<Result<Value, String>> {
     let unreachable =
         [("BITRIX_WEBHOOK_URL", "http://127.0.0.1:1/rest/1/token"), ("BITRIX_ANSWER_TEXTS", "26=ДА,27=НЕТ")];
     let settings = settings(&[&unreachable, variables].concat());
-    let client = Arc::new(Client::new(&settings, &stop::signal().1));
+    let client = Arc::new(Client::new(&settings, &Authorities::public(), &stop::signal().1));
     let mut message = message;
     message["task_id"] = "task-1".into();
     let task = crate::message::Task::parse(message.to_string().into_bytes()).expect("a task");

@@ -1,0 +1,77 @@
+//! Authorities and certificates that live as long as a test: good, expired, or for whatever name the test wants. Knows
+//! no server.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{env, fs, process};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+
+/// A CA of the test's own.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A server's certificate and its key, both as PEM.
+pub struct Identity {
+    pub certificate: String,
+    pub key: String,
+}
+
+impl Authority {
+    pub fn new(name: &str) -> Authority {
+        let mut about = CertificateParams::default();
+        about.distinguished_name.push(DnType::CommonName, name);
+        about.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Authority(CertifiedIssuer::self_signed(about, key()).expect("an authority can sign for itself"))
+    }
+
+    /// What `RABBITMQ_CA_FILE` and `HTTPS_CA_FILE` take.
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate for this host name or address.
+    pub fn identity(&self, host: &str) -> Identity {
+        self.sign(host, |_| {})
+    }
+
+    /// The same, but its time is over.
+    pub fn expired(&self, host: &str) -> Identity {
+        self.sign(host, |about| about.not_after = date_time_ymd(2020, 1, 1))
+    }
+
+    fn sign(&self, host: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let mut about = CertificateParams::new([host.to_owned()]).expect("a host's name can be in a certificate");
+        about.not_before = date_time_ymd(2010, 1, 1);
+        change(&mut about);
+        let key = key();
+        let certificate = about.signed_by(&key, &self.0).expect("an authority can sign");
+        Identity { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().expect("the machine has random numbers")
+}
+
+/// A file for a setting to name; gone when it is dropped.
+pub struct PemFile(PathBuf);
+
+impl PemFile {
+    pub fn write(text: &str) -> PemFile {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("{}-{}.pem", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::write(&file, text).expect("the folder for tests is writable");
+        PemFile(file)
+    }
+
+    pub fn path(&self) -> &str {
+        self.0.to_str().expect("the folder for tests has a plain name")
+    }
+}
+
+impl Drop for PemFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
