@@ -20,6 +20,9 @@ use crate::{dotenv, logging};
 /// that.
 const LONGEST_HEARTBEAT: u16 = 60;
 
+/// RabbitMQ's own, and the one in `config.env.example`.
+const DEFAULT_PASSWORDS: &[&str] = &["guest", "change me"];
+
 /// Prints a line for each thing; `create_field` first makes what is missing at the targets. Returns whether nothing
 /// failed.
 ///
@@ -76,8 +79,12 @@ fn rabbitmq(config: &Config, stop: &Stop, report: &mut Report) {
         report
             .warn(format!("RabbitMQ: password and messages travel to {host} unencrypted; advised: RABBITMQ_TLS=true"));
     }
-    if settings.password.expose() == username {
-        report.warn("RabbitMQ: the password is the user's name; advised: a user of its own for this worker");
+    let password = settings.password.expose();
+    if password == username || DEFAULT_PASSWORDS.contains(&password) {
+        report.warn(
+            "RabbitMQ: the password is the user's name or a default one; advised: a user of its own for this worker, \
+             with a password that nobody can guess",
+        );
     }
     if settings.heartbeat > LONGEST_HEARTBEAT {
         report.warn(format!(

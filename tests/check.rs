@@ -22,6 +22,8 @@ const LOOKING: &[&str] = &[
     "imena.camunda.userfield.list",
 ];
 
+const DEFAULT_PASSWORD: &str = "warn  RabbitMQ: the password is the user's name or a default one";
+
 /// A portal that behaves but for one method.
 fn portal_but(tasks: &Tasks, method: &'static str, answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Portal {
     let tasks = tasks.clone();
@@ -237,7 +239,7 @@ fn what_costs_no_task_is_a_warning() {
 fn what_travels_in_the_clear_and_what_others_can_read_is_warned_about() {
     let queues = Queues::new("unsafe");
     let webhook = "http://portal.invalid:8080/rest/1/canary-token";
-    let changes = [("RABBITMQ_HOST", "rabbit.invalid"), ("RABBITMQ_USERNAME", "admin"), ("RABBITMQ_PASSWORD", "admin")];
+    let changes = [("RABBITMQ_HOST", "rabbit.invalid"), ("RABBITMQ_USERNAME", "root"), ("RABBITMQ_PASSWORD", "root")];
     let mut program = Worker::run(&["check"], &changed(&queues, webhook, &changes));
     program.wait(PATIENCE);
     let env = program.folder().join(".env");
@@ -246,12 +248,25 @@ fn what_travels_in_the_clear_and_what_others_can_read_is_warned_about() {
     program.start_again();
     let ended = Ended { code: program.wait(PATIENCE).code(), output: program.output() };
     ended.ended_with(1).has("warn  .env can be read by others; advised: chmod 600 .env");
-    ended.has("unencrypted; advised: RABBITMQ_TLS=true").has("warn  RabbitMQ: the password is the user's name");
+    ended.has("unencrypted; advised: RABBITMQ_TLS=true").has(DEFAULT_PASSWORD);
     ended
         .has("all tasks travel to portal.invalid unencrypted")
         .has("the host's name does not resolve")
         .has_not("canary");
     assert_eq!(ended.output.matches(".env can be read").count(), 1);
+}
+
+#[test]
+fn a_default_password_is_warned_about_and_a_connection_that_stays_here_is_not() {
+    let queues = Queues::new("defaults");
+    let webhook = "http://localhost:1/rest/1/canary-token";
+    for password in ["guest", "change me"] {
+        let changes = [("RABBITMQ_HOST", "::1"), ("RABBITMQ_USERNAME", "worker"), ("RABBITMQ_PASSWORD", password)];
+        run_with(&["check"], &queues, webhook, &changes).ended_with(1).has(DEFAULT_PASSWORD).has_not("unencrypted");
+    }
+    let changes = [("RABBITMQ_HOST", "127.0.0.2"), ("RABBITMQ_PASSWORD", "one of its own")];
+    let ended = run_with(&["check"], &queues, "http://[::1]:1/rest/1/canary-token", &changes);
+    ended.ended_with(1).has_not(DEFAULT_PASSWORD).has_not("unencrypted");
 }
 
 #[test]
