@@ -1,5 +1,5 @@
 //! The door to HTTP: every way in which a request can fail is told apart by what it may have done, within the deadline,
-//! and no text of an error holds a part of the URL.
+//! and no text of an error holds a part of the URL. Nobody stands between but whom the address names.
 
 mod support;
 
@@ -158,4 +158,21 @@ fn https_that_fails_in_the_handshake_has_sent_nothing_and_later_it_may_have() {
     }
     let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     assert!(!may_have_run(silent.local_addr().expect("it has an address").to_string(), &trusting));
+}
+
+#[test]
+fn a_proxy_in_the_environment_gets_nothing_to_see() {
+    let (queues, tasks) = (Queues::new("proxy"), Tasks::new());
+    let portal = Portal::of(&tasks);
+    let proxy = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let address = proxy.local_addr().expect("a bound listener has an address");
+    let place = format!("http://somebody:proxy-password@{address}");
+    let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let mut worker = Worker::start(&queues, &portal.webhook(), &names.map(|name| (name, place.as_str())));
+    queues.publish_task(&field_text("direct"));
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    worker.stop();
+    proxy.set_nonblocking(true).expect("a socket can be non-blocking");
+    assert!(proxy.accept().is_err(), "somebody came to the proxy");
+    assert!(!format!("{}{}", worker.log(), worker.output()).contains("proxy-password"));
 }

@@ -56,6 +56,8 @@ impl Http {
             // A redirected POST would lose its body, and the URL's secret would go to another host.
             .max_redirects(0)
             .max_redirects_will_error(false)
+            // Whatever HTTP_PROXY says: a proxy would see the secrets of an http address.
+            .proxy(None)
             .max_idle_age(LONGEST_IDLE)
             .max_idle_connections_per_host(256)
             .max_idle_connections(256)
