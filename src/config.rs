@@ -158,7 +158,7 @@ impl Config {
 
     /// The values that must not appear in any output.
     pub fn secrets(&self) -> Vec<String> {
-        let bitrix24 = self.bitrix24.iter().map(|settings| settings.webhook.secret().to_owned());
+        let bitrix24 = self.bitrix24.iter().flat_map(|settings| settings.webhook.secrets());
         let RabbitMq { username, password, .. } = &self.rabbitmq;
         let sign_in = STANDARD.encode(format!("{username}:{}", password.expose()));
         bitrix24.chain([password.expose().to_owned(), sign_in]).filter(|secret| !secret.is_empty()).collect()

@@ -2,58 +2,17 @@
 
 mod support;
 
-use std::fs;
-use std::path::Path;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::json;
+use serde_json::{Value, json};
+use support::secrets::{dressed, files, found_in};
 use support::*;
 
 const TOKEN: &str = "portal-canary-token";
 const PASSWORD: &str = "canary pässword/+=";
 
-/// A secret in every dress in which it could come out.
-fn dressed(secret: &str, user: &str) -> Vec<String> {
-    let pair = format!("{user}:{secret}");
-    let plain_sasl = format!("\0{user}\0{secret}");
-    vec![
-        secret.to_owned(),
-        utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
-        utf8_percent_encode(secret, percent_encoding::CONTROLS).to_string(),
-        secret.escape_unicode().to_string(),
-        STANDARD.encode(secret),
-        URL_SAFE_NO_PAD.encode(secret),
-        STANDARD.encode(pair),
-        STANDARD.encode(plain_sasl),
-    ]
-}
-
-fn files(folder: &Path) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder").flatten() {
-        match entry.path() {
-            path if path.is_dir() => found.extend(files(&path)),
-            path => found.push((
-                path.display().to_string(),
-                String::from_utf8_lossy(&fs::read(&path).expect("a file")).into_owned(),
-            )),
-        }
-    }
-    found
-}
-
 #[track_caller]
 fn assert_silent(places: &[(String, String)], secrets: &[String]) {
     assert!(!places.is_empty());
-    for (place, text) in places {
-        for secret in secrets {
-            if let Some(at) = text.find(secret.as_str()) {
-                panic!("{place} holds {secret:?}: …{}", text[at..].chars().take(80).collect::<String>());
-            }
-        }
-    }
+    assert_eq!(found_in(places, secrets), None);
 }
 
 /// Its own URL, as gateways and frameworks like to show it.
@@ -61,8 +20,22 @@ fn echo(portal: &str) -> String {
     format!("Cannot POST {portal}/rest/1/{TOKEN}/tasks.task.add: bad token {TOKEN}")
 }
 
+/// The answer of a portal that shows its own URL in each task.
+fn showing(answer: Answer, member: &str) -> Answer {
+    let mut result = match answer {
+        Answer::Done(result) | Answer::Page { result, .. } => result,
+        other => return other,
+    };
+    let tasks = match &mut result[member] {
+        Value::Array(tasks) => tasks.iter_mut().collect(),
+        task => vec![task],
+    };
+    tasks.into_iter().for_each(|task| task["link"] = echo("http://bitrix.example").into());
+    Answer::Done(result)
+}
+
 #[test]
-fn a_portal_that_shows_the_token_in_its_errors_does_not_get_it_into_logs_or_queues() {
+fn a_portal_that_shows_the_token_does_not_get_it_into_logs_or_queues() {
     let queues = Queues::new("canary");
     let tasks = Tasks::new();
     let portal = {
@@ -71,6 +44,8 @@ fn a_portal_that_shows_the_token_in_its_errors_does_not_get_it_into_logs_or_queu
             let echo = echo("http://bitrix.example");
             let marker = call.params["fields"]["UF_CAMUNDA_ID_EXTERNAL_TASK"].as_str().unwrap_or_default();
             match (call.method.as_str(), marker) {
+                ("tasks.task.add", "good" | "between-0") => showing(tasks.answer(call), "task"),
+                ("tasks.task.list", _) => showing(tasks.answer(call), "tasks"),
                 ("tasks.task.add", "refused") => Answer::refused(400, "ERROR_CORE", &echo),
                 ("tasks.task.add", "code") => Answer::refused(400, TOKEN, ""),
                 ("tasks.task.add", "page") => Answer::Http(Reply::html(502, &echo)),
@@ -97,6 +72,8 @@ fn a_portal_that_shows_the_token_in_its_errors_does_not_get_it_into_logs_or_queu
     tasks.set("good", "UF_RESULT_ANSWER", json!("26"));
     tasks.set_status("good", 5);
     worker.await_log("the text of answer 26 is not known", PATIENCE);
+    tasks.set("good", "UF_RESULT_ANSWER", json!("ДА"));
+    queues.await_count(&queues.responses(), 1, PATIENCE);
     for (number, id) in ["refused", "code", "page", "failing"].into_iter().enumerate() {
         queues.publish_task(&json!({"task_id": id}));
         queues.await_count(&queues.errors(), number + 1, PATIENCE);
@@ -119,6 +96,10 @@ fn a_portal_that_shows_the_token_in_its_errors_does_not_get_it_into_logs_or_queu
     assert!(places.len() >= 8, "{} places", places.len());
     assert_silent(&places, &dressed(TOKEN, "1"));
     assert!(worker.log().contains("rest/1/***/tasks.task.add"), "the refusal itself is told");
+    for queue in [queues.sent(), queues.responses()] {
+        let link = "http://bitrix.example/rest/1/***/tasks.task.add";
+        assert!(places.iter().any(|(place, text)| *place == queue && text.contains(link)), "{queue} holds a link");
+    }
     let host = portal.address().to_string();
     assert!(!places.iter().any(|(_, text)| text.contains(&format!("{host}/rest/1/portal"))));
 }
@@ -183,4 +164,74 @@ fn the_token_stays_in_the_path_and_the_message_cannot_say_where_to() {
         assert!(!headers.concat().contains(TOKEN));
     }
     drop(worker);
+}
+
+// Every `Worker` looks for its secrets when it is dropped: the tests below only bring about what could show them.
+
+#[test]
+fn no_command_shows_a_secret_when_rabbitmq_is_not_to_be_had() {
+    let queues = Queues::new("commands");
+    let port = queues.broker().rabbitmq().port.to_string();
+    let webhook = format!("https://127.0.0.1:{port}/rest/1/{TOKEN}/");
+    // Refused; nobody there; no TLS there; a name that does not resolve.
+    let faults: [&[(&str, &str)]; 4] = [
+        &[],
+        &[("RABBITMQ_PORT", "1")],
+        &[("RABBITMQ_TLS", "true"), ("RABBITMQ_PORT", &port)],
+        &[("RABBITMQ_HOST", "no-such-host.invalid")],
+    ];
+    for fault in faults {
+        let changes = [fault, &[("RABBITMQ_PASSWORD", PASSWORD), ("LOG_LEVEL", "DEBUG")]].concat();
+        for command in [&["check"][..], &["check", "--create-field"], &["send"], &["demo"]] {
+            run_with(command, &queues, &webhook, &changes).ended_with(1);
+        }
+        let mut worker = Worker::start(&queues, &webhook, &changes);
+        worker.await_log("RabbitMQ at ", PATIENCE);
+        worker.signal("TERM");
+        worker.wait(PATIENCE);
+    }
+}
+
+#[test]
+fn no_check_shows_a_secret_whatever_the_portal_says() {
+    let queues = Queues::new("check");
+    let page = echo("http://bitrix.example");
+    let error = json!({"error": TOKEN, "error_description": &page});
+    let redirect = format!("http://127.0.0.1:1/rest/1/{TOKEN}/");
+    for reply in [
+        Reply::Json(200, json!({"result": {"NAME": &page, "ID": &page}})),
+        Reply::Json(400, error.clone()),
+        Reply::Json(401, error.clone()),
+        Reply::Json(500, error),
+        Reply::html(502, &page),
+        Reply::Redirect(redirect),
+        Reply::Close,
+    ] {
+        let portal = Portal::behind(move |_| Some(reply.clone()), |_| panic!("the door is closed"));
+        run_with(&["check"], &queues, &portal.webhook(), &[("LOG_LEVEL", "DEBUG")])
+            .ended_with(1)
+            .has("FAIL  bitrix24: ");
+    }
+}
+
+#[test]
+fn a_sign_in_before_the_portals_host_is_a_secret_too() {
+    let queues = Queues::new("sign-in");
+    let tasks = Tasks::new();
+    let refuse = |request: &Request| {
+        let header = request.header("authorization").unwrap_or_default();
+        let error = json!({"error": "ERROR_CORE", "error_description": format!("{header} portal-password")});
+        (request.method == "tasks.task.add").then_some(Reply::Json(400, error))
+    };
+    let portal = Portal::behind(refuse, move |call| tasks.answer(call));
+    let webhook = portal.webhook().replace("http://", "http://somebody:portal-password@");
+    let mut worker = Worker::start(&queues, &webhook, &[("LOG_LEVEL", "DEBUG")]);
+    queues.publish_task(&field_text("refused"));
+    queues.await_count(&queues.errors(), 1, PATIENCE);
+    worker.stop();
+    let parked = queues.peek_all(&queues.errors()).into_iter().map(|message| ("parked".into(), message.text()));
+    let places: Vec<(String, String)> = parked.chain(files(worker.folder())).collect();
+    assert!(places[0].1.contains("***"), "{places:?}");
+    assert_silent(&places, &dressed("portal-password", "somebody"));
+    run_with(&["check"], &queues, &webhook, &[]).ended_with(0).has_not("portal-password");
 }

@@ -31,6 +31,7 @@ pub mod portal;
 pub mod pump;
 pub mod queues;
 pub mod relay;
+pub mod secrets;
 pub mod sockets;
 pub mod tasks;
 pub mod tls_front;

@@ -1,5 +1,7 @@
 //! The built binary as a child process: a clean environment, a folder of its own, real signals. Knows its settings and
 //! log files, and no code of it.
+//!
+//! Whatever a test is about, it fails if a secret of the settings came out of the program.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use std::{env, process, thread};
 
 use super::broker::RabbitMq;
 use super::queues::Queues;
+use super::secrets;
 use super::wait::{PATIENCE, eventually_ok};
 
 /// How much of a log a failing test shows.
@@ -132,6 +135,14 @@ impl Worker {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, |entries| entries.count())
     }
 
+    /// Those of its environment and of its `.env`, in every dress.
+    fn secrets(&self) -> Vec<String> {
+        let dotenv = dotenvy::from_path_iter(self.folder.join(".env")).into_iter().flatten();
+        // A line that is broken ends the program, which then has read no secret.
+        let from_dotenv: Vec<(String, String)> = dotenv.map_while(Result::ok).collect();
+        [secrets::in_settings(&self.environment), secrets::in_settings(&from_dotenv)].concat()
+    }
+
     fn status_number(&self, name: &str) -> usize {
         let status = read(Path::new(&format!("/proc/{}/status", self.pid())));
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -144,7 +155,9 @@ impl Drop for Worker {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if !thread::panicking() {
+            let leak = secrets::found_in(&secrets::files(&self.folder), &self.secrets());
             let _ = fs::remove_dir_all(&self.folder);
+            assert!(leak.is_none(), "a secret came out of `task-creator {}`: {leak:?}", self.arguments.join(" "));
             return;
         }
         eprintln!("--- worker {} left its files in {}", self.pid(), self.folder.display());

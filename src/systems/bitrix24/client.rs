@@ -179,7 +179,7 @@ impl Client {
             let answer = self.http.post_json(&url, body);
             self.note_pace(calls, started.elapsed());
             let result = match answer {
-                Ok(answer) => reply(&answer),
+                Ok(Answer { status, body }) => reply(status, &self.webhook.hide_token(body)),
                 Err(NoAnswer::NotSent(why)) => Err(ApiError::new(Kind::Unreachable, why)),
                 Err(NoAnswer::Unknown(why)) => Err(ApiError::new(Kind::Unknown, why)),
             };
@@ -216,11 +216,11 @@ impl Client {
 }
 
 /// The reply in an answer, or the error that it is.
-fn reply(answer: &Answer) -> Result<Value, ApiError> {
-    match serde_json::from_slice::<Value>(&answer.body) {
-        Ok(reply) if answer.status == 200 && reply.get("error").is_none() && reply.get("result").is_some() => Ok(reply),
-        Ok(reply) => Err(ApiError::from_reply(answer.status, &reply)),
-        Err(_) => Err(ApiError::from_page(answer.status, &answer.body)),
+fn reply(status: u16, body: &[u8]) -> Result<Value, ApiError> {
+    match serde_json::from_slice::<Value>(body) {
+        Ok(reply) if status == 200 && reply.get("error").is_none() && reply.get("result").is_some() => Ok(reply),
+        Ok(reply) => Err(ApiError::from_reply(status, &reply)),
+        Err(_) => Err(ApiError::from_page(status, body)),
     }
 }
 

@@ -23,11 +23,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::System;
 use crate::config::{Config, Secret, Variables, is_this_machine};
 use crate::stop::Stop;
+
+/// A portal makes tokens of 16 characters. A much shorter one could be a word that is meant.
+const SHORTEST_TOKEN: usize = 8;
 
 /// What the `BITRIX_…` variables say.
 #[derive(Clone, Debug)]
@@ -207,9 +212,32 @@ impl Webhook {
         (!is_this_machine(host)).then_some(host)
     }
 
-    /// The part that must not appear in any output.
-    pub fn secret(&self) -> &str {
+    /// What must not appear in any output: the token, and what else proves who asks.
+    pub fn secrets(&self) -> Vec<String> {
+        let sign_in = self.sign_in().into_iter();
+        let password = |sign_in: &str| sign_in.split_once(':').map(|(_, password)| password.to_owned());
+        let of_sign_in = sign_in.flat_map(|sign_in| password(sign_in).into_iter().chain([STANDARD.encode(sign_in)]));
+        [self.token().to_owned()].into_iter().chain(of_sign_in).collect()
+    }
+
+    fn token(&self) -> &str {
         self.url.expose().rsplit('/').next().unwrap_or_default()
+    }
+
+    /// `user:password`, which may stand before the host.
+    fn sign_in(&self) -> Option<&str> {
+        let authority = self.url.expose().split('/').nth(2)?;
+        Some(authority.rsplit_once('@')?.0)
+    }
+
+    /// What the portal has answered, without the token, which it may show: an answer goes into queues.
+    fn hide_token(&self, answer: Vec<u8>) -> Vec<u8> {
+        match std::str::from_utf8(&answer) {
+            Ok(text) if self.token().len() >= SHORTEST_TOKEN && text.contains(self.token()) => {
+                text.replace(self.token(), "***").into_bytes()
+            }
+            _ => answer,
+        }
     }
 }
 
