@@ -33,8 +33,8 @@ pub fn systems(config: &Config, stop: &Stop) -> Vec<Running> {
 }
 
 /// Works until the stop signal. The counters, one for each system, belong to the caller, who may read them when this takes
-/// too long to return. What makes a lane give up goes to `refused`.
-pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stats], refused: &Sender<anyhow::Error>) {
+/// too long to return. What makes a lane give up goes to `gave_up`.
+pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stats], gave_up: &Sender<anyhow::Error>) {
     let lanes: Vec<Lane> = systems
         .iter()
         .zip(counters)
@@ -50,11 +50,11 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stat
         let named = |name: String| thread::Builder::new().name(name);
         for (lane, Running { system: System { handler, tracker }, .. }) in lanes.iter().zip(systems) {
             let reading = named(lane.name.into()).spawn_scoped(scope, move || {
-                reader::run(lane, handler.as_ref()).map_err(|err| drop(refused.send(err)))
+                reader::run(lane, handler.as_ref()).map_err(|err| drop(gave_up.send(err)))
             });
             let tracking = named(format!("{}/tracker", lane.name)).spawn_scoped(scope, || tracking::run(lane, tracker));
             if let Err(err) = reading.map(drop).and(tracking.map(drop)) {
-                let _ = refused.send(anyhow::Error::new(err).context("cannot start a thread"));
+                let _ = gave_up.send(anyhow::Error::new(err).context("cannot start a thread"));
             }
         }
         while !stop.pause(config.heartbeat_interval) {

@@ -11,6 +11,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use task_creator::cli::{self, Command};
 use task_creator::config::{Config, Mistakes};
+use task_creator::rabbitmq::Trouble;
 use task_creator::stats::Stats;
 use task_creator::stop::Stop;
 use task_creator::{app, check, demo, dotenv, explain, logging, parked, sandbox, send, stop};
@@ -78,30 +79,43 @@ fn run() -> anyhow::Result<ExitCode> {
     let (stopper, stop) = stop::signal();
     let systems = app::systems(&config, &stop);
     let counters: Vec<Stats> = systems.iter().map(|_| Stats::default()).collect();
-    let (refused, refusals) = bounded(systems.len() + 1);
+    let (gave_up, given_up) = bounded(systems.len() + 1);
     let (done, ended) = bounded(1);
     let code = thread::scope(|scope| {
         thread::Builder::new().name("heartbeat".into()).spawn_scoped(scope, || {
-            app::run(&config, &stop, systems, &counters, &refused);
+            app::run(&config, &stop, systems, &counters, &gave_up);
             let _ = done.send(());
         })?;
-        let refusal = select! {
-            recv(signals) -> _ => None,
-            recv(refusals) -> refusal => refusal.ok(),
+        let code = select! {
+            recv(signals) -> _ => {
+                log::info!("stopping; a second Ctrl+C ends at once");
+                0
+            }
+            recv(given_up) -> why => why.map_or(0, |why| say_why(&why)),
         };
-        match &refusal {
-            Some(refusal) => log::error!("stopping, since RabbitMQ does not let us in: {refusal:#}"),
-            None => log::info!("stopping; a second Ctrl+C ends at once"),
-        }
         stopper.raise();
         await_end(&ended, &signals, config.shutdown_timeout, &counters);
-        anyhow::Ok(if refusal.is_some() { EX_CONFIG } else { 0 })
+        anyhow::Ok(code)
     })?;
     if in_the_air(&counters) {
         return Ok(ExitCode::FAILURE);
     }
     log::info!("stopped: everything that was in hand is settled, the rest waits in RabbitMQ");
     Ok(ExitCode::from(code))
+}
+
+/// Says why the worker gives up, and returns the exit code for that.
+fn say_why(why: &anyhow::Error) -> u8 {
+    match why.downcast_ref::<Trouble>() {
+        Some(refusal) => {
+            log::error!("stopping, since RabbitMQ does not let us in: {refusal:#}");
+            EX_CONFIG
+        }
+        None => {
+            log::error!("stopping: {why:#}");
+            1
+        }
+    }
 }
 
 /// Returns when all threads have ended; ends the process when that takes too long or a second signal comes.

@@ -49,7 +49,8 @@ pub struct Work {
 /// Runs the lane until the stop signal and until what it has in hand is settled.
 ///
 /// # Errors
-/// RabbitMQ refuses the very first session: the credentials, the virtual host or a permission are wrong.
+/// RabbitMQ refuses the very first session (a [`Trouble`](crate::rabbitmq::Trouble)): the credentials, the virtual host or
+/// a permission are wrong. Or a thread cannot be started.
 pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
     let (jobs, not_begun) = unbounded();
     let (recorded, to_follow_up) = unbounded();
@@ -98,7 +99,7 @@ pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
 
 fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<()> {
     let mut trouble = Repeated::default();
-    let mut failures = 0;
+    let mut failures = 0_u32;
     for number in 1.. {
         let begun = Instant::now();
         // A panic costs this session, not the lane.
@@ -109,26 +110,30 @@ fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<()> {
         });
         lane.stats.is_connected.set(0);
         forget_session(work);
-        match ended {
+        let pause = match ended {
             Ended::Stopped => return Ok(()),
             Ended::Refresh => continue,
             Ended::Refused(err) if number == 1 => return Err(err),
             Ended::Refused(err) => {
-                failures = u32::MAX;
                 trouble.say(&format!("{err:#}"), Instant::now()).inspect(|text| {
                     log::error!("{text}; trying again every {LONGEST_PAUSE:?}");
                 });
+                LONGEST_PAUSE
             }
             Ended::Lost { after, error } => {
                 // A session that worked for a while is a new beginning.
-                failures = if after > LONGEST_PAUSE { 1 } else { failures.saturating_add(1) };
+                if after > LONGEST_PAUSE {
+                    failures = 0;
+                    trouble.over();
+                }
+                failures = failures.saturating_add(1);
                 let pause = backoff::delay(failures, FIRST_PAUSE, LONGEST_PAUSE);
                 trouble.say(&format!("{error:#}"), Instant::now()).inspect(|text| {
                     log::warn!("no session with RabbitMQ, trying again in {pause:?}: {text}");
                 });
+                pause
             }
-        }
-        let pause = backoff::delay(failures, FIRST_PAUSE, LONGEST_PAUSE);
+        };
         if lane.stop.pause(backoff::jittered(pause, number ^ u64::from(std::process::id()))) {
             return Ok(());
         }
