@@ -343,3 +343,6 @@ impl<T> Ledger<T> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

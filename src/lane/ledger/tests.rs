@@ -1,0 +1,303 @@
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use super::*;
+use crate::rabbitmq::FieldTable;
+
+const LATER: Duration = Duration::from_secs(5);
+
+/// The numbers of deliveries are their tokens.
+fn ledger() -> Ledger<u32> {
+    Ledger::default()
+}
+
+fn key(id: &str) -> Key {
+    Key::Task(id.into())
+}
+
+fn job(id: &str, attempts: u32) -> Job {
+    let task = Task::parse(json!({"task_id": id}).to_string().into_bytes()).unwrap();
+    Job { task, attempts, headers: FieldTable::new(), arrived: Instant::now() }
+}
+
+fn letter(id: &str) -> Letter {
+    Letter::new("q".into(), id.into(), Vec::new())
+}
+
+fn recorded(id: &str) -> Next {
+    Next::FollowUp(Box::new((job(id, 0).task, Done { reply: json!({}), target_id: "1".into(), existed: false })))
+}
+
+/// The task is with the pool.
+fn begun(ledger: &mut Ledger<u32>, id: &str, token: u32) -> Job {
+    assert_eq!(ledger.admit(&key(id), token, 0), Admission::New(token));
+    ledger.add(token, job(id, 0), None);
+    ledger.next_job().unwrap()
+}
+
+/// Publishes the next letter under this tag.
+fn publish(ledger: &mut Ledger<u32>, tag: u64) -> Option<String> {
+    let (key, letter) = ledger.next_letter()?;
+    let id = letter.message_id.clone();
+    ledger.published(key, tag);
+    Some(id)
+}
+
+fn acked(confirmed: Option<Confirmed<u32>>) -> Vec<u32> {
+    match confirmed {
+        Some(Confirmed::Ack(tokens)) => tokens,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_delivery_is_given_back_for_its_ack_only_after_record_confirm_and_follow_up() {
+    let mut ledger = ledger();
+    begun(&mut ledger, "a", 1);
+    assert!(ledger.next_letter().is_none());
+    ledger.settle("a", letter("a"), recorded("a"));
+    assert_eq!(publish(&mut ledger, 7).as_deref(), Some("a"));
+    assert!(matches!(ledger.confirmed(7), Some(Confirmed::FollowUp(_))));
+    assert_eq!(ledger.followed_up("a"), [1]);
+    assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Finished(2));
+}
+
+#[test]
+fn a_task_delivered_again_while_at_work_is_done_once_and_settled_for_both() {
+    let mut ledger = ledger();
+    begun(&mut ledger, "a", 1);
+    assert_eq!(ledger.admit(&key("a"), 2, 3), Admission::Joined);
+    assert!(ledger.next_job().is_none());
+    // The copy knows of more failures.
+    assert_eq!(ledger.attempts("a"), Some(3));
+    ledger.settle("a", letter("a"), Next::Leave);
+    publish(&mut ledger, 1);
+    assert_eq!(acked(ledger.confirmed(1)), [1, 2]);
+}
+
+#[test]
+fn a_result_outlives_its_session_and_waits_for_the_delivery() {
+    let mut ledger = ledger();
+    begun(&mut ledger, "a", 1);
+    begun(&mut ledger, "b", 2);
+    ledger.settle("a", letter("a"), recorded("a"));
+    publish(&mut ledger, 1);
+    ledger.session_lost(Instant::now());
+    // The pool was still at it when the session was lost.
+    ledger.settle("b", letter("b"), recorded("b"));
+    assert!(ledger.next_letter().is_none(), "published without a delivery");
+    assert!(ledger.confirmed(1).is_none(), "the tag of another session");
+    for (id, token) in [("a", 3), ("b", 4)] {
+        assert_eq!(ledger.admit(&key(id), token, 0), Admission::Joined);
+        assert_eq!(publish(&mut ledger, 1).as_deref(), Some(id));
+        assert!(matches!(ledger.confirmed(1), Some(Confirmed::FollowUp(_))));
+        assert_eq!(ledger.followed_up(id), [token]);
+    }
+}
+
+#[test]
+fn a_follow_up_that_is_under_way_when_the_session_is_lost_is_not_done_again() {
+    let mut ledger = ledger();
+    begun(&mut ledger, "a", 1);
+    ledger.settle("a", letter("a"), recorded("a"));
+    publish(&mut ledger, 1);
+    assert!(ledger.confirmed(1).is_some());
+    ledger.session_lost(Instant::now());
+    assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Joined);
+    assert!(ledger.next_job().is_none() && ledger.next_letter().is_none());
+    assert_eq!(ledger.followed_up("a"), [2]);
+}
+
+#[test]
+fn what_was_not_begun_is_left_to_the_broker_when_the_session_is_lost() {
+    let mut ledger = ledger();
+    let in_pool = begun(&mut ledger, "c", 3);
+    ledger.add(1, job("a", 0), None);
+    ledger.add(2, job("b", 0), Some(Instant::now() + LATER));
+    ledger.session_lost(Instant::now());
+    ledger.put_back(in_pool, None);
+    assert!(ledger.next_job().is_none());
+    assert_eq!((ledger.in_flight(), ledger.in_the_air().len()), (0, 0));
+    assert_eq!(ledger.admit(&key("a"), 4, 0), Admission::New(4));
+}
+
+#[test]
+fn a_result_that_nobody_asks_for_again_is_dropped_after_a_while() {
+    let mut ledger = ledger();
+    let lost = Instant::now();
+    begun(&mut ledger, "a", 1);
+    ledger.settle("a", letter("a"), recorded("a"));
+    ledger.session_lost(lost);
+    ledger.session_lost(lost + UNCLAIMED / 2);
+    assert_eq!(ledger.in_the_air(), ["a"]);
+    ledger.session_lost(lost + UNCLAIMED);
+    assert!(ledger.in_the_air().is_empty());
+}
+
+#[test]
+fn the_continuation_of_a_message_that_is_just_moving_comes_later() {
+    let mut ledger = ledger();
+    begun(&mut ledger, "a", 1);
+    ledger.settle("a", letter("a"), Next::Leave);
+    publish(&mut ledger, 1);
+    assert_eq!(ledger.admit(&key("a"), 2, 1), Admission::Later(2));
+    assert_eq!(acked(ledger.confirmed(1)), [1]);
+    assert_eq!(ledger.admit(&key("a"), 2, 1), Admission::New(2));
+}
+
+#[test]
+fn a_refused_letter_is_published_again_at_its_time() {
+    let mut ledger = ledger();
+    let now = Instant::now();
+    begun(&mut ledger, "a", 1);
+    ledger.settle("a", letter("a"), recorded("a"));
+    publish(&mut ledger, 1);
+    assert_eq!(ledger.refused(1, now + LATER).as_deref(), Some("q"));
+    ledger.wake(now);
+    assert!(ledger.next_letter().is_none());
+    assert_eq!(ledger.next_wake(), Some(now + LATER));
+    ledger.wake(now + LATER);
+    assert_eq!(publish(&mut ledger, 2).as_deref(), Some("a"));
+}
+
+#[test]
+fn a_task_that_waits_is_handed_out_when_its_time_has_come_and_behind_the_others() {
+    let mut ledger = ledger();
+    let now = Instant::now();
+    let first = begun(&mut ledger, "a", 1);
+    ledger.add(2, job("b", 0), None);
+    ledger.put_back(first, Some(now + LATER));
+    assert_eq!(ledger.next_job().unwrap().task.id, "b");
+    assert!(ledger.next_job().is_none());
+    ledger.wake(now + LATER);
+    assert_eq!(ledger.next_job().unwrap().task.id, "a");
+}
+
+#[test]
+fn what_is_published_anew_after_it_was_finished_is_done_again() {
+    let mut ledger = ledger();
+    begun(&mut ledger, "a", 1);
+    ledger.settle("a", letter("a"), recorded("a"));
+    publish(&mut ledger, 1);
+    ledger.confirmed(1);
+    ledger.followed_up("a");
+    assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Finished(2));
+    ledger.add(2, job("a", 0), None);
+    assert_eq!(ledger.next_job().unwrap().task.id, "a");
+    assert_eq!(ledger.admit(&key("a"), 3, 0), Admission::Joined);
+}
+
+/// Whatever happens in whatever order: each delivery comes out once for its ack, or its session is lost.
+#[test]
+fn no_delivery_is_forgotten_and_none_acknowledged_twice() {
+    for seed in 1..200 {
+        let mut walk = Walk { random: seed, ..Walk::default() };
+        (0..400).for_each(|step| walk.step(step < 300));
+        walk.finish();
+        assert!(walk.unsettled.is_empty(), "seed {seed}: never settled: {:?}", walk.unsettled);
+    }
+}
+
+/// A ledger with all around it, at random.
+#[derive(Default)]
+struct Walk {
+    random: u64,
+    ledger: Ledger<u32>,
+    unsettled: BTreeSet<u32>,
+    pool: Vec<Job>,
+    follow_ups: Vec<String>,
+    token: u32,
+    tag: u64,
+}
+
+impl Walk {
+    /// The next random number (splitmix64).
+    fn below(&mut self, limit: u64) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+
+    fn step(&mut self, with_deliveries: bool) {
+        match self.below(if with_deliveries { 7 } else { 6 }) {
+            0 => self.pool.extend(self.ledger.next_job()),
+            1 if !self.pool.is_empty() => self.work_on_one(),
+            2 => drop(self.publish()),
+            3 => {
+                let tag = self.below(self.tag + 1);
+                self.confirm(tag);
+            }
+            4 if !self.follow_ups.is_empty() => {
+                let id = self.follow_ups.remove(0);
+                self.ack_followed_up(&id);
+            }
+            5 if self.below(20) == 0 => {
+                self.unsettled.clear();
+                self.ledger.session_lost(Instant::now());
+            }
+            6 => self.deliver(),
+            _ => {}
+        }
+    }
+
+    fn deliver(&mut self) {
+        let id = format!("task-{}", self.below(6));
+        self.token += 1;
+        match self.ledger.admit(&key(&id), self.token, 0) {
+            Admission::New(token) => {
+                self.unsettled.insert(token);
+                self.ledger.add(token, job(&id, 0), None);
+            }
+            Admission::Joined => drop(self.unsettled.insert(self.token)),
+            Admission::Later(_) | Admission::Finished(_) => {}
+        }
+    }
+
+    fn work_on_one(&mut self) {
+        let index = self.below(self.pool.len() as u64) as usize;
+        let job = self.pool.swap_remove(index);
+        let id = job.task.id.clone();
+        match self.below(3) {
+            0 => self.ledger.settle(&id, letter(&id), recorded(&id)),
+            1 => self.ledger.settle(&id, letter(&id), Next::Leave),
+            _ => self.ledger.put_back(job, None),
+        }
+    }
+
+    fn publish(&mut self) -> Option<String> {
+        self.tag += 1;
+        publish(&mut self.ledger, self.tag)
+    }
+
+    fn confirm(&mut self, tag: u64) {
+        match self.ledger.confirmed(tag) {
+            Some(Confirmed::FollowUp(recorded)) => self.follow_ups.push(recorded.0.id),
+            Some(Confirmed::Ack(tokens)) => self.ack(tokens),
+            None => {}
+        }
+    }
+
+    fn ack_followed_up(&mut self, id: &str) {
+        let tokens = self.ledger.followed_up(id);
+        self.ack(tokens);
+    }
+
+    fn ack(&mut self, tokens: Vec<u32>) {
+        tokens.into_iter().for_each(|token| assert!(self.unsettled.remove(&token), "{token} acknowledged twice"));
+    }
+
+    /// Brings everything to its end.
+    fn finish(&mut self) {
+        while let Some(job) = self.ledger.next_job() {
+            self.pool.push(job);
+        }
+        for Job { task: Task { id, .. }, .. } in std::mem::take(&mut self.pool) {
+            self.ledger.settle(&id, letter(&id), recorded(&id));
+        }
+        while self.publish().is_some() {}
+        (0..=self.tag).for_each(|tag| self.confirm(tag));
+        std::mem::take(&mut self.follow_ups).iter().for_each(|id| self.ack_followed_up(id));
+    }
+}
