@@ -126,7 +126,7 @@ fn await_end(ended: &Receiver<()>, signals: &Receiver<()>, patience: Duration, c
         recv(after(patience)) -> _ => 1,
     };
     if !in_the_air(counters) {
-        log::warn!("stopped before all threads had ended; no task was in the air");
+        log::warn!("stopped before all threads had ended; what was begun is delivered again and looked up first");
     }
     log::logger().flush();
     // Not even a broker that hangs can hold this up.

@@ -52,7 +52,8 @@ fn each_goes_back_to_its_queue_to_the_letter_as_the_bridge_sent_it() {
     assert!(["x-attempts", "x-retry-at"].iter().all(|name| !headers.contains_key(*name)), "{headers:?}");
     // Its last try may have created a task that does not show yet; a refused one has not.
     assert_eq!(headers.get("x-may-exist"), Some(&AmqpValue::Boolean(true)));
-    assert_eq!(messages[2].headers, FieldTable::from_iter([("task_id".to_owned(), header("task-4"))]));
+    let replayed = ("x-replayed".to_owned(), AmqpValue::Boolean(true));
+    assert_eq!(messages[2].headers, FieldTable::from_iter([("task_id".to_owned(), header("task-4")), replayed]));
 }
 
 #[test]
@@ -83,6 +84,38 @@ fn what_the_worker_parked_is_created_when_the_portal_is_mended() {
     worker.stop();
     let markers: BTreeSet<String> = tasks.markers().into_iter().collect();
     assert_eq!((tasks.markers().len(), markers), (2, ["task-1", "task-2"].map(str::to_owned).into()));
+}
+
+/// The worker remembers the task as finished, and RabbitMQ says that it has delivered the message before.
+#[test]
+fn a_replayed_message_whose_first_delivery_is_lost_creates_the_deleted_task_anew() {
+    let queues = Queues::new("replay lost");
+    let tasks = Tasks::new();
+    let portal = Portal::of(&tasks);
+    let relay = Relay::to(RabbitMq::from_env().address());
+    let port = relay.port().to_string();
+    let changes = [
+        ("RABBITMQ_HOST", "127.0.0.1"),
+        ("RABBITMQ_PORT", port.as_str()),
+        ("BITRIX_RATE", "0"),
+        ("BITRIX_REQUEST_TIMEOUT", "0.5"),
+        ("HEARTBEAT_INTERVAL", "60"),
+    ];
+    let mut worker = Worker::start(&queues, &portal.webhook(), &changes);
+    queues.publish_task(&seed_message("task-1"));
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    portal.await_replies("imena.camunda.sync", 1, PATIENCE);
+    tasks.delete("task-1");
+    put(&queues, &[parked(&seed_message("task-1").to_string(), "TASK_NOT_FOUND", "gone", &queues.input())]);
+    relay.hold(Direction::ToClient);
+    replay(&queues, &["--all"]).ended_with(0).has("replayed 1, skipped 0");
+    // Nobody has it any more, but the delivery that never arrives.
+    queues.await_count(&queues.input(), 0, PATIENCE);
+    relay.cut();
+    relay.pass();
+    queues.await_count(&queues.sent(), 2, PATIENCE);
+    worker.stop();
+    assert_eq!(portal.count_of(|call| creates(call, "task-1")), 2);
 }
 
 #[test]

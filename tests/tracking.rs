@@ -173,6 +173,20 @@ fn many_tasks_that_vanish_at_once_stay_in_their_queue() {
 }
 
 #[test]
+fn many_tasks_that_are_deleted_at_once_are_parked_when_another_one_is_there() {
+    let tasks = Tasks::new();
+    let names = names(12);
+    let queues = with_records("many deleted", &tasks, &names);
+    names[1..].iter().for_each(|name| tasks.delete(name));
+    let portal = Portal::of(&tasks);
+    let mut worker = Worker::start(&queues, &portal.webhook(), &RESTLESS);
+    queues.await_count(&queues.errors(), 11, PATIENCE);
+    worker.stop();
+    assert!(queues.peek_all(&queues.errors()).iter().all(|message| message.json()["error_type"] == "TASK_NOT_FOUND"));
+    assert_eq!(order(&queues, &queues.sent()), names[..1]);
+}
+
+#[test]
 fn a_portal_that_is_down_ends_the_sweep_and_loses_nothing() {
     let tasks = Tasks::new();
     let names = names(60);

@@ -20,7 +20,8 @@ use crate::systems::Done;
 
 /// Finished ids that are kept: a crashed broker brings back thousands of messages that were acknowledged already.
 const FINISHED: usize = 100_000;
-/// What lost its delivery with a session, and was not delivered again within this time, has gone to another worker.
+/// What lost its delivery with a session, and was not delivered again within this time of the next, has gone to another
+/// worker.
 const UNCLAIMED: Duration = Duration::from_secs(900);
 
 /// Which piece of work.
@@ -57,8 +58,8 @@ struct Entry<T> {
     state: State,
     /// How often the task has failed, by whichever of its deliveries has seen most.
     attempts: u32,
-    /// Since when it has no delivery.
-    unclaimed: Option<Instant>,
+    /// It has no delivery in this session yet.
+    unclaimed: bool,
 }
 
 /// What to do with a delivery.
@@ -96,6 +97,8 @@ pub struct Ledger<T> {
     by_tag: HashMap<u64, Key>,
     in_flight: usize,
     finished: Remembered,
+    /// When what has no delivery is given up, while there is a session.
+    claims_end: Option<Instant>,
 }
 
 impl<T> Default for Ledger<T> {
@@ -108,6 +111,7 @@ impl<T> Default for Ledger<T> {
             by_tag: HashMap::new(),
             in_flight: 0,
             finished: Remembered::new(FINISHED),
+            claims_end: None,
         }
     }
 }
@@ -125,7 +129,7 @@ impl<T> Ledger<T> {
         if let State::Publishing(_, Next::Leave) = entry.state {
             return Admission::Later(token);
         }
-        let unclaimed = entry.unclaimed.take().is_some();
+        let unclaimed = std::mem::take(&mut entry.unclaimed);
         entry.attempts = entry.attempts.max(attempts);
         entry.tokens.push(token);
         if unclaimed && matches!(entry.state, State::Ready(..)) {
@@ -138,7 +142,7 @@ impl<T> Ledger<T> {
     pub fn add(&mut self, token: T, job: Job, not_before: Option<Instant>) {
         self.finished.remove(&job.task.id);
         let (key, attempts) = (Key::Task(job.task.id.clone()), job.attempts);
-        let entry = Entry { tokens: vec![token], state: State::Waiting(job), attempts, unclaimed: None };
+        let entry = Entry { tokens: vec![token], state: State::Waiting(job), attempts, unclaimed: false };
         self.entries.insert(key.clone(), entry);
         self.schedule(key, not_before);
     }
@@ -146,7 +150,7 @@ impl<T> Ledger<T> {
     /// Adds a message that only moves to another queue.
     pub fn add_letter(&mut self, key: Key, token: T, letter: Letter) {
         let state = State::Ready(letter, Next::Leave);
-        self.entries.insert(key.clone(), Entry { tokens: vec![token], state, attempts: 0, unclaimed: None });
+        self.entries.insert(key.clone(), Entry { tokens: vec![token], state, attempts: 0, unclaimed: false });
         self.to_publish.push_back(key);
     }
 
@@ -181,7 +185,7 @@ impl<T> Ledger<T> {
         let key = Key::Task(job.task.id.clone());
         self.in_flight = self.in_flight.saturating_sub(1);
         match self.entries.get_mut(&key) {
-            Some(entry) if entry.unclaimed.is_none() => {
+            Some(entry) if !entry.unclaimed => {
                 entry.state = State::Waiting(job);
                 self.schedule(key, not_before);
             }
@@ -196,7 +200,7 @@ impl<T> Ledger<T> {
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.state = State::Ready(letter, next);
-            if entry.unclaimed.is_none() {
+            if !entry.unclaimed {
                 self.to_publish.push_back(key);
             }
         }
@@ -214,7 +218,7 @@ impl<T> Ledger<T> {
     /// Whose letter to publish next; say with [`Ledger::published`] that it was.
     pub fn next_letter(&mut self) -> Option<(Key, &Letter)> {
         while let Some(key) = self.to_publish.pop_front() {
-            if let Some(Entry { state: State::Ready(letter, _), unclaimed: None, .. }) = self.entries.get(&key) {
+            if let Some(Entry { state: State::Ready(letter, _), unclaimed: false, .. }) = self.entries.get(&key) {
                 return Some((key, letter));
             }
         }
@@ -269,6 +273,10 @@ impl<T> Ledger<T> {
 impl<T> Ledger<T> {
     /// Moves on what has waited for a time that has come.
     pub fn wake(&mut self, now: Instant) {
+        if self.claims_end.is_some_and(|end| end <= now) {
+            self.entries.retain(|_, entry| !entry.unclaimed || !matches!(entry.state, State::Ready(..)));
+            self.claims_end = Some(now + UNCLAIMED);
+        }
         while let Some(next) = self.later.first_entry().filter(|next| next.key().0 <= now) {
             let ((_, key), ()) = next.remove_entry();
             match self.entries.get(&key).map(|entry| &entry.state) {
@@ -284,16 +292,22 @@ impl<T> Ledger<T> {
         self.later.first_key_value().map(|((instant, _), ())| *instant)
     }
 
+    /// A session has begun: from now on the broker delivers again what is not settled.
+    pub fn session_begun(&mut self, now: Instant) {
+        self.claims_end = Some(now + UNCLAIMED);
+    }
+
     /// The session is lost, and with it the right to acknowledge. The broker delivers again what was not acknowledged;
-    /// what the pool has in hand, and every result, waits for that.
-    pub fn session_lost(&mut self, now: Instant) {
+    /// what the pool has in hand, and every result, waits for that, however long there is no session.
+    pub fn session_lost(&mut self) {
+        self.claims_end = None;
         self.by_tag.clear();
         self.due.clear();
         self.to_publish.clear();
         self.later.clear();
         self.entries.retain(|_, entry| {
             entry.tokens.clear();
-            let since = *entry.unclaimed.get_or_insert(now);
+            entry.unclaimed = true;
             let state = std::mem::replace(&mut entry.state, State::InFlight);
             entry.state = match state {
                 State::Publishing(letter, next) => State::Ready(letter, next),
@@ -304,8 +318,7 @@ impl<T> Ledger<T> {
                 State::Waiting(_) => false,
                 // A message that only moves has no result to keep.
                 State::Ready(_, Next::Leave) => false,
-                State::Ready(..) => now.duration_since(since) < UNCLAIMED,
-                State::InFlight | State::Publishing(..) | State::FollowingUp => true,
+                State::Ready(..) | State::InFlight | State::Publishing(..) | State::FollowingUp => true,
             }
         });
     }
@@ -327,7 +340,7 @@ impl<T> Ledger<T> {
 
     /// What is begun and can be settled in this session, by id.
     pub fn in_hand(&self) -> Vec<&str> {
-        self.begun().filter(|(_, entry)| entry.unclaimed.is_none()).map(|(id, _)| id).collect()
+        self.begun().filter(|(_, entry)| !entry.unclaimed).map(|(id, _)| id).collect()
     }
 
     /// What is begun and not settled, by id, whether or not it has a delivery.

@@ -20,6 +20,8 @@ const LONGEST_ERROR: usize = 500;
 /// Set while an earlier delivery of the message may have created its task: what is published anew does not count as
 /// redelivered.
 const MAY_EXIST: &str = "x-may-exist";
+/// Set when somebody has put a parked message back on purpose.
+const REPLAYED: &str = "x-replayed";
 /// Set by quorum queues: how often the message was given back.
 const DELIVERY_COUNT: &str = "x-delivery-count";
 /// A quorum queue of RabbitMQ 4 deletes a message that was given back more than 20 times.
@@ -92,6 +94,12 @@ pub fn as_from_bridge(queue: String, message_id: String, body: Vec<u8>) -> Lette
     Letter { queue, message_id, body, headers }
 }
 
+/// The same, put back by a person: it is done anew even if its task was finished before.
+pub fn put_back(mut letter: Letter) -> Letter {
+    letter.headers.insert(REPLAYED.into(), AmqpValue::Boolean(true));
+    letter
+}
+
 /// The same for a task that an earlier delivery may have created: it is looked up with more patience.
 pub fn that_may_exist(mut letter: Letter) -> Letter {
     letter.headers.insert(MAY_EXIST.into(), AmqpValue::Boolean(true));
@@ -103,7 +111,7 @@ fn kept(mut headers: FieldTable) -> FieldTable {
     headers.remove(DELIVERY_COUNT);
     // How it is written for debugging is longer than how it is encoded.
     if format!("{headers:?}").len() > LONGEST_HEADERS {
-        headers.retain(|name, _| [ATTEMPTS, RETRY_AT].contains(&name.as_str()));
+        headers.retain(|name, _| [ATTEMPTS, RETRY_AT, REPLAYED].contains(&name.as_str()));
     }
     headers
 }
@@ -150,6 +158,11 @@ pub fn last_error(headers: &FieldTable) -> Option<&str> {
 /// May an earlier delivery of the message with these headers have created its task?
 pub fn may_exist(headers: &FieldTable) -> bool {
     headers.get(MAY_EXIST) == Some(&AmqpValue::Boolean(true))
+}
+
+/// Has a person put the message with these headers back?
+pub fn replayed(headers: &FieldTable) -> bool {
+    headers.get(REPLAYED) == Some(&AmqpValue::Boolean(true))
 }
 
 /// How long the message with these headers has yet to wait.

@@ -109,7 +109,7 @@ fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<()> {
             error: anyhow!("the session panicked; worker_errors.log says where"),
         });
         lane.stats.is_connected.set(0);
-        forget_session(work);
+        forget_session(lane, work);
         let pause = match ended {
             Ended::Stopped => return Ok(()),
             Ended::Refresh => continue,
@@ -142,8 +142,9 @@ fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<()> {
 }
 
 /// Without a session nothing can be acknowledged: what is not begun is left to the broker, which delivers it again.
-fn forget_session(work: &mut Work) {
+fn forget_session(lane: &Lane, work: &mut Work) {
     work.held.clear();
-    work.ledger.session_lost(Instant::now());
+    work.ledger.session_lost();
     work.not_begun.try_iter().for_each(|job| work.ledger.put_back(job, None));
+    lane.stats.note_in_hand(&work.ledger.in_the_air());
 }

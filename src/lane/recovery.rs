@@ -231,6 +231,18 @@ mod tests {
     }
 
     #[test]
+    fn a_target_that_is_away_now_and_then_costs_the_message_that_meets_it_no_attempt() {
+        let mut recovery = Recovery::new(1, DELAY);
+        let now = Instant::now();
+        for _ in 0..5 {
+            let away = Failure::Unavailable { error: anyhow!("refused"), until: Some(Duration::ZERO) };
+            let verdict = recovery.failed("a", 0, &away, now);
+            assert_eq!(verdict, Verdict::Pause { pause: DELAY, wait: Duration::ZERO, news: true });
+            recovery.succeeded(now);
+        }
+    }
+
+    #[test]
     fn three_different_messages_failing_in_a_row_pause_the_lane_and_use_no_attempt() {
         let mut recovery = Recovery::new(3, DELAY);
         let now = Instant::now();

@@ -43,7 +43,8 @@ pub enum Ended {
 /// Opens a session and works until it ends. `number` tells it from earlier ones.
 pub fn run(lane: &Lane, work: &mut Work, number: u64) -> Ended {
     let begun = Instant::now();
-    let lost = |trouble: Trouble| match trouble.refused {
+    // What is refused while we are at work is told again when the next session begins.
+    let lost = |trouble: Trouble| match trouble.refused && lane.stats.is_connected.get() == 0 {
         true => Ended::Refused(trouble.into()),
         false => Ended::Lost { after: begun.elapsed(), error: trouble.into() },
     };
@@ -101,6 +102,7 @@ fn serve(
 
     let (idle_input, idle_retry) = (receivers[0].clone(), receivers[1].clone());
     let begun = Instant::now();
+    work.ledger.session_begun(begun);
     let mut session =
         Session { lane, work, intake: &intake, publisher, publishing_blocked: false, stopping: false, begun };
     let ended = session.serve(idle_input, idle_retry, &blocked, || consumers.iter().for_each(|c| drop(c.cancel())));
@@ -280,7 +282,9 @@ impl Session<'_, '_> {
             }
             Admission::New(token) => self.begin(task, headers, redelivered, token),
             // Published anew: somebody may have put the message of a deleted task back, so it is looked up.
-            Admission::Finished(token) if !redelivered => self.begin(task, headers, redelivered, token),
+            Admission::Finished(token) if !redelivered || letters::replayed(&headers) => {
+                self.begin(task, headers, redelivered, token)
+            }
             Admission::Joined => log::debug!("received again while at work: task={}", task.id),
             Admission::Later(token) => {
                 let body = task.body.get().as_bytes().to_vec();

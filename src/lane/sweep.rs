@@ -19,6 +19,8 @@ pub struct Sweep<'i> {
     pub answering: HashMap<String, u64>,
     /// Tasks that this sweep has missed, with the tag of the letter that parks them.
     pub missing: HashMap<String, Option<u64>>,
+    /// The target has shown a task.
+    pub seen: bool,
     /// How many tasks are open.
     pub open: u64,
     /// How many are finished and lack their answer.
@@ -46,6 +48,7 @@ impl<'i> Sweep<'i> {
             on_the_way: HashMap::new(),
             answering: HashMap::new(),
             missing: HashMap::new(),
+            seen: false,
             open: 0,
             unanswered: 0,
             oldest: Duration::ZERO,

@@ -31,7 +31,7 @@ const LONGEST_SWEEP: Duration = Duration::from_secs(900);
 const SLACK: Duration = Duration::from_secs(300);
 /// That many checks in a row must miss a task before it counts as gone.
 const MISSED: u32 = 3;
-/// If at least this many tasks, and more than half, are gone at once, it is more likely that the webhook's owner may not
+/// If at least this many tasks are gone at once, and none is to be seen, it is more likely that the webhook's owner may not
 /// see them.
 const SUSPICIOUS: usize = 10;
 /// Answered tasks that are remembered, since a task may be in the sent queue twice.
@@ -171,7 +171,8 @@ impl Tracking<'_, '_> {
         let results = self.tracker.check(&records);
         let checked = records.len();
         let gone = results.iter().filter(|result| matches!(result, Ok(Progress::Gone))).count();
-        let trust = gone < SUSPICIOUS || gone <= checked / 2;
+        sweep.seen |= gone < checked;
+        let trust = gone < SUSPICIOUS || sweep.seen;
         if !trust {
             log::error!(
                 "the target does not show {gone} of {checked} tasks; they stay: may the webhook's owner see them?"

@@ -93,7 +93,7 @@ pub fn letter(config: &Config, entry: &Entry) -> Result<Letter, String> {
             config.queue_prefix
         ));
     }
-    let letter = letters::as_from_bridge(queue.clone(), entry.id.clone(), original.clone());
+    let letter = letters::put_back(letters::as_from_bridge(queue.clone(), entry.id.clone(), original.clone()));
     Ok(if may_exist(entry) { letters::that_may_exist(letter) } else { letter })
 }
 

@@ -83,7 +83,7 @@ fn a_result_outlives_its_session_and_waits_for_the_delivery() {
     begun(&mut ledger, "b", 2);
     ledger.settle("a", letter("a"), recorded("a"));
     publish(&mut ledger, 1);
-    ledger.session_lost(Instant::now());
+    ledger.session_lost();
     // The pool was still at it when the session was lost.
     ledger.settle("b", letter("b"), recorded("b"));
     assert!(ledger.next_letter().is_none(), "published without a delivery");
@@ -103,7 +103,7 @@ fn a_follow_up_that_is_under_way_when_the_session_is_lost_is_not_done_again() {
     ledger.settle("a", letter("a"), recorded("a"));
     publish(&mut ledger, 1);
     assert!(ledger.confirmed(1).is_some());
-    ledger.session_lost(Instant::now());
+    ledger.session_lost();
     assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Joined);
     assert!(ledger.next_job().is_none() && ledger.next_letter().is_none());
     assert_eq!(ledger.followed_up("a"), [2]);
@@ -115,7 +115,7 @@ fn what_was_not_begun_is_left_to_the_broker_when_the_session_is_lost() {
     let in_pool = begun(&mut ledger, "c", 3);
     ledger.add(1, job("a", 0), None);
     ledger.add(2, job("b", 0), Some(Instant::now() + LATER));
-    ledger.session_lost(Instant::now());
+    ledger.session_lost();
     ledger.put_back(in_pool, None);
     assert!(ledger.next_job().is_none());
     assert_eq!((ledger.in_flight(), ledger.in_the_air().len()), (0, 0));
@@ -125,14 +125,18 @@ fn what_was_not_begun_is_left_to_the_broker_when_the_session_is_lost() {
 #[test]
 fn a_result_that_nobody_asks_for_again_is_dropped_after_a_while() {
     let mut ledger = ledger();
-    let lost = Instant::now();
+    let now = Instant::now();
     begun(&mut ledger, "a", 1);
     ledger.settle("a", letter("a"), recorded("a"));
-    ledger.session_lost(lost);
-    ledger.session_lost(lost + UNCLAIMED / 2);
+    ledger.session_lost();
+    // However long the broker is away.
+    ledger.wake(now + UNCLAIMED * 2);
+    ledger.session_begun(now + UNCLAIMED * 2);
+    ledger.wake(now + UNCLAIMED * 2);
     assert_eq!(ledger.in_the_air(), ["a"]);
-    ledger.session_lost(lost + UNCLAIMED);
+    ledger.wake(now + UNCLAIMED * 3);
     assert!(ledger.in_the_air().is_empty());
+    assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::New(2));
 }
 
 #[test]
@@ -235,7 +239,7 @@ impl Walk {
             }
             5 if self.below(20) == 0 => {
                 self.unsettled.clear();
-                self.ledger.session_lost(Instant::now());
+                self.ledger.session_lost();
             }
             6 => self.deliver(),
             _ => {}

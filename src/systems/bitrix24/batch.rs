@@ -56,6 +56,11 @@ pub fn result(batch: &Value, index: usize) -> Result<Value, ApiError> {
     Ok(Value::Object(reply))
 }
 
+/// Has any command of the batch with this result succeeded?
+pub fn any_ran(batch: &Value) -> bool {
+    batch["result"].as_object().is_some_and(|results| !results.is_empty())
+}
+
 /// Keys start with a letter: with numbers the reply's maps become lists and nothing can be told apart.
 fn key(index: usize) -> String {
     format!("c{index}")

@@ -17,6 +17,7 @@ use super::errors::{ApiError, Kind};
 use super::holds::Holds;
 use super::{Settings, Webhook, batch};
 use crate::backoff;
+use crate::message::document;
 use crate::stop::Stop;
 use crate::systems::Batch;
 use crate::systems::http::{Answer, Http, NoAnswer};
@@ -104,10 +105,12 @@ impl Client {
         self.learn(call.method, self.request(call.method, &body, std::slice::from_ref(call)))
     }
 
-    /// Makes many calls of one method that do not depend on each other; one result for each, in order.
+    /// Makes many calls of one method that do not depend on each other; one result for each, in order. When a request gets
+    /// no usable answer, the rest is not sent: the portal is in trouble.
     pub fn call_all(&self, calls: &[Call]) -> Vec<Result<Value, ApiError>> {
-        let mut results = Vec::with_capacity(calls.len());
-        while results.len() < calls.len() {
+        let all = calls.len();
+        let mut results = Vec::with_capacity(all);
+        while results.len() < all {
             let rest = &calls[results.len()..];
             let commands = batch::commands(rest, self.batch_size(rest[0].method));
             let calls = &rest[..commands.len()];
@@ -115,7 +118,11 @@ impl Client {
                 Ok(replies) => results.extend(replies),
                 // None of the commands has run, and which of them is to blame shows when each goes alone.
                 Err(err) if err.kind == Kind::Refused => results.extend(calls.iter().map(|call| self.call(call))),
-                Err(err) => results.extend(calls.iter().map(|_| Err(err.clone()))),
+                Err(err) => {
+                    results.extend(calls.iter().map(|_| Err(err.clone())));
+                    let not_sent = ApiError::new(Kind::Unreachable, format!("not sent, since another failed: {err}"));
+                    results.resize_with(all, || Err(not_sent.clone()));
+                }
             }
         }
         results
@@ -157,11 +164,22 @@ impl Client {
         batch::size(pace, BATCH_TIME.min(self.request_timeout / 2))
     }
 
-    /// A request with these calls has taken so long. One that ended without an answer has shown that they are too many.
-    fn note_pace(&self, calls: &[Call], took: Duration) {
-        self.last_took_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    /// A request with these calls has taken so long. One that ended without an answer has shown that they are too many; a
+    /// refusal shows nothing, be it of the whole or of each command.
+    fn note_pace(&self, calls: &[Call], took: Duration, result: &Result<Value, ApiError>) {
         let each = took / u32::try_from(calls.len()).unwrap_or(u32::MAX);
-        self.lock_pace().insert(calls[0].method, each);
+        match result {
+            Ok(reply) if calls.len() == 1 || batch::any_ran(&reply["result"]) => {
+                self.last_took_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+                self.lock_pace().insert(calls[0].method, each);
+            }
+            Err(err) if err.kind == Kind::Unknown => {
+                let mut paces = self.lock_pace();
+                let pace = paces.entry(calls[0].method).or_default();
+                *pace = each.max(*pace);
+            }
+            Ok(_) | Err(_) => {}
+        }
     }
 
     fn lock_pace(&self) -> MutexGuard<'_, HashMap<&'static str, Duration>> {
@@ -177,7 +195,7 @@ impl Client {
             }
             let started = Instant::now();
             let answer = self.http.post_json(&url, body);
-            self.note_pace(calls, started.elapsed());
+            let took = started.elapsed();
             let result = match answer {
                 Ok(Answer { status, body }) => reply(status, &self.webhook.hide_token(body)),
                 Err(NoAnswer::NotSent(why)) => Err(ApiError::new(Kind::Unreachable, why)),
@@ -190,6 +208,7 @@ impl Client {
                     self.budget.refused(Instant::now(), pause);
                 }
                 result => {
+                    self.note_pace(calls, took, &result);
                     log::debug!("{method}: {}", if result.is_ok() { "answered" } else { "failed" });
                     return result.map_err(|err| err.of(method));
                 }
@@ -217,7 +236,7 @@ impl Client {
 
 /// The reply in an answer, or the error that it is.
 fn reply(status: u16, body: &[u8]) -> Result<Value, ApiError> {
-    match serde_json::from_slice::<Value>(body) {
+    match document::read(body) {
         Ok(reply) if status == 200 && reply.get("error").is_none() && reply.get("result").is_some() => Ok(reply),
         Ok(reply) => Err(ApiError::from_reply(status, &reply)),
         Err(_) => Err(ApiError::from_page(status, body)),

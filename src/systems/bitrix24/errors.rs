@@ -112,7 +112,8 @@ impl ApiError {
     pub fn into_failure(self, settle: Duration) -> Failure {
         let error = anyhow!("{}", self.text);
         match self.kind {
-            Kind::TooFast | Kind::Unreachable => Failure::Unavailable { error, until: None },
+            // That it was the portal, and no message, is known for sure here: no message pays, however often it is hit.
+            Kind::TooFast | Kind::Unreachable => Failure::Unavailable { error, until: Some(Duration::ZERO) },
             Kind::MethodHeld => Failure::Unavailable { error, until: Some(self.rest) },
             Kind::Blocked => Failure::Unavailable { error, until: Some(BLOCKED) },
             Kind::Configuration => Failure::Unavailable {

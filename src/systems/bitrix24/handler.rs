@@ -252,9 +252,14 @@ impl BitrixHandler {
     fn add_checklists(&self, done: &[(Task, Done)]) -> Vec<u32> {
         let mut missing = vec![0; done.len()];
         let mut lists: Vec<(usize, Checklist)> = Vec::new();
-        for (index, (task, done)) in done.iter().enumerate().filter(|(_, (_, done))| !done.existed) {
-            let _ = done;
-            lists.extend(fields::fields(task, &self.settings).checklists.into_iter().map(|list| (index, list)));
+        for (index, (task, done)) in done.iter().enumerate() {
+            let wanted = fields::fields(task, &self.settings).checklists;
+            if done.existed && !wanted.is_empty() {
+                // Adding them again could double them.
+                log::warn!("the task existed, so its checklists are left as they are: look at it: task={}", task.id);
+            } else {
+                lists.extend(wanted.into_iter().map(|list| (index, list)));
+            }
         }
         let target = |index: usize| done[index].1.target_id.as_str();
         let calls: Vec<Call> =

@@ -155,7 +155,7 @@ fn a_page_is_judged_by_the_status() {
 fn each_kind_leads_to_its_failure() {
     let failure = |kind| ApiError::new(kind, "why".into()).of("tasks.task.add").into_failure(SETTLE);
     for kind in [TOO_FAST, Kind::Unreachable] {
-        assert!(matches!(failure(kind), Failure::Unavailable { until: None, .. }));
+        assert!(matches!(failure(kind), Failure::Unavailable { until: Some(Duration::ZERO), .. }));
     }
     assert!(matches!(failure(Kind::Blocked), Failure::Unavailable { until: Some(BLOCKED), .. }));
     let held = ApiError::new(Kind::MethodHeld, "why".into()).method_held(SETTLE * 2).into_failure(SETTLE);
