@@ -117,6 +117,7 @@ fn a_record_that_cannot_be_read_is_parked_and_the_others_are_answered() {
     worker.stop();
     let parked: Vec<Value> = queues.peek_all(&queues.errors()).iter().map(Message::json).collect();
     assert!(parked.iter().all(|parked| parked["error_type"] == "INVALID_RECORD"), "{parked:?}");
+    assert!(parked.iter().all(|parked| parked["attempts"] == 1), "one look is enough: {parked:?}");
     assert!(parked.iter().any(|parked| parked["original_body_base64"] == "bm8gSlNPTg=="), "{parked:?}");
     assert_eq!(queues.count(&queues.sent()), 0);
 }

@@ -322,8 +322,9 @@ impl Session<'_, '_> {
             source_queue: &self.lane.queues.input,
             attempts: 1,
         };
-        log::error!("parking in {}: {reason}", self.lane.queues.errors);
         let message_id = format!("unreadable-{}", self.work.unreadable);
+        let (errors, cause) = (&self.lane.queues.errors, about.cause.name());
+        log::error!("parking in {errors} as {cause}: task={message_id}: {reason}");
         let letter = letters::parked(self.lane, message_id, &about, &original);
         self.count_parked();
         self.work.ledger.add_letter(key, token, letter);

@@ -312,12 +312,12 @@ impl Tracking<'_, '_> {
     ) -> anyhow::Result<u64> {
         let lane = self.lane;
         log::error!("parking in {} as {}: task={id}: {error}", lane.queues.errors, cause.name());
-        let source_queue = match cause {
+        let (source_queue, attempts) = match cause {
             // Whoever puts the message back wants the task created anew.
-            Cause::TaskNotFound => &lane.queues.input,
-            _ => &lane.queues.sent,
+            Cause::TaskNotFound => (&lane.queues.input, MISSED),
+            _ => (&lane.queues.sent, 1),
         };
-        let about = Parked { cause, error, system: lane.name, source_queue, attempts: MISSED };
+        let about = Parked { cause, error, system: lane.name, source_queue, attempts };
         let letter = letters::parked(lane, id.to_owned(), &about, original);
         self.publish(sweep, &letter, Sent::Parked, token)
     }
