@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt as _};
 
-use crate::parked::replay::Manner;
-use crate::parked::{Action, Which};
+use crate::parked::{self, Action};
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -54,9 +53,10 @@ Options:
 Settings come from the environment and from .env in the working directory; the
 environment wins. config.env.example explains each of them.
 
-Exit codes: 0 done; 1 something failed, or was still in the air when the time
-for stopping was over; 64 wrong usage; 78 wrong settings; 130 cut short by
-Ctrl+C: demo and parked by the first one, the worker by the second.
+Exit codes: 0 done; 1 something failed, or was in the air when the time for
+stopping was over; 64 wrong usage; 78 wrong settings, or RabbitMQ refuses the
+very first session; 130 cut short by Ctrl+C: demo and parked by the first one,
+the worker by the second.
 ";
 
 /// The port of the stand-in, and when its people finish a task, unless told otherwise.
@@ -117,14 +117,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             "check" => Command::Check { create_field: false },
             "send" => Command::Send { file: None, queue: None },
             "explain" => Command::Explain { file: PathBuf::new() },
-            "parked" => match parked(&mut parser)? {
+            "parked" => match parked::arguments::read(&mut parser)? {
                 Some(action) => Command::Parked(action),
                 None => return Ok(Command::Help),
             },
             "demo" => Command::Demo,
             "sandbox" => Command::Sandbox { port: SANDBOX_PORT, finish_after: Some(FINISH_AFTER) },
             "help" => return Ok(Command::Help),
-            other => return Err(format!("there is no command {other:?}; see task-creator --help").into()),
+            other => return Err(format!("there is no command {other:?}").into()),
         },
         Some(other) => return Err(other.unexpected()),
     };
@@ -135,9 +135,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
             (Command::Send { queue, .. }, Arg::Long("queue")) => *queue = Some(parser.value()?.string()?),
             (Command::Send { file: file @ None, .. }, Arg::Value(path)) => *file = Some(path.into()),
             (Command::Explain { file }, Arg::Value(path)) if *file == PathBuf::new() => *file = path.into(),
-            (Command::Sandbox { port, .. }, Arg::Long("port")) => *port = parser.value()?.parse()?,
+            (Command::Sandbox { port, .. }, Arg::Long("port")) => {
+                *port = value(&mut parser, "--port", "a port, 0 to 65535", |text| text.parse().ok())?;
+            }
             (Command::Sandbox { finish_after, .. }, Arg::Long("finish-after")) => {
-                *finish_after = parser.value()?.parse_with(seconds)?;
+                *finish_after = value(&mut parser, "--finish-after", "a number of seconds", seconds)?;
             }
             (_, argument) => return Err(argument.unexpected()),
         }
@@ -148,86 +150,21 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, l
     }
 }
 
-/// What the arguments of `parked` say before it is known whether they go together.
-#[derive(Default)]
-struct Given {
-    names: Vec<OsString>,
-    group: bool,
-    all: bool,
-    cause: Option<String>,
-    yes: bool,
-    manner: Manner,
-}
-
-/// The subcommand of `parked`; `None` when its help is asked for.
-fn parked(parser: &mut Parser) -> Result<Option<Action>, lexopt::Error> {
-    let name = match parser.next()? {
-        Some(Arg::Value(name)) => name.string()?,
-        Some(Arg::Short('h') | Arg::Long("help")) => return Ok(None),
-        Some(other) => return Err(other.unexpected()),
-        None => return Err("parked needs list, show, replay, export or discard".into()),
-    };
-    let name = name.as_str();
-    if !["list", "show", "replay", "export", "discard"].contains(&name) {
-        return Err(format!("there is no parked {name:?}; there are list, show, replay, export and discard").into());
-    }
-    let mut given = Given::default();
-    while let Some(argument) = parser.next()? {
-        match (name, argument) {
-            (_, Arg::Short('h') | Arg::Long("help")) => return Ok(None),
-            ("list", Arg::Long("group")) => given.group = true,
-            ("list" | "show" | "replay", Arg::Long("json")) => given.manner.json = true,
-            ("replay", Arg::Long("all")) => given.all = true,
-            ("replay", Arg::Long("cause")) => given.cause = Some(parser.value()?.string()?),
-            ("replay", Arg::Long("limit")) => given.manner.limit = Some(parser.value()?.parse_with(at_least_one)?),
-            ("replay", Arg::Long("rate")) => given.manner.pause = Some(parser.value()?.parse_with(pause)?),
-            ("replay", Arg::Long("dry-run")) => given.manner.dry_run = true,
-            ("discard", Arg::Long("yes")) => given.yes = true,
-            ("show" | "replay" | "export" | "discard", Arg::Value(name)) if !name.is_empty() => given.names.push(name),
-            (_, argument) => return Err(argument.unexpected()),
-        }
-    }
-    action(name, given).map(Some)
-}
-
-fn action(name: &str, given: Given) -> Result<Action, lexopt::Error> {
-    let Given { names, group, all, cause, yes, manner } = given;
-    if name == "export" {
-        let [file] = <[OsString; 1]>::try_from(names).map_err(|_| "parked export needs one FILE")?;
-        return Ok(Action::Export { file: file.into() });
-    }
-    let ids = names.into_iter().map(|id| id.string()).collect::<Result<Vec<String>, _>>()?;
-    match (name, ids.len()) {
-        ("list", _) => Ok(Action::List { group, json: manner.json }),
-        ("show", 1) => Ok(Action::Show { id: ids.concat(), json: manner.json }),
-        ("show", _) => Err("parked show needs one ID".into()),
-        ("discard", 0) => Err("parked discard needs an ID".into()),
-        ("discard", _) if !yes => Err("parked discard cannot be undone: it needs --yes (export keeps a copy)".into()),
-        ("discard", _) => Ok(Action::Discard { ids }),
-        (_, count) => match (count, cause, all) {
-            (0, None, true) => Ok(Action::Replay { which: Which::All, manner }),
-            (0, Some(cause), false) => Ok(Action::Replay { which: Which::Cause(cause), manner }),
-            (1.., None, false) => Ok(Action::Replay { which: Which::Ids(ids), manner }),
-            _ => Err("parked replay needs either IDs, or --cause CAUSE, or --all".into()),
-        },
-    }
-}
-
-fn at_least_one(text: &str) -> Result<u32, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "it is not a whole number above 0".into())
-}
-
-/// The pause between two messages at so many a second. It is far below what a delivery may stay unacknowledged.
-fn pause(rate: &str) -> Result<Duration, String> {
-    let rate = rate.parse().ok().filter(|rate| (0.01..=10_000.0).contains(rate));
-    rate.map(|rate: f64| Duration::from_secs_f64(1.0 / rate)).ok_or_else(|| "it is not from 0.01 to 10000".into())
+/// The value of an option; what is wrong with it is told by the option's name.
+pub fn value<T>(
+    parser: &mut Parser,
+    option: &str,
+    wanted: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<T, lexopt::Error> {
+    let text = parser.value()?.string()?;
+    read(&text).ok_or_else(|| format!("{option}: {text:?} is not {wanted}").into())
 }
 
 /// A number of seconds, a fraction allowed; `None` for 0.
-fn seconds(text: &str) -> Result<Option<Duration>, String> {
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let seconds = seconds.ok_or_else(|| "it is not a number of seconds".to_owned())?;
-    Ok(Some(seconds).filter(|seconds| !seconds.is_zero()))
+fn seconds(text: &str) -> Option<Option<Duration>> {
+    let seconds = Duration::try_from_secs_f64(text.parse().ok()?).ok()?;
+    Some(Some(seconds).filter(|seconds| !seconds.is_zero()))
 }
 
 #[cfg(test)]
@@ -257,52 +194,11 @@ mod tests {
         assert!(command("explain").is_err());
         assert!(command("explain a b").is_err());
         assert!(command("run --port 9000").is_err());
-        assert!(command("sandbox --port x").is_err());
+        assert_eq!(command("sandbox --port x").unwrap_err(), r#"--port: "x" is not a port, 0 to 65535"#);
         for wrong in ["-1", "x", "NaN", "inf", "1e40"] {
             assert!(command(&format!("sandbox --finish-after {wrong}")).is_err(), "{wrong}");
         }
         assert!(command("sned").unwrap_err().contains("sned"));
-    }
-
-    #[test]
-    fn parked_messages_are_named_in_one_way_at_a_time() {
-        let ids = |ids: &[&str]| Which::Ids(ids.iter().map(|id| id.to_string()).collect());
-        let replay = |which, manner| Ok(Command::Parked(Action::Replay { which, manner }));
-        assert_eq!(command("parked list --group"), Ok(Command::Parked(Action::List { group: true, json: false })));
-        assert_eq!(command("parked replay a b"), replay(ids(&["a", "b"]), Manner::default()));
-        assert_eq!(command("parked replay -- --all"), replay(ids(&["--all"]), Manner::default()));
-        let manner = Manner { limit: Some(5), pause: Some(Duration::from_millis(500)), dry_run: true, json: true };
-        assert_eq!(command("parked replay --all --limit 5 --rate 2 --dry-run --json"), replay(Which::All, manner));
-        let cause = Which::Cause("REQUEST_ERROR".into());
-        assert_eq!(command("parked replay --cause REQUEST_ERROR"), replay(cause, Manner::default()));
-        let discard = Action::Discard { ids: vec!["a".into()] };
-        assert_eq!(command("parked discard a --yes"), Ok(Command::Parked(discard)));
-        assert_eq!(command("parked --help"), Ok(Command::Help));
-        assert_eq!(command("parked replay --help"), Ok(Command::Help));
-        for wrong in [
-            "parked",
-            "parked lits",
-            "parked list a",
-            "parked list --yes",
-            "parked show",
-            "parked show a b",
-            "parked show --group a",
-            "parked replay",
-            "parked replay a --all",
-            "parked replay --all --cause X",
-            "parked replay --all --limit 0",
-            "parked replay --all --rate 0",
-            "parked replay --all --rate NaN",
-            "parked replay --all --yes",
-            "parked export",
-            "parked export a b",
-            "parked export a --json",
-            "parked discard --yes",
-            "parked discard a",
-            "--parked",
-        ] {
-            assert!(command(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[test]

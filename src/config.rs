@@ -2,7 +2,7 @@
 //!
 //! The common settings are here; a system's own are read by its folder with the same [`Variables`]. Each variable is
 //! explained in `config.env.example` and in the README's table; a test compares the three. Nothing here opens a socket or
-//! a log, nor any file but those of certificates.
+//! a log; of files it reads those of certificates.
 
 use std::cell::RefCell;
 use std::env::{self, VarError};
@@ -16,7 +16,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use log::LevelFilter;
 
-use crate::systems::{TABLE, bitrix24};
+use crate::lane::Queues;
+use crate::systems::bitrix24;
 use crate::tls::Authorities;
 
 /// A name in AMQP, in bytes; amiquip does not check, and a longer one would corrupt the frame.
@@ -29,7 +30,7 @@ const LONGEST_PREFIX: usize = 200;
 pub struct Config {
     /// The broker.
     pub rabbitmq: RabbitMq,
-    /// Put before the name of every queue of a system; empty but for tests and for `demo`.
+    /// Put before the name of every queue of a system; empty but for trials, tests and `demo`.
     pub queue_prefix: String,
     /// Where parked messages go.
     pub error_queue: String,
@@ -169,7 +170,11 @@ impl RabbitMq {
     fn from_variables(variables: &mut Variables) -> RabbitMq {
         let password = variables.text("RABBITMQ_PASSWORD");
         if password.is_none() {
-            variables.mistake("RABBITMQ_PASSWORD", "is not set", "RABBITMQ_PASSWORD=the password of RABBITMQ_USERNAME");
+            variables.mistake(
+                "RABBITMQ_PASSWORD",
+                "is not set, neither in the environment nor in .env of this folder",
+                "RABBITMQ_PASSWORD=the password of RABBITMQ_USERNAME",
+            );
         }
         let tls = variables.flag("RABBITMQ_TLS", false);
         let authorities = variables.authorities("RABBITMQ_CA_FILE");
@@ -223,11 +228,7 @@ fn host(variables: &mut Variables) -> String {
 /// A queue that all systems share. What is put into a system's own queue would come back to us.
 fn common_queue(variables: &mut Variables, prefix: &str, name: &str, default: &str) -> String {
     let queue = variables.name(name, LONGEST_NAME).unwrap_or_else(|| default.into());
-    let system = queue.strip_prefix(prefix).and_then(|queue| queue.split_once('.'));
-    let is_a_systems = system.is_some_and(|(system, kind)| {
-        TABLE.iter().any(|entry| entry.name == system) && ["queue", "sent.queue", "retry.queue"].contains(&kind)
-    });
-    if is_a_systems {
+    if Queues::are_called(&queue, prefix) {
         variables.mistake(name, &format!("is {queue:?}, a queue of a system"), &format!("{name}={default}"));
     }
     queue

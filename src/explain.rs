@@ -45,7 +45,7 @@ pub fn run(file: &Path) -> anyhow::Result<bool> {
     tell_task(&task, &queue);
     match explanation {
         Some(explanation) => tell(&task, &body, &explanation),
-        None => say(&format!("\nthis version cannot say what {} makes of it", entry.name)),
+        None => say(&format!("\n{} is planned: this version leaves {queue} alone", entry.name)),
     }
     Ok(true)
 }

@@ -146,6 +146,8 @@ fn help_and_version_need_no_settings_and_a_wrong_option_is_told() {
     run(&["check", "--help"], &[]).ended_with(0).has("Exit codes:");
     run(&["--version"], &[]).ended_with(0).has(concat!("task-creator ", env!("CARGO_PKG_VERSION"), "\n"));
     for arguments in [["check", "--fix"], ["send", "--queue"], ["run", "fast"], ["sned", "-"]] {
-        run(&arguments, &[]).ended_with(64).has("Try: task-creator --help");
+        let ended = run(&arguments, &[]);
+        ended.ended_with(64).has("Try: task-creator --help");
+        assert_eq!(ended.output.matches("task-creator --help").count(), 1, "{}", ended.output);
     }
 }

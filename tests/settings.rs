@@ -249,7 +249,9 @@ fn all_mistakes_are_told_together_before_rabbitmq_is_touched() {
     let mut worker = Worker::run(&[], &settings);
     assert_eq!(worker.wait(PATIENCE).code(), Some(78));
     let output = worker.output();
-    for text in ["3 mistake(s)", "RABBITMQ_PASSWORD is not set", "RETRY_ATTEMPTS=3", "BITRIX_WEBHOOK_URL=https://"] {
+    for text in
+        ["3 mistake(s)", "RABBITMQ_PASSWORD is not set, neither", "RETRY_ATTEMPTS=3", "BITRIX_WEBHOOK_URL=https://"]
+    {
         assert!(output.contains(text), "{text}: {output}");
     }
     assert_eq!(broker.connections(), 0);

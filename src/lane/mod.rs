@@ -24,6 +24,7 @@ use crate::message::Task;
 use crate::rabbitmq::FieldTable;
 use crate::stats::Stats;
 use crate::stop::Stop;
+use crate::systems::TABLE;
 
 /// What the threads of a lane share.
 pub struct Lane<'a> {
@@ -38,6 +39,12 @@ pub struct Lane<'a> {
     /// Ends it.
     pub stop: Stop,
 }
+
+/// What a system's own queues are called after its name.
+const INPUT: &str = "queue";
+const SENT: &str = "sent.queue";
+const RETRY: &str = "retry.queue";
+const SWEEP_LOCK: &str = "sent.queue.sweep";
 
 /// The queues of a lane. Their names are made here and nowhere else.
 #[derive(Clone, Debug)]
@@ -59,16 +66,34 @@ pub struct Queues {
 impl Queues {
     /// The queues of this system.
     pub fn of(system: &str, config: &Config) -> Queues {
-        let own = |kind: &str| format!("{}{system}.{kind}", config.queue_prefix);
+        let own = |kind: &str| own(&config.queue_prefix, system, kind);
         Queues {
-            input: own("queue"),
-            sent: own("sent.queue"),
-            retry: own("retry.queue"),
-            sweep_lock: own("sent.queue.sweep"),
+            input: own(INPUT),
+            sent: own(SENT),
+            retry: own(RETRY),
+            sweep_lock: own(SWEEP_LOCK),
             errors: config.error_queue.clone(),
             responses: config.responses_queue.clone(),
         }
     }
+
+    /// Is this where messages of a system lie, whichever it is?
+    pub fn hold_messages(name: &str, prefix: &str) -> bool {
+        is_any(name, prefix, &[INPUT, SENT, RETRY])
+    }
+
+    /// Is this a name that a system uses, whichever it is?
+    pub fn are_called(name: &str, prefix: &str) -> bool {
+        is_any(name, prefix, &[INPUT, SENT, RETRY, SWEEP_LOCK])
+    }
+}
+
+fn own(prefix: &str, system: &str, kind: &str) -> String {
+    format!("{prefix}{system}.{kind}")
+}
+
+fn is_any(name: &str, prefix: &str, kinds: &[&str]) -> bool {
+    TABLE.iter().any(|entry| kinds.iter().any(|kind| own(prefix, entry.name, kind) == name))
 }
 
 /// A task on its way through the pool.

@@ -1,9 +1,11 @@
 //! `task-creator parked`: lists, shows, replays, exports and discards what was parked in the error queue.
 //!
-//! It looks without taking anything out, and can be interrupted at any point: whatever it holds goes back. [`entry`] is a
-//! message as it was read, [`queue`] reads, [`mod@replay`] puts back, [`listing`] and [`mod@export`] write down. It is the
-//! only part that takes messages from the error queue, and it does so only when asked to.
+//! Looking takes nothing out; only replay and discard do, each message after what follows from it is certain. It can be
+//! interrupted at any point: whatever it holds goes back. [`arguments`] is the command line, [`entry`] a message as it was
+//! read, [`queue`] reads, [`mod@replay`] puts back, [`listing`] and [`mod@export`] write down. Nothing else takes messages
+//! from the error queue.
 
+pub mod arguments;
 pub mod entry;
 pub mod export;
 pub mod listing;
@@ -196,7 +198,7 @@ fn replay(config: &Config, stop: &Stop, which: Which, manner: &Manner) -> anyhow
             (Selection::Ids(ids), all_found)
         }
     };
-    let Outcome { replayed, skipped, end } = replay::run(config, stop, &selection, manner)?;
+    let Outcome { replayed, skipped, other_causes, end } = replay::run(config, stop, &selection, manner)?;
     let done = if manner.dry_run { "would replay" } else { "replayed" };
     let told = format!("{done} {replayed}, skipped {skipped}");
     if manner.json {
@@ -204,8 +206,14 @@ fn replay(config: &Config, stop: &Stop, which: Which, manner: &Manner) -> anyhow
     } else {
         say(&told)
     }
+    let any = replayed + skipped > 0;
+    if let (Selection::Cause(cause), false, End::All) = (&selection, any, end) {
+        let others: Vec<String> = other_causes.into_iter().collect();
+        let others = if others.is_empty() { "no other either".into() } else { others.join(", ") };
+        complain(&format!("no parked message has the cause {cause}; there are: {others}"));
+    }
     // Somebody else may have taken a named one meanwhile.
-    let any = replayed + skipped > 0 || !matches!(selection, Selection::Ids(_));
+    let any = any || matches!(selection, Selection::All);
     Ok(ended(end, all_found && any && skipped == 0))
 }
 

@@ -1,10 +1,10 @@
 //! Replaying: what was parked goes back to the queue it came from, as it came, and leaves the error queue when RabbitMQ
 //! has it there.
 //!
-//! A crash between the two leaves it in both queues: a second replay does no harm, since each task is looked up before it
-//! is created. What cannot be replayed stays, with a reason.
+//! A crash between the two leaves it in both queues. A second replay does no harm where each task is looked up before it
+//! is created, which is everywhere but with `BITRIX_TASK_ID_FIELD=none`. What cannot be replayed stays, with a reason.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -23,7 +23,9 @@ use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{Letter, Publisher, Verdict};
 use crate::rabbitmq::{Trouble, queues};
 use crate::stop::Stop;
-use crate::systems::TABLE;
+
+/// Of the causes that are there instead of the one that was asked for; anybody may invent more.
+const MOST_CAUSES: usize = 10;
 
 /// How a replay goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub struct Outcome {
     pub replayed: u32,
     /// Messages that could not be replayed.
     pub skipped: u32,
+    /// Causes of some messages that were not selected.
+    pub other_causes: BTreeSet<String>,
     /// Why it ended.
     pub end: End,
 }
@@ -65,18 +69,19 @@ pub fn run(config: &Config, stop: &Stop, selection: &Selection, manner: &Manner)
         connection,
         known_queues: HashMap::new(),
         left_alone: HashSet::new(),
+        other_causes: BTreeSet::new(),
         stayed: 0,
         first_reading: true,
         replayed: 0,
         skipped: 0,
     };
     let result = replay.all();
-    let Replay { publisher, connection, replayed, skipped, .. } = replay;
+    let Replay { publisher, connection, other_causes, replayed, skipped, .. } = replay;
     let deadline = connection.closing();
     drop(publisher);
     drop((connection, deadline));
     let end = result.with_context(|| format!("replayed {replayed}, then stopped; all others are still parked"))?;
-    Ok(Outcome { replayed, skipped, end })
+    Ok(Outcome { replayed, skipped, other_causes, end })
 }
 
 /// The letter that takes what was parked back to its queue.
@@ -87,7 +92,7 @@ pub fn letter(config: &Config, entry: &Entry) -> Result<Letter, String> {
     let original = entry.original.as_ref().ok_or("it is not a parked message")?;
     let queue = entry.about.source_queue.as_ref().ok_or("it does not name its source_queue")?;
     // Anybody may have written it, so it cannot direct us to answers for Camunda, or to the error queue.
-    if !is_a_systems(config, queue) {
+    if !Queues::hold_messages(queue, &config.queue_prefix) {
         return Err(format!(
             "its source_queue {queue} is not a queue of a system (QUEUE_PREFIX={})",
             config.queue_prefix
@@ -95,13 +100,6 @@ pub fn letter(config: &Config, entry: &Entry) -> Result<Letter, String> {
     }
     let letter = letters::put_back(letters::as_from_bridge(queue.clone(), entry.id.clone(), original.clone()));
     Ok(if may_exist(entry) { letters::that_may_exist(letter) } else { letter })
-}
-
-fn is_a_systems(config: &Config, queue: &str) -> bool {
-    TABLE.iter().any(|entry| {
-        let Queues { input, sent, retry, .. } = Queues::of(entry.name, config);
-        [input, sent, retry].iter().any(|name| name == queue)
-    })
 }
 
 /// May its last try have created a task that does not show yet?
@@ -125,6 +123,7 @@ struct Replay<'a> {
     left_alone: HashSet<u64>,
     /// How many they are: two may be alike to the last byte.
     stayed: u32,
+    other_causes: BTreeSet<String>,
     first_reading: bool,
     replayed: u32,
     skipped: u32,
@@ -152,6 +151,9 @@ impl Replay<'_> {
             return self.replay(entry);
         }
         if !known {
+            if self.other_causes.len() < MOST_CAUSES {
+                self.other_causes.extend(entry.about.error_type.clone());
+            }
             self.leave_alone(entry);
         }
         Ok(ControlFlow::Continue(Fate::Stays))
