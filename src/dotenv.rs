@@ -2,11 +2,12 @@
 //! line of it is ever shown.
 
 use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::config::Mistakes;
+use crate::terminal;
 
 /// Loads the file, if there is one, and tells the terminal what should better be changed about it. Call it before the
 /// first thread is started.
@@ -15,7 +16,7 @@ use crate::config::Mistakes;
 /// As [`read`].
 pub fn load(file: &Path) -> Result<(), Mistakes> {
     if let Some(advice) = read(file)? {
-        let _ = writeln!(std::io::stderr(), "task-creator: {advice}");
+        terminal::complain(&advice);
     }
     Ok(())
 }

@@ -4,7 +4,6 @@
 //! It reads settings, and opens no socket and no log. What a system would do is said by that system.
 
 use std::collections::HashSet;
-use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -13,8 +12,8 @@ use crate::config::{self, Config, Variables};
 use crate::lane::Queues;
 use crate::logging::{self, clean, clean_json};
 use crate::message::{Cause, Task, Unreadable, document, text};
-use crate::send;
 use crate::systems::{Entry, Explained, Explanation, TABLE};
+use crate::terminal::{self, say, shortened};
 
 /// Of a value in the list of fields, in characters; the request has all of it.
 const LONGEST_VALUE: usize = 60;
@@ -26,7 +25,7 @@ const WIDEST: usize = 60;
 /// # Errors
 /// The message cannot be read, or a setting that counts is wrong.
 pub fn run(file: &Path) -> anyhow::Result<bool> {
-    let body = send::read(file)?;
+    let body = terminal::read(file)?;
     // Nothing is to be reached, so it does not matter what is wrong with the way there.
     let (config, _) = Variables::of_process(Config::from_variables);
     logging::hide(config.secrets());
@@ -87,7 +86,7 @@ fn tell(task: &Task, body: &Value, Explanation { values, notes, requests }: &Exp
 
 fn tell_values(values: &[Explained]) {
     let row = |Explained { name, value, origin }: &Explained| {
-        [clean(name), clean(&origin.join(", ")), shortened(&clean_json(&value.to_string()))]
+        [clean(name), clean(&origin.join(", ")), shortened(&clean_json(&value.to_string()), LONGEST_VALUE)]
     };
     let heading = ["FIELD", "FROM", "VALUE"].map(str::to_owned);
     let rows: Vec<[String; 3]> = [heading].into_iter().chain(values.iter().map(row)).collect();
@@ -129,16 +128,4 @@ fn blank(value: &Value) -> &'static str {
         Value::String(text) if text.trim().is_empty() => " (blank)",
         _ => "",
     }
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(LONGEST_VALUE) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-/// To the terminal or into a pipe. A reader that has seen enough is a normal end.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -59,4 +59,5 @@ pub mod send;
 pub mod stats;
 pub mod stop;
 pub mod systems;
+pub mod terminal;
 pub mod tls;

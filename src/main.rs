@@ -44,6 +44,8 @@ fn complain(code: u8, text: &str) -> ExitCode {
 }
 
 fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    // Logs are for the group at most.
+    umask(Mode::from_bits_truncate(0o027));
     match command {
         Command::Help => print(cli::HELP),
         Command::Version => print(concat!("task-creator ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -177,8 +179,6 @@ fn stop_on_interrupt() -> anyhow::Result<Stop> {
 
 /// Ctrl+C, SIGTERM, and a closed terminal where that is not blocked.
 fn interrupts() -> anyhow::Result<Receiver<()>> {
-    // Logs are for the group at most.
-    umask(Mode::from_bits_truncate(0o027));
     let (sender, signals) = bounded(16);
     let told = move || {
         // A full channel means that enough signals wait already.

@@ -1,15 +1,17 @@
 //! The shapes on the wire: a [`Task`] comes in, a [`Record`] lies in the sent queue between, a response goes out, and
 //! what cannot go on is [`Parked`]. Described field by field in the README, "Message formats".
 //!
-//! This file knows JSON and nothing else: no queue, no target system, no setting.
+//! This file reads what comes in, [`record`] and [`parked`] write the rest. They know JSON and nothing else: no queue, no
+//! setting, and no more of a target than its reply.
 
 pub mod document;
+pub mod parked;
+pub mod record;
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+pub use parked::{Cause, Parked};
+pub use record::{Record, sent_record};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -169,7 +171,7 @@ fn members(json: &mut Value, name: &str) -> Map<String, Value> {
     }
 }
 
-/// A variable without the `{"value": …, "type": …}` that the specification's form puts around it.
+/// A variable without the `{"value": …, "type": …}` that one of the two forms puts around it.
 fn unwrapped(variable: Value) -> Value {
     match variable {
         Value::Object(mut typed)
@@ -182,8 +184,8 @@ fn unwrapped(variable: Value) -> Value {
     }
 }
 
-/// Seconds since 1970 from a `timestamp` that may be in milliseconds: above 10^11 it is.
-fn seconds(timestamp: f64) -> f64 {
+/// Seconds since 1970 from a time that may be in milliseconds: above 10^11 it is.
+pub fn seconds(timestamp: f64) -> f64 {
     if timestamp > 1e11 { timestamp / 1000.0 } else { timestamp }
 }
 
@@ -197,219 +199,12 @@ pub fn now_ms() -> u64 {
     u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX)
 }
 
-fn since_1970() -> Duration {
-    // A clock before 1970 gives 0, which harms nobody: these times are for people to read.
+/// The time since 1970. A clock before 1970 gives 0, which harms nobody.
+pub fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The sent record of a task that was just created: the body for `<system>.sent.queue`.
-///
-/// `reply` is the target's whole reply; `success: true` is added to it.
-pub fn sent_record(task: &Task, original_queue: &str, reply: &Value) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Sent<'a> {
-        timestamp: f64,
-        original_queue: &'a str,
-        original_message: &'a RawValue,
-        response_data: Value,
-        processing_status: &'static str,
-        processed_at: f64,
-    }
-    let now = now();
-    encode(&Sent {
-        timestamp: task.timestamp.unwrap_or(now),
-        original_queue,
-        original_message: &task.body,
-        response_data: successful(reply.clone()),
-        processing_status: "success",
-        processed_at: now,
-    })
-}
-
-/// The reply as an object with `success: true`.
-fn successful(reply: Value) -> Value {
-    let mut members = match reply {
-        Value::Object(members) => members,
-        other => Map::from_iter([("result".to_owned(), other)]),
-    };
-    members.insert("success".into(), true.into());
-    Value::Object(members)
-}
-
-/// What the sent queue holds: a task that exists at the target, and all we know of it.
-#[derive(Debug)]
-pub struct Record {
-    /// The message that the task was created from.
-    pub task: Task,
-    /// The target's reply to the create.
-    pub response_data: Value,
-    /// The members that are passed on as they are, whoever wrote the record.
-    rest: BTreeMap<String, Box<RawValue>>,
-}
-
-impl Record {
-    /// Reads a sent record, our own or one that the Python worker wrote.
-    ///
-    /// # Errors
-    /// [`Unreadable`] when it is not a JSON object with an `original_message` that is a task.
-    pub fn parse(body: Vec<u8>) -> Result<Record, Unreadable> {
-        let mut rest: BTreeMap<String, Box<RawValue>> = match serde_json::from_slice(&body) {
-            Ok(members) => members,
-            Err(err) => {
-                let reason = format!("the record is not a JSON object: {err}");
-                return Err(Unreadable { reason, original: Original::Bytes(body) });
-            }
-        };
-        let inside = |reason: String| Unreadable { reason, original: Original::Bytes(body.clone()) };
-        let message = rest.remove("original_message").ok_or_else(|| inside("no original_message".into()))?;
-        let task = Task::parse(Box::<str>::from(message).into_string().into_bytes())
-            .map_err(|unreadable| inside(format!("original_message: {}", unreadable.reason)))?;
-        let response_data = rest.remove("response_data");
-        let response_data = response_data.and_then(|raw| document::read(raw.get().as_bytes()).ok()).unwrap_or_default();
-        Ok(Record { task, response_data, rest })
-    }
-
-    /// The response for Camunda: this record with the finished task in place of the reply to its create.
-    pub fn response(&self, finished: Value) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Response<'a> {
-            original_message: &'a RawValue,
-            response_data: Value,
-            /// The bridge acknowledges and ignores a response with any other status than this or `completed`.
-            processing_status: &'static str,
-            processed_at: f64,
-            #[serde(flatten)]
-            rest: BTreeMap<&'a str, &'a RawValue>,
-        }
-        let own = ["processing_status", "processed_at"];
-        encode(&Response {
-            original_message: &self.task.body,
-            response_data: successful(serde_json::json!({"result": {"task": finished}})),
-            processing_status: "completed_by_tracker",
-            processed_at: now(),
-            rest: self
-                .rest
-                .iter()
-                .map(|(name, raw)| (name.as_str(), &**raw))
-                .filter(|(n, _)| !own.contains(n))
-                .collect(),
-        })
-    }
-
-    /// The record as one document again, with every member.
-    pub fn document(&self) -> Box<RawValue> {
-        #[derive(Serialize)]
-        struct Document<'a> {
-            original_message: &'a RawValue,
-            response_data: &'a Value,
-            #[serde(flatten)]
-            rest: &'a BTreeMap<String, Box<RawValue>>,
-        }
-        let Record { task, response_data, rest } = self;
-        let document = Document { original_message: &task.body, response_data, rest };
-        serde_json::value::to_raw_value(&document).expect("a record that was read can be written")
-    }
-
-    /// How long ago the task was created, by the record's own `processed_at`.
-    pub fn age(&self) -> Option<Duration> {
-        let created: f64 = serde_json::from_str(self.rest.get("processed_at")?.get()).ok()?;
-        Duration::try_from_secs_f64(now() - created).ok()
-    }
-}
-
-/// Why a message is parked: the `error_type` of the parked message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// Not JSON, not an object, or without a `task_id`.
-    InvalidMessage,
-    /// The target refused the request for good.
-    RequestError,
-    /// The message failed by itself as often as it may.
-    RetryLimitExceeded,
-    /// The target no longer knows the task.
-    TaskNotFound,
-    /// A record in the sent queue that cannot be read.
-    InvalidRecord,
-}
-
-impl Cause {
-    /// The spelling on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Cause::InvalidMessage => "INVALID_MESSAGE",
-            Cause::RequestError => "REQUEST_ERROR",
-            Cause::RetryLimitExceeded => "RETRY_LIMIT_EXCEEDED",
-            Cause::TaskNotFound => "TASK_NOT_FOUND",
-            Cause::InvalidRecord => "INVALID_RECORD",
-        }
-    }
-
-    /// What the person who finds the parked message should do.
-    fn suggested_action(self) -> &'static str {
-        match self {
-            Cause::InvalidMessage => "correct the sender, then publish a valid message with the same task_id",
-            Cause::RequestError => "correct what the target objects to, then repeat it: task-creator parked replay",
-            Cause::RetryLimitExceeded => "find out why the target fails, then repeat it: task-creator parked replay",
-            Cause::TaskNotFound => {
-                "the task was deleted or hidden from the webhook's owner: complete the external task in Camunda by hand, \
-                 or create it anew: task-creator parked replay"
-            }
-            Cause::InvalidRecord => "find out who wrote the record, then put a valid one into source_queue",
-        }
-    }
-}
-
-/// A message that goes to the error queue, for a person to decide.
-#[derive(Clone, Copy, Debug)]
-pub struct Parked<'a> {
-    /// Why.
-    pub cause: Cause,
-    /// What exactly went wrong.
-    pub error: &'a str,
-    /// The system whose lane parks it.
-    pub system: &'a str,
-    /// The queue it came from.
-    pub source_queue: &'a str,
-    /// How often it has failed by itself.
-    pub attempts: u32,
-}
-
-impl Parked<'_> {
-    /// The body for the error queue.
-    pub fn body(&self, original: &Original) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            timestamp: u64,
-            original_message: Option<&'a RawValue>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            original_body_base64: Option<String>,
-            error_type: &'static str,
-            error_message: &'a str,
-            system: &'a str,
-            source_queue: &'a str,
-            requires_manual_intervention: bool,
-            suggested_action: &'static str,
-            attempts: u32,
-        }
-        let (original_message, original_body_base64) = match original {
-            Original::Json(json) => (Some(&**json), None),
-            Original::Bytes(bytes) => (None, Some(STANDARD.encode(bytes))),
-        };
-        encode(&Body {
-            timestamp: now_ms(),
-            original_message,
-            original_body_base64,
-            error_type: self.cause.name(),
-            error_message: self.error,
-            system: self.system,
-            source_queue: self.source_queue,
-            requires_manual_intervention: true,
-            suggested_action: self.cause.suggested_action(),
-            attempts: self.attempts,
-        })
-    }
-}
-
+/// The bytes of a message of our own.
 fn encode(message: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(message).expect("our own messages have text keys and no failing members")
 }

@@ -3,9 +3,8 @@
 //! It knows nothing of what is checked. No line holds a secret, and none breaks into two.
 
 use std::fmt::Display;
-use std::io::Write as _;
 
-use crate::logging;
+use crate::{logging, terminal};
 
 /// What was found so far.
 #[derive(Debug, Default)]
@@ -48,6 +47,5 @@ impl Report {
 
 fn line(verdict: &str, found: impl Display) {
     let found = logging::clean(&found.to_string());
-    // A reader that has seen enough is no reason to stop looking: the exit code counts as well.
-    let _ = writeln!(std::io::stdout(), "{verdict:<4}  {found}");
+    terminal::say(&format!("{verdict:<4}  {found}"));
 }

@@ -3,12 +3,10 @@
 //! The bytes are sent as they are: a message that is no task is how one tests parking. It declares no queue and waits
 //! until the broker has the message.
 
-use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{Read as _, Write as _, stderr, stdin, stdout};
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 
 use crate::config::Config;
 use crate::lane::{Queues, letters};
@@ -17,6 +15,7 @@ use crate::message::{self, Task};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{Letter, Publisher};
 use crate::rabbitmq::{Trouble, queues};
+use crate::terminal;
 
 /// Sends the message in `file` (`-`: from standard input; none: a sample) to `queue` (none: that of Bitrix24).
 ///
@@ -26,7 +25,7 @@ pub fn run(config: &Config, file: Option<&Path>, queue: Option<&str>) -> anyhow:
     logging::hide(config.secrets());
     let body = match file {
         None => sample().into_bytes(),
-        Some(file) => read(file)?,
+        Some(file) => terminal::read(file)?,
     };
     let queue = queue.map_or_else(|| Queues::of("bitrix24", config).input, str::to_owned);
     let (message_id, what) = match Task::parse(body.clone()) {
@@ -34,26 +33,13 @@ pub fn run(config: &Config, file: Option<&Path>, queue: Option<&str>) -> anyhow:
         Err(unreadable) => {
             let fate = format!("the worker parks this message in {}", config.error_queue);
             let warning = logging::clean(&format!("{fate}: {}", unreadable.reason));
-            let _ = writeln!(stderr(), "task-creator: warning: {warning}");
+            terminal::complain(&format!("warning: {warning}"));
             (format!("no-task-{}", unique_id()), format!("{} byte(s) that are not a task", body.len()))
         }
     };
     publish(config, &letters::as_from_bridge(queue.clone(), message_id, body))?;
-    let _ = writeln!(stdout(), "{}", logging::clean(&format!("sent to {queue}: {what}")));
+    terminal::say(&logging::clean(&format!("sent to {queue}: {what}")));
     Ok(())
-}
-
-/// The message in `file`, `-` for standard input.
-///
-/// # Errors
-/// It cannot be read.
-pub fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    let read = match file == Path::new("-") {
-        true => stdin().read_to_end(&mut body).map(|_| body),
-        false => fs::read(file),
-    };
-    read.with_context(|| format!("reading {}", file.display()))
 }
 
 fn publish(config: &Config, letter: &Letter) -> anyhow::Result<()> {

@@ -10,10 +10,10 @@ pub mod messages;
 pub mod screen;
 pub mod table;
 
+use std::env;
 use std::process::{self, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, io};
 
 use anyhow::{Context as _, anyhow};
 use crossbeam_channel::{Receiver, after, bounded, select};
@@ -22,6 +22,7 @@ use crate::config::{Config, Mistakes};
 use crate::sandbox::{Limits, News, People, Sandbox};
 use crate::stats::Stats;
 use crate::stop::{self, Stop, Stopper};
+use crate::terminal::{self, INTERRUPTED};
 use crate::{app, logging};
 use account::Account;
 use bridge::{Arrival, Bridge, OwnQueues};
@@ -44,8 +45,6 @@ const LONGEST: Duration = Duration::from_secs(50);
 const CLEARING_UP: Duration = Duration::from_secs(10);
 /// A second interrupt that comes sooner is part of the first.
 const SAME_INTERRUPT: Duration = Duration::from_secs(1);
-/// Cut short by Ctrl+C, as shells report it.
-const INTERRUPTED: u8 = 130;
 
 /// Runs the demo. An interrupt ends it, cleared up; a second one at once.
 ///
@@ -89,12 +88,10 @@ fn watch(ended: &Receiver<()>, interrupts: &Receiver<()>, stopper: Stopper, run:
         recv(interrupts) -> _ => code = INTERRUPTED,
         recv(after(CLEARING_UP)) -> _ => {}
     }
-    use io::Write as _;
-    let _ = writeln!(
-        io::stderr(),
-        "task-creator: ended without clearing up; if queues {run}.* are left, RabbitMQ removes them within {} minutes",
+    terminal::complain(&format!(
+        "ended without clearing up; if queues {run}.* are left, RabbitMQ removes them within {} minutes",
         bridge::UNUSED.as_secs() / 60
-    );
+    ));
     log::logger().flush();
     process::exit(code.into());
 }

@@ -1,12 +1,12 @@
 //! What a lane publishes, and what it reads from the headers of what arrives: records, returned and parked messages.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::{Job, Lane};
 use crate::logging;
 use crate::message::{self, Cause, LARGEST_BODY, Original, Parked, Record, Task, document};
 use crate::rabbitmq::publisher::Letter;
-use crate::rabbitmq::{AmqpValue, FieldTable};
+use crate::rabbitmq::{AmqpValue, FieldTable, text_header};
 use crate::systems::Done;
 
 /// How often the message has failed by itself.
@@ -59,7 +59,7 @@ pub fn response(lane: &Lane, record: &Record, finished: serde_json::Value) -> Le
 
 /// The message as it came, for the retry queue: it has failed `attempts` times, now with `error`, and waits for `delay`.
 pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: &str) -> Letter {
-    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + delay;
+    let at = message::since_1970() + delay;
     let mut headers = kept(job.headers.clone());
     headers.insert(ATTEMPTS.into(), AmqpValue::LongInt(i32::try_from(attempts).unwrap_or(i32::MAX)));
     headers.insert(RETRY_AT.into(), AmqpValue::LongLongInt(i64::try_from(at.as_millis()).unwrap_or(i64::MAX)));
@@ -149,10 +149,7 @@ pub fn attempts(headers: &FieldTable) -> u32 {
 
 /// Why the message with these headers failed the last time.
 pub fn last_error(headers: &FieldTable) -> Option<&str> {
-    match headers.get(LAST_ERROR)? {
-        AmqpValue::LongString(error) => Some(error),
-        _ => None,
-    }
+    text_header(headers, LAST_ERROR)
 }
 
 /// May an earlier delivery of the message with these headers have created its task?
@@ -168,8 +165,7 @@ pub fn replayed(headers: &FieldTable) -> bool {
 /// How long the message with these headers has yet to wait.
 pub fn wait(headers: &FieldTable) -> Duration {
     let at = Duration::from_millis(whole(headers, RETRY_AT).and_then(|at| u64::try_from(at).ok()).unwrap_or(0));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    at.saturating_sub(now).min(LONGEST_WAIT)
+    at.saturating_sub(message::since_1970()).min(LONGEST_WAIT)
 }
 
 /// Has the message been given back so often that its queue is about to delete it?

@@ -49,19 +49,22 @@ impl Session<'_, '_> {
     }
 
     fn note_success(&mut self, now: Instant) {
-        if let Some(paused) = self.work.recovery.succeeded(now) {
-            self.work.pause_news.over();
-            log::info!("the target answers again after {paused:.1?}; going on");
-        }
+        let paused = self.work.recovery.succeeded(now);
+        self.note_recovery(paused);
+    }
+
+    fn note_recovery(&mut self, paused: Option<Duration>) {
+        let Some(paused) = paused else { return };
+        self.work.pause_news.over();
+        log::info!("the target answers again after {paused:.1?}; going on");
     }
 
     fn failed(&mut self, mut job: Job, failure: &Failure, now: Instant) {
         job.attempts = self.work.ledger.attempts(&job.task.id).unwrap_or(job.attempts);
         let was_paused = self.work.recovery.paused_for(now);
         let verdict = self.work.recovery.failed(&job.task.id, job.attempts, failure, now);
-        if let (Some(paused), None) = (was_paused, self.work.recovery.paused_for(now)) {
-            self.work.pause_news.over();
-            log::info!("the target answers again after {paused:.1?}; going on");
+        if self.work.recovery.paused_for(now).is_none() {
+            self.note_recovery(was_paused);
         }
         let id = job.task.id.clone();
         match verdict {

@@ -58,7 +58,7 @@ pub fn run(lane: &Lane, work: &mut Work, number: u64) -> Ended {
         Ok(connections) => connections,
         Err(trouble) => return lost(trouble),
     };
-    let ended = serve(lane, work, number, &mut consuming, &mut publishing);
+    let ended = begin(lane, work, number, &mut consuming, &mut publishing);
     // The root cause of a dead connection is told only when it is closed.
     let causes = [consuming.close(), publishing.close()].into_iter().filter_map(Result::err);
     let cause = causes.map(|err| err.to_string()).find(|text| !text.contains("channel"));
@@ -69,7 +69,7 @@ pub fn run(lane: &Lane, work: &mut Work, number: u64) -> Ended {
     }
 }
 
-fn serve(
+fn begin(
     lane: &Lane,
     work: &mut Work,
     number: u64,

@@ -1,5 +1,7 @@
 //! What comes in, word by word; and what goes out, member by member.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::*;

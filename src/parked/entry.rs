@@ -11,11 +11,8 @@ use chrono::{DateTime, Local, NaiveDateTime, SecondsFormat, TimeZone as _, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::message::{Record, Task, document, text};
-use crate::rabbitmq::{AmqpValue, FieldTable};
-
-/// Above it a time is in milliseconds, below in seconds.
-const FIRST_MILLISECONDS: f64 = 1e11;
+use crate::message::{self, Record, Task, document, text};
+use crate::rabbitmq::{AmqpValue, FieldTable, text_header};
 
 /// A message of the error queue.
 #[derive(Debug)]
@@ -156,10 +153,7 @@ impl About {
 
 /// A body too large to be wrapped was parked as it is, and the headers say why. They come first: the body is anybody's.
 fn raw_parked(headers: &FieldTable, sent: Option<u64>) -> Option<About> {
-    let header = |name: &str| match headers.get(name)? {
-        AmqpValue::LongString(text) => Some(text.clone()),
-        _ => None,
-    };
+    let header = |name: &str| text_header(headers, name).map(str::to_owned);
     let (error_type, source_queue) = (header("error_type")?, header("source_queue")?);
     Some(About {
         parked_at: sent.and_then(seconds),
@@ -200,8 +194,7 @@ fn fingerprint(body: &[u8]) -> String {
 /// A time in any of the spellings in use: a number of milliseconds or seconds, ISO 8601 with an offset or without.
 fn moment(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(number) = text.parse::<f64>() {
-        let milliseconds = if number > FIRST_MILLISECONDS { number } else { number * 1000.0 };
-        return DateTime::from_timestamp_millis(milliseconds as i64);
+        return DateTime::from_timestamp_millis((message::seconds(number) * 1000.0).round() as i64);
     }
     let with_offset = DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc());
     with_offset.or_else(|| {

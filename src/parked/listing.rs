@@ -10,6 +10,7 @@ use serde_json::json;
 use super::entry::{Entry, iso, local};
 use crate::logging::{clean, clean_in_full};
 use crate::message::document;
+use crate::terminal::shortened;
 
 /// Of an error's text in a list, in characters; `show` has all of it.
 const LONGEST_ERROR: usize = 100;
@@ -28,7 +29,7 @@ pub fn line(entry: &Entry) -> String {
         or_none(&about.error_type),
         or_none(&about.system),
         clean(&entry.id),
-        shortened(&error(entry)),
+        shortened(&error(entry), LONGEST_ERROR),
     )
 }
 
@@ -37,13 +38,6 @@ fn error(entry: &Entry) -> String {
         (None, _) => format!("not a parked message ({} bytes)", entry.body.len()),
         (Some(_), Some(error)) => clean(error),
         (Some(_), None) => "-".into(),
-    }
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(LONGEST_ERROR) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }
 
@@ -140,7 +134,7 @@ fn for_people((cause, system, error): Key, group: Group) -> String {
         local(group.newest),
         or_none(cause),
         or_none(system),
-        shortened(&clean(&error)),
+        shortened(&clean(&error), LONGEST_ERROR),
         clean(&group.example),
     )
 }

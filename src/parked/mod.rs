@@ -13,7 +13,6 @@ pub mod queue;
 pub mod replay;
 
 use std::collections::{BTreeSet, HashSet};
-use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,9 +26,8 @@ use replay::{Manner, Outcome};
 use crate::config::Config;
 use crate::logging::{self, clean, clean_json};
 use crate::stop::Stop;
+use crate::terminal::{self, INTERRUPTED, say};
 
-/// As shells report it: 128 and the number of SIGINT.
-const INTERRUPTED: u8 = 130;
 /// Of the ids that a prefix fits, in the complaint that it fits several.
 const MOST_NAMED: usize = 5;
 
@@ -305,11 +303,6 @@ fn ended(end: End, all_done: bool) -> ExitCode {
     }
 }
 
-/// To the terminal or into a pipe. A reader that has seen enough is a normal end.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
 fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "task-creator: {}", clean(text));
+    terminal::complain(&clean(text));
 }

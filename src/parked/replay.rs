@@ -12,9 +12,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::json;
 
+use super::Selection;
 use super::entry::Entry;
 use super::queue::{self, End, Fate};
-use super::{Selection, say};
 use crate::config::Config;
 use crate::lane::{Queues, letters};
 use crate::logging::{clean, clean_json};
@@ -23,6 +23,7 @@ use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{Letter, Publisher, Verdict};
 use crate::rabbitmq::{Trouble, queues};
 use crate::stop::Stop;
+use crate::terminal::say;
 
 /// Of the causes that are there instead of the one that was asked for; anybody may invent more.
 const MOST_CAUSES: usize = 10;

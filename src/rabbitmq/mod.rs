@@ -58,3 +58,11 @@ impl fmt::Display for Trouble {
 }
 
 impl std::error::Error for Trouble {}
+
+/// The header of this name, if it is a text.
+pub fn text_header<'a>(headers: &'a FieldTable, name: &str) -> Option<&'a str> {
+    match headers.get(name)? {
+        AmqpValue::LongString(text) => Some(text),
+        _ => None,
+    }
+}

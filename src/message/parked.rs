@@ -1,0 +1,103 @@
+//! The parked message: what cannot go on, why, and what a person should do.
+//!
+//! It decides nothing; which message is parked, and for which cause, is said where it failed.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{Original, encode, now_ms};
+
+/// Why a message is parked: the `error_type` of the parked message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Not JSON, not an object, or without a `task_id`.
+    InvalidMessage,
+    /// The target refused the request for good.
+    RequestError,
+    /// The message failed by itself as often as it may.
+    RetryLimitExceeded,
+    /// The target no longer knows the task.
+    TaskNotFound,
+    /// A record in the sent queue that cannot be read.
+    InvalidRecord,
+}
+
+impl Cause {
+    /// The spelling on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::InvalidMessage => "INVALID_MESSAGE",
+            Cause::RequestError => "REQUEST_ERROR",
+            Cause::RetryLimitExceeded => "RETRY_LIMIT_EXCEEDED",
+            Cause::TaskNotFound => "TASK_NOT_FOUND",
+            Cause::InvalidRecord => "INVALID_RECORD",
+        }
+    }
+
+    /// What the person who finds the parked message should do.
+    pub fn suggested_action(self) -> &'static str {
+        match self {
+            Cause::InvalidMessage => "correct the sender, then publish a valid message with the same task_id",
+            Cause::RequestError => "correct what the target objects to, then repeat it: task-creator parked replay",
+            Cause::RetryLimitExceeded => "find out why the target fails, then repeat it: task-creator parked replay",
+            Cause::TaskNotFound => {
+                "the task was deleted or hidden from the webhook's owner: complete the external task in Camunda by hand, \
+                 or create it anew: task-creator parked replay"
+            }
+            Cause::InvalidRecord => "find out who wrote the record, then put a valid one into source_queue",
+        }
+    }
+}
+
+/// A message that goes to the error queue, for a person to decide.
+#[derive(Clone, Copy, Debug)]
+pub struct Parked<'a> {
+    /// Why.
+    pub cause: Cause,
+    /// What exactly went wrong.
+    pub error: &'a str,
+    /// The system whose lane parks it.
+    pub system: &'a str,
+    /// The queue it came from.
+    pub source_queue: &'a str,
+    /// How often it has failed by itself.
+    pub attempts: u32,
+}
+
+impl Parked<'_> {
+    /// The body for the error queue.
+    pub fn body(&self, original: &Original) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            timestamp: u64,
+            original_message: Option<&'a RawValue>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            original_body_base64: Option<String>,
+            error_type: &'static str,
+            error_message: &'a str,
+            system: &'a str,
+            source_queue: &'a str,
+            requires_manual_intervention: bool,
+            suggested_action: &'static str,
+            attempts: u32,
+        }
+        let (original_message, original_body_base64) = match original {
+            Original::Json(json) => (Some(&**json), None),
+            Original::Bytes(bytes) => (None, Some(STANDARD.encode(bytes))),
+        };
+        encode(&Body {
+            timestamp: now_ms(),
+            original_message,
+            original_body_base64,
+            error_type: self.cause.name(),
+            error_message: self.error,
+            system: self.system,
+            source_queue: self.source_queue,
+            requires_manual_intervention: true,
+            suggested_action: self.cause.suggested_action(),
+            attempts: self.attempts,
+        })
+    }
+}

@@ -1,0 +1,127 @@
+//! The sent record of a task that exists at the target, and the response that it becomes.
+//!
+//! It does not know what the target's reply means.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::{Original, Task, Unreadable, document, encode, now};
+
+/// The sent record of a task that was just created: the body for `<system>.sent.queue`.
+///
+/// `reply` is the target's whole reply; `success: true` is added to it.
+pub fn sent_record(task: &Task, original_queue: &str, reply: &Value) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Sent<'a> {
+        timestamp: f64,
+        original_queue: &'a str,
+        original_message: &'a RawValue,
+        response_data: Value,
+        processing_status: &'static str,
+        processed_at: f64,
+    }
+    let now = now();
+    encode(&Sent {
+        timestamp: task.timestamp.unwrap_or(now),
+        original_queue,
+        original_message: &task.body,
+        response_data: successful(reply.clone()),
+        processing_status: "success",
+        processed_at: now,
+    })
+}
+
+/// The reply as an object with `success: true`.
+fn successful(reply: Value) -> Value {
+    let mut members = match reply {
+        Value::Object(members) => members,
+        other => Map::from_iter([("result".to_owned(), other)]),
+    };
+    members.insert("success".into(), true.into());
+    Value::Object(members)
+}
+
+/// What the sent queue holds: a task that exists at the target, and all we know of it.
+#[derive(Debug)]
+pub struct Record {
+    /// The message that the task was created from.
+    pub task: Task,
+    /// The target's reply to the create.
+    pub response_data: Value,
+    /// The members that are passed on as they are, whoever wrote the record.
+    rest: BTreeMap<String, Box<RawValue>>,
+}
+
+impl Record {
+    /// Reads a sent record, our own or one that the Python worker wrote.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when it is not a JSON object with an `original_message` that is a task.
+    pub fn parse(body: Vec<u8>) -> Result<Record, Unreadable> {
+        let mut rest: BTreeMap<String, Box<RawValue>> = match serde_json::from_slice(&body) {
+            Ok(members) => members,
+            Err(err) => {
+                let reason = format!("the record is not a JSON object: {err}");
+                return Err(Unreadable { reason, original: Original::Bytes(body) });
+            }
+        };
+        let inside = |reason: String| Unreadable { reason, original: Original::Bytes(body.clone()) };
+        let message = rest.remove("original_message").ok_or_else(|| inside("no original_message".into()))?;
+        let task = Task::parse(Box::<str>::from(message).into_string().into_bytes())
+            .map_err(|unreadable| inside(format!("original_message: {}", unreadable.reason)))?;
+        let response_data = rest.remove("response_data");
+        let response_data = response_data.and_then(|raw| document::read(raw.get().as_bytes()).ok()).unwrap_or_default();
+        Ok(Record { task, response_data, rest })
+    }
+
+    /// The response for Camunda: this record with the finished task in place of the reply to its create.
+    pub fn response(&self, finished: Value) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Response<'a> {
+            original_message: &'a RawValue,
+            response_data: Value,
+            /// The bridge acknowledges and ignores a response with any other status than this or `completed`.
+            processing_status: &'static str,
+            processed_at: f64,
+            #[serde(flatten)]
+            rest: BTreeMap<&'a str, &'a RawValue>,
+        }
+        let own = ["processing_status", "processed_at"];
+        encode(&Response {
+            original_message: &self.task.body,
+            response_data: successful(serde_json::json!({"result": {"task": finished}})),
+            processing_status: "completed_by_tracker",
+            processed_at: now(),
+            rest: self
+                .rest
+                .iter()
+                .map(|(name, raw)| (name.as_str(), &**raw))
+                .filter(|(n, _)| !own.contains(n))
+                .collect(),
+        })
+    }
+
+    /// The record as one document again, with every member.
+    pub fn document(&self) -> Box<RawValue> {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            original_message: &'a RawValue,
+            response_data: &'a Value,
+            #[serde(flatten)]
+            rest: &'a BTreeMap<String, Box<RawValue>>,
+        }
+        let Record { task, response_data, rest } = self;
+        let document = Document { original_message: &task.body, response_data, rest };
+        serde_json::value::to_raw_value(&document).expect("a record that was read can be written")
+    }
+
+    /// How long ago the task was created, by the record's own `processed_at`.
+    pub fn age(&self) -> Option<Duration> {
+        let created: f64 = serde_json::from_str(self.rest.get("processed_at")?.get()).ok()?;
+        Duration::try_from_secs_f64(now() - created).ok()
+    }
+}
