@@ -12,6 +12,7 @@ use crate::config::{self, Config, Variables};
 use crate::lane::Queues;
 use crate::logging::{self, clean, clean_json};
 use crate::message::{Cause, Task, Unreadable, document, text};
+use crate::stop;
 use crate::systems::{Entry, Explained, Explanation, TABLE};
 use crate::terminal::{self, say, shortened};
 
@@ -44,7 +45,7 @@ pub fn run(file: &Path) -> anyhow::Result<bool> {
     tell_task(&task, &queue);
     match explanation {
         Some(explanation) => tell(&task, &body, &explanation),
-        None => say(&format!("\n{} is planned: this version leaves {queue} alone", entry.name)),
+        None => say(&format!("\n{}", untold(entry, &config, &queue))),
     }
     Ok(true)
 }
@@ -53,6 +54,15 @@ pub fn run(file: &Path) -> anyhow::Result<bool> {
 fn entry_of(body: &Value) -> &'static Entry {
     let system = text(&body["system"]);
     TABLE.iter().find(|entry| Some(entry.name) == system.as_deref()).unwrap_or(&TABLE[0])
+}
+
+/// What to say of a system that does not explain itself.
+fn untold(entry: &Entry, config: &Config, queue: &str) -> String {
+    let (_stopper, stop) = stop::signal();
+    match (entry.open)(config, &stop) {
+        Ok(_) => format!("this version cannot say what {} makes of it", entry.name),
+        Err(why) => format!("{} is off ({why}): {queue} is left alone", entry.name),
+    }
 }
 
 fn tell_task(task: &Task, queue: &str) {

@@ -9,10 +9,11 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::{panic, thread};
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use flexi_logger::writers::FileLogWriter;
 use flexi_logger::{
-    Cleanup, Criterion, DeferredNow, Duplicate, FileSpec, LogSpecification, Logger, LoggerHandle, Naming,
+    Cleanup, Criterion, DeferredNow, Duplicate, FileSpec, FlexiLoggerError, LogSpecification, Logger, LoggerHandle,
+    Naming,
 };
 use log::{LevelFilter, Record};
 use nix::unistd::{AccessFlags, access};
@@ -54,14 +55,18 @@ fn start_with(config: &Config, on_terminal: Duplicate) -> anyhow::Result<LoggerH
     // The live file keeps its name; old ones are called after the time when they were renamed.
     let naming = Naming::TimestampsCustomFormat { current_infix: Some(""), format: "%Y%m%d_%H%M%S" };
     let (criterion, cleanup) = (Criterion::Size(LARGEST_FILE), Cleanup::KeepLogFiles(KEPT_FILES));
-    let place = || format!("LOG_DIR={}: cannot write the logs there", config.log_dir.display());
+    // Only the last cause: those before it say once more that it cannot be written.
+    let cannot = |err: FlexiLoggerError| {
+        let err = anyhow::Error::new(err);
+        anyhow!("LOG_DIR={}: cannot write the logs there: {}", config.log_dir.display(), err.root_cause())
+    };
     let errors = FileLogWriter::builder(file("worker_errors"))
         .format(line)
         .rotate(criterion, naming, cleanup)
         .append()
         .max_level(LevelFilter::Error)
         .try_build()
-        .with_context(place)?;
+        .map_err(cannot)?;
     let handle = Logger::with(levels(config.log_level))
         .log_to_file_and_writer(file("worker"), Box::new(errors))
         .format(line)
@@ -71,7 +76,7 @@ fn start_with(config: &Config, on_terminal: Duplicate) -> anyhow::Result<LoggerH
         // A full disk or a closed terminal costs log lines, not tasks.
         .panic_if_error_channel_is_broken(false)
         .start()
-        .with_context(place)?;
+        .map_err(cannot)?;
     log_panics();
     Ok(handle)
 }

@@ -207,5 +207,5 @@ fn a_system_to_come_is_told_as_one() {
     explained
         .ended_with(0)
         .has("queue     mine.openproject.queue\n")
-        .has("openproject is planned: this version leaves mine.openproject.queue alone");
+        .has("openproject is off (this version does not support it yet): mine.openproject.queue is left alone");
 }

@@ -43,7 +43,7 @@ impl Cause {
             Cause::RequestError => "correct what the target objects to, then repeat it: task-creator parked replay",
             Cause::RetryLimitExceeded => "find out why the target fails, then repeat it: task-creator parked replay",
             Cause::TaskNotFound => {
-                "the task was deleted or hidden from the webhook's owner: complete the external task in Camunda by hand, \
+                "the task was deleted, or is hidden from our account there: complete the external task in Camunda by hand, \
                  or create it anew: task-creator parked replay"
             }
             Cause::InvalidRecord => "find out who wrote the record, then put a valid one into source_queue",
