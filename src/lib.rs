@@ -25,19 +25,24 @@
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
 //! 5. [`app`], [`config`], [`dotenv`], [`logging`], [`tls`], [`stats`], [`stop`], [`backoff`] – what holds it together.
 //!    `main.rs` and [`cli`] are the command line, [`check`] (with [`report`]), [`send`], [`parked`] and [`explain`] its
-//!    tools; [`sandbox`] is a Bitrix24 stand-in for the demo and for tests.
+//!    tools, [`terminal`] what they share; [`demo`] shows the whole loop, with [`sandbox`], a Bitrix24 stand-in, which the
+//!    tests use too.
+//!
+//! The names of the queues are made in [`lane::Queues`]. `tests/support` is what the tests stand on, `tests/bench` measures
+//! (`cargo bench`), `.ci/run` is what must pass before a change is taken.
 //!
 //! # Invariants
 //! 1. Nothing is acknowledged before what follows from it is confirmed by the broker.
 //! 2. Everything of amiquip has one owner thread; a delivery is settled at most once, on the session it came from.
-//! 3. Nothing is created twice: the ledger knows what is under way and what was finished; whatever it does not know is
+//! 3. Nothing is created twice, but for what the README lists under "Guarantees": the ledger knows what is under way and what was finished; whatever it does not know is
 //!    looked up at the target by its marker before it is created. After a restart that look-up alone must do.
 //! 4. Handlers know no queues; the broker code knows no systems; [`message`] knows neither.
 //! 5. Every wait has a deadline or ends on stop.
 //! 6. One lane cannot slow another. One poison message cannot hold up its lane.
 //! 7. A panic costs one message one attempt, not the process.
 //! 8. No secret reaches a log line, an error text, a queue or the terminal.
-//! 9. Memory is bounded by settings, not by the length of a queue.
+//! 9. Memory is bounded by settings and constants, not by the length of a queue; but for the ids of tasks that are missing
+//!    at the target or unanswered.
 //! 10. A failure is logged once, where it is decided, and the line says what happens next.
 
 pub mod app;

@@ -1,4 +1,4 @@
-//! Counters of one system, and the statistics line. The names are those of the specification.
+//! Counters of one system, and the statistics line. The README explains each number.
 //!
 //! Counting decides nothing; these numbers are for people.
 
@@ -18,7 +18,7 @@ pub struct Stats {
     pub failed_tasks: Counter,
     /// Records confirmed in the sent queue.
     pub sent_to_success_queue: Counter,
-    /// Records that the sent queue did not take; they were published again.
+    /// Times that the sent queue did not take a record; it is published again.
     pub failed_to_send_success: Counter,
     /// Processes synchronised.
     pub sync_requests_sent: Counter,
@@ -58,7 +58,7 @@ pub struct TrackerStats {
     pub moved_to_responses: Counter,
     /// Responses that the queue did not take.
     pub failed_moves: Counter,
-    /// Sweeps, or parts of one, that the target did not answer.
+    /// Parts of a sweep, a few thousand records each, for which the target had no answer, or none for some of them.
     pub failed_checks: Counter,
     /// Milliseconds since 1970; 0: none yet.
     pub last_check_time: Counter,

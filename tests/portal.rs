@@ -1,5 +1,4 @@
-//! What the worker asks of Bitrix24 before a task is created and when it is refused; and
-//! the statistics.
+//! What the worker asks of Bitrix24 before a task is created, and what it does when it is refused; and the statistics.
 
 mod support;
 

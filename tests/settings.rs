@@ -18,7 +18,7 @@ use log::LevelFilter;
 use support::*;
 use task_creator::config::Config;
 
-/// Every variable with a default, and the default: the contract's section 8, and ours beside it.
+/// Every variable with a default, and the default: those of the Python worker, and new ones beside them.
 const DEFAULTS: &[(&str, &str)] = &[
     ("RABBITMQ_HOST", "localhost"),
     ("RABBITMQ_PORT", "5672"),
@@ -106,7 +106,7 @@ fn the_example_loads_as_it_is_and_needs_only_the_secrets_changed() {
 // What the values mean.
 
 #[test]
-fn names_and_spellings_of_the_specification_keep_their_meaning() {
+fn names_and_spellings_of_the_python_worker_keep_their_meaning() {
     let old = with(&[("RABBITMQ_VIRTUAL_HOST", "camunda")]).unwrap();
     assert_eq!(old.rabbitmq.vhost, "camunda");
     let both = with(&[("RABBITMQ_VIRTUAL_HOST", "camunda"), ("RABBITMQ_VHOST", "tasks")]).unwrap();

@@ -1,7 +1,7 @@
 //! One session of a lane with RabbitMQ: everything for which its reader thread wakes up, and what it does then.
 //!
-//! The thread owns the session's channels. Deliveries are settled here and nowhere else, each after what follows from it
-//! is confirmed.
+//! The thread owns the session's channels. The lane's input and retry deliveries are settled on this thread only, here and
+//! in [`results`](super::results), each after what follows from it is confirmed.
 
 use std::time::{Duration, Instant};
 

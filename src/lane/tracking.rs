@@ -2,7 +2,7 @@
 //! back.
 //!
 //! A sweep has its own session, so nothing is held unacknowledged between two of them. It reads every record that was there
-//! when it began, a few thousand at a time, and keeps of an open one only that it exists.
+//! when it began, a few thousand at a time. Of an open one it keeps nothing; of one that is missing or unanswered the id.
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,7 +31,7 @@ const LONGEST_SWEEP: Duration = Duration::from_secs(900);
 const SLACK: Duration = Duration::from_secs(300);
 /// That many checks in a row must miss a task before it counts as gone.
 const MISSED: u32 = 3;
-/// If at least this many tasks are gone at once, and none is to be seen, it is more likely that the webhook's owner may not
+/// If at least this many tasks are gone at once, and none is to be seen, it is more likely that our account there may not
 /// see them.
 const SUSPICIOUS: usize = 10;
 /// Answered tasks that are remembered, since a task may be in the sent queue twice.
@@ -175,7 +175,7 @@ impl Tracking<'_, '_> {
         let trust = gone < SUSPICIOUS || sweep.seen;
         if !trust {
             log::error!(
-                "the target does not show {gone} of {checked} tasks; they stay: may the webhook's owner see them?"
+                "the target does not show {gone} of {checked} tasks; they stay: may our account there see them?"
             );
         }
         let mut unavailable = None;

@@ -48,7 +48,7 @@ fn the_form_of_the_field_is_read() {
 }
 
 #[test]
-fn the_form_of_the_specification_is_read() {
+fn the_other_form_is_read() {
     let task = task(json!({
         "variables": {
             "title": {"value": "Счёт", "type": "String"},

@@ -5,9 +5,10 @@
 //! and knows nothing of the worker: whatever speaks the Bitrix24 REST interface can use it. It is a model of the
 //! documentation, not a portal, and injects no faults beyond refusals and delays. Users 1 to 100 exist; a task for
 //! anybody else is refused.
+//!
+//! Reading order: methods and tasks (what can be called), portal (what is remembered), list and batch (the two methods
+//! with rules of their own), server (bytes in and out); people (who finish tasks) and command (the stand-in alone).
 
-// Reading order: methods and tasks (what can be called), portal (what is remembered), list and batch (the two methods
-// with rules of their own), server (bytes in and out); people (who finish tasks) and command (the stand-in alone).
 mod batch;
 pub mod command;
 mod fields;

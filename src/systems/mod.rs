@@ -1,7 +1,7 @@
 //! The systems where people do the work: what each must be able to do, and [`TABLE`], the one place where all are named.
 //!
-//! A system is a folder beside this file and one line in the table. It speaks HTTP to its target and knows tasks, records
-//! and replies; it knows no queue, no ack and no retry. Adding one is worked through in the README.
+//! A system is a file or folder beside this one, a line in the table, and its settings in `config.rs`. It speaks HTTP to
+//! its target and knows tasks, records and replies; it knows no queue, no ack and no retry. Adding one is worked through in the README.
 
 pub mod bitrix24;
 pub mod http;
@@ -190,7 +190,7 @@ pub struct Entry {
     pub explain: fn(&Task, &mut Variables) -> Option<Explanation>,
 }
 
-/// Every system, in the order of the specification. The queue of a system is its name followed by `.queue`.
+/// Every system. The queue of a system is its name followed by `.queue`.
 pub const TABLE: &[Entry] = &[
     Entry {
         name: "bitrix24",

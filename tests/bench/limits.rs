@@ -1,6 +1,9 @@
 //! `tests/with-rabbitmq cargo bench`: what the worker reaches, each figure beside the floor or the demand it is held
 //! against. `cargo bench -- create sweep` runs the named cases only.
 //!
+//! The letters before the figures: (a) create at a target that answers at once, (b) at a slow one, (c) at the cloud's
+//! limit, (d) sweep, (e) latency, (f) start and rest.
+//!
 //! The real release binary, a real RabbitMQ, and the sandbox as Bitrix24. Figures are compared within one run, since the
 //! machine may be shared; nothing here fails because something was slow.
 

@@ -1,4 +1,4 @@
-//! Each row of the contract's table, and what nobody wrote there.
+//! Each row of the table in the folder's README, and what nobody wrote there.
 
 use super::super::tests::settings;
 use super::*;
