@@ -85,19 +85,18 @@ fn connections_that_an_administrator_closes_are_opened_again() {
 }
 
 /// The node goes on even if the test fails.
-struct Frozen<'a>(&'a Node, String);
+struct Frozen<'a>(&'a Node);
 
 impl Frozen<'_> {
     fn freeze(node: &Node) -> Frozen<'_> {
-        let pid = node.pid();
-        node.signal("STOP", &pid);
-        Frozen(node, pid)
+        node.freeze(true);
+        Frozen(node)
     }
 }
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
-        self.0.signal("CONT", &self.1);
+        self.0.freeze(false);
     }
 }
 

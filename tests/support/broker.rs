@@ -52,7 +52,8 @@ impl RabbitMq {
         addresses.min_by_key(SocketAddr::is_ipv6).expect("RABBITMQ_HOST has an address")
     }
 
-    fn connect(&self) -> Result<Connection, String> {
+    /// One try.
+    pub fn connect(&self) -> Result<Connection, String> {
         let stream = mio::net::TcpStream::connect(&self.address()).map_err(|err| err.to_string())?;
         // Without it the three writes of a publish wait for each other's acknowledgement: 40 ms a message.
         stream.set_nodelay(true).map_err(|err| err.to_string())?;

@@ -60,7 +60,9 @@ impl PemFile {
     pub fn write(text: &str) -> PemFile {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("{}-{}.pem", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        // Cargo has one for tests, and none for the example that is compiled with this module.
+        let folder = option_env!("CARGO_TARGET_TMPDIR").map_or_else(env::temp_dir, PathBuf::from);
+        let file = folder.join(name);
         fs::write(&file, text).expect("the folder for tests is writable");
         PemFile(file)
     }

@@ -7,15 +7,25 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::broker::RabbitMq;
 use super::certificates::Identity;
+use super::wait::{PATIENCE, eventually};
 
 pub struct Node {
     rabbitmq: RabbitMq,
     rabbitmqctl: String,
+    life: Mutex<Life>,
     /// `with-rabbitmq` runs a program that ends when this process does: then its standard input ends.
     _running: Child,
+}
+
+/// A frozen node cannot be asked for its process id, and a killed one has another when it lives again.
+struct Life {
+    pid: String,
+    /// The shell that guards the node's second life.
+    revived: Option<Child>,
 }
 
 impl Node {
@@ -44,7 +54,11 @@ impl Node {
             password: variable("RABBITMQ_PASSWORD"),
             vhost: variable("RABBITMQ_VHOST"),
         };
-        Some(Node { rabbitmq, rabbitmqctl: variable("TEST_RABBITMQCTL"), _running: running })
+        let life = Mutex::new(Life { pid: String::new(), revived: None });
+        let node = Node { rabbitmq, rabbitmqctl: variable("TEST_RABBITMQCTL"), life, _running: running };
+        let told = node.ctl(&["eval", "io:put_chars(os:getpid())."]);
+        node.life().pid = told.lines().next().unwrap_or_default().replace("ok", "");
+        Some(node)
     }
 
     pub fn rabbitmq(&self) -> RabbitMq {
@@ -75,14 +89,57 @@ impl Node {
         port
     }
 
-    /// `"STOP"` freezes the node, `"CONT"` lets it go on.
-    pub fn signal(&self, name: &str, pid: &str) {
-        let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().expect("sh runs");
-        assert!(status.success(), "kill -{name} {pid}: {status}");
+    /// Stands still, or goes on.
+    pub fn freeze(&self, frozen: bool) {
+        self.life().signal(if frozen { "STOP" } else { "CONT" });
     }
 
-    /// The node's process id.
-    pub fn pid(&self) -> String {
-        self.ctl(&["eval", "io:put_chars(os:getpid())."]).lines().next().unwrap_or_default().replace("ok", "")
+    /// SIGKILL: what it has not written to its disk is lost.
+    pub fn kill(&self) {
+        self.life().signal("KILL");
+    }
+
+    /// After a kill. Returns when it lets clients in.
+    pub fn revive(&self) {
+        let mut life = self.life();
+        life.end();
+        // It ends with us, however we end: then the shell's standard input ends.
+        let script = "\"$0\" </dev/null >/dev/null 2>&1 & pid=$!; echo $pid; read line; kill -9 $pid";
+        let mut shell = Command::new("sh")
+            .args(["-c", script])
+            .arg(Path::new(&self.rabbitmqctl).with_file_name("rabbitmq-server"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sh runs");
+        let output = shell.stdout.take().expect("its output is ours");
+        life.pid = BufReader::new(output).lines().next().and_then(Result::ok).expect("the shell says the process id");
+        life.revived = Some(shell);
+        eventually("the revived node", PATIENCE * 4, || self.rabbitmq.connect().is_ok());
+    }
+
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Life {
+    fn signal(&self, name: &str) {
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.pid)]).status().expect("sh runs");
+        assert!(status.success(), "kill -{name} {}: {status}", self.pid);
+    }
+
+    fn end(&mut self) {
+        if let Some(mut shell) = self.revived.take() {
+            drop(shell.stdin.take());
+            let _ = shell.wait();
+        }
+    }
+}
+
+impl Drop for Life {
+    /// Before the node's folder goes.
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -9,6 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -31,7 +33,7 @@ pub struct Account {
     /// Task id to the body that was published; the last one, when an id was published twice.
     published: BTreeMap<String, String>,
     /// Published bodies without a task id; only the error queue can hold them.
-    nameless: usize,
+    nameless: Vec<String>,
     waiting: Vec<String>,
     sent: Vec<Record>,
     responses: Vec<Record>,
@@ -56,7 +58,7 @@ impl Account {
     pub fn take(queues: &Queues, markers: Vec<String>) -> Account {
         let mut account = Account {
             published: BTreeMap::new(),
-            nameless: 0,
+            nameless: Vec::new(),
             waiting: Vec::new(),
             sent: records(queues, &queues.sent()),
             responses: records(queues, &queues.responses()),
@@ -67,10 +69,10 @@ impl Account {
             may_wait: None,
         };
         for body in queues.published() {
-            let body = String::from_utf8_lossy(&body).into_owned();
-            match task_id_of(&serde_json::from_str(&body).unwrap_or(Value::Null)) {
-                Some(task_id) => drop(account.published.insert(task_id, body)),
-                None => account.nameless += 1,
+            let text = String::from_utf8_lossy(&body).into_owned();
+            match task_id_of(&serde_json::from_slice(&body).unwrap_or(Value::Null)) {
+                Some(task_id) => drop(account.published.insert(task_id, text)),
+                None => account.nameless.push(compact(&text)),
             }
         }
         for queue in [queues.input(), queues.retry()] {
@@ -112,7 +114,7 @@ impl Account {
             "published {} (+{} nameless) = waiting {} ∪ sent {} ∪ responses {} ∪ parked {}; \
              target {} of them finished {}; {} faults",
             self.published.len(),
-            self.nameless,
+            self.nameless.len(),
             self.waiting.len(),
             self.sent.len(),
             self.responses.len(),
@@ -120,6 +122,18 @@ impl Account {
             self.target.len(),
             finished,
             self.faults,
+        )
+    }
+
+    /// How much is there more than once.
+    pub fn doubled(&self) -> String {
+        let repeats = |records: &[Record]| repeated(records.iter().map(Record::name)).len();
+        format!(
+            "doubled: created {}, recorded {}, answered {}, parked {}",
+            repeated(self.target.iter().cloned()).len(),
+            repeats(&self.sent),
+            repeats(&self.responses),
+            repeated(self.parked.iter().filter(|record| record.task_id.is_some()).map(Record::name)).len(),
         )
     }
 
@@ -144,9 +158,22 @@ impl Account {
         if self.may_wait.is_none() {
             broken.unless_empty("still waiting", &self.waiting);
         }
-        let nameless_parked = self.parked.iter().filter(|record| record.task_id.is_none()).count();
-        if nameless_parked != self.nameless && !nameless_waiting {
-            broken.add("bodies without a task id", format!("{} published, {nameless_parked} parked", self.nameless));
+        if !nameless_waiting {
+            self.check_nameless(broken);
+        }
+    }
+
+    /// A body that has no task id is known by itself.
+    fn check_nameless(&self, broken: &mut Broken) {
+        let parked = counted(self.parked.iter().filter(|record| record.task_id.is_none()).map(Record::bytes));
+        let published = counted(self.nameless.iter().cloned());
+        let lost = published.iter().filter(|(body, count)| parked.get(*body).is_none_or(|parked| parked < *count));
+        broken.unless_empty("lost: bodies without a task id", lost.map(|(body, _)| body));
+        let unknown = parked.keys().filter(|body| !published.contains_key(*body));
+        broken.unless_empty("parked, and never published: bodies without a task id", unknown);
+        let doubled = parked.values().sum::<usize>().saturating_sub(self.nameless.len());
+        if doubled > self.faults {
+            broken.add("more doubled bodies without a task id than faults", doubled);
         }
     }
 
@@ -227,6 +254,14 @@ impl Record {
         named_or(self.task_id.clone())
     }
 
+    /// What was parked: the JSON, else the bytes.
+    fn bytes(&self) -> String {
+        match self.body["original_body_base64"].as_str().map(|text| STANDARD.decode(text)) {
+            Some(Ok(bytes)) => compact(&String::from_utf8_lossy(&bytes)),
+            Some(Err(_)) | None => compact(&self.original),
+        }
+    }
+
     fn read(message: &Message) -> Record {
         let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(&message.body).unwrap_or_default();
         let original = members.get("original_message").map_or("", |raw| raw.get()).to_string();
@@ -255,6 +290,12 @@ fn named_or(task_id: Option<String>) -> String {
 fn repeated(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut seen = BTreeSet::new();
     names.filter(|name| !seen.insert(name.clone())).collect()
+}
+
+fn counted(bodies: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
+    let mut counted = BTreeMap::new();
+    bodies.for_each(|body| *counted.entry(body).or_default() += 1);
+    counted
 }
 
 /// JSON text without the white space between its tokens, which is no part of the message; everything else stays.

@@ -74,6 +74,8 @@ pub struct Portal {
 struct Shared {
     script: Box<Script>,
     door: Box<Door>,
+    /// Requests and calls are kept for the test to look at.
+    remembers: bool,
     log: Mutex<Log>,
     released: (Mutex<bool>, Condvar),
     over: Arc<AtomicBool>,
@@ -81,6 +83,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Log {
+    admitted: usize,
     requests: Vec<Request>,
     calls: Vec<Call>,
     arrived: HashMap<String, usize>,
@@ -104,11 +107,24 @@ impl Portal {
         door: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
         script: impl Fn(&Call) -> Answer + Send + Sync + 'static,
     ) -> Portal {
+        Portal::open(Box::new(door), Box::new(script), true)
+    }
+
+    /// The same, but it keeps no request and no call, only their numbers: for hours of traffic.
+    pub fn forgetful(
+        door: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
+        script: impl Fn(&Call) -> Answer + Send + Sync + 'static,
+    ) -> Portal {
+        Portal::open(Box::new(door), Box::new(script), false)
+    }
+
+    fn open(door: Box<Door>, script: Box<Script>, remembers: bool) -> Portal {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let shared = Arc::new(Shared {
-            script: Box::new(script),
-            door: Box::new(door),
+            script,
+            door,
+            remembers,
             log: Mutex::default(),
             released: (Mutex::new(false), Condvar::new()),
             over: Arc::default(),
@@ -233,8 +249,11 @@ impl Shared {
     /// Numbers and records a request; returns how many calls there were before its own.
     fn admit(&self, request: &mut Request) -> usize {
         let mut log = self.log();
-        request.number = log.requests.len() + 1;
-        log.requests.push(request.clone());
+        log.admitted += 1;
+        request.number = log.admitted;
+        if self.remembers {
+            log.requests.push(request.clone());
+        }
         log.calls.len()
     }
 
@@ -255,7 +274,9 @@ impl Shared {
         *arrived += 1;
         let nth = *arrived;
         let call = Call { method: method.to_string(), params, nth, request, batched };
-        log.calls.push(call.clone());
+        if self.remembers {
+            log.calls.push(call.clone());
+        }
         call
     }
 
@@ -368,7 +389,9 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             let shared = shared.clone();
             move || serve(&stream, &shared)
         });
-        shared.log().connections.push((known, serving));
+        let connections = &mut shared.log().connections;
+        connections.retain(|(_, thread)| !thread.is_finished());
+        connections.push((known, serving));
     }
 }
 

@@ -9,13 +9,13 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::pump;
 use super::traffic::{Connection, Mode, Shared, Watch};
-use super::wait::{PATIENCE, eventually_ok};
+use super::wait::{PATIENCE, eventually, eventually_ok};
 
 /// RabbitMQ's positive confirm of a publish, seen [`ToClient`](Direction::ToClient): class 60, method 80 (`basic.ack`).
 /// The client's acknowledgement of a delivery is the same, seen [`ToServer`](Direction::ToServer).
@@ -129,14 +129,16 @@ impl Relay {
 
     /// Closes all connections, both sides with FIN.
     pub fn cut(&self) {
+        let open = self.shared.connections();
         self.shared.cut();
-        self.await_connections(0, PATIENCE);
+        await_end_of(&open);
     }
 
     /// Closes all connections, both sides with RST.
     pub fn reset(&self) {
+        let open = self.shared.connections();
         self.shared.reset();
-        self.await_connections(0, PATIENCE);
+        await_end_of(&open);
     }
 
     /// Nobody listens at the port any more, until [`Relay::accept`]. Open connections stay.
@@ -218,6 +220,13 @@ impl Seen {
             Err(format!("{to_server} bytes to the server, {to_client} to the client"))
         });
     }
+}
+
+/// Of these only: whoever was cut off may be back already.
+fn await_end_of(connections: &[Weak<Connection>]) {
+    eventually("the end of the relay's connections", PATIENCE, || {
+        connections.iter().all(|connection| connection.strong_count() == 0)
+    });
 }
 
 fn listen(port: u16) -> io::Result<TcpListener> {

@@ -197,7 +197,7 @@ fn broker_settings(rabbitmq: &RabbitMq) -> Vec<(String, String)> {
 fn spawn(folder: &Path, arguments: &[String], environment: &[(String, String)]) -> Child {
     let output = append(&folder.join("output"));
     let errors = output.try_clone().expect("a file handle can be cloned");
-    Command::new(env!("CARGO_BIN_EXE_task-creator"))
+    Command::new(binary())
         .args(arguments)
         .env_clear()
         .env("PATH", env::var_os("PATH").unwrap_or_default())
@@ -209,6 +209,15 @@ fn spawn(folder: &Path, arguments: &[String], environment: &[(String, String)]) 
         .stderr(errors)
         .spawn()
         .expect("the built binary starts")
+}
+
+/// Cargo names it to tests. An example has to look beside itself.
+pub fn binary() -> PathBuf {
+    option_env!("CARGO_BIN_EXE_task-creator").map(PathBuf::from).unwrap_or_else(|| {
+        let example = env::current_exe().expect("a running program has a path");
+        let folder = example.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+        folder.join("task-creator")
+    })
 }
 
 fn fresh_folder() -> PathBuf {

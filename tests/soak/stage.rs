@@ -1,0 +1,209 @@
+//! The running loop: a node, a portal, a producer, relays between them, and the worker. Every change to one of its parts
+//! that a fault needs is a method here; when and why is not known here.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::producer::Producer;
+use super::support::worker::binary;
+use super::support::{Broker, Message, Node, PATIENCE, Portal, Queues, Relay, Worker, eventually};
+use super::target::Target;
+
+/// Everything short, so that an hour holds many rounds of everything. Attempts enough for every outage: what is parked
+/// in the end is what nobody could have created.
+const SETTINGS: [(&str, &str); 8] = [
+    ("BITRIX_REQUEST_TIMEOUT", "2"),
+    ("BITRIX_RATE", "0"),
+    ("RETRY_DELAY", "0.5"),
+    ("RETRY_ATTEMPTS", "1000"),
+    ("HEARTBEAT_INTERVAL", "2"),
+    ("RABBITMQ_HEARTBEAT", "2"),
+    ("SHUTDOWN_TIMEOUT", "10"),
+    ("RABBITMQ_HOST", "127.0.0.1"),
+];
+
+pub struct Stage {
+    pub worker: Worker,
+    pub producer: Producer,
+    pub to_broker: Relay,
+    pub to_portal: Relay,
+    pub target: Target,
+    pub queues: Arc<Queues>,
+    /// Exits of a worker that nobody asked for.
+    pub unasked: Vec<String>,
+    /// Serves the target for as long as it lives.
+    _portal: Portal,
+    pub node: Node,
+}
+
+/// How a queue is according to the broker.
+#[derive(Debug, Default, PartialEq)]
+pub struct Load {
+    pub ready: usize,
+    pub unacked: usize,
+    pub consumers: usize,
+}
+
+impl Stage {
+    pub fn set(seed: u64, each: Duration) -> Stage {
+        assert!(binary().is_file(), "{} is missing: run `cargo build --release` first", binary().display());
+        let node = Node::start().expect("a node needs rabbitmq-server installed");
+        let rabbitmq = node.rabbitmq();
+        let queues = Arc::new(Queues::through(Broker::connect_to(rabbitmq.clone()), "soak"));
+        for queue in [queues.input(), queues.responses(), queues.errors()] {
+            queues.declare(&queue);
+        }
+        let target = Target::new(seed ^ 0x5a5a);
+        let portal = target.serve();
+        let (to_broker, to_portal) = (Relay::to(rabbitmq.address()), Relay::to(portal.address()));
+        let worker = start_worker(&queues, &to_broker, &to_portal);
+        let producer = Producer::start(rabbitmq, queues.clone(), seed, each);
+        Stage { worker, producer, to_broker, to_portal, target, queues, unasked: Vec::new(), _portal: portal, node }
+    }
+
+    /// A worker beside the first one.
+    pub fn another_worker(&self) -> Worker {
+        start_worker(&self.queues, &self.to_broker, &self.to_portal)
+    }
+
+    /// Lets the relay's connections of a killed worker go.
+    pub fn kill_worker(&mut self) {
+        self.worker.kill();
+        self.to_broker.cut();
+    }
+
+    /// SIGTERM; one that does not end in time is killed, as an administrator would.
+    pub fn end_worker(&mut self) {
+        self.worker.signal("TERM");
+        let asked = Instant::now();
+        while self.worker.exited().is_none() && asked.elapsed() < Duration::from_secs(15) {
+            thread::sleep(Duration::from_millis(50));
+        }
+        match self.worker.exited().map(|status| status.code()) {
+            // 1: something was in the air when the time for stopping was over.
+            Some(Some(0 | 1)) => {}
+            Some(other) => self.unasked.push(format!("told to stop, the worker ended with {other:?}")),
+            None => {
+                self.unasked.push("told to stop, the worker did not end within 15 s".into());
+                self.worker.kill();
+            }
+        }
+    }
+
+    pub fn restart_worker(&mut self) {
+        self.worker.start_again();
+    }
+
+    /// Whether the worker is still there; one that is not is started again.
+    pub fn look_after_worker(&mut self) {
+        if let Some(status) = self.worker.exited() {
+            self.unasked.push(format!("the worker ended by itself: {status}"));
+            self.worker.start_again();
+        }
+    }
+
+    /// The sent queue has no room, or has it again.
+    pub fn refuse_records(&self, full: bool) {
+        let vhost = self.node.rabbitmq().vhost;
+        let pattern = format!("^{}$", self.queues.sent().replace('.', "\\."));
+        let set = |definition: &str| {
+            self.node.ctl(&["set_policy", "-p", &vhost, "--apply-to", "queues", "full", &pattern, definition]);
+        };
+        if full {
+            // In this order: the broker applies a new limit before what to do about it, and would drop the oldest records.
+            set(r#"{"overflow": "reject-publish"}"#);
+            set(r#"{"overflow": "reject-publish", "max-length": 1}"#);
+        } else {
+            self.node.ctl(&["clear_policy", "-p", &vhost, "full"]);
+        }
+    }
+
+    /// A fault is worth little while the worker waits to connect again.
+    pub fn await_session(&self) {
+        eventually("the worker's session", PATIENCE * 2, || self.has_session_within(Duration::ZERO));
+    }
+
+    pub fn has_session_within(&self, deadline: Duration) -> bool {
+        let (begun, input) = (Instant::now(), self.queues.input());
+        while self.queues.consumers(&input) == 0 {
+            if begun.elapsed() >= deadline {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        true
+    }
+
+    /// Asks the broker, and not a counter of the worker.
+    pub fn load(&self, queue: &str) -> Load {
+        let columns = ["name", "messages_ready", "messages_unacknowledged", "consumers"];
+        let listed = self.node.ctl(&[&["list_queues", "-p", &self.node.rabbitmq().vhost], &columns[..]].concat());
+        let line = listed.lines().find_map(|line| line.strip_prefix(queue)?.strip_prefix('\t'));
+        let mut numbers = line.unwrap_or_default().split('\t').map(|number| number.trim().parse().unwrap_or(0));
+        let mut next = || numbers.next().unwrap_or(0);
+        Load { ready: next(), unacked: next(), consumers: next() }
+    }
+
+    /// What the worker has yet to do, when nothing is published any more.
+    pub fn left(&self) -> Vec<String> {
+        let (queues, mut left) = (&self.queues, Vec::new());
+        let missing = self.producer.missing(&self.target);
+        if missing > 0 {
+            left.push(format!("{missing} tasks are not at the portal"));
+        }
+        for queue in [queues.input(), queues.retry()] {
+            let load = self.load(&queue);
+            if load.ready + load.unacked > 0 || load.consumers != 1 {
+                left.push(format!("{queue}: {load:?}"));
+            }
+        }
+        if self.target.open() > 0 {
+            left.push("people have tasks to finish".into());
+        }
+        let finished: BTreeSet<String> = self.target.finished().into_iter().collect();
+        // All responses are read only when nothing else is left.
+        let enough = queues.count(&queues.responses()) >= finished.len();
+        if !enough || left.is_empty() && !finished.is_subset(&self.answered()) {
+            left.push(format!("{} are finished, and not all of them answered", finished.len()));
+        }
+        left
+    }
+
+    fn answered(&self) -> BTreeSet<String> {
+        let responses = self.queues.peek_all(&self.queues.responses());
+        let task_id = |response: &Message| response.json()["original_message"]["task_id"].as_str().map(str::to_string);
+        responses.iter().filter_map(task_id).collect()
+    }
+
+    /// Nobody has anything of these queues in hand.
+    pub fn is_empty(&self, queue: &str) -> bool {
+        let load = self.load(queue);
+        load.ready + load.unacked == 0
+    }
+
+    /// Whether everything published so far is at the portal within this time.
+    pub fn catches_up(&self, deadline: Duration) -> bool {
+        let begun = Instant::now();
+        while self.producer.missing(&self.target) > 0 {
+            if begun.elapsed() > deadline {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        true
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.producer.stop();
+    }
+}
+
+fn start_worker(queues: &Queues, to_broker: &Relay, to_portal: &Relay) -> Worker {
+    let webhook = format!("http://{}/rest/1/portal-canary-token", to_portal.address());
+    let port = to_broker.port().to_string();
+    Worker::start(queues, &webhook, &[&SETTINGS[..], &[("RABBITMQ_PORT", &port)]].concat())
+}
