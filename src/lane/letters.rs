@@ -185,3 +185,22 @@ fn whole(headers: &FieldTable, name: &str) -> Option<i64> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a message has yet to wait that is to be tried at this many seconds from now.
+    fn waits(seconds: i64) -> Duration {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let at = i64::try_from(now).unwrap_or_default() + seconds * 1000;
+        wait(&FieldTable::from([(RETRY_AT.to_owned(), AmqpValue::LongLongInt(at))]))
+    }
+
+    #[test]
+    fn a_clock_that_was_turned_cannot_keep_a_message() {
+        assert!(waits(5) > Duration::from_secs(4) && waits(5) <= Duration::from_secs(5));
+        assert_eq!((waits(-3600), waits(3600)), (Duration::ZERO, LONGEST_WAIT));
+        assert_eq!(wait(&FieldTable::new()), Duration::ZERO);
+    }
+}
