@@ -49,7 +49,7 @@ pub use node::Node;
 pub use oracle::Account;
 pub use portal::{Answer, Call, Portal, is_sweep};
 pub use queues::Queues;
-pub use relay::{CONFIRM, Direction, Relay, Then};
+pub use relay::{CONFIRM, Direction, Relay, Then, publish_to};
 pub use tasks::{Tasks, creates, looks_up};
 pub use tls_front::TlsFront;
 pub use wait::{PATIENCE, eventually, eventually_ok, eventually_some};

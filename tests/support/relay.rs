@@ -21,6 +21,12 @@ use super::wait::{PATIENCE, eventually, eventually_ok};
 /// The client's acknowledgement of a delivery is the same, seen [`ToServer`](Direction::ToServer).
 pub const CONFIRM: &[u8] = &[0, 60, 0, 80];
 
+/// A publish to this queue, as it goes over the wire: class 60, method 40, the default exchange.
+pub fn publish_to(queue: &str) -> Vec<u8> {
+    let length = u8::try_from(queue.len()).expect("a queue's name is a short string");
+    [&[0, 60, 0, 40, 0, 0, 0, length], queue.as_bytes()].concat()
+}
+
 /// How often the acceptor looks for a connection, and whether it is to refuse them.
 const ACCEPT_INTERVAL: Duration = Duration::from_millis(5);
 

@@ -49,6 +49,8 @@ pub fn files(folder: &Path) -> Vec<(String, String)> {
         match entry.path() {
             path if path.is_dir() => found.extend(files(&path)),
             path if path.file_name().is_some_and(|name| name == ".env") => {}
+            // A device, which may have no end.
+            path if !path.is_file() => {}
             path => {
                 let text = fs::read(&path).unwrap_or_default();
                 found.push((path.display().to_string(), String::from_utf8_lossy(&text).into_owned()));

@@ -21,6 +21,8 @@ const TAIL_LINES: usize = 60;
 /// Killed when dropped. Its folder goes with it, unless the test is failing: then it stays, and its end is printed.
 pub struct Worker {
     child: Child,
+    /// What a shell runs in its stead, where the test asks for that; `$0` is the program.
+    under: Option<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     folder: PathBuf,
@@ -41,15 +43,22 @@ impl Worker {
     pub fn run(arguments: &[&str], environment: &[(String, String)]) -> Worker {
         let folder = fresh_folder();
         let arguments: Vec<String> = arguments.iter().map(|argument| argument.to_string()).collect();
-        let child = spawn(&folder, &arguments, environment);
-        Worker { child, arguments, environment: environment.to_vec(), folder }
+        let child = spawn(&folder, None, &arguments, environment);
+        Worker { child, under: None, arguments, environment: environment.to_vec(), folder }
+    }
+
+    /// The same, without arguments, under what this line of the shell prepares in its folder before `exec "$0"`.
+    pub fn run_under(line: &str, environment: &[(String, String)]) -> Worker {
+        let (folder, under) = (fresh_folder(), Some(line.to_string()));
+        let child = spawn(&folder, under.as_deref(), &[], environment);
+        Worker { child, under, arguments: Vec::new(), environment: environment.to_vec(), folder }
     }
 
     /// Starts the program again in the same folder, after it has ended. Logs and output go on.
     #[track_caller]
     pub fn start_again(&mut self) {
         assert!(self.exited().is_some(), "the worker is still running");
-        self.child = spawn(&self.folder, &self.arguments, &self.environment);
+        self.child = spawn(&self.folder, self.under.as_deref(), &self.arguments, &self.environment);
     }
 
     /// SIGKILL, and waits for the end.
@@ -194,10 +203,18 @@ fn broker_settings(rabbitmq: &RabbitMq) -> Vec<(String, String)> {
     settings.map(|(name, value)| (name.to_string(), value)).to_vec()
 }
 
-fn spawn(folder: &Path, arguments: &[String], environment: &[(String, String)]) -> Child {
+fn spawn(folder: &Path, under: Option<&str>, arguments: &[String], environment: &[(String, String)]) -> Child {
     let output = append(&folder.join("output"));
     let errors = output.try_clone().expect("a file handle can be cloned");
-    Command::new(binary())
+    let mut command = match under {
+        Some(line) => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", line]).arg(binary());
+            shell
+        }
+        None => Command::new(binary()),
+    };
+    command
         .args(arguments)
         .env_clear()
         .env("PATH", env::var_os("PATH").unwrap_or_default())
@@ -242,7 +259,11 @@ fn await_text(place: &str, text: &str, deadline: Duration, look: impl Fn() -> St
     });
 }
 
+/// What is no file is empty: a device may have no end.
 fn read(file: &Path) -> String {
+    if !file.is_file() {
+        return String::new();
+    }
     fs::read(file).map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -1,14 +1,12 @@
 //! What the worker does with each way in which Bitrix24 can refuse or fail: a plain create, and the same within a batch.
 
-mod support;
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::*;
 use serde_json::{Value, json};
-use support::*;
 
 /// A message may fail once, so that each use of an attempt shows; nothing waits long.
 const QUICK: [(&str, &str); 5] = [

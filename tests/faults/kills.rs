@@ -1,16 +1,14 @@
-//! SIGKILL at every step of a task's way. Each test runs twice, once with the kill and once without, and asserts what
+//! SIGKILL at every step of a task's way; at those of the way back and of the way round it is in `later_kills.rs`. Each test runs twice, once with the kill and once without, and asserts what
 //! only the kill can have made different; a kill test whose control run looks the same proves nothing.
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
+use crate::support::*;
 use serde_json::json;
-use support::*;
 
-const ID: &str = "task-1";
+pub const ID: &str = "task-1";
 
 /// One try after the other without delay, and no sweep but the one at the start.
 const QUICK: [(&str, &str); 4] =
@@ -18,14 +16,14 @@ const QUICK: [(&str, &str); 4] =
 
 /// What is done in the moment that a test is about.
 #[derive(Clone, Copy, PartialEq)]
-enum Fault {
+pub enum Fault {
     Kill,
     None,
 }
 
 impl Fault {
     /// How often a thing is there that is doubled by a kill in the moment between its confirm and its ack.
-    fn copies(self) -> usize {
+    pub fn copies(self) -> usize {
         match self {
             Fault::Kill => 2,
             Fault::None => 1,
@@ -35,27 +33,27 @@ impl Fault {
 
 /// What can be seen from outside when all is over.
 #[derive(Debug, PartialEq)]
-struct Seen {
-    look_ups: usize,
-    creates: usize,
-    syncs: usize,
-    records: usize,
-    responses: usize,
-    parked: usize,
+pub struct Seen {
+    pub look_ups: usize,
+    pub creates: usize,
+    pub syncs: usize,
+    pub records: usize,
+    pub responses: usize,
+    pub parked: usize,
 }
 
 /// A worker between a broker and a portal that hold still when the test wants them to.
-struct Scene {
-    queues: Queues,
-    relay: Arc<Relay>,
-    tasks: Tasks,
-    portal: Portal,
-    worker: Worker,
+pub struct Scene {
+    pub queues: Queues,
+    pub relay: Arc<Relay>,
+    pub tasks: Tasks,
+    pub portal: Portal,
+    pub worker: Worker,
 }
 
 impl Scene {
     /// `script` gets the first word on every call.
-    fn set(
+    pub fn set(
         relay: Arc<Relay>,
         changes: &[(&str, &str)],
         script: impl Fn(&Call, &Tasks) -> Option<Answer> + Send + Sync + 'static,
@@ -74,12 +72,12 @@ impl Scene {
         Scene { queues, relay, tasks, portal, worker }
     }
 
-    fn publish(&self) {
+    pub fn publish(&self) {
         self.queues.publish_task(&field_text(ID));
     }
 
     /// Kills the worker and starts it again; what was on its way through the relay is lost.
-    fn kill_and_restart(&mut self) {
+    pub fn kill_and_restart(&mut self) {
         self.worker.kill();
         self.relay.cut();
         self.relay.pass();
@@ -87,7 +85,7 @@ impl Scene {
     }
 
     /// Waits for so many records and responses, ends the worker, and holds the account to what the fault may have doubled.
-    fn seen_at_the_end(mut self, fault: Fault, records: usize, responses: usize) -> Seen {
+    pub fn seen_at_the_end(&mut self, fault: Fault, records: usize, responses: usize) -> Seen {
         self.queues.await_count(&self.queues.sent(), records, PATIENCE);
         self.queues.await_count(&self.queues.responses(), responses, PATIENCE);
         self.worker.stop();
@@ -106,20 +104,14 @@ impl Scene {
 }
 
 /// What is seen when nothing goes wrong.
-const UNDISTURBED: Seen = Seen { look_ups: 1, creates: 1, syncs: 1, records: 1, responses: 0, parked: 0 };
+pub const UNDISTURBED: Seen = Seen { look_ups: 1, creates: 1, syncs: 1, records: 1, responses: 0, parked: 0 };
 
-fn relay() -> Arc<Relay> {
+pub fn relay() -> Arc<Relay> {
     Arc::new(Relay::to(RabbitMq::from_env().address()))
 }
 
-/// A publish to this queue, as it goes over the wire: class 60, method 40, the default exchange.
-fn publish_to(queue: &str) -> Vec<u8> {
-    let length = u8::try_from(queue.len()).expect("a queue's name is a short string");
-    [&[0, 60, 0, 40, 0, 0, 0, length], queue.as_bytes()].concat()
-}
-
 /// The run without the kill and the run with it, at the same time.
-fn both(run: impl Fn(Fault) -> Seen + Sync) -> (Seen, Seen) {
+pub fn both<S: Send>(run: impl Fn(Fault) -> S + Sync) -> (S, S) {
     thread::scope(|scope| {
         let control = scope.spawn(|| run(Fault::None));
         let killed = run(Fault::Kill);
@@ -128,7 +120,7 @@ fn both(run: impl Fn(Fault) -> Seen + Sync) -> (Seen, Seen) {
 }
 
 /// True for the first call that `kind` is about, and never again.
-fn first(kind: fn(&Call, &str) -> bool) -> impl Fn(&Call) -> bool {
+pub fn first(kind: fn(&Call, &str) -> bool) -> impl Fn(&Call) -> bool {
     let seen = AtomicBool::new(false);
     move |call| kind(call, ID) && !seen.swap(true, Ordering::Relaxed)
 }

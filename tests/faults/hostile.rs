@@ -1,15 +1,13 @@
 //! Messages that nobody should send: each is worked on or parked with every byte it had, the next one proceeds, and one
 //! event stays one line of the log.
 
-mod support;
-
 use std::fs;
 
+use crate::support::*;
 use amiquip::{AmqpProperties, AmqpValue, FieldTable};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use support::*;
 use task_creator::config::Config;
 use task_creator::message::{Original, Record, Task, sent_record};
 use task_creator::systems::bitrix24::fields;

@@ -1,12 +1,10 @@
 //! A refusal that concerns many messages, or a single look, decides about no message; and one odd message stops no lane.
 
-mod support;
-
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::support::*;
 use amiquip::{AmqpProperties, AmqpValue, FieldTable};
 use serde_json::{Value, json};
-use support::*;
 
 const MARKER: &str = "UF_CAMUNDA_ID_EXTERNAL_TASK";
 

@@ -1,14 +1,12 @@
 //! Ctrl+C, SIGTERM and their kin: what is in hand is finished, the rest waits in RabbitMQ, and nothing keeps the worker
 //! from ending.
 
-mod support;
-
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::worker::settings;
+use crate::support::*;
 use amiquip::FieldTable;
-use support::worker::settings;
-use support::*;
 
 const QUICK: [(&str, &str); 3] = [("BITRIX_RATE", "0"), ("RETRY_DELAY", "0.2"), ("HEARTBEAT_INTERVAL", "3600")];
 

@@ -1,17 +1,15 @@
 //! The way back to Camunda: every record in the sent queue is looked at in every sweep, a finished task is answered once,
 //! and the rest stays where it is, in its order.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::support::broker::header;
+use crate::support::*;
 use amiquip::{AmqpProperties, AmqpValue, FieldTable};
 use serde_json::{Value, json};
-use support::broker::header;
-use support::*;
 
 /// Sweeps without a pause to speak of.
 const RESTLESS: [(&str, &str); 3] =

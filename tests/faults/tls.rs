@@ -1,12 +1,10 @@
 //! Encrypted connections, to RabbitMQ and to Bitrix24: with a right certificate a task goes all the way round; with a
 //! wrong one nothing is sent, and log and `check` say what is wrong and what to do.
 
-mod support;
-
 use std::sync::OnceLock;
 
+use crate::support::*;
 use serde_json::{Value, json};
-use support::*;
 
 /// What both servers are called in the settings.
 const HOST: &str = "127.0.0.1";

@@ -1,12 +1,10 @@
-//! Faults of a whole RabbitMQ node, on a private one: restarted, frozen, out of memory, impatient with slow consumers, and
-//! no longer letting the worker in.
-
-mod support;
+//! Faults of a whole RabbitMQ node, on a private one: restarted, killed, frozen, out of memory or disk, impatient with slow
+//! consumers and large messages, and not letting the worker in.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use support::*;
+use crate::support::*;
 
 /// One fault at a time: each concerns every connection of the node.
 fn node() -> Option<MutexGuard<'static, Node>> {
@@ -76,6 +74,16 @@ fn a_restarted_node_is_found_again() {
 }
 
 #[test]
+fn a_killed_node_is_found_again_when_it_lives() {
+    let Some(node) = node() else { return };
+    let scene = Scene::set(&node, &[]);
+    node.kill();
+    scene.worker.await_log("no session with RabbitMQ", PATIENCE);
+    node.revive();
+    scene.assert_goes_on();
+}
+
+#[test]
 fn connections_that_an_administrator_closes_are_opened_again() {
     let Some(node) = node() else { return };
     let scene = Scene::set(&node, &[]);
@@ -127,26 +135,30 @@ fn a_broker_that_takes_deliveries_back_after_a_while_gets_no_second_create() {
 }
 
 /// The node is as it was even if the test fails.
-struct Alarm<'a>(&'a Node);
+struct Alarm<'a>(&'a Node, &'static [&'static str]);
 
 impl Alarm<'_> {
-    fn raise(node: &Node) -> Alarm<'_> {
+    fn of_memory(node: &Node) -> Alarm<'_> {
         node.ctl(&["set_vm_memory_high_watermark", "0.00001"]);
-        Alarm(node)
+        Alarm(node, &["set_vm_memory_high_watermark", "0.4"])
+    }
+
+    fn of_disk(node: &Node) -> Alarm<'_> {
+        node.ctl(&["set_disk_free_limit", "1000000GB"]);
+        Alarm(node, &["set_disk_free_limit", "50MB"])
     }
 }
 
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
-        self.0.ctl(&["set_vm_memory_high_watermark", "0.4"]);
+        self.0.ctl(self.1);
     }
 }
 
-#[test]
-fn a_node_without_memory_is_waited_for_and_gets_every_record() {
+fn assert_is_waited_for(raise: fn(&Node) -> Alarm<'_>) {
     let Some(node) = node() else { return };
     let scene = Scene::set(&node, &[]);
-    let alarm = Alarm::raise(&node);
+    let alarm = raise(&node);
     scene.gate.open();
     scene.worker.await_log("RabbitMQ takes no messages for now", PATIENCE);
     drop(alarm);
@@ -154,10 +166,20 @@ fn a_node_without_memory_is_waited_for_and_gets_every_record() {
 }
 
 #[test]
+fn a_node_without_memory_is_waited_for_and_gets_every_record() {
+    assert_is_waited_for(Alarm::of_memory);
+}
+
+#[test]
+fn a_node_without_room_on_its_disk_is_waited_for_and_gets_every_record() {
+    assert_is_waited_for(Alarm::of_disk);
+}
+
+#[test]
 fn a_node_without_memory_does_not_keep_the_worker_from_ending() {
     let Some(node) = node() else { return };
     let mut scene = Scene::set(&node, &[("SHUTDOWN_TIMEOUT", "1"), ("BITRIX_REQUEST_TIMEOUT", "1")]);
-    let alarm = Alarm::raise(&node);
+    let alarm = Alarm::of_memory(&node);
     scene.gate.open();
     scene.worker.await_log("RabbitMQ takes no messages for now", PATIENCE);
     scene.worker.signal("TERM");
@@ -185,4 +207,54 @@ fn a_worker_that_is_no_longer_let_in_says_so_and_waits() {
     scene.worker.signal("TERM");
     assert_eq!(scene.worker.wait(Duration::from_secs(10)).code(), Some(1));
     scene.queues.await_count(&scene.queues.input(), 1, PATIENCE);
+}
+
+/// A channel that opens from now on takes no larger messages, until this ends.
+struct Narrow<'a>(&'a Node);
+
+impl Narrow<'_> {
+    fn to(node: &Node, bytes: usize) -> Narrow<'_> {
+        node.ctl(&["eval", &format!("application:set_env(rabbit, max_message_size, {bytes}).")]);
+        Narrow(node)
+    }
+}
+
+impl Drop for Narrow<'_> {
+    fn drop(&mut self) {
+        self.0.ctl(&["eval", "application:set_env(rabbit, max_message_size, 134217728)."]);
+    }
+}
+
+#[test]
+fn a_publishing_channel_that_the_broker_closes_is_opened_anew_and_the_record_published_again() {
+    let Some(node) = node() else { return };
+    // Room for the message, and not for its record.
+    let narrow = Narrow::to(&node, seed_message("task-1").to_string().len() + 100);
+    let scene = Scene::set(&node, &[]);
+    scene.gate.open();
+    scene.worker.await_log("no session with RabbitMQ", PATIENCE);
+    assert_eq!(scene.queues.count(&scene.queues.sent()), 0);
+    drop(narrow);
+    scene.assert_goes_on();
+}
+
+#[test]
+fn a_worker_that_may_not_use_its_queues_says_so_and_ends() {
+    let Some(node) = node() else { return };
+    node.ctl(&["add_user", "newcomer", "its-password"]);
+    let settings = [("RABBITMQ_USERNAME", "newcomer"), ("RABBITMQ_PASSWORD", "its-password")];
+    let refused = |changes: &[(&str, &str)]| {
+        let queues = Queues::through(Broker::connect_to(node.rabbitmq()), "not let in");
+        let portal = Portal::of(&Tasks::new());
+        let mut worker = Worker::start(&queues, &portal.webhook(), &[&settings, changes].concat());
+        assert_eq!(worker.wait(PATIENCE).code(), Some(78), "{changes:?}");
+        let errors = worker.errors();
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert!(errors.contains("RabbitMQ does not let us in"), "{errors}");
+    };
+    refused(&[]);
+    refused(&[("RABBITMQ_VHOST", "no-such-vhost")]);
+    node.ctl(&["set_permissions", "newcomer", "none", "none", "none"]);
+    refused(&[]);
+    node.ctl(&["delete_user", "newcomer"]);
 }

@@ -1,0 +1,47 @@
+//! A restart before a mountain of work: what lies in the queues does not lie in the worker's memory. The portal is that of
+//! the soak, which is quick enough for so many tasks.
+
+use std::time::Duration;
+
+use crate::support::*;
+use crate::target::Target;
+
+const QUEUED: usize = 10_000;
+const TRACKED: usize = 5_000;
+/// For each part of it; a machine that nobody shares needs a tenth.
+const AN_AGE: Duration = Duration::from_secs(180);
+/// Twice what it takes, and far less than the messages.
+const LARGEST_KIB: usize = 96 * 1024;
+
+#[test]
+#[ignore = "takes a minute"]
+fn a_restart_with_ten_thousand_queued_and_five_thousand_tracked_takes_them_in_its_stride() {
+    let queues = Queues::new("mountain");
+    let target = Target::new(1);
+    let portal = target.serve();
+    let changes = [("BITRIX_RATE", "0"), ("BITRIX_REQUEST_TIMEOUT", "2"), ("HEARTBEAT_INTERVAL", "2")];
+    let mut worker = Worker::start(&queues, &portal.webhook(), &changes);
+    let messages: Vec<_> = (0..QUEUED + TRACKED).map(|number| seed_message(&format!("task-{number}"))).collect();
+    queues.publish_tasks(&messages);
+    let mut largest = 0;
+    let mut watch = |worker: &Worker, what: &str, done: &dyn Fn() -> bool| {
+        eventually(what, AN_AGE, || {
+            largest = largest.max(worker.memory_kib());
+            done()
+        });
+    };
+    watch(&worker, "a third of it", &|| target.created() >= TRACKED);
+    worker.kill();
+    let left = QUEUED + TRACKED - target.created();
+    worker.start_again();
+    watch(&worker, "every task", &|| target.created() >= messages.len());
+    watch(&worker, "the end of the queue", &|| queues.count(&queues.input()) + queues.count(&queues.retry()) == 0);
+    target.work(100);
+    let finished = target.finished().len();
+    watch(&worker, "every answer", &|| queues.count(&queues.responses()) >= finished);
+    worker.stop();
+    println!("killed with {left} left; the worker used {largest} KiB at most");
+    assert!(left > 0 && largest < LARGEST_KIB, "{left} left, {largest} KiB");
+    let account = Account::take(&queues, target.markers()).after_faults(QUEUED);
+    account.with_finished(target.finished()).assert_holds();
+}

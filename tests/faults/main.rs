@@ -1,0 +1,83 @@
+//! The fault matrix: every fault the worker has to survive, done to the built binary, and judged by the account of every
+//! message (`support/oracle.rs`). It knows the outside only: queues, requests, signals and logs.
+//!
+//! `tests/with-rabbitmq cargo test --release --test faults -- --include-ignored` runs all of it. Every test waits for a sign
+//! that its fault has struck; `control` is the run without a fault, in which no such sign shows. Kill tests have control runs
+//! of their own.
+//!
+//! | # | Fault | Shown by |
+//! |---|---|---|
+//! | 1 | kill before the look-up | `kills::a_kill_before_the_look_up_…` |
+//! | 2 | kill before the create is sent | `kills::a_kill_after_the_look_up_and_before_the_create_…` |
+//! | 3 | kill before the create's reply | `kills::a_kill_after_the_create_…`, `…_while_the_portal_has_yet_to_carry_out_the_create_…` |
+//! | 4 | kill before the publish | `kills::a_kill_after_the_reply_and_before_the_publish_…` |
+//! | 5 | kill before the confirm | `kills::a_kill_between_the_publish_and_its_confirm_…` |
+//! | 6 | kill before the ack | `kills::a_kill_between_the_confirm_and_the_ack_…` |
+//! | 7 | kill in the synchronisation | `kills::a_kill_during_the_synchronisation_…` |
+//! | 8 | kill in the tracker | `kills::a_kill_between_the_response_and_the_ack_…`, `later_kills`: in a sweep, before the confirm |
+//! | 9 | kill in the retry hop | `kills::a_kill_during_the_hop_…`, `later_kills`: before the confirm, while waiting, while parking |
+//! | 10 | process dies over one message | `later_kills::a_message_on_which_the_process_dies_…` (worked on again; not counted, so not parked), `hostile`, `panics` |
+//! | 11 | broker restart | `broker_faults::a_restarted_node_…`, `…::a_killed_node_…` |
+//! | 12 | broker down at start | `sessions::a_broker_that_comes_late_…`, `stopping::a_worker_whose_broker_is_away_…` |
+//! | 13 | password, vhost, permission | `sessions::a_refused_password_…`, `broker_faults::a_worker_that_may_not_use_…`, `…_that_is_no_longer_let_in_…` |
+//! | 14 | connection closed by hand | `broker_faults::connections_that_an_administrator_closes_…` |
+//! | 15 | publishing channel closed | `broker_faults::a_publishing_channel_that_the_broker_closes_…` |
+//! | 16 | cut or reset in mid-frame | `links::connections_cut_at_any_byte_…`, `…::a_cut_…`, `…::a_reset_connection_…` |
+//! | 17 | half-open link | `links::a_connection_whose_packets_vanish_…`, `…_that_carries_nothing_…`, `broker_faults::a_frozen_node_…` |
+//! | 18 | slow broker | `links::confirms_that_come_late_…`, `…::a_record_whose_confirm_was_lost_…` |
+//! | 19 | memory or disk alarm | `broker_faults::a_node_without_memory_…`, `…_without_room_on_its_disk_…` |
+//! | 20 | input queue deleted | `sessions::an_input_queue_that_is_deleted_…` |
+//! | 21 | output queue gone or full | `sessions::a_sent_queue_…`, `tracking::a_responses_queue_…` |
+//! | 22 | queue of another form | `sessions::queues_that_exist_in_another_form_…`, `…_that_counts_deliveries_…` (also in `tracking`) |
+//! | 23 | acknowledgement timeout | `broker_faults::a_broker_that_takes_deliveries_back_…` |
+//! | 24 | twice at once; two workers | `failures::a_message_published_twice_at_once_…`, `sessions::two_workers_…`, `…::a_task_whose_create_is_under_way_…`, `tracking::two_workers_…` |
+//! | 25 | target: 5xx, no connection | `failures::a_message_comes_back_…`, `outages` |
+//! | 26 | bursts of `QUERY_LIMIT_EXCEEDED` | `portal_errors::a_burst_of_refusals_…` |
+//! | 27 | `OPERATION_TIME_LIMIT` | `portal_errors::a_method_or_portal_that_is_held_…` |
+//! | 28 | overload, 401, 403 | `outages::a_webhook_that_is_not_let_in_…`, `…::a_portal_that_was_blocked_by_hand_…`, `portal_errors::each_row_…` |
+//! | 29 | 400 | `failures::a_refused_message_…`, `portal_refusals`, `portal_errors::each_row_…` |
+//! | 30 | 200 with an error, or with nothing | `portal_errors::each_row_…`, `…::a_create_that_was_executed_without_a_clear_answer_…` |
+//! | 31 | HTML, half a JSON, a bomb | `portal_errors::a_create_that_was_executed_…`, `…_that_was_not_executed_…`; limits in `tests/http.rs` |
+//! | 32 | drips, black hole, no such name | `outages::a_portal_in_a_black_hole_…`, `…_whose_name_nobody_knows_…`; drips in `tests/http.rs` |
+//! | 33 | TLS | `tls::a_wrong_certificate_…`; `tls::a_task_goes_round_…` are the control runs |
+//! | 34 | redirect | `portal_errors::a_redirect_…` |
+//! | 35–37 | malformed, huge, hostile | `hostile`, `failures::bodies_that_are_no_task_…`, `…::a_body_that_is_too_large_…` |
+//! | 38 | another clock | `machine::a_message_that_was_returned_under_another_clock_…`, `lane::letters::tests`; intervals are of the monotonic clock, which no test can turn |
+//! | 39 | log disk full, logs deleted | `machine::a_full_disk_under_the_logs_…`, `…::logs_that_somebody_deletes_…`, `stopping::a_full_disk_under_the_output_…` |
+//! | 40 | stdout closed | `stopping::closed_outputs_…`, `…::a_pipe_whose_reader_has_left_…` |
+//! | 41 | few descriptors, little memory | `machine::forty_descriptors_…`, `…::too_few_descriptors_…`, `…::two_gigabytes_…` |
+//! | 42 | SIGTERM, SIGINT | `stopping` |
+//! | 43 | signals at any moment | `machine::signals_at_any_moment_…`, `…::a_signal_before_the_first_session_…`, `stopping::a_second_ctrl_c_…` |
+//! | 44 | SIGHUP, SIGPIPE | `stopping::a_closed_terminal_…`, `machine::signals_at_any_moment_…` |
+//! | 45 | worker frozen | `machine::a_worker_that_was_frozen_…` |
+//! | 46 | panic | `panics` |
+//! | 47 | restart under load | `load` |
+//! | 48 | all of it at random | the example `soak` |
+
+#[path = "../support/mod.rs"]
+mod support;
+// The portal of the soak.
+#[allow(dead_code)]
+#[path = "../soak/random.rs"]
+mod random;
+#[allow(dead_code)]
+#[path = "../soak/target.rs"]
+mod target;
+
+mod broker_faults;
+mod control;
+mod failures;
+mod hostile;
+mod kills;
+mod later_kills;
+mod links;
+mod load;
+mod machine;
+mod outages;
+mod panics;
+mod portal_errors;
+mod portal_refusals;
+mod sessions;
+mod stopping;
+mod tls;
+mod tracking;

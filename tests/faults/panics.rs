@@ -1,0 +1,107 @@
+//! A panic in a handler or in a tracker. No message is known that makes the real ones panic (`hostile.rs` looks for one), so
+//! these run a lane of the library, on a real RabbitMQ, with a handler and a tracker that do.
+
+use std::thread;
+
+use serde_json::json;
+use task_creator::config::Config;
+use task_creator::lane::{self, Lane, reader, tracking};
+use task_creator::message::{Record, Task};
+use task_creator::stats::Stats;
+use task_creator::stop;
+use task_creator::systems::{Batch, Done, Failure, FollowUp, Handler, Progress, Tracker};
+
+use crate::support::*;
+
+/// Panics over every task whose name begins with `ill`, and over every follow-up.
+struct Fragile;
+
+impl Handler for Fragile {
+    fn ready(&self) -> Batch {
+        Batch::Packed(10)
+    }
+
+    fn preflight(&self) -> Result<(), Failure> {
+        panic!("in the look before the first task")
+    }
+
+    fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>> {
+        assert!(!tasks.iter().any(|task| task.id.starts_with("ill")), "over a task");
+        let created = |task: &Task| {
+            let reply = json!({"result": {"task": {"id": "1"}}, "success": true, "of": task.id});
+            Ok(Done { reply, target_id: "1".into(), existed: false })
+        };
+        tasks.iter().map(created).collect()
+    }
+
+    fn follow_up(&self, _: &[(Task, Done)]) -> Vec<FollowUp> {
+        panic!("in the follow-up")
+    }
+}
+
+/// Panics at the first look, and finds everything finished at the next one.
+#[derive(Default)]
+struct FragileTracker {
+    looks: usize,
+}
+
+impl Tracker for FragileTracker {
+    fn check(&mut self, records: &[Record]) -> Vec<Result<Progress, Failure>> {
+        self.looks += 1;
+        assert!(self.looks > 1, "in the first sweep");
+        records.iter().map(|_| Ok(Progress::Finished(json!({"status": "5"})))).collect()
+    }
+}
+
+/// Runs `work` beside a lane's threads and ends them.
+fn with_lane(queues: &Queues, work: impl FnOnce(), run: impl Fn(&Lane) + Sync) -> Stats {
+    let mut settings = worker::settings(queues, "http://127.0.0.1:1/rest/1/none");
+    settings.push(("RETRY_ATTEMPTS".into(), "2".into()));
+    settings.push(("HANDLER_THREADS".into(), "1".into()));
+    let value = |name: &str| settings.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    let config = Config::read(value).expect("the settings of a test are right");
+    let (stats, (stopper, stop)) = (Stats::default(), stop::signal());
+    let lane =
+        Lane { name: "bitrix24", queues: lane::Queues::of("bitrix24", &config), config: &config, stats: &stats, stop };
+    thread::scope(|scope| {
+        // Raised even if the work fails, or the scope would never end.
+        let _stopper = stopper;
+        scope.spawn(|| run(&lane));
+        work();
+    });
+    stats
+}
+
+#[test]
+fn a_panic_in_a_handler_costs_that_message_an_attempt_and_the_others_nothing() {
+    let queues = Queues::new("panic in a handler");
+    let names = ["well-1", "ill-1", "well-2", "ill-2", "well-3"];
+    queues.publish_tasks(&names.map(seed_message));
+    let work = || {
+        queues.await_count(&queues.sent(), 3, PATIENCE);
+        queues.await_count(&queues.errors(), 2, PATIENCE);
+        queues.await_count(&queues.input(), 0, PATIENCE);
+    };
+    with_lane(&queues, work, |lane| reader::run(lane, &Fragile).expect("RabbitMQ lets us in"));
+    let parked = queues.peek_all(&queues.errors());
+    for parked in parked.iter().map(Message::json) {
+        assert_eq!((&parked["error_type"], &parked["attempts"]), (&json!("RETRY_LIMIT_EXCEEDED"), &json!(2)));
+        assert!(parked["error_message"].as_str().is_some_and(|text| text.contains("the handler panicked")), "{parked}");
+    }
+    Account::take(&queues, vec!["well-1".into(), "well-2".into(), "well-3".into()]).assert_holds();
+}
+
+#[test]
+fn a_panic_in_a_tracker_costs_a_sweep() {
+    let queues = Queues::new("panic in a tracker");
+    queues.declare(&queues.sent());
+    let record = json!({
+        "original_message": seed_message("task-1"),
+        "response_data": {"result": {"task": {"id": "1"}}, "success": true},
+        "processing_status": "success",
+    });
+    queues.publish(&queues.sent(), record.to_string(), amiquip::FieldTable::new());
+    let work = || queues.await_count(&queues.responses(), 1, PATIENCE);
+    with_lane(&queues, work, |lane| tracking::run(lane, Box::new(FragileTracker::default())));
+    assert_eq!(queues.count(&queues.sent()), 0);
+}
