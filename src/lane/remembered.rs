@@ -1,25 +1,33 @@
 //! A set of ids that forgets the oldest when it is full, so that memory is bounded by a number and not by time.
+//!
+//! It keeps 128 bits of each id instead of the text: a text would be a small allocation that stays among large ones that go,
+//! and holds on to a kilobyte of them.
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher as _, RandomState};
 
 /// The set.
 #[derive(Debug)]
 pub struct Remembered {
-    ids: HashSet<String>,
-    by_age: VecDeque<String>,
+    ids: HashSet<u128>,
+    by_age: VecDeque<u128>,
     most: usize,
+    /// Each makes one half of the 128 bits.
+    hashers: [RandomState; 2],
 }
 
 impl Remembered {
     /// An empty set of at most `most` ids.
     pub fn new(most: usize) -> Remembered {
-        Remembered { ids: HashSet::new(), by_age: VecDeque::new(), most }
+        let hashers = [RandomState::new(), RandomState::new()];
+        Remembered { ids: HashSet::new(), by_age: VecDeque::new(), most, hashers }
     }
 
     /// Adds an id.
     pub fn add(&mut self, id: &str) {
-        if self.ids.insert(id.to_owned()) {
-            self.by_age.push_back(id.to_owned());
+        let id = self.bits(id);
+        if self.ids.insert(id) {
+            self.by_age.push_back(id);
             if self.by_age.len() > self.most
                 && let Some(oldest) = self.by_age.pop_front()
             {
@@ -30,14 +38,20 @@ impl Remembered {
 
     /// Forgets an id.
     pub fn remove(&mut self, id: &str) {
-        if self.ids.remove(id) {
-            self.by_age.retain(|known| known != id);
+        let id = self.bits(id);
+        if self.ids.remove(&id) {
+            self.by_age.retain(|known| *known != id);
         }
     }
 
     /// Is the id among the last ones?
     pub fn contains(&self, id: &str) -> bool {
-        self.ids.contains(id)
+        self.ids.contains(&self.bits(id))
+    }
+
+    fn bits(&self, id: &str) -> u128 {
+        let [high, low] = self.hashers.each_ref().map(|hasher| u128::from(hasher.hash_one(id)));
+        high << 64 | low
     }
 }
 
@@ -53,5 +67,13 @@ mod tests {
         remembered.remove("b");
         ["d", "b"].into_iter().for_each(|id| remembered.add(id));
         assert!(!remembered.contains("c") && remembered.contains("d") && remembered.contains("b"));
+    }
+
+    #[test]
+    fn every_id_is_known_and_no_other() {
+        let mut remembered = Remembered::new(20_000);
+        (0..20_000).for_each(|number| remembered.add(&format!("task-{number}")));
+        assert!((0..20_000).all(|number| remembered.contains(&format!("task-{number}"))));
+        assert!(!(20_000..40_000).any(|number| remembered.contains(&format!("task-{number}"))));
     }
 }
