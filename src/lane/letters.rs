@@ -192,7 +192,7 @@ mod tests {
 
     /// What a message has yet to wait that is to be tried at this many seconds from now.
     fn waits(seconds: i64) -> Duration {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let now = message::now_ms();
         let at = i64::try_from(now).unwrap_or_default() + seconds * 1000;
         wait(&FieldTable::from([(RETRY_AT.to_owned(), AmqpValue::LongLongInt(at))]))
     }
