@@ -39,20 +39,19 @@ pub fn body(commands: &[String]) -> Vec<u8> {
     json!({"halt": 0, "cmd": commands.collect::<Map<String, Value>>()}).to_string().into_bytes()
 }
 
-/// What a batch's result says about one command, in the form of a plain reply.
-pub fn result(batch: &Value, index: usize) -> Result<Value, ApiError> {
+/// What a batch's result says about one command, in the form of a plain reply; it is taken out of the batch's.
+pub fn result(batch: &mut Value, index: usize) -> Result<Value, ApiError> {
     let key = &key(index);
+    let mut take = |name: &str| Some(batch.get_mut(name)?.get_mut(key)?.take());
     // An empty map comes as an empty list, which has no members either.
-    if let Some(error) = batch["result_error"].get(key) {
-        return Err(ApiError::from_command(error));
+    if let Some(error) = take("result_error") {
+        return Err(ApiError::from_command(&error));
     }
-    let Some(result) = batch["result"].get(key) else {
+    let Some(result) = take("result") else {
         return Err(ApiError::new(Kind::Unknown, "the batch's reply does not mention this command".into()));
     };
-    let mut reply = Map::from_iter([("result".to_owned(), result.clone())]);
-    if let Some(time) = batch["result_time"].get(key) {
-        reply.insert("time".into(), time.clone());
-    }
+    let mut reply = Map::from_iter([("result".to_owned(), result)]);
+    reply.extend(take("result_time").map(|time| ("time".to_owned(), time)));
     Ok(Value::Object(reply))
 }
 

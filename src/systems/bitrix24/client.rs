@@ -133,9 +133,10 @@ impl Client {
         if let [call] = calls {
             return Ok(vec![self.call(call)]);
         }
-        let reply = self.learn(calls[0].method, self.request("batch", &batch::body(commands), calls))?;
+        let mut reply = self.learn(calls[0].method, self.request("batch", &batch::body(commands), calls))?;
+        let mut results = reply["result"].take();
         let result = |(index, call): (usize, &Call)| {
-            let result = batch::result(&reply["result"], index).map_err(|err| err.of(call.method));
+            let result = batch::result(&mut results, index).map_err(|err| err.of(call.method));
             self.learn(call.method, result)
         };
         Ok(calls.iter().enumerate().map(result).collect())

@@ -42,7 +42,7 @@ fn null_and_what_is_empty_cannot_be_written_and_are_left_out() {
 }
 
 fn kinds(batch: &Value) -> Vec<Option<Kind>> {
-    (0..4).map(|index| result(batch, index).err().map(|err| err.kind)).collect()
+    (0..4).map(|index| result(&mut batch.clone(), index).err().map(|err| err.kind)).collect()
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn of_a_batch_each_command_has_its_own_result() {
     });
     // The last one is in no map: nobody knows whether it ran.
     assert_eq!(kinds(&batch), [None, Some(Kind::Refused), None, Some(Kind::Unknown)]);
-    let first = result(&batch, 0).expect("a result");
+    let first = result(&mut batch.clone(), 0).expect("a result");
     assert_eq!(first, json!({"result": {"task": {"id": "1"}}, "time": {"operating": 1.5}}));
 }
 
