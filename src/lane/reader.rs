@@ -121,8 +121,8 @@ fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<()> {
                 LONGEST_PAUSE
             }
             Ended::Lost { after, error } => {
-                // A session that worked for a while is a new beginning.
-                if after > LONGEST_PAUSE {
+                // A session that worked for longer than it was waited for is a new beginning.
+                if after > backoff::delay(failures, FIRST_PAUSE, LONGEST_PAUSE) {
                     failures = 0;
                     trouble.over();
                 }

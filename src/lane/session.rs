@@ -43,10 +43,11 @@ pub enum Ended {
 /// Opens a session and works until it ends. `number` tells it from earlier ones.
 pub fn run(lane: &Lane, work: &mut Work, number: u64) -> Ended {
     let begun = Instant::now();
-    // What is refused while we are at work is told again when the next session begins.
-    let lost = |trouble: Trouble| match trouble.refused && lane.stats.is_connected.get() == 0 {
-        true => Ended::Refused(trouble.into()),
-        false => Ended::Lost { after: begun.elapsed(), error: trouble.into() },
+    let lost = |trouble: Trouble| match lane.stats.is_connected.get() == 1 {
+        // What is refused while we are at work is told again when the next session begins.
+        true => Ended::Lost { after: begun.elapsed(), error: trouble.into() },
+        false if trouble.refused => Ended::Refused(trouble.into()),
+        false => Ended::Lost { after: Duration::ZERO, error: trouble.into() },
     };
     let connections = Connection::open(&lane.config.rabbitmq, &format!("task-creator {}: consume", lane.name))
         // Its own connection, since an alarm at the broker freezes one that publishes, acks included.
