@@ -34,6 +34,10 @@ pub struct Pool {
 
 /// How long a thread waits for more work while another one is at a call.
 const LONGEST_GATHERING: Duration = Duration::from_millis(5);
+/// Where requests are scarce, work that keeps coming is waited for, one moment at a time: records are confirmed in small
+/// groups, and each group would use up a request.
+const MOMENT: Duration = Duration::from_millis(20);
+const MOST_MOMENTS: u32 = 10;
 
 /// What a thread has done.
 pub enum Outcome {
@@ -79,8 +83,10 @@ impl Pool {
             either.recv(&self.recorded);
             either.ready();
             let batch = handler.ready();
-            if let Batch::Gathered(most) = batch {
-                self.await_more(most);
+            match batch {
+                Batch::Gathered(most) => self.await_more(most),
+                Batch::Packed(most) => self.await_all(most),
+                Batch::One | Batch::Spread(_) => {}
             }
             // Recorded tasks first: each one done makes room for a new delivery.
             let recorded = self.take(&self.recorded, batch);
@@ -108,6 +114,20 @@ impl Pool {
         let before = *self.lock_under_way();
         let fewer = |under_way: &mut usize| *under_way > 0 && *under_way >= before;
         drop(self.ended.wait_timeout_while(self.lock_under_way(), LONGEST_GATHERING, fewer));
+    }
+
+    /// Waits for as long as more keeps coming. A single task that nothing is to follow goes at once.
+    fn await_all(&self, most: usize) {
+        let mut before = 0;
+        for _ in 0..MOST_MOMENTS {
+            let waiting = self.jobs.len().max(self.recorded.len());
+            let alone = waiting <= 1 && *self.lock_under_way() == 0;
+            if alone || waiting >= most || waiting == before {
+                return;
+            }
+            before = waiting;
+            let _ = crossbeam_channel::after(MOMENT).recv();
+        }
     }
 
     fn lock_under_way(&self) -> MutexGuard<'_, usize> {
