@@ -7,7 +7,6 @@ use crate::logging;
 use crate::message::{self, Cause, LARGEST_BODY, Original, Parked, Record, Task, document};
 use crate::rabbitmq::publisher::Letter;
 use crate::rabbitmq::{AmqpValue, FieldTable, text_header};
-use crate::systems::Done;
 
 /// How often the message has failed by itself.
 const ATTEMPTS: &str = "x-attempts";
@@ -41,9 +40,9 @@ const LONGEST_HEADER: usize = 255;
 /// No returned message waits longer than this, whatever a clock that was set back says.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
 
-/// The sent record of a task.
-pub fn record(lane: &Lane, task: &Task, done: &Done) -> Letter {
-    let body = message::sent_record(task, &lane.queues.input, &done.reply);
+/// The sent record of a task, with the target's whole reply.
+pub fn record(lane: &Lane, task: &Task, reply: serde_json::Value) -> Letter {
+    let body = message::sent_record(task, &lane.queues.input, reply);
     Letter { queue: lane.queues.sent.clone(), message_id: task.id.clone(), body, headers: FieldTable::new() }
 }
 

@@ -31,7 +31,7 @@ impl Session<'_, '_> {
 
     fn handled(&mut self, job: Job, result: Result<Done, Failure>) {
         let now = Instant::now();
-        let done = match result {
+        let mut done = match result {
             Ok(done) => done,
             Err(failure) => return self.failed(job, &failure, now),
         };
@@ -43,7 +43,8 @@ impl Session<'_, '_> {
         } else {
             log::info!("created: task={} id={} in {took} ms", job.task.id, done.target_id);
         }
-        let letter = letters::record(self.lane, &job.task, &done);
+        // From here on the reply is in the record only.
+        let letter = letters::record(self.lane, &job.task, std::mem::take(&mut done.reply));
         let id = job.task.id.clone();
         self.work.ledger.settle(&id, letter, Next::FollowUp(Box::new((job.task, done))));
     }

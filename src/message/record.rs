@@ -14,7 +14,7 @@ use super::{Original, Task, Unreadable, document, encode, now};
 /// The sent record of a task that was just created: the body for `<system>.sent.queue`.
 ///
 /// `reply` is the target's whole reply; `success: true` is added to it.
-pub fn sent_record(task: &Task, original_queue: &str, reply: &Value) -> Vec<u8> {
+pub fn sent_record(task: &Task, original_queue: &str, reply: Value) -> Vec<u8> {
     #[derive(Serialize)]
     struct Sent<'a> {
         timestamp: f64,
@@ -29,7 +29,7 @@ pub fn sent_record(task: &Task, original_queue: &str, reply: &Value) -> Vec<u8> 
         timestamp: task.timestamp.unwrap_or(now),
         original_queue,
         original_message: &task.body,
-        response_data: successful(reply.clone()),
+        response_data: successful(reply),
         processing_status: "success",
         processed_at: now,
     })

@@ -132,7 +132,7 @@ fn a_timestamp_above_ten_to_the_eleventh_is_in_milliseconds() {
 #[test]
 fn the_message_is_kept_character_by_character() {
     assert_eq!(parsed(FIELD).body.get(), FIELD);
-    let record = sent_record(&parsed(FIELD), "bitrix24.queue", &json!({"result": {"task": {"id": "7"}}}));
+    let record = sent_record(&parsed(FIELD), "bitrix24.queue", json!({"result": {"task": {"id": "7"}}}));
     let record = String::from_utf8(record).expect("JSON is UTF-8");
     assert!(record.contains(FIELD), "{record}");
     let response = Record::parse(record.into_bytes()).expect("a record").response(json!({"id": "7"}));
@@ -240,7 +240,8 @@ fn a_text_is_what_is_not_blank() {
 fn a_sent_record_has_the_members_of_the_contract_and_no_others() {
     let reply = json!({"result": {"task": {"id": "12345", "title": "x"}}, "time": {"start": 1.5}});
     let before = now();
-    let record: Value = serde_json::from_slice(&sent_record(&parsed(FIELD), "bitrix24.queue", &reply)).expect("JSON");
+    let record: Value =
+        serde_json::from_slice(&sent_record(&parsed(FIELD), "bitrix24.queue", reply.clone())).expect("JSON");
     let mut names: Vec<&String> = record.as_object().expect("an object").keys().collect();
     names.sort();
     let members =
@@ -259,7 +260,7 @@ fn a_sent_record_has_the_members_of_the_contract_and_no_others() {
 #[test]
 fn whole_seconds_keep_their_fraction_and_a_message_without_time_gets_ours() {
     let timestamp = |message: Value| {
-        let record: Value = serde_json::from_slice(&sent_record(&task(message), "q", &json!({}))).expect("JSON");
+        let record: Value = serde_json::from_slice(&sent_record(&task(message), "q", json!({}))).expect("JSON");
         record["timestamp"].clone()
     };
     assert_eq!(timestamp(json!({"timestamp": 1_672_531_200})).to_string(), "1672531200.0");
@@ -268,7 +269,7 @@ fn whole_seconds_keep_their_fraction_and_a_message_without_time_gets_ours() {
 
 #[test]
 fn a_reply_that_is_no_object_is_wrapped() {
-    let record: Value = serde_json::from_slice(&sent_record(&parsed(FIELD), "q", &json!([]))).expect("JSON");
+    let record: Value = serde_json::from_slice(&sent_record(&parsed(FIELD), "q", json!([]))).expect("JSON");
     assert_eq!(record["response_data"], json!({"result": [], "success": true}));
 }
 

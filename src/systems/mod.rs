@@ -66,7 +66,7 @@ pub enum Batch {
 /// A task that exists at the target.
 #[derive(Debug)]
 pub struct Done {
-    /// The target's whole reply.
+    /// The target's whole reply; null once it is in the record.
     pub reply: Value,
     /// The task's id at the target, for the log.
     pub target_id: String,

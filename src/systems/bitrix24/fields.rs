@@ -257,6 +257,13 @@ pub fn is_yes(value: &Value) -> bool {
     text(value).is_some_and(|text| matches!(text.to_lowercase().as_str(), "true" | "1" | "да" | "yes" | "y"))
 }
 
+/// The checklists for this task alone.
+pub fn checklists(task: &Task) -> Vec<Checklist> {
+    let mut made = Fields::default();
+    add_checklists(task, &mut made);
+    made.checklists
+}
+
 fn add_checklists(task: &Task, made: &mut Fields) {
     let Some(given) = extension(task, CHECKLISTS) else { return };
     let Ok(Value::Array(lists)) = document::read(given.value.as_bytes()) else {

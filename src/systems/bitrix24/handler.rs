@@ -253,7 +253,7 @@ impl BitrixHandler {
         let mut missing = vec![0; done.len()];
         let mut lists: Vec<(usize, Checklist)> = Vec::new();
         for (index, (task, done)) in done.iter().enumerate() {
-            let wanted = fields::fields(task, &self.settings).checklists;
+            let wanted = fields::checklists(task);
             if done.existed && !wanted.is_empty() {
                 // Adding them again could double them.
                 log::warn!("the task existed, so its checklists are left as they are: look at it: task={}", task.id);

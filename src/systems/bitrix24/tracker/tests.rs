@@ -17,7 +17,7 @@ fn progress(variables: &[(&str, &str)], message: Value, row: Value) -> Option<Re
     let mut message = message;
     message["task_id"] = "task-1".into();
     let task = crate::message::Task::parse(message.to_string().into_bytes()).expect("a task");
-    let record = Record::parse(sent_record(&task, "q", &json!({"result": {"task": {"id": "7"}}}))).expect("a record");
+    let record = Record::parse(sent_record(&task, "q", json!({"result": {"task": {"id": "7"}}}))).expect("a record");
     match BitrixTracker::new(settings, client).progress(&record, &row) {
         Progress::Open => None,
         Progress::Unanswered(why) => Some(Err(why)),
