@@ -28,7 +28,7 @@ fn tracker(portal: &Portal, changes: &[(&str, &str)]) -> BitrixTracker {
 fn record(marker: &str, id: impl std::fmt::Display) -> Record {
     let task = Task::parse(json!({"task_id": marker}).to_string().into_bytes()).expect("a task");
     let reply = json!({"result": {"task": {"id": id.to_string()}}});
-    Record::parse(sent_record(&task, "bitrix24.queue", &reply)).expect("a record")
+    Record::parse(sent_record(&task, "bitrix24.queue", reply)).expect("a record")
 }
 
 /// So many tasks at the portal, with their records.

@@ -34,9 +34,10 @@ pub struct Pool {
 
 /// How long a thread waits for more work while another one is at a call.
 const LONGEST_GATHERING: Duration = Duration::from_millis(5);
-/// Where requests are scarce, work that keeps coming is waited for, one moment at a time: records are confirmed in small
-/// groups, and each group would use up a request.
+/// Where requests are scarce, work that keeps coming is waited for, one moment after another: records are confirmed in
+/// small groups, and each group would use up a request.
 const MOMENT: Duration = Duration::from_millis(20);
+/// Moments that a batch waits at most.
 const MOST_MOMENTS: u32 = 10;
 
 /// What a thread has done.
@@ -116,7 +117,7 @@ impl Pool {
         drop(self.ended.wait_timeout_while(self.lock_under_way(), LONGEST_GATHERING, fewer));
     }
 
-    /// Waits for as long as more keeps coming. A single task that nothing is to follow goes at once.
+    /// Waits for a full batch for as long as more keeps coming. A single task while no call is under way goes at once.
     fn await_all(&self, most: usize) {
         let mut before = 0;
         for _ in 0..MOST_MOMENTS {

@@ -54,7 +54,7 @@ pub trait Tracker: Send {
 pub enum Batch {
     /// One: the target has no bulk call.
     One,
-    /// As many as wait, up to this: requests are scarce.
+    /// As many as wait, up to this, and while more keeps coming it is waited for: requests are scarce.
     Packed(usize),
     /// What waits is divided among the threads, up to this for each: requests are free, and side by side they are faster.
     Spread(usize),
