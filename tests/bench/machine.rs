@@ -25,6 +25,14 @@ pub fn cpu(pid: u32) -> Duration {
     Duration::from_secs_f64(ticks / TICKS)
 }
 
+/// The processor time of all RabbitMQ nodes on this machine.
+pub fn broker_cpu() -> Duration {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|process| process.file_name().to_str()?.parse::<u32>().ok());
+    let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    pids.filter(|pid| name(pid).trim() == "beam.smp").map(cpu).sum()
+}
+
 /// The most memory that a process has had resident, in MB.
 pub fn peak_memory_mb(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
