@@ -16,20 +16,20 @@ use crate::systems::{Batch, Done, Failure, FollowUp, Handler};
 /// What the pool works on, and where the results go.
 pub struct Pool {
     /// Tasks to create.
-    pub jobs: Receiver<Job>,
+    jobs: Receiver<Job>,
     /// Recorded tasks to follow up.
-    pub recorded: Receiver<(Task, Done)>,
+    recorded: Receiver<(Task, Done)>,
     /// To the reader.
-    pub results: Sender<Outcome>,
+    results: Sender<Outcome>,
     /// How many threads share the work.
-    pub threads: usize,
+    threads: usize,
     /// Held by the one thread that gathers its next batch: if several did, each would wait for its turn at the target with
     /// a task or two in its hands, and a turn is what is scarce.
-    pub gathering: Mutex<()>,
+    gathering: Mutex<()>,
     /// How many threads are at a call.
-    pub under_way: Mutex<usize>,
+    under_way: Mutex<usize>,
     /// A call has ended.
-    pub ended: Condvar,
+    ended: Condvar,
 }
 
 /// How long a thread waits for more work while another one is at a call.
@@ -54,6 +54,17 @@ enum Work {
 }
 
 impl Pool {
+    /// A pool for so many threads, each of which is to [`work`](Pool::work).
+    pub fn new(
+        jobs: Receiver<Job>,
+        recorded: Receiver<(Task, Done)>,
+        results: Sender<Outcome>,
+        threads: usize,
+    ) -> Pool {
+        let (gathering, under_way, ended) = Default::default();
+        Pool { jobs, recorded, results, threads, gathering, under_way, ended }
+    }
+
     /// One thread's work; ends when the reader drops its ends of the channels.
     pub fn work(&self, handler: &dyn Handler) {
         while let Some(work) = self.next(handler) {
@@ -83,7 +94,7 @@ impl Pool {
             either.recv(&self.jobs);
             either.recv(&self.recorded);
             either.ready();
-            let batch = handler.ready();
+            let batch = catch_unwind(AssertUnwindSafe(|| handler.ready())).unwrap_or(Batch::One);
             match batch {
                 Batch::Gathered(most) => self.await_more(most),
                 Batch::Packed(most) => self.await_all(most),
@@ -98,7 +109,7 @@ impl Pool {
             if !jobs.is_empty() {
                 return Some(Work::Handle(jobs));
             }
-            // Ready but empty: the reader is gone, or has taken the job back.
+            // Ready but empty: the reader is gone, or has taken the job back; by now it may have sent another one.
             match self.jobs.try_recv() {
                 Ok(job) => return Some(Work::Handle(vec![job])),
                 Err(TryRecvError::Disconnected) => return None,
@@ -113,8 +124,8 @@ impl Pool {
             return;
         }
         let before = *self.lock_under_way();
-        let fewer = |under_way: &mut usize| *under_way > 0 && *under_way >= before;
-        drop(self.ended.wait_timeout_while(self.lock_under_way(), LONGEST_GATHERING, fewer));
+        let none_ended = |under_way: &mut usize| *under_way > 0 && *under_way >= before;
+        drop(self.ended.wait_timeout_while(self.lock_under_way(), LONGEST_GATHERING, none_ended));
     }
 
     /// Waits for a full batch for as long as more keeps coming. A single task while no call is under way goes at once.
@@ -154,29 +165,28 @@ pub fn preflight(handler: &dyn Handler) {
 }
 
 fn handle(handler: &dyn Handler, jobs: Vec<Job>) -> Outcome {
-    let (tasks, rest): (Vec<Task>, Vec<_>) =
+    let (mut tasks, rest): (Vec<Task>, Vec<_>) =
         jobs.into_iter().map(|job| (job.task, (job.attempts, job.headers, job.arrived))).unzip();
-    let results = handle_tasks(handler, &tasks);
+    let results = handle_tasks(handler, &mut tasks);
     let jobs = tasks.into_iter().zip(rest);
     let jobs = jobs.map(|(task, (attempts, headers, arrived))| Job { task, attempts, headers, arrived });
     Outcome::Handled(jobs.zip(results).collect())
 }
 
 /// The handler's results. When it panics over several tasks, each is tried by itself, so that only the one that makes it
-/// panic pays for it.
-fn handle_tasks(handler: &dyn Handler, tasks: &[Task]) -> Vec<Result<Done, Failure>> {
-    match catch_unwind(AssertUnwindSafe(|| handler.handle(tasks))) {
-        Ok(results) if results.len() == tasks.len() => results,
-        Ok(_) => tasks.iter().map(|_| Err(broken("the handler did not answer for every task"))).collect(),
-        Err(_) if tasks.len() > 1 => {
-            tasks.iter().flat_map(|task| handle_tasks(handler, std::slice::from_ref(task))).collect()
-        }
-        Err(_) => vec![Err(broken("the handler panicked; worker_errors.log says where"))],
+/// panic pays for it. Whatever it did before may still have an effect that cannot be seen yet.
+fn handle_tasks(handler: &dyn Handler, tasks: &mut [Task]) -> Vec<Result<Done, Failure>> {
+    let answer = catch_unwind(AssertUnwindSafe(|| handler.handle(tasks)));
+    let why = match answer {
+        Ok(results) if results.len() == tasks.len() => return results,
+        Ok(_) => "the handler did not answer for every task",
+        Err(_) => "the handler panicked; worker_errors.log says where",
+    };
+    tasks.iter_mut().for_each(|task| task.may_exist = true);
+    match tasks {
+        [_] => vec![Err(Failure::Transient { error: anyhow!("{why}"), after: Duration::ZERO })],
+        several => several.chunks_mut(1).flat_map(|one| handle_tasks(handler, one)).collect(),
     }
-}
-
-fn broken(what: &str) -> Failure {
-    Failure::Transient { error: anyhow!("{what}"), after: Duration::ZERO }
 }
 
 fn follow_up(handler: &dyn Handler, recorded: Vec<(Task, Done)>) -> Outcome {
@@ -184,4 +194,63 @@ fn follow_up(handler: &dyn Handler, recorded: Vec<(Task, Done)>) -> Outcome {
     // Best effort: what the handler did not answer for has not been followed up.
     followed.resize(recorded.len(), FollowUp { synced: Some(false), missing_parts: 0 });
     Outcome::FollowedUp(recorded.into_iter().map(|(task, _)| task.id).zip(followed).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use crossbeam_channel::unbounded;
+
+    use super::*;
+
+    /// Panics where it is told to, and says of each task whether it may exist.
+    struct Fragile {
+        ready: fn() -> Batch,
+        most: usize,
+    }
+
+    impl Handler for Fragile {
+        fn ready(&self) -> Batch {
+            (self.ready)()
+        }
+
+        fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>> {
+            assert!(tasks.len() <= self.most, "over several tasks");
+            let done =
+                |task: &Task| Done { reply: task.may_exist.into(), target_id: tasks.len().to_string(), existed: false };
+            tasks.iter().map(|task| Ok(done(task))).collect()
+        }
+    }
+
+    /// For each of two tasks that wait: how many went together, and may it have existed?
+    fn work(handler: &Fragile) -> Vec<(String, bool)> {
+        let ((jobs, to_do), (results, outcomes)) = (unbounded(), unbounded());
+        for id in ["a", "b"] {
+            let task = Task::parse(format!(r#"{{"task_id":"{id}"}}"#).into_bytes()).expect("a task");
+            jobs.send(Job { task, attempts: 0, headers: Default::default(), arrived: Instant::now() }).expect("open");
+        }
+        drop(jobs);
+        Pool::new(to_do, crossbeam_channel::never(), results, 1).work(handler);
+        let handled = outcomes.into_iter().flat_map(|outcome| match outcome {
+            Outcome::Handled(jobs) => jobs,
+            Outcome::FollowedUp(_) => Vec::new(),
+        });
+        let done = handled.map(|(_, result)| result.expect("a task that is done"));
+        done.map(|done| (done.target_id, done.reply == true)).collect()
+    }
+
+    #[test]
+    fn after_a_panic_over_several_tasks_each_is_tried_alone_and_may_exist() {
+        let handler = Fragile { ready: || Batch::Packed(2), most: 1 };
+        assert_eq!(work(&handler), [("1".into(), true), ("1".into(), true)]);
+        let control = Fragile { ready: || Batch::Packed(2), most: 2 };
+        assert_eq!(work(&control), [("2".into(), false), ("2".into(), false)]);
+    }
+
+    #[test]
+    fn a_handler_that_panics_before_its_turn_gets_its_tasks_one_by_one() {
+        let handler = Fragile { ready: || panic!("before its turn"), most: 2 };
+        assert_eq!(work(&handler), [("1".into(), false), ("1".into(), false)]);
+    }
 }

@@ -2,7 +2,6 @@
 //! what outlives them all.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,15 +54,7 @@ pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
     let (jobs, not_begun) = unbounded();
     let (recorded, to_follow_up) = unbounded();
     let (outcomes, results) = unbounded();
-    let pool = Pool {
-        jobs: not_begun.clone(),
-        recorded: to_follow_up,
-        results: outcomes,
-        threads: lane.config.handler_threads,
-        gathering: Mutex::default(),
-        under_way: Mutex::default(),
-        ended: Condvar::new(),
-    };
+    let pool = Pool::new(not_begun.clone(), to_follow_up, outcomes, lane.config.handler_threads);
     let mut work = Work {
         ledger: Ledger::default(),
         recovery: Recovery::new(lane.config.retry_attempts, lane.config.retry_delay),
