@@ -136,6 +136,7 @@ impl Session<'_, '_> {
         blocked: &Receiver<Blocked>,
         cancel_consumers: impl Fn(),
     ) -> Result<Ended, Trouble> {
+        let queues = &self.lane.queues;
         let mut stop = self.lane.stop.receiver().clone();
         let results = self.work.results.clone();
         let confirms = self.publisher.confirms().clone();
@@ -148,8 +149,8 @@ impl Session<'_, '_> {
                 return Ok(Ended::Refresh);
             }
             select! {
-                recv(input) -> message => all(&input, message).try_for_each(|message| self.arrived(message))?,
-                recv(retry) -> message => all(&retry, message).try_for_each(|message| self.arrived(message))?,
+                recv(input) -> message => all(&input, message).try_for_each(|message| self.arrived(message, &queues.input))?,
+                recv(retry) -> message => all(&retry, message).try_for_each(|message| self.arrived(message, &queues.retry))?,
                 recv(results) -> outcome => all(&results, outcome).try_for_each(|outcome| self.done(outcome))?,
                 recv(confirms) -> confirm => all(&confirms, confirm).try_for_each(|confirm| self.confirmed(confirm))?,
                 recv(blocked) -> notice => self.blocked(notice.map_err(|_| Trouble::new("the publishing connection is gone"))?),
@@ -205,7 +206,7 @@ impl Session<'_, '_> {
         next.map_or(TICK, |next| next.saturating_duration_since(Instant::now()) + Duration::from_millis(1)).min(TICK)
     }
 
-    /// Since when a confirm is overdue to come; a blocked broker owes none.
+    /// Since when the oldest letter waits for its confirm; a blocked broker owes none.
     fn unconfirmed_since(&self) -> Option<Instant> {
         self.publisher.waiting_since().filter(|_| !self.publishing_blocked)
     }
@@ -256,10 +257,9 @@ fn all<T>(channel: &Receiver<T>, first: Result<T, RecvError>) -> impl Iterator<I
 
 /// Deliveries.
 impl Session<'_, '_> {
-    fn arrived(&mut self, message: Result<ConsumerMessage, RecvError>) -> Result<(), Trouble> {
+    fn arrived(&mut self, message: Result<ConsumerMessage, RecvError>, queue: &str) -> Result<(), Trouble> {
         let message = message.map_err(|_| Trouble::new("the connection to RabbitMQ is gone"))?;
-        let arrival =
-            self.intake.arrival(message).map_err(|err| Trouble::new(format!("{}: {err}", self.lane.queues.input)))?;
+        let arrival = self.intake.arrival(message).map_err(|err| Trouble::new(format!("{queue}: {err}")))?;
         self.lane.stats.last_message_time.set(message::now_ms());
         self.admit(arrival)
     }
