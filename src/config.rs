@@ -219,8 +219,10 @@ pub fn is_this_machine(host: &str) -> bool {
 /// A name or an address and nothing else: an address with a password in it would be shown in the log.
 fn host(variables: &mut Variables) -> String {
     let host = variables.text("RABBITMQ_HOST").unwrap_or_else(|| "localhost".into());
-    if host.contains(['/', '@', '?', '#']) || host.contains(char::is_whitespace) {
-        variables.mistake("RABBITMQ_HOST", "is not a plain host name", "RABBITMQ_HOST=rmq.example");
+    // More than one colon is an IPv6 address.
+    let has_port = host.matches(':').count() == 1;
+    if has_port || host.contains(['/', '@', '?', '#']) || host.contains(char::is_whitespace) {
+        variables.mistake("RABBITMQ_HOST", "is not a plain host name, without a port", "RABBITMQ_HOST=rmq.example");
     }
     host
 }

@@ -168,7 +168,12 @@ fn the_example_in_a_mistake_is_itself_right() {
 
 #[test]
 fn an_address_with_a_password_in_it_is_neither_taken_for_a_host_nor_shown() {
-    for host in ["amqp://admin:canary-password@rmq.example:5672/", "admin:canary-password@rmq.example", "rmq example"] {
+    for host in [
+        "amqp://admin:canary-password@rmq.example:5672/",
+        "admin:canary-password@rmq.example",
+        "rmq example",
+        "rmq.example:5672",
+    ] {
         let mistakes = with(&[("RABBITMQ_HOST", host)]).unwrap_err().to_string();
         assert!(mistakes.contains("RABBITMQ_HOST is not a plain host name"), "{mistakes}");
         assert!(!mistakes.contains(PASSWORD), "{mistakes}");
