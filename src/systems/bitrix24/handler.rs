@@ -108,10 +108,13 @@ impl BitrixHandler {
     /// The result for a task that was found or may not be created; `None` when it is to be created.
     fn known(&self, task: &Task, found: Result<Option<Value>, Failure>) -> Option<Result<Done, Failure>> {
         match found {
-            Ok(Some(row)) => {
-                let target_id = member(&row, "ID").and_then(text).unwrap_or_default();
-                Some(Ok(Done { reply: json!({"result": {"task": row}}), target_id, existed: true }))
-            }
+            Ok(Some(row)) => Some(match member(&row, "ID").and_then(text) {
+                Some(target_id) => Ok(Done { reply: json!({"result": {"task": row}}), target_id, existed: true }),
+                None => Err(Failure::Transient {
+                    error: anyhow!("tasks.task.list: the row of the task has no ID"),
+                    after: Duration::ZERO,
+                }),
+            }),
             Ok(None) if task.may_exist && self.settings.marker_field.is_some() => {
                 Some(Err(Failure::Unsettled(self.settings.request_timeout)))
             }
