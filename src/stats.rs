@@ -24,7 +24,7 @@ pub struct Stats {
     pub sync_requests_sent: Counter,
     /// Synchronisations that failed.
     pub sync_requests_failed: Counter,
-    /// Items of checklists that could not be added.
+    /// Checklists and items of checklists that could not be added.
     pub missing_parts: Counter,
     /// Messages put aside for a later try.
     pub returned: Counter,
