@@ -21,21 +21,27 @@
 //! 1. [`message`] – what comes in, lies between, goes out.
 //! 2. [`systems`] – what a system must be able to do, and the table of all; [`systems::bitrix24`] is the worked example.
 //! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::ledger`] what is under way,
-//!    [`lane::recovery`] what a failure leads to, [`lane::tracking`] the way back to Camunda.
+//!    [`lane::recovery`] what a failure leads to, [`lane::tracking`] the sweep and the way back to Camunda.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
 //! 5. [`app`], [`config`], [`dotenv`], [`logging`], [`tls`], [`stats`], [`stop`], [`backoff`] – what holds it together.
 //!    `main.rs` and [`cli`] are the command line, [`check`] (with [`report`]), [`send`], [`parked`] and [`explain`] its
 //!    tools, [`terminal`] what they share; [`demo`] shows the whole loop, with [`sandbox`], a Bitrix24 stand-in, which the
 //!    tests use too.
 //!
-//! The names of the queues are made in [`lane::Queues`]. `tests/support` is what the tests stand on, `tests/bench` measures
-//! (`cargo bench`), `.ci/run` is what must pass before a change is taken.
+//! # Where is…
+//! * the ack? [`lane::session`] and [`lane::results`], for records [`lane::tracking`]; when, says the ledger.
+//! * the size of a batch? [`lane::pool`] fills it, [`systems::bitrix24`] says how: `client.rs` and `batch.rs`; `budget.rs` when.
+//! * what is hidden from the log? [`logging`] hides the values that [`config::Config::secrets`] names.
+//! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `systems/https.rs` https.
+//! * a queue's name? [`lane::Queues`].
+//! * the tests? `tests/faults` is the fault matrix, `tests/soak` the soak, `tests/bench` the benchmarks, `tests/support` what
+//!   they stand on; `.ci/run` is what must pass before a change is taken.
 //!
 //! # Invariants
 //! 1. Nothing is acknowledged before what follows from it is confirmed by the broker.
 //! 2. Everything of amiquip has one owner thread; a delivery is settled at most once, on the session it came from.
-//! 3. Nothing is created twice, but for what the README lists under "Guarantees": the ledger knows what is under way and what was finished; whatever it does not know is
-//!    looked up at the target by its marker before it is created. After a restart that look-up alone must do.
+//! 3. Nothing is created twice, but for what the README lists under "Guarantees": the ledger knows what is under way and
+//!    what was finished; whatever it does not know is looked up at the target by its marker before it is created. After a restart that look-up alone must do.
 //! 4. Handlers know no queues; the broker code knows no systems; [`message`] knows neither.
 //! 5. Every wait has a deadline or ends on stop.
 //! 6. One lane cannot slow another. One poison message cannot hold up its lane.

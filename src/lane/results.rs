@@ -1,4 +1,6 @@
 //! What a session does with results: with those of the pool, and with the broker's word on what was published.
+//!
+//! It carries out and logs what [`recovery`](super::recovery) decides; it does not know how a target is asked.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,8 @@
 //! One session of a lane with RabbitMQ: everything for which its reader thread wakes up, and what it does then.
 //!
 //! The thread owns the session's channels. The lane's input and retry deliveries are settled on this thread only, here and
-//! in [`results`](super::results), each after what follows from it is confirmed.
+//! in [`results`](super::results), each after what follows from it is confirmed. It knows no system, and decides neither what
+//! is under way (the ledger) nor what a failure leads to (recovery).
 
 use std::time::{Duration, Instant};
 

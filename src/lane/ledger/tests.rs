@@ -1,3 +1,5 @@
+//! The ledger alone: each way of a task through it, and random walks over all of them.
+
 use std::collections::BTreeSet;
 
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! Creates Bitrix24 tasks: looks each one up by its marker, creates what is not there, and once it is recorded adds the
 //! checklists and synchronises the process.
 //!
-//! One task or fifty go the same way; [`Client::call_all`] decides how they travel.
+//! One task or fifty go the same way; [`Client::call_all`] decides how they travel. It knows no queues and no attempts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
