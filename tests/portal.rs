@@ -276,6 +276,28 @@ fn a_refused_assignee_is_replaced_by_the_default_once() {
 }
 
 #[test]
+fn a_task_that_was_refused_after_it_was_created_is_not_created_again() {
+    let queues = Queues::new("created and refused");
+    let tasks = Tasks::new();
+    let portal = Portal::start({
+        let tasks = tasks.clone();
+        move |call| {
+            let answer = tasks.answer(call);
+            match call.method.as_str() {
+                "tasks.task.add" => Answer::refused(400, "ERROR_CORE", "an event handler has failed"),
+                _ => answer,
+            }
+        }
+    });
+    queues.publish_task(&assigned("moved", "17"));
+    let mut worker = start(&queues, &portal, &[]);
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    assert_eq!(portal.count("tasks.task.add"), 1);
+    stop(&mut worker);
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
+
+#[test]
 fn a_refused_task_of_the_default_responsible_is_not_tried_again() {
     let queues = Queues::new("refused default");
     let tasks = Tasks::new();

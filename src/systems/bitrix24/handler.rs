@@ -47,7 +47,7 @@ impl Handler for BitrixHandler {
 
     fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>> {
         let found = match &self.settings.marker_field {
-            Some(marker) => self.look_up(tasks, marker),
+            Some(marker) => self.look_up(&tasks.iter().collect::<Vec<_>>(), marker),
             None => tasks.iter().map(|_| Ok(None)).collect(),
         };
         let mut results: Vec<Option<Result<Done, Failure>>> =
@@ -78,7 +78,7 @@ impl Handler for BitrixHandler {
 /// Looking up.
 impl BitrixHandler {
     /// For each task: the row of the task that carries its marker, if there is one.
-    fn look_up(&self, tasks: &[Task], marker: &str) -> Vec<Result<Option<Value>, Failure>> {
+    fn look_up(&self, tasks: &[&Task], marker: &str) -> Vec<Result<Option<Value>, Failure>> {
         if let Err(failure) = self.probe(marker) {
             // One request decided for all of them.
             let until = if let Failure::Unavailable { until, .. } = failure { until } else { None };
@@ -198,22 +198,24 @@ impl BitrixHandler {
         for (task, fields) in tasks.iter().zip(&all_fields) {
             fields.warnings.iter().for_each(|warning| log::warn!("{warning}: task={}", task.id));
         }
-        let mut replies = self.client.call_all(&all_fields.iter().map(add).collect::<Vec<Call>>());
-        self.create_for_default_responsible(tasks, &mut all_fields, &mut replies);
-        replies.into_iter().map(|reply| self.created(reply)).collect()
+        let replies = self.client.call_all(&all_fields.iter().map(add).collect::<Vec<Call>>());
+        let again = self.for_default_responsible(tasks, &mut all_fields, &replies);
+        let mut results: Vec<_> = replies.into_iter().map(|reply| self.created(reply)).collect();
+        self.create_again(tasks, again, &mut results);
+        results
     }
 
     /// What was refused although its responsible was not the default gets one more try with the default.
-    fn create_for_default_responsible(
+    fn for_default_responsible(
         &self,
         tasks: &[&Task],
         all_fields: &mut [Fields],
-        replies: &mut [Result<Value, ApiError>],
-    ) {
+        replies: &[Result<Value, ApiError>],
+    ) -> Vec<(usize, Call)> {
         let default: Value = self.settings.default_responsible.into();
         let mut again = Vec::new();
-        for (index, fields) in all_fields.iter_mut().enumerate() {
-            let Err(err) = &replies[index] else { continue };
+        for (index, (fields, reply)) in all_fields.iter_mut().zip(replies).enumerate() {
+            let Err(err) = reply else { continue };
             let responsible = &mut fields.fields["RESPONSIBLE_ID"];
             if err.kind == Kind::Refused && *responsible != default {
                 log::warn!(
@@ -224,9 +226,26 @@ impl BitrixHandler {
                 again.push((index, add(fields)));
             }
         }
+        again
+    }
+
+    /// Tries refused tasks once more. A portal may refuse a task that it has just created, as when a program of its own
+    /// that is told of each task fails, so they are looked up first.
+    fn create_again(&self, tasks: &[&Task], mut again: Vec<(usize, Call)>, results: &mut [Result<Done, Failure>]) {
+        if let Some(marker) = self.settings.marker_field.as_deref().filter(|_| !again.is_empty()) {
+            let refused: Vec<&Task> = again.iter().map(|(index, _)| tasks[*index]).collect();
+            let mut found = self.look_up(&refused, marker).into_iter();
+            again.retain(|(index, _)| match found.next().and_then(|found| self.known(tasks[*index], found)) {
+                Some(result) => {
+                    results[*index] = result;
+                    false
+                }
+                None => true,
+            });
+        }
         let calls: Vec<Call> = again.iter().map(|(_, call)| call.clone()).collect();
         for ((index, _), reply) in again.into_iter().zip(self.client.call_all(&calls)) {
-            replies[index] = reply;
+            results[index] = self.created(reply);
         }
     }
 
