@@ -206,3 +206,20 @@ fn the_texts_of_answers_come_from_the_portal() {
     assert_eq!(texts, ["ДА", "НЕТ", unknown]);
     assert_eq!(portal.count("imena.camunda.userfield.list"), 1);
 }
+
+#[test]
+fn an_answer_that_is_too_large_makes_the_next_questions_smaller() {
+    let tasks = Tasks::new();
+    let portal = {
+        let tasks = tasks.clone();
+        let too_many = |request: &Request| request.body["cmd"].as_object().is_some_and(|commands| commands.len() > 25);
+        let flood = Reply::Raw { status: 200, content_type: "application/json".into(), body: vec![b' '; 17 << 20] };
+        Portal::behind(move |request| too_many(request).then(|| flood.clone()), move |call| tasks.answer(call))
+    };
+    let (mut tracker, records) = (tracker(&portal, &[]), many(&tasks, 2000));
+    let first = words(&tracker.check(&records));
+    assert!(first.contains(&"open") && first.contains(&"again"), "{first:?}");
+    for _ in 0..2 {
+        assert_eq!(words(&tracker.check(&records)), ["open"; 2000]);
+    }
+}

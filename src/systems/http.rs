@@ -40,6 +40,8 @@ pub enum NoAnswer {
     NotSent(String),
     /// The request may have had its effect.
     Unknown(String),
+    /// The same, and the answer is longer than what is read.
+    TooLarge(String),
 }
 
 impl Http {
@@ -89,7 +91,7 @@ fn no_answer(err: ureq::Error) -> NoAnswer {
         }
         ureq::Error::Timeout(_) => NoAnswer::Unknown("no complete answer in time".into()),
         ureq::Error::Io(err) => no_connection(&err),
-        ureq::Error::BodyExceedsLimit(limit) => NoAnswer::Unknown(format!("the answer is larger than {limit} bytes")),
+        ureq::Error::BodyExceedsLimit(limit) => NoAnswer::TooLarge(format!("the answer is larger than {limit} bytes")),
         ureq::Error::LargeResponseHeader(size, limit) => {
             NoAnswer::Unknown(format!("the answer's head has {size} bytes, more than {limit}"))
         }

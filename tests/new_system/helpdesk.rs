@@ -47,7 +47,7 @@ impl Helpdesk {
         let answer = self.http.post_json(&url, body.to_string().as_bytes()).map_err(|err| match err {
             NoAnswer::NotSent(why) => Failure::Unavailable { error: anyhow!("{method}: {why}"), until: None },
             // The create is repeated: the helpdesk returns the ticket that it may have made.
-            NoAnswer::Unknown(why) => again(anyhow!("{method}: {why}")),
+            NoAnswer::Unknown(why) | NoAnswer::TooLarge(why) => again(anyhow!("{method}: {why}")),
         })?;
         let error = anyhow!("{method}: http status {}", answer.status);
         match answer.status {

@@ -4,7 +4,7 @@
 //! [`super::tracker`]'s business, what an error means is [`super::errors`]'.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -60,6 +60,8 @@ pub struct Client {
     request_timeout: Duration,
     /// A turn was waited for ahead of its request. At most one: a turn that nobody uses must not be saved up.
     turn_taken: AtomicBool,
+    /// The most calls in one request; fewer after an answer that was too large to be read.
+    most_calls: AtomicUsize,
     /// How long the last request took, in microseconds.
     last_took_us: AtomicU64,
     /// How long one command of a method takes within a batch, of late. Shared by all threads that call the portal.
@@ -77,19 +79,20 @@ impl Client {
             holds: Holds::default(),
             request_timeout: settings.request_timeout,
             turn_taken: AtomicBool::new(false),
+            most_calls: AtomicUsize::new(batch::LARGEST),
             last_took_us: AtomicU64::new(u64::MAX),
             pace: Mutex::new(HashMap::new()),
             stop: stop.clone(),
         }
     }
 
-    /// Waits for the next turn at the portal, which the next request then has, and says how many calls should travel in it.
+    /// Waits for the next turn at the portal unless one is there, which the next request then has, and says how many calls should travel in it.
     pub fn ready(&self) -> Batch {
         if !self.budget.limited() {
             let fast = Duration::from_micros(self.last_took_us.load(Ordering::Relaxed)) < FAST;
             return if fast { Batch::Gathered(batch::LARGEST) } else { Batch::Spread(batch::LARGEST) };
         }
-        if self.await_turn().is_ok() {
+        if !self.turn_taken.load(Ordering::Relaxed) && self.await_turn().is_ok() {
             self.turn_taken.store(true, Ordering::Relaxed);
         }
         Batch::Packed(batch::LARGEST)
@@ -162,7 +165,8 @@ impl Client {
     /// How many calls of this method one request should carry, going by how long the last ones took.
     fn batch_size(&self, method: &'static str) -> usize {
         let pace = self.lock_pace().get(method).copied();
-        batch::size(pace, BATCH_TIME.min(self.request_timeout / 2))
+        let in_time = batch::size(pace, BATCH_TIME.min(self.request_timeout / 2));
+        in_time.min(self.most_calls.load(Ordering::Relaxed))
     }
 
     /// A request with these calls has taken so long. One that ended without an answer has shown that they are too many; a
@@ -201,6 +205,10 @@ impl Client {
                 Ok(Answer { status, body }) => reply(status, &self.webhook.hide_token(body)),
                 Err(NoAnswer::NotSent(why)) => Err(ApiError::new(Kind::Unreachable, why)),
                 Err(NoAnswer::Unknown(why)) => Err(ApiError::new(Kind::Unknown, why)),
+                Err(NoAnswer::TooLarge(why)) => {
+                    self.most_calls.fetch_min((calls.len() / 2).max(1), Ordering::Relaxed);
+                    Err(ApiError::new(Kind::Unknown, why))
+                }
             };
             match result {
                 Err(err) if err.kind == Kind::TooFast && refusal <= REFUSALS && !self.stop.raised() => {
