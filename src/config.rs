@@ -321,12 +321,17 @@ impl Variables<'_> {
 
     /// A number of seconds, a fraction allowed, above zero and at most a day.
     pub fn seconds(&mut self, name: &str, default: u32) -> Duration {
+        self.seconds_up_to(name, default, 86_400)
+    }
+
+    /// The same with a limit of its own, in seconds.
+    pub fn seconds_up_to(&mut self, name: &str, default: u32, most: u32) -> Duration {
         let default_duration = Duration::from_secs(default.into());
         let Some(text) = self.text(name) else { return default_duration };
         match text.parse::<f64>() {
-            Ok(seconds) if (0.001..=86_400.0).contains(&seconds) => Duration::from_secs_f64(seconds),
+            Ok(seconds) if (0.001..=most.into()).contains(&seconds) => Duration::from_secs_f64(seconds),
             _ => {
-                let wrong = format!("is {text:?}, not a number of seconds above 0 and up to 86400");
+                let wrong = format!("is {text:?}, not a number of seconds above 0 and up to {most}");
                 self.mistake(name, &wrong, &format!("{name}={default}"));
                 default_duration
             }

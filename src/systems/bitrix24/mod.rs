@@ -31,6 +31,9 @@ use super::System;
 use crate::config::{Config, Secret, Variables, is_this_machine};
 use crate::stop::Stop;
 
+/// In seconds. What was delivered before is kept so long before it is looked up again, and RabbitMQ takes back what is
+/// unacknowledged for half an hour.
+const LONGEST_TIMEOUT: u32 = 600;
 /// A portal makes tokens of 16 characters. A much shorter one could be a word that is meant.
 const SHORTEST_TOKEN: usize = 8;
 
@@ -92,7 +95,7 @@ impl Settings {
             webhook,
             default_responsible: variables.number("BITRIX_DEFAULT_RESPONSIBLE_ID", 1, 1..=u64::MAX),
             default_priority: variables.number("BITRIX_DEFAULT_PRIORITY", 1, 0..=2),
-            request_timeout: variables.seconds("BITRIX_REQUEST_TIMEOUT", 30),
+            request_timeout: variables.seconds_up_to("BITRIX_REQUEST_TIMEOUT", 30, LONGEST_TIMEOUT),
             max_description_length: variables.number("BITRIX_MAX_DESCRIPTION_LENGTH", 10_000, 100..=1_000_000),
             marker_field: marker_field(variables),
             completed_statuses: completed_statuses(variables),
