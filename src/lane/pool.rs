@@ -132,7 +132,9 @@ impl Pool {
     fn await_all(&self, most: usize) {
         let mut before = 0;
         for _ in 0..MOST_MOMENTS {
-            let waiting = self.jobs.len().max(self.recorded.len());
+            // Recorded tasks are taken first.
+            let recorded = self.recorded.len();
+            let waiting = if recorded > 0 { recorded } else { self.jobs.len() };
             let alone = waiting <= 1 && *self.lock_under_way() == 0;
             if alone || waiting >= most || waiting == before {
                 return;

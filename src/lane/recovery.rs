@@ -120,7 +120,7 @@ impl Recovery {
         match failure {
             Failure::Permanent(_) => {
                 self.succeeded(now);
-                Verdict::Park { attempts: attempts + 1, cause: Cause::RequestError }
+                Verdict::Park { attempts: attempts.saturating_add(1), cause: Cause::RequestError }
             }
             Failure::Unsettled(after) => {
                 self.succeeded(now);
@@ -161,7 +161,8 @@ impl Recovery {
 
     /// One more failure of this message's own.
     fn counted(&self, attempts: u32, after: Duration) -> Verdict {
-        let attempts = attempts + 1;
+        // It comes from a header, which anybody may have written.
+        let attempts = attempts.saturating_add(1);
         // The last try may have worked after all: then there is a last look, without a try.
         if attempts > self.attempts || (attempts == self.attempts && after.is_zero()) {
             return Verdict::Park { attempts, cause: Cause::RetryLimitExceeded };
