@@ -2,12 +2,14 @@
 //!
 //! [`reader`] is the thread that owns the lane's RabbitMQ sessions, [`session`] one such session and [`results`] its other
 //! half, [`pool`] the threads that call the target, [`ledger`] what is under way, [`recovery`] what a failure leads to,
-//! [`letters`] what is published, and [`tracking`] the thread that follows the created tasks, one [`sweep`] at a time.
-//! [`remembered`] is a set of ids that forgets, [`repeated`] keeps the same trouble from flooding the log.
+//! [`letters`] what is published, [`tracking`] the thread that follows the created tasks, one [`sweep`] at a time, and
+//! [`moves`] how their records leave the sent queue. [`remembered`] is a set of ids that forgets, [`repeated`] keeps the same
+//! trouble from flooding the log.
 //! Nothing here knows which system it works for.
 
 pub mod ledger;
 pub mod letters;
+pub mod moves;
 pub mod pool;
 pub mod reader;
 pub mod recovery;

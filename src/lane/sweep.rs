@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Intake, Token};
-use crate::rabbitmq::publisher::Publisher;
+use crate::rabbitmq::publisher::{Letter, Publisher};
 
 /// The sweep.
 pub struct Sweep<'i> {
@@ -21,6 +21,8 @@ pub struct Sweep<'i> {
     pub missing: HashMap<String, Option<u64>>,
     /// The target has shown a task.
     pub seen: bool,
+    /// How many tasks it has not shown.
+    pub gone: usize,
     /// How many tasks are open.
     pub open: u64,
     /// How many are finished and lack their answer.
@@ -35,8 +37,8 @@ pub enum Sent {
     Response(String),
     /// Parks a record.
     Parked,
-    /// Moves a record to the tail of its queue.
-    Renewed,
+    /// Moves a record to the tail of its queue: the letter that does.
+    Renewed(Box<Letter>),
 }
 
 impl<'i> Sweep<'i> {
@@ -49,6 +51,7 @@ impl<'i> Sweep<'i> {
             answering: HashMap::new(),
             missing: HashMap::new(),
             seen: false,
+            gone: 0,
             open: 0,
             unanswered: 0,
             oldest: Duration::ZERO,

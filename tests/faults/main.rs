@@ -25,10 +25,10 @@
 //! | 16 | cut or reset in mid-frame | `links::connections_cut_at_any_byte_…`, `…::a_cut_…`, `…::a_reset_connection_…` |
 //! | 17 | half-open link | `links::a_connection_whose_packets_vanish_…`, `…_that_carries_nothing_…`, `broker_faults::a_frozen_node_…` |
 //! | 18 | slow broker | `links::confirms_that_come_late_…`, `…::a_record_whose_confirm_was_lost_…` |
-//! | 19 | memory or disk alarm | `broker_faults::a_node_without_memory_…`, `…_without_room_on_its_disk_…` |
+//! | 19 | memory or disk alarm | `broker_faults::a_node_without_memory_…`, `…_without_room_on_its_disk_…`, `records::an_answer_…` |
 //! | 20 | input queue deleted | `sessions::an_input_queue_that_is_deleted_…` |
 //! | 21 | output queue gone or full | `sessions::a_sent_queue_…`, `tracking::a_responses_queue_…` |
-//! | 22 | queue of another form | `sessions::queues_that_exist_in_another_form_…`, `…_that_counts_deliveries_…` (also in `tracking`) |
+//! | 22 | queue of another form | `sessions::queues_that_exist_in_another_form_…`, `…_that_counts_deliveries_…` (also in `tracking`), `records::a_record_that_its_queue_…` |
 //! | 23 | acknowledgement timeout | `broker_faults::a_broker_that_takes_deliveries_back_…` |
 //! | 24 | twice at once; two workers | `failures::a_message_published_twice_at_once_…`, `sessions::two_workers_…`, `…::a_task_whose_create_is_under_way_…`, `tracking::two_workers_…` |
 //! | 25 | target: 5xx, no connection | `failures::a_message_comes_back_…`, `outages` |
@@ -77,6 +77,7 @@ mod outages;
 mod panics;
 mod portal_errors;
 mod portal_refusals;
+mod records;
 mod sessions;
 mod stopping;
 mod tls;

@@ -54,7 +54,7 @@ impl Tracker for FragileTracker {
 }
 
 /// Runs `work` beside a lane's threads and ends them.
-fn with_lane(queues: &Queues, work: impl FnOnce(), run: impl Fn(&Lane) + Sync) -> Stats {
+pub fn with_lane(queues: &Queues, work: impl FnOnce(), run: impl Fn(&Lane) + Sync) -> Stats {
     let mut settings = worker::settings(queues, "http://127.0.0.1:1/rest/1/none");
     settings.push(("RETRY_ATTEMPTS".into(), "2".into()));
     settings.push(("HANDLER_THREADS".into(), "1".into()));

@@ -1,0 +1,157 @@
+//! What a sweep publishes, and what the broker's word on it leads to: the record leaves the sent queue, or stays.
+//!
+//! It is acknowledged after what follows from it is confirmed. What is to follow is decided in [`tracking`](super::tracking).
+
+use anyhow::Context as _;
+
+use super::letters;
+use super::sweep::{Sent, Sweep};
+use super::tracking::{MISSED, Tracking};
+use crate::message::{Cause, Original, Parked, Record, Unreadable, now_ms};
+use crate::rabbitmq::connection::Connection;
+use crate::rabbitmq::intake::{Arrival, Token};
+use crate::rabbitmq::publisher::{Letter, Publisher, Verdict};
+use crate::rabbitmq::{Trouble, queues};
+
+impl Tracking<'_, '_> {
+    /// After letters that were not confirmed: makes sure that RabbitMQ takes messages again, before anything is read. While
+    /// it does not, each sweep would publish the same answers once more, and use up one of the returns after which a quorum
+    /// queue deletes a record.
+    pub(super) fn probe(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
+        if self.unconfirmed {
+            // With a body: in an alarm RabbitMQ stops reading in front of the first one, and takes a message without.
+            let probe = Letter::new(self.lane.queues.sweep_lock.clone(), "probe".into(), b"probe".to_vec());
+            self.publisher(sweep)?.try_deliver(&probe).context("RabbitMQ takes no messages, so none is read")?;
+            self.unconfirmed = false;
+        }
+        Ok(())
+    }
+
+    /// Moves the records that their queue would soon delete to its tail, where the next sweep looks at them, and returns the
+    /// others.
+    pub(super) fn renew(&mut self, sweep: &mut Sweep, arrivals: Vec<Arrival>) -> anyhow::Result<Vec<Arrival>> {
+        let (worn_out, others): (Vec<Arrival>, Vec<Arrival>) =
+            arrivals.into_iter().partition(|arrival| letters::wears_out(&arrival.headers));
+        // Not looked at, so they count as open.
+        sweep.open += worn_out.len() as u64;
+        for Arrival { body, headers, token, .. } in worn_out {
+            let id = Record::parse(body.clone()).map_or_else(|_| nameless(sweep), |record| record.task.id);
+            let letter = letters::renewed(&self.lane.queues.sent, id, body, headers);
+            self.publish(sweep, &letter, Sent::Renewed(Box::new(letter.clone())), token)?;
+        }
+        Ok(others)
+    }
+
+    pub(super) fn park_unreadable(
+        &mut self,
+        sweep: &mut Sweep,
+        unreadable: Unreadable,
+        token: Token,
+    ) -> anyhow::Result<()> {
+        let message_id = nameless(sweep);
+        self.park(sweep, &message_id, Cause::InvalidRecord, &unreadable.reason, &unreadable.original, token).map(drop)
+    }
+
+    pub(super) fn park(
+        &mut self,
+        sweep: &mut Sweep,
+        id: &str,
+        cause: Cause,
+        error: &str,
+        original: &Original,
+        token: Token,
+    ) -> anyhow::Result<u64> {
+        let lane = self.lane;
+        log::error!("parking in {} as {}: task={id}: {error}", lane.queues.errors, cause.name());
+        let (source_queue, attempts) = match cause {
+            // Whoever puts the message back wants the task created anew.
+            Cause::TaskNotFound => (&lane.queues.input, MISSED),
+            _ => (&lane.queues.sent, 1),
+        };
+        let about = Parked { cause, error, system: lane.name, source_queue, attempts };
+        let letter = letters::parked(lane, id.to_owned(), &about, original);
+        self.publish(sweep, &letter, Sent::Parked, token)
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        sweep: &mut Sweep,
+        letter: &Letter,
+        sent: Sent,
+        token: Token,
+    ) -> anyhow::Result<u64> {
+        let tag = self.publisher(sweep)?.publish(letter).map_err(Trouble::from)?;
+        sweep.on_the_way.insert(tag, (sent, vec![token]));
+        Ok(tag)
+    }
+
+    fn publisher<'s>(&self, sweep: &'s mut Sweep) -> anyhow::Result<&'s mut Publisher> {
+        Ok(match &mut sweep.publisher {
+            Some((_, publisher)) => publisher,
+            none => &mut none.insert(self.open_publisher()?).1,
+        })
+    }
+
+    fn open_publisher(&self) -> anyhow::Result<(Connection, Publisher)> {
+        let lane = self.lane;
+        let mut connection = Connection::open(&lane.config.rabbitmq, &format!("task-creator {}: answer", lane.name))?;
+        let publisher = connection.within_deadline(|connection| {
+            queues::ensure(connection, &[&lane.queues.responses, &lane.queues.errors, &lane.queues.sent])?;
+            Publisher::open(connection)
+        });
+        Ok((connection, publisher.map_err(Trouble::from)?))
+    }
+
+    /// Waits until the broker has taken what was published, and acknowledges the records it came from.
+    pub(super) fn await_confirms(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
+        while let Some((_, publisher)) = sweep.publisher.as_mut().filter(|_| !sweep.on_the_way.is_empty()) {
+            for (tag, verdict) in publisher.next_verdicts().context("answering Camunda")? {
+                let Some((sent, tokens)) = sweep.on_the_way.remove(&tag) else { continue };
+                self.settle(sweep, sent, tokens, verdict)?;
+            }
+        }
+        sweep.answering.clear();
+        Ok(())
+    }
+
+    fn settle(&mut self, sweep: &mut Sweep, sent: Sent, tokens: Vec<Token>, verdict: Verdict) -> anyhow::Result<()> {
+        let stats = self.lane.stats;
+        if let Verdict::Refused(why) = verdict {
+            stats.failed_messages.count();
+            stats.tracker.failed_moves.add(u64::from(matches!(sent, Sent::Response(_))));
+            return self.refused(sweep, sent, tokens, &why);
+        }
+        stats.sent_messages.count();
+        match sent {
+            Sent::Response(id) => {
+                stats.tracker.moved_to_responses.count();
+                self.answered.add(&id);
+                self.unanswered.remove(&id);
+                log::info!("finished, answered to Camunda: task={id}");
+            }
+            Sent::Parked => stats.parked.count(),
+            Sent::Renewed(_) => {}
+        }
+        tokens.into_iter().try_for_each(|token| sweep.intake.ack(token)).map_err(Trouble::from)?;
+        Ok(())
+    }
+
+    /// The record stays in the sent queue, so the next sweep tries again. One that its queue would soon delete is parked.
+    fn refused(&mut self, sweep: &mut Sweep, sent: Sent, tokens: Vec<Token>, why: &str) -> anyhow::Result<()> {
+        let Sent::Renewed(letter) = sent else {
+            log::error!("a queue did not take a message; the record stays until the next sweep: {why}");
+            return Ok(());
+        };
+        let error = format!("{} would soon delete the record, and does not take it anew: {why}", letter.queue);
+        let original = serde_json::from_slice(&letter.body).map_or(Original::Bytes(letter.body), Original::Json);
+        tokens.into_iter().try_for_each(|token| {
+            let parked = self.park(sweep, &letter.message_id, Cause::RetryLimitExceeded, &error, &original, token);
+            parked.map(drop)
+        })
+    }
+}
+
+/// A name for a record without one, unlike any other that is on the way.
+fn nameless(sweep: &Sweep) -> String {
+    format!("record-{}-{}", now_ms(), sweep.on_the_way.len())
+}
