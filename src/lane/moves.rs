@@ -2,7 +2,8 @@
 //!
 //! It is acknowledged after what follows from it is confirmed. What is to follow is decided in [`tracking`](super::tracking).
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
+use crossbeam_channel::select;
 
 use super::letters;
 use super::sweep::{Sent, Sweep};
@@ -10,7 +11,7 @@ use super::tracking::{MISSED, Tracking};
 use crate::message::{Cause, Original, Parked, Record, Unreadable, now_ms};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Token};
-use crate::rabbitmq::publisher::{Letter, Publisher, Verdict};
+use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Letter, Publisher, Verdict};
 use crate::rabbitmq::{Trouble, queues};
 
 impl Tracking<'_, '_> {
@@ -18,12 +19,22 @@ impl Tracking<'_, '_> {
     /// it does not, each sweep would publish the same answers once more, and use up one of the returns after which a quorum
     /// queue deletes a record.
     pub(super) fn probe(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
-        if self.unconfirmed {
-            // With a body: in an alarm RabbitMQ stops reading in front of the first one, and takes a message without.
-            let probe = Letter::new(self.lane.queues.sweep_lock.clone(), "probe".into(), b"probe".to_vec());
-            self.publisher(sweep)?.try_deliver(&probe).context("RabbitMQ takes no messages, so none is read")?;
-            self.unconfirmed = false;
+        if !self.unconfirmed {
+            return Ok(());
         }
+        // With a body: in an alarm RabbitMQ stops reading in front of the first one, and takes a message without.
+        let probe = Letter::new(self.lane.queues.sweep_lock.clone(), "probe".into(), b"probe".to_vec());
+        let publisher = self.publisher(sweep)?;
+        publisher.publish(&probe).map_err(Trouble::from)?;
+        let confirm = select! {
+            recv(publisher.confirms()) -> confirm => confirm.context("the connection to RabbitMQ is gone")?,
+            // Nothing is read then either.
+            recv(self.lane.stop.receiver()) -> _ => return Ok(()),
+            default(CONFIRM_DEADLINE) => bail!("RabbitMQ takes no messages, so none is read"),
+        };
+        // Whether its queue has taken it does not matter.
+        publisher.verdicts(confirm);
+        self.unconfirmed = false;
         Ok(())
     }
 

@@ -122,6 +122,10 @@ fn an_answer_is_published_once_however_long_rabbitmq_takes_no_messages() {
     let looked = portal.count_of(is_sweep);
     worker.await_log("RabbitMQ takes no messages, so none is read", minutes);
     assert_eq!((looked, portal.count_of(is_sweep)), (1, 1));
+    // Not even a stop waits for the confirm.
+    worker.signal("TERM");
+    assert_eq!(worker.wait(Duration::from_secs(20)).code(), Some(0));
+    worker.start_again();
     node.ctl(&["set_vm_memory_high_watermark", "0.4"]);
     eventually("the answer", minutes, || queues.count(&queues.responses()) > 0 && queues.count(&queues.sent()) == 0);
     worker.stop();
