@@ -29,7 +29,7 @@
 //!    tests use too.
 //!
 //! # Where is…
-//! * the ack? [`lane::session`] and [`lane::results`], for records [`lane::moves`]; when, says the ledger.
+//! * the ack? [`lane::session`] and [`lane::results`], for records [`lane::moves`] and [`lane::tracking`]; when, says the ledger.
 //! * the size of a batch? [`lane::pool`] fills it, [`systems::bitrix24`] says how: `client.rs` and `batch.rs`; `budget.rs` when.
 //! * what is hidden from the log? [`logging`] hides the values that [`config::Config::secrets`] names.
 //! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `systems/https.rs` https.

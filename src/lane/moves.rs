@@ -7,7 +7,7 @@ use crossbeam_channel::select;
 
 use super::letters;
 use super::sweep::{Sent, Sweep};
-use super::tracking::{MISSED, Tracking};
+use super::tracking::{MISSED, MOST_ON_THE_WAY, Tracking};
 use crate::message::{Cause, Original, Parked, Record, Unreadable, now_ms};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Token};
@@ -45,11 +45,16 @@ impl Tracking<'_, '_> {
             arrivals.into_iter().partition(|arrival| letters::wears_out(&arrival.headers));
         // Not looked at, so they count as open.
         sweep.open += worn_out.len() as u64;
+        sweep.not_shown += worn_out.len();
         for Arrival { body, headers, token, .. } in worn_out {
             let id = Record::parse(body.clone()).map_or_else(|_| nameless(sweep), |record| record.task.id);
             let letter = letters::renewed(&self.lane.queues.sent, id, body, headers);
             self.publish(sweep, &letter, Sent::Renewed(Box::new(letter.clone())), token)?;
+            if sweep.on_the_way.len() >= MOST_ON_THE_WAY {
+                self.await_confirms(sweep)?;
+            }
         }
+        self.await_confirms(sweep)?;
         Ok(others)
     }
 
@@ -113,16 +118,18 @@ impl Tracking<'_, '_> {
         Ok((connection, publisher.map_err(Trouble::from)?))
     }
 
-    /// Waits until the broker has taken what was published, and acknowledges the records it came from.
+    /// Waits until the broker has taken what was published, and acknowledges the records it came from. When that fails, what
+    /// else is confirmed is noted all the same, so that the next sweep does not publish it again.
     pub(super) fn await_confirms(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
+        let mut settled = Ok(());
         while let Some((_, publisher)) = sweep.publisher.as_mut().filter(|_| !sweep.on_the_way.is_empty()) {
             for (tag, verdict) in publisher.next_verdicts().context("answering Camunda")? {
                 let Some((sent, tokens)) = sweep.on_the_way.remove(&tag) else { continue };
-                self.settle(sweep, sent, tokens, verdict)?;
+                settled = settled.and(self.settle(sweep, sent, tokens, verdict));
             }
         }
         sweep.answering.clear();
-        Ok(())
+        settled
     }
 
     fn settle(&mut self, sweep: &mut Sweep, sent: Sent, tokens: Vec<Token>, verdict: Verdict) -> anyhow::Result<()> {

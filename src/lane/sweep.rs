@@ -21,8 +21,8 @@ pub struct Sweep<'i> {
     pub missing: HashMap<String, Option<u64>>,
     /// The target has shown a task.
     pub seen: bool,
-    /// How many tasks it has not shown.
-    pub gone: usize,
+    /// How many tasks it has not shown, for whatever reason.
+    pub not_shown: usize,
     /// How many tasks are open.
     pub open: u64,
     /// How many are finished and lack their answer.
@@ -51,7 +51,7 @@ impl<'i> Sweep<'i> {
             answering: HashMap::new(),
             missing: HashMap::new(),
             seen: false,
-            gone: 0,
+            not_shown: 0,
             open: 0,
             unanswered: 0,
             oldest: Duration::ZERO,

@@ -30,9 +30,11 @@ const LONGEST_SWEEP: Duration = Duration::from_secs(900);
 const SLACK: Duration = Duration::from_secs(300);
 /// That many checks in a row must miss a task before it counts as gone.
 pub(super) const MISSED: u32 = 3;
-/// If at least this many tasks are gone in a sweep, and none is to be seen, it is more likely that our account there may not
-/// see them.
+/// If at least this many tasks are not shown in a sweep, and none is, it is more likely that our account there may not see
+/// them.
 const SUSPICIOUS: usize = 10;
+/// Letters without a confirm. In an alarm nobody reads them: more than 16 MiB would hold the thread up within amiquip.
+pub(super) const MOST_ON_THE_WAY: usize = 500;
 /// Answered tasks that are remembered, since a task may be in the sent queue twice.
 const ANSWERED: usize = 100_000;
 
@@ -98,7 +100,11 @@ impl Tracking<'_, '_> {
             Some((intake, records)) => {
                 let mut sweep = Sweep::new(&intake);
                 let deadline = connection.at_most(LONGEST_SWEEP + SLACK);
-                let result = self.probe(&mut sweep).and_then(|()| self.read_all(&mut sweep, records, begun));
+                let result = self.probe(&mut sweep).and_then(|()| {
+                    let result = self.read_all(&mut sweep, records, begun);
+                    self.note(&sweep, records, begun);
+                    result
+                });
                 self.unconfirmed |= !sweep.on_the_way.is_empty();
                 drop(deadline);
                 if let Some((publishing, publisher)) = sweep.publisher.take() {
@@ -108,7 +114,6 @@ impl Tracking<'_, '_> {
                 }
                 let deadline = connection.closing();
                 let returned = intake.give_back();
-                self.note(&sweep, records, begun);
                 drop((intake, deadline));
                 result.and(returned.map_err(|err| Trouble::from(err).into()))
             }
@@ -134,8 +139,6 @@ impl Tracking<'_, '_> {
             let arrivals = self.renew(sweep, arrivals)?;
             if read > checked_last_time {
                 self.check(sweep, arrivals)?;
-            } else {
-                self.await_confirms(sweep)?;
             }
             if begun.elapsed() > LONGEST_SWEEP && read < records {
                 log::warn!("{records} records are too many for one sweep: the next one goes on after {read} of them");
@@ -162,10 +165,11 @@ impl Tracking<'_, '_> {
         let results = self.tracker.check(&records);
         let checked = records.len();
         let gone = results.iter().filter(|result| matches!(result, Ok(Progress::Gone))).count();
-        sweep.gone += gone;
-        sweep.seen |= results.iter().flatten().any(|progress| !matches!(progress, Progress::Gone));
-        let trust = sweep.gone < SUSPICIOUS || sweep.seen;
-        if !trust {
+        let shown = results.iter().flatten().count() - gone;
+        sweep.not_shown += checked - shown;
+        sweep.seen |= shown > 0;
+        let trust = sweep.not_shown < SUSPICIOUS || sweep.seen;
+        if !trust && gone > 0 {
             log::error!(
                 "the target does not show {gone} of {checked} tasks; they stay: may our account there see them?"
             );
@@ -175,7 +179,7 @@ impl Tracking<'_, '_> {
         for ((record, token), result) in records.iter().zip(deliveries).zip(results) {
             self.lane.stats.tracker.total_checked.count();
             match result {
-                Ok(Progress::Gone) if !trust => {}
+                Ok(Progress::Gone) if !trust => drop(self.missed.remove(&record.task.id)),
                 Ok(progress) => self.decide(sweep, record, progress, token)?,
                 Err(Failure::Permanent(err)) => {
                     let original = Original::Json(record.document());
@@ -186,6 +190,9 @@ impl Tracking<'_, '_> {
                     failed += 1;
                     unavailable = unavailable.or(Some(failure));
                 }
+            }
+            if sweep.on_the_way.len() >= MOST_ON_THE_WAY {
+                self.await_confirms(sweep)?;
             }
         }
         self.await_confirms(sweep)?;

@@ -206,7 +206,10 @@ impl Client {
                 Err(NoAnswer::NotSent(why)) => Err(ApiError::new(Kind::Unreachable, why)),
                 Err(NoAnswer::Unknown(why)) => Err(ApiError::new(Kind::Unknown, why)),
                 Err(NoAnswer::TooLarge(why)) => {
-                    self.most_calls.fetch_min((calls.len() / 2).max(1), Ordering::Relaxed);
+                    // One call cannot be made smaller.
+                    if calls.len() > 1 {
+                        self.most_calls.fetch_min(calls.len() / 2, Ordering::Relaxed);
+                    }
                     Err(ApiError::new(Kind::Unknown, why))
                 }
             };

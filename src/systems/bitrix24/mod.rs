@@ -33,7 +33,7 @@ use crate::stop::Stop;
 
 /// In seconds. What was delivered before is kept so long before it is looked up again, and RabbitMQ takes back what is
 /// unacknowledged for half an hour.
-const LONGEST_TIMEOUT: u32 = 600;
+const LONGEST_TIMEOUT: u32 = 300;
 /// A portal makes tokens of 16 characters. A much shorter one could be a word that is meant.
 const SHORTEST_TOKEN: usize = 8;
 

@@ -69,7 +69,7 @@ fn a_bad_value_is_told_with_its_name_and_an_example() {
         ("BITRIX_DEFAULT_RESPONSIBLE_ID", "boss"),
         ("BITRIX_DEFAULT_PRIORITY", "3"),
         ("BITRIX_REQUEST_TIMEOUT", "0"),
-        ("BITRIX_REQUEST_TIMEOUT", "601"),
+        ("BITRIX_REQUEST_TIMEOUT", "301"),
         ("BITRIX_MAX_DESCRIPTION_LENGTH", "many"),
         ("BITRIX_COMPLETED_STATUSES", "4;5"),
         ("BITRIX_MISSING_ANSWER", "maybe"),
