@@ -59,7 +59,7 @@ mod tests {
             move || stop.pause(Duration::from_secs(60))
         });
         stopper.raise();
-        assert!(waiting.join().unwrap());
+        assert!(waiting.join().expect("no panic"));
         assert!(stop.raised());
     }
 }

@@ -7,9 +7,9 @@ use crossbeam_channel::select;
 
 use super::letters;
 use super::sweep::{Sent, Sweep};
-use super::tracking::{MISSED, MOST_ON_THE_WAY, Tracking};
+use super::tracking::{LONGEST_SWEEP, MISSED, MOST_ON_THE_WAY, SLACK, Tracking};
 use crate::message::{Cause, Original, Parked, Record, Unreadable, now_ms};
-use crate::rabbitmq::connection::Connection;
+use crate::rabbitmq::connection::{Connection, Watch};
 use crate::rabbitmq::intake::{Arrival, Token};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Letter, Publisher, Verdict};
 use crate::rabbitmq::{Trouble, queues};
@@ -103,26 +103,27 @@ impl Tracking<'_, '_> {
 
     fn publisher<'s>(&self, sweep: &'s mut Sweep) -> anyhow::Result<&'s mut Publisher> {
         Ok(match &mut sweep.publisher {
-            Some((_, publisher)) => publisher,
+            Some((_, publisher, _)) => publisher,
             none => &mut none.insert(self.open_publisher()?).1,
         })
     }
 
-    fn open_publisher(&self) -> anyhow::Result<(Connection, Publisher)> {
+    fn open_publisher(&self) -> anyhow::Result<(Connection, Publisher, Watch)> {
         let lane = self.lane;
         let mut connection = Connection::open(&lane.config.rabbitmq, &format!("task-creator {}: answer", lane.name))?;
         let publisher = connection.within_deadline(|connection| {
             queues::ensure(connection, &[&lane.queues.responses, &lane.queues.errors, &lane.queues.sent])?;
             Publisher::open(connection)
         });
-        Ok((connection, publisher.map_err(Trouble::from)?))
+        let watch = connection.at_most(LONGEST_SWEEP + SLACK);
+        Ok((connection, publisher.map_err(Trouble::from)?, watch))
     }
 
     /// Waits until the broker has taken what was published, and acknowledges the records it came from. When that fails, what
     /// else is confirmed is noted all the same, so that the next sweep does not publish it again.
     pub(super) fn await_confirms(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
         let mut settled = Ok(());
-        while let Some((_, publisher)) = sweep.publisher.as_mut().filter(|_| !sweep.on_the_way.is_empty()) {
+        while let Some((_, publisher, _)) = sweep.publisher.as_mut().filter(|_| !sweep.on_the_way.is_empty()) {
             for (tag, verdict) in publisher.next_verdicts().context("answering Camunda")? {
                 let Some((sent, tokens)) = sweep.on_the_way.remove(&tag) else { continue };
                 settled = settled.and(self.settle(sweep, sent, tokens, verdict));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::rabbitmq::connection::Connection;
+use crate::rabbitmq::connection::{Connection, Watch};
 use crate::rabbitmq::intake::{Intake, Token};
 use crate::rabbitmq::publisher::{Letter, Publisher};
 
@@ -11,8 +11,8 @@ use crate::rabbitmq::publisher::{Letter, Publisher};
 pub struct Sweep<'i> {
     /// Where the records come from.
     pub intake: &'i Intake,
-    /// Opened when there is something to publish.
-    pub publisher: Option<(Connection, Publisher)>,
+    /// Opened when there is something to publish. In an alarm publishing itself may wait; the watch ends that.
+    pub publisher: Option<(Connection, Publisher, Watch)>,
     /// Letters on their way, with the deliveries that are acknowledged when they are confirmed.
     pub on_the_way: HashMap<u64, (Sent, Vec<Token>)>,
     /// Tasks of this sweep whose response is on its way.

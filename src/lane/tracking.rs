@@ -25,9 +25,9 @@ use crate::systems::{Failure, Progress, Tracker};
 const CHUNK: u16 = 2500;
 /// A sweep ends after this time, and the next one goes on where it ended: RabbitMQ takes back what is unacknowledged for
 /// half an hour.
-const LONGEST_SWEEP: Duration = Duration::from_secs(900);
+pub(super) const LONGEST_SWEEP: Duration = Duration::from_secs(900);
 /// Longer than the last chunk of a sweep takes; past it the connection is cut, and the broker gives the records back.
-const SLACK: Duration = Duration::from_secs(300);
+pub(super) const SLACK: Duration = Duration::from_secs(300);
 /// That many checks in a row must miss a task before it counts as gone.
 pub(super) const MISSED: u32 = 3;
 /// If at least this many tasks are not shown in a sweep, and none is, it is more likely that our account there may not see
@@ -107,7 +107,8 @@ impl Tracking<'_, '_> {
                 });
                 self.unconfirmed |= !sweep.on_the_way.is_empty();
                 drop(deadline);
-                if let Some((publishing, publisher)) = sweep.publisher.take() {
+                if let Some((publishing, publisher, watch)) = sweep.publisher.take() {
+                    drop(watch);
                     let deadline = publishing.closing();
                     drop(publisher);
                     drop((publishing, deadline));

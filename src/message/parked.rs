@@ -41,7 +41,9 @@ impl Cause {
         match self {
             Cause::InvalidMessage => "correct the sender, then publish a valid message with the same task_id",
             Cause::RequestError => "correct what the target objects to, then repeat it: task-creator parked replay",
-            Cause::RetryLimitExceeded => "find out why the target fails, then repeat it: task-creator parked replay",
+            Cause::RetryLimitExceeded => {
+                "find out from error_message what fails, then repeat it: task-creator parked replay"
+            }
             Cause::TaskNotFound => {
                 "the task was deleted, or is hidden from our account there: complete the external task in Camunda by hand, \
                  or create it anew: task-creator parked replay"

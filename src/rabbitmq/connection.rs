@@ -104,7 +104,7 @@ impl Connection {
     }
 
     /// Runs out when the connection has been used for this long: then it is shut down, and whatever waits on it fails.
-    pub fn at_most(&self, deadline: Duration) -> impl Drop + use<> {
+    pub fn at_most(&self, deadline: Duration) -> Watch {
         Watch::over(&self.socket, deadline)
     }
 
@@ -124,8 +124,8 @@ impl Connection {
     }
 }
 
-/// Shuts a socket down unless it is dropped in time.
-struct Watch(Option<(Sender<()>, thread::JoinHandle<()>)>);
+/// Shuts a connection down unless it is dropped in time.
+pub struct Watch(Option<(Sender<()>, thread::JoinHandle<()>)>);
 
 impl Watch {
     fn over(socket: &TcpStream, deadline: Duration) -> Watch {

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::panics::with_lane;
+use crate::support::broker::header;
 use crate::support::*;
+use crate::tracking::RESTLESS;
 use amiquip::{AmqpProperties, AmqpValue, FieldTable};
 use anyhow::anyhow;
 use serde_json::{Value, json};
@@ -58,6 +60,30 @@ fn a_record_that_its_queue_would_soon_delete_and_does_not_take_anew_is_parked() 
     assert_eq!(parked["error_type"], "RETRY_LIMIT_EXCEEDED");
     assert_eq!(parked["source_queue"], queues.sent());
     assert_eq!(parked["original_message"]["original_message"]["task_id"], "task-1");
+}
+
+#[test]
+fn a_record_in_a_queue_that_counts_deliveries_outlives_its_limit() {
+    let tasks = Tasks::new();
+    let queues = Queues::new("delivery limit");
+    let quorum = FieldTable::from([
+        ("x-queue-type".to_string(), header("quorum")),
+        ("x-delivery-limit".to_string(), AmqpValue::LongInt(20)),
+    ]);
+    queues.declare_with(&queues.sent(), &quorum);
+    for task in ["task-1", "task-2"] {
+        queues.publish(&queues.sent(), record(task, tasks.put(task)).to_string(), FieldTable::new());
+    }
+    let portal = Portal::of(&tasks);
+    let changes = [&RESTLESS[..], &[("HEARTBEAT_INTERVAL", "0.02")]].concat();
+    let mut worker = Worker::start(&queues, &portal.webhook(), &changes);
+    portal.await_count_of("a sweep", 26, is_sweep);
+    tasks.set_status("task-2", 5);
+    queues.await_count(&queues.responses(), 1, Duration::from_secs(30));
+    worker.stop();
+    let left = queues.peek_all(&queues.sent());
+    let left: Vec<Value> = left.iter().map(|record| record.json()["original_message"]["task_id"].clone()).collect();
+    assert_eq!(left, ["task-1"]);
 }
 
 /// Sees none of the tasks, and now and then cannot ask.

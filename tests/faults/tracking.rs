@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use crate::support::broker::header;
 use crate::support::*;
@@ -12,7 +11,7 @@ use amiquip::{AmqpProperties, AmqpValue, FieldTable};
 use serde_json::{Value, json};
 
 /// Sweeps without a pause to speak of.
-const RESTLESS: [(&str, &str); 3] =
+pub const RESTLESS: [(&str, &str); 3] =
     [("BITRIX_RATE", "0"), ("BITRIX_REQUEST_TIMEOUT", "5"), ("HEARTBEAT_INTERVAL", "0.2")];
 /// One sweep, at the start.
 const ONE_SWEEP: [(&str, &str); 3] = [("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "3600"), ("LOG_LEVEL", "DEBUG")];
@@ -320,26 +319,6 @@ fn a_task_that_waits_for_its_answer_stays_until_somebody_gives_it() {
     worker.stop();
     let warned = worker.log().matches("finished, but not answered to Camunda yet: task=task-1").count();
     assert_eq!(warned, 1);
-}
-
-#[test]
-fn a_record_in_a_queue_that_counts_deliveries_outlives_its_limit() {
-    let tasks = Tasks::new();
-    let queues = Queues::new("delivery limit");
-    let quorum = FieldTable::from([
-        ("x-queue-type".to_string(), header("quorum")),
-        ("x-delivery-limit".to_string(), AmqpValue::LongInt(20)),
-    ]);
-    queues.declare_with(&queues.sent(), &quorum);
-    record_everything(&queues, &[record(&tasks, "task-1"), record(&tasks, "task-2")]);
-    let portal = Portal::of(&tasks);
-    let changes = [&RESTLESS[..], &[("HEARTBEAT_INTERVAL", "0.02")]].concat();
-    let mut worker = Worker::start(&queues, &portal.webhook(), &changes);
-    portal.await_count_of("a sweep", 26, is_sweep);
-    tasks.set_status("task-2", 5);
-    queues.await_count(&queues.responses(), 1, Duration::from_secs(30));
-    worker.stop();
-    assert_eq!(order(&queues, &queues.sent()), ["task-1"]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn key(id: &str) -> Key {
 }
 
 fn job(id: &str, attempts: u32) -> Job {
-    let task = Task::parse(json!({"task_id": id}).to_string().into_bytes()).unwrap();
+    let task = Task::parse(json!({"task_id": id}).to_string().into_bytes()).expect("a task");
     Job { task, attempts, headers: FieldTable::new(), arrived: Instant::now() }
 }
 
@@ -35,7 +35,7 @@ fn recorded(id: &str) -> Next {
 fn begun(ledger: &mut Ledger<u32>, id: &str, token: u32) -> Job {
     assert_eq!(ledger.admit(&key(id), token, 0), Admission::New(token));
     ledger.add(token, job(id, 0), None);
-    ledger.next_job().unwrap()
+    ledger.next_job().expect("it is due")
 }
 
 /// Publishes the next letter under this tag.
@@ -174,10 +174,10 @@ fn a_task_that_waits_is_handed_out_when_its_time_has_come_and_behind_the_others(
     let first = begun(&mut ledger, "a", 1);
     ledger.add(2, job("b", 0), None);
     ledger.put_back(first, Some(now + LATER));
-    assert_eq!(ledger.next_job().unwrap().task.id, "b");
+    assert_eq!(ledger.next_job().expect("b is due").task.id, "b");
     assert!(ledger.next_job().is_none());
     ledger.wake(now + LATER);
-    assert_eq!(ledger.next_job().unwrap().task.id, "a");
+    assert_eq!(ledger.next_job().expect("a is due").task.id, "a");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn what_is_published_anew_after_it_was_finished_is_done_again() {
     ledger.followed_up("a");
     assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Finished(2));
     ledger.add(2, job("a", 0), None);
-    assert_eq!(ledger.next_job().unwrap().task.id, "a");
+    assert_eq!(ledger.next_job().expect("a is due").task.id, "a");
     assert_eq!(ledger.admit(&key("a"), 3, 0), Admission::Joined);
 }
 

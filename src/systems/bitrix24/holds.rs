@@ -81,7 +81,7 @@ mod tests {
         holds.note(METHOD, &success(300), now);
         assert_eq!(holds.rest(METHOD, now), None);
         holds.note(METHOD, &refused(), now);
-        let rest = holds.rest(METHOD, now).unwrap().as_secs();
+        let rest = holds.rest(METHOD, now).expect("a rest").as_secs();
         assert!((298..=300).contains(&rest), "{rest}");
         assert_eq!(holds.rest("tasks.task.list", now), None);
         assert_eq!(holds.rest(METHOD, now + Duration::from_secs(301)), None);
