@@ -1,5 +1,5 @@
-//! What a failure leads to: another try, parking, or a pause of the whole lane. Pure; the one place that
-//! decides it for a handled task. It does not know what a task is, nor how it is returned or parked.
+//! What a failure leads to: another try, parking, or a pause of the whole lane. Pure; the one place that decides it
+//! for a handled task. It does not know what a task is, nor how it is returned or parked.
 
 use std::time::{Duration, Instant};
 

@@ -86,7 +86,8 @@ impl Client {
         }
     }
 
-    /// Waits for the next turn at the portal unless one is there, which the next request then has, and says how many calls should travel in it.
+    /// Waits for the next turn at the portal unless one is there, which the next request then has, and says how many calls
+    /// should travel in it.
     pub fn ready(&self) -> Batch {
         if !self.budget.limited() {
             let fast = Duration::from_micros(self.last_took_us.load(Ordering::Relaxed)) < FAST;
