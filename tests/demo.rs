@@ -139,9 +139,12 @@ fn the_stand_in_answers_finishes_tasks_and_ends_upon_ctrl_c() {
     sandbox.await_output("Its people finish each task 0.2 s", PATIENCE);
     let task = r#"{"fields": {"TITLE": "Спросить", "RESPONSIBLE_ID": 1, "UF_RESULT_EXPECTED": "Y"}}"#;
     let reply = ask(&sandbox.output(), "tasks.task.add", task);
-    assert!(reply.starts_with("HTTP/1.1 200") && reply.contains(r#""id":"1""#), "{reply}");
-    sandbox.await_output("task 1 created: Спросить", PATIENCE);
-    sandbox.await_output("task 1 finished, answer ДА", PATIENCE);
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+    let body = reply.split_once("\r\n\r\n").expect("a head and a body").1;
+    let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    let id = body["result"]["task"]["id"].as_str().expect("the reply names the task");
+    sandbox.await_output(&format!("task {id} created: Спросить"), PATIENCE);
+    sandbox.await_output(&format!("task {id} finished, answer ДА"), PATIENCE);
     sandbox.signal("INT");
     let status = sandbox.wait(PATIENCE);
     assert!(status.success(), "{status}\n{}", sandbox.output());

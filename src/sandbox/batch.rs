@@ -1,181 +1,206 @@
-//! The method `batch`: up to 50 commands in one request. Knows how commands are written and answered, and leaves
-//! calling them to its caller, so that no lock is held over a whole batch.
+//! The method `batch`: up to 50 commands in one request. Knows how commands are written, in which order they run and how
+//! they are answered, and leaves calling them to its caller, so that no lock is held over a whole batch.
 
+use std::fmt;
 use std::time::SystemTime;
 
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Value, json};
 
-use super::reply::{Outcome, Refusal, php_list, time};
-use super::request::{Call, integer, nest, pairs, text};
+use super::references::resolve;
+use super::reply::{Answer, Outcome, Refusal, php, time};
+use super::request::{Call, integer, is_json, nest, pairs, text};
 
+/// Each further command is refused.
 const MAX_COMMANDS: usize = 50;
 
-/// Runs a batch: `run` is called for one command after the other.
-///
-/// # Errors
-/// Only what `run` gives up with; a command's own refusal becomes part of the outcome.
-pub(super) fn run<E>(params: &Value, mut run: impl FnMut(&Call) -> Result<Outcome, E>) -> Result<Outcome, E> {
-    let commands = commands(&params["cmd"]);
-    if commands.len() > MAX_COMMANDS {
-        let refusal = Refusal::new(400, "ERROR_BATCH_LENGTH_EXCEEDED", "Max batch length exceeded");
-        return Ok(Err(refusal));
-    }
-    let halt = integer(&params["halt"]).is_some_and(|halt| halt != 0) || params["halt"] == true;
-    let mut reply = Reply::default();
-    for (key, command) in commands {
-        let start = SystemTime::now();
-        let outcome = match parse(&command, &reply.result) {
-            call if call.method.eq_ignore_ascii_case("batch") => Err(nested()),
-            call => run(&call)?,
-        };
-        let failed = outcome.is_err();
-        reply.put(key, outcome, start);
-        if failed && halt {
-            break;
+/// A batch as it was sent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    halt: bool,
+    /// Keys and commands, in the order of the text.
+    commands: Vec<(String, String)>,
+}
+
+impl Batch {
+    /// Reads a request's batch. One that cannot be read has no commands.
+    pub fn read(content_type: &str, query: &str, body: &[u8]) -> Batch {
+        if is_json(content_type) {
+            let body: Body = serde_json::from_slice(body).unwrap_or_default();
+            return Batch { halt: is_yes(&body.halt), commands: body.cmd.0 };
         }
+        let mut batch = Batch::default();
+        let form = String::from_utf8_lossy(body);
+        for (name, value) in pairs(query).chain(pairs(&form)) {
+            let key = name.strip_prefix("cmd[").and_then(|rest| rest.strip_suffix(']'));
+            match key {
+                Some("") => {
+                    let next = batch.commands.len().to_string();
+                    set(&mut batch.commands, next, value);
+                }
+                Some(key) => set(&mut batch.commands, key.to_owned(), value),
+                None if name == "halt" => batch.halt = is_yes(&value.into()),
+                None => {}
+            }
+        }
+        batch
     }
-    Ok(Ok(reply.into_value().into()))
+
+    /// Runs the batch: `run` is called for one command after the other.
+    ///
+    /// # Errors
+    /// Only what `run` gives up with; a command's own refusal becomes part of the answer.
+    pub fn run<E>(&self, mut run: impl FnMut(&Call) -> Result<Outcome, E>) -> Result<Answer, E> {
+        let mut reply = Reply::default();
+        let mut stale = None;
+        for (number, (key, command)) in self.commands.iter().enumerate() {
+            let start = SystemTime::now();
+            let outcome = match command_call(command, &reply) {
+                _ if number >= MAX_COMMANDS => Err(too_many()),
+                call if call.is_batch() => Err(nested()),
+                call => run(&call)?,
+            };
+            let outcome = outcome.map_err(|refusal| with_stale_text(refusal, &mut stale));
+            let failed = outcome.is_err();
+            reply.put(key, outcome, start);
+            if failed && self.halt {
+                break;
+            }
+        }
+        Ok(reply.into_value().into())
+    }
+}
+
+fn is_yes(value: &Value) -> bool {
+    *value == true || integer(value).is_some_and(|number| number != 0)
+}
+
+/// A refused command leaves its text behind. A later one that is refused for want of a right or of operating time is then
+/// told with that text, as if it were the same mistake.
+fn with_stale_text(refusal: Refusal, stale: &mut Option<String>) -> Refusal {
+    let takes_it = ["ACCESS_DENIED", "ERROR_TASK_CREATE_ACCESS_DENIED", "INSUFFICIENT_SCOPE", "OPERATION_TIME_LIMIT"];
+    if refusal.code == "ERROR_CORE" {
+        *stale = Some(refusal.description.clone());
+    } else if let Some(text) = stale.as_ref().filter(|_| takes_it.iter().any(|code| refusal.is(code))) {
+        return Refusal::new(refusal.status, "ERROR_CORE", text.clone());
+    }
+    refusal
 }
 
 fn nested() -> Refusal {
     Refusal::new(405, "ERROR_BATCH_METHOD_NOT_ALLOWED", "Method is not allowed for batch usage")
 }
 
-/// Keys and commands in the order of running. JSON maps lose their order here, so keys run in counting order (`k2`
-/// before `k10`), the order that clients write them in.
-fn commands(cmd: &Value) -> Vec<(String, String)> {
-    let keyed: Vec<(String, &Value)> = match cmd {
-        Value::Array(list) => list.iter().enumerate().map(|(key, value)| (key.to_string(), value)).collect(),
-        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), value)).collect(),
-        _ => Vec::new(),
-    };
-    let mut commands: Vec<_> = keyed.into_iter().map(|(key, value)| (key, text(value).unwrap_or_default())).collect();
-    commands.sort_by_key(|(key, _)| (key.len(), key.clone()));
-    commands
+fn too_many() -> Refusal {
+    Refusal::new(400, "ERROR_BATCH_LENGTH_EXCEEDED", "Max batch length exceeded")
 }
 
-/// Reads `method?query`. References to earlier results are resolved in the decoded values.
-fn parse(command: &str, results: &Map<String, Value>) -> Call {
+/// The JSON body of a batch.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Body {
+    halt: Value,
+    cmd: Commands,
+}
+
+/// A JSON object's members in the order of the text, which a [`Value`] does not keep.
+#[derive(Default)]
+struct Commands(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Commands {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Commands, D::Error> {
+        deserializer.deserialize_any(InOrder)
+    }
+}
+
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Commands;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a batch's commands")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Commands, A::Error> {
+        let mut commands = Vec::new();
+        while let Some((key, command)) = map.next_entry::<String, Value>()? {
+            set(&mut commands, key, text(&command).unwrap_or_default());
+        }
+        Ok(Commands(commands))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Commands, A::Error> {
+        let mut commands = Vec::new();
+        while let Some(command) = list.next_element::<Value>()? {
+            commands.push((commands.len().to_string(), text(&command).unwrap_or_default()));
+        }
+        Ok(Commands(commands))
+    }
+}
+
+/// A key that comes twice keeps its first place and its last value.
+fn set(commands: &mut Vec<(String, String)>, key: String, command: String) {
+    match commands.iter_mut().find(|(known, _)| *known == key) {
+        Some((_, known)) => *known = command,
+        None => commands.push((key, command)),
+    }
+}
+
+/// Reads `method?query`. References to what earlier commands gave are resolved in the decoded values.
+fn command_call(command: &str, reply: &Reply) -> Call {
     let (method, query) = command.split_once('?').unwrap_or((command, ""));
-    let params = nest(pairs(query).map(|(key, value)| (key, resolve(value, results))));
-    Call { method: method.strip_suffix(".json").unwrap_or(method).to_owned(), params }
-}
-
-/// Replaces a value that is a reference, like `$result[k1][task][id]`. One that leads nowhere stays as it is.
-fn resolve(value: String, results: &Map<String, Value>) -> String {
-    let path = value.strip_prefix("$result[").and_then(|rest| rest.strip_suffix(']'));
-    let found = path.and_then(|path| {
-        let mut keys = path.split("][");
-        let first = results.get(keys.next()?)?;
-        keys.try_fold(first, |value, key| match value {
-            Value::Array(list) => list.get(key.parse::<usize>().ok()?),
-            other => other.get(key),
-        })
-    });
-    found.and_then(text).unwrap_or(value)
+    let params = nest(pairs(query).map(|(key, value)| (key, resolve(value, reply))));
+    Call { method: method.strip_suffix(".json").unwrap_or(method).to_owned(), params, batched: true }
 }
 
 /// The five maps of a batch's reply. A command that did not run is in none of them.
 #[derive(Default)]
-struct Reply {
-    result: Map<String, Value>,
-    error: Map<String, Value>,
-    total: Map<String, Value>,
-    next: Map<String, Value>,
-    time: Map<String, Value>,
+pub(super) struct Reply {
+    result: Vec<(String, Value)>,
+    error: Vec<(String, Value)>,
+    total: Vec<(String, Value)>,
+    next: Vec<(String, Value)>,
+    time: Vec<(String, Value)>,
 }
 
 impl Reply {
-    fn put(&mut self, key: String, outcome: Outcome, start: SystemTime) {
-        let answer = match outcome {
-            Ok(answer) => answer,
-            Err(refusal) => {
-                self.error.insert(key, refusal.body());
-                return;
+    /// The map of this name, in any letter case.
+    pub fn map(&self, name: &str) -> Option<&[(String, Value)]> {
+        match &*name.to_ascii_lowercase() {
+            "result" => Some(&self.result),
+            "error" => Some(&self.error),
+            "total" => Some(&self.total),
+            "next" => Some(&self.next),
+            "time" => Some(&self.time),
+            _ => None,
+        }
+    }
+
+    fn put(&mut self, key: &str, outcome: Outcome, start: SystemTime) {
+        let entry = |value: Value| (key.to_owned(), value);
+        match outcome {
+            Ok(answer) => {
+                self.total.extend(answer.total.map(|total| entry(total.into())));
+                self.next.extend(answer.next.map(|next| entry(next.into())));
+                self.time.push(entry(time(start, answer.operating)));
+                self.result.push(entry(answer.result));
             }
-        };
-        if let Some(total) = answer.total {
-            self.total.insert(key.clone(), total.into());
+            Err(refusal) => self.error.push(entry(refusal.body())),
         }
-        if let Some(next) = answer.next {
-            self.next.insert(key.clone(), next.into());
-        }
-        self.time.insert(key.clone(), time(start));
-        self.result.insert(key, answer.result);
     }
 
     fn into_value(self) -> Value {
         json!({
-            "result": php_list(self.result),
-            "result_error": php_list(self.error),
-            "result_total": php_list(self.total),
-            "result_next": php_list(self.next),
-            "result_time": php_list(self.time),
+            "result": php(self.result),
+            "result_error": php(self.error),
+            "result_total": php(self.total),
+            "result_next": php(self.next),
+            "result_time": php(self.time),
         })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::convert::Infallible;
-
-    fn run_all(params: &Value, run: impl FnMut(&Call) -> Result<Outcome, Infallible>) -> Outcome {
-        match super::run(params, run) {
-            Ok(outcome) => outcome,
-        }
-    }
-
-    /// Answers with the parameters, fails for the method "fail", and notes what ran.
-    fn batch(params: Value, ran: &mut Vec<String>) -> Value {
-        let run = |call: &Call| {
-            ran.push(call.method.clone());
-            let failed = call.method == "fail";
-            Ok(if failed { Err(Refusal::core("no")) } else { Ok(call.params.clone().into()) })
-        };
-        run_all(&params, run).expect("a batch of fitting length").result
-    }
-
-    #[test]
-    fn results_and_errors_are_told_by_key_and_empty_maps_are_lists() {
-        let reply = batch(json!({"cmd": {"a": "echo?x[y]=%D0%94+1", "b": "fail"}}), &mut Vec::new());
-        assert_eq!(reply["result"], json!({"a": {"x": {"y": "Д 1"}}}));
-        assert_eq!(reply["result_error"]["b"]["error"], "ERROR_CORE");
-        assert_eq!((&reply["result_total"], &reply["result_next"]), (&json!([]), &json!([])));
-    }
-
-    #[test]
-    fn numeric_keys_become_lists() {
-        let reply = batch(json!({"cmd": ["echo?x=1", "echo?x=2"]}), &mut Vec::new());
-        assert_eq!(reply["result"], json!([{"x": "1"}, {"x": "2"}]));
-    }
-
-    #[test]
-    fn halt_stops_at_the_first_failure() {
-        let mut ran = Vec::new();
-        let reply = batch(json!({"halt": 1, "cmd": {"k1": "echo", "k2": "fail", "k10": "echo"}}), &mut ran);
-        assert_eq!(ran, ["echo", "fail"]);
-        assert!(reply["result"].get("k10").is_none() && reply["result_error"].get("k10").is_none());
-    }
-
-    #[test]
-    fn a_command_may_refer_to_an_earlier_result() {
-        let reply = batch(
-            json!({"cmd": {"a": "echo?task[id]=7", "b": "echo?id=$result[a][task][id]", "c": "echo?id=$result[z]"}}),
-            &mut Vec::new(),
-        );
-        assert_eq!(reply["result"]["b"], json!({"id": "7"}));
-        assert_eq!(reply["result"]["c"], json!({"id": "$result[z]"}));
-    }
-
-    #[test]
-    fn a_nested_batch_and_a_long_batch_are_refused() {
-        let mut ran = Vec::new();
-        let reply = batch(json!({"cmd": {"a": "batch?cmd[x]=scope"}}), &mut ran);
-        assert_eq!(reply["result_error"]["a"]["error"], "ERROR_BATCH_METHOD_NOT_ALLOWED");
-        assert!(ran.is_empty());
-        let long = json!({"cmd": vec!["echo"; 51]});
-        let refusal = run_all(&long, |_| Ok(Ok(Value::Null.into()))).expect_err("too long");
-        assert_eq!(refusal.code, "ERROR_BATCH_LENGTH_EXCEEDED");
-    }
-}
+mod tests;

@@ -9,6 +9,9 @@ use super::request::{text, texts};
 /// The texts of the list field `UF_RESULT_ANSWER`, with the ids their values have.
 pub(super) const ANSWERS: [(&str, &str); 2] = [("26", "ДА"), ("27", "НЕТ")];
 
+/// Characters that a custom field's name may have.
+const LONGEST_NAME: usize = 50;
+
 /// Types that `task.item.userfield.add` accepts.
 const USER_TYPES: [&str; 4] = ["string", "double", "datetime", "boolean"];
 
@@ -57,7 +60,7 @@ const CUSTOM: &[(&str, Kind, &str)] = &[
 enum Kind {
     /// Anything scalar; reads back as text.
     Text,
-    /// Written as 1, 0, "Y", "N", true or false; reads back as "1" or "0".
+    /// Reads back as "1" or "0". Versions differ in what they take for a yes besides "Y": here "1" is one, `true` is none.
     Boolean,
     /// A list of texts.
     List,
@@ -77,6 +80,10 @@ pub(super) struct Field {
     pub unset: Value,
     /// The portal's type name; only custom fields have one.
     user_type: Option<String>,
+    /// Without it no task is created.
+    pub mandatory: bool,
+    /// It was taken away.
+    gone: bool,
 }
 
 impl Field {
@@ -89,7 +96,7 @@ impl Field {
         match self.kind {
             Kind::Text => text(written).map(Value::from),
             Kind::Boolean => {
-                let yes = |text: String| matches!(text.as_str(), "1" | "Y" | "y" | "true");
+                let yes = |text: String| !written.is_boolean() && matches!(text.as_str(), "1" | "Y");
                 text(written).map(|text| if yes(text) { "1" } else { "0" }.into())
             }
             Kind::List => Some(texts(written).into()).filter(|_| !written.is_null()),
@@ -131,7 +138,7 @@ impl Default for Fields {
 
 impl Fields {
     pub fn iter(&self) -> impl Iterator<Item = (usize, &Field)> {
-        self.0.iter().enumerate()
+        self.0.iter().enumerate().filter(|(_, field)| !field.gone)
     }
 
     /// The field with this exact name, and its position.
@@ -146,14 +153,21 @@ impl Fields {
     /// Adds a custom field and returns its id. A missing `UF_` is put before the name.
     ///
     /// # Errors
-    /// What is wrong, in the portal's words: the type is none of the four, or the field exists.
+    /// What is wrong, in the portal's words: the type is none of the four, the name is too long, or the field exists.
     pub fn add_custom(&mut self, name: &str, user_type: &str) -> Result<usize, &'static str> {
         let name = if name.starts_with("UF_") { name.to_owned() } else { format!("UF_{name}") };
         if !USER_TYPES.contains(&user_type) {
             return Err("Указан неверный пользовательский тип");
         }
+        if name.chars().count() > LONGEST_NAME {
+            return Err("Слишком длинный код поля");
+        }
         if self.find(&name).is_some() {
             return Err("Поле с таким кодом уже существует");
+        }
+        if let Some(position) = self.0.iter().position(|field| *field.name == name) {
+            self.0[position].gone = false;
+            return Ok(position + 1);
         }
         let kind = if user_type == "boolean" { Kind::Boolean } else { Kind::Text };
         self.push(&name, kind, Value::Null, Some(user_type));
@@ -162,20 +176,39 @@ impl Fields {
 
     fn push(&mut self, name: &str, kind: Kind, unset: Value, user_type: Option<&str>) {
         let (name, reply_name) = (name.into(), camel_case(name));
-        self.0.push(Field { name, reply_name, kind, unset, user_type: user_type.map(str::to_owned) });
+        self.0.push(Field {
+            name,
+            reply_name,
+            kind,
+            unset,
+            user_type: user_type.map(str::to_owned),
+            mandatory: false,
+            gone: false,
+        });
+    }
+
+    /// Makes a custom field one that every new task needs.
+    pub fn require(&mut self, name: &str) {
+        self.0.iter_mut().filter(|field| &*field.name == name).for_each(|field| field.mandatory = true);
+    }
+
+    /// Takes a custom field away: its name is unknown until it is made again. Its position stays.
+    pub fn forget(&mut self, name: &str) {
+        self.0.iter_mut().filter(|field| field.is_custom() && &*field.name == name).for_each(|field| field.gone = true);
     }
 
     /// What `tasks.task.getFields` says.
     pub fn describe(&self) -> Value {
         let describe =
             |field: &Field| json!({"title": &*field.name, "type": field.user_type.as_deref().unwrap_or("string")});
-        let fields: Map<String, Value> = self.0.iter().map(|field| (field.name.to_string(), describe(field))).collect();
+        let fields: Map<String, Value> =
+            self.iter().map(|(_, field)| (field.name.to_string(), describe(field))).collect();
         json!({"fields": fields})
     }
 
-    /// The custom fields as `task.item.userfield.getlist` lists them; `names` empty = all.
-    pub fn describe_custom(&self, names: &[String]) -> Vec<Value> {
-        let wanted = |field: &Field| names.is_empty() || names.iter().any(|name| **name == *field.name);
+    /// The custom fields as `task.item.userfield.getlist` lists them: one, or all.
+    pub fn describe_custom(&self, name: Option<&str>) -> Vec<Value> {
+        let wanted = |field: &Field| field.is_custom() && name.is_none_or(|name| *name == *field.name);
         let row = |(position, field): (usize, &Field)| {
             Some(json!({
                 "ID": (position + 1).to_string(),
@@ -183,7 +216,7 @@ impl Fields {
                 "FIELD_NAME": &*field.name,
                 "USER_TYPE_ID": field.user_type.as_deref()?,
                 "MULTIPLE": if field.kind == Kind::List { "Y" } else { "N" },
-                "MANDATORY": "N",
+                "MANDATORY": if field.mandatory { "Y" } else { "N" },
                 "SETTINGS": {"ROWS": 1},
             }))
         };
@@ -219,11 +252,20 @@ mod tests {
     }
 
     #[test]
-    fn a_boolean_reads_back_as_one_or_zero_however_it_was_written() {
+    fn a_boolean_is_reliable_only_as_y_and_n() {
         let fields = Fields::default();
         let (_, field) = fields.find("UF_RESULT_EXPECTED").expect("a field from the start");
-        for (written, kept) in [(json!("Y"), "1"), (json!(1), "1"), (json!("N"), "0"), (json!(false), "0")] {
-            assert_eq!(field.keep(&written), Some(kept.into()));
+        for (written, kept) in [
+            (json!("Y"), "1"),
+            (json!("N"), "0"),
+            (json!("1"), "1"),
+            (json!(1), "1"),
+            (json!("0"), "0"),
+            (json!(true), "0"),
+            (json!("true"), "0"),
+            (json!(false), "0"),
+        ] {
+            assert_eq!(field.keep(&written), Some(kept.into()), "{written}");
         }
     }
 
@@ -234,5 +276,9 @@ mod tests {
         assert!(fields.find("UF_MARK").is_some());
         assert!(fields.add_custom("UF_MARK", "string").is_err());
         assert!(fields.add_custom("UF_LIST", "enumeration").is_err());
+        assert!(fields.add_custom(&format!("UF_{}", "X".repeat(48)), "string").is_err());
+        fields.forget("UF_MARK");
+        assert!(fields.find("UF_MARK").is_none());
+        assert!(fields.add_custom("UF_MARK", "string").is_ok());
     }
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// What slows the sandbox down. The default is no limit and no delay.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Limits {
     /// HTTP requests per second that drain from the bucket; 0 = unlimited. The cloud has 2.
     pub rate: f64,
@@ -14,12 +14,25 @@ pub struct Limits {
     pub request_delay: Duration,
     /// Added to every command of a batch but the first, before it is executed.
     pub command_delay: Duration,
+    /// How many requests at once the portal carries with ease; 0 = any number. With more under way, a request's delays are
+    /// multiplied by the square of how many times more there are, so that more requests mean less work done.
+    pub strain_from: u32,
 }
 
 impl Limits {
     /// The request rate of the Bitrix24 cloud: 2 a second, 50 at once.
     pub fn cloud() -> Limits {
         Limits { rate: 2.0, burst: 50, ..Limits::default() }
+    }
+}
+
+impl Limits {
+    /// By what the delays of a request are multiplied that is one of so many.
+    pub(super) fn strain(&self, under_way: u32) -> f64 {
+        if self.strain_from == 0 || under_way <= self.strain_from {
+            return 1.0;
+        }
+        (f64::from(under_way) / f64::from(self.strain_from)).powi(2)
     }
 }
 
@@ -72,6 +85,13 @@ mod tests {
         assert!(gate.admit(later));
         assert!(!gate.admit(later));
         assert_eq!((gate.requests, gate.refused), (53, 2));
+    }
+
+    #[test]
+    fn a_strained_portal_gets_less_done_the_more_it_is_asked() {
+        let limits = Limits { strain_from: 4, ..Limits::default() };
+        assert_eq!([1, 4, 8, 12].map(|under_way| limits.strain(under_way)), [1.0, 1.0, 4.0, 9.0]);
+        assert_eq!(Limits::default().strain(1000), 1.0);
     }
 
     #[test]

@@ -1,52 +1,97 @@
 //! The table of all methods, and those that concern no task. Knows no HTTP; `batch` is not in the table, because it
 //! calls the others.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use super::fields::ANSWERS;
 use super::portal::{Portal, Sync};
 use super::reply::{Answer, Outcome, Refusal, iso, since_epoch};
-use super::request::{Call, text, texts};
-use super::tasks;
+use super::request::{Call, text};
+use super::{checklists, tasks, users};
 
-type Method = fn(&mut Portal, &Value) -> Outcome;
+/// A method of the portal.
+pub(super) struct Method {
+    pub name: &'static str,
+    /// The right that a webhook needs for it.
+    scope: &'static str,
+    run: fn(&mut Portal, &Value) -> Outcome,
+}
 
-const METHODS: &[(&str, Method)] = &[
-    ("tasks.task.add", tasks::add),
-    ("tasks.task.get", tasks::get),
-    ("tasks.task.list", tasks::list),
-    ("tasks.task.update", tasks::update),
-    ("tasks.task.getFields", |portal, _| Ok(portal.fields.describe().into())),
-    ("task.checklistitem.add", tasks::add_checklist_item),
-    ("task.item.userfield.getlist", user_field_list),
-    ("task.item.userfield.add", user_field_add),
-    ("imena.camunda.sync", camunda_sync),
-    ("imena.camunda.userfield.list", camunda_user_fields),
-    ("method.get", method_get),
-    ("scope", |_, _| Ok(json!(["task", "user"]).into())),
-    ("profile", profile),
-    ("user.current", profile),
+/// For a method that every webhook may call.
+const ANYBODY: &str = "";
+
+const fn method(name: &'static str, scope: &'static str, run: fn(&mut Portal, &Value) -> Outcome) -> Method {
+    Method { name, scope, run }
+}
+
+const METHODS: &[Method] = &[
+    method("tasks.task.add", "task", tasks::add),
+    method("tasks.task.get", "task", tasks::get),
+    method("tasks.task.list", "task", tasks::list),
+    method("tasks.task.update", "task", tasks::update),
+    method("tasks.task.getFields", "task", |portal, _| Ok(portal.fields.describe().into())),
+    method("task.checklistitem.add", "task", checklists::add),
+    method("task.checklistitem.getlist", "task", checklists::get_list),
+    method("task.checklistitem.update", "task", checklists::update),
+    method("task.checklistitem.complete", "task", checklists::tick),
+    method("task.checklistitem.renew", "task", checklists::untick),
+    method("task.checklistitem.delete", "task", checklists::delete),
+    method("task.item.userfield.getlist", "task", user_field_list),
+    method("task.item.userfield.add", "task", user_field_add),
+    method("imena.camunda.sync", ANYBODY, camunda_sync),
+    method("imena.camunda.userfield.list", ANYBODY, camunda_user_fields),
+    method("method.get", ANYBODY, method_get),
+    method("scope", ANYBODY, |portal, _| Ok(json!(portal.rules.scopes).into())),
+    method("profile", ANYBODY, users::profile),
+    method("user.current", "user", users::current),
+    method("user.admin", ANYBODY, users::admin),
+    method("user.get", "user", users::get),
 ];
 
-/// Calls a method and counts the call. Names are compared ignoring case.
+/// The method of this name. Names are compared ignoring case.
+pub(super) fn find(name: &str) -> Option<&'static Method> {
+    METHODS.iter().find(|method| method.name.eq_ignore_ascii_case(name))
+}
+
+/// Calls a method.
 pub(super) fn call(portal: &mut Portal, call: &Call) -> Outcome {
-    let Some((name, method)) = METHODS.iter().find(|(name, _)| name.eq_ignore_ascii_case(&call.method)) else {
-        return Err(Refusal::new(404, "ERROR_METHOD_NOT_FOUND", "Method not found!"));
+    let Some(method) = find(&call.method) else {
+        return Err(unknown());
     };
-    *portal.calls.entry((*name).to_owned()).or_default() += 1;
-    method(portal, &call.params)
+    if !may_call(portal, method) {
+        let text = "The request requires higher privileges than provided by the webhook token";
+        return Err(Refusal::new(401, "insufficient_scope", text));
+    }
+    portal.settle(Instant::now());
+    (method.run)(portal, &call.params)
+}
+
+/// The refusal of a method that is not there.
+pub(super) fn unknown() -> Refusal {
+    Refusal::new(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
+}
+
+fn may_call(portal: &Portal, method: &Method) -> bool {
+    method.scope == ANYBODY || portal.rules.scopes.contains(method.scope)
 }
 
 fn user_field_list(portal: &mut Portal, params: &Value) -> Outcome {
-    let rows = portal.fields.describe_custom(&texts(&params["FILTER"]["FIELD_NAME"]));
+    // A list of names is ignored, and all fields come.
+    let rows = portal.fields.describe_custom(text(&params["FILTER"]["FIELD_NAME"]).as_deref());
     // The portal never counts here.
-    Ok(Answer { result: rows.into(), total: Some(0), next: None })
+    Ok(Answer { result: rows.into(), total: Some(0), ..Answer::default() })
 }
 
 fn user_field_add(portal: &mut Portal, params: &Value) -> Outcome {
     let member = |name: &str| text(&params["PARAMS"][name]).unwrap_or_default();
-    let added = portal.fields.add_custom(&member("FIELD_NAME"), &member("USER_TYPE_ID"));
-    added.map(|id| Value::from(id).into()).map_err(Refusal::core)
+    let name = member("FIELD_NAME");
+    let added = portal.fields.add_custom(&name, &member("USER_TYPE_ID")).map_err(Refusal::core)?;
+    if member("MANDATORY") == "Y" {
+        portal.fields.require(&name);
+    }
+    Ok(Value::from(added).into())
 }
 
 fn camunda_sync(portal: &mut Portal, params: &Value) -> Outcome {
@@ -69,7 +114,7 @@ fn camunda_sync(portal: &mut Portal, params: &Value) -> Outcome {
 }
 
 fn camunda_user_fields(portal: &mut Portal, _params: &Value) -> Outcome {
-    let mut rows = portal.fields.describe_custom(&[]);
+    let mut rows = portal.fields.describe_custom(None);
     for row in rows.iter_mut().filter(|row| row["FIELD_NAME"] == "UF_RESULT_ANSWER") {
         let values = ANSWERS.map(|(id, text)| json!({"ID": id, "VALUE": text}));
         row["ENUM_VALUES"] = values.as_slice().into();
@@ -77,30 +122,29 @@ fn camunda_user_fields(portal: &mut Portal, _params: &Value) -> Outcome {
     Ok(json!({"userFields": rows}).into())
 }
 
-fn method_get(_portal: &mut Portal, params: &Value) -> Outcome {
+fn method_get(portal: &mut Portal, params: &Value) -> Outcome {
     let name = text(&params["name"]).unwrap_or_default();
-    let known = METHODS.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) || name == "batch";
-    Ok(json!({"isExisting": known, "isAvailable": known}).into())
-}
-
-fn profile(_portal: &mut Portal, _params: &Value) -> Outcome {
-    let owner = json!({"ID": "1", "ADMIN": true, "NAME": "Sandbox", "LAST_NAME": "User", "TIME_ZONE": ""});
-    Ok(owner.into())
+    let (exists, available) = match find(&name) {
+        Some(method) => (true, may_call(portal, method)),
+        None => (name == "batch", name == "batch"),
+    };
+    Ok(json!({"isExisting": exists, "isAvailable": available}).into())
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use std::borrow::Cow;
 
     fn ask(portal: &mut Portal, method: &str, params: Value) -> Outcome {
-        call(portal, &Call { method: method.into(), params })
+        call(portal, &Call::plain(method, params))
     }
 
     pub fn result(portal: &mut Portal, method: &str, params: Value) -> Value {
         ask(portal, method, params).expect("the method succeeds").result
     }
 
-    pub fn refused(portal: &mut Portal, method: &str, params: Value) -> (u16, &'static str) {
+    pub fn refused(portal: &mut Portal, method: &str, params: Value) -> (u16, Cow<'static, str>) {
         let refusal = ask(portal, method, params).expect_err("the method refuses");
         (refusal.status, refusal.code)
     }
@@ -110,11 +154,33 @@ pub(super) mod tests {
         let portal = &mut Portal::default();
         let field = json!({"PARAMS": {"USER_TYPE_ID": "string", "FIELD_NAME": "UF_OWN_MARK"}});
         assert!(result(portal, "task.item.userfield.add", field.clone()).is_number());
-        assert_eq!(refused(portal, "task.item.userfield.add", field), (400, "ERROR_CORE"));
+        assert_eq!(refused(portal, "task.item.userfield.add", field), (400, "ERROR_CORE".into()));
         let fields = json!({"TITLE": "t", "RESPONSIBLE_ID": 1, "UF_OWN_MARK": "x"});
         result(portal, "tasks.task.add", json!({"fields": fields}));
         let found = result(portal, "tasks.task.list", json!({"filter": {"UF_OWN_MARK": "y"}}));
         assert_eq!(found, json!({"tasks": []}));
+    }
+
+    #[test]
+    fn fields_are_listed_by_one_name_and_a_list_of_names_is_ignored() {
+        let portal = &mut Portal::default();
+        let named = |portal: &mut Portal, name: Value| {
+            let rows = result(portal, "task.item.userfield.getlist", json!({"FILTER": {"FIELD_NAME": name}}));
+            rows.as_array().map_or(0, Vec::len)
+        };
+        assert_eq!(named(portal, json!("UF_RESULT_ANSWER")), 1);
+        assert_eq!(named(portal, json!("UF_NONE")), 0);
+        assert_eq!(named(portal, json!(["UF_RESULT_ANSWER"])), 5);
+    }
+
+    #[test]
+    fn a_webhook_without_the_right_is_told_so() {
+        let portal = &mut Portal::default();
+        portal.rules.scopes.remove("task");
+        assert_eq!(refused(portal, "tasks.task.list", json!({})), (401, "insufficient_scope".into()));
+        let told = result(portal, "method.get", json!({"name": "tasks.task.list"}));
+        assert_eq!(told, json!({"isExisting": true, "isAvailable": false}));
+        assert_eq!(result(portal, "scope", json!([])), json!(["user"]));
     }
 
     #[test]
@@ -132,7 +198,7 @@ pub(super) mod tests {
     #[test]
     fn an_unknown_method_is_not_found() {
         let portal = &mut Portal::default();
-        assert_eq!(refused(portal, "tasks.task.explode", json!({})), (404, "ERROR_METHOD_NOT_FOUND"));
+        assert_eq!(refused(portal, "tasks.task.explode", json!({})), (404, "ERROR_METHOD_NOT_FOUND".into()));
         let known = result(portal, "method.get", json!({"name": "imena.camunda.sync"}));
         assert_eq!(known, json!({"isExisting": true, "isAvailable": true}));
     }

@@ -1,50 +1,79 @@
 //! A Bitrix24 stand-in on loopback, for `task-creator demo`, `task-creator sandbox`, tests and benchmarks.
 //!
-//! It answers the methods the worker uses, and a few more, the way a portal does: string ids, `[]` for an empty map and
-//! for a missing task, filters that are ignored without a word. It keeps everything in memory, checks one fixed token,
-//! and knows nothing of the worker: whatever speaks the Bitrix24 REST interface can use it. It is a model of the
-//! documentation, not a portal, and injects no faults beyond refusals and delays. Users 1 to 100 exist; a task for
-//! anybody else is refused.
+//! It answers the methods the worker uses, and a few more, as unkindly as a portal does: string ids that begin anywhere,
+//! `[]` for an empty map and for a missing task, filters that are ignored without a word, texts that are cut, checklists that
+//! come out reversed, custom fields that are written late. It keeps everything in memory, checks one fixed token, and knows
+//! nothing of the worker: whatever speaks the Bitrix24 REST interface can use it. It is a model of what is known of portals,
+//! not a portal. Left out: parameters by position, positions of boards, events, files, and the rights of anybody but the
+//! webhook's owner. Users 1 to 100 exist; a task for anybody else is refused.
+//!
+//! [`Rules`] say how the portal is set up, [`Limits`] how fast it is, a [`Fault`] what is to go wrong. [`Memory`] is the same
+//! portal without a server, [`Forgetful`] one that is asked for speed alone.
 //!
 //! Reading order: methods and tasks (what can be called), portal (what is remembered), list and batch (the two methods
-//! with rules of their own), server (bytes in and out); people (who finish tasks) and command (the stand-in alone).
+//! with rules of their own), memory (calls and faults), server (bytes in and out); people (who finish tasks) and command
+//! (the stand-in alone).
 
 mod batch;
+mod checklists;
 pub mod command;
+mod faults;
 mod fields;
+mod filter;
+mod forgetful;
+mod index;
 mod limits;
 mod list;
+mod memory;
 mod methods;
+mod operating;
 mod people;
 mod portal;
+mod references;
 mod reply;
 mod request;
+mod rules;
 mod server;
 mod tasks;
+mod users;
+mod values;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+pub use batch::Batch;
+pub use checklists::ChecklistItem;
+pub use faults::{ANY_CALL, ANY_REQUEST, Fault, Moment, Order, What};
+pub use forgetful::Forgetful;
 pub use limits::Limits;
+pub use memory::Memory;
+pub use operating::OperatingLimit;
 pub use people::{News, People};
-pub use portal::{ChecklistItem, SandboxTask, Sync};
+pub use portal::{SandboxTask, Sync};
+pub use reply::{Answer, Broken, Outcome, Refusal};
+pub use request::{Call, params};
+pub use rules::{CustomFields, LongDescription, Rules};
 
+use faults::Scope;
 use limits::Gate;
-use portal::Portal;
-use reply::{Outcome, Refusal};
-use request::Call;
+use request::Asked;
 use server::{HttpReply, HttpRequest, Respond, Server, lock};
 
 /// User and token of the one webhook. Fixed, so that a `.env` stays valid from run to run.
 const WEBHOOK: &str = "1/sandbox-token";
 
-/// A running stand-in. Dropping it cuts all connections, ends all waits and joins all threads.
+/// A running stand-in. What can be done with its [`Memory`] can be done with it. Dropping it cuts all connections, ends all
+/// waits and joins all threads.
 pub struct Sandbox {
     server: Server,
-    portal: Arc<Mutex<Portal>>,
+    memory: Memory,
+    // Shared with the threads of the connections.
     gate: Arc<Mutex<Gate>>,
 }
 
@@ -67,57 +96,33 @@ impl Sandbox {
     /// # Errors
     /// The port is taken, or no thread can be started.
     pub fn start(port: u16, limits: Limits) -> anyhow::Result<Sandbox> {
-        let portal = Arc::new(Mutex::new(Portal::default()));
+        Sandbox::serve(port, limits, Memory::new())
+    }
+
+    /// The same for a portal that is there already, such as one whose server went away.
+    ///
+    /// # Errors
+    /// As [`Sandbox::start`].
+    pub fn serve(port: u16, limits: Limits, memory: Memory) -> anyhow::Result<Sandbox> {
         let gate = Arc::new(Mutex::new(Gate::new(&limits, Instant::now())));
         let server = Server::start(port, |stopped| Desk {
             limits,
-            portal: Arc::clone(&portal),
+            memory: memory.clone(),
             gate: Arc::clone(&gate),
+            under_way: AtomicU32::new(0),
             stopped,
         })?;
-        Ok(Sandbox { server, portal, gate })
+        Ok(Sandbox { server, memory, gate })
     }
 
     /// The address for `BITRIX_WEBHOOK_URL`, without a trailing slash.
     pub fn webhook_url(&self) -> String {
-        format!("http://{}/rest/{WEBHOOK}", self.server.address())
+        webhook_url(self.address())
     }
 
-    /// All tasks, in the order of creation.
-    pub fn tasks(&self) -> Vec<SandboxTask> {
-        let portal = lock(&self.portal);
-        portal.tasks().map(|task| portal.snapshot(task)).collect()
-    }
-
-    /// The tasks that were created after the one with this id, in the order of creation.
-    pub fn tasks_after(&self, id: u64) -> Vec<SandboxTask> {
-        let portal = lock(&self.portal);
-        portal.tasks_after(id).map(|task| portal.snapshot(task)).collect()
-    }
-
-    /// One task, if it is there.
-    pub fn task(&self, id: u64) -> Option<SandboxTask> {
-        let portal = lock(&self.portal);
-        portal.task(id).map(|task| portal.snapshot(task))
-    }
-
-    /// Moves a task to a status (4 awaiting control, 5 completed), as a person would, and sets `UF_RESULT_ANSWER` when
-    /// an answer is given: "ДА" or "НЕТ". False, and nothing is changed, when there is no such task or answer.
-    pub fn finish(&self, id: u64, status: u8, answer: Option<&str>) -> bool {
-        let mut portal = lock(&self.portal);
-        portal.task(id).is_some()
-            && answer.is_none_or(|answer| portal.set_answer(id, answer))
-            && portal.set_status(id, status)
-    }
-
-    /// Deletes a task. False when there is no such task.
-    pub fn delete(&self, id: u64) -> bool {
-        lock(&self.portal).delete(id)
-    }
-
-    /// All calls of `imena.camunda.sync`, in order.
-    pub fn syncs(&self) -> Vec<Sync> {
-        lock(&self.portal).syncs.clone()
+    /// Where it listens: for a relay before it.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
     }
 
     /// What has been asked so far.
@@ -126,63 +131,88 @@ impl Sandbox {
             let gate = lock(&self.gate);
             (gate.requests, gate.refused)
         };
-        let portal = lock(&self.portal);
-        Counts { requests, refused, calls: portal.calls.clone(), syncs: portal.syncs.len() as u64 }
+        Counts { requests, refused, calls: self.memory.calls(), syncs: self.memory.sync_count() }
     }
 }
 
-/// Where requests arrive: checks token and rate, waits, and calls. Shares its two locks with [`Sandbox`]; neither is
-/// held during a wait, so that parallel requests overlap.
+impl Deref for Sandbox {
+    type Target = Memory;
+
+    fn deref(&self) -> &Memory {
+        &self.memory
+    }
+}
+
+/// The webhook's URL at a server with this address, which may be a relay's.
+pub fn webhook_url(address: SocketAddr) -> String {
+    format!("http://{address}/rest/{WEBHOOK}")
+}
+
+/// Where requests arrive: checks token and rate, waits, and calls. It holds no lock during a wait, so that parallel
+/// requests overlap.
 struct Desk {
     limits: Limits,
-    portal: Arc<Mutex<Portal>>,
+    memory: Memory,
     gate: Arc<Mutex<Gate>>,
+    /// Requests that have begun and not ended.
+    under_way: AtomicU32,
     /// Closed when the sandbox goes.
     stopped: Receiver<()>,
 }
 
-/// The sandbox went away during a wait.
-struct Stopped;
-
 impl Respond for Desk {
-    fn respond(&self, request: HttpRequest) -> Option<HttpReply> {
+    fn respond(&self, request: HttpRequest) -> HttpReply {
         let start = SystemTime::now();
+        let strain = self.limits.strain(self.under_way.fetch_add(1, Ordering::Relaxed) + 1);
         let admitted = lock(&self.gate).admit(Instant::now());
         let outcome = if admitted {
-            self.answer(&request).ok()?
+            self.answer(&request, strain)
         } else {
-            Err(Refusal::new(503, "QUERY_LIMIT_EXCEEDED", "Too many requests"))
+            Ok(Err(Refusal::new(503, "QUERY_LIMIT_EXCEEDED", "Too many requests")))
         };
-        Some(reply::http(outcome, start))
+        self.under_way.fetch_sub(1, Ordering::Relaxed);
+        outcome.map_or_else(Broken::into_http, |outcome| reply::http(outcome, start))
     }
 }
 
 impl Desk {
-    fn answer(&self, request: &HttpRequest) -> Result<Outcome, Stopped> {
-        match request::parse(request) {
-            Some((WEBHOOK, call)) => self.execute(&call),
-            Some(_) => Ok(Err(Refusal::new(401, "INVALID_CREDENTIALS", "Invalid request credentials"))),
-            None => Ok(Err(Refusal::new(404, "NOT_FOUND", "Not found"))),
-        }
-    }
-
-    fn execute(&self, call: &Call) -> Result<Outcome, Stopped> {
-        self.pause(self.limits.request_delay)?;
-        if !call.method.eq_ignore_ascii_case("batch") {
-            return Ok(methods::call(&mut lock(&self.portal), call));
-        }
-        *lock(&self.portal).calls.entry("batch".into()).or_default() += 1;
-        let mut pause = Duration::ZERO;
-        batch::run(&call.params, |command| {
-            self.pause(std::mem::replace(&mut pause, self.limits.command_delay))?;
-            Ok(methods::call(&mut lock(&self.portal), command))
+    fn answer(&self, request: &HttpRequest, strain: f64) -> Result<Outcome, Broken> {
+        let Some((webhook, asked)) = request::parse(request) else {
+            return Ok(Err(Refusal::new(404, "NOT_FOUND", "Not found")));
+        };
+        let batch = Call::plain("batch", serde_json::Value::Null);
+        let (whole, known) = match &asked {
+            Asked::Call(call) => (call, methods::find(&call.method).is_some()),
+            Asked::Batch(_) => (&batch, true),
+        };
+        self.memory.struck(Scope::Request, whole, &self.stopped, || match &asked {
+            // That there is no such method is told before the token is looked at.
+            _ if webhook != WEBHOOK && !known => Ok(Err(methods::unknown())),
+            _ if webhook != WEBHOOK => Ok(Err(Refusal::new(401, "INVALID_CREDENTIALS", "Invalid request credentials"))),
+            Asked::Call(call) => self.execute(call, self.limits.request_delay.mul_f64(strain)),
+            Asked::Batch(batch) => self.run(batch, strain),
         })
     }
 
-    fn pause(&self, pause: Duration) -> Result<(), Stopped> {
+    fn run(&self, batch: &Batch, strain: f64) -> Result<Outcome, Broken> {
+        let mut pause = self.limits.request_delay;
+        self.memory.run_batch(&self.stopped, || {
+            let answer = batch.run(|command| {
+                let pause = std::mem::replace(&mut pause, self.limits.command_delay);
+                self.execute(command, pause.mul_f64(strain))
+            });
+            answer.map(Ok)
+        })
+    }
+
+    fn execute(&self, call: &Call, pause: Duration) -> Result<Outcome, Broken> {
+        self.memory.execute(call, || self.pause(pause), &self.stopped)
+    }
+
+    fn pause(&self, pause: Duration) -> Result<(), Broken> {
         match self.stopped.recv_timeout(pause) {
             Err(RecvTimeoutError::Timeout) => Ok(()),
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => Err(Stopped),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => Err(Broken::Close),
         }
     }
 }

@@ -12,6 +12,9 @@ const COMPLETED: u8 = 5;
 /// From this status on, somebody else has finished it already.
 const FINISHED: [u8; 2] = [4, 5];
 
+const YES: &str = "ДА";
+const NO: &str = "НЕТ";
+
 /// People with work.
 #[derive(Debug)]
 pub struct People {
@@ -21,6 +24,8 @@ pub struct People {
     newest: u64,
     /// Tasks in the order of creation, with the time when they were noticed.
     open: VecDeque<(Instant, u64)>,
+    /// They answer yes and no in turn.
+    next_answer: &'static str,
 }
 
 /// What happened at the portal.
@@ -35,7 +40,7 @@ pub enum News {
 impl People {
     /// People who finish each task this long after its creation, or never.
     pub fn new(after: Option<Duration>) -> People {
-        People { after, newest: 0, open: VecDeque::new() }
+        People { after, newest: 0, open: VecDeque::new(), next_answer: YES }
     }
 
     /// Notices what was created and finishes what is due.
@@ -51,8 +56,11 @@ impl People {
         while let Some(id) = self.next_due(now) {
             // Gone, or finished through the interface meanwhile: nothing to do.
             let Some(task) = sandbox.task(id).filter(|task| !FINISHED.contains(&task.status)) else { continue };
-            let answer = task.answer_expected.then_some(if id % 2 == 1 { "ДА" } else { "НЕТ" });
+            let answer = task.answer_expected.then_some(self.next_answer);
             if sandbox.finish(id, COMPLETED, answer) {
+                if answer.is_some() {
+                    self.next_answer = if self.next_answer == YES { NO } else { YES };
+                }
                 news.push(News::Finished(task, answer));
             }
         }
@@ -70,7 +78,7 @@ impl People {
 mod tests {
     use serde_json::json;
 
-    use super::super::{Limits, lock, tasks};
+    use super::super::Limits;
     use super::*;
 
     const AFTER: Duration = Duration::from_secs(10);
@@ -78,7 +86,7 @@ mod tests {
     fn sandbox_with(fields: &[serde_json::Value]) -> Sandbox {
         let sandbox = Sandbox::start(0, Limits::default()).expect("a free port");
         for fields in fields {
-            assert!(tasks::add(&mut lock(&sandbox.portal), &json!({"fields": fields})).is_ok());
+            assert!(matches!(sandbox.call("tasks.task.add", json!({"fields": fields})), Ok(Ok(_))));
         }
         sandbox
     }
@@ -88,12 +96,17 @@ mod tests {
         let sandbox = sandbox_with(&[
             json!({"TITLE": "ask", "RESPONSIBLE_ID": 1, "UF_RESULT_EXPECTED": "Y"}),
             json!({"TITLE": "do", "RESPONSIBLE_ID": 1}),
+            json!({"TITLE": "ask again", "RESPONSIBLE_ID": 1, "UF_RESULT_EXPECTED": "Y"}),
         ]);
         let (mut people, now) = (People::new(Some(AFTER)), Instant::now());
-        assert!(matches!(people.work(&sandbox, now).as_slice(), [News::Created(_), News::Created(_)]));
+        assert!(matches!(
+            people.work(&sandbox, now).as_slice(),
+            [News::Created(_), News::Created(_), News::Created(_)]
+        ));
         assert!(people.work(&sandbox, now + AFTER / 2).is_empty());
         let news = people.work(&sandbox, now + AFTER);
-        assert!(matches!(news.as_slice(), [News::Finished(_, Some("ДА")), News::Finished(_, None)]), "{news:?}");
+        let finished = |news: &News| if let News::Finished(_, answer) = news { answer.unwrap_or("none") } else { "?" };
+        assert_eq!(news.iter().map(finished).collect::<Vec<_>>(), ["ДА", "none", "НЕТ"]);
         assert!(sandbox.tasks().iter().all(|task| task.status == COMPLETED));
         assert!(people.work(&sandbox, now + AFTER * 2).is_empty());
     }
@@ -104,7 +117,8 @@ mod tests {
         let sandbox = sandbox_with(&[fields.clone(), fields]);
         let (mut people, now) = (People::new(Some(AFTER)), Instant::now());
         people.work(&sandbox, now);
-        assert!(sandbox.delete(1) && sandbox.finish(2, 4, None));
+        let ids: Vec<u64> = sandbox.tasks().iter().map(|task| task.id).collect();
+        assert!(sandbox.delete(ids[0]) && sandbox.finish(ids[1], 4, None));
         assert!(people.work(&sandbox, now + AFTER).is_empty());
         assert_eq!(sandbox.tasks()[0].status, 4);
     }

@@ -1,23 +1,24 @@
-//! What the portal remembers: its fields, its tasks with their checklists, and the synchronisations. Knows no method
-//! and no HTTP.
+//! What the portal remembers: its rules, its fields, its tasks, and the synchronisations. Knows no method and no HTTP.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Bound;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::checklists::ChecklistItem;
 use super::fields::{ANSWERS, Fields};
+use super::index::{INDEXED, Index};
 use super::reply::{iso, since_epoch};
-use super::request::text;
-
-/// Fields by whose value a task is found without looking at every task: the markers against duplicates.
-pub(super) const INDEXED: [&str; 2] = ["UF_CAMUNDA_ID_EXTERNAL_TASK", "XML_ID"];
+use super::request::{text, texts};
+use super::rules::{CustomFields, Rules};
+use super::users::OWNER;
 
 /// A task as tests and the demo see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SandboxTask {
-    /// Ids rise in the order of creation.
+    /// Ids rise in the order of creation, from a random number on.
     pub id: u64,
     /// `UF_CAMUNDA_ID_EXTERNAL_TASK`, or else `XML_ID`.
     pub marker: Option<String>,
@@ -27,19 +28,10 @@ pub struct SandboxTask {
     pub status: u8,
     /// `UF_RESULT_EXPECTED`: the process waits for "ДА" or "НЕТ".
     pub answer_expected: bool,
-    /// In the order of creation.
+    /// When it was created.
+    pub created: SystemTime,
+    /// As it is read: by index, then by id; lists and items together.
     pub checklist: Vec<ChecklistItem>,
-}
-
-/// A checklist, or an item of one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChecklistItem {
-    /// Unique over all tasks.
-    pub id: u64,
-    /// The checklist the item belongs to; 0 = this is a checklist itself.
-    pub parent: u64,
-    /// `TITLE`.
-    pub title: String,
 }
 
 /// A call of `imena.camunda.sync`.
@@ -55,17 +47,17 @@ pub struct Sync {
 pub(super) struct Task {
     pub id: u64,
     pub status: u8,
+    pub checklist: Vec<ChecklistItem>,
     created: SystemTime,
     changed: SystemTime,
     closed: Option<SystemTime>,
     /// Values by the field's position in [`Fields`].
     values: Vec<(usize, Value)>,
-    checklist: Vec<ChecklistItem>,
 }
 
 /// The whole memory of the sandbox.
-#[derive(Default)]
 pub(super) struct Portal {
+    pub rules: Rules,
     pub fields: Fields,
     pub syncs: Vec<Sync>,
     /// Calls by method, those inside batches included.
@@ -73,13 +65,78 @@ pub(super) struct Portal {
     tasks: BTreeMap<u64, Task>,
     last_task: u64,
     last_item: u64,
-    /// Ids by value, one map for each of [`INDEXED`].
-    index: [HashMap<String, Vec<u64>>; INDEXED.len()],
+    index: Index,
+    /// Custom fields that are yet to be written, and when.
+    late: Vec<(Instant, u64, Map<String, Value>)>,
+    /// Tasks that are there and that nobody is shown.
+    concealed: BTreeSet<u64>,
+    concealing: bool,
+}
+
+impl Default for Portal {
+    /// Ids begin anywhere: a client that mixes them up with positions or with other ids is to notice.
+    fn default() -> Portal {
+        let random = RandomState::new();
+        let anywhere = |what: &str| 1_000 + random.hash_one(what) % 900_000;
+        Portal { last_item: anywhere("item"), ..Portal::numbered_from(anywhere("task")) }
+    }
 }
 
 impl Portal {
+    /// A portal whose first task has this id.
+    pub fn numbered_from(first: u64) -> Portal {
+        Portal {
+            rules: Rules::default(),
+            fields: Fields::default(),
+            syncs: Vec::new(),
+            calls: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            last_task: first - 1,
+            last_item: 0,
+            index: Index::default(),
+            late: Vec::new(),
+            concealed: BTreeSet::new(),
+            concealing: false,
+        }
+    }
+
     pub fn task(&self, id: u64) -> Option<&Task> {
         self.tasks.get(&id)
+    }
+
+    pub fn task_mut(&mut self, id: u64) -> Option<&mut Task> {
+        self.tasks.get_mut(&id)
+    }
+
+    /// A task as far as the webhook's owner may see it.
+    pub fn visible_task(&self, id: u64) -> Option<&Task> {
+        self.task(id).filter(|task| self.is_visible(task))
+    }
+
+    /// Nobody finds a task that is concealed, and one who is no administrator only the own tasks.
+    pub fn is_visible(&self, task: &Task) -> bool {
+        !self.concealed.contains(&task.id) && self.is_own(task)
+    }
+
+    /// Whether the webhook's owner has a right to it.
+    pub fn is_own(&self, task: &Task) -> bool {
+        let names_owner = |name| {
+            let value = self.value(task, name).unwrap_or_default();
+            texts(&value).iter().any(|user| *user == OWNER.to_string())
+        };
+        self.rules.owner_is_admin
+            || ["CREATED_BY", "RESPONSIBLE_ID", "AUDITORS", "ACCOMPLICES"].into_iter().any(names_owner)
+    }
+
+    /// From now on new tasks are there, but no search and no read shows them.
+    pub fn conceal_new(&mut self) {
+        self.concealing = true;
+    }
+
+    /// Shows everything again.
+    pub fn reveal(&mut self) {
+        self.concealing = false;
+        self.concealed.clear();
     }
 
     /// All tasks, ids rising.
@@ -94,8 +151,7 @@ impl Portal {
 
     /// The ids of the tasks whose field has this value; `None` when the field has no index.
     pub fn indexed(&self, name: &str, value: &str) -> Option<&[u64]> {
-        let number = INDEXED.iter().position(|indexed| *indexed == name)?;
-        Some(self.index[number].get(value).map_or(&[], Vec::as_slice))
+        self.index.find(name, value)
     }
 
     /// Creates a task with status 2 and no values.
@@ -103,9 +159,41 @@ impl Portal {
         self.last_task += 1;
         let (id, now) = (self.last_task, SystemTime::now());
         let (values, checklist) = (Vec::new(), Vec::new());
-        let task = Task { id, status: 2, created: now, changed: now, closed: None, values, checklist };
-        self.tasks.insert(id, task);
+        self.tasks.insert(id, Task { id, status: 2, checklist, created: now, changed: now, closed: None, values });
+        if self.concealing {
+            self.concealed.insert(id);
+        }
         id
+    }
+
+    /// Writes the fields of a new task: the custom ones when the rules say so.
+    pub fn write_new(&mut self, id: u64, mut fields: Map<String, Value>, now: Instant) {
+        let custom: Vec<String> = fields.keys().filter(|name| name.starts_with("UF_")).cloned().collect();
+        let custom: Map<String, Value> =
+            custom.into_iter().filter_map(|name| fields.remove(&name).map(|value| (name, value))).collect();
+        self.write_all(id, &fields);
+        match self.rules.custom_fields {
+            CustomFields::AtOnce => self.write_all(id, &custom),
+            CustomFields::After(delay) => self.late.push((now + delay, id, custom)),
+            CustomFields::Never => {}
+        }
+    }
+
+    /// Writes the custom fields whose time has come.
+    pub fn settle(&mut self, now: Instant) {
+        if self.late.is_empty() {
+            return;
+        }
+        let (due, late) = std::mem::take(&mut self.late).into_iter().partition(|(at, _, _)| *at <= now);
+        self.late = late;
+        let due: Vec<_> = due;
+        for (_, id, fields) in due {
+            self.write_all(id, &fields);
+        }
+    }
+
+    pub fn write_all(&mut self, id: u64, fields: &Map<String, Value>) {
+        fields.iter().for_each(|(name, value)| self.write(id, name, value));
     }
 
     /// Sets a field; null unsets it. A name that is no field is dropped silently, as at the portal.
@@ -120,13 +208,7 @@ impl Portal {
         task.changed = SystemTime::now();
         let place = task.values.iter().position(|(known, _)| *known == position);
         let old = place.map(|place| task.values.swap_remove(place).1);
-        if let Some(number) = INDEXED.iter().position(|indexed| *indexed == name) {
-            let index = &mut self.index[number];
-            forget(index, id, old.as_ref());
-            if let Some(value) = kept.as_ref().and_then(text) {
-                index.entry(value).or_default().push(id);
-            }
-        }
+        self.index.change(name, id, old.as_ref(), kept.as_ref());
         task.values.extend(kept.map(|kept| (position, kept)));
         // Most tasks are never changed again: no spare room for 100,000 of them.
         task.values.shrink_to_fit();
@@ -154,19 +236,17 @@ impl Portal {
 
     /// False when there is no such task.
     pub fn delete(&mut self, id: u64) -> bool {
-        for (number, name) in INDEXED.iter().enumerate() {
+        for name in INDEXED {
             let value = self.task(id).and_then(|task| self.value(task, name));
-            forget(&mut self.index[number], id, value.as_ref());
+            self.index.change(name, id, value.as_ref(), None);
         }
         self.tasks.remove(&id).is_some()
     }
 
-    /// Adds a checklist (parent 0) or an item; `None` when there is no such task.
-    pub fn add_checklist_item(&mut self, task: u64, parent: u64, title: String) -> Option<u64> {
-        let task = self.tasks.get_mut(&task)?;
+    /// An id for a checklist or an item.
+    pub fn next_item(&mut self) -> u64 {
         self.last_item += 1;
-        task.checklist.push(ChecklistItem { id: self.last_item, parent, title });
-        Some(self.last_item)
+        self.last_item
     }
 
     /// A field's value as replies carry it; `None` for a name that is no field.
@@ -200,19 +280,8 @@ impl Portal {
             title: read("TITLE").unwrap_or_default(),
             status: task.status,
             answer_expected: read("UF_RESULT_EXPECTED").as_deref() == Some("1"),
-            checklist: task.checklist.clone(),
-        }
-    }
-}
-
-fn forget(index: &mut HashMap<String, Vec<u64>>, id: u64, value: Option<&Value>) {
-    let Some(value) = value.and_then(text) else {
-        return;
-    };
-    if let Some(ids) = index.get_mut(&value) {
-        ids.retain(|known| *known != id);
-        if ids.is_empty() {
-            index.remove(&value);
+            created: task.created,
+            checklist: self.checklist(task.id),
         }
     }
 }
@@ -220,19 +289,14 @@ fn forget(index: &mut HashMap<String, Vec<u64>>, id: u64, value: Option<&Value>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
-    fn the_index_follows_changes_and_deletes() {
-        let mut portal = Portal::default();
-        let id = portal.create();
-        portal.write(id, "XML_ID", &"one".into());
-        portal.write(id, "XML_ID", &"two".into());
-        assert_eq!(portal.indexed("XML_ID", "one"), Some([].as_slice()));
-        assert_eq!(portal.indexed("XML_ID", "two"), Some([id].as_slice()));
-        assert_eq!(portal.indexed("TITLE", "two"), None);
-        assert!(portal.delete(id));
-        assert_eq!(portal.indexed("XML_ID", "two"), Some([].as_slice()));
-        assert!(!portal.delete(id));
+    fn ids_begin_anywhere_and_rise() {
+        let mut portals = [Portal::default(), Portal::default()];
+        let [first, other] = portals.each_mut().map(Portal::create);
+        assert!(first != other && first >= 1_000);
+        assert_eq!(portals[0].create(), first + 1);
     }
 
     #[test]
@@ -243,5 +307,26 @@ mod tests {
         assert!(!portal.set_answer(id, "может быть"));
         let task = portal.task(id).expect("just created");
         assert_eq!(portal.value(task, "UF_RESULT_ANSWER"), Some("27".into()));
+    }
+
+    #[test]
+    fn custom_fields_come_late_or_never_and_the_rest_at_once() {
+        let now = Instant::now();
+        let fields = Map::from_iter(INDEXED.map(|name| (name.to_owned(), "m".into())));
+        for (rule, later, much_later) in [
+            (CustomFields::AtOnce, true, true),
+            (CustomFields::After(Duration::from_secs(9)), false, true),
+            (CustomFields::Never, false, false),
+        ] {
+            let mut portal = Portal::default();
+            portal.rules.custom_fields = rule;
+            let id = portal.create();
+            portal.write_new(id, fields.clone(), now);
+            for (seconds, written) in [(0, later), (8, later), (9, much_later)] {
+                portal.settle(now + Duration::from_secs(seconds));
+                let found = |name| portal.indexed(name, "m") == Some([id].as_slice());
+                assert_eq!((found("XML_ID"), found(INDEXED[0])), (true, written), "{rule:?} after {seconds} s");
+            }
+        }
     }
 }

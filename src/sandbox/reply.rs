@@ -1,59 +1,104 @@
 //! The shape of every reply: `result` or `error`, `total`, `next`, `time`, and PHP's way with empty and numbered maps.
 //! Knows no method.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::server::HttpReply;
+use super::operating::Used;
+use super::server::{HttpReply, Page};
 
 /// What a method gives back when it succeeds.
-#[derive(Debug, Default)]
-pub(super) struct Answer {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// `result`.
     pub result: Value,
     /// Of list methods: the number of rows that match, over all pages.
-    pub total: Option<usize>,
+    pub total: Option<u64>,
     /// Of list methods: the `start` of the next page, when there is one.
-    pub next: Option<usize>,
+    pub next: Option<u64>,
+    /// What the method has used of its time.
+    pub(super) operating: Option<Used>,
 }
 
 impl From<Value> for Answer {
     fn from(result: Value) -> Answer {
-        Answer { result, total: None, next: None }
+        Answer { result, ..Answer::default() }
     }
 }
 
 /// An error as the portal words it.
-#[derive(Debug)]
-pub(super) struct Refusal {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refusal {
     /// HTTP status, when the call is a request of its own.
     pub status: u16,
-    pub code: &'static str,
+    /// `error`.
+    pub code: Cow<'static, str>,
+    /// `error_description`.
     pub description: String,
 }
 
 impl Refusal {
-    pub fn new(status: u16, code: &'static str, description: impl Into<String>) -> Refusal {
-        Refusal { status, code, description: description.into() }
+    /// An error with its status, code and text.
+    pub fn new(status: u16, code: impl Into<Cow<'static, str>>, description: impl Into<String>) -> Refusal {
+        Refusal { status, code: code.into(), description: description.into() }
     }
 
     /// The one code for everything the tasks module dislikes; texts are localised and end in markup.
-    pub fn core(description: &str) -> Refusal {
+    pub(super) fn core(description: &str) -> Refusal {
         Refusal::new(400, "ERROR_CORE", format!("{description}<br>"))
     }
 
-    pub fn body(&self) -> Value {
+    /// Codes are compared ignoring case.
+    pub(super) fn is(&self, code: &str) -> bool {
+        self.code.eq_ignore_ascii_case(code)
+    }
+
+    pub(super) fn body(&self) -> Value {
         json!({"error": self.code, "error_description": self.description})
     }
 }
 
-pub(super) type Outcome = Result<Answer, Refusal>;
+/// What a call came to.
+pub type Outcome = Result<Answer, Refusal>;
+
+/// What happens to a request instead of an answer of the portal.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Broken {
+    /// Another answer, such as a gateway's.
+    Raw {
+        /// HTTP status.
+        status: u16,
+        /// Of the body.
+        content_type: &'static str,
+        /// As it is sent.
+        body: Vec<u8>,
+    },
+    /// The head and half of the body that it promised.
+    Half,
+    /// The connection ends.
+    Close,
+    /// The same with RST.
+    Reset,
+}
+
+impl Broken {
+    pub(super) fn into_http(self) -> HttpReply {
+        match self {
+            Broken::Raw { status, content_type, body } => HttpReply::Whole(Page { status, content_type, body }),
+            Broken::Half => HttpReply::Half(json_page(200, &json!({"result": {"task": {"id": "1"}}}))),
+            Broken::Close => HttpReply::Close,
+            Broken::Reset => HttpReply::Reset,
+        }
+    }
+}
 
 /// The whole reply to a request that came at `start`. Errors carry no `time`.
 pub(super) fn http(outcome: Outcome, start: SystemTime) -> HttpReply {
     let (status, body) = match outcome {
         Ok(answer) => {
-            let mut body = json!({"result": answer.result, "time": time(start)});
+            let mut body = json!({"result": answer.result, "time": time(start, answer.operating)});
             if let Some(next) = answer.next {
                 body["next"] = next.into();
             }
@@ -64,27 +109,35 @@ pub(super) fn http(outcome: Outcome, start: SystemTime) -> HttpReply {
         }
         Err(refusal) => (refusal.status, refusal.body()),
     };
-    // The portal escapes markup; in JSON an angle bracket can only stand inside a string.
-    let text = body.to_string().replace('<', "\\u003C").replace('>', "\\u003E");
-    HttpReply { status, body: text.into_bytes() }
+    HttpReply::Whole(json_page(status, &body))
 }
 
-/// The `time` member for a call that started at `start` and ends now. `operating` is of this call alone: the sandbox
-/// keeps no sum.
-pub(super) fn time(start: SystemTime) -> Value {
+fn json_page(status: u16, body: &Value) -> Page {
+    // The portal escapes markup; in JSON an angle bracket can only stand inside a string.
+    let text = body.to_string().replace('<', "\\u003C").replace('>', "\\u003E");
+    Page { status, content_type: "application/json; charset=utf-8", body: text.into_bytes() }
+}
+
+/// The `time` member for a call that started at `start` and ends now. The start is cut to whole seconds, so that `duration`
+/// is up to a second too long.
+pub(super) fn time(start: SystemTime, operating: Option<Used>) -> Value {
     let finish = SystemTime::now();
-    let duration = finish.duration_since(start).unwrap_or_default().as_secs_f64();
     let (start_s, finish_s) = (since_epoch(start), since_epoch(finish));
-    json!({
-        "start": start_s.as_secs_f64(),
+    let mut time = json!({
+        "start": start_s.as_secs(),
         "finish": finish_s.as_secs_f64(),
-        "duration": duration,
-        "processing": duration,
+        "duration": finish_s.as_secs_f64() - start_s.as_secs() as f64,
+        "processing": finish.duration_since(start).unwrap_or_default().as_secs_f64(),
         "date_start": iso(start_s.as_secs()),
         "date_finish": iso(finish_s.as_secs()),
-        "operating": duration,
-        "operating_reset_at": finish_s.as_secs() + 600,
-    })
+    });
+    if let Some(used) = operating {
+        time["operating"] = used.seconds.into();
+        if let Some(reset_at) = used.reset_at {
+            time["operating_reset_at"] = reset_at.into();
+        }
+    }
+    time
 }
 
 /// Since the Unix epoch.
@@ -121,6 +174,14 @@ pub(super) fn php_list(mut map: Map<String, Value>) -> Value {
     keys.iter().filter_map(|key| map.remove(key)).collect()
 }
 
+/// The same for a map whose order is known: numbers that are out of order make no list.
+pub(super) fn php(map: Vec<(String, Value)>) -> Value {
+    if map.iter().enumerate().any(|(index, (key, _))| *key != index.to_string()) {
+        return Value::Object(map.into_iter().collect());
+    }
+    map.into_iter().map(|(_, value)| value).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,8 +202,16 @@ mod tests {
     }
 
     #[test]
+    fn the_start_is_told_in_whole_seconds_and_the_operating_time_when_it_is_known() {
+        let told = time(SystemTime::now(), Some(Used { seconds: 1.5, reset_at: None }));
+        assert!(told["start"].is_u64() && told["finish"].is_f64(), "{told}");
+        assert!(told["operating"] == 1.5 && told.get("operating_reset_at").is_none(), "{told}");
+        assert!(time(SystemTime::now(), None).get("operating").is_none());
+    }
+
+    #[test]
     fn markup_is_escaped() {
-        let reply = http(Err(Refusal::core("no")), SystemTime::now());
+        let HttpReply::Whole(reply) = http(Err(Refusal::core("no")), SystemTime::now()) else { panic!("an answer") };
         assert_eq!(reply.status, 400);
         let text = String::from_utf8_lossy(&reply.body).into_owned();
         assert_eq!(text, r#"{"error":"ERROR_CORE","error_description":"no\u003Cbr\u003E"}"#);

@@ -4,30 +4,64 @@
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
+use super::batch::Batch;
 use super::reply::php_list;
 use super::server::HttpRequest;
 
 /// One call of a method: a request of its own, or a command of a batch.
-pub(super) struct Call {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Call {
     /// As written, without `.json`.
     pub method: String,
     /// An object, or an empty list when there are none.
     pub params: Value,
+    /// It is a command of a batch: everything in it is text.
+    pub batched: bool,
+}
+
+impl Call {
+    /// A request of its own.
+    pub fn plain(method: impl Into<String>, params: Value) -> Call {
+        Call { method: method.into(), params, batched: false }
+    }
+
+    pub(super) fn is_batch(&self) -> bool {
+        self.method.eq_ignore_ascii_case("batch")
+    }
+}
+
+/// What a request asks for.
+pub(super) enum Asked {
+    Call(Call),
+    Batch(Batch),
 }
 
 /// Splits `/rest/USER/TOKEN/METHOD[.json][?query]`; `None` for any other path. Returns the webhook part (`USER/TOKEN`)
-/// and the call. A body that cannot be read counts as empty, as at the portal.
-pub(super) fn parse(request: &HttpRequest) -> Option<(&str, Call)> {
+/// and what is asked.
+pub(super) fn parse(request: &HttpRequest) -> Option<(&str, Asked)> {
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let (webhook, method) = path.strip_prefix("/rest/")?.rsplit_once('/')?;
-    let method = method.strip_suffix(".json").unwrap_or(method).to_owned();
-    let params = if request.content_type.contains("json") {
-        serde_json::from_slice(&request.body).unwrap_or_default()
+    let method = method.strip_suffix(".json").unwrap_or(method);
+    let asked = if method.eq_ignore_ascii_case("batch") {
+        Asked::Batch(Batch::read(&request.content_type, query, &request.body))
     } else {
-        let form = String::from_utf8_lossy(&request.body);
-        nest(pairs(query).chain(pairs(&form)))
+        Asked::Call(Call::plain(method, params(&request.content_type, query, &request.body)))
     };
-    Some((webhook, Call { method, params }))
+    Some((webhook, asked))
+}
+
+/// The parameters of a request. JSON is read as such only with the very content type, and a body that cannot be read
+/// counts as empty.
+pub fn params(content_type: &str, query: &str, body: &[u8]) -> Value {
+    if is_json(content_type) {
+        return serde_json::from_slice(body).unwrap_or_default();
+    }
+    nest(pairs(query).chain(pairs(&String::from_utf8_lossy(body))))
+}
+
+/// `application/json`, with or without a charset.
+pub(super) fn is_json(content_type: &str) -> bool {
+    content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// The decoded pairs of a query string, in order. A `+` is a space. The first `=` ends the key, as in PHP: a filter key
@@ -124,7 +158,7 @@ mod tests {
     #[test]
     fn the_path_names_webhook_and_method() {
         let request = request("/rest/1/secret/tasks.task.get.json?taskId=7", "", "");
-        let (webhook, call) = parse(&request).expect("a method's path");
+        let Some((webhook, Asked::Call(call))) = parse(&request) else { panic!("a call") };
         assert_eq!((webhook, call.method.as_str()), ("1/secret", "tasks.task.get"));
         assert_eq!(call.params, json!({"taskId": "7"}));
     }
@@ -142,9 +176,15 @@ mod tests {
     }
 
     #[test]
-    fn a_json_body_is_taken_as_it_is() {
-        let request = request("/rest/1/secret/m", "application/json", r#"{"a": [1, {"b": null}]}"#);
-        let (_, call) = parse(&request).expect("a method's path");
-        assert_eq!(call.params, json!({"a": [1, {"b": null}]}));
+    fn json_is_read_only_with_the_very_content_type() {
+        let body = r#"{"a": [1, {"b": null}]}"#;
+        let read = |content_type| params(content_type, "", body.as_bytes());
+        for json in ["application/json", "application/json; charset=utf-8", "Application/JSON"] {
+            assert_eq!(read(json), json!({"a": [1, {"b": null}]}), "{json}");
+        }
+        for other in ["application/json-rpc", "text/json", "application/vnd.api+json", ""] {
+            assert!(read(other).get("a").is_none(), "{other}");
+        }
+        assert_eq!(params("application/json", "", b"{"), Value::Null);
     }
 }

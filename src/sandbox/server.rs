@@ -29,16 +29,35 @@ pub(super) struct HttpRequest {
     pub body: Vec<u8>,
 }
 
-/// An answer; the body is always JSON.
-pub(super) struct HttpReply {
+/// What comes instead of, or as, an answer.
+pub(super) enum HttpReply {
+    Whole(Page),
+    /// The head and half of the body, then the end of the connection.
+    Half(Page),
+    /// The connection ends without an answer.
+    Close,
+    /// The same with RST.
+    Reset,
+}
+
+/// An answer.
+pub(super) struct Page {
     pub status: u16,
+    pub content_type: &'static str,
     pub body: Vec<u8>,
 }
 
 /// Answers requests, from many threads at once.
 pub(super) trait Respond: Send + Sync + 'static {
-    /// `None` closes the connection without an answer. Waits must end when the server's stop channel closes.
-    fn respond(&self, request: HttpRequest) -> Option<HttpReply>;
+    /// Waits must end when the server's stop channel closes.
+    fn respond(&self, request: HttpRequest) -> HttpReply;
+}
+
+/// How a connection ends.
+#[derive(PartialEq)]
+enum Ending {
+    Orderly,
+    Reset,
 }
 
 /// A running server. Dropping it cuts every connection and joins every thread.
@@ -114,12 +133,17 @@ fn open<'scope>(
     stream.set_nodelay(true)?;
     lock(connections).insert(number, stream.try_clone()?);
     let serve = move || {
-        if let Err(err) = serve(&stream, respond) {
+        let ending = serve(&stream, respond).unwrap_or_else(|err| {
             log::debug!("sandbox: connection {number}: {err}");
-        }
+            Ending::Orderly
+        });
+        // With it goes the twin, which could keep the socket open a moment longer; the client must see the end now.
         lock(connections).remove(&number);
-        // The registered twin may keep the socket open a moment longer; the client must see the end now.
-        let _ = stream.shutdown(Shutdown::Both);
+        if ending == Ending::Reset {
+            let _ = reset_when_dropped(&stream);
+        } else {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     };
     let spawned = thread::Builder::new().name(format!("sandbox/{number}")).spawn_scoped(scope, serve);
     if spawned.is_err() {
@@ -129,18 +153,30 @@ fn open<'scope>(
 }
 
 /// Answers the requests of one connection, one after the other, until either side closes it.
-fn serve(stream: &TcpStream, respond: &impl Respond) -> io::Result<()> {
+fn serve(stream: &TcpStream, respond: &impl Respond) -> io::Result<Ending> {
     let mut reader = BufReader::new(stream);
     while let Some((request, keep_alive)) = read_request(&mut reader, stream)? {
-        let Some(reply) = respond.respond(request) else {
-            break;
-        };
-        write_reply(stream, &reply)?;
+        match respond.respond(request) {
+            HttpReply::Whole(page) => write(stream, &encode(&page))?,
+            HttpReply::Half(page) => {
+                let whole = encode(&page);
+                write(stream, &whole[..whole.len() - page.body.len().div_ceil(2)])?;
+                break;
+            }
+            HttpReply::Close => break,
+            HttpReply::Reset => return Ok(Ending::Reset),
+        }
         if !keep_alive {
             break;
         }
     }
-    Ok(())
+    Ok(Ending::Orderly)
+}
+
+/// Makes the kernel answer the closing of `stream` with RST instead of FIN, once its last handle is dropped. The setting
+/// goes through `mio`, which can linger where std cannot.
+fn reset_when_dropped(stream: &TcpStream) -> io::Result<()> {
+    mio::net::TcpStream::from_stream(stream.try_clone()?)?.set_linger(Some(Duration::ZERO))
 }
 
 /// The next request and whether the connection stays open after it; `None` when the client closed it.
@@ -181,16 +217,21 @@ fn read_request(reader: &mut BufReader<&TcpStream>, mut writer: &TcpStream) -> i
     Ok(Some((HttpRequest { target, content_type, body }, keep_alive)))
 }
 
-/// Head and body in one write: see the top of this file.
-fn write_reply(mut stream: &TcpStream, reply: &HttpReply) -> io::Result<()> {
+/// Head and body, to be sent in one write: see the top of this file.
+fn encode(page: &Page) -> Vec<u8> {
     let mut message = format!(
-        "HTTP/1.1 {} \r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {}\r\n\r\n",
-        reply.status,
-        reply.body.len()
+        "HTTP/1.1 {} \r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n",
+        page.status,
+        page.content_type,
+        page.body.len()
     )
     .into_bytes();
-    message.extend_from_slice(&reply.body);
-    stream.write_all(&message)
+    message.extend_from_slice(&page.body);
+    message
+}
+
+fn write(mut stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes)
 }
 
 fn invalid(what: &str) -> io::Error {
@@ -210,12 +251,17 @@ mod tests {
     struct Echo(Receiver<()>);
 
     impl Respond for Echo {
-        fn respond(&self, request: HttpRequest) -> Option<HttpReply> {
-            if request.target == "/stall" {
-                let _ = self.0.recv_timeout(Duration::from_secs(60));
-                return None;
+        fn respond(&self, request: HttpRequest) -> HttpReply {
+            let page = Page { status: 200, content_type: "text/plain", body: request.body };
+            match request.target.as_str() {
+                "/stall" => {
+                    let _ = self.0.recv_timeout(Duration::from_secs(60));
+                    HttpReply::Close
+                }
+                "/half" => HttpReply::Half(page),
+                "/reset" => HttpReply::Reset,
+                _ => HttpReply::Whole(page),
             }
-            Some(HttpReply { status: 200, body: request.body })
         }
     }
 
@@ -236,6 +282,21 @@ mod tests {
             let length = stream.read(&mut reply).expect("a reply");
             assert!(reply[..length].ends_with(body.as_bytes()));
         }
+    }
+
+    #[test]
+    fn an_answer_can_break_off_and_a_connection_be_reset() {
+        let server = Server::start(0, Echo).expect("a free port");
+        let ask = |path: &str| {
+            let mut stream = connect(&server);
+            let request = format!("POST {path} HTTP/1.1\r\nContent-Length: 6\r\n\r\nabcdef");
+            stream.write_all(request.as_bytes()).expect("the connection is open");
+            let mut reply = String::new();
+            stream.read_to_string(&mut reply).map(|_| reply)
+        };
+        let half = ask("/half").expect("half an answer");
+        assert!(half.contains("Content-Length: 6") && half.ends_with("\r\nabc"), "{half}");
+        assert_eq!(ask("/reset").expect_err("no answer").kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[test]

@@ -27,6 +27,11 @@ fn sandbox(limits: Limits) -> (Sandbox, String, ureq::Agent) {
     (sandbox, url, agent())
 }
 
+/// The id of the task in a reply to an add.
+fn id_in(reply: &Value) -> u64 {
+    reply["result"]["task"]["id"].as_str().and_then(|id| id.parse().ok()).expect("an id in text")
+}
+
 fn new_task(number: u32) -> Value {
     let marker = format!("m-{number}");
     json!({"fields": {"TITLE": "t", "RESPONSIBLE_ID": 1, "UF_CAMUNDA_ID_EXTERNAL_TASK": marker}})
@@ -36,33 +41,40 @@ fn new_task(number: u32) -> Value {
 fn a_task_is_created_found_finished_and_deleted() {
     let (sandbox, url, agent) = sandbox(Limits::default());
     let (status, added) = post(&agent, &url, "tasks.task.add", &new_task(1));
-    assert_eq!((status, &added["result"]["task"]["id"]), (200, &json!("1")));
-    assert!(added["time"]["operating"].is_number());
+    let id = id_in(&added);
+    assert_eq!(status, 200);
+    assert!(added["time"]["operating"].is_number() && added["time"]["operating_reset_at"].is_u64());
+    assert!(added["time"]["start"].is_u64());
 
-    assert!(sandbox.finish(1, 5, Some("ДА")));
+    assert!(sandbox.finish(id, 5, Some("ДА")));
     let search = json!({
-        "filter": {"=UF_CAMUNDA_ID_EXTERNAL_TASK": "m-1"}, "start": -1,
+        "filter": {"=UF_CAMUNDA_ID_EXTERNAL_TASK": ["m-1", "m-2"]}, "start": -1,
         "select": ["ID", "STATUS", "UF_RESULT_ANSWER"],
     });
     let (_, found) = post(&agent, &url, "tasks.task.list.json", &search);
-    let row = json!({"id": "1", "status": "5", "ufResultAnswer": "26"});
+    let row = json!({"id": id.to_string(), "status": "5", "ufResultAnswer": "26"});
     assert_eq!(found["result"]["tasks"], json!([row]));
-    assert!(found["total"] == 0 && found.get("next").is_none());
+    assert!(found.get("total").is_none() && found.get("next").is_none());
 
     let task = sandbox.tasks().remove(0);
     assert_eq!((task.marker.as_deref(), task.status), (Some("m-1"), 5));
-    assert!(sandbox.delete(1) && !sandbox.finish(1, 5, None));
-    let (_, gone) = post(&agent, &url, "tasks.task.get", &json!({"taskId": 1}));
+    assert!(sandbox.delete(id) && !sandbox.finish(id, 5, None));
+    let (_, gone) = post(&agent, &url, "tasks.task.get", &json!({"taskId": id}));
     assert_eq!(gone["result"], json!([]));
 }
 
 #[test]
-fn a_wrong_token_is_401_and_an_unknown_method_404() {
+fn an_unknown_method_is_told_before_a_wrong_token() {
     let (_sandbox, url, agent) = sandbox(Limits::default());
-    let (status, body) = post(&agent, &format!("{url}x"), "scope", &json!({}));
-    assert_eq!((status, &body["error"]), (401, &json!("INVALID_CREDENTIALS")));
-    let (status, body) = post(&agent, &url, "no.such.method", &json!({}));
-    assert_eq!((status, &body["error"]), (404, &json!("ERROR_METHOD_NOT_FOUND")));
+    for (url, method, told) in [
+        (format!("{url}x"), "scope", (401, "INVALID_CREDENTIALS")),
+        (format!("{url}x"), "batch", (401, "INVALID_CREDENTIALS")),
+        (format!("{url}x"), "no.such.method", (404, "ERROR_METHOD_NOT_FOUND")),
+        (url.clone(), "no.such.method", (404, "ERROR_METHOD_NOT_FOUND")),
+    ] {
+        let (status, body) = post(&agent, &url, method, &json!({}));
+        assert_eq!((status, body["error"].as_str().unwrap_or_default()), told, "{method}");
+    }
 }
 
 #[test]
@@ -71,7 +83,8 @@ fn parameters_may_come_as_form_or_query() {
     let form = [("fields[TITLE]", "А+Б"), ("fields[RESPONSIBLE_ID]", "2")];
     agent.post(format!("{url}/tasks.task.add")).send_form(form).expect("the sandbox answers");
     assert_eq!(sandbox.tasks()[0].title, "А+Б");
-    let url = format!("{url}/tasks.task.get?taskId=1&select[0]=RESPONSIBLE_ID");
+    let id = sandbox.tasks()[0].id;
+    let url = format!("{url}/tasks.task.get?taskId={id}&select[0]=RESPONSIBLE_ID");
     let body = agent.get(url).call().expect("an answer").body_mut().read_to_string().expect("text");
     assert!(body.contains(r#""responsibleId":"2""#), "{body}");
 }
@@ -83,7 +96,8 @@ fn a_batch_counts_as_one_request_and_its_commands_as_calls() {
     let batch =
         json!({"cmd": {"a": add, "b": add, "c": "imena.camunda.sync?processDefinitionKey=P&processInstanceId=I"}});
     let (status, body) = post(&agent, &url, "batch", &batch);
-    assert_eq!((status, &body["result"]["result"]["b"]["task"]["id"]), (200, &json!("2")));
+    let id = sandbox.tasks()[1].id.to_string();
+    assert_eq!((status, &body["result"]["result"]["b"]["task"]["id"]), (200, &json!(id)));
     assert_eq!(body["result"]["result_error"], json!([]));
     let counts = sandbox.counts();
     assert_eq!((counts.requests, counts.syncs), (1, 1));
@@ -98,6 +112,56 @@ fn a_request_over_the_rate_is_refused_and_not_executed() {
     assert_eq!(statuses, [200, 200, 503]);
     assert_eq!(sandbox.tasks().len(), 2);
     assert_eq!(sandbox.counts().refused, 1);
+}
+
+#[test]
+fn faults_strike_requests_over_the_wire() {
+    let (sandbox, url, agent) = sandbox(Limits::default());
+    sandbox.order(Fault::before(ANY_REQUEST, What::refuse(401, "OVERLOAD_LIMIT", "blocked")).times(1));
+    let (status, body) = post(&agent, &url, "tasks.task.add", &new_task(1));
+    assert_eq!((status, &body["error"], sandbox.tasks().len()), (401, &json!("OVERLOAD_LIMIT"), 0));
+    sandbox.order(Fault::after("batch", What::refuse(200, "WRONG_ENCODING", "")).times(1));
+    let add = "tasks.task.add?fields[TITLE]=t&fields[RESPONSIBLE_ID]=1";
+    let (status, body) = post(&agent, &url, "batch", &json!({"cmd": {"a": add}}));
+    assert_eq!((status, &body["error"], sandbox.tasks().len()), (200, &json!("WRONG_ENCODING"), 1));
+    for what in [What::Close, What::Reset, What::Half, What::Hang(Some(Duration::from_millis(1)))] {
+        let order = sandbox.order(Fault::after("tasks.task.add", what).times(1));
+        let request = agent.post(format!("{url}/tasks.task.add")).content_type("application/json");
+        let read = request.send(new_task(2).to_string()).and_then(|mut reply| reply.body_mut().read_to_string());
+        assert!(read.is_err(), "{read:?}");
+        assert_eq!(order.struck(), 1);
+    }
+    assert_eq!(sandbox.tasks().len(), 5);
+}
+
+#[test]
+fn a_portal_outlives_its_server() {
+    let (sandbox, url, agent) = sandbox(Limits::default());
+    post(&agent, &url, "tasks.task.add", &new_task(1));
+    let memory = sandbox.memory.clone();
+    drop(sandbox);
+    let sandbox = Sandbox::serve(0, Limits::default(), memory).expect("a free port");
+    let (_, found) = post(&agent, &sandbox.webhook_url(), "tasks.task.list", &json!({"filter": {"XML_ID": ""}}));
+    assert_eq!(found["result"]["tasks"][0]["id"], sandbox.tasks()[0].id.to_string());
+}
+
+#[test]
+fn a_strained_portal_is_slower_the_more_requests_are_under_way() {
+    let delay = Duration::from_millis(10);
+    let (sandbox, url, agent) = sandbox(Limits { request_delay: delay, strain_from: 1, ..Limits::default() });
+    let order = sandbox.order(Fault::before("profile", What::Hang(None)));
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| agent.get(format!("{url}/profile")).call());
+        }
+        while order.struck() < 3 {
+            thread::yield_now();
+        }
+        let started = Instant::now();
+        post(&agent, &url, "scope", &json!({}));
+        assert!(started.elapsed() >= 16 * delay, "{:?}", started.elapsed());
+        sandbox.release();
+    });
 }
 
 #[test]

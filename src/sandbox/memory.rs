@@ -1,0 +1,352 @@
+//! The portal without its server: what is called, what is remembered, what goes wrong on order. Clones are the same portal.
+//! Tests and the sandbox's own server call it alike; it knows no HTTP beyond what an error's status is.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, after, never, select};
+use serde_json::{Map, Value};
+
+use super::batch::Batch;
+use super::checklists::Place;
+use super::faults::{Fault, Moment, Order, Orders, Scope, What};
+use super::index::INDEXED;
+use super::methods;
+use super::operating::Operating;
+use super::portal::{Portal, SandboxTask, Sync};
+use super::reply::{Broken, Outcome, Refusal};
+use super::request::{Call, text};
+use super::rules::Rules;
+use super::server::lock;
+use super::users::COLLEAGUE;
+
+/// A hanging answer that nobody ends is given up after this.
+const LONGER_THAN_ANY_TEST: Duration = Duration::from_secs(3600);
+
+/// A portal in memory. It answers at once, but for the delays that are ordered.
+#[derive(Clone, Default)]
+pub struct Memory {
+    // Shared: by the threads of the server's connections, and by whoever looks on.
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    portal: Mutex<Portal>,
+    orders: Mutex<Orders>,
+    operating: Mutex<Operating>,
+    stalls: Mutex<Stalls>,
+}
+
+/// Whatever hangs or is delayed waits for this channel to close.
+struct Stalls {
+    /// Keeps the channel open.
+    _hold: Sender<()>,
+    released: Receiver<()>,
+}
+
+impl Default for Stalls {
+    fn default() -> Stalls {
+        let (hold, released) = crossbeam_channel::bounded(0);
+        Stalls { _hold: hold, released }
+    }
+}
+
+/// Calling.
+impl Memory {
+    /// A portal that remembers nothing yet.
+    pub fn new() -> Memory {
+        Memory::default()
+    }
+
+    /// Calls a method as a plain request would.
+    ///
+    /// # Errors
+    /// A fault that was ordered has struck the whole request.
+    pub fn call(&self, method: &str, params: Value) -> Result<Outcome, Broken> {
+        self.ask(&Call::plain(method, params))
+    }
+
+    /// Makes one call, plain or batched.
+    ///
+    /// # Errors
+    /// As [`Memory::call`].
+    pub fn ask(&self, call: &Call) -> Result<Outcome, Broken> {
+        self.execute(call, || Ok(()), &never())
+    }
+
+    /// Runs a whole batch.
+    ///
+    /// # Errors
+    /// As [`Memory::call`]; what ran before has had its effect.
+    pub fn run(&self, batch: &Batch) -> Result<Outcome, Broken> {
+        self.run_batch(&never(), || batch.run(|command| self.ask(command)).map(Ok))
+    }
+
+    /// Runs a batch with whatever is to be done for each of its commands.
+    pub(super) fn run_batch(
+        &self,
+        stopped: &Receiver<()>,
+        run: impl FnOnce() -> Result<Outcome, Broken>,
+    ) -> Result<Outcome, Broken> {
+        self.count("batch");
+        self.struck(Scope::Call, &Call::plain("batch", Value::Null), stopped, run)
+    }
+
+    /// Makes one call; `pause` is what the portal takes for it at least.
+    pub(super) fn execute(
+        &self,
+        call: &Call,
+        pause: impl FnOnce() -> Result<(), Broken>,
+        stopped: &Receiver<()>,
+    ) -> Result<Outcome, Broken> {
+        let begun = Instant::now();
+        let (limit, self_hosted) = {
+            let rules = &self.portal().rules;
+            (rules.operating, rules.self_hosted)
+        };
+        let account = methods::find(&call.method).map(|method| (method.name, call.batched));
+        if let Some(account) = account {
+            self.count(account.0);
+            if let Err(refusal) = lock(&self.shared.operating).admit(account, &limit, begun) {
+                return Ok(Err(refusal));
+            }
+        }
+        pause()?;
+        let outcome = self.struck(Scope::Call, call, stopped, || Ok(methods::call(&mut self.portal(), call)));
+        let Some(account) = account else { return outcome };
+        let mut used = lock(&self.shared.operating).charge(account, &limit, begun.elapsed(), Instant::now());
+        used.reset_at = used.reset_at.filter(|_| !self_hosted);
+        outcome.map(|outcome| {
+            outcome.map(|mut answer| {
+                answer.operating = Some(used);
+                answer
+            })
+        })
+    }
+
+    fn count(&self, method: &str) {
+        *self.portal().calls.entry(method.to_owned()).or_default() += 1;
+    }
+
+    fn portal(&self) -> MutexGuard<'_, Portal> {
+        lock(&self.shared.portal)
+    }
+}
+
+/// Faults.
+impl Memory {
+    /// Orders a fault. It strikes until it has struck as often as it was ordered, or is cleared.
+    pub fn order(&self, fault: Fault) -> Order {
+        lock(&self.shared.orders).place(fault)
+    }
+
+    /// Takes one order back.
+    pub fn clear(&self, order: &Order) {
+        lock(&self.shared.orders).clear(order);
+    }
+
+    /// Takes all orders back.
+    pub fn clear_all(&self) {
+        lock(&self.shared.orders).clear_all();
+    }
+
+    /// Ends everything that hangs or is delayed by order at this moment.
+    pub fn release(&self) {
+        *lock(&self.shared.stalls) = Stalls::default();
+    }
+
+    /// Does what `run` does, unless or until a fault strikes.
+    pub(super) fn struck(
+        &self,
+        scope: Scope,
+        call: &Call,
+        stopped: &Receiver<()>,
+        run: impl FnOnce() -> Result<Outcome, Broken>,
+    ) -> Result<Outcome, Broken> {
+        if let Some(outcome) = self.suffer(scope, call, Moment::Before, stopped)? {
+            return Ok(outcome);
+        }
+        let outcome = run()?;
+        Ok(self.suffer(scope, call, Moment::After, stopped)?.unwrap_or(outcome))
+    }
+
+    /// What a fault that strikes now answers instead, if it does not break the request; a delay answers nothing.
+    fn suffer(
+        &self,
+        scope: Scope,
+        call: &Call,
+        moment: Moment,
+        stopped: &Receiver<()>,
+    ) -> Result<Option<Outcome>, Broken> {
+        let Some(what) = lock(&self.shared.orders).next(scope, call, moment) else {
+            return Ok(None);
+        };
+        match what {
+            What::Refuse { status, code, text } => Ok(Some(Err(Refusal::new(status, code, text)))),
+            What::Result(result) => Ok(Some(Ok(result.into()))),
+            What::Raw { status, content_type, body } => Err(Broken::Raw { status, content_type, body }),
+            What::Close => Err(Broken::Close),
+            What::Reset => Err(Broken::Reset),
+            What::Half => Err(Broken::Half),
+            What::Hang(longest) => {
+                self.stall(longest.unwrap_or(LONGER_THAN_ANY_TEST), stopped)?;
+                Err(Broken::Close)
+            }
+            What::Delay(delay) => self.stall(delay, stopped).map(|()| None),
+        }
+    }
+
+    fn stall(&self, longest: Duration, stopped: &Receiver<()>) -> Result<(), Broken> {
+        let released = lock(&self.shared.stalls).released.clone();
+        select! {
+            recv(released) -> _ => Ok(()),
+            recv(after(longest)) -> _ => Ok(()),
+            recv(stopped) -> _ => Err(Broken::Close),
+        }
+    }
+}
+
+/// What was done at the portal, seen from outside and whatever the webhook's owner may see.
+impl Memory {
+    /// All tasks, in the order of creation.
+    pub fn tasks(&self) -> Vec<SandboxTask> {
+        let portal = self.portal();
+        portal.tasks().map(|task| portal.snapshot(task)).collect()
+    }
+
+    /// The tasks that were created after the one with this id, in the order of creation.
+    pub fn tasks_after(&self, id: u64) -> Vec<SandboxTask> {
+        let portal = self.portal();
+        portal.tasks_after(id).map(|task| portal.snapshot(task)).collect()
+    }
+
+    /// One task, if it is there.
+    pub fn task(&self, id: u64) -> Option<SandboxTask> {
+        let portal = self.portal();
+        portal.task(id).map(|task| portal.snapshot(task))
+    }
+
+    /// The tasks with exactly this marker, in either of the fields for it.
+    pub fn ids_of(&self, marker: &str) -> Vec<u64> {
+        let portal = self.portal();
+        let mut ids: Vec<u64> =
+            INDEXED.iter().filter_map(|name| portal.indexed(name, marker)).flatten().copied().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let carries = |id: &u64| {
+            portal.task(*id).is_some_and(|task| {
+                INDEXED.iter().any(|name| portal.value(task, name).as_ref().and_then(text).as_deref() == Some(marker))
+            })
+        };
+        ids.retain(carries);
+        ids
+    }
+
+    /// The value of a task's field as replies carry it, by the field's name in requests.
+    pub fn field(&self, id: u64, name: &str) -> Option<Value> {
+        let portal = self.portal();
+        portal.task(id).and_then(|task| portal.value(task, name))
+    }
+
+    /// All fields of a task that are set, by their names in requests.
+    pub fn fields(&self, id: u64) -> Option<Map<String, Value>> {
+        let portal = self.portal();
+        let task = portal.task(id)?;
+        let value = |(position, name): (usize, String)| (name, portal.value_at(task, position));
+        let all = portal.fields.iter().map(|(position, field)| (position, field.name.to_string()));
+        Some(all.map(value).filter(|(_, value)| !value.is_null()).collect())
+    }
+
+    /// All calls of `imena.camunda.sync`, in order.
+    pub fn syncs(&self) -> Vec<Sync> {
+        self.portal().syncs.clone()
+    }
+
+    /// Calls by method so far, those inside batches included.
+    pub fn calls(&self) -> std::collections::BTreeMap<String, u64> {
+        self.portal().calls.clone()
+    }
+
+    pub(super) fn sync_count(&self) -> u64 {
+        self.portal().syncs.len() as u64
+    }
+}
+
+/// What people and administrators do.
+impl Memory {
+    /// Changes how the portal is set up.
+    pub fn change(&self, change: impl FnOnce(&mut Rules)) {
+        change(&mut self.portal().rules);
+    }
+
+    /// Makes a task with these fields as a person would, and returns its id.
+    pub fn put(&self, fields: &Map<String, Value>) -> u64 {
+        let mut portal = self.portal();
+        let id = portal.create();
+        portal.write_all(id, fields);
+        id
+    }
+
+    /// Sets a field of a task; null unsets it.
+    pub fn write(&self, id: u64, name: &str, value: &Value) {
+        self.portal().write(id, name, value);
+    }
+
+    /// Moves a task to a status (4 awaiting control, 5 completed), as a person would, and sets `UF_RESULT_ANSWER` when
+    /// an answer is given: "ДА" or "НЕТ". False, and nothing is changed, when there is no such task or answer.
+    pub fn finish(&self, id: u64, status: u8, answer: Option<&str>) -> bool {
+        let mut portal = self.portal();
+        portal.task(id).is_some()
+            && answer.is_none_or(|answer| portal.set_answer(id, answer))
+            && portal.set_status(id, status)
+    }
+
+    /// Deletes a task. False when there is no such task.
+    pub fn delete(&self, id: u64) -> bool {
+        self.portal().delete(id)
+    }
+
+    /// From now on new tasks are there, but no search and no read shows them: the portal is still busy with them.
+    pub fn conceal_new(&self) {
+        self.portal().conceal_new();
+    }
+
+    /// Shows everything again.
+    pub fn reveal(&self) {
+        self.portal().reveal();
+    }
+
+    /// Makes a custom field. False when there is one of that name.
+    pub fn make_field(&self, name: &str, user_type: &str) -> bool {
+        self.portal().fields.add_custom(name, user_type).is_ok()
+    }
+
+    /// Takes a custom field away; a filter by it is ignored from now on.
+    pub fn forget_field(&self, name: &str) {
+        self.portal().fields.forget(name);
+    }
+
+    /// Adds a checklist (parent 0) or an item as a person does, who writes at the end. `None` when there is no such task.
+    pub fn add_checklist_item(&self, task: u64, parent: u64, title: &str) -> Option<u64> {
+        self.portal().add_item(task, parent, title.to_owned(), Place::Last, COLLEAGUE)
+    }
+
+    /// False when there is no such task or item.
+    pub fn rename_checklist_item(&self, task: u64, item: u64, title: &str) -> bool {
+        self.portal().change_item(task, item, |item| item.title = title.to_owned())
+    }
+
+    /// Ticks an item off, or takes that back. False when there is no such task or item.
+    pub fn tick_checklist_item(&self, task: u64, item: u64, complete: bool) -> bool {
+        self.portal().change_item(task, item, |item| item.complete = complete)
+    }
+
+    /// Deletes an item, and with a list all of its items. False when there is no such task or item.
+    pub fn delete_checklist_item(&self, task: u64, item: u64) -> bool {
+        self.portal().delete_item(task, item)
+    }
+}
+
+#[cfg(test)]
+mod tests;
