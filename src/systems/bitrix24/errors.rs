@@ -40,6 +40,8 @@ pub enum Kind {
 pub struct ApiError {
     /// What kind of refusal it is.
     pub kind: Kind,
+    /// It was one command's in a batch. A later command may show the error of an earlier one, so this is no verdict yet.
+    pub in_batch: bool,
     text: String,
     /// How long the method is not to be called, if that is why.
     rest: Duration,
@@ -54,12 +56,17 @@ impl fmt::Display for ApiError {
 impl ApiError {
     /// An error with a text of our own.
     pub fn new(kind: Kind, text: String) -> ApiError {
-        ApiError { kind, text, rest: Duration::ZERO }
+        ApiError { kind, in_batch: false, text, rest: Duration::ZERO }
     }
 
     /// The method is not to be called for so long, see [`super::holds`].
     pub fn method_held(self, rest: Duration) -> ApiError {
         ApiError { rest, ..self }
+    }
+
+    /// The same error, of one command in a batch.
+    pub fn in_batch(self) -> ApiError {
+        ApiError { in_batch: true, ..self }
     }
 
     /// The same error, saying which method was called.
@@ -174,8 +181,14 @@ fn kind_of_code(code: &str) -> Option<Kind> {
         | "INVALID_REQUEST" => Kind::Configuration,
         // The methods called here exist on every portal, but for the project's own, whose caller expects this.
         "ERROR_METHOD_NOT_FOUND" | "NOT_FOUND" | "ERROR_MANIFEST_IS_NOT_AVAILABLE" => Kind::Configuration,
-        "INTERNAL_SERVER_ERROR" | "ERROR_UNEXPECTED_ANSWER" => Kind::Unknown,
+        // The last one is whatever went wrong in `tasks.task.add`, also after the task was written.
+        "INTERNAL_SERVER_ERROR" | "ERROR_UNEXPECTED_ANSWER" | "ERROR_UNKNOWN_ADD_TASK_ERROR" => Kind::Unknown,
         "ERROR_CORE"
+        | "ERROR_TASK_CREATE_ACCESS_DENIED"
+        | "4"
+        | "8"
+        | "256"
+        | "1048578"
         | "100"
         | "0"
         | "1048582"
