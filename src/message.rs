@@ -45,11 +45,23 @@ pub struct Task {
     pub process_instance_id: Option<String>,
     /// The message's own time, in seconds since 1970.
     pub timestamp: Option<f64>,
-    /// True when an earlier delivery of this message may have posted a create whose effect cannot be seen yet: it was
-    /// delivered before, and this process does not know what became of it.
-    pub may_exist: bool,
+    /// What an earlier delivery of this message may have done.
+    pub earlier: Earlier,
     /// The message as it came, number literals and order of keys included.
     pub body: Box<RawValue>,
+}
+
+/// What an earlier delivery of a message may have done at the target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Earlier {
+    /// Nothing, or what it did is known.
+    #[default]
+    None,
+    /// It may have posted a create whose effect cannot be seen yet: it was delivered before, and this process does not know
+    /// what became of it.
+    MayExist,
+    /// It has created the task, and the target does not show it to us.
+    Unseen,
 }
 
 /// A message that is not a task, and why.
@@ -94,7 +106,7 @@ impl Task {
         }
     }
 
-    /// Everything but `body` and `may_exist`.
+    /// Everything but `body` and `earlier`.
     fn from_json(mut json: Value) -> Result<Task, String> {
         if !json.is_object() {
             return Err("the body is JSON, but not an object".into());
@@ -122,7 +134,7 @@ impl Task {
             variables: variables.into_iter().map(|(name, value)| (name, unwrapped(value))).collect(),
             extension_properties: members(&mut metadata, "extensionProperties"),
             process_properties: members(&mut metadata, "processProperties"),
-            may_exist: false,
+            earlier: Earlier::None,
             body: RawValue::NULL.to_owned(),
         })
     }

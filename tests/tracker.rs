@@ -21,7 +21,7 @@ fn tracker(portal: &Portal, changes: &[(&str, &str)]) -> BitrixTracker {
     let lookup =
         |name: &str| changes.iter().chain(&known).find(|(known, _)| *known == name).map(|(_, value)| value.to_string());
     let settings = Config::read(lookup).expect("right settings").bitrix24.expect("the webhook is set");
-    let client = Arc::new(Client::new(&settings, &Authorities::public(), &stop::signal().1));
+    let client = Arc::new(Client::new(&settings, &Authorities::public(), 4, &stop::signal().1));
     BitrixTracker::new(settings, client)
 }
 
@@ -46,7 +46,7 @@ fn words(results: &[Result<Progress, Failure>]) -> Vec<&'static str> {
         Err(Failure::Transient { .. }) => "again",
         Err(Failure::Unavailable { .. }) => "wait",
         Err(Failure::Permanent(_)) => "never",
-        Err(Failure::Unsettled(_)) => "unsettled",
+        Err(Failure::Unsettled(_) | Failure::Unseen(_)) => "unsettled",
     };
     results.iter().map(word).collect()
 }

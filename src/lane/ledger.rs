@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  Waiting ──▶ InFlight ──▶ Ready ──▶ Publishing ──▶ FollowingUp ──▶ remembered as finished
-//!     ▲            │          ▲            │
-//!     └── put back ┘          └── refused ─┘      (a retry or a parked message ends after Publishing)
+//!     ▲            │          ▲            │           │      ▲
+//!     └── put back ┘          └── refused ─┘           ▼      │
+//!                                                     ToFollowUp   (a retry or a parked message ends after Publishing)
 //! ```
 //!
 //! The letter with a result is stored *before* it is published, so a lost session costs nothing but time. It says what is
@@ -49,6 +50,15 @@ enum State {
     Ready(Letter, Next),
     Publishing(Letter, Next),
     FollowingUp,
+    /// The follow-up was not finished and waits for its next try.
+    ToFollowUp(Box<(Task, Done)>),
+}
+
+impl State {
+    /// Nobody works on it: when the worker stops it goes back to the broker.
+    fn is_waiting(&self) -> bool {
+        matches!(self, State::Waiting(_) | State::ToFollowUp(_))
+    }
 }
 
 #[derive(Debug)]
@@ -92,7 +102,9 @@ pub struct Ledger<T> {
     due: VecDeque<Key>,
     /// Letters whose time has come.
     to_publish: VecDeque<Key>,
-    /// What waits for a time, be it a task or a letter.
+    /// Follow-ups whose time has come.
+    to_follow_up: VecDeque<Key>,
+    /// What waits for a time, be it a task, a letter or a follow-up.
     later: BTreeMap<(Instant, Key), ()>,
     by_tag: HashMap<u64, Key>,
     in_flight: usize,
@@ -107,6 +119,7 @@ impl<T> Default for Ledger<T> {
             entries: HashMap::new(),
             due: VecDeque::new(),
             to_publish: VecDeque::new(),
+            to_follow_up: VecDeque::new(),
             later: BTreeMap::new(),
             by_tag: HashMap::new(),
             in_flight: 0,
@@ -206,6 +219,32 @@ impl<T> Ledger<T> {
         }
     }
 
+    /// The follow-up is to be tried once more.
+    pub fn follow_up_again(&mut self, recorded: Box<(Task, Done)>, at: Instant) {
+        let key = Key::Task(recorded.0.id.clone());
+        match self.entries.get_mut(&key) {
+            // Without a delivery it is left to whoever gets that: the task is found then, and followed up.
+            Some(entry) if entry.unclaimed => drop(self.entries.remove(&key)),
+            Some(entry) => {
+                entry.state = State::ToFollowUp(recorded);
+                self.later.insert((at, key), ());
+            }
+            None => {}
+        }
+    }
+
+    /// The next follow-up whose time has come.
+    pub fn next_follow_up(&mut self) -> Option<Box<(Task, Done)>> {
+        while let Some(key) = self.to_follow_up.pop_front() {
+            let Some(entry) = self.entries.get_mut(&key) else { continue };
+            match std::mem::replace(&mut entry.state, State::FollowingUp) {
+                State::ToFollowUp(recorded) => return Some(recorded),
+                other => entry.state = other,
+            }
+        }
+        None
+    }
+
     /// The follow-up is done: what to acknowledge. From now on the task is known as finished.
     pub fn followed_up(&mut self, id: &str) -> Vec<T> {
         self.finished.add(id);
@@ -282,6 +321,7 @@ impl<T> Ledger<T> {
             match self.entries.get(&key).map(|entry| &entry.state) {
                 Some(State::Waiting(_)) => self.due.push_back(key),
                 Some(State::Ready(..)) => self.to_publish.push_back(key),
+                Some(State::ToFollowUp(_)) => self.to_follow_up.push_back(key),
                 Some(State::InFlight | State::Publishing(..) | State::FollowingUp) | None => {}
             }
         }
@@ -304,6 +344,7 @@ impl<T> Ledger<T> {
         self.by_tag.clear();
         self.due.clear();
         self.to_publish.clear();
+        self.to_follow_up.clear();
         self.later.clear();
         self.entries.retain(|_, entry| {
             entry.tokens.clear();
@@ -316,6 +357,8 @@ impl<T> Ledger<T> {
             match entry.state {
                 // Not begun: whoever gets it next begins it.
                 State::Waiting(_) => false,
+                // Its record is safe: whoever gets it next finds the task and completes it.
+                State::ToFollowUp(_) => false,
                 // A message that only moves has no result to keep.
                 State::Ready(_, Next::Leave) => false,
                 State::Ready(..) | State::InFlight | State::Publishing(..) | State::FollowingUp => true,
@@ -333,9 +376,9 @@ impl<T> Ledger<T> {
         self.in_flight
     }
 
-    /// How many tasks have not been handed out.
+    /// How many tasks wait for the pool, be it for the first time or for a follow-up.
     pub fn waiting(&self) -> usize {
-        self.entries.values().filter(|entry| matches!(entry.state, State::Waiting(_))).count()
+        self.entries.values().filter(|entry| entry.state.is_waiting()).count()
     }
 
     /// What is begun and can be settled in this session, by id.
@@ -349,7 +392,7 @@ impl<T> Ledger<T> {
     }
 
     fn begun(&self) -> impl Iterator<Item = (&str, &Entry<T>)> {
-        let begun = self.entries.iter().filter(|(_, entry)| !matches!(entry.state, State::Waiting(_)));
+        let begun = self.entries.iter().filter(|(_, entry)| !entry.state.is_waiting());
         begun.map(|(key, entry)| match key {
             Key::Task(id) => (id.as_str(), entry),
             Key::Unreadable(_) => ("(unreadable)", entry),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Job, Lane};
 use crate::logging;
-use crate::message::{self, Cause, LARGEST_BODY, Original, Parked, Record, Task, document};
+use crate::message::{self, Cause, Earlier, LARGEST_BODY, Original, Parked, Record, Task, document};
 use crate::rabbitmq::publisher::Letter;
 use crate::rabbitmq::{AmqpValue, FieldTable, text_header};
 
@@ -19,6 +19,8 @@ const LONGEST_ERROR: usize = 500;
 /// Set while an earlier delivery of the message may have created its task: what is published anew does not count as
 /// redelivered.
 const MAY_EXIST: &str = "x-may-exist";
+/// Set when the task exists and the target does not show it: it is never created again.
+const UNSEEN: &str = "x-unseen";
 /// Set when somebody has put a parked message back on purpose.
 const REPLAYED: &str = "x-replayed";
 /// Set by quorum queues: how often the message was given back.
@@ -65,8 +67,9 @@ pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: &
     let error = logging::clean(error).chars().take(LONGEST_ERROR).collect();
     headers.insert(LAST_ERROR.into(), AmqpValue::LongString(error));
     // After the last try the task is only looked up once more.
-    let may_exist = job.task.may_exist || attempts >= lane.config.retry_attempts;
+    let may_exist = job.task.earlier == Earlier::MayExist || attempts >= lane.config.retry_attempts;
     headers.insert(MAY_EXIST.into(), AmqpValue::Boolean(may_exist));
+    headers.insert(UNSEEN.into(), AmqpValue::Boolean(job.task.earlier == Earlier::Unseen));
     Letter {
         queue: lane.queues.retry.clone(),
         message_id: job.task.id.clone(),
@@ -110,7 +113,7 @@ fn kept(mut headers: FieldTable) -> FieldTable {
     headers.remove(DELIVERY_COUNT);
     // How it is written for debugging is longer than how it is encoded.
     if format!("{headers:?}").len() > LONGEST_HEADERS {
-        headers.retain(|name, _| [ATTEMPTS, RETRY_AT, REPLAYED].contains(&name.as_str()));
+        headers.retain(|name, _| [ATTEMPTS, RETRY_AT, UNSEEN, REPLAYED].contains(&name.as_str()));
     }
     headers
 }
@@ -151,9 +154,14 @@ pub fn last_error(headers: &FieldTable) -> Option<&str> {
     text_header(headers, LAST_ERROR)
 }
 
-/// May an earlier delivery of the message with these headers have created its task?
-pub fn may_exist(headers: &FieldTable) -> bool {
-    headers.get(MAY_EXIST) == Some(&AmqpValue::Boolean(true))
+/// What an earlier delivery of the message with these headers may have done.
+pub fn earlier(headers: &FieldTable, redelivered: bool) -> Earlier {
+    let is_set = |name: &str| headers.get(name) == Some(&AmqpValue::Boolean(true));
+    match () {
+        () if is_set(UNSEEN) => Earlier::Unseen,
+        () if redelivered || is_set(MAY_EXIST) => Earlier::MayExist,
+        () => Earlier::None,
+    }
 }
 
 /// Has a person put the message with these headers back?

@@ -4,13 +4,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Scope};
 use std::time::Duration;
 
 use anyhow::anyhow;
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 
 use super::Job;
-use crate::message::Task;
+use crate::message::{Earlier, Task};
 use crate::systems::{Batch, Done, Failure, FollowUp, Handler};
 
 /// What the pool works on, and where the results go.
@@ -21,31 +22,32 @@ pub struct Pool {
     recorded: Receiver<(Task, Done)>,
     /// To the reader.
     results: Sender<Outcome>,
-    /// How many threads share the work.
-    threads: usize,
-    /// Held by the one thread that gathers its next batch: if several did, each would wait for its turn at the target with
-    /// a task or two in its hands, and a turn is what is scarce.
+    /// The system's name, after which the threads are called.
+    name: &'static str,
+    /// The most threads.
+    most: usize,
+    /// Held by the one thread that gathers its next batch: several would take each other's tasks away.
     gathering: Mutex<()>,
-    /// How many threads are at a call.
-    under_way: Mutex<usize>,
+    threads: Mutex<Threads>,
     /// A call has ended.
     ended: Condvar,
 }
 
+struct Threads {
+    started: usize,
+    /// How many are at a call.
+    busy: usize,
+}
+
 /// How long a thread waits for more work while another one is at a call.
 const LONGEST_GATHERING: Duration = Duration::from_millis(5);
-/// Where requests are scarce, work that keeps coming is waited for, one moment after another: records are confirmed in
-/// small groups, and each group would use up a request.
-const MOMENT: Duration = Duration::from_millis(20);
-/// Moments that a batch waits at most.
-const MOST_MOMENTS: u32 = 10;
 
 /// What a thread has done.
 pub enum Outcome {
     /// Tasks were created, or not.
     Handled(Vec<(Job, Result<Done, Failure>)>),
-    /// Recorded tasks were followed up, named by their ids.
-    FollowedUp(Vec<(String, FollowUp)>),
+    /// Recorded tasks were followed up.
+    FollowedUp(Vec<((Task, Done), FollowUp)>),
 }
 
 enum Work {
@@ -54,51 +56,84 @@ enum Work {
 }
 
 impl Pool {
-    /// A pool for so many threads, each of which is to [`work`](Pool::work).
+    /// A pool of up to `most` threads; [`start`](Pool::start) begins with one.
     pub fn new(
+        name: &'static str,
         jobs: Receiver<Job>,
         recorded: Receiver<(Task, Done)>,
         results: Sender<Outcome>,
-        threads: usize,
+        most: usize,
     ) -> Pool {
-        let (gathering, under_way, ended) = Default::default();
-        Pool { jobs, recorded, results, threads, gathering, under_way, ended }
+        let threads = Mutex::new(Threads { started: 0, busy: 0 });
+        Pool { jobs, recorded, results, name, most, gathering: Mutex::default(), threads, ended: Condvar::new() }
+    }
+
+    /// Starts a thread. It starts the next one when all are busy, so that an idle lane has one.
+    ///
+    /// # Errors
+    /// The machine has no thread to spare.
+    pub fn start<'s>(&'s self, scope: &'s Scope<'s, '_>, handler: &'s dyn Handler) -> std::io::Result<()> {
+        let number = {
+            let mut threads = self.lock_threads();
+            threads.started += 1;
+            threads.started
+        };
+        let thread = thread::Builder::new().name(format!("{}/{number}", self.name));
+        let started = thread.spawn_scoped(scope, move || {
+            if number == 1 {
+                preflight(handler);
+            }
+            self.work(scope, handler);
+        });
+        if started.is_err() {
+            self.lock_threads().started -= 1;
+        }
+        started.map(drop)
     }
 
     /// One thread's work; ends when the reader drops its ends of the channels.
-    pub fn work(&self, handler: &dyn Handler) {
+    fn work<'s>(&'s self, scope: &'s Scope<'s, '_>, handler: &'s dyn Handler) {
         while let Some(work) = self.next(handler) {
+            self.relieve(scope, handler);
             let outcome = match work {
                 Work::Handle(jobs) => handle(handler, jobs),
                 Work::FollowUp(recorded) => follow_up(handler, recorded),
             };
             // The reader outlives the pool; if it is gone all the same, there is nobody to tell.
             let _ = self.results.send(outcome);
-            *self.lock_under_way() -= 1;
+            self.lock_threads().busy -= 1;
             self.ended.notify_all();
+        }
+    }
+
+    /// Starts another thread when all are busy. Without one the work waits for those that there are.
+    fn relieve<'s>(&'s self, scope: &'s Scope<'s, '_>, handler: &'s dyn Handler) {
+        let all_busy = {
+            let threads = self.lock_threads();
+            threads.busy == threads.started && threads.started < self.most
+        };
+        if all_busy && let Err(err) = self.start(scope, handler) {
+            log::warn!("no further handler thread can be started, going on with those that there are: {err}");
         }
     }
 
     fn next(&self, handler: &dyn Handler) -> Option<Work> {
         let _gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
         let work = self.gather(handler)?;
-        *self.lock_under_way() += 1;
+        self.lock_threads().busy += 1;
         Some(work)
     }
 
-    /// What to do next: as much of what waits as one call should carry, taken only when the call can be made, so that what
-    /// arrives until then travels along. `None` when the reader is gone.
+    /// What to do next: as much of what waits as one call should carry. `None` when the reader is gone.
     fn gather(&self, handler: &dyn Handler) -> Option<Work> {
         loop {
             let mut either = Select::new();
             either.recv(&self.jobs);
             either.recv(&self.recorded);
             either.ready();
-            let batch = catch_unwind(AssertUnwindSafe(|| handler.ready())).unwrap_or(Batch::One);
-            match batch {
-                Batch::Gathered(most) => self.await_more(most),
-                Batch::Packed(most) => self.await_all(most),
-                Batch::One | Batch::Spread(_) => {}
+            let batch = catch_unwind(AssertUnwindSafe(|| handler.next_batch())).unwrap_or(Batch::One);
+            if let Batch::Gathered(most) = batch {
+                self.await_more(most);
             }
             // Recorded tasks first: each one done makes room for a new delivery.
             let recorded = self.take(&self.recorded, batch);
@@ -123,43 +158,30 @@ impl Pool {
         if self.jobs.len() >= most || self.recorded.len() >= most {
             return;
         }
-        let before = *self.lock_under_way();
-        let none_ended = |under_way: &mut usize| *under_way > 0 && *under_way >= before;
-        drop(self.ended.wait_timeout_while(self.lock_under_way(), LONGEST_GATHERING, none_ended));
+        let before = self.lock_threads().busy;
+        let none_ended = |threads: &mut Threads| threads.busy > 0 && threads.busy >= before;
+        drop(self.ended.wait_timeout_while(self.lock_threads(), LONGEST_GATHERING, none_ended));
     }
 
-    /// Waits for a full batch for as long as more keeps coming. A single task while no call is under way goes at once.
-    fn await_all(&self, most: usize) {
-        let mut before = 0;
-        for _ in 0..MOST_MOMENTS {
-            // Recorded tasks are taken first.
-            let recorded = self.recorded.len();
-            let waiting = if recorded > 0 { recorded } else { self.jobs.len() };
-            let alone = waiting <= 1 && *self.lock_under_way() == 0;
-            if alone || waiting >= most || waiting == before {
-                return;
-            }
-            before = waiting;
-            let _ = crossbeam_channel::after(MOMENT).recv();
-        }
-    }
-
-    fn lock_under_way(&self) -> MutexGuard<'_, usize> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_threads(&self) -> MutexGuard<'_, Threads> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take<T>(&self, waiting: &Receiver<T>, batch: Batch) -> Vec<T> {
         let most = match batch {
             Batch::One => 1,
-            Batch::Packed(most) | Batch::Gathered(most) => most,
-            Batch::Spread(most) => waiting.len().div_ceil(self.threads).min(most),
+            Batch::Gathered(most) => most,
+            Batch::Spread(most) => {
+                let free = self.most.saturating_sub(self.lock_threads().busy).max(1);
+                waiting.len().div_ceil(free).min(most)
+            }
         };
         waiting.try_iter().take(most).collect()
     }
 }
 
 /// Says at the start what would keep the first task waiting.
-pub fn preflight(handler: &dyn Handler) {
+fn preflight(handler: &dyn Handler) {
     match catch_unwind(AssertUnwindSafe(|| handler.preflight())) {
         Ok(Ok(())) | Err(_) => {}
         Ok(Err(failure)) => log::error!("the target is not ready, messages will wait in their queue: {failure}"),
@@ -184,7 +206,7 @@ fn handle_tasks(handler: &dyn Handler, tasks: &mut [Task]) -> Vec<Result<Done, F
         Ok(_) => "the handler did not answer for every task",
         Err(_) => "the handler panicked; worker_errors.log says where",
     };
-    tasks.iter_mut().for_each(|task| task.may_exist = true);
+    tasks.iter_mut().filter(|task| task.earlier == Earlier::None).for_each(|task| task.earlier = Earlier::MayExist);
     match tasks {
         [_] => vec![Err(Failure::Transient { error: anyhow!("{why}"), after: Duration::ZERO })],
         several => several.chunks_mut(1).flat_map(|one| handle_tasks(handler, one)).collect(),
@@ -194,8 +216,8 @@ fn handle_tasks(handler: &dyn Handler, tasks: &mut [Task]) -> Vec<Result<Done, F
 fn follow_up(handler: &dyn Handler, recorded: Vec<(Task, Done)>) -> Outcome {
     let mut followed = catch_unwind(AssertUnwindSafe(|| handler.follow_up(&recorded))).unwrap_or_default();
     // Best effort: what the handler did not answer for has not been followed up.
-    followed.resize(recorded.len(), FollowUp { synced: Some(false), missing_parts: 0 });
-    Outcome::FollowedUp(recorded.into_iter().map(|(task, _)| task.id).zip(followed).collect())
+    followed.resize(recorded.len(), FollowUp { synced: Some(false), ..FollowUp::default() });
+    Outcome::FollowedUp(recorded.into_iter().zip(followed).collect())
 }
 
 #[cfg(test)]
@@ -208,19 +230,19 @@ mod tests {
 
     /// Panics where it is told to, and says of each task whether it may exist.
     struct Fragile {
-        ready: fn() -> Batch,
+        next_batch: fn() -> Batch,
         most: usize,
     }
 
     impl Handler for Fragile {
-        fn ready(&self) -> Batch {
-            (self.ready)()
+        fn next_batch(&self) -> Batch {
+            (self.next_batch)()
         }
 
         fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>> {
             assert!(tasks.len() <= self.most, "over several tasks");
-            let done =
-                |task: &Task| Done { reply: task.may_exist.into(), target_id: tasks.len().to_string(), existed: false };
+            let may_exist = |task: &Task| (task.earlier == Earlier::MayExist).into();
+            let done = |task: &Task| Done::created(may_exist(task), tasks.len().to_string());
             tasks.iter().map(|task| Ok(done(task))).collect()
         }
     }
@@ -233,7 +255,9 @@ mod tests {
             jobs.send(Job { task, attempts: 0, headers: Default::default(), arrived: Instant::now() }).expect("open");
         }
         drop(jobs);
-        Pool::new(to_do, crossbeam_channel::never(), results, 1).work(handler);
+        let pool = Pool::new("test", to_do, crossbeam_channel::never(), results, 1);
+        thread::scope(|scope| pool.work(scope, handler));
+        drop(pool);
         let handled = outcomes.into_iter().flat_map(|outcome| match outcome {
             Outcome::Handled(jobs) => jobs,
             Outcome::FollowedUp(_) => Vec::new(),
@@ -244,15 +268,15 @@ mod tests {
 
     #[test]
     fn after_a_panic_over_several_tasks_each_is_tried_alone_and_may_exist() {
-        let handler = Fragile { ready: || Batch::Packed(2), most: 1 };
+        let handler = Fragile { next_batch: || Batch::Gathered(2), most: 1 };
         assert_eq!(work(&handler), [("1".into(), true), ("1".into(), true)]);
-        let control = Fragile { ready: || Batch::Packed(2), most: 2 };
+        let control = Fragile { next_batch: || Batch::Gathered(2), most: 2 };
         assert_eq!(work(&control), [("2".into(), false), ("2".into(), false)]);
     }
 
     #[test]
     fn a_handler_that_panics_before_its_turn_gets_its_tasks_one_by_one() {
-        let handler = Fragile { ready: || panic!("before its turn"), most: 2 };
+        let handler = Fragile { next_batch: || panic!("before its turn"), most: 2 };
         assert_eq!(work(&handler), [("1".into(), false), ("1".into(), false)]);
     }
 }

@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::ledger::Ledger;
-use super::pool::{self, Outcome, Pool};
+use super::pool::{Outcome, Pool};
 use super::recovery::Recovery;
 use super::repeated::Repeated;
 use super::session::{self, Ended};
@@ -54,7 +54,7 @@ pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
     let (jobs, not_begun) = unbounded();
     let (recorded, to_follow_up) = unbounded();
     let (outcomes, results) = unbounded();
-    let pool = Pool::new(not_begun.clone(), to_follow_up, outcomes, lane.config.handler_threads);
+    let pool = Pool::new(lane.name, not_begun.clone(), to_follow_up, outcomes, lane.config.handler_threads);
     let mut work = Work {
         ledger: Ledger::default(),
         recovery: Recovery::new(lane.config.retry_attempts, lane.config.retry_delay),
@@ -67,16 +67,7 @@ pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
         pause_news: Repeated::default(),
     };
     thread::scope(|scope| {
-        for number in 1..=lane.config.handler_threads {
-            let thread = thread::Builder::new().name(format!("{}/{number}", lane.name));
-            let pool = &pool;
-            thread.spawn_scoped(scope, move || {
-                if number == 1 {
-                    pool::preflight(handler);
-                }
-                pool.work(handler);
-            })?;
-        }
+        pool.start(scope, handler)?;
         let result = keep_sessions(lane, &mut work);
         // Without a session nothing more can be settled, whatever the pool is still at.
         lane.stats.note_in_hand(&work.ledger.in_the_air());

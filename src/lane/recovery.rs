@@ -141,6 +141,8 @@ impl Recovery {
                 }
                 self.pause(*until, Duration::ZERO, now)
             }
+            // However often: an attempt that is used up would park a task that exists.
+            Failure::Unseen(_) => self.pause(None, Duration::ZERO, now),
             Failure::Transient { after, .. } => {
                 if !self.failed_in_a_row.iter().any(|failed| failed == id) && self.failed_in_a_row.len() < OUTAGE {
                     self.failed_in_a_row.push(id.to_owned());

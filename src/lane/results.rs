@@ -11,7 +11,7 @@ use super::pool::Outcome;
 use super::recovery::Verdict;
 use super::session::Session;
 use super::{Job, letters};
-use crate::message::Task;
+use crate::message::{Earlier, Task};
 use crate::rabbitmq::intake::Token;
 use crate::rabbitmq::publisher::Verdict as Published;
 use crate::rabbitmq::{Confirm, Trouble};
@@ -93,12 +93,18 @@ impl Session<'_, '_> {
             }
             Verdict::Wait(wait) => {
                 log::info!("delivered before and not to be seen: looking again in {wait:?}: task={id}");
-                let job = Job { task: Task { may_exist: false, ..job.task }, ..job };
+                let job = Job { task: Task { earlier: Earlier::None, ..job.task }, ..job };
                 self.work.ledger.put_back(job, Some(now + wait));
             }
             Verdict::Pause { pause, wait, news } => {
                 if !self.stopping {
                     self.note_pause(pause, news, failure, now);
+                }
+                if let (Failure::Unseen(_), Earlier::None | Earlier::MayExist) = (failure, job.task.earlier) {
+                    // Written into the message, since no restart may forget it.
+                    job.task.earlier = Earlier::Unseen;
+                    let letter = letters::returned(self.lane, &job, job.attempts, pause, &failure.to_string());
+                    return self.work.ledger.settle(&id, letter, Next::Leave);
                 }
                 self.work.ledger.put_back(job, (!wait.is_zero()).then(|| now + wait));
             }
@@ -118,10 +124,15 @@ impl Session<'_, '_> {
         }
     }
 
-    fn followed_up(&mut self, tasks: Vec<(String, FollowUp)>) -> Result<(), Trouble> {
+    fn followed_up(&mut self, tasks: Vec<((Task, Done), FollowUp)>) -> Result<(), Trouble> {
         let mut done = Vec::new();
-        for (id, follow_up) in tasks {
+        for ((task, task_done), follow_up) in tasks {
             let stats = self.lane.stats;
+            if let Some(pause) = follow_up.again {
+                let task_done = Done { follow_ups: task_done.follow_ups + 1, ..task_done };
+                self.work.ledger.follow_up_again(Box::new((task, task_done)), Instant::now() + pause);
+                continue;
+            }
             match follow_up.synced {
                 Some(true) => stats.sync_requests_sent.count(),
                 Some(false) => stats.sync_requests_failed.count(),
@@ -129,7 +140,7 @@ impl Session<'_, '_> {
             }
             stats.missing_parts.add(follow_up.missing_parts.into());
             stats.successful_tasks.count();
-            let tokens = self.work.ledger.followed_up(&id);
+            let tokens = self.work.ledger.followed_up(&task.id);
             // More than one: the same task was delivered again meanwhile.
             stats.duplicates_prevented.add(tokens.len().saturating_sub(1) as u64);
             done.extend(tokens);

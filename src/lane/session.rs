@@ -192,6 +192,9 @@ impl Session<'_, '_> {
             let Some(job) = self.work.ledger.next_job() else { break };
             self.work.jobs.send(job).map_err(|_| Trouble::new("the handler threads are gone"))?;
         }
+        while let Some(recorded) = self.work.ledger.next_follow_up() {
+            self.work.recorded.send(*recorded).map_err(|_| Trouble::new("the handler threads are gone"))?;
+        }
         Ok(())
     }
 
@@ -307,7 +310,7 @@ impl Session<'_, '_> {
         self.lane.stats.total_messages.add(u64::from(attempts == 0));
         let wait = letters::wait(&headers);
         let not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
-        let task = Task { may_exist: redelivered || letters::may_exist(&headers), ..task };
+        let task = Task { earlier: letters::earlier(&headers, redelivered), ..task };
         log::debug!("received: task={} topic={} attempts={attempts}", task.id, task.topic);
         self.work.ledger.add(token, Job { task, attempts, headers, arrived: Instant::now() }, not_before);
     }

@@ -44,7 +44,7 @@ fn the_form_of_the_field_is_read() {
     assert_eq!(task.process_definition_key.as_deref(), Some("Process_field"));
     assert_eq!(task.process_instance_id.as_deref(), Some("instance"));
     assert_eq!(task.timestamp, Some(1_795_409_859.911));
-    assert!(!task.may_exist);
+    assert_eq!(task.earlier, Earlier::None);
 }
 
 #[test]

@@ -19,8 +19,8 @@ use crate::stop::Stop;
 
 /// Creates tasks at the target.
 pub trait Handler: Send + Sync {
-    /// Waits until the target takes another request, and says how many tasks the next call should carry.
-    fn ready(&self) -> Batch {
+    /// How many tasks the next call should carry.
+    fn next_batch(&self) -> Batch {
         Batch::One
     }
 
@@ -36,8 +36,8 @@ pub trait Handler: Send + Sync {
     /// Does the work outside; one result for each task, in order. May run again for the same task and must tolerate it.
     fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>>;
 
-    /// Runs when the results are safely in the sent queue. Failures are logged here and counted by the caller, never
-    /// retried.
+    /// Runs when the results are safely in the sent queue, for tasks that existed too: completes what a crash has left out,
+    /// and doubles nothing. Failures are logged here and counted by the caller.
     fn follow_up(&self, done: &[(Task, Done)]) -> Vec<FollowUp> {
         done.iter().map(|_| FollowUp::default()).collect()
     }
@@ -54,9 +54,7 @@ pub trait Tracker: Send {
 pub enum Batch {
     /// One: the target has no bulk call.
     One,
-    /// As many as wait, up to this, and while more keeps coming it is waited for: requests are scarce.
-    Packed(usize),
-    /// What waits is divided among the threads, up to this for each: requests are free, and side by side they are faster.
+    /// What waits is divided among the threads, up to this for each.
     Spread(usize),
     /// As many as wait, up to this; and while another call is under way, more are waited for: the target answers so fast
     /// that a request costs more than what it carries.
@@ -72,6 +70,20 @@ pub struct Done {
     pub target_id: String,
     /// It was there already: a second one has been prevented.
     pub existed: bool,
+    /// How often it has been followed up.
+    pub follow_ups: u32,
+}
+
+impl Done {
+    /// A task that was created just now.
+    pub fn created(reply: Value, target_id: String) -> Done {
+        Done { reply, target_id, existed: false, follow_ups: 0 }
+    }
+
+    /// A task that was there already.
+    pub fn found(reply: Value, target_id: String) -> Done {
+        Done { existed: true, ..Done::created(reply, target_id) }
+    }
 }
 
 /// What became of the work that follows a recorded result.
@@ -81,6 +93,8 @@ pub struct FollowUp {
     pub synced: Option<bool>,
     /// Parts of the task, such as items of a checklist, that could not be added.
     pub missing_parts: u32,
+    /// It is not done yet: again after this time.
+    pub again: Option<Duration>,
 }
 
 /// How a tracked task is doing.
@@ -120,14 +134,18 @@ pub enum Failure {
     /// Nothing was done, because an earlier delivery may have created the task moments ago: look again after this time.
     /// Not an attempt, and nobody else's concern.
     Unsettled(Duration),
+    /// The task was created, and the target does not show it to us: nothing may create it again, and somebody has to do
+    /// something, which the text says. The lane pauses; nobody's attempt.
+    Unseen(anyhow::Error),
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Transient { error, .. } | Failure::Unavailable { error, .. } | Failure::Permanent(error) => {
-                write!(f, "{error:#}")
-            }
+            Failure::Transient { error, .. }
+            | Failure::Unavailable { error, .. }
+            | Failure::Permanent(error)
+            | Failure::Unseen(error) => write!(f, "{error:#}"),
             Failure::Unsettled(after) => write!(f, "an earlier try may show within {after:?}"),
         }
     }

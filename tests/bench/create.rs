@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(300);
 /// (a) A target that answers at once, against the floor.
 pub fn at_once() -> Vec<Figure> {
     const COUNT: usize = 40_000;
-    const PREFETCH: u16 = 1000;
+    const PREFETCH: u16 = 100;
     progress("create: floor");
     let queues = with_backlog("bench floor", COUNT);
     let floor = COUNT as f64 / floor::run(&queues, COUNT, PREFETCH).as_secs_f64();
@@ -38,13 +38,13 @@ pub fn at_once() -> Vec<Figure> {
 
 /// (b) 50 ms a request, 20 ms for each further command, 16 connections.
 pub fn slow() -> Vec<Figure> {
-    const COUNT: usize = 4_000;
+    const COUNT: usize = 12_000;
     const THREADS: u32 = 16;
     let (request, command) = (Duration::from_millis(50), Duration::from_millis(20));
     let limits = Limits { request_delay: request, command_delay: command, ..Limits::default() };
     let sandbox = Sandbox::start(0, limits).expect("a free port");
     progress("slow");
-    let settings = [("BITRIX_RATE", "0"), ("HANDLER_THREADS", "16")];
+    let settings = [("BITRIX_RATE", "0")];
     let asked = || sandbox.counts().requests;
     let run = Run::of(&sandbox.webhook_url(), &settings, COUNT, asked, || sandbox.counts().syncs);
     let counts = sandbox.counts();

@@ -17,8 +17,8 @@ use crate::support::*;
 struct Fragile;
 
 impl Handler for Fragile {
-    fn ready(&self) -> Batch {
-        Batch::Packed(10)
+    fn next_batch(&self) -> Batch {
+        Batch::Gathered(10)
     }
 
     fn preflight(&self) -> Result<(), Failure> {
@@ -29,7 +29,7 @@ impl Handler for Fragile {
         assert!(!tasks.iter().any(|task| task.id.starts_with("ill")), "over a task");
         let created = |task: &Task| {
             let reply = json!({"result": {"task": {"id": "1"}}, "success": true, "of": task.id});
-            Ok(Done { reply, target_id: "1".into(), existed: false })
+            Ok(Done::created(reply, "1".into()))
         };
         tasks.iter().map(created).collect()
     }

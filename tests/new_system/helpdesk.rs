@@ -68,7 +68,8 @@ impl Handler for Helpdesk {
         let create = |task: &Task| {
             let reply = self.post("tickets", &json!({"external_id": task.id, "title": task.activity_name}))?;
             let target_id = text(&reply["id"]).ok_or_else(|| again(anyhow!("tickets: the reply has no id")))?;
-            Ok(Done { existed: reply["existed"] == true, reply, target_id })
+            let existed = reply["existed"] == true;
+            Ok(Done { existed, ..Done::created(reply, target_id) })
         };
         tasks.iter().map(create).collect()
     }

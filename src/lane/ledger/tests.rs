@@ -28,7 +28,7 @@ fn letter(id: &str) -> Letter {
 }
 
 fn recorded(id: &str) -> Next {
-    Next::FollowUp(Box::new((job(id, 0).task, Done { reply: json!({}), target_id: "1".into(), existed: false })))
+    Next::FollowUp(Box::new((job(id, 0).task, Done::created(json!({}), "1".into()))))
 }
 
 /// The task is with the pool.

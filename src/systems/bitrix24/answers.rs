@@ -94,7 +94,7 @@ mod tests {
         // Nobody listens there: a list that is asked for is not to be had.
         let settings = settings(&[("BITRIX_WEBHOOK_URL", "http://127.0.0.1:1/rest/1/canary-token")]);
         let texts = texts.iter().map(|(id, text)| (id.to_string(), text.to_string())).collect();
-        Answers::new(Arc::new(Client::new(&settings, &Authorities::public(), &stop::signal().1)), texts)
+        Answers::new(Arc::new(Client::new(&settings, &Authorities::public(), 4, &stop::signal().1)), texts)
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Many calls in one request: how they are written, how many they should be, and what the reply says about each. Pure.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::client::Call;
 use super::errors::{ApiError, Kind};
@@ -12,31 +13,45 @@ use super::errors::{ApiError, Kind};
 pub const LARGEST: usize = 50;
 /// The most that the commands of one batch may have together, in bytes; servers refuse bodies over a few megabytes.
 const LARGEST_COMMANDS: usize = 1 << 20;
-/// Commands in the first batch of a method, while nothing is known of its speed.
-const FIRST: usize = 10;
+/// PHP's `max_input_vars` (1,000) and `max_input_nesting_level` (64), with room to spare.
+const MOST_VALUES: usize = 900;
+const DEEPEST: usize = 50;
+/// What a portal replaces anywhere in a value, in any case.
+const REFERENCES: &[&str] = &["result[", "next[", "total[", "time[", "error["];
 /// What may stand in a command as it is: the brackets of nested names need no encoding.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// How many commands fit into `time` when each takes as long as `pace`, which is not known at first.
-pub fn size(pace: Option<Duration>, time: Duration) -> usize {
-    let in_time = pace.map_or(FIRST, |pace| (time.as_secs_f64() / pace.as_secs_f64().max(1e-6)) as usize);
-    in_time.clamp(1, LARGEST)
-}
+/// How long a command of a method takes while nothing is known of its speed, as a share of the time for a batch.
+const FIRST_SHARE: u32 = 10;
 
-/// The first of the calls as commands: at most `most`, at least one, and not more than one request can hold.
-pub fn commands(calls: &[Call], most: usize) -> Vec<String> {
-    let mut bytes = 0;
-    let fits = |(index, command): &(usize, String)| {
+/// How many of these fit into one request that is to take at most `time`. `pace` says how long a command of a method takes,
+/// where that is known.
+pub fn fitting<'a>(
+    commands: impl Iterator<Item = (&'static str, &'a str)>,
+    most: usize,
+    time: Duration,
+    pace: impl Fn(&str) -> Option<Duration>,
+) -> usize {
+    let (mut took, mut bytes) = (Duration::ZERO, 0);
+    let fits = |(method, command): &(&str, &str)| {
+        took += pace(method).unwrap_or(time / FIRST_SHARE);
         bytes += command.len();
-        *index == 0 || bytes <= LARGEST_COMMANDS
+        took <= time && bytes <= LARGEST_COMMANDS
     };
-    calls.iter().take(most).map(command).enumerate().take_while(fits).map(|(_, command)| command).collect()
+    commands.take(most.min(LARGEST)).take_while(fits).count()
 }
 
-/// The body of the request. A command that fails does not keep the others from running.
-pub fn body(commands: &[String]) -> Vec<u8> {
-    let commands = commands.iter().enumerate().map(|(index, command)| (key(index), command.as_str().into()));
-    json!({"halt": 0, "cmd": commands.collect::<Map<String, Value>>()}).to_string().into_bytes()
+/// The body of the request. A command that fails does not keep the others from running, and they run in the order in which
+/// they stand here: a JSON map of serde_json would sort `c10` before `c2`.
+pub fn body<'a>(commands: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
+    let mut body = br#"{"halt":0,"cmd":{"#.to_vec();
+    for (index, command) in commands.into_iter().enumerate() {
+        let separator = if index == 0 { "" } else { "," };
+        // A command is percent-encoded, so nothing in it has to be escaped.
+        body.extend(format!(r#"{separator}"{}":"{command}""#, key(index)).into_bytes());
+    }
+    body.extend(b"}}");
+    body
 }
 
 /// What a batch's result says about one command, in the form of a plain reply; it is taken out of the batch's.
@@ -45,7 +60,7 @@ pub fn result(batch: &mut Value, index: usize) -> Result<Value, ApiError> {
     let mut take = |name: &str| Some(batch.get_mut(name)?.get_mut(key)?.take());
     // An empty map comes as an empty list, which has no members either.
     if let Some(error) = take("result_error") {
-        return Err(ApiError::from_command(&error));
+        return Err(ApiError::from_command(&error).in_batch());
     }
     let Some(result) = take("result") else {
         return Err(ApiError::new(Kind::Unknown, "the batch's reply does not mention this command".into()));
@@ -65,36 +80,60 @@ fn key(index: usize) -> String {
     format!("c{index}")
 }
 
-/// The call as a batch command: a query string whose values are encoded once. Null cannot be written and is left out.
-pub fn command(call: &Call) -> String {
-    let mut command = call.method.to_owned();
-    let mut separator = '?';
-    for (name, value) in &call.params {
-        append(&mut command, &mut separator, name, value);
-    }
-    command
+/// The call as a batch command: a query string whose values are encoded once. `None` for a call that has to go plainly,
+/// since it would arrive as another one: null and what is empty cannot be written, a portal replaces `$result[…]` and its
+/// like anywhere in a value, and PHP reads neither many nor deeply nested parameters.
+pub fn command(call: &Call) -> Option<String> {
+    let mut writer = Writer { command: call.method.to_owned(), separator: '?', values: 0 };
+    call.params.iter().all(|(name, value)| writer.append(name, value, 0)).then_some(writer.command)
 }
 
-fn append(command: &mut String, separator: &mut char, name: &str, value: &Value) {
-    let text = match value {
-        Value::Null => return,
-        Value::Object(members) => {
-            let encoded = |member: &str| format!("{name}[{}]", utf8_percent_encode(member, ENCODED));
-            return members.iter().for_each(|(member, value)| append(command, separator, &encoded(member), value));
-        }
-        Value::Array(items) => {
-            let items = items.iter().enumerate();
-            return items.for_each(|(index, item)| append(command, separator, &format!("{name}[{index}]"), item));
-        }
-        Value::Bool(flag) => u8::from(*flag).to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => text.clone(),
+struct Writer {
+    command: String,
+    separator: char,
+    values: usize,
+}
+
+impl Writer {
+    /// False when the value cannot be written.
+    fn append(&mut self, name: &str, value: &Value, depth: usize) -> bool {
+        let text = match value {
+            Value::Null => return false,
+            Value::Object(members) => {
+                let encoded = |member: &str| format!("{name}[{}]", utf8_percent_encode(member, ENCODED));
+                return self.may_nest(members.len(), depth)
+                    && members.iter().all(|(member, value)| self.append(&encoded(member), value, depth + 1));
+            }
+            Value::Array(items) => {
+                let mut items = items.iter().enumerate();
+                return self.may_nest(items.len(), depth)
+                    && items.all(|(index, item)| self.append(&format!("{name}[{index}]"), item, depth + 1));
+            }
+            Value::Bool(flag) => u8::from(*flag).to_string().into(),
+            Value::Number(number) => number.to_string().into(),
+            Value::String(text) => Cow::from(text),
+        };
+        self.values += 1;
+        self.command.push(self.separator);
+        self.separator = '&';
+        self.command.push_str(name);
+        self.command.push('=');
+        self.command.extend(utf8_percent_encode(&text, ENCODED));
+        self.values <= MOST_VALUES && !has_reference(&text)
+    }
+
+    fn may_nest(&self, members: usize, depth: usize) -> bool {
+        members > 0 && depth < DEEPEST
+    }
+}
+
+/// Would the portal replace a part of this text by what another command of the batch returned?
+fn has_reference(text: &str) -> bool {
+    let begins = |rest: &str| {
+        let name = |name: &&str| rest.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name));
+        REFERENCES.iter().any(|reference| name(reference))
     };
-    command.push(*separator);
-    *separator = '&';
-    command.push_str(name);
-    command.push('=');
-    command.extend(utf8_percent_encode(&text, ENCODED));
+    text.match_indices('$').any(|(index, _)| begins(&text[index + 1..]))
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ const YES: &str = "ДА";
 /// A portal that is looked at.
 struct Look<'a> {
     settings: &'a Settings,
-    client: Client,
+    client: std::sync::Arc<Client>,
     report: &'a mut Report,
 }
 
@@ -44,7 +44,8 @@ type Answered<T = ()> = Result<T, ApiError>;
 /// Looks at everything that the worker will need.
 pub fn run(config: &Config, stop: &Stop, report: &mut Report) {
     let Some(settings) = &config.bitrix24 else { return };
-    let mut look = Look { settings, client: Client::new(settings, &config.https, stop), report };
+    let mut look =
+        Look { settings, client: std::sync::Arc::new(Client::new(settings, &config.https, 1, stop)), report };
     look.at_settings();
     let looked = look
         .at_webhook()
@@ -64,7 +65,7 @@ pub fn prepare(config: &Config, stop: &Stop, report: &mut Report) {
     let Some(marker) = settings.marker_field.as_deref().filter(|marker| fields::is_custom_field(marker)) else {
         return report.ok("bitrix24: BITRIX_TASK_ID_FIELD names no custom field, so there is none to make");
     };
-    let client = Client::new(settings, &config.https, stop);
+    let client = Client::new(settings, &config.https, 1, stop);
     let made =
         custom_fields::list(&client, json!({"FIELD_NAME": [marker]})).and_then(|rows| {
             match custom_fields::named(&rows, marker) {
@@ -198,12 +199,17 @@ impl Look<'_> {
             self.report
                 .warn(format!("bitrix24: the field {marker} is of the type {kind}, not string: it may lose ids"));
         }
-        match handler::probe(&self.client, marker) {
+        match super::look_up::LookUp::new(std::sync::Arc::clone(&self.client), marker)
+            .probe()
+            .map_err(|err| handler::not_looked_up(&err))
+        {
             Ok(()) => self.report.ok(format!("bitrix24: tasks can be found by {marker}")),
             Err(Failure::Unavailable { error, .. } | Failure::Transient { error, .. } | Failure::Permanent(error)) => {
                 self.report.fail(format!("bitrix24: {error:#}"));
             }
-            Err(failure @ Failure::Unsettled(_)) => self.report.fail(format!("bitrix24: {failure}")),
+            Err(failure @ (Failure::Unsettled(_) | Failure::Unseen(_))) => {
+                self.report.fail(format!("bitrix24: {failure}"))
+            }
         }
         Ok(())
     }

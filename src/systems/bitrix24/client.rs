@@ -3,8 +3,7 @@
 //! It knows URLs, encodings and the portal's way of answering. What an answer means for a task is [`super::handler`]'s and
 //! [`super::tracker`]'s business, what an error means is [`super::errors`]'.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,22 +12,26 @@ use serde::ser::SerializeMap;
 use serde_json::Value;
 
 use super::budget::Budget;
+use super::combiner::{Carried, Carrier, Combiner};
 use super::errors::{ApiError, Kind};
 use super::holds::Holds;
+use super::learnt::Learnt;
 use super::{Settings, Webhook, batch};
 use crate::backoff;
 use crate::message::document;
 use crate::stop::Stop;
-use crate::systems::Batch;
 use crate::systems::http::{Answer, Http, NoAnswer};
 use crate::tls::Authorities;
 
 /// The cloud cuts a request at 60 s; a batch is sized to stay far below, since its speed changes.
 const BATCH_TIME: Duration = Duration::from_secs(15);
-/// A portal that answers a request within this time is kept busy by few of them.
-const FAST: Duration = Duration::from_millis(5);
 /// How often a refusal for too many requests is waited out before the caller hears of it.
 const REFUSALS: u32 = 5;
+/// So many requests in a row without an answer: the next one will have none either.
+const IN_VAIN: u32 = 2;
+/// Where requests are scarce, calls that keep coming are waited for so long, and so often again.
+const MOMENT: Duration = Duration::from_millis(20);
+const MOST_MOMENTS: u32 = 10;
 /// A turn that is no further away than this is waited for even while the worker stops.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -58,92 +61,126 @@ pub struct Client {
     budget: Budget,
     holds: Holds,
     request_timeout: Duration,
-    /// A turn was waited for ahead of its request. At most one: a turn that nobody uses must not be saved up.
-    turn_taken: AtomicBool,
+    /// The calls of all threads that wait for a request.
+    outbox: Combiner<Parcel, Reply>,
     /// The most calls in one request; fewer after an answer that was too large to be read.
     most_calls: AtomicUsize,
-    /// How long the last request took, in microseconds.
-    last_took_us: AtomicU64,
-    /// How long one command of a method takes within a batch, of late. Shared by all threads that call the portal.
-    pace: Mutex<HashMap<&'static str, Duration>>,
+    /// What the last requests have shown of the portal. Shared by all threads that call it.
+    learnt: Mutex<Learnt>,
     stop: Stop,
 }
 
+/// The whole reply: an object with `result` and mostly `time`.
+pub type Reply = Result<Value, ApiError>;
+
+/// A call that waits for a request.
+pub struct Parcel {
+    call: Call,
+    /// `None`: it has to go alone, and plainly.
+    command: Option<String>,
+    /// One of many by one thread, which can send no two requests side by side.
+    bulk: bool,
+}
+
 impl Client {
-    /// A client for the portal of these settings.
-    pub fn new(settings: &Settings, authorities: &Authorities, stop: &Stop) -> Client {
+    /// A client for the portal of these settings, with up to `most` requests under way at once.
+    pub fn new(settings: &Settings, authorities: &Authorities, most: usize, stop: &Stop) -> Client {
         Client {
             http: Http::new(settings.request_timeout, authorities),
             webhook: settings.webhook.clone(),
             budget: Budget::new(settings.rate, settings.burst),
             holds: Holds::default(),
             request_timeout: settings.request_timeout,
-            turn_taken: AtomicBool::new(false),
+            outbox: Combiner::default(),
             most_calls: AtomicUsize::new(batch::LARGEST),
-            last_took_us: AtomicU64::new(u64::MAX),
-            pace: Mutex::new(HashMap::new()),
+            learnt: Mutex::new(Learnt::new(most)),
             stop: stop.clone(),
         }
     }
 
-    /// Waits for the next turn at the portal unless one is there, which the next request then has, and says how many calls
-    /// should travel in it.
-    pub fn ready(&self) -> Batch {
-        if !self.budget.limited() {
-            let fast = Duration::from_micros(self.last_took_us.load(Ordering::Relaxed)) < FAST;
-            return if fast { Batch::Gathered(batch::LARGEST) } else { Batch::Spread(batch::LARGEST) };
-        }
-        if !self.turn_taken.load(Ordering::Relaxed) && self.await_turn().is_ok() {
-            self.turn_taken.store(true, Ordering::Relaxed);
-        }
-        Batch::Packed(batch::LARGEST)
+    /// Does a portal without a request limit answer so fast that a request costs more than what it carries?
+    pub fn is_fast(&self) -> bool {
+        !self.budget.limited() && self.learnt().is_fast()
     }
 
-    /// Makes one call. The reply is the whole one: an object with `result` and mostly `time`.
+    /// Makes one call, in a request of its own: what comes back is about this call and no other.
     ///
     /// # Errors
     /// [`ApiError`], which says whether the call may have had an effect.
-    pub fn call(&self, call: &Call) -> Result<Value, ApiError> {
-        self.may_call(call.method)?;
-        let body = serde_json::to_vec(call).expect("parameters are JSON values");
-        self.learn(call.method, self.request(call.method, &body, std::slice::from_ref(call)))
+    pub fn call(&self, call: &Call) -> Reply {
+        let replies = self.outbox.run(self, vec![Parcel { call: call.clone(), command: None, bulk: false }]);
+        replies.into_iter().next().unwrap_or_else(|| self.broken())
     }
 
-    /// Makes many calls of one method that do not depend on each other; one result for each, in order. When a request gets
-    /// no usable answer, the rest is not sent: the portal is in trouble.
-    pub fn call_all(&self, calls: &[Call]) -> Vec<Result<Value, ApiError>> {
-        let all = calls.len();
-        let mut results = Vec::with_capacity(all);
-        while results.len() < all {
-            let rest = &calls[results.len()..];
-            let commands = batch::commands(rest, self.batch_size(rest[0].method));
-            let calls = &rest[..commands.len()];
-            match self.may_call(rest[0].method).and_then(|()| self.batch(calls, &commands)) {
-                Ok(replies) => results.extend(replies),
-                // None of the commands has run, and which of them is to blame shows when each goes alone.
-                Err(err) if err.kind == Kind::Refused => results.extend(calls.iter().map(|call| self.call(call))),
-                Err(err) => {
-                    results.extend(calls.iter().map(|_| Err(err.clone())));
-                    let not_sent = ApiError::new(Kind::Unreachable, format!("not sent, since another failed: {err}"));
-                    results.resize_with(all, || Err(not_sent.clone()));
-                }
+    /// Makes many calls that do not depend on each other, of any methods; one result for each, in order. They share
+    /// requests with what other threads call, see [`ApiError::in_batch`].
+    pub fn call_all(&self, calls: Vec<Call>) -> Vec<Reply> {
+        let parcel = |call: Call| Parcel { command: batch::command(&call), call, bulk: false };
+        self.outbox.run(self, calls.into_iter().map(parcel).collect())
+    }
+
+    /// The same in as few requests as there can be.
+    pub fn call_in_bulk(&self, calls: Vec<Call>) -> Vec<Reply> {
+        let parcel = |call: Call| Parcel { command: batch::command(&call), call, bulk: true };
+        self.outbox.run(self, calls.into_iter().map(parcel).collect())
+    }
+
+    /// The same for calls that many tasks wait for: they go before all others and, where requests are free, in requests of
+    /// their own, so that no other call holds them up.
+    pub fn call_first(&self, calls: Vec<Call>) -> Vec<Reply> {
+        let share = |call: &Call| batch::command(call).filter(|_| self.budget.limited());
+        let parcel = |call: Call| Parcel { command: share(&call), call, bulk: false };
+        self.outbox.run_first(self, calls.into_iter().map(parcel).collect())
+    }
+
+    /// One request for these; a single one goes plainly: it is the fastest way, and says the most when it fails.
+    fn send(&self, parcels: &[Parcel]) -> Carried<Reply> {
+        let (replies, err) = match parcels {
+            [parcel] => {
+                let reply = self.plain(&parcel.call);
+                let err = reply.as_ref().err().cloned();
+                (vec![reply], err)
             }
-        }
-        results
+            parcels => match self.batch(parcels) {
+                Ok(replies) => (replies, None),
+                // None of the commands has run, and which of them is to blame shows when each goes alone.
+                Err(err) if err.kind == Kind::Refused => (self.one_by_one(parcels), None),
+                Err(err) => (vec![Err(err.clone()); parcels.len()], Some(err)),
+            },
+        };
+        let to_the_rest = err
+            .filter(|err| self.asks_in_vain(err))
+            .map(|err| Err(ApiError::new(Kind::Unreachable, format!("not sent, since another request failed: {err}"))));
+        Carried { replies, to_the_rest }
     }
 
-    /// A single call goes plainly: it is the fastest way, and says the most when it fails.
-    fn batch(&self, calls: &[Call], commands: &[String]) -> Result<Vec<Result<Value, ApiError>>, ApiError> {
-        if let [call] = calls {
-            return Ok(vec![self.call(call)]);
+    /// Will the next request fail as well? One without an answer may have been held up by what it carried.
+    fn asks_in_vain(&self, err: &ApiError) -> bool {
+        match err.kind {
+            Kind::Unreachable | Kind::TooFast | Kind::Blocked => true,
+            Kind::Unknown => self.learnt().unanswered() >= IN_VAIN,
+            Kind::MethodHeld | Kind::Configuration | Kind::Refused => false,
         }
-        let mut reply = self.learn(calls[0].method, self.request("batch", &batch::body(commands), calls))?;
+    }
+
+    fn one_by_one(&self, parcels: &[Parcel]) -> Vec<Reply> {
+        parcels.iter().map(|parcel| self.turn().and_then(|()| self.plain(&parcel.call))).collect()
+    }
+
+    fn plain(&self, call: &Call) -> Reply {
+        let body = serde_json::to_vec(call).expect("parameters are JSON values");
+        self.learn(call.method, self.request(call.method, &body, &[call.method]))
+    }
+
+    fn batch(&self, parcels: &[Parcel]) -> Result<Vec<Reply>, ApiError> {
+        let body = batch::body(parcels.iter().filter_map(|parcel| parcel.command.as_deref()));
+        let methods: Vec<&'static str> = parcels.iter().map(|parcel| parcel.call.method).collect();
+        let mut reply = self.request("batch", &body, &methods)?;
         let mut results = reply["result"].take();
-        let result = |(index, call): (usize, &Call)| {
-            let result = batch::result(&mut results, index).map_err(|err| err.of(call.method));
-            self.learn(call.method, result)
+        let result = |(index, method): (usize, &&'static str)| {
+            self.learn(method, batch::result(&mut results, index).map_err(|err| err.of(method)))
         };
-        Ok(calls.iter().enumerate().map(result).collect())
+        Ok(methods.iter().enumerate().map(result).collect())
     }
 
     fn may_call(&self, method: &'static str) -> Result<(), ApiError> {
@@ -157,48 +194,17 @@ impl Client {
         }
     }
 
-    fn learn(&self, method: &'static str, result: Result<Value, ApiError>) -> Result<Value, ApiError> {
+    fn learn(&self, method: &'static str, result: Reply) -> Reply {
         let now = Instant::now();
         self.holds.note(method, &result, now);
         result.map_err(|err| err.method_held(self.holds.rest(method, now).unwrap_or_default()))
     }
 
-    /// How many calls of this method one request should carry, going by how long the last ones took.
-    fn batch_size(&self, method: &'static str) -> usize {
-        let pace = self.lock_pace().get(method).copied();
-        let in_time = batch::size(pace, BATCH_TIME.min(self.request_timeout / 2));
-        in_time.min(self.most_calls.load(Ordering::Relaxed))
-    }
-
-    /// A request with these calls has taken so long. One that ended without an answer has shown that they are too many; a
-    /// refusal shows nothing, be it of the whole or of each command.
-    fn note_pace(&self, calls: &[Call], took: Duration, result: &Result<Value, ApiError>) {
-        let each = took / u32::try_from(calls.len()).unwrap_or(u32::MAX);
-        match result {
-            Ok(reply) if calls.len() == 1 || batch::any_ran(&reply["result"]) => {
-                self.last_took_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-                self.lock_pace().insert(calls[0].method, each);
-            }
-            Err(err) if err.kind == Kind::Unknown => {
-                let mut paces = self.lock_pace();
-                let pace = paces.entry(calls[0].method).or_default();
-                *pace = each.max(*pace);
-            }
-            Ok(_) | Err(_) => {}
-        }
-    }
-
-    fn lock_pace(&self) -> MutexGuard<'_, HashMap<&'static str, Duration>> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sends one HTTP request when it is its turn. A refusal for too many requests had no effect: it is waited out here.
-    fn request(&self, method: &str, body: &[u8], calls: &[Call]) -> Result<Value, ApiError> {
+    /// Sends one HTTP request; the caller has had its turn. A refusal for too many requests had no effect: it is waited out
+    /// here.
+    fn request(&self, method: &str, body: &[u8], calls: &[&'static str]) -> Reply {
         let url = self.webhook.url(method);
         for refusal in 1.. {
-            if !self.turn_taken.swap(false, Ordering::Relaxed) {
-                self.await_turn()?;
-            }
             let started = Instant::now();
             let answer = self.http.post_json(&url, body);
             let took = started.elapsed();
@@ -214,15 +220,17 @@ impl Client {
                     Err(ApiError::new(Kind::Unknown, why))
                 }
             };
+            self.learnt().note(calls, took, &result);
             match result {
                 Err(err) if err.kind == Kind::TooFast && refusal <= REFUSALS && !self.stop.raised() => {
                     let pause = backoff::delay(refusal, Duration::from_secs(1), Duration::from_secs(8));
                     log::warn!("{method}: {err}; all requests to the portal wait {pause:?}");
                     self.budget.refused(Instant::now(), pause);
+                    self.turn()?;
                 }
                 result => {
-                    self.note_pace(calls, took, &result);
-                    log::debug!("{method}: {}", if result.is_ok() { "answered" } else { "failed" });
+                    let outcome = if result.is_ok() { "answered" } else { "failed" };
+                    log::debug!("{method} with {} calls {outcome} in {took:.0?}", calls.len());
                     return result.map_err(|err| err.of(method));
                 }
             }
@@ -232,7 +240,7 @@ impl Client {
 
     /// Waits until the budget allows the next request. When the worker stops, what is in hand goes on, unless its turn
     /// is too far away.
-    fn await_turn(&self) -> Result<(), ApiError> {
+    fn turn(&self) -> Result<(), ApiError> {
         let pause = self.budget.take(Instant::now());
         let turn = Instant::now() + pause;
         if pause.is_zero() || !self.stop.pause(pause) {
@@ -244,6 +252,72 @@ impl Client {
         }
         let _ = crossbeam_channel::after(rest).recv();
         Ok(())
+    }
+
+    fn learnt(&self) -> MutexGuard<'_, Learnt> {
+        self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Carrier for Client {
+    type Item = Parcel;
+    type Reply = Reply;
+
+    fn may_begin(&self, _: usize, under_way: usize) -> bool {
+        self.learnt().may_begin(under_way)
+    }
+
+    /// Where requests are scarce, calls that keep coming are waited for, one moment after another: records are confirmed in
+    /// small groups, and each group would use up a request. A single call while no request is under way goes at once.
+    fn await_turn(&self, waiting: &dyn Fn() -> usize, under_way: usize) -> Result<(), Reply> {
+        self.turn().map_err(Err)?;
+        let mut before = 0;
+        for _ in 0..if self.budget.limited() { MOST_MOMENTS } else { 0 } {
+            let waiting = waiting();
+            if (waiting <= 1 && under_way == 0) || waiting >= batch::LARGEST || waiting == before {
+                break;
+            }
+            before = waiting;
+            let _ = crossbeam_channel::after(MOMENT).recv();
+        }
+        Ok(())
+    }
+
+    fn share<'a>(&self, items: impl Iterator<Item = &'a Parcel>, waiting: usize) -> usize {
+        let learnt = self.learnt();
+        let mut items = items.peekable();
+        let bulk = items.peek().is_some_and(|parcel| parcel.bulk);
+        let most = self.most_calls.load(Ordering::Relaxed);
+        // A batch runs its commands one after another: where requests are free, side by side is faster.
+        let spread = !bulk && !self.budget.limited() && !learnt.is_fast();
+        let most = if spread { most.min(waiting.div_ceil(learnt.concurrency())) } else { most };
+        let alike = items.take_while(|parcel| self.budget.limited() || parcel.bulk == bulk);
+        let commands = alike.map_while(|parcel| Some((parcel.call.method, parcel.command.as_deref()?)));
+        let time = BATCH_TIME.min(self.request_timeout / 2);
+        batch::fitting(commands, most, time, |method| learnt.pace(method))
+    }
+
+    fn carry(&self, parcels: Vec<Parcel>) -> Carried<Reply> {
+        // A method may have been held since they were handed in.
+        let held: Vec<Option<ApiError>> =
+            parcels.iter().map(|parcel| self.may_call(parcel.call.method).err()).collect();
+        let (go, stay): (Vec<_>, Vec<_>) = parcels.into_iter().zip(&held).partition(|(_, held)| held.is_none());
+        drop(stay);
+        let go: Vec<Parcel> = go.into_iter().map(|(parcel, _)| parcel).collect();
+        if go.is_empty() {
+            return Carried { replies: held.into_iter().flatten().map(Err).collect(), to_the_rest: None };
+        }
+        let Carried { replies, to_the_rest } = self.send(&go);
+        let mut replies = replies.into_iter();
+        let reply = |held: Option<ApiError>| match held {
+            Some(err) => Err(err),
+            None => replies.next().unwrap_or_else(|| self.broken()),
+        };
+        Carried { replies: held.into_iter().map(reply).collect(), to_the_rest }
+    }
+
+    fn broken(&self) -> Reply {
+        Err(ApiError::new(Kind::Unknown, "the request broke off; worker_errors.log says where".into()))
     }
 }
 

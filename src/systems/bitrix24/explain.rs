@@ -4,7 +4,7 @@
 
 use super::client::Call;
 use super::fields::{self, Checklist, Fields};
-use super::{Settings, handler};
+use super::{Settings, checklists, handler, look_up};
 use crate::config::Variables;
 use crate::message::Task;
 use crate::systems::{Explained, Explanation, Request};
@@ -40,9 +40,10 @@ pub fn run(task: &Task, variables: &mut Variables) -> Option<Explanation> {
 fn ask_for_task(task: &Task, settings: &Settings, fields: &Fields, explanation: &mut Explanation) {
     let create = match &settings.marker_field {
         Some(marker) => {
+            let look_ups = look_up::calls(marker, &task.id);
             explanation
                 .requests
-                .push(request(&handler::look_up(marker, &task.id), "first, since the task may be there"));
+                .extend(look_ups.iter().map(|call| request(call, "first, since the task may be there")));
             "if it is not there"
         }
         None => {
@@ -55,17 +56,26 @@ fn ask_for_task(task: &Task, settings: &Settings, fields: &Fields, explanation: 
         true => String::new(),
         false => format!("; if it is refused, once more with RESPONSIBLE_ID {default}"),
     };
-    explanation.requests.push(request(&handler::add(fields), format!("{create}{again}")));
+    explanation.requests.push(request(&handler::add(&fields.fields), format!("{create}{again}")));
 }
 
 /// All lists, and then what is on them.
-fn checklist_items(lists: &[Checklist]) -> impl Iterator<Item = Request> {
-    let heads = lists.iter().map(|list| handler::checklist_item(TASK, &list.name, "0"));
-    let items = lists.iter().flat_map(|list| {
+fn checklist_items(lists: &[Checklist]) -> Vec<Request> {
+    let places = |index: usize| checklists::place(index);
+    let heads = lists.iter().enumerate().map(|(index, list)| checklists::item(TASK, &list.name, "0", places(index)));
+    let lines = lists.iter().flat_map(|list| {
         let parent = format!("<id of {}>", list.name);
-        list.items.iter().map(move |item| handler::checklist_item(TASK, item, &parent))
+        let lines = list.items.iter().enumerate();
+        lines.map(move |(index, line)| checklists::item(TASK, line, &parent, places(index)))
     });
-    heads.chain(items).map(|call| request(&call, "if it was created just now, once its record is safe"))
+    let read_back = (!lists.is_empty()).then(|| {
+        request(
+            &checklists::items(TASK),
+            "if it was there already, once its record is safe: then only what is missing is added",
+        )
+    });
+    let added = heads.chain(lines).map(|call| request(&call, "once its record is safe"));
+    read_back.into_iter().chain(added).collect()
 }
 
 fn request(call: &Call, when: impl Into<String>) -> Request {

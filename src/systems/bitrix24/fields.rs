@@ -13,6 +13,8 @@ use crate::message::{Task, document, text};
 
 /// The longest title that Bitrix24 keeps, in characters.
 const LONGEST_TITLE: usize = 255;
+/// A field of every portal, which is written together with the task: the second marker.
+pub const XML_ID: &str = "XML_ID";
 const CUT: &str = "[Описание обрезано]";
 /// Where process models put what has no place of its own in Camunda.
 const EXTENSIONS: &str = "metadata.extensionProperties";
@@ -244,6 +246,29 @@ fn custom_fields(task: &Task) -> impl Iterator<Item = (&str, Sourced<Value>)> {
         };
         Some((name.as_str(), Sourced::new(value, format!("{EXTENSIONS}.{name}"))))
     })
+}
+
+/// The task's id, if the field [`XML_ID`] can hold it: a column of 50 bytes.
+pub fn xml_id(task_id: &str) -> Option<&str> {
+    (task_id.len() <= 50).then_some(task_id)
+}
+
+/// STUB.
+pub struct Concession {
+    /// a
+    pub what: String,
+    /// b
+    pub fields: Map<String, Value>,
+}
+/// STUB.
+pub fn concessions(made: &Fields, settings: &Settings) -> Vec<Concession> {
+    let default: Value = settings.default_responsible.into();
+    let mut fields = made.fields.clone();
+    let old = fields.insert("RESPONSIBLE_ID".into(), default.clone()).unwrap_or_default();
+    if old == default {
+        return Vec::new();
+    }
+    vec![Concession { what: format!("with responsible {default} instead of {old}"), fields }]
 }
 
 /// Is this a name that a custom field can have? Nothing else of a message becomes a field's name.

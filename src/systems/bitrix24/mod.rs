@@ -9,13 +9,18 @@ pub mod answers;
 pub mod batch;
 pub mod budget;
 pub mod check;
+pub mod checklists;
 pub mod client;
+pub mod combiner;
+pub mod concurrency;
 pub mod custom_fields;
 pub mod errors;
 pub mod explain;
 pub mod fields;
 pub mod handler;
 pub mod holds;
+pub mod learnt;
+pub mod look_up;
 pub mod tracker;
 
 use std::collections::BTreeMap;
@@ -263,7 +268,7 @@ impl fmt::Debug for Webhook {
 pub fn open(config: &Config, stop: &Stop) -> Result<System, &'static str> {
     let settings = config.bitrix24.clone().ok_or("BITRIX_WEBHOOK_URL is not set")?;
     // Shared by the handler threads and the tracker: the portal counts their requests together.
-    let client = Arc::new(client::Client::new(&settings, &config.https, stop));
+    let client = Arc::new(client::Client::new(&settings, &config.https, config.handler_threads, stop));
     Ok(System {
         handler: Box::new(handler::BitrixHandler::new(settings.clone(), Arc::clone(&client))),
         tracker: Box::new(tracker::BitrixTracker::new(settings, client)),

@@ -105,7 +105,7 @@ impl BitrixTracker {
             self.one_by_one = true;
         }
         let calls: Vec<Call> = ids.iter().map(|id| get(id)).collect();
-        let replies = self.client.call_all(&calls).into_iter().zip(ids);
+        let replies = self.client.call_in_bulk(calls).into_iter().zip(ids);
         replies.map(|(reply, id)| ((*id).to_owned(), reply.map(|reply| task_of(&reply)))).collect()
     }
 
@@ -115,7 +115,7 @@ impl BitrixTracker {
         let lists: Vec<&[&str]> = ids.chunks(IDS).collect();
         let calls: Vec<Call> = lists.iter().map(|ids| list(ids)).collect();
         let mut found = Rows::new();
-        for (ids, reply) in lists.into_iter().zip(self.client.call_all(&calls)) {
+        for (ids, reply) in lists.into_iter().zip(self.client.call_in_bulk(calls)) {
             let reply = match reply {
                 Ok(reply) => reply,
                 Err(err) => {

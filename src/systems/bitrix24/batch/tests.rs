@@ -1,9 +1,15 @@
 //! How calls are written as commands, and what a reply says about each. What needs a portal is in `tests/`.
 
+use serde_json::json;
+
 use super::*;
 
 fn written(params: Vec<(&'static str, Value)>) -> String {
-    command(&Call { method: "m", params })
+    command(&Call { method: "m", params }).expect("it can be written")
+}
+
+fn goes_plainly(value: Value) -> bool {
+    command(&Call { method: "m", params: vec![("a", 1.into()), ("b", value)] }).is_none()
 }
 
 #[test]
@@ -20,9 +26,9 @@ fn nested_names_have_brackets_and_values_are_encoded_once() {
 
 #[test]
 fn hostile_text_stays_one_value() {
-    let text = "100% + \"q\" #?&=[]$result[c0]\r\n\0\u{202e}Ё😀";
+    let text = "100% + \"q\" #?&=[]$result c0\r\n\0\u{202e}Ё😀";
     let command = written(vec![("fields", json!({"TITLE": text, "b&c]=x": "1"}))]);
-    let expected = "m?fields[TITLE]=100%25%20%2B%20%22q%22%20%23%3F%26%3D%5B%5D%24result%5Bc0%5D%0D%0A%00%E2%80%AE%D0%81\
+    let expected = "m?fields[TITLE]=100%25%20%2B%20%22q%22%20%23%3F%26%3D%5B%5D%24result%20c0%0D%0A%00%E2%80%AE%D0%81\
         %F0%9F%98%80&fields[b%26c%5D%3Dx]=1";
     assert_eq!(command, expected);
 }
@@ -35,10 +41,33 @@ fn numbers_keep_their_digits_and_flags_become_digits() {
 }
 
 #[test]
-fn null_and_what_is_empty_cannot_be_written_and_are_left_out() {
-    let params = vec![("a", Value::Null), ("b", json!({"c": null, "d": 1})), ("e", json!([])), ("f", json!({}))];
-    assert_eq!(written(params), "m?b[d]=1");
+fn what_a_command_cannot_say_goes_plainly() {
+    for value in [Value::Null, json!({"c": null, "d": 1}), json!([]), json!({}), json!([1, [], 2])] {
+        assert!(goes_plainly(value.clone()), "{value}");
+    }
+    assert!(!goes_plainly(json!([1, {"c": "d"}, ""])));
     assert_eq!(written(Vec::new()), "m");
+}
+
+#[test]
+fn a_text_that_the_portal_would_take_for_a_reference_goes_plainly() {
+    for text in
+        ["$result[c00]", "Счёт $RESULT[c1][task][id] к оплате", "$$next[x]", "$total[a", "a$Time[b]", "$error[]"]
+    {
+        assert!(goes_plainly(json!({"TITLE": [text]})), "{text}");
+    }
+    for text in ["$results[c0]", "result[c0]", "$result", "$ result[c0]", "$", "Цена $100 [итог]", "$ё"] {
+        assert!(!goes_plainly(text.into()), "{text}");
+    }
+}
+
+#[test]
+fn what_php_would_cut_off_goes_plainly() {
+    assert!(!goes_plainly(json!(vec![1; 800])));
+    assert!(goes_plainly(json!(vec![1; 1000])));
+    let nested = |depth: usize| (0..depth).fold(json!(1), |value, _| json!([value]));
+    assert!(!goes_plainly(nested(40)));
+    assert!(goes_plainly(nested(64)));
 }
 
 fn kinds(batch: &Value) -> Vec<Option<Kind>> {
@@ -71,22 +100,34 @@ fn an_empty_map_of_a_batch_is_a_list() {
 }
 
 #[test]
-fn keys_of_a_batch_start_with_a_letter() {
-    let body: Value = serde_json::from_slice(&body(&["m".into(), "n".into()])).expect("JSON");
-    assert_eq!(body, json!({"halt": 0, "cmd": {"c0": "m", "c1": "n"}}));
+fn keys_of_a_batch_start_with_a_letter_and_stand_in_the_order_of_the_commands() {
+    let commands: Vec<String> = (0..12).map(|number| format!("m?a={number}")).collect();
+    let body = String::from_utf8(body(commands.iter().map(String::as_str))).expect("UTF-8");
+    let expected: Vec<String> = (0..12).map(|number| format!(r#""c{number}":"m?a={number}""#)).collect();
+    assert_eq!(body, format!(r#"{{"halt":0,"cmd":{{{}}}}}"#, expected.join(",")));
+    assert!(serde_json::from_str::<Value>(&body).is_ok());
+}
+
+fn fit(commands: &[(&'static str, &str)], most: usize) -> usize {
+    let pace = |method: &str| match method {
+        "quick" => Some(Duration::from_millis(1)),
+        "slow" => Some(Duration::from_secs(4)),
+        _ => None,
+    };
+    fitting(commands.iter().copied(), most, Duration::from_secs(15), pace)
 }
 
 #[test]
 fn a_batch_has_as_many_commands_as_fit_into_its_time() {
-    let time = Duration::from_secs(15);
-    let sizes = [None, Some(1), Some(500), Some(20_000)].map(|pace| size(pace.map(Duration::from_millis), time));
-    assert_eq!(sizes, [FIRST, LARGEST, 30, 1]);
+    assert_eq!(
+        [("quick", 99), ("slow", 99), ("new", 99), ("quick", 7)].map(|(m, most)| fit(&[(m, "x"); 60], most)),
+        [LARGEST, 3, 10, 7]
+    );
+    assert_eq!(fit(&[("slow", "x"), ("slow", "x"), ("quick", "x"), ("slow", "x"), ("slow", "x")], LARGEST), 4);
 }
 
 #[test]
 fn commands_too_long_for_one_request_go_in_several() {
-    let call = |length: usize| Call { method: "m", params: vec![("a", "x".repeat(length).into())] };
-    let calls = [call(LARGEST_COMMANDS / 2), call(LARGEST_COMMANDS / 3), call(LARGEST_COMMANDS / 2)];
-    assert_eq!(commands(&calls, LARGEST).len(), 2);
-    assert_eq!(commands(&[call(LARGEST_COMMANDS * 2), call(1)], LARGEST).len(), 1);
+    let long = "x".repeat(LARGEST_COMMANDS / 2);
+    assert_eq!(fit(&[("quick", &long), ("quick", "x"), ("quick", &long), ("quick", "x")], LARGEST), 2);
 }

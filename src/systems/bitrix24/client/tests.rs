@@ -2,9 +2,7 @@
 
 use serde_json::json;
 
-use super::super::tests::settings;
 use super::*;
-use crate::stop;
 
 #[test]
 fn a_plain_call_keeps_the_order_of_its_parameters() {
@@ -35,14 +33,4 @@ fn only_a_200_with_a_result_and_without_an_error_is_a_success() {
     ] {
         assert!(read(status, body).is_err(), "{status} {body}");
     }
-}
-
-#[test]
-fn a_turn_that_nobody_has_used_is_not_taken_twice() {
-    let settings = settings(&[("BITRIX_RATE", "0.001"), ("BITRIX_BURST", "1")]);
-    let (_stopper, stop) = stop::signal();
-    let client = Client::new(&settings, &Authorities::public(), &stop);
-    let begun = Instant::now();
-    assert_eq!([client.ready(), client.ready()], [Batch::Packed(batch::LARGEST); 2]);
-    assert!(begun.elapsed() < Duration::from_secs(100), "the next turn is in a quarter of an hour");
 }

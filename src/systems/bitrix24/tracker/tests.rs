@@ -13,7 +13,7 @@ fn progress(variables: &[(&str, &str)], message: Value, row: Value) -> Option<Re
     let unreachable =
         [("BITRIX_WEBHOOK_URL", "http://127.0.0.1:1/rest/1/token"), ("BITRIX_ANSWER_TEXTS", "26=ДА,27=НЕТ")];
     let settings = settings(&[&unreachable, variables].concat());
-    let client = Arc::new(Client::new(&settings, &Authorities::public(), &stop::signal().1));
+    let client = Arc::new(Client::new(&settings, &Authorities::public(), 4, &stop::signal().1));
     let mut message = message;
     message["task_id"] = "task-1".into();
     let task = crate::message::Task::parse(message.to_string().into_bytes()).expect("a task");

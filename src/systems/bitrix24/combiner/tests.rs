@@ -1,0 +1,95 @@
+//! Threads that share requests. What a portal makes of them is shown in `tests/`.
+
+use std::sync::Barrier;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use super::*;
+
+/// Answers each number with the size of its request, when it is told to; one request at a time.
+struct Counter {
+    begun: Mutex<Sender<Vec<u32>>>,
+    go_on: Mutex<Receiver<()>>,
+}
+
+impl Carrier for Counter {
+    type Item = u32;
+    type Reply = Result<usize, &'static str>;
+
+    fn may_begin(&self, _: usize, under_way: usize) -> bool {
+        under_way == 0
+    }
+
+    fn await_turn(&self, _: &dyn Fn() -> usize, _: usize) -> Result<(), Self::Reply> {
+        Ok(())
+    }
+
+    fn share<'a>(&self, _: impl Iterator<Item = &'a u32>, waiting: usize) -> usize {
+        waiting.min(3)
+    }
+
+    fn carry(&self, items: Vec<u32>) -> Carried<Self::Reply> {
+        lock(&self.begun).send(items.clone()).expect("the test listens");
+        lock(&self.go_on).recv().expect("the test goes on");
+        assert!(!items.contains(&13), "a request that breaks off");
+        let to_the_rest = items.contains(&99).then_some(Err("in vain"));
+        Carried { replies: vec![Ok(items.len()); items.len()], to_the_rest }
+    }
+
+    fn broken(&self) -> Self::Reply {
+        Err("broken")
+    }
+}
+
+/// Hands `first` in, then, while its request is under way, each of `others` by a thread of its own. Returns the replies to
+/// all of them, sorted.
+fn replies(first: u32, others: &[u32]) -> Vec<Result<usize, &'static str>> {
+    let ((begun, requests), (go, go_on)) = (channel(), channel());
+    let counter = Counter { begun: Mutex::new(begun), go_on: Mutex::new(go_on) };
+    let (combiner, barrier) = (Combiner::default(), Barrier::new(others.len() + 1));
+    let run = |number: u32| combiner.run(&counter, vec![number]).remove(0);
+    thread::scope(|scope| {
+        let mut threads = vec![scope.spawn(|| run(first))];
+        assert_eq!(requests.recv().expect("the first request"), [first]);
+        threads.extend(others.iter().map(|number| {
+            scope.spawn(|| {
+                barrier.wait();
+                run(*number)
+            })
+        }));
+        barrier.wait();
+        while lock(&combiner.0).waiting.len() < others.len() {
+            thread::yield_now();
+        }
+        // As many requests as there can be.
+        (0..=others.len()).for_each(|_| go.send(()).expect("the carrier listens"));
+        let mut replies: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
+        replies.sort();
+        replies
+    })
+}
+
+#[test]
+fn what_waits_while_a_request_is_under_way_goes_in_the_next_one_together() {
+    assert_eq!(replies(1, &[2, 3, 4]), [Ok(1), Ok(3), Ok(3), Ok(3)]);
+    assert_eq!(replies(1, &[2, 3, 4, 5]), [Ok(1), Ok(1), Ok(3), Ok(3), Ok(3)]);
+}
+
+#[test]
+fn a_request_that_breaks_off_is_answered_and_the_next_one_is_sent() {
+    assert_eq!(replies(13, &[2, 3]), [Ok(2), Ok(2), Err("broken")]);
+}
+
+#[test]
+fn what_would_be_asked_in_vain_is_answered_without_a_request() {
+    assert_eq!(replies(99, &[2, 3]), [Ok(1), Err("in vain"), Err("in vain")]);
+}
+
+#[test]
+fn many_items_of_one_thread_come_back_in_order() {
+    let ((begun, requests), (go, go_on)) = (channel(), channel());
+    let counter = Counter { begun: Mutex::new(begun), go_on: Mutex::new(go_on) };
+    (0..3).for_each(|_| go.send(()).expect("the carrier listens"));
+    let replies = Combiner::default().run(&counter, vec![1, 2, 3, 4, 5, 6, 7]);
+    assert_eq!(replies, [3, 3, 3, 3, 3, 3, 1].map(Ok));
+    assert_eq!(requests.try_iter().collect::<Vec<_>>(), [vec![1, 2, 3], vec![4, 5, 6], vec![7]]);
+}

@@ -1,0 +1,295 @@
+//! How many requests may be under way at once: found out from what the portal does, not set. Pure: the caller brings the
+//! time. It counts answers and knows nothing of what is asked.
+//!
+//! After Vector's adaptive request concurrency: the number rises by a step while more requests bring more answers, falls
+//! by a tenth when they do not or when requests fail, is judged once in a measured time, and only while it is reached.
+//! Unlike there the first steps double it, and a step is judged by the answers a second before and after it instead of by
+//! the time of one answer: a portal whose answers take now 20, now 200 ms would look overloaded by that.
+
+use std::time::{Duration, Instant};
+
+/// Where it begins: what a portal of any size takes.
+const FIRST: usize = 4;
+/// A step up stays when it brings at least this share of what it would bring at a portal that it costs nothing.
+const WORTH: f64 = 0.35;
+/// A portal that does so much less than before has become slower.
+const SLOWER: f64 = 0.8;
+/// What a step down may cost, as a share: less is noise.
+const NOISE: f64 = 0.05;
+/// What remains after a step down.
+const DECREASE: f64 = 0.9;
+/// While it doubles, each round is a measurement, and so many in a row may bring nothing before it goes back.
+const STRIKES: u32 = 2;
+/// Afterwards a measurement lasts until each place at the portal was used so often, and has so many answers at least.
+const ROUNDS: usize = 8;
+const FEWEST: usize = 24;
+/// Between two tries of a step, up and down in turn; doubled with each that was in vain.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// The search for the best number.
+#[derive(Debug)]
+pub struct Concurrency {
+    most: usize,
+    limit: usize,
+    step: Step,
+    /// Calls a second at the limit that was last found good.
+    rate: f64,
+    measured: Measurement,
+    /// The next step is not tried before.
+    rest_until: Option<Instant>,
+    rest: Duration,
+    /// The next step is one down.
+    down_next: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step {
+    /// It doubles; `best` was the best so far, and so many rounds since were not better.
+    Doubling {
+        best: usize,
+        strikes: u32,
+    },
+    Up {
+        from: usize,
+    },
+    Down {
+        from: usize,
+    },
+    /// It is as good as is known.
+    Settled,
+}
+
+/// The answers since the limit was changed.
+#[derive(Debug, Default)]
+struct Measurement {
+    /// Answers to requests that were sent before the change.
+    passed_over: usize,
+    begun: Option<Instant>,
+    answers: usize,
+    /// How often a request was held back.
+    held_back: usize,
+    calls: usize,
+}
+
+impl Concurrency {
+    /// A search that ends at `most`.
+    pub fn new(most: usize) -> Concurrency {
+        let limit = FIRST.min(most).max(1);
+        Concurrency {
+            most: most.max(1),
+            limit,
+            step: Step::Doubling { best: limit, strikes: 0 },
+            rate: 0.0,
+            measured: Measurement::default(),
+            rest_until: None,
+            rest: FIRST_REST,
+            down_next: true,
+        }
+    }
+
+    /// How many requests may be under way.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// May another request begin while so many are under way?
+    pub fn may_begin(&mut self, under_way: usize) -> bool {
+        let may_begin = under_way < self.limit;
+        self.measured.held_back += usize::from(!may_begin);
+        may_begin
+    }
+
+    /// A request with so many calls was answered.
+    pub fn answered(&mut self, now: Instant, calls: usize) {
+        let doubling = matches!(self.step, Step::Doubling { .. });
+        let measured = &mut self.measured;
+        if measured.passed_over < self.limit {
+            measured.passed_over += 1;
+            measured.begun = Some(now);
+            return;
+        }
+        let begun = *measured.begun.get_or_insert(now);
+        measured.answers += 1;
+        measured.calls += calls;
+        if measured.answers < if doubling { self.limit } else { FEWEST.max(ROUNDS * self.limit) } {
+            return;
+        }
+        let rate = measured.calls as f64 / now.saturating_duration_since(begun).as_secs_f64().max(1e-6);
+        // Held back about once in a round, or the limit is not what keeps the rate down.
+        let counts = measured.held_back * self.limit * 2 >= measured.answers && begun < now;
+        self.measured = Measurement { passed_over: self.limit, begun: Some(now), ..Measurement::default() };
+        if counts {
+            self.judge(now, rate);
+        }
+    }
+
+    /// A request failed in a way that an overloaded portal shows: no answer, or one of a server in trouble.
+    pub fn failed(&mut self) {
+        // Once for each round: those that were under way together fail together.
+        if self.measured.passed_over < self.limit {
+            self.measured.passed_over += 1;
+            return;
+        }
+        self.step = Step::Settled;
+        self.rate = 0.0;
+        self.change(lower(self.limit));
+    }
+
+    fn judge(&mut self, now: Instant, rate: f64) {
+        match self.step {
+            Step::Doubling { best, strikes } => self.double(best, strikes, rate, now),
+            Step::Up { from } if rate >= self.rate * (1.0 + WORTH * (self.limit as f64 / from as f64 - 1.0)) => {
+                self.rate = rate;
+                self.rest = FIRST_REST;
+                self.step_up(now);
+            }
+            // Fewer requests do as much: so the portal is spared them.
+            Step::Down { .. } if rate >= self.rate * (1.0 - NOISE) => {
+                self.rest = FIRST_REST;
+                self.step_down(rate.max(self.rate));
+            }
+            Step::Up { from } | Step::Down { from } => {
+                self.rest = (self.rest * 2).min(LONGEST_REST);
+                self.settle(from, now);
+            }
+            Step::Settled if rate < self.rate * SLOWER => self.step_down(rate),
+            Step::Settled => {
+                self.rate = if self.rate > 0.0 { 0.7 * self.rate + 0.3 * rate } else { rate };
+                if self.rest_until.is_none_or(|until| until <= now) {
+                    self.down_next = !self.down_next;
+                    if self.down_next { self.step_up(now) } else { self.step_down(self.rate) }
+                }
+            }
+        }
+    }
+
+    fn double(&mut self, best: usize, strikes: u32, rate: f64, now: Instant) {
+        let better = rate > self.rate * (1.0 + WORTH);
+        let (best, strikes) = if better { (self.limit, 0) } else { (best, strikes + 1) };
+        if better {
+            self.rate = rate;
+        }
+        if strikes >= STRIKES || self.limit == self.most {
+            self.settle(best, now);
+        } else {
+            self.step = Step::Doubling { best, strikes };
+            self.change((self.limit * 2).min(self.most));
+            // Round after round: what was sent before the change is a part of the next one.
+            self.measured = Measurement { passed_over: self.limit, begun: Some(now), ..Measurement::default() };
+        }
+    }
+
+    fn settle(&mut self, limit: usize, now: Instant) {
+        self.step = Step::Settled;
+        self.rest_until = Some(now + self.rest);
+        self.change(limit);
+    }
+
+    fn step_up(&mut self, now: Instant) {
+        // An eighth, so that a large limit moves too.
+        let (from, to) = (self.limit, (self.limit + (self.limit / 8).max(1)).min(self.most));
+        if to == from {
+            return self.settle(from, now);
+        }
+        self.step = Step::Up { from };
+        self.change(to);
+    }
+
+    fn step_down(&mut self, rate: f64) {
+        self.rate = rate;
+        let (from, to) = (self.limit, lower(self.limit));
+        self.step = if to == from { Step::Settled } else { Step::Down { from } };
+        self.change(to);
+    }
+
+    fn change(&mut self, limit: usize) {
+        self.limit = limit.max(1);
+        self.measured = Measurement::default();
+    }
+}
+
+fn lower(limit: usize) -> usize {
+    ((limit as f64 * DECREASE) as usize).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends requests to a portal whose answers take this long with so many under way, for so many seconds, and returns the
+    /// answers a second of the last half.
+    fn run(concurrency: &mut Concurrency, seconds: f64, takes: impl Fn(usize) -> f64) -> f64 {
+        let begun = Instant::now();
+        let (mut now, mut under_way, mut late) = (0.0, Vec::<f64>::new(), 0);
+        while now < seconds {
+            while concurrency.may_begin(under_way.len()) {
+                let count = under_way.len() + 1;
+                // A little apart, as requests are.
+                under_way.push(now + takes(count) * (1.0 + 0.05 * ((late + count) % 7) as f64 / 7.0));
+            }
+            let first = (0..under_way.len()).min_by(|a, b| under_way[*a].total_cmp(&under_way[*b])).expect("one");
+            now = under_way.swap_remove(first).max(now);
+            late += usize::from(now > seconds / 2.0);
+            concurrency.answered(begun + Duration::from_secs_f64(now), 1);
+        }
+        late as f64 / (seconds / 2.0)
+    }
+
+    #[test]
+    fn it_rises_to_the_most_where_more_requests_cost_nothing() {
+        let mut concurrency = Concurrency::new(128);
+        let rate = run(&mut concurrency, 10.0, |_| 0.05);
+        assert_eq!(concurrency.limit(), 128);
+        assert!(rate > 0.9 * 128.0 / 0.0525, "{rate}");
+    }
+
+    #[test]
+    fn it_ends_near_the_best_of_a_portal_that_more_requests_slow_down() {
+        for best in [2, 8, 11, 30] {
+            let strained = |count: usize| 0.05 * (count as f64 / best as f64).max(1.0).powi(2);
+            let mut concurrency = Concurrency::new(256);
+            let rate = run(&mut concurrency, 60.0, strained);
+            assert!(rate > 0.9 * best as f64 / 0.0515, "best {best}: limit {} and {rate}/s", concurrency.limit());
+        }
+    }
+
+    #[test]
+    fn it_does_not_rise_where_more_requests_only_wait() {
+        let mut concurrency = Concurrency::new(256);
+        run(&mut concurrency, 60.0, |count| 0.05 * (count as f64 / 8.0).max(1.0));
+        assert!((6..=12).contains(&concurrency.limit()), "{}", concurrency.limit());
+    }
+
+    #[test]
+    fn it_follows_a_portal_that_becomes_weaker_and_stronger_again() {
+        let strained = |best: f64| move |count: usize| 0.05 * (count as f64 / best).max(1.0).powi(2);
+        let mut concurrency = Concurrency::new(256);
+        run(&mut concurrency, 30.0, strained(32.0));
+        let weak = run(&mut concurrency, 60.0, strained(8.0));
+        assert!(weak > 0.85 * 8.0 / 0.0515, "weaker: limit {} and {weak}/s", concurrency.limit());
+        let strong = run(&mut concurrency, 200.0, strained(32.0));
+        assert!(strong > 0.8 * 32.0 / 0.0515, "stronger: limit {} and {strong}/s", concurrency.limit());
+    }
+
+    #[test]
+    fn answers_below_the_limit_say_nothing_about_it() {
+        let (mut concurrency, begun) = (Concurrency::new(128), Instant::now());
+        (0..1000).for_each(|n| concurrency.answered(begun + Duration::from_millis(50 * n), 1));
+        assert_eq!(concurrency.limit(), FIRST);
+    }
+
+    #[test]
+    fn failures_lower_it_once_a_round_and_never_below_one() {
+        let mut concurrency = Concurrency::new(128);
+        run(&mut concurrency, 10.0, |_| 0.05);
+        concurrency.failed();
+        assert_eq!(concurrency.limit(), 115);
+        (0..115).for_each(|_| concurrency.failed());
+        assert_eq!(concurrency.limit(), 115);
+        concurrency.failed();
+        assert_eq!(concurrency.limit(), 103);
+        (0..10_000).for_each(|_| concurrency.failed());
+        assert_eq!(concurrency.limit(), 1);
+    }
+}

@@ -1,0 +1,278 @@
+//! Finds the tasks that carry a marker: for up to 49 of them one call for each of the two fields that hold it. Look-ups of
+//! all threads travel together.
+//!
+//! It decides neither what a found task means nor what a failed look-up leads to; [`super::handler`] does.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::anyhow;
+use serde_json::{Map, Value, json};
+
+use super::client::{Call, Client};
+use super::combiner::{Carried, Carrier, Combiner};
+use super::errors::{ApiError, Kind};
+use super::fields::{self, XML_ID};
+use super::{custom_fields, member, rows};
+use crate::message::{now_ms, text};
+
+/// A page of `tasks.task.list`.
+const PAGE: usize = 50;
+/// One less than a page: a full page would say nothing about the markers that are not on it.
+pub const MOST: usize = PAGE - 1;
+
+/// What is known of a marker.
+pub type Found = Result<Option<Value>, NotAnswered>;
+
+/// It is not known whether the task exists.
+#[derive(Clone, Debug)]
+pub enum NotAnswered {
+    /// The portal did not answer the question.
+    Failed {
+        /// What it said instead.
+        err: ApiError,
+        /// It answered no other one that was asked at the same time.
+        everywhere: bool,
+    },
+    /// The portal cannot search for the marker; the text says what to do.
+    NoSearch(String),
+}
+
+/// The look-ups of one portal, by one marker field and by `XML_ID`.
+pub struct LookUp {
+    client: Arc<Client>,
+    marker: String,
+    waiting: Combiner<String, Found>,
+    /// The portal has shown that it can search for the marker.
+    works: AtomicBool,
+    /// The portal has ignored a search by `XML_ID`.
+    by_marker_only: AtomicBool,
+}
+
+impl LookUp {
+    /// Look-ups by this field.
+    pub fn new(client: Arc<Client>, marker: &str) -> LookUp {
+        let (works, by_marker_only) = Default::default();
+        LookUp { client, marker: marker.to_owned(), waiting: Combiner::default(), works, by_marker_only }
+    }
+
+    /// The row of the task with each of these ids.
+    pub fn find<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Vec<Found> {
+        self.waiting.run(self, ids.into_iter().map(str::to_owned).collect())
+    }
+
+    /// Makes sure, once, that the portal can search: asks for a marker that nobody has. A portal that cannot search for it
+    /// returns rows all the same. One that shows no task at all cannot be told by that, so it is also asked whether it has
+    /// the field.
+    ///
+    /// # Errors
+    /// The portal cannot search for the marker, or gave no usable answer.
+    pub fn probe(&self) -> Result<(), NotAnswered> {
+        if self.works.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let nobody = format!("nobody-{}-{}", std::process::id(), now_ms());
+        let asked = |field: &str| {
+            let reply = self.client.call(&list(field, &[&nobody], &self.marker)).map_err(failed)?;
+            rows_of(&reply, field, &[&nobody]).map(drop)
+        };
+        asked(&self.marker)?;
+        if self.marker != XML_ID
+            && let Err(NotAnswered::NoSearch(_)) = asked(XML_ID)
+        {
+            log::warn!("the portal cannot search tasks by {XML_ID}: they are looked up by {} only", self.marker);
+            self.by_marker_only.store(true, Ordering::Relaxed);
+        }
+        if fields::is_custom_field(&self.marker) && !self.shows_tasks()? && self.lacks_field() {
+            return Err(no_search(&self.marker));
+        }
+        self.works.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn shows_tasks(&self) -> Result<bool, NotAnswered> {
+        let params = vec![("select", json!(["ID"])), ("start", (-1).into())];
+        let reply = self.client.call(&Call { method: "tasks.task.list", params }).map_err(failed)?;
+        Ok(rows(&reply).is_some_and(|rows| !rows.is_empty()))
+    }
+
+    /// A portal that does not tell its fields is believed to have it.
+    fn lacks_field(&self) -> bool {
+        custom_fields::list(&self.client, json!({"FIELD_NAME": [self.marker]}))
+            .is_ok_and(|rows| custom_fields::named(&rows, &self.marker).is_none())
+    }
+
+    /// The questions for these ids: which field, and which of the ids.
+    fn questions<'a>(&self, ids: &[&'a str]) -> Vec<(&str, Vec<&'a str>)> {
+        let mut questions = vec![(self.marker.as_str(), ids.to_vec())];
+        let second: Vec<&str> = ids.iter().copied().filter(|id| fields::xml_id(id).is_some()).collect();
+        if self.marker != XML_ID && !second.is_empty() && !self.by_marker_only.load(Ordering::Relaxed) {
+            questions.push((XML_ID, second));
+        }
+        questions
+    }
+
+    /// One look-up for all of these ids, or for each of them where one for all gets no answer.
+    fn ask(&self, ids: &[&str]) -> Vec<Found> {
+        let questions = self.questions(ids);
+        let calls = questions.iter().map(|(field, ids)| list(field, ids, &self.marker)).collect();
+        let mut found = HashMap::new();
+        for ((field, asked), reply) in questions.iter().zip(self.client.call_first(calls)) {
+            let rows = reply.map_err(failed).and_then(|reply| rows_of(&reply, field, asked));
+            match rows {
+                Ok(rows) => rows.into_iter().for_each(|(id, row)| keep_older(&mut found, id, row)),
+                Err(err) => return self.ask_for_fewer(ids, err),
+            }
+        }
+        ids.iter().map(|id| Ok(found.remove(*id))).collect()
+    }
+
+    /// What makes the portal fail, or fill its page, may be one of many.
+    fn ask_for_fewer(&self, ids: &[&str], err: NotAnswered) -> Vec<Found> {
+        let may_be_one = match &err {
+            NotAnswered::Failed { err, .. } => matches!(err.kind, Kind::Refused | Kind::Unknown),
+            NotAnswered::NoSearch(_) => false,
+        };
+        if !may_be_one || ids.len() <= 1 {
+            return vec![Err(err); ids.len()];
+        }
+        let (first, second) = ids.split_at(ids.len() / 2);
+        let mut found = self.ask(first);
+        let down = found.iter().all(Result::is_err);
+        // Half of them without an answer: the others would have none either, and each may take a whole deadline.
+        found.extend(if down { vec![Err(err); second.len()] } else { self.ask(second) });
+        if found.iter().any(Result::is_ok) {
+            found.iter_mut().filter_map(|found| found.as_mut().err()).for_each(NotAnswered::is_not_everywhere);
+        }
+        found
+    }
+}
+
+/// A full look-up goes at once, any other one when none is under way: meanwhile more ids come together. The very first one
+/// goes alone, since it proves that the portal can search at all.
+impl Carrier for LookUp {
+    type Item = String;
+    type Reply = Found;
+
+    fn may_begin(&self, waiting: usize, under_way: usize) -> bool {
+        under_way == 0 || (waiting >= MOST && self.works.load(Ordering::Relaxed))
+    }
+
+    fn await_turn(&self, _: &dyn Fn() -> usize, _: usize) -> Result<(), Found> {
+        Ok(())
+    }
+
+    fn share<'a>(&self, _: impl Iterator<Item = &'a String>, waiting: usize) -> usize {
+        waiting.min(MOST)
+    }
+
+    fn carry(&self, ids: Vec<String>) -> Carried<Found> {
+        if let Err(err) = self.probe() {
+            return Carried { replies: vec![Err(err.clone()); ids.len()], to_the_rest: Some(Err(err)) };
+        }
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        Carried { replies: self.ask(&ids), to_the_rest: None }
+    }
+
+    fn broken(&self) -> Found {
+        Err(failed(ApiError::new(Kind::Unknown, "the look-up broke off; worker_errors.log says where".into())))
+    }
+}
+
+impl NotAnswered {
+    fn is_not_everywhere(&mut self) {
+        if let NotAnswered::Failed { everywhere, .. } = self {
+            *everywhere = false;
+        }
+    }
+}
+
+fn failed(err: ApiError) -> NotAnswered {
+    NotAnswered::Failed { err, everywhere: true }
+}
+
+fn no_search(marker: &str) -> NotAnswered {
+    NotAnswered::NoSearch(format!(
+        "the portal cannot search tasks by {marker}, so doubles could not be prevented: make the field with \
+         `task-creator check --create-field`, or set BITRIX_TASK_ID_FIELD=XML_ID, or none"
+    ))
+}
+
+/// Asks for the tasks whose `field` holds one of these ids.
+fn list(field: &str, ids: &[&str], marker: &str) -> Call {
+    let filter = match ids {
+        [id] => json!(id),
+        ids => json!(ids),
+    };
+    let mut select = json!(["ID", "TITLE", "STATUS", "RESPONSIBLE_ID", "CREATED_DATE", XML_ID]);
+    if let Some(names) = select.as_array_mut().filter(|_| marker != XML_ID) {
+        names.push(marker.into());
+    }
+    let params = vec![
+        ("filter", Map::from_iter([(field.to_owned(), filter)]).into()),
+        ("select", select),
+        // Without counting: minutes against milliseconds on a large portal.
+        ("start", (-1).into()),
+    ];
+    Call { method: "tasks.task.list", params }
+}
+
+/// The calls that look for the task with this id, for [`super::explain`].
+pub fn calls(marker: &str, id: &str) -> Vec<Call> {
+    let second = fields::xml_id(id).filter(|_| marker != XML_ID).map(|id| list(XML_ID, &[id], marker));
+    [list(marker, &[id], marker)].into_iter().chain(second).collect()
+}
+
+/// For each id the oldest row that carries exactly it. A row that carries none of them shows that the portal ignored the
+/// filter and answered with whatever it has: then nothing is known, least of all that a task does not exist. A database
+/// ignores case and blanks at the end, so a row that differs in these is another task, and no more.
+fn rows_of<'a>(reply: &Value, field: &str, ids: &[&'a str]) -> Result<HashMap<&'a str, Value>, NotAnswered> {
+    let no_list = || ApiError::new(Kind::Unknown, "tasks.task.list: the reply has no list of tasks".into());
+    let rows = rows(reply).ok_or_else(|| failed(no_list()))?;
+    let mut found: HashMap<&str, Value> = HashMap::new();
+    for row in rows {
+        let carried = member(row, field).and_then(text).unwrap_or_default();
+        match ids.iter().find(|id| **id == carried) {
+            Some(id) => keep_older(&mut found, id, row.clone()),
+            None if ids.iter().any(|id| loosely(id) == loosely(&carried)) => {}
+            None => return Err(no_search(field)),
+        }
+    }
+    match rows.len() >= PAGE {
+        // Of one marker nothing is hidden behind the page; of several, one may be.
+        true if ids.len() > 1 => {
+            Err(failed(ApiError::new(Kind::Refused, "tasks.task.list: more tasks than fit into the reply".into())))
+        }
+        _ => Ok(found),
+    }
+}
+
+/// Somebody may have copied the task, marker and all.
+fn keep_older<'a>(found: &mut HashMap<&'a str, Value>, id: &'a str, row: Value) {
+    if found.get(id).is_none_or(|known| target_id(&row) < target_id(known)) {
+        found.insert(id, row);
+    }
+}
+
+fn loosely(text: &str) -> String {
+    text.trim().to_lowercase()
+}
+
+fn target_id(row: &Value) -> Option<u64> {
+    member(row, "ID").and_then(text)?.parse().ok()
+}
+
+/// What to tell of a look-up that failed.
+impl NotAnswered {
+    /// The error for the log.
+    pub fn error(&self) -> anyhow::Error {
+        match self {
+            NotAnswered::Failed { err, .. } => anyhow!("{err}"),
+            NotAnswered::NoSearch(why) => anyhow!("{why}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
