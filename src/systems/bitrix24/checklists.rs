@@ -124,7 +124,7 @@ impl<'a> Plan<'a> {
 fn read_back(client: &Client, tasks: &mut [Plan]) {
     let mut unread: Vec<&mut Plan> = tasks.iter_mut().filter(|task| task.unread && !task.left).collect();
     let calls = unread.iter().map(|task| items(task.task)).collect();
-    for (task, reply) in unread.iter_mut().zip(client.call_all(calls)) {
+    for (task, reply) in unread.iter_mut().zip(client.call_to_finish(calls)) {
         match reply.and_then(|reply| Item::all(&reply)) {
             Ok(items) => {
                 task.unread = false;
@@ -148,7 +148,7 @@ fn add<'a>(
         counts.push(own.len());
         calls.extend(own);
     }
-    let mut replies = client.call_all(calls).into_iter();
+    let mut replies = client.call_to_finish(calls).into_iter();
     for (task, count) in tasks.iter_mut().zip(counts) {
         let own: Vec<Reply> = replies.by_ref().take(count).collect();
         let mut failed = None;

@@ -119,6 +119,12 @@ impl Client {
         self.outbox.run(self, calls.into_iter().map(parcel).collect())
     }
 
+    /// The same for calls that finish what was begun: they go before those that begin something new.
+    pub fn call_to_finish(&self, calls: Vec<Call>) -> Vec<Reply> {
+        let parcel = |call: Call| Parcel { command: batch::command(&call), call, bulk: false };
+        self.outbox.run_first(self, calls.into_iter().map(parcel).collect())
+    }
+
     /// The same in as few requests as there can be.
     pub fn call_in_bulk(&self, calls: Vec<Call>) -> Vec<Reply> {
         let parcel = |call: Call| Parcel { command: batch::command(&call), call, bulk: true };

@@ -281,7 +281,7 @@ impl BitrixHandler {
     /// begins to synchronise a process that is synchronised already.
     fn synchronise(&self, tasks: Vec<&Task>) -> Vec<Option<bool>> {
         let calls: Vec<Option<Call>> = tasks.iter().map(|task| sync(task)).collect();
-        let mut replies = self.client.call_all(calls.iter().flatten().cloned().collect()).into_iter();
+        let mut replies = self.client.call_to_finish(calls.iter().flatten().cloned().collect()).into_iter();
         let outcomes = calls.iter().zip(tasks).map(|(call, task)| {
             let call = call.as_ref()?;
             // In a batch it may be the error of another command.

@@ -73,28 +73,23 @@ impl LookUp {
             return Ok(());
         }
         let nobody = format!("nobody-{}-{}", std::process::id(), now_ms());
-        let asked = |field: &str| {
-            let reply = self.client.call(&list(field, &[&nobody], &self.marker)).map_err(failed)?;
-            rows_of(&reply, field, &[&nobody]).map(drop)
-        };
-        asked(&self.marker)?;
-        if self.marker != XML_ID
-            && let Err(NotAnswered::NoSearch(_)) = asked(XML_ID)
-        {
+        let params = vec![("select", json!(["ID"])), ("start", (-1).into())];
+        let any_task = Call { method: "tasks.task.list", params };
+        let questions =
+            [list(&self.marker, &[&nobody], &self.marker), any_task, list(XML_ID, &[&nobody], &self.marker)];
+        let mut replies = self.client.call_first(questions.into()).into_iter();
+        let mut next = || replies.next().unwrap_or_else(|| self.client.broken()).map_err(failed);
+        rows_of(&next()?, &self.marker, &[&nobody])?;
+        let shows_tasks = rows(&next()?).is_some_and(|rows| !rows.is_empty());
+        if let Err(NotAnswered::NoSearch(_)) = rows_of(&next()?, XML_ID, &[&nobody]) {
             log::warn!("the portal cannot search tasks by {XML_ID}: they are looked up by {} only", self.marker);
             self.by_marker_only.store(true, Ordering::Relaxed);
         }
-        if fields::is_custom_field(&self.marker) && !self.shows_tasks()? && self.lacks_field() {
+        if fields::is_custom_field(&self.marker) && !shows_tasks && self.lacks_field() {
             return Err(no_search(&self.marker));
         }
         self.works.store(true, Ordering::Relaxed);
         Ok(())
-    }
-
-    fn shows_tasks(&self) -> Result<bool, NotAnswered> {
-        let params = vec![("select", json!(["ID"])), ("start", (-1).into())];
-        let reply = self.client.call(&Call { method: "tasks.task.list", params }).map_err(failed)?;
-        Ok(rows(&reply).is_some_and(|rows| !rows.is_empty()))
     }
 
     /// A portal that does not tell its fields is believed to have it.
