@@ -1,0 +1,38 @@
+//! What a process model sets at the task by the portal's own names, and its yes and no. It does not know which custom
+//! fields a portal has.
+
+use serde_json::Value;
+
+use super::{EXTENSIONS, Fields, Sourced};
+use crate::message::{Task, text};
+
+/// Puts the custom fields.
+pub fn put(task: &Task, made: &mut Fields) {
+    let custom = task.extension_properties.iter().filter(|(name, value)| is_custom_field(name) && !value.is_null());
+    for (name, value) in custom {
+        let value = match name.as_str() {
+            "UF_RESULT_EXPECTED" => Some(yes_or_no(is_yes(value))),
+            "UF_RESULT_QUESTION" => text(value).map(Value::from),
+            _ => Some(value.clone()),
+        };
+        made.put(name, value.map(|value| Sourced::new(value, format!("{EXTENSIONS}.{name}"))));
+    }
+}
+
+fn yes_or_no(yes: bool) -> Value {
+    if yes { "Y" } else { "N" }.into()
+}
+
+/// Is this a name that a custom field can have? Nothing else of a message becomes a field's name.
+pub fn is_custom_field(name: &str) -> bool {
+    let rest = name.strip_prefix("UF_").unwrap_or_default();
+    !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+/// The spellings of "yes" in a process model and at a portal.
+pub fn is_yes(value: &Value) -> bool {
+    text(value).is_some_and(|text| matches!(text.to_lowercase().as_str(), "true" | "1" | "да" | "yes" | "y"))
+}
+
+#[cfg(test)]
+mod tests;
