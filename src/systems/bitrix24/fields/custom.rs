@@ -13,14 +13,26 @@ pub fn put(task: &Task, made: &mut Fields) {
         let value = match name.as_str() {
             "UF_RESULT_EXPECTED" => Some(yes_or_no(is_yes(value))),
             "UF_RESULT_QUESTION" => text(value).map(Value::from),
-            _ => Some(value.clone()),
+            _ => Some(with_spelt_booleans(value)),
         };
         made.put(name, value.map(|value| Sourced::new(value, format!("{EXTENSIONS}.{name}"))));
     }
 }
 
+/// Of all spellings only these mean the same to every version of the portal, plainly and in a batch.
 fn yes_or_no(yes: bool) -> Value {
     if yes { "Y" } else { "N" }.into()
+}
+
+fn with_spelt_booleans(value: &Value) -> Value {
+    match value {
+        Value::Bool(flag) => yes_or_no(*flag),
+        Value::Array(items) => items.iter().map(with_spelt_booleans).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| (name.clone(), with_spelt_booleans(value))).collect()
+        }
+        Value::Null | Value::Number(_) | Value::String(_) => value.clone(),
+    }
 }
 
 /// Is this a name that a custom field can have? Nothing else of a message becomes a field's name.

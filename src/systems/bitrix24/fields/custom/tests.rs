@@ -51,3 +51,22 @@ fn other_custom_fields_are_sent_as_they_are_and_nothing_else_is_a_field() {
     assert_eq!(fields.len(), 8, "{fields:?}");
     assert_eq!(fields["RESPONSIBLE_ID"], 9);
 }
+
+#[test]
+fn booleans_travel_as_y_and_n_wherever_they_stand_and_texts_as_they_are() {
+    let given = json!({
+        "UF_YES": true, "UF_NO": false, "UF_LIST": [true, [false, "true", 1, null]], "UF_MEMBERS": {"a": true},
+        "UF_TEXT": "true", "UF_NUMBER": 1,
+    });
+    let fields = made(json!({"metadata": {"extensionProperties": given}})).fields;
+    for (name, expected) in [
+        ("UF_YES", json!("Y")),
+        ("UF_NO", json!("N")),
+        ("UF_LIST", json!(["Y", ["N", "true", 1, null]])),
+        ("UF_MEMBERS", json!({"a": "Y"})),
+        ("UF_TEXT", json!("true")),
+        ("UF_NUMBER", json!(1)),
+    ] {
+        assert_eq!(fields[name], expected, "{name}");
+    }
+}
