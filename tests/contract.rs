@@ -88,6 +88,7 @@ fn a_message_that_python_wrote_becomes_a_record_and_a_response_of_the_contract()
             ("UF_RESULT_EXPECTED", "Y"),
             ("UF_RESULT_QUESTION", "Да?"),
             ("UF_CAMUNDA_ID_EXTERNAL_TASK", "field-1"),
+            ("XML_ID", "field-1"),
         ])
     );
     assert_eq!(
@@ -98,6 +99,7 @@ fn a_message_that_python_wrote_becomes_a_record_and_a_response_of_the_contract()
             ("RESPONSIBLE_ID", "3"),
             ("PRIORITY", "2"),
             ("UF_CAMUNDA_ID_EXTERNAL_TASK", "seed-1"),
+            ("XML_ID", "seed-1"),
         ])
     );
 

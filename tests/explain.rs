@@ -96,6 +96,7 @@ fn each_value_of_the_fields_form_has_its_origin() {
     line("PRIORITY BITRIX_DEFAULT_PRIORITY 1");
     line("AUDITORS metadata.processProperties.originatorId [23]");
     line("UF_CAMUNDA_ID_EXTERNAL_TASK task_id \"task-1\"");
+    line("XML_ID task_id \"task-1\"");
     line("checklists metadata.extensionProperties.checklists [\"Документы\",\"Сроки\"]");
     line("not used: variables.projectId");
     line("not used: variables.initiator (null)");

@@ -21,6 +21,11 @@ use crate::message::{Task, document, text};
 const EXTENSIONS: &str = "metadata.extensionProperties";
 /// The extension property that holds them.
 pub const CHECKLISTS: &str = "checklists";
+/// The field that every portal has for an id of somebody else's, and writes together with the task: the second marker. A
+/// custom field is written later, and an abort may leave the task without it.
+pub const XML_ID: &str = "XML_ID";
+/// The portal's column for [`XML_ID`], in bytes.
+const LONGEST_XML_ID: usize = 50;
 
 /// A task as Bitrix24 shall have it.
 #[derive(Debug, Default)]
@@ -83,10 +88,8 @@ pub fn fields(task: &Task, settings: &Settings) -> Fields {
     made.put("DEADLINE", deadline);
     made.put("TAGS", tags(task));
     custom::put(task, &mut made);
-    // Last, so that nothing in the message can replace it.
-    if let Some(marker) = &settings.marker_field {
-        made.put(marker, Some(Sourced::new(task.id.as_str(), "task_id")));
-    }
+    // After what the message brings, so that nothing in it can replace them.
+    put_markers(task, settings, &mut made);
     add_checklists(task, &mut made);
     made
 }
@@ -150,6 +153,27 @@ fn tags(task: &Task) -> Option<Sourced<Value>> {
         tags => text(tags)?.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
     };
     (!tags.is_empty()).then(|| Sourced::new(tags.into(), "variables.tags"))
+}
+
+/// The task's id, if [`XML_ID`] can hold it.
+pub fn xml_id(task_id: &str) -> Option<&str> {
+    (task_id.len() <= LONGEST_XML_ID).then_some(task_id)
+}
+
+fn put_markers(task: &Task, settings: &Settings, made: &mut Fields) {
+    if let Some(marker) = &settings.marker_field {
+        made.put(marker, Some(Sourced::new(task.id.as_str(), "task_id")));
+    }
+    match xml_id(&task.id) {
+        Some(id) => made.put(XML_ID, Some(Sourced::new(id, "task_id"))),
+        None => {
+            let long = format!("task_id has {} bytes and {XML_ID} holds {LONGEST_XML_ID}", task.id.len());
+            match settings.marker_field.as_deref() == Some(XML_ID) {
+                true => made.warnings.push(format!("{long}: the task cannot be found again, and may be created twice")),
+                false => made.passed_over.push(format!("{long}: it is not sent")),
+            }
+        }
+    }
 }
 
 /// The checklists for this task alone.

@@ -35,6 +35,7 @@ fn a_message_that_says_nothing_becomes_a_task_all_the_same() {
         "RESPONSIBLE_ID": 9,
         "PRIORITY": 1,
         "UF_CAMUNDA_ID_EXTERNAL_TASK": "task-1",
+        "XML_ID": "task-1",
     });
     assert_eq!(Value::Object(fields), expected);
     assert!(checklists.is_empty() && warnings.is_empty());
@@ -112,14 +113,42 @@ fn tags_are_a_list_or_separated_by_commas() {
 }
 
 #[test]
-fn nothing_in_a_message_replaces_the_marker() {
+fn nothing_in_a_message_replaces_a_marker() {
     let marker = "UF_CAMUNDA_ID_EXTERNAL_TASK";
-    assert_eq!(of_extensions(json!({marker: "another"}), marker), "task-1");
-    let other = settings(&[("BITRIX_TASK_ID_FIELD", "XML_ID")]);
-    let message = json!({"metadata": {"extensionProperties": {"XML_ID": "another"}}});
-    assert_eq!(fields(&task(message.clone()), &other).fields["XML_ID"], "task-1");
-    let none = settings(&[("BITRIX_TASK_ID_FIELD", "none")]);
-    assert!(fields(&task(message), &none).fields.keys().all(|name| name != marker && name != "XML_ID"));
+    let message = json!({
+        "variables": {"XML_ID": "another", "xmlId": "another"},
+        "metadata": {"extensionProperties": {marker: "another", "XML_ID": "another", "xmlId": "another"}},
+    });
+    for (field, marked) in [(marker, vec![marker, XML_ID]), (XML_ID, vec![XML_ID]), ("none", vec![XML_ID])] {
+        let made = fields(&task(message.clone()), &settings(&[("BITRIX_TASK_ID_FIELD", field)]));
+        for marker in marked {
+            assert_eq!(made.fields[marker], "task-1", "{field}");
+            assert_eq!(made.origins[marker], ["task_id"], "{field}");
+        }
+        assert!(made.warnings.is_empty(), "{:?}", made.warnings);
+    }
+    let none = fields(&task(json!({})), &settings(&[("BITRIX_TASK_ID_FIELD", "none")])).fields;
+    assert!(!none.contains_key(marker));
+}
+
+#[test]
+fn an_id_of_more_than_50_bytes_is_no_second_marker_and_as_the_only_one_is_warned_about() {
+    // Two bytes each.
+    let (short, long) = ("я".repeat(25), "я".repeat(25) + "1");
+    assert_eq!((xml_id(&short), xml_id(&long)), (Some(short.as_str()), None));
+    let made = |id: &str, field: &str| {
+        let task = Task::parse(json!({"task_id": id}).to_string().into_bytes()).expect("a task");
+        fields(&task, &settings(&[("BITRIX_TASK_ID_FIELD", field)]))
+    };
+    let second = made(&long, "UF_MARKER");
+    assert_eq!((&second.fields["UF_MARKER"], second.fields.get(XML_ID)), (&json!(long), None));
+    assert!(second.warnings.is_empty());
+    assert_eq!(second.passed_over, ["task_id has 51 bytes and XML_ID holds 50: it is not sent"]);
+    let only = made(&long, XML_ID);
+    assert_eq!(only.fields[XML_ID], long);
+    let expected = "task_id has 51 bytes and XML_ID holds 50: the task cannot be found again, and may be created twice";
+    assert_eq!(only.warnings, [expected]);
+    assert!(made(&short, XML_ID).warnings.is_empty());
 }
 
 #[test]

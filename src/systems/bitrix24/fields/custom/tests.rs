@@ -47,8 +47,8 @@ fn other_custom_fields_are_sent_as_they_are_and_nothing_else_is_a_field() {
     names.sort_unstable();
     assert_eq!(names, ["UF_1", "UF_CAMUNDA_ID_EXTERNAL_TASK", "UF_CRM_TASK", "UF_EMPTY"]);
     assert_eq!((&fields["UF_CRM_TASK"], &fields["UF_1"]), (&json!(["L_4", "C_7"]), &json!(" as it is ")));
-    // TITLE, DESCRIPTION, RESPONSIBLE_ID and PRIORITY beside them.
-    assert_eq!(fields.len(), 8, "{fields:?}");
+    // TITLE, DESCRIPTION, RESPONSIBLE_ID, PRIORITY and XML_ID beside them.
+    assert_eq!(fields.len(), 9, "{fields:?}");
     assert_eq!(fields["RESPONSIBLE_ID"], 9);
 }
 
