@@ -26,6 +26,8 @@ pub const CHECKLISTS: &str = "checklists";
 pub const XML_ID: &str = "XML_ID";
 /// The portal's column for [`XML_ID`], in bytes.
 const LONGEST_XML_ID: usize = 50;
+const RESPONSIBLE: &str = "RESPONSIBLE_ID";
+const PARENT: &str = "PARENT_ID";
 
 /// A task as Bitrix24 shall have it.
 #[derive(Debug, Default)]

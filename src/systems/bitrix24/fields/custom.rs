@@ -1,12 +1,15 @@
 //! What a process model sets at the task by the portal's own names, and its yes and no. It does not know which custom
 //! fields a portal has.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{EXTENSIONS, Fields, Sourced};
 use crate::message::{Task, text};
 
-/// Puts the custom fields.
+/// Bitrix24's number for "not finished without a result".
+const RESULT_REQUIRED: u8 = 3;
+
+/// Puts the custom fields, and what else is a yes or no.
 pub fn put(task: &Task, made: &mut Fields) {
     let custom = task.extension_properties.iter().filter(|(name, value)| is_custom_field(name) && !value.is_null());
     for (name, value) in custom {
@@ -17,6 +20,18 @@ pub fn put(task: &Task, made: &mut Fields) {
         };
         made.put(name, value.map(|value| Sourced::new(value, format!("{EXTENSIONS}.{name}"))));
     }
+    made.put("TASK_CONTROL", answer(task, "taskControl"));
+    let result_required = answer(task, "resultRequired");
+    made.put(
+        "SE_PARAMETER",
+        result_required.map(|given| given.map(|value| json!([{"CODE": RESULT_REQUIRED, "VALUE": value}]))),
+    );
+}
+
+/// The yes or no of an extension property.
+fn answer(task: &Task, name: &str) -> Option<Sourced<Value>> {
+    let value = task.extension_properties.get(name).filter(|value| !value.is_null())?;
+    Some(Sourced::new(yes_or_no(is_yes(value)), format!("{EXTENSIONS}.{name}")))
 }
 
 /// Of all spellings only these mean the same to every version of the portal, plainly and in a batch.

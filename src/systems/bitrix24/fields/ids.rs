@@ -1,21 +1,28 @@
-//! Users and groups that a message names by their number. It cannot know whether the portal has them.
+//! Users, groups and tasks that a message names by their number. It cannot know whether the portal has them.
 
-use serde_json::json;
+use std::collections::HashSet;
+
+use serde_json::{Map, Value, json};
 
 use super::super::Settings;
-use super::{Fields, Sourced, extension, process_property, variable};
-use crate::message::Task;
+use super::{EXTENSIONS, Fields, PARENT, RESPONSIBLE, Sourced, extension, process_property, variable};
+use crate::message::{Task, text};
 
 /// Puts everybody and everything that is named by number.
 pub fn put(task: &Task, settings: &Settings, made: &mut Fields) {
     let responsible = responsible(task, settings, &mut made.warnings);
-    made.put("RESPONSIBLE_ID", Some(responsible));
+    made.put(RESPONSIBLE, Some(responsible));
     let author = number([variable(task, &["startedBy"])], &mut made.passed_over);
     made.put("CREATED_BY", author);
     let auditor = number([process_property(task, "originatorId")], &mut made.passed_over);
     made.put("AUDITORS", auditor.map(|auditor| auditor.map(|id| json!([id]))));
+    let accomplices = accomplices(task, &mut made.warnings);
+    made.put("ACCOMPLICES", accomplices);
     let group = number(groups(task), &mut made.passed_over);
     made.put("GROUP_ID", group);
+    let parent = ["parentTaskId", "parent_task_id"].map(|name| variable(task, &[name]));
+    let parent = number(parent, &mut made.passed_over);
+    made.put(PARENT, parent);
 }
 
 fn responsible(task: &Task, settings: &Settings, warnings: &mut Vec<String>) -> Sourced<u64> {
@@ -54,6 +61,39 @@ fn number(
         }
         Some(Sourced { value: number?, origin })
     })
+}
+
+/// Those that take part. The variable has its turn where the extension property says nothing.
+fn accomplices(task: &Task, warnings: &mut Vec<String>) -> Option<Sourced<Value>> {
+    let named = |members: &Map<String, Value>| members.get("accomplices").map(entries).filter(|all| !all.is_empty());
+    let (all, place) = named(&task.extension_properties)
+        .map(|all| (all, EXTENSIONS))
+        .or_else(|| named(&task.variables).map(|all| (all, "variables")))?;
+    let mut seen = HashSet::new();
+    let ids: Vec<u64> = all.iter().filter_map(|entry| positive(entry)).filter(|id| seen.insert(*id)).collect();
+    let mut wrong = all.iter().filter(|entry| positive(entry).is_none());
+    if let Some(first) = wrong.next() {
+        let (wrong, all) = (1 + wrong.count(), all.len());
+        warnings
+            .push(format!("accomplices: {wrong} of {all} left out, being no numbers of users, the first is {first:?}"));
+    }
+    (!ids.is_empty()).then(|| Sourced::new(ids.into(), format!("{place}.accomplices")))
+}
+
+/// The members of a list, or of a text with commas, without blank ones.
+fn entries(list: &Value) -> Vec<String> {
+    let spelt = |entry: &Value| match entry {
+        Value::Array(_) | Value::Object(_) => Some(entry.to_string()),
+        plain => text(plain),
+    };
+    match list {
+        Value::Array(entries) => entries.iter().filter_map(spelt).collect(),
+        Value::Object(_) => vec![list.to_string()],
+        plain => {
+            let plain = text(plain).unwrap_or_default();
+            plain.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -70,3 +70,25 @@ fn booleans_travel_as_y_and_n_wherever_they_stand_and_texts_as_they_are() {
         assert_eq!(fields[name], expected, "{name}");
     }
 }
+
+#[test]
+fn control_and_a_required_result_are_yes_or_no_and_absent_where_the_model_has_none() {
+    let control = |value: Value| of_extensions(json!({"taskControl": value}), "TASK_CONTROL");
+    let result = |value: Value| of_extensions(json!({"resultRequired": value}), "SE_PARAMETER");
+    for yes in [json!("true"), json!("Да"), json!(" YES "), json!("y"), json!(1), json!(true)] {
+        assert_eq!(control(yes.clone()), "Y", "{yes}");
+        assert_eq!(result(yes.clone()), json!([{"CODE": 3, "VALUE": "Y"}]), "{yes}");
+    }
+    for no in [json!("false"), json!("нет"), json!(""), json!("on"), json!(false), json!(["Y"])] {
+        assert_eq!(control(no.clone()), "N", "{no}");
+        assert_eq!(result(no.clone()), json!([{"CODE": 3, "VALUE": "N"}]), "{no}");
+    }
+    for name in ["TASK_CONTROL", "SE_PARAMETER"] {
+        assert_eq!(of_extensions(json!({"taskControl": null, "resultRequired": null}), name), Value::Null);
+        assert_eq!(of_extensions(json!({"TASK_CONTROL": "Y", "SE_PARAMETER": []}), name), Value::Null);
+    }
+    let origins =
+        made(json!({"metadata": {"extensionProperties": {"taskControl": "Y", "resultRequired": "Y"}}})).origins;
+    assert_eq!(origins["TASK_CONTROL"], ["metadata.extensionProperties.taskControl"]);
+    assert_eq!(origins["SE_PARAMETER"], ["metadata.extensionProperties.resultRequired"]);
+}
