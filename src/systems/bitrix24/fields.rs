@@ -1,9 +1,10 @@
 //! Task → the fields of a Bitrix24 task. Pure: the same task and settings give the same fields, and nothing is sent.
 //!
 //! The rules are section "Bitrix24 task" of this folder's README: [`texts`] has those for what people read, [`ids`] for
-//! whom and what it names, [`custom`] for what a process model sets. Each value remembers where it came from, for
-//! [`super::explain`].
+//! whom and what it names, [`custom`] for what a process model sets, [`concessions`](mod@concessions) for what to try when
+//! the portal refuses. Each value remembers where it came from, for [`super::explain`].
 
+pub mod concessions;
 pub mod custom;
 pub mod ids;
 pub mod texts;
@@ -11,6 +12,7 @@ pub mod texts;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
+pub use concessions::{Concession, concessions};
 pub use custom::{is_custom_field, is_yes};
 use serde_json::{Map, Value};
 
