@@ -15,6 +15,7 @@ const MARKER: &str = "UF_CAMUNDA_ID_EXTERNAL_TASK";
 /// What `check` may call: nothing of it changes anything.
 const LOOKING: &[&str] = &[
     "profile",
+    "user.admin",
     "method.get",
     "scope",
     "task.item.userfield.getlist",
@@ -52,7 +53,7 @@ fn a_check_of_a_healthy_installation_is_all_green_and_changes_nothing() {
         .has(&format!("ok    {}: not there yet; the worker declares it", queues.sent()))
         .has("ok    bitrix24: http://127.0.0.1:")
         .has("/rest/1/*** acts for user 1 (Портал Тестовый), an administrator")
-        .has("ok    bitrix24: methods tasks.task.add, tasks.task.list, task.checklistitem.add")
+        .has("ok    bitrix24: methods tasks.task.add, tasks.task.list, task.checklistitem.add, task.checklistitem.getlist\n")
         .has("ok    bitrix24: the webhook has the right \"task\"")
         .has("ok    bitrix24: tasks can be found by UF_CAMUNDA_ID_EXTERNAL_TASK")
         .has("ok    bitrix24: fields UF_RESULT_EXPECTED, UF_RESULT_QUESTION, UF_RESULT_ANSWER")
@@ -189,12 +190,49 @@ fn missing_rights_and_methods_fail() {
     let tasks = Tasks::new();
     let no_scope = portal_but(&tasks, "scope", |_| Answer::Done(json!(["crm", "user"])));
     check_portal(&no_scope, &[]).ended_with(1).has("FAIL  bitrix24: the webhook lacks the right \"task\"");
-    for (available, told) in [(false, "has no method tasks.task.add"), (true, "may not call tasks.task.add")] {
-        let portal = portal_but(&tasks, "method.get", move |call| {
-            let known = call.params["name"] != "tasks.task.add";
-            Answer::Done(json!({"isExisting": known || available, "isAvailable": known}))
+    for method in ["tasks.task.add", "task.checklistitem.getlist"] {
+        for (available, told) in [(false, "has no method"), (true, "may not call")] {
+            let portal = portal_but(&tasks, "method.get", move |call| {
+                let known = call.params["name"] != method;
+                Answer::Done(json!({"isExisting": known || available, "isAvailable": known}))
+            });
+            let ended = check_portal(&portal, &[]);
+            ended.ended_with(1).has("FAIL  bitrix24: the ").has(&format!("{told} {method}"));
+        }
+    }
+}
+
+/// A filter whose value is a list is ignored, and a field is none the less seen to be there or not.
+#[test]
+fn the_fields_are_compared_by_the_worker_and_not_by_the_portal() {
+    let rows = json!([
+        {"FIELD_NAME": "UF_OTHER", "USER_TYPE_ID": "string", "MANDATORY": "N"},
+        {"FIELD_NAME": "UF_RESULT_EXPECTED", "USER_TYPE_ID": "boolean", "MANDATORY": "N"},
+    ]);
+    let portal = portal_but(&Tasks::new(), "task.item.userfield.getlist", move |_| Answer::Done(rows.clone()));
+    let ended = check_portal(&portal, &[]);
+    ended.ended_with(1).has(&format!("FAIL  bitrix24: tasks have no field {MARKER}"));
+    ended.has("warn  bitrix24: tasks have no field UF_RESULT_ANSWER").has_not("no field UF_RESULT_EXPECTED");
+    let asked = portal.calls().into_iter().filter(|call| call.method == "task.item.userfield.getlist");
+    let filters: Vec<_> = asked.map(|call| call.params["FILTER"].clone()).collect();
+    assert_eq!(filters, [json!({})]);
+}
+
+#[test]
+fn where_the_profile_does_not_say_who_is_an_administrator_user_admin_does() {
+    for (answer, told) in [
+        (Answer::Done(json!(true)), "ok    bitrix24: http://"),
+        (Answer::Done(json!(false)), "(Портал), no administrator: "),
+        (Answer::refused(403, "insufficient_scope", "no"), "is that an administrator, as it should be? user.admin: "),
+    ] {
+        let tasks = Tasks::new();
+        let portal = Portal::start(move |call| match call.method.as_str() {
+            "profile" => Answer::Done(json!({"ID": "1", "NAME": "Портал", "LAST_NAME": null})),
+            "user.admin" => answer.clone(),
+            _ => tasks.answer(call),
         });
-        check_portal(&portal, &[]).ended_with(1).has("FAIL  bitrix24: the ").has(told);
+        check_portal(&portal, &[]).ended_with(0).has("acts for user 1 (Портал)").has(told);
+        assert_eq!(portal.count("user.admin"), 1);
     }
 }
 
@@ -217,7 +255,8 @@ fn what_costs_no_task_is_a_warning() {
     ended.ended_with(0).has_not("FAIL");
     for warning in [
         "RABBITMQ_HEARTBEAT=600: a dead connection is noticed after minutes",
-        "acts for user 9 (Иван), no administrator",
+        "acts for user 9 (Иван), no administrator: a task that the user may not see is created and answered with nothing",
+        "make the user an administrator",
         "the webhook has no method imena.camunda.sync: ",
         "the webhook has no method imena.camunda.userfield.list: ",
         "tasks have no field UF_RESULT_QUESTION",
