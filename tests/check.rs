@@ -16,6 +16,7 @@ const MARKER: &str = "UF_CAMUNDA_ID_EXTERNAL_TASK";
 const LOOKING: &[&str] = &[
     "profile",
     "user.admin",
+    "user.get",
     "method.get",
     "scope",
     "task.item.userfield.getlist",
@@ -233,6 +234,44 @@ fn where_the_profile_does_not_say_who_is_an_administrator_user_admin_does() {
         });
         check_portal(&portal, &[]).ended_with(0).has("acts for user 1 (Портал)").has(told);
         assert_eq!(portal.count("user.admin"), 1);
+    }
+}
+
+#[test]
+fn users_who_are_gone_are_warned_about_and_a_webhook_that_may_not_look_is_no_fault() {
+    let tasks = Tasks::new();
+    let user = |id: &str, active: bool| json!({"ID": id, "ACTIVE": active});
+    let check = |default: Answer, owner: Answer| {
+        let portal = portal_but(&tasks, "user.get", move |call| match call.params["ID"].as_str() {
+            Some("9") => default.clone(),
+            _ => owner.clone(),
+        });
+        let ended = check_portal(&portal, &[("BITRIX_DEFAULT_RESPONSIBLE_ID", "9")]);
+        ended.ended_with(0);
+        (ended, portal.count("user.get"))
+    };
+    let one = |user| Answer::Done(json!([user]));
+    let (ended, _) = check(one(user("9", true)), one(user("1", true)));
+    ended.has("ok    bitrix24: user 9 (BITRIX_DEFAULT_RESPONSIBLE_ID) is active\n");
+    ended.has("ok    bitrix24: user 1 (the webhook's owner) is active\n");
+    let (ended, _) = check(one(user("9", false)), one(user("1", false)));
+    ended.has("warn  bitrix24: user 9 (BITRIX_DEFAULT_RESPONSIBLE_ID) is dismissed: the portal takes tasks for");
+    ended.has("warn  bitrix24: user 1 (the webhook's owner) is dismissed: the portal may refuse this webhook");
+    let (ended, _) = check(Answer::Done(json!([])), one(user("1", true)));
+    ended.has("warn  bitrix24: the portal has no user 9 (BITRIX_DEFAULT_RESPONSIBLE_ID), or does not show it");
+    for untold in [
+        Answer::refused(401, "insufficient_scope", "The request requires higher privileges"),
+        Answer::refused(403, "ACCESS_DENIED", "Access denied"),
+        Answer::refused(404, "ERROR_METHOD_NOT_FOUND", "Method not found!"),
+        one(user("8", true)),
+        one(json!({"ID": "9"})),
+    ] {
+        let (ended, asked) = check(untold, one(user("1", true)));
+        ended.has(
+            "off   bitrix24: is user 9 (BITRIX_DEFAULT_RESPONSIBLE_ID) active? It could not be looked at: user.get: ",
+        );
+        ended.has_not("dismissed").has_not("FAIL");
+        assert_eq!(asked, 1, "{}", ended.output);
     }
 }
 

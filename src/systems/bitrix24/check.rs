@@ -1,6 +1,9 @@
 //! Is the portal ready for the worker? For `task-creator check`; asks with the worker's own client and look-up.
 //!
 //! Nothing here creates or changes a task. Only [`prepare`] changes anything at all: it makes the marker's field.
+//! [`users`] is a part of the same look.
+
+pub mod users;
 
 use serde_json::{Value, json};
 
@@ -48,6 +51,7 @@ pub fn run(config: &Config, stop: &Stop, report: &mut Report) {
     look.at_settings();
     let looked = look
         .at_webhook()
+        .and_then(|owner| look.at_users(owner.as_deref()))
         .and_then(|()| look.at_methods())
         .and_then(|()| look.at_scope())
         .and_then(|()| look.at_fields())
@@ -86,7 +90,8 @@ impl Look<'_> {
         }
     }
 
-    fn at_webhook(&mut self) -> Answered {
+    /// The id of the user it acts for.
+    fn at_webhook(&mut self) -> Answered<Option<String>> {
         let owner = self.client.call(&Call { method: "profile", params: Vec::new() })?;
         let owner = &owner["result"];
         let member = |name: &str| text(&owner[name]).unwrap_or_default();
@@ -101,7 +106,7 @@ impl Look<'_> {
             )),
             Err(err) => self.report.warn(format!("{acts}; is that an administrator, as it should be? {err}")),
         }
-        Ok(())
+        Ok(text(&owner["ID"]))
     }
 
     /// Mostly the profile says it.
