@@ -5,6 +5,7 @@ mod support;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
@@ -57,6 +58,9 @@ fn a_check_of_a_healthy_installation_is_all_green_and_changes_nothing() {
         .has("ok    bitrix24: methods tasks.task.add, tasks.task.list, task.checklistitem.add, task.checklistitem.getlist\n")
         .has("ok    bitrix24: the webhook has the right \"task\"")
         .has("ok    bitrix24: tasks can be found by UF_CAMUNDA_ID_EXTERNAL_TASK")
+        .has("ok    bitrix24: to look up a task takes ")
+        .has(" ms by UF_CAMUNDA_ID_EXTERNAL_TASK, ")
+        .has(" ms by XML_ID\n")
         .has("ok    bitrix24: fields UF_RESULT_EXPECTED, UF_RESULT_QUESTION, UF_RESULT_ANSWER")
         .has("ok    bitrix24: answers 26=ДА,27=НЕТ")
         .has("off   openproject: ");
@@ -273,6 +277,46 @@ fn users_who_are_gone_are_warned_about_and_a_webhook_that_may_not_look_is_no_fau
         ended.has_not("dismissed").has_not("FAIL");
         assert_eq!(asked, 1, "{}", ended.output);
     }
+}
+
+#[test]
+fn slow_look_ups_are_measured_and_the_statements_that_make_them_fast_are_told() {
+    let statements = |ended: &Ended| {
+        let (marker, xml_id) = ("ix_task_creator_marker", "ix_task_creator_xml_id");
+        ended.has(&format!("in brackets): CREATE INDEX {marker} ON b_uts_tasks_task ({MARKER}(50));\n"));
+        ended.has(&format!("in brackets): CREATE INDEX {xml_id} ON b_tasks (XML_ID);\n"));
+    };
+    let tasks = Tasks::new();
+    tasks.put("somebody's");
+    let slow = |says: serde_json::Value| {
+        let tasks = tasks.clone();
+        portal_but(&tasks.clone(), "tasks.task.list", move |call| {
+            if call.params["filter"]["XML_ID"].is_null() {
+                return tasks.answer(call);
+            }
+            thread::sleep(Duration::from_millis(1_050));
+            Answer::Http(Reply::Json(200, json!({"result": {"tasks": []}, "time": says})))
+        })
+    };
+    let ended = check_portal(&slow(json!([])), &[]);
+    statements(ended.ended_with(0).has("warn  bitrix24: to look up a task takes ").has("reads its whole table"));
+    // It was not the portal that took so long.
+    check_portal(&slow(json!({"duration": 0.1})), &[]).ended_with(0).has("100 ms by XML_ID\n").has_not("INDEX");
+    // So slow that no answer comes in time.
+    let hanging = portal_but(&tasks, "tasks.task.list", |_| Answer::Http(Reply::Hang));
+    let ended = check_portal(&hanging, &[("BITRIX_REQUEST_TIMEOUT", "1.1")]);
+    statements(ended.ended_with(1).has("FAIL  bitrix24: tasks.task.list: no complete answer in time"));
+}
+
+#[test]
+fn a_second_marker_that_cannot_be_searched_is_a_warning() {
+    let tasks = Tasks::new();
+    let row = json!({"tasks": [{"id": "7", "xmlId": "somebody's"}]});
+    let portal = portal_but(&tasks.clone(), "tasks.task.list", move |call| match &call.params["filter"]["XML_ID"] {
+        serde_json::Value::Null => tasks.answer(call),
+        _ => Answer::Done(row.clone()),
+    });
+    check_portal(&portal, &[]).ended_with(0).has("warn  bitrix24: the portal cannot search tasks by XML_ID, so ");
 }
 
 #[test]

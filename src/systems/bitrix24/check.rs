@@ -1,9 +1,12 @@
 //! Is the portal ready for the worker? For `task-creator check`; asks with the worker's own client and look-up.
 //!
 //! Nothing here creates or changes a task. Only [`prepare`] changes anything at all: it makes the marker's field.
-//! [`users`] is a part of the same look.
+//! [`users`] and [`speed`] are parts of the same look.
 
+pub mod speed;
 pub mod users;
+
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -222,12 +225,20 @@ impl Look<'_> {
             self.report
                 .warn(format!("bitrix24: the field {marker} is of the type {kind}, not string: it may lose ids"));
         }
+        let began = Instant::now();
         match handler::probe(&self.client, marker) {
-            Ok(()) => self.report.ok(format!("bitrix24: tasks can be found by {marker}")),
+            Ok(()) => {
+                self.report.ok(format!("bitrix24: tasks can be found by {marker}"));
+                return self.at_speed(marker);
+            }
             Err(Failure::Unavailable { error, .. } | Failure::Transient { error, .. } | Failure::Permanent(error)) => {
                 self.report.fail(format!("bitrix24: {error:#}"));
             }
             Err(failure @ Failure::Unsettled(_)) => self.report.fail(format!("bitrix24: {failure}")),
+        }
+        // It may have failed because it takes so long.
+        if began.elapsed() > speed::SLOW {
+            self.advise_indexes(marker);
         }
         Ok(())
     }
