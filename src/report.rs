@@ -29,7 +29,7 @@ impl Report {
         line("FAIL", found);
     }
 
-    /// It is switched off, so there is nothing to look at.
+    /// It is switched off, or out of sight by choice, so there is nothing to look at.
     pub fn off(&mut self, found: impl Display) {
         line("off", found);
     }

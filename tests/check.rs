@@ -5,6 +5,7 @@ mod support;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
+use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
@@ -15,6 +16,8 @@ const MARKER: &str = "UF_CAMUNDA_ID_EXTERNAL_TASK";
 /// What `check` may call: nothing of it changes anything.
 const LOOKING: &[&str] = &[
     "profile",
+    "user.admin",
+    "user.get",
     "method.get",
     "scope",
     "task.item.userfield.getlist",
@@ -52,9 +55,12 @@ fn a_check_of_a_healthy_installation_is_all_green_and_changes_nothing() {
         .has(&format!("ok    {}: not there yet; the worker declares it", queues.sent()))
         .has("ok    bitrix24: http://127.0.0.1:")
         .has("/rest/1/*** acts for user 1 (Портал Тестовый), an administrator")
-        .has("ok    bitrix24: methods tasks.task.add, tasks.task.list, task.checklistitem.add")
+        .has("ok    bitrix24: methods tasks.task.add, tasks.task.list, task.checklistitem.add, task.checklistitem.getlist\n")
         .has("ok    bitrix24: the webhook has the right \"task\"")
         .has("ok    bitrix24: tasks can be found by UF_CAMUNDA_ID_EXTERNAL_TASK")
+        .has("ok    bitrix24: to look up a task takes ")
+        .has(" ms by UF_CAMUNDA_ID_EXTERNAL_TASK, ")
+        .has(" ms by XML_ID\n")
         .has("ok    bitrix24: fields UF_RESULT_EXPECTED, UF_RESULT_QUESTION, UF_RESULT_ANSWER")
         .has("ok    bitrix24: answers 26=ДА,27=НЕТ")
         .has("off   openproject: ");
@@ -189,13 +195,128 @@ fn missing_rights_and_methods_fail() {
     let tasks = Tasks::new();
     let no_scope = portal_but(&tasks, "scope", |_| Answer::Done(json!(["crm", "user"])));
     check_portal(&no_scope, &[]).ended_with(1).has("FAIL  bitrix24: the webhook lacks the right \"task\"");
-    for (available, told) in [(false, "has no method tasks.task.add"), (true, "may not call tasks.task.add")] {
-        let portal = portal_but(&tasks, "method.get", move |call| {
-            let known = call.params["name"] != "tasks.task.add";
-            Answer::Done(json!({"isExisting": known || available, "isAvailable": known}))
-        });
-        check_portal(&portal, &[]).ended_with(1).has("FAIL  bitrix24: the ").has(told);
+    for method in ["tasks.task.add", "task.checklistitem.getlist"] {
+        for (available, told) in [(false, "has no method"), (true, "may not call")] {
+            let portal = portal_but(&tasks, "method.get", move |call| {
+                let known = call.params["name"] != method;
+                Answer::Done(json!({"isExisting": known || available, "isAvailable": known}))
+            });
+            let ended = check_portal(&portal, &[]);
+            ended.ended_with(1).has("FAIL  bitrix24: the ").has(&format!("{told} {method}"));
+        }
     }
+}
+
+/// A filter whose value is a list is ignored, and a field is none the less seen to be there or not.
+#[test]
+fn the_fields_are_compared_by_the_worker_and_not_by_the_portal() {
+    let rows = json!([
+        {"FIELD_NAME": "UF_OTHER", "USER_TYPE_ID": "string", "MANDATORY": "N"},
+        {"FIELD_NAME": "UF_RESULT_EXPECTED", "USER_TYPE_ID": "boolean", "MANDATORY": "N"},
+    ]);
+    let portal = portal_but(&Tasks::new(), "task.item.userfield.getlist", move |_| Answer::Done(rows.clone()));
+    let ended = check_portal(&portal, &[]);
+    ended.ended_with(1).has(&format!("FAIL  bitrix24: tasks have no field {MARKER}"));
+    ended.has("warn  bitrix24: tasks have no field UF_RESULT_ANSWER").has_not("no field UF_RESULT_EXPECTED");
+    let asked = portal.calls().into_iter().filter(|call| call.method == "task.item.userfield.getlist");
+    let filters: Vec<_> = asked.map(|call| call.params["FILTER"].clone()).collect();
+    assert_eq!(filters, [json!({})]);
+}
+
+#[test]
+fn where_the_profile_does_not_say_who_is_an_administrator_user_admin_does() {
+    for (answer, told) in [
+        (Answer::Done(json!(true)), "ok    bitrix24: http://"),
+        (Answer::Done(json!(false)), "(Портал), no administrator: "),
+        (Answer::refused(403, "insufficient_scope", "no"), "is that an administrator, as it should be? user.admin: "),
+    ] {
+        let tasks = Tasks::new();
+        let portal = Portal::start(move |call| match call.method.as_str() {
+            "profile" => Answer::Done(json!({"ID": "1", "NAME": "Портал", "LAST_NAME": null})),
+            "user.admin" => answer.clone(),
+            _ => tasks.answer(call),
+        });
+        check_portal(&portal, &[]).ended_with(0).has("acts for user 1 (Портал)").has(told);
+        assert_eq!(portal.count("user.admin"), 1);
+    }
+}
+
+#[test]
+fn users_who_are_gone_are_warned_about_and_a_webhook_that_may_not_look_is_no_fault() {
+    let tasks = Tasks::new();
+    let user = |id: &str, active: bool| json!({"ID": id, "ACTIVE": active});
+    let check = |default: Answer, owner: Answer| {
+        let portal = portal_but(&tasks, "user.get", move |call| match call.params["ID"].as_str() {
+            Some("9") => default.clone(),
+            _ => owner.clone(),
+        });
+        let ended = check_portal(&portal, &[("BITRIX_DEFAULT_RESPONSIBLE_ID", "9")]);
+        ended.ended_with(0);
+        (ended, portal.count("user.get"))
+    };
+    let one = |user| Answer::Done(json!([user]));
+    let (ended, _) = check(one(user("9", true)), one(user("1", true)));
+    ended.has("ok    bitrix24: user 9 (BITRIX_DEFAULT_RESPONSIBLE_ID) is active\n");
+    ended.has("ok    bitrix24: user 1 (the webhook's owner) is active\n");
+    let (ended, _) = check(one(user("9", false)), one(user("1", false)));
+    ended.has("warn  bitrix24: user 9 (BITRIX_DEFAULT_RESPONSIBLE_ID) is dismissed: the portal takes tasks for");
+    ended.has("warn  bitrix24: user 1 (the webhook's owner) is dismissed: the portal may refuse this webhook");
+    let (ended, _) = check(Answer::Done(json!([])), one(user("1", true)));
+    ended.has("warn  bitrix24: the portal has no user 9 (BITRIX_DEFAULT_RESPONSIBLE_ID), or does not show it");
+    for untold in [
+        Answer::refused(401, "insufficient_scope", "The request requires higher privileges"),
+        Answer::refused(403, "ACCESS_DENIED", "Access denied"),
+        Answer::refused(404, "ERROR_METHOD_NOT_FOUND", "Method not found!"),
+        one(user("8", true)),
+        one(json!({"ID": "9"})),
+    ] {
+        let (ended, asked) = check(untold, one(user("1", true)));
+        ended.has(
+            "off   bitrix24: is user 9 (BITRIX_DEFAULT_RESPONSIBLE_ID) active? It could not be looked at: user.get: ",
+        );
+        ended.has_not("dismissed").has_not("FAIL");
+        assert_eq!(asked, 1, "{}", ended.output);
+    }
+}
+
+#[test]
+fn slow_look_ups_are_measured_and_the_statements_that_make_them_fast_are_told() {
+    let statements = |ended: &Ended| {
+        let (marker, xml_id) = ("ix_task_creator_marker", "ix_task_creator_xml_id");
+        ended.has(&format!("in brackets): CREATE INDEX {marker} ON b_uts_tasks_task ({MARKER}(50));\n"));
+        ended.has(&format!("in brackets): CREATE INDEX {xml_id} ON b_tasks (XML_ID);\n"));
+    };
+    let tasks = Tasks::new();
+    tasks.put("somebody's");
+    let slow = |says: serde_json::Value| {
+        let tasks = tasks.clone();
+        portal_but(&tasks.clone(), "tasks.task.list", move |call| {
+            if call.params["filter"]["XML_ID"].is_null() {
+                return tasks.answer(call);
+            }
+            thread::sleep(Duration::from_millis(1_050));
+            Answer::Http(Reply::Json(200, json!({"result": {"tasks": []}, "time": says})))
+        })
+    };
+    let ended = check_portal(&slow(json!([])), &[]);
+    statements(ended.ended_with(0).has("warn  bitrix24: to look up a task takes ").has("reads its whole table"));
+    // It was not the portal that took so long.
+    check_portal(&slow(json!({"duration": 0.1})), &[]).ended_with(0).has("100 ms by XML_ID\n").has_not("INDEX");
+    // So slow that no answer comes in time.
+    let hanging = portal_but(&tasks, "tasks.task.list", |_| Answer::Http(Reply::Hang));
+    let ended = check_portal(&hanging, &[("BITRIX_REQUEST_TIMEOUT", "1.1")]);
+    statements(ended.ended_with(1).has("FAIL  bitrix24: tasks.task.list: no complete answer in time"));
+}
+
+#[test]
+fn a_second_marker_that_cannot_be_searched_is_a_warning() {
+    let tasks = Tasks::new();
+    let row = json!({"tasks": [{"id": "7", "xmlId": "somebody's"}]});
+    let portal = portal_but(&tasks.clone(), "tasks.task.list", move |call| match &call.params["filter"]["XML_ID"] {
+        serde_json::Value::Null => tasks.answer(call),
+        _ => Answer::Done(row.clone()),
+    });
+    check_portal(&portal, &[]).ended_with(0).has("warn  bitrix24: the portal cannot search tasks by XML_ID, so ");
 }
 
 #[test]
@@ -217,7 +338,8 @@ fn what_costs_no_task_is_a_warning() {
     ended.ended_with(0).has_not("FAIL");
     for warning in [
         "RABBITMQ_HEARTBEAT=600: a dead connection is noticed after minutes",
-        "acts for user 9 (Иван), no administrator",
+        "acts for user 9 (Иван), no administrator: a task that the user may not see is created and answered with nothing",
+        "make the user an administrator",
         "the webhook has no method imena.camunda.sync: ",
         "the webhook has no method imena.camunda.userfield.list: ",
         "tasks have no field UF_RESULT_QUESTION",

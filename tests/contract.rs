@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use support::*;
 
 /// As `json.dumps` writes the field's form: everything beyond ASCII escaped, a space behind each comma and colon.
-const FIELD: &str = r#"{"task_id": "field-1", "topic": "bitrix_create_task", "system": "bitrix24", "variables": {"startedBy": "31", "initiator": null, "serial": 12345678901234567890, "amount": 1.10, "": "\u0431\u0435\u0437\u044b\u043c\u044f\u043d\u043d\u0430\u044f", "deadline": "2026-11-23T10:00:00.000+0300", "tags": "a, b"}, "process_instance_id": "instance-1", "process_definition_key": "Process_field", "activity_id": "Activity_field", "retries": null, "priority": 0, "business_key": null, "timestamp": 1795409859911, "metadata": {"extensionProperties": {"assigneeId": "17", "UF_RESULT_EXPECTED": "true", "UF_RESULT_QUESTION": "\u0414\u0430?"}, "activityInfo": {"id": "Activity_field", "name": "\u0421\u043e\u0433\u043b\u0430\u0441\u043e\u0432\u0430\u0442\u044c"}, "processProperties": {"groupId": "42", "originatorId": "23"}}}"#;
+const FIELD: &str = r#"{"task_id": "field-1", "topic": "bitrix_create_task", "system": "bitrix24", "variables": {"startedBy": "31", "initiator": null, "serial": 12345678901234567890, "amount": 1.10, "": "\u0431\u0435\u0437\u044b\u043c\u044f\u043d\u043d\u0430\u044f", "deadline": "2026-11-23T10:00:00.000+0300", "tags": "a, b", "parentTaskId": "5"}, "process_instance_id": "instance-1", "process_definition_key": "Process_field", "activity_id": "Activity_field", "retries": null, "priority": 0, "business_key": null, "timestamp": 1795409859911, "metadata": {"extensionProperties": {"assigneeId": "17", "UF_RESULT_EXPECTED": "true", "UF_RESULT_QUESTION": "\u0414\u0430?", "accomplices": "29, 37", "taskControl": "false", "resultRequired": "true", "UF_CRM_TASK": ["L_4", true]}, "activityInfo": {"id": "Activity_field", "name": "\u0421\u043e\u0433\u043b\u0430\u0441\u043e\u0432\u0430\u0442\u044c"}, "processProperties": {"groupId": "42", "originatorId": "23"}}}"#;
 
 /// The other form of the README, with unknown members that stay.
 const SEED: &str = r#"{"zeta": [1.0, 1e3], "task_id": "seed-1", "topic": "bitrix_create_task", "variables": {"title": {"value": "Счёт", "type": "String"}, "priority": {"value": "3", "type": "String"}}, "activity_id": "Activity_seed", "timestamp": 1672531200, "metadata": {"extensionProperties": {"assigneeId": "3", "customProperty": "customValue"}, "inputParameters": {"inputData": "processedValue"}, "activityInfo": {"name": "Выполнить", "topic": "system_create_task", "processInstanceId": "instance-2", "processDefinitionId": "Process_seed:4:0e2e"}}}"#;
@@ -85,9 +85,15 @@ fn a_message_that_python_wrote_becomes_a_record_and_a_response_of_the_contract()
             ("PRIORITY", "1"),
             ("DEADLINE", "2026-11-23T10:00:00+03:00"),
             ("TAGS", "[a,b]"),
+            ("PARENT_ID", "5"),
+            ("ACCOMPLICES", "[29,37]"),
+            ("TASK_CONTROL", "N"),
+            ("SE_PARAMETER", "[{CODE:3,VALUE:Y}]"),
+            ("UF_CRM_TASK", "[L_4,Y]"),
             ("UF_RESULT_EXPECTED", "Y"),
             ("UF_RESULT_QUESTION", "Да?"),
             ("UF_CAMUNDA_ID_EXTERNAL_TASK", "field-1"),
+            ("XML_ID", "field-1"),
         ])
     );
     assert_eq!(
@@ -98,6 +104,7 @@ fn a_message_that_python_wrote_becomes_a_record_and_a_response_of_the_contract()
             ("RESPONSIBLE_ID", "3"),
             ("PRIORITY", "2"),
             ("UF_CAMUNDA_ID_EXTERNAL_TASK", "seed-1"),
+            ("XML_ID", "seed-1"),
         ])
     );
 

@@ -96,6 +96,7 @@ fn each_value_of_the_fields_form_has_its_origin() {
     line("PRIORITY BITRIX_DEFAULT_PRIORITY 1");
     line("AUDITORS metadata.processProperties.originatorId [23]");
     line("UF_CAMUNDA_ID_EXTERNAL_TASK task_id \"task-1\"");
+    line("XML_ID task_id \"task-1\"");
     line("checklists metadata.extensionProperties.checklists [\"Документы\",\"Сроки\"]");
     line("not used: variables.projectId");
     line("not used: variables.initiator (null)");
@@ -149,6 +150,40 @@ fn what_cannot_be_used_is_noted() {
     let methods: Vec<&str> = requests.iter().map(|(method, _)| method.as_str()).collect();
     assert_eq!(methods, ["tasks.task.list", "tasks.task.add"]);
     assert_eq!(requests[1].1["fields"]["UF_CAMUNDA_ID_EXTERNAL_TASK"], "task-1");
+}
+
+#[test]
+fn what_a_process_model_may_ask_for_is_shown_and_what_follows_when_it_is_refused() {
+    let properties = json!({
+        "assigneeId": "17", "accomplices": "23, boss", "taskControl": "да", "resultRequired": "no", "UF_URGENT": [true],
+    });
+    let message = json!({
+        "task_id": "я".repeat(26),
+        "variables": {"parentTaskId": "5", "title": "😀".repeat(26)},
+        "metadata": {"extensionProperties": properties},
+    });
+    let explained = explain("model", message.to_string(), &[]);
+    explained.ended_with(0).has("variables.title, cut to 255 characters as the portal stores them");
+    explained.has("note: accomplices: 1 of 2 left out").has("note: task_id has 52 bytes and XML_ID holds 50");
+    for (name, origin) in [
+        ("PARENT_ID", "variables.parentTaskId"),
+        ("ACCOMPLICES", "metadata.extensionProperties.accomplices"),
+        ("TASK_CONTROL", "metadata.extensionProperties.taskControl"),
+        ("SE_PARAMETER", "metadata.extensionProperties.resultRequired"),
+        ("UF_URGENT", "metadata.extensionProperties.UF_URGENT"),
+    ] {
+        explained.has(&format!("\n{name} ")).has(&format!(" {origin} ")).has_not(&format!("not used: {origin}"));
+    }
+    explained.has(
+        "tasks.task.add: if it is not there; if it is refused, again with responsible 1 instead of 17, then without \
+         PARENT_ID 5, then with responsible 1 instead of 17 and without PARENT_ID 5\n",
+    );
+    let (_, create) =
+        requests(&explained).into_iter().find(|(method, _)| method == "tasks.task.add").expect("a create");
+    let fields = &create["fields"];
+    assert_eq!((&fields["PARENT_ID"], &fields["ACCOMPLICES"]), (&json!(5), &json!([23])));
+    assert_eq!((&fields["TASK_CONTROL"], &fields["UF_URGENT"]), (&json!("Y"), &json!(["Y"])));
+    assert_eq!((&fields["SE_PARAMETER"], &fields["XML_ID"]), (&json!([{"CODE": 3, "VALUE": "N"}]), &Value::Null));
 }
 
 #[test]

@@ -1,6 +1,13 @@
 //! Is the portal ready for the worker? For `task-creator check`; asks with the worker's own client and look-up.
 //!
 //! Nothing here creates or changes a task. Only [`prepare`] changes anything at all: it makes the marker's field.
+//! [`users`] and [`speed`] are parts of the same look.
+
+pub mod speed;
+pub mod users;
+
+use std::sync::Arc;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -8,6 +15,7 @@ use super::answers;
 use super::client::{Call, Client};
 use super::errors::{ApiError, Kind};
 use super::handler;
+use super::look_up::LookUp;
 use super::{Settings, custom_fields, fields};
 use crate::config::Config;
 use crate::message::text;
@@ -15,8 +23,8 @@ use crate::report::Report;
 use crate::stop::Stop;
 use crate::systems::Failure;
 
-/// Without one of these no task is created.
-const NEEDED: &[&str] = &["tasks.task.add", "tasks.task.list", "task.checklistitem.add"];
+/// Without one of these tasks are not created, or lack their checklists.
+const NEEDED: &[&str] = &["tasks.task.add", "tasks.task.list", "task.checklistitem.add", "task.checklistitem.getlist"];
 /// The project's own methods, and what is missing without each.
 const OWN: &[(&str, &str)] = &[
     ("imena.camunda.sync", "processes are not synchronised; every task counts as a failed synchronisation"),
@@ -34,7 +42,7 @@ const YES: &str = "ДА";
 /// A portal that is looked at.
 struct Look<'a> {
     settings: &'a Settings,
-    client: std::sync::Arc<Client>,
+    client: Arc<Client>,
     report: &'a mut Report,
 }
 
@@ -44,15 +52,14 @@ type Answered<T = ()> = Result<T, ApiError>;
 /// Looks at everything that the worker will need.
 pub fn run(config: &Config, stop: &Stop, report: &mut Report) {
     let Some(settings) = &config.bitrix24 else { return };
-    let mut look =
-        Look { settings, client: std::sync::Arc::new(Client::new(settings, &config.https, 1, stop)), report };
+    let mut look = Look { settings, client: Arc::new(Client::new(settings, &config.https, 1, stop)), report };
     look.at_settings();
     let looked = look
         .at_webhook()
+        .and_then(|owner| look.at_users(owner.as_deref()))
         .and_then(|()| look.at_methods())
         .and_then(|()| look.at_scope())
         .and_then(|()| look.at_fields())
-        .and_then(|()| look.at_mandatory_fields())
         .and_then(|()| look.at_answers());
     if let Err(err) = looked {
         look.report.fail(format!("bitrix24: {}: {err}; {}", settings.webhook, advice(err.kind)));
@@ -66,18 +73,16 @@ pub fn prepare(config: &Config, stop: &Stop, report: &mut Report) {
         return report.ok("bitrix24: BITRIX_TASK_ID_FIELD names no custom field, so there is none to make");
     };
     let client = Client::new(settings, &config.https, 1, stop);
-    let made =
-        custom_fields::list(&client, json!({"FIELD_NAME": [marker]})).and_then(|rows| {
-            match custom_fields::named(&rows, marker) {
-                Some(_) => Ok(false),
-                None => client.call(&custom_fields::make_marker(marker)).map(|_| true),
-            }
-        });
+    let made = custom_fields::list(&client, json!({})).and_then(|rows| match custom_fields::named(&rows, marker) {
+        Some(_) => Ok(false),
+        None => client.call(&custom_fields::make_marker(marker)).map(|_| true),
+    });
     match made {
         Ok(true) => report.made(format!("bitrix24: the field {marker} for the task id")),
         Ok(false) => {}
         Err(err) => report.fail(format!(
-            "bitrix24: the field {marker} cannot be made: {err}; only a webhook of an administrator may make one"
+            "bitrix24: the field {marker} cannot be made: {err}; only a webhook of an administrator may make one, \
+             and an old portal takes a name of at most 20 characters"
         )),
     }
 }
@@ -90,21 +95,34 @@ impl Look<'_> {
         }
     }
 
-    fn at_webhook(&mut self) -> Answered {
+    /// The id of the user it acts for.
+    fn at_webhook(&mut self) -> Answered<Option<String>> {
         let owner = self.client.call(&Call { method: "profile", params: Vec::new() })?;
         let owner = &owner["result"];
         let member = |name: &str| text(&owner[name]).unwrap_or_default();
         let name = format!("{} {}", member("NAME"), member("LAST_NAME"));
-        let user = format!("user {} ({})", member("ID"), name.trim());
         let webhook = &self.settings.webhook;
-        match fields::is_yes(&owner["ADMIN"]) {
-            true => self.report.ok(format!("bitrix24: {webhook} acts for {user}, an administrator")),
-            false => self.report.warn(format!(
-                "bitrix24: {webhook} acts for {user}, no administrator: a task that the user may not see counts as \
-                 deleted; advised: a webhook of an administrator"
+        let acts = format!("bitrix24: {webhook} acts for user {} ({})", member("ID"), name.trim());
+        match self.is_administrator(owner)? {
+            Ok(true) => self.report.ok(format!("{acts}, an administrator")),
+            Ok(false) => self.report.warn(format!(
+                "{acts}, no administrator: a task that the user may not see is created and answered with nothing, and \
+                 counts as deleted later; make the user an administrator"
             )),
+            Err(err) => self.report.warn(format!("{acts}; is that an administrator, as it should be? {err}")),
         }
-        Ok(())
+        Ok(text(&owner["ID"]))
+    }
+
+    /// Mostly the profile says it.
+    fn is_administrator(&self, owner: &Value) -> Answered<Result<bool, ApiError>> {
+        match &owner["ADMIN"] {
+            Value::Null => {
+                let asked = self.ask(&Call { method: "user.admin", params: Vec::new() })?;
+                Ok(asked.map(|reply| fields::is_yes(&reply["result"])))
+            }
+            told => Ok(Ok(fields::is_yes(told))),
+        }
     }
 
     fn at_methods(&mut self) -> Answered {
@@ -158,38 +176,48 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// The marker's field and those of the result.
     fn at_fields(&mut self) -> Answered {
-        let marker = self.settings.marker_field.as_deref();
-        let custom = marker.filter(|marker| fields::is_custom_field(marker));
-        let wanted: Vec<&str> = RESULT_FIELDS.iter().map(|(name, _)| *name).chain(custom).collect();
-        let rows = match told(custom_fields::list(&self.client, json!({"FIELD_NAME": wanted})))? {
+        let rows = match told(custom_fields::list(&self.client, json!({})))? {
             Ok(rows) => Some(rows),
             Err(err) => {
                 self.report.warn(format!("bitrix24: it is not known which fields tasks have: {err}"));
                 None
             }
         };
-        let is_there = |name: &str| rows.as_ref().is_none_or(|rows| custom_fields::named(rows, name).is_some());
-        match (marker, custom) {
-            (None, _) => self.report.warn(
+        self.at_marker_field(rows.as_deref())?;
+        if let Some(rows) = rows {
+            self.at_result_fields(&rows);
+            self.at_mandatory_fields(&rows);
+        }
+        Ok(())
+    }
+
+    fn at_marker_field(&mut self, rows: Option<&[Value]>) -> Answered {
+        let is_missing = |name: &str| rows.is_some_and(|rows| custom_fields::named(rows, name).is_none());
+        match self.settings.marker_field.as_deref() {
+            None => self.report.warn(
                 "bitrix24: BITRIX_TASK_ID_FIELD=none: tasks are not looked up, so a message that comes twice creates \
                  two tasks",
             ),
-            (_, Some(custom)) if !is_there(custom) => self.report.fail(format!(
+            Some(custom) if fields::is_custom_field(custom) && is_missing(custom) => self.report.fail(format!(
                 "bitrix24: tasks have no field {custom}: make it with task-creator check --create-field (the webhook's \
                  owner must be an administrator), or set BITRIX_TASK_ID_FIELD=XML_ID"
             )),
-            (Some(marker), _) => self.at_marker(marker, rows.as_deref())?,
+            Some(marker) => self.at_marker(marker, rows)?,
         }
-        for (name, missing) in RESULT_FIELDS.iter().filter(|(name, _)| !is_there(name)) {
-            self.report.warn(format!("bitrix24: tasks have no field {name}: {missing}"));
+        Ok(())
+    }
+
+    fn at_result_fields(&mut self, rows: &[Value]) {
+        let is_there = |name: &str| custom_fields::named(rows, name).is_some();
+        let missing: Vec<_> = RESULT_FIELDS.iter().filter(|(name, _)| !is_there(name)).collect();
+        for (name, consequence) in &missing {
+            self.report.warn(format!("bitrix24: tasks have no field {name}: {consequence}"));
         }
-        if rows.is_some() && RESULT_FIELDS.iter().all(|(name, _)| is_there(name)) {
+        if missing.is_empty() {
             let names: Vec<&str> = RESULT_FIELDS.iter().map(|(name, _)| *name).collect();
             self.report.ok(format!("bitrix24: fields {}", names.join(", ")));
         }
-        Ok(())
     }
 
     /// Can tasks be found by it?
@@ -199,11 +227,12 @@ impl Look<'_> {
             self.report
                 .warn(format!("bitrix24: the field {marker} is of the type {kind}, not string: it may lose ids"));
         }
-        match super::look_up::LookUp::new(std::sync::Arc::clone(&self.client), marker)
-            .probe()
-            .map_err(|err| handler::not_looked_up(&err))
-        {
-            Ok(()) => self.report.ok(format!("bitrix24: tasks can be found by {marker}")),
+        let began = Instant::now();
+        match LookUp::new(Arc::clone(&self.client), marker).probe().map_err(|err| handler::not_looked_up(&err)) {
+            Ok(()) => {
+                self.report.ok(format!("bitrix24: tasks can be found by {marker}"));
+                return self.at_speed(marker);
+            }
             Err(Failure::Unavailable { error, .. } | Failure::Transient { error, .. } | Failure::Permanent(error)) => {
                 self.report.fail(format!("bitrix24: {error:#}"));
             }
@@ -211,13 +240,15 @@ impl Look<'_> {
                 self.report.fail(format!("bitrix24: {failure}"))
             }
         }
+        // It may have failed because it takes so long.
+        if began.elapsed() > speed::SLOW {
+            self.advise_indexes(marker);
+        }
         Ok(())
     }
 
     /// A field that somebody else made mandatory makes the portal refuse tasks without it.
-    fn at_mandatory_fields(&mut self) -> Answered {
-        // What cannot be listed was told about in `at_fields`.
-        let Ok(rows) = told(custom_fields::list(&self.client, json!({"MANDATORY": "Y"})))? else { return Ok(()) };
+    fn at_mandatory_fields(&mut self, rows: &[Value]) {
         let mandatory = rows.iter().filter(|row| row["MANDATORY"] == "Y");
         for name in mandatory.filter_map(|row| text(&row["FIELD_NAME"])) {
             if Some(&name) != self.settings.marker_field.as_ref() {
@@ -227,7 +258,6 @@ impl Look<'_> {
                 ));
             }
         }
-        Ok(())
     }
 
     fn at_answers(&mut self) -> Answered {

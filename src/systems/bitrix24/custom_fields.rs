@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::client::{Call, Client};
 use super::errors::{ApiError, Kind};
 
-/// The custom fields that fit the filter, a row each.
+/// The custom fields that fit the filter, a row each, and others too: a portal ignores a filter whose value is a list. So
+/// whoever asks compares the rows, see [`named`].
 ///
 /// # Errors
 /// The portal gave none, or no list.
@@ -16,7 +17,7 @@ pub fn list(client: &Client, filter: Value) -> Result<Vec<Value>, ApiError> {
     rows.ok_or_else(|| ApiError::new(Kind::Refused, format!("{method}: the reply has no list of fields")))
 }
 
-/// The row of the field with this name: the portal may have ignored the filter.
+/// The row of the field with this name.
 pub fn named<'a>(rows: &'a [Value], name: &str) -> Option<&'a Value> {
     rows.iter().find(|row| row["FIELD_NAME"] == name)
 }

@@ -51,10 +51,11 @@ fn ask_for_task(task: &Task, settings: &Settings, fields: &Fields, explanation: 
             "first"
         }
     };
-    let default = settings.default_responsible;
-    let again = match fields.fields["RESPONSIBLE_ID"] == default {
+    let concessions: Vec<String> =
+        fields::concessions(fields, settings).into_iter().map(|concession| concession.what).collect();
+    let again = match concessions.is_empty() {
         true => String::new(),
-        false => format!("; if it is refused, once more with RESPONSIBLE_ID {default}"),
+        false => format!("; if it is refused, again {}", concessions.join(", then ")),
     };
     explanation.requests.push(request(&handler::add(&fields.fields), format!("{create}{again}")));
 }

@@ -1,25 +1,35 @@
 //! Task → the fields of a Bitrix24 task. Pure: the same task and settings give the same fields, and nothing is sent.
 //!
-//! The rules are section "Bitrix24 task" of this folder's README. Each value remembers where it came from, for
-//! [`super::explain`].
+//! The rules are section "Bitrix24 task" of this folder's README: [`texts`] has those for what people read, [`ids`] for
+//! whom and what it names, [`custom`] for what a process model sets, [`concessions`](mod@concessions) for what to try when
+//! the portal refuses. Each value remembers where it came from, for [`super::explain`].
+
+pub mod concessions;
+pub mod custom;
+pub mod ids;
+pub mod texts;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
-use serde_json::{Map, Value, json};
+pub use concessions::{Concession, concessions};
+pub use custom::{is_custom_field, is_yes};
+use serde_json::{Map, Value};
 
 use super::Settings;
 use crate::message::{Task, document, text};
 
-/// The longest title that Bitrix24 keeps, in characters.
-const LONGEST_TITLE: usize = 255;
-/// A field of every portal, which is written together with the task: the second marker.
-pub const XML_ID: &str = "XML_ID";
-const CUT: &str = "[Описание обрезано]";
 /// Where process models put what has no place of its own in Camunda.
 const EXTENSIONS: &str = "metadata.extensionProperties";
 /// The extension property that holds them.
 pub const CHECKLISTS: &str = "checklists";
+/// The field that every portal has for an id of somebody else's, and writes together with the task: the second marker. A
+/// custom field is written later, and an abort may leave the task without it.
+pub const XML_ID: &str = "XML_ID";
+/// The portal's column for [`XML_ID`], in bytes.
+const LONGEST_XML_ID: usize = 50;
+const RESPONSIBLE: &str = "RESPONSIBLE_ID";
+const PARENT: &str = "PARENT_ID";
 
 /// A task as Bitrix24 shall have it.
 #[derive(Debug, Default)]
@@ -74,29 +84,16 @@ impl Fields {
 /// The fields for this task.
 pub fn fields(task: &Task, settings: &Settings) -> Fields {
     let mut made = Fields::default();
-    let title = title(task);
-    made.put("DESCRIPTION", Some(description(task, &title, settings.max_description_length)));
-    made.put("TITLE", Some(shortened(title, LONGEST_TITLE, "…")));
-    let responsible = responsible(task, settings, &mut made.warnings);
-    made.put("RESPONSIBLE_ID", Some(responsible));
+    texts::put(task, settings.max_description_length, &mut made);
+    ids::put(task, settings, &mut made);
     let priority = priority(task, settings.default_priority, &mut made.passed_over);
     made.put("PRIORITY", Some(priority));
-    let author = number([variable(task, &["startedBy"])], &mut made.passed_over);
-    made.put("CREATED_BY", author);
-    let auditor = number([process_property(task, "originatorId")], &mut made.passed_over);
-    made.put("AUDITORS", auditor.map(|auditor| auditor.map(|id| json!([id]))));
-    let group = number(groups(task), &mut made.passed_over);
-    made.put("GROUP_ID", group);
     let deadline = deadline(task, &mut made.warnings);
     made.put("DEADLINE", deadline);
     made.put("TAGS", tags(task));
-    for (name, value) in custom_fields(task) {
-        made.put(name, Some(value));
-    }
-    // Last, so that nothing in the message can replace it.
-    if let Some(marker) = &settings.marker_field {
-        made.put(marker, Some(Sourced::new(task.id.as_str(), "task_id")));
-    }
+    custom::put(task, &mut made);
+    // After what the message brings, so that nothing in it can replace them.
+    put_markers(task, settings, &mut made);
     add_checklists(task, &mut made);
     made
 }
@@ -111,80 +108,6 @@ fn extension(task: &Task, name: &str) -> Option<Sourced<String>> {
 
 fn process_property(task: &Task, name: &str) -> Option<Sourced<String>> {
     Some(Sourced::new(task.process_property(name)?, format!("metadata.processProperties.{name}")))
-}
-
-fn title(task: &Task) -> Sourced<String> {
-    let activity = || Some(Sourced::new(task.activity_name.clone()?, "metadata.activityInfo.name"));
-    variable(task, &["title"]).or_else(activity).unwrap_or_else(|| {
-        let by_topic = match task.topic.as_str() {
-            "bitrix_create_task" => "Новая задача из процесса Camunda".into(),
-            "bitrix_update_task" => "Обновление задачи из процесса Camunda".into(),
-            "bitrix_create_deal" => "Новая сделка из процесса Camunda".into(),
-            "bitrix_update_deal" => "Обновление сделки из процесса Camunda".into(),
-            "bitrix_create_contact" => "Новый контакт из процесса Camunda".into(),
-            topic => format!("Задача из Camunda процесса ({topic})"),
-        };
-        Sourced::new(by_topic, "topic")
-    })
-}
-
-fn description(task: &Task, title: &Sourced<String>, limit: usize) -> Sourced<String> {
-    let mut description = variable(task, &["description"]).unwrap_or_else(|| title.clone());
-    if let Some(additional) = variable(task, &["description_additional"]) {
-        description.value.push('\n');
-        description.value.push_str(&additional.value);
-        description.origin.extend(additional.origin);
-    }
-    shortened(description, limit, CUT)
-}
-
-/// The text, cut so that with `mark` at its end it has at most `limit` characters.
-fn shortened(text: Sourced<String>, limit: usize, mark: &str) -> Sourced<String> {
-    let Sourced { value, mut origin } = text;
-    if value.chars().count() <= limit {
-        return Sourced { value, origin };
-    }
-    let kept = limit.saturating_sub(mark.chars().count());
-    origin.push(format!("cut to {limit} characters"));
-    Sourced { value: value.chars().take(kept).chain(mark.chars()).collect(), origin }
-}
-
-fn responsible(task: &Task, settings: &Settings, warnings: &mut Vec<String>) -> Sourced<u64> {
-    let default = settings.default_responsible;
-    let by_default = || Sourced::new(default, "BITRIX_DEFAULT_RESPONSIBLE_ID");
-    let Some(Sourced { value: assignee, origin }) = extension(task, "assigneeId") else { return by_default() };
-    match positive(&assignee) {
-        Some(value) => Sourced { value, origin },
-        None => {
-            warnings
-                .push(format!("assigneeId {assignee:?} is not a user's number; responsible is the default, {default}"));
-            by_default()
-        }
-    }
-}
-
-/// A positive whole number, written in digits only.
-fn positive(text: &str) -> Option<u64> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok().filter(|number| *number > 0)).flatten()
-}
-
-/// The first of these that is a positive whole number.
-fn number(
-    given: impl IntoIterator<Item = Option<Sourced<String>>>,
-    passed_over: &mut Vec<String>,
-) -> Option<Sourced<u64>> {
-    given.into_iter().flatten().find_map(|Sourced { value, origin }| {
-        let number = positive(&value);
-        if number.is_none() {
-            passed_over.push(format!("{} {value:?} is not a positive whole number", origin.concat()));
-        }
-        Some(Sourced { value: number?, origin })
-    })
-}
-
-fn groups(task: &Task) -> impl Iterator<Item = Option<Sourced<String>>> {
-    let variables = ["group_id", "groupId", "project_id"].map(|name| variable(task, &[name]));
-    variables.into_iter().chain([process_property(task, "groupId")])
 }
 
 /// Bitrix24 knows 0 (low), 1 (normal) and 2 (high).
@@ -236,50 +159,25 @@ fn tags(task: &Task) -> Option<Sourced<Value>> {
     (!tags.is_empty()).then(|| Sourced::new(tags.into(), "variables.tags"))
 }
 
-fn custom_fields(task: &Task) -> impl Iterator<Item = (&str, Sourced<Value>)> {
-    let fields = task.extension_properties.iter().filter(|(name, value)| is_custom_field(name) && !value.is_null());
-    fields.filter_map(|(name, value)| {
-        let value = match name.as_str() {
-            "UF_RESULT_EXPECTED" => if is_yes(value) { "Y" } else { "N" }.into(),
-            "UF_RESULT_QUESTION" => text(value)?.into(),
-            _ => value.clone(),
-        };
-        Some((name.as_str(), Sourced::new(value, format!("{EXTENSIONS}.{name}"))))
-    })
-}
-
-/// The task's id, if the field [`XML_ID`] can hold it: a column of 50 bytes.
+/// The task's id, if [`XML_ID`] can hold it.
 pub fn xml_id(task_id: &str) -> Option<&str> {
-    (task_id.len() <= 50).then_some(task_id)
+    (task_id.len() <= LONGEST_XML_ID).then_some(task_id)
 }
 
-/// STUB.
-pub struct Concession {
-    /// a
-    pub what: String,
-    /// b
-    pub fields: Map<String, Value>,
-}
-/// STUB.
-pub fn concessions(made: &Fields, settings: &Settings) -> Vec<Concession> {
-    let default: Value = settings.default_responsible.into();
-    let mut fields = made.fields.clone();
-    let old = fields.insert("RESPONSIBLE_ID".into(), default.clone()).unwrap_or_default();
-    if old == default {
-        return Vec::new();
+fn put_markers(task: &Task, settings: &Settings, made: &mut Fields) {
+    if let Some(marker) = &settings.marker_field {
+        made.put(marker, Some(Sourced::new(task.id.as_str(), "task_id")));
     }
-    vec![Concession { what: format!("with responsible {default} instead of {old}"), fields }]
-}
-
-/// Is this a name that a custom field can have? Nothing else of a message becomes a field's name.
-pub fn is_custom_field(name: &str) -> bool {
-    let rest = name.strip_prefix("UF_").unwrap_or_default();
-    !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
-}
-
-/// The spellings of "yes" in a process model and at a portal.
-pub fn is_yes(value: &Value) -> bool {
-    text(value).is_some_and(|text| matches!(text.to_lowercase().as_str(), "true" | "1" | "да" | "yes" | "y"))
+    match xml_id(&task.id) {
+        Some(id) => made.put(XML_ID, Some(Sourced::new(id, "task_id"))),
+        None => {
+            let long = format!("task_id has {} bytes and {XML_ID} holds {LONGEST_XML_ID}", task.id.len());
+            match settings.marker_field.as_deref() == Some(XML_ID) {
+                true => made.warnings.push(format!("{long}: the task cannot be found again, and may be created twice")),
+                false => made.passed_over.push(format!("{long}: it is not sent")),
+            }
+        }
+    }
 }
 
 /// The checklists for this task alone.

@@ -1,26 +1,28 @@
-//! Each row of the table in the folder's README, and what nobody wrote there.
+//! Each row of the table in the folder's README, and what nobody wrote there. What is here serves the tests of the parts too.
+
+use serde_json::json;
 
 use super::super::tests::settings;
 use super::*;
 
-fn task(mut message: Value) -> Task {
+pub fn task(mut message: Value) -> Task {
     message["task_id"] = "task-1".into();
     Task::parse(message.to_string().into_bytes()).expect("a task")
 }
 
-fn made(message: Value) -> Fields {
+pub fn made(message: Value) -> Fields {
     fields(&task(message), &settings(&[("BITRIX_DEFAULT_RESPONSIBLE_ID", "9")]))
 }
 
-fn field(message: Value, name: &str) -> Value {
+pub fn field(message: Value, name: &str) -> Value {
     made(message).fields.get(name).cloned().unwrap_or_default()
 }
 
-fn of_variables(variables: Value, name: &str) -> Value {
+pub fn of_variables(variables: Value, name: &str) -> Value {
     field(json!({"variables": variables}), name)
 }
 
-fn of_extensions(properties: Value, name: &str) -> Value {
+pub fn of_extensions(properties: Value, name: &str) -> Value {
     field(json!({"metadata": {"extensionProperties": properties}}), name)
 }
 
@@ -33,109 +35,10 @@ fn a_message_that_says_nothing_becomes_a_task_all_the_same() {
         "RESPONSIBLE_ID": 9,
         "PRIORITY": 1,
         "UF_CAMUNDA_ID_EXTERNAL_TASK": "task-1",
+        "XML_ID": "task-1",
     });
     assert_eq!(Value::Object(fields), expected);
     assert!(checklists.is_empty() && warnings.is_empty());
-}
-
-#[test]
-fn the_title_is_the_variable_else_the_activity_else_a_default() {
-    let named = |title: &str| json!({"variables": {"title": title}, "metadata": {"activityInfo": {"name": "Этап"}}});
-    assert_eq!(field(named(" Счёт "), "TITLE"), "Счёт");
-    assert_eq!(field(named(" \n"), "TITLE"), "Этап");
-    for (topic, title) in [
-        ("bitrix_create_task", "Новая задача из процесса Camunda"),
-        ("bitrix_update_task", "Обновление задачи из процесса Camunda"),
-        ("bitrix_create_deal", "Новая сделка из процесса Camunda"),
-        ("bitrix_update_deal", "Обновление сделки из процесса Camunda"),
-        ("bitrix_create_contact", "Новый контакт из процесса Camunda"),
-        ("anything", "Задача из Camunda процесса (anything)"),
-    ] {
-        let unnamed = json!({"topic": topic, "metadata": {"activityInfo": {"name": ""}}});
-        assert_eq!(field(unnamed, "TITLE"), title);
-    }
-}
-
-#[test]
-fn a_long_title_is_cut_in_characters_and_stays_whole_in_the_description() {
-    let long = "я".repeat(256);
-    let cut = of_variables(json!({"title": long}), "TITLE");
-    assert_eq!(cut, format!("{}…", "я".repeat(254)));
-    assert_eq!(of_variables(json!({"title": long}), "DESCRIPTION"), long);
-    assert_eq!(of_variables(json!({"title": "я".repeat(255)}), "TITLE"), "я".repeat(255));
-}
-
-#[test]
-fn the_description_is_the_variable_else_the_title_with_the_addition_on_a_new_line() {
-    let description = |variables| of_variables(variables, "DESCRIPTION");
-    assert_eq!(description(json!({"title": "Счёт"})), "Счёт");
-    assert_eq!(description(json!({"title": "Счёт", "description": " "})), "Счёт");
-    assert_eq!(description(json!({"title": "Счёт", "description": "Оплатить"})), "Оплатить");
-    let with_addition = json!({"description": "Оплатить", "description_additional": "до пятницы"});
-    assert_eq!(description(with_addition), "Оплатить\nдо пятницы");
-    assert_eq!(description(json!({"title": "Счёт", "description_additional": "до пятницы"})), "Счёт\nдо пятницы");
-}
-
-#[test]
-fn a_long_description_is_cut_in_characters_and_says_so() {
-    let settings = settings(&[("BITRIX_MAX_DESCRIPTION_LENGTH", "100")]);
-    let description = |length: usize| {
-        let message = json!({"variables": {"description": "я".repeat(length)}});
-        fields(&task(message), &settings).fields["DESCRIPTION"].as_str().expect("a text").to_owned()
-    };
-    assert_eq!(description(100), "я".repeat(100));
-    assert_eq!(description(101), "я".repeat(81) + "[Описание обрезано]");
-    assert_eq!(description(100_000).chars().count(), 100);
-}
-
-#[test]
-fn the_assignee_is_responsible_and_without_one_the_default() {
-    for assignee in [json!("17"), json!(17), json!(" 17 ")] {
-        assert_eq!(of_extensions(json!({"assigneeId": assignee}), "RESPONSIBLE_ID"), 17);
-    }
-    for absent in [json!(null), json!(""), json!(" ")] {
-        let made = made(json!({"metadata": {"extensionProperties": {"assigneeId": absent}}}));
-        assert_eq!(made.fields["RESPONSIBLE_ID"], 9);
-        assert!(made.warnings.is_empty(), "{:?}", made.warnings);
-    }
-}
-
-#[test]
-fn an_assignee_that_is_no_user_is_replaced_by_the_default_with_a_warning() {
-    for wrong in
-        [json!("boss"), json!("0"), json!("-3"), json!("+3"), json!("3.5"), json!("1e3"), json!("٣"), json!(true)]
-    {
-        let made = made(json!({"metadata": {"extensionProperties": {"assigneeId": wrong}}}));
-        assert_eq!(made.fields["RESPONSIBLE_ID"], 9, "{wrong}");
-        assert_eq!(made.warnings.len(), 1, "{wrong}");
-    }
-}
-
-#[test]
-fn author_auditor_and_group_are_sent_only_when_they_are_positive_numbers() {
-    let message = |id: Value| json!({"variables": {"startedBy": id}, "metadata": {"processProperties": {"originatorId": id, "groupId": id}}});
-    for id in [json!("31"), json!(31)] {
-        let fields = made(message(id)).fields;
-        assert_eq!(
-            (&fields["CREATED_BY"], &fields["AUDITORS"], &fields["GROUP_ID"]),
-            (&json!(31), &json!([31]), &json!(31))
-        );
-    }
-    for id in [json!(null), json!(""), json!("0"), json!("-1"), json!("demo"), json!([31]), json!("31;DROP")] {
-        let fields = made(message(id.clone())).fields;
-        assert!(["CREATED_BY", "AUDITORS", "GROUP_ID"].iter().all(|name| !fields.contains_key(*name)), "{id}");
-    }
-}
-
-#[test]
-fn the_group_is_the_first_variable_else_the_process_property() {
-    let group = |variables: Value| {
-        field(json!({"variables": variables, "metadata": {"processProperties": {"groupId": "42"}}}), "GROUP_ID")
-    };
-    assert_eq!(group(json!({"group_id": "1", "groupId": "2", "project_id": "3"})), 1);
-    assert_eq!(group(json!({"groupId": "2", "project_id": "3"})), 2);
-    assert_eq!(group(json!({"project_id": "3"})), 3);
-    assert_eq!(group(json!({"group_id": "", "projectId": "5"})), 42);
 }
 
 #[test]
@@ -210,61 +113,42 @@ fn tags_are_a_list_or_separated_by_commas() {
 }
 
 #[test]
-fn the_expected_result_is_y_or_n_and_absent_where_the_model_has_none() {
-    let expected = |value: Value| of_extensions(json!({"UF_RESULT_EXPECTED": value}), "UF_RESULT_EXPECTED");
-    for yes in [
-        json!("true"),
-        json!("TRUE"),
-        json!("1"),
-        json!("да"),
-        json!("ДА"),
-        json!("Yes"),
-        json!("y"),
-        json!(true),
-        json!(1),
-    ] {
-        assert_eq!(expected(yes.clone()), "Y", "{yes}");
-    }
-    for no in [json!("false"), json!("0"), json!("нет"), json!("N"), json!("on"), json!(""), json!(false), json!(2)]
-    {
-        assert_eq!(expected(no.clone()), "N", "{no}");
-    }
-    assert_eq!(expected(Value::Null), Value::Null);
-    assert_eq!(of_extensions(json!({}), "UF_RESULT_EXPECTED"), Value::Null);
-}
-
-#[test]
-fn the_question_is_trimmed_and_not_sent_when_blank() {
-    let question = |value: &str| of_extensions(json!({"UF_RESULT_QUESTION": value}), "UF_RESULT_QUESTION");
-    assert_eq!(question(" Согласован? \n"), "Согласован?");
-    assert_eq!(question("  "), Value::Null);
-}
-
-#[test]
-fn other_custom_fields_are_sent_as_they_are_and_nothing_else_is_a_field() {
-    let properties = json!({
-        "UF_CRM_TASK": ["L_4", "C_7"], "UF_1": " as it is ", "UF_EMPTY": "", "UF_NULL": null,
-        "UF_": "1", "uf_low": "1", "UF_low": "1", "UF_А": "1", "!UF_X": "1", "UF_X[0]": "1", "UF_X&Y": "1", " UF_X": "1",
-        "TITLE": "1", "RESPONSIBLE_ID": "1", "assigneeName": "1",
-    });
-    let fields = made(json!({"metadata": {"extensionProperties": properties}})).fields;
-    let mut names: Vec<&str> = fields.keys().map(String::as_str).filter(|name| name.contains("UF_")).collect();
-    names.sort_unstable();
-    assert_eq!(names, ["UF_1", "UF_CAMUNDA_ID_EXTERNAL_TASK", "UF_CRM_TASK", "UF_EMPTY"]);
-    assert_eq!((&fields["UF_CRM_TASK"], &fields["UF_1"]), (&json!(["L_4", "C_7"]), &json!(" as it is ")));
-    assert_eq!(fields.len(), 8, "{fields:?}");
-    assert_eq!(fields["RESPONSIBLE_ID"], 9);
-}
-
-#[test]
-fn nothing_in_a_message_replaces_the_marker() {
+fn nothing_in_a_message_replaces_a_marker() {
     let marker = "UF_CAMUNDA_ID_EXTERNAL_TASK";
-    assert_eq!(of_extensions(json!({marker: "another"}), marker), "task-1");
-    let other = settings(&[("BITRIX_TASK_ID_FIELD", "XML_ID")]);
-    let message = json!({"metadata": {"extensionProperties": {"XML_ID": "another"}}});
-    assert_eq!(fields(&task(message.clone()), &other).fields["XML_ID"], "task-1");
-    let none = settings(&[("BITRIX_TASK_ID_FIELD", "none")]);
-    assert!(fields(&task(message), &none).fields.keys().all(|name| name != marker && name != "XML_ID"));
+    let message = json!({
+        "variables": {"XML_ID": "another", "xmlId": "another"},
+        "metadata": {"extensionProperties": {marker: "another", "XML_ID": "another", "xmlId": "another"}},
+    });
+    for (field, marked) in [(marker, vec![marker, XML_ID]), (XML_ID, vec![XML_ID]), ("none", vec![XML_ID])] {
+        let made = fields(&task(message.clone()), &settings(&[("BITRIX_TASK_ID_FIELD", field)]));
+        for marker in marked {
+            assert_eq!(made.fields[marker], "task-1", "{field}");
+            assert_eq!(made.origins[marker], ["task_id"], "{field}");
+        }
+        assert!(made.warnings.is_empty(), "{:?}", made.warnings);
+    }
+    let none = fields(&task(json!({})), &settings(&[("BITRIX_TASK_ID_FIELD", "none")])).fields;
+    assert!(!none.contains_key(marker));
+}
+
+#[test]
+fn an_id_of_more_than_50_bytes_is_no_second_marker_and_as_the_only_one_is_warned_about() {
+    // Two bytes each.
+    let (short, long) = ("я".repeat(25), "я".repeat(25) + "1");
+    assert_eq!((xml_id(&short), xml_id(&long)), (Some(short.as_str()), None));
+    let made = |id: &str, field: &str| {
+        let task = Task::parse(json!({"task_id": id}).to_string().into_bytes()).expect("a task");
+        fields(&task, &settings(&[("BITRIX_TASK_ID_FIELD", field)]))
+    };
+    let second = made(&long, "UF_MARKER");
+    assert_eq!((&second.fields["UF_MARKER"], second.fields.get(XML_ID)), (&json!(long), None));
+    assert!(second.warnings.is_empty());
+    assert_eq!(second.passed_over, ["task_id has 51 bytes and XML_ID holds 50: it is not sent"]);
+    let only = made(&long, XML_ID);
+    assert_eq!(only.fields[XML_ID], long);
+    let expected = "task_id has 51 bytes and XML_ID holds 50: the task cannot be found again, and may be created twice";
+    assert_eq!(only.warnings, [expected]);
+    assert!(made(&short, XML_ID).warnings.is_empty());
 }
 
 #[test]
