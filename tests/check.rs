@@ -5,7 +5,6 @@ mod support;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
-use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
@@ -67,7 +66,9 @@ fn a_check_of_a_healthy_installation_is_all_green_and_changes_nothing() {
     assert!(queues.state(&queues.sent()).is_none() && queues.state(&queues.retry()).is_none());
     assert_eq!(queues.count(&queues.input()), 1);
     assert_eq!(tasks.markers(), ["somebody's"]);
-    let foreign: Vec<Call> = portal.calls().into_iter().filter(|c| !LOOKING.contains(&&*c.method)).collect();
+    // Of a batch each command is a call.
+    let looking = |call: &Call| LOOKING.contains(&&*call.method) || call.method == "batch";
+    let foreign: Vec<Call> = portal.calls().into_iter().filter(|call| !looking(call)).collect();
     assert!(foreign.is_empty(), "{foreign:?}");
 }
 
@@ -291,11 +292,11 @@ fn slow_look_ups_are_measured_and_the_statements_that_make_them_fast_are_told() 
     let slow = |says: serde_json::Value| {
         let tasks = tasks.clone();
         portal_but(&tasks.clone(), "tasks.task.list", move |call| {
-            if call.params["filter"]["XML_ID"].is_null() {
+            if call.params["filter"]["XML_ID"].is_null() || call.batched {
                 return tasks.answer(call);
             }
-            thread::sleep(Duration::from_millis(1_050));
-            Answer::Http(Reply::Json(200, json!({"result": {"tasks": []}, "time": says})))
+            // More than 30 bytes.
+            Answer::Http(Reply::Drip(json!({"result": {"tasks": []}, "time": says}), Duration::from_millis(35)))
         })
     };
     let ended = check_portal(&slow(json!([])), &[]);
@@ -305,7 +306,7 @@ fn slow_look_ups_are_measured_and_the_statements_that_make_them_fast_are_told() 
     // So slow that no answer comes in time.
     let hanging = portal_but(&tasks, "tasks.task.list", |_| Answer::Http(Reply::Hang));
     let ended = check_portal(&hanging, &[("BITRIX_REQUEST_TIMEOUT", "1.1")]);
-    statements(ended.ended_with(1).has("FAIL  bitrix24: tasks.task.list: no complete answer in time"));
+    statements(ended.ended_with(1).has(": no complete answer in time"));
 }
 
 #[test]

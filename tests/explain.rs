@@ -68,7 +68,10 @@ fn its_requests_are_those_of_the_worker() {
     let mut sent: Vec<(String, Value)> =
         calls.filter(|call| call.method != "batch").map(|call| (call.method, call.params)).collect();
     let mut explained = requests(explain("worker", field_text("task-1"), &[]).ended_with(0));
+    // A task that was just created has nothing to read back.
+    explained.retain(|(method, _)| method != "task.checklistitem.getlist");
     for (_, params) in explained.iter_mut().chain(&mut sent) {
+        *params = as_in_a_batch(params.take());
         if params["TASKID"] == "<id of the task>" {
             params["TASKID"] = id.as_str().into();
         }
@@ -77,6 +80,18 @@ fn its_requests_are_those_of_the_worker() {
         }
     }
     assert_eq!(explained, sent);
+}
+
+/// Numbers arrive as text in a batch.
+fn as_in_a_batch(value: Value) -> Value {
+    match value {
+        Value::Number(number) => number.to_string().into(),
+        Value::Array(items) => items.into_iter().map(as_in_a_batch).collect(),
+        Value::Object(members) => {
+            Value::Object(members.into_iter().map(|(name, value)| (name, as_in_a_batch(value))).collect())
+        }
+        other => other,
+    }
 }
 
 #[test]
@@ -119,8 +134,8 @@ fn the_seeds_form_is_read_from_standard_input() {
         .has("not used: metadata.extensionProperties.customProperty\n")
         .has("not used: metadata.activityInfo.name\n");
     let requests = requests(&explained);
-    assert_eq!(requests[1].1["fields"]["PRIORITY"], 2);
-    assert_eq!(requests.len(), 3);
+    assert_eq!(requests[2].1["fields"]["PRIORITY"], 2);
+    assert_eq!(requests.len(), 4);
 }
 
 #[test]
@@ -148,8 +163,8 @@ fn what_cannot_be_used_is_noted() {
     explained.has("not used: metadata.extensionProperties.UF_CAMUNDA_ID_EXTERNAL_TASK\n").has("variables.groupId ");
     let requests = requests(&explained);
     let methods: Vec<&str> = requests.iter().map(|(method, _)| method.as_str()).collect();
-    assert_eq!(methods, ["tasks.task.list", "tasks.task.add"]);
-    assert_eq!(requests[1].1["fields"]["UF_CAMUNDA_ID_EXTERNAL_TASK"], "task-1");
+    assert_eq!(methods, ["tasks.task.list", "tasks.task.list", "tasks.task.add"]);
+    assert_eq!(requests[2].1["fields"]["UF_CAMUNDA_ID_EXTERNAL_TASK"], "task-1");
 }
 
 #[test]
@@ -203,7 +218,7 @@ fn a_hostile_message_is_shown_and_does_nothing() {
     let harmful = |c: char| c.is_control() && c != '\n' || matches!(c, '\u{202e}' | '\u{9b}');
     assert!(!explained.output.contains(harmful), "{:?}", explained.output);
     explained.ended_with(0).has_not("canary").has_not("\nFAIL");
-    assert_eq!(requests(&explained)[1].1["fields"]["UF_1"], hostile, "a request is shown to the letter");
+    assert_eq!(requests(&explained)[2].1["fields"]["UF_1"], hostile, "a request is shown to the letter");
 }
 
 #[test]

@@ -16,6 +16,9 @@ use crate::message::text;
 /// Between the places of two lists or lines: what people add gets a place next to its neighbour, which is then none of ours.
 const GAP: u64 = 100;
 
+/// How many titles of missing parts are named.
+const TITLES: usize = 3;
+
 /// A task at the portal and the checklists it shall have.
 pub struct Wanted<'a> {
     /// The task's id at the portal.
@@ -31,6 +34,8 @@ pub struct Wanted<'a> {
 pub struct Missing {
     /// Lists and lines.
     pub parts: u32,
+    /// The first of their titles, for the log.
+    pub titles: String,
     /// What kept the last of them away.
     pub why: ApiError,
 }
@@ -114,9 +119,11 @@ impl<'a> Plan<'a> {
     }
 
     fn missing(self) -> Option<Missing> {
-        let missing = |part: &Part| u32::from(part.id.is_none());
-        let all = self.lists.iter().map(|list| missing(list) + list.lines.iter().map(missing).sum::<u32>());
-        Some(Missing { parts: all.sum(), why: self.why? }).filter(|missing| missing.parts > 0)
+        let all = self.lists.iter().flat_map(|list| [list].into_iter().chain(&list.lines));
+        let missing: Vec<&str> = all.filter(|part| part.id.is_none()).map(|part| part.title.as_str()).collect();
+        let first: Vec<String> = missing.iter().take(TITLES).map(|title| format!("{title:?}")).collect();
+        let (parts, titles) = (missing.len() as u32, first.join(", "));
+        Some(Missing { parts, titles, why: self.why? }).filter(|missing| missing.parts > 0)
     }
 }
 

@@ -255,7 +255,8 @@ impl BitrixHandler {
 
     /// What follows from the checklists that a task lacks.
     fn lacks(&self, task: &Task, done: &Done, missing: Option<checklists::Missing>) -> FollowUp {
-        let Some(checklists::Missing { parts, why }) = missing else { return FollowUp::default() };
+        let Some(checklists::Missing { parts, titles, why }) = missing else { return FollowUp::default() };
+        let lacking = format!("checklists lack {parts} ({titles})");
         let pause = match why.clone().into_failure(self.settings.request_timeout) {
             Failure::Transient { after, .. } => Some(after),
             Failure::Unavailable { until, .. } => Some(until.unwrap_or_default()),
@@ -264,14 +265,11 @@ impl BitrixHandler {
         let again = pause.filter(|_| done.follow_ups < MOST_FOLLOW_UPS).map(|pause| pause.max(NEXT_FOLLOW_UP));
         match again {
             Some(pause) => {
-                log::warn!(
-                    "{parts} parts of its checklists are missing, trying again in {pause:.0?}: task={}: {why}",
-                    task.id
-                );
+                log::warn!("{lacking}, trying again in {pause:.0?}: task={}: {why}", task.id);
                 FollowUp { again, ..FollowUp::default() }
             }
             None => {
-                log::warn!("{parts} parts of its checklists stay missing: task={}: {why}", task.id);
+                log::warn!("{lacking}, left so: task={}: {why}", task.id);
                 FollowUp { missing_parts: parts, ..FollowUp::default() }
             }
         }
