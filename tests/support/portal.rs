@@ -74,8 +74,6 @@ pub struct Portal {
 struct Shared {
     script: Box<Script>,
     door: Box<Door>,
-    /// Requests and calls are kept for the test to look at.
-    remembers: bool,
     log: Mutex<Log>,
     released: (Mutex<bool>, Condvar),
     over: Arc<AtomicBool>,
@@ -107,24 +105,11 @@ impl Portal {
         door: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
         script: impl Fn(&Call) -> Answer + Send + Sync + 'static,
     ) -> Portal {
-        Portal::open(Box::new(door), Box::new(script), true)
-    }
-
-    /// The same, but it keeps no request and no call, only their numbers: for hours of traffic.
-    pub fn forgetful(
-        door: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
-        script: impl Fn(&Call) -> Answer + Send + Sync + 'static,
-    ) -> Portal {
-        Portal::open(Box::new(door), Box::new(script), false)
-    }
-
-    fn open(door: Box<Door>, script: Box<Script>, remembers: bool) -> Portal {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let shared = Arc::new(Shared {
-            script,
-            door,
-            remembers,
+            script: Box::new(script),
+            door: Box::new(door),
             log: Mutex::default(),
             released: (Mutex::new(false), Condvar::new()),
             over: Arc::default(),
@@ -251,9 +236,7 @@ impl Shared {
         let mut log = self.log();
         log.admitted += 1;
         request.number = log.admitted;
-        if self.remembers {
-            log.requests.push(request.clone());
-        }
+        log.requests.push(request.clone());
         log.calls.len()
     }
 
@@ -274,9 +257,7 @@ impl Shared {
         *arrived += 1;
         let nth = *arrived;
         let call = Call { method: method.to_string(), params, nth, request, batched };
-        if self.remembers {
-            log.calls.push(call.clone());
-        }
+        log.calls.push(call.clone());
         call
     }
 
