@@ -215,6 +215,11 @@ impl Memory {
         portal.tasks().map(|task| portal.snapshot(task)).collect()
     }
 
+    /// How many tasks there are.
+    pub fn task_count(&self) -> usize {
+        self.portal().tasks().len()
+    }
+
     /// The tasks that were created after the one with this id, in the order of creation.
     pub fn tasks_after(&self, id: u64) -> Vec<SandboxTask> {
         let portal = self.portal();

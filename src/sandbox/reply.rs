@@ -22,6 +22,13 @@ pub struct Answer {
     pub(super) operating: Option<Used>,
 }
 
+impl Answer {
+    /// A page of a list.
+    pub fn page(result: Value, total: Option<u64>, next: Option<u64>) -> Answer {
+        Answer { result, total, next, operating: None }
+    }
+}
+
 impl From<Value> for Answer {
     fn from(result: Value) -> Answer {
         Answer { result, ..Answer::default() }

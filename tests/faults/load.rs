@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use task_creator::sandbox::webhook_url;
+
 use crate::support::*;
 use crate::target::Target;
 
@@ -17,10 +19,9 @@ const LARGEST_KIB: usize = 96 * 1024;
 #[ignore = "takes a minute"]
 fn a_restart_with_ten_thousand_queued_and_five_thousand_tracked_takes_them_in_its_stride() {
     let queues = Queues::new("mountain");
-    let target = Target::new(1);
-    let portal = target.serve();
+    let target = Target::start(1);
     let changes = [("BITRIX_RATE", "0"), ("BITRIX_REQUEST_TIMEOUT", "2"), ("HEARTBEAT_INTERVAL", "2")];
-    let mut worker = Worker::start(&queues, &portal.webhook(), &changes);
+    let mut worker = Worker::start(&queues, &webhook_url(target.address()), &changes);
     let messages: Vec<_> = (0..QUEUED + TRACKED).map(|number| seed_message(&format!("task-{number}"))).collect();
     queues.publish_tasks(&messages);
     let mut largest = 0;
