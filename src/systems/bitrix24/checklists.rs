@@ -48,7 +48,7 @@ pub fn complete(client: &Client, wanted: &[Wanted]) -> Vec<Option<Missing>> {
         read_back(client, &mut tasks);
         add(client, &mut tasks, Plan::next_lists);
         add(client, &mut tasks, Plan::next_lines);
-        tasks.iter_mut().for_each(Plan::leave_what_may_be_under_way);
+        tasks.iter_mut().for_each(Plan::end_round);
     }
     tasks.into_iter().map(Plan::missing).collect()
 }
@@ -61,6 +61,7 @@ struct Plan<'a> {
     unread: bool,
     /// Nothing more is added for now.
     left: bool,
+    /// Why the last call failed that did.
     why: Option<ApiError>,
 }
 
@@ -107,14 +108,10 @@ impl<'a> Plan<'a> {
         missing.map(|(list, line)| (item(task, &line.title, &list, line.place), line)).collect()
     }
 
-    fn failed(&mut self, err: ApiError) {
-        // It may have been added all the same.
-        self.unread = true;
-        self.why = Some(err);
-    }
-
-    /// After a call without a clear answer the portal may add the part yet; after other failures the next call fails too.
-    fn leave_what_may_be_under_way(&mut self) {
+    /// A part that failed may have been added all the same. Without a clear answer the portal may add it yet, and after other
+    /// failures than a refusal the next call fails too.
+    fn end_round(&mut self) {
+        self.unread |= self.why.is_some();
         self.left |= self.why.as_ref().is_some_and(|err| err.kind != Kind::Refused);
     }
 
@@ -165,7 +162,7 @@ fn add<'a>(
                 Err(err) => failed = Some(err),
             }
         }
-        failed.into_iter().for_each(|err| task.failed(err));
+        task.why = failed.or(task.why.take());
     }
 }
 
