@@ -57,7 +57,7 @@ fn the_demo_loses_nothing_doubles_nothing_and_leaves_no_queue() {
 #[test]
 fn ctrl_c_in_the_middle_of_the_demo_clears_up() {
     let mut demo = Worker::run(&["demo"], &rabbitmq());
-    demo.await_output("created as task 1", PATIENCE);
+    demo.await_output("created as task ", PATIENCE);
     demo.signal("INT");
     let status = demo.wait(PATIENCE);
     let output = demo.output();
@@ -69,7 +69,7 @@ fn ctrl_c_in_the_middle_of_the_demo_clears_up() {
 #[test]
 fn a_closed_terminal_that_interrupts_twice_lets_the_demo_clear_up() {
     let mut demo = Worker::run(&["demo"], &rabbitmq());
-    demo.await_output("created as task 1", PATIENCE);
+    demo.await_output("created as task ", PATIENCE);
     demo.signal("HUP");
     demo.signal("HUP");
     assert_eq!(demo.wait(PATIENCE).code(), Some(130), "{}", demo.output());
@@ -79,7 +79,7 @@ fn a_closed_terminal_that_interrupts_twice_lets_the_demo_clear_up() {
 #[test]
 fn a_demo_that_is_killed_leaves_queues_that_expire() {
     let mut demo = Worker::run(&["demo"], &rabbitmq());
-    demo.await_output("created as task 1", PATIENCE);
+    demo.await_output("created as task ", PATIENCE);
     demo.kill();
     let prefix = prefix(&demo.output());
     let Some(listed) = rabbitmqctl(&["-q", "list_queues", "name", "arguments"]) else { return };

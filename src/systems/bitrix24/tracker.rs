@@ -162,10 +162,11 @@ impl BitrixTracker {
     }
 }
 
-/// Does the process wait for an answer? The portal says so; where its reply does not have the field, the message does.
+/// Does the process wait for an answer? The message says so, or the portal does: a portal that failed while it created the
+/// task may never have written its custom fields, and shows them as unset.
 fn is_expected(record: &Record, row: &Value) -> bool {
-    let at_portal = member(row, "UF_RESULT_EXPECTED").filter(|expected| !expected.is_null());
-    at_portal.or_else(|| record.task.extension_properties.get("UF_RESULT_EXPECTED")).is_some_and(is_yes)
+    let in_message = record.task.extension_properties.get("UF_RESULT_EXPECTED");
+    in_message.into_iter().chain(member(row, "UF_RESULT_EXPECTED")).any(is_yes)
 }
 
 /// The answer as the portal stores it. PHP shows an unset field as `false`, `""`, `0` or `[]`.
