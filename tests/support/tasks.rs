@@ -169,10 +169,11 @@ fn reply(broken: Broken) -> Reply {
     }
 }
 
-/// Does this call look for the task with this marker, by either of the fields for it, alone or among others?
+/// Does this call look for the task with this marker, alone or among others? Each look-up is counted once: it comes with a
+/// second call, by `XML_ID`.
 pub fn looks_up(call: &Call, marker: &str) -> bool {
     let is_asked = |asked: &Value| asked == marker || asked.as_array().is_some_and(|all| all.contains(&marker.into()));
-    call.method == "tasks.task.list" && [MARKER, "XML_ID"].iter().any(|field| is_asked(&call.params["filter"][field]))
+    call.method == "tasks.task.list" && is_asked(&call.params["filter"][MARKER])
 }
 
 /// Does this call create the task with this marker?
