@@ -186,13 +186,15 @@ impl Item {
     }
 }
 
-/// Finds the parts among the items under `parent`: by title, each item once; then, for one that somebody has renamed, by the
-/// place that only we give.
+/// Finds the parts among the items under `parent`, each item once: by title and place, since a title may be there twice;
+/// then by title; then, for one that somebody has renamed, by the place that only we give.
 fn recognise(parts: &mut [Part], items: &[Item], parent: &str) {
     let mut left: BTreeMap<usize, &Item> = items.iter().filter(|item| item.parent == parent).enumerate().collect();
-    let same: [fn(&Part, &Item) -> bool; 2] =
-        [|part, item| item.title.trim() == part.title.trim(), |part, item| item.place == Some(part.place)];
-    for same in same {
+    let same_title = |part: &Part, item: &Item| item.title.trim() == part.title.trim();
+    let same_place = |part: &Part, item: &Item| item.place == Some(part.place);
+    let both = |part: &Part, item: &Item| same_title(part, item) && same_place(part, item);
+    let ways: [&dyn Fn(&Part, &Item) -> bool; 3] = [&both, &same_title, &same_place];
+    for same in ways {
         for part in parts.iter_mut().filter(|part| part.id.is_none()) {
             let found = left.iter().find(|(_, item)| same(part, item)).map(|(position, _)| *position);
             part.id = found.and_then(|position| left.remove(&position)).map(|item| item.id.clone());

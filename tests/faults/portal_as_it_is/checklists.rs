@@ -69,8 +69,8 @@ fn short_lists() -> Lists {
     let lines = |lines: &[&str]| lines.iter().map(|line| line.to_string()).collect();
     vec![
         ("Документы".into(), lines(&["Подпись", "Печать", "Подпись"])),
-        ("Документы".into(), lines(&["Устав"])),
         ("Сроки".into(), lines(&["Оплата до 30 дней", "Приёмка"])),
+        ("Документы".into(), lines(&["Устав"])),
     ]
 }
 
@@ -88,6 +88,18 @@ fn a_checklist_whose_calls_get_no_answer_is_completed_and_not_doubled() {
         assert_eq!(fault.struck(), 3);
         assert!(scene.calls(ITEMS) > 0, "what is there is read back");
     }
+}
+
+#[test]
+fn of_two_lists_with_the_same_name_the_one_that_is_missing_is_added() {
+    let mut scene = Scene::new("the first of two", &IN_BATCHES);
+    let unknown = What::refuse(500, "INTERNAL_SERVER_ERROR", "");
+    // Of the three lists only the last is added at first.
+    let fault = scene.sandbox.order(Fault::before(ITEM, unknown).times(2));
+    scene.queues.publish_task(&with_checklists("task-0", &short_lists()));
+    eventually("the last list", PATIENCE, || fault.struck() == 2 && scene.task("task-0").checklist.len() == 1);
+    scene.end(1, 0);
+    assert_eq!(as_read(&scene.task("task-0")), short_lists());
 }
 
 #[test]
