@@ -3,12 +3,14 @@
 //! test has its run without a kill. It knows what people see and what the portal was asked, nothing of the worker's inside.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use task_creator::sandbox::{ChecklistItem, Fault, SandboxTask, What};
 
 use crate::portal_as_it_is::checklists::{Lists, as_read, with_checklists};
-use crate::portal_as_it_is::{ADD, IN_BATCHES, ITEM, ITEMS, SYNC, Scene};
+use crate::portal_as_it_is::{ADD, IN_BATCHES, ITEM, ITEMS, LONG, SYNC, Scene};
+use crate::support::{PATIENCE, eventually};
 
 const TASKS: usize = 60;
 
@@ -59,7 +61,11 @@ fn sixty_tasks(test: &str, moments: Vec<Fault>, changes: &[(&str, &str)]) -> See
     }
     shares.for_each(|share| scene.queues.publish_tasks(share));
     scene.end(TASKS, kills * TASKS);
-    let complete = scene.sandbox.tasks().iter().filter(|task| as_read(task) == lists()).count();
+    let is_complete = |task: &SandboxTask| as_read(task) == lists();
+    let (complete, others): (Vec<SandboxTask>, Vec<SandboxTask>) =
+        scene.sandbox.tasks().into_iter().partition(is_complete);
+    others.iter().for_each(|task| println!("{test}: {:?} {:?}", task.marker, as_read(task)));
+    let complete = complete.len();
     Seen { creates: scene.calls(ADD), complete, half_done: half_done > 0, read_back: scene.calls(ITEMS) > 0 }
 }
 
@@ -138,4 +144,22 @@ fn a_checklist_that_was_complete_when_the_worker_was_killed_is_left_alone() {
     scene.worker.start_again();
     scene.end(1, 1);
     assert_eq!((scene.task("task-0"), scene.calls(ITEM)), (changed, added));
+}
+
+/// A portal goes on with a batch whose client has gone.
+#[test]
+fn a_checklist_that_the_portal_was_still_adding_when_the_worker_came_back_is_not_doubled() {
+    let mut scene = Scene::new("still at it", &IN_BATCHES);
+    let hold = scene.sandbox.order(Fault::before(ITEM, What::Delay(LONG)).from_nth(6).times(1));
+    scene.queues.publish_task(&with_checklists("task-0", &lists()));
+    eventually("the middle of the batch", PATIENCE, || hold.struck() > 0);
+    scene.worker.kill();
+    scene.worker.start_again();
+    scene.worker.await_log("exists already, not created again: task=task-0", PATIENCE);
+    // Whoever reads the checklist back at once sees it half done.
+    let begun = Instant::now();
+    eventually("a moment", PATIENCE, || scene.calls(ITEMS) > 0 || begun.elapsed() > Duration::from_secs(1));
+    scene.sandbox.release();
+    scene.end(1, 1);
+    assert_eq!(as_read(&scene.task("task-0")), lists());
 }

@@ -24,6 +24,8 @@ pub struct Wanted<'a> {
     pub lists: &'a [Checklist],
     /// It may have some of them already.
     pub may_have_some: bool,
+    /// Others may be under way: a portal goes on with a batch after the worker that sent it has died.
+    pub may_get_more: bool,
 }
 
 /// What a task lacks in the end, and why.
@@ -41,6 +43,7 @@ pub fn complete(client: &Client, wanted: &[Wanted]) -> Vec<Option<Missing>> {
     let mut tasks: Vec<Plan> = wanted.iter().map(Plan::new).collect();
     for _ in 0..2 {
         read_back(client, &mut tasks);
+        tasks.iter_mut().for_each(Plan::leave_what_may_come_by_itself);
         add(client, &mut tasks, Plan::next_lists);
         add(client, &mut tasks, Plan::next_lines);
         tasks.iter_mut().for_each(Plan::leave_what_may_be_under_way);
@@ -56,6 +59,8 @@ struct Plan<'a> {
     unread: bool,
     /// Nothing more is added for now.
     left: bool,
+    /// What is missing may be under way.
+    may_get_more: bool,
     why: Option<ApiError>,
 }
 
@@ -81,7 +86,7 @@ impl<'a> Plan<'a> {
         let lists = wanted.lists.iter().enumerate();
         let lists: Vec<Part> = lists.map(|(position, list)| Part::new(position, &list.name, &list.items)).collect();
         let unread = wanted.may_have_some && !lists.is_empty();
-        Plan { task: wanted.task, lists, unread, left: false, why: None }
+        Plan { task: wanted.task, lists, unread, left: false, may_get_more: wanted.may_get_more, why: None }
     }
 
     /// The lists that are missing, while it is known what is there.
@@ -108,15 +113,26 @@ impl<'a> Plan<'a> {
         self.why = Some(err);
     }
 
+    /// What was read back is added only when nobody else can be adding it.
+    fn leave_what_may_come_by_itself(&mut self) {
+        if std::mem::take(&mut self.may_get_more) && !self.left && self.count_missing() > 0 {
+            self.left = true;
+            self.why = Some(ApiError::new(Kind::Unknown, "an earlier try to add them may not be over".into()));
+        }
+    }
+
     /// After a call without a clear answer the portal may add the part yet; after other failures the next call fails too.
     fn leave_what_may_be_under_way(&mut self) {
         self.left |= self.why.as_ref().is_some_and(|err| err.kind != Kind::Refused);
     }
 
-    fn missing(self) -> Option<Missing> {
+    fn count_missing(&self) -> u32 {
         let missing = |part: &Part| u32::from(part.id.is_none());
-        let all = self.lists.iter().map(|list| missing(list) + list.lines.iter().map(missing).sum::<u32>());
-        Some(Missing { parts: all.sum(), why: self.why? }).filter(|missing| missing.parts > 0)
+        self.lists.iter().map(|list| missing(list) + list.lines.iter().map(missing).sum::<u32>()).sum()
+    }
+
+    fn missing(self) -> Option<Missing> {
+        Some(Missing { parts: self.count_missing(), why: self.why? }).filter(|missing| missing.parts > 0)
     }
 }
 

@@ -104,7 +104,7 @@ fn of_two_lists_with_the_same_name_the_one_that_is_missing_is_added() {
 
 #[test]
 fn a_checklist_that_waits_for_its_next_try_does_not_hold_up_a_stop() {
-    let mut scene = Scene::new("stop before the next try", &[]);
+    let mut scene = Scene::new("stop before the next try", &[("BITRIX_REQUEST_TIMEOUT", "5")]);
     let fault = scene.sandbox.order(Fault::before(ITEM, What::Close));
     scene.queues.publish_task(&with_checklists("task-0", &short_lists()));
     scene.worker.await_log("parts of its checklists are missing, trying again", PATIENCE);
