@@ -53,6 +53,11 @@
 //! | 46 | panic | `panics` |
 //! | 47 | restart under load | `load` |
 //! | 48 | all of it at random | the example `soak` |
+//! | 49 | unknown add: an error after the create | `portal_as_it_is::answers::an_unknown_error_…` |
+//! | 50 | invisible: a create that is answered with nothing | `portal_as_it_is::answers::a_task_that_the_owner_may_not_see_…`, `…::of_many_tasks_…` |
+//! | 51 | late marker, or none | `portal_as_it_is::creates::a_task_whose_custom_fields_come_late_or_never_…` |
+//! | 52 | stale error: a neighbour's, in a batch | `portal_as_it_is::refusals::a_message_that_is_told_its_neighbours_error_…`, `…_with_its_own_reason_…` |
+//! | 53 | killed between create and checklists | `half_done`; calls without an answer: `portal_as_it_is::checklists` |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -67,6 +72,7 @@ mod target;
 mod broker_faults;
 mod control;
 mod failures;
+mod half_done;
 mod hostile;
 mod kills;
 mod later_kills;
@@ -75,6 +81,7 @@ mod load;
 mod machine;
 mod outages;
 mod panics;
+mod portal_as_it_is;
 mod portal_errors;
 mod portal_refusals;
 mod records;

@@ -27,6 +27,8 @@ pub struct Wanted<'a> {
     pub lists: &'a [Checklist],
     /// It may have some of them already.
     pub may_have_some: bool,
+    /// Others may be under way: a portal goes on with a batch after the worker that sent it has died.
+    pub may_get_more: bool,
 }
 
 /// What a task lacks in the end, and why.
@@ -46,6 +48,7 @@ pub fn complete(client: &Client, wanted: &[Wanted]) -> Vec<Option<Missing>> {
     let mut tasks: Vec<Plan> = wanted.iter().map(Plan::new).collect();
     for _ in 0..2 {
         read_back(client, &mut tasks);
+        tasks.iter_mut().for_each(Plan::leave_what_may_come_by_itself);
         add(client, &mut tasks, Plan::next_lists);
         add(client, &mut tasks, Plan::next_lines);
         tasks.iter_mut().for_each(Plan::end_round);
@@ -61,6 +64,8 @@ struct Plan<'a> {
     unread: bool,
     /// Nothing more is added for now.
     left: bool,
+    /// What is missing may be under way.
+    may_get_more: bool,
     /// Why the last call failed that did.
     why: Option<ApiError>,
 }
@@ -87,7 +92,7 @@ impl<'a> Plan<'a> {
         let lists = wanted.lists.iter().enumerate();
         let lists: Vec<Part> = lists.map(|(position, list)| Part::new(position, &list.name, &list.items)).collect();
         let unread = wanted.may_have_some && !lists.is_empty();
-        Plan { task: wanted.task, lists, unread, left: false, why: None }
+        Plan { task: wanted.task, lists, unread, left: false, may_get_more: wanted.may_get_more, why: None }
     }
 
     /// The lists that are missing, while it is known what is there.
@@ -108,6 +113,14 @@ impl<'a> Plan<'a> {
         missing.map(|(list, line)| (item(task, &line.title, &list, line.place), line)).collect()
     }
 
+    /// What was read back is added only when nobody else can be adding it.
+    fn leave_what_may_come_by_itself(&mut self) {
+        if std::mem::take(&mut self.may_get_more) && !self.left && !self.missing_titles().is_empty() {
+            self.left = true;
+            self.why = Some(ApiError::new(Kind::Unknown, "an earlier try to add them may not be over".into()));
+        }
+    }
+
     /// A part that failed may have been added all the same. Without a clear answer the portal may add it yet, and after other
     /// failures than a refusal the next call fails too.
     fn end_round(&mut self) {
@@ -115,9 +128,13 @@ impl<'a> Plan<'a> {
         self.left |= self.why.as_ref().is_some_and(|err| err.kind != Kind::Refused);
     }
 
-    fn missing(self) -> Option<Missing> {
+    fn missing_titles(&self) -> Vec<&str> {
         let all = self.lists.iter().flat_map(|list| [list].into_iter().chain(&list.lines));
-        let missing: Vec<&str> = all.filter(|part| part.id.is_none()).map(|part| part.title.as_str()).collect();
+        all.filter(|part| part.id.is_none()).map(|part| part.title.as_str()).collect()
+    }
+
+    fn missing(self) -> Option<Missing> {
+        let missing = self.missing_titles();
         let first: Vec<String> = missing.iter().take(TITLES).map(|title| format!("{title:?}")).collect();
         let (parts, titles) = (missing.len() as u32, first.join(", "));
         Some(Missing { parts, titles, why: self.why? }).filter(|missing| missing.parts > 0)
@@ -190,13 +207,15 @@ impl Item {
     }
 }
 
-/// Finds the parts among the items under `parent`: by title, each item once; then, for one that somebody has renamed, by the
-/// place that only we give.
+/// Finds the parts among the items under `parent`, each item once: by title and place, since a title may be there twice;
+/// then by title; then, for one that somebody has renamed, by the place that only we give.
 fn recognise(parts: &mut [Part], items: &[Item], parent: &str) {
     let mut left: BTreeMap<usize, &Item> = items.iter().filter(|item| item.parent == parent).enumerate().collect();
-    let same: [fn(&Part, &Item) -> bool; 2] =
-        [|part, item| item.title.trim() == part.title.trim(), |part, item| item.place == Some(part.place)];
-    for same in same {
+    let same_title = |part: &Part, item: &Item| item.title.trim() == part.title.trim();
+    let same_place = |part: &Part, item: &Item| item.place == Some(part.place);
+    let both = |part: &Part, item: &Item| same_title(part, item) && same_place(part, item);
+    let ways: [&dyn Fn(&Part, &Item) -> bool; 3] = [&both, &same_title, &same_place];
+    for same in ways {
         for part in parts.iter_mut().filter(|part| part.id.is_none()) {
             let found = left.iter().find(|(_, item)| same(part, item)).map(|(position, _)| *position);
             part.id = found.and_then(|position| left.remove(&position)).map(|item| item.id.clone());

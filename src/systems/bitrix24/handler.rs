@@ -241,14 +241,15 @@ pub fn add(fields: &Map<String, Value>) -> Call {
 /// Following up.
 impl BitrixHandler {
     fn complete_checklists(&self, done: &[(Task, Done)]) -> Vec<FollowUp> {
-        let wanted = |(task, done): &(Task, Done)| {
+        let lists: Vec<Vec<fields::Checklist>> = done.iter().map(|(task, _)| fields::checklists(task)).collect();
+        let wanted = done.iter().zip(&lists).map(|((_, done), lists)| Wanted {
+            task: &done.target_id,
+            lists,
             // One that was followed up before has some of them.
-            let may_have_some = done.existed || done.follow_ups > 0;
-            (done.target_id.clone(), fields::checklists(task), may_have_some)
-        };
-        let wanted: Vec<(String, Vec<fields::Checklist>, bool)> = done.iter().map(wanted).collect();
-        let wanted =
-            wanted.iter().map(|(task, lists, may_have_some)| Wanted { task, lists, may_have_some: *may_have_some });
+            may_have_some: done.existed || done.follow_ups > 0,
+            // Whoever created it may have begun to add them, and may be adding them yet.
+            may_get_more: done.existed && done.follow_ups == 0,
+        });
         let missing = checklists::complete(&self.client, &wanted.collect::<Vec<_>>());
         done.iter().zip(missing).map(|((task, done), missing)| self.lacks(task, done, missing)).collect()
     }
@@ -259,10 +260,10 @@ impl BitrixHandler {
         let lacking = format!("checklists lack {parts} ({titles})");
         let pause = match why.clone().into_failure(self.settings.request_timeout) {
             Failure::Transient { after, .. } => Some(after),
-            Failure::Unavailable { until, .. } => Some(until.unwrap_or_default()),
+            Failure::Unavailable { until, .. } => Some(until.unwrap_or_default().max(NEXT_FOLLOW_UP)),
             Failure::Permanent(_) | Failure::Unsettled(_) | Failure::Unseen(_) => None,
         };
-        let again = pause.filter(|_| done.follow_ups < MOST_FOLLOW_UPS).map(|pause| pause.max(NEXT_FOLLOW_UP));
+        let again = pause.filter(|_| done.follow_ups < MOST_FOLLOW_UPS);
         match again {
             Some(pause) => {
                 log::warn!("{lacking}, trying again in {pause:.0?}: task={}: {why}", task.id);

@@ -1,0 +1,108 @@
+//! Creates whose answer says less than it seems to: "unknown error" after the task is there, and nothing at all for a task
+//! that the webhook's owner may not see. Knows which answer is given, not how it is read.
+
+use serde_json::{Value, json};
+use task_creator::sandbox::{Fault, Rules, What};
+
+use super::*;
+
+fn unknown_add() -> What {
+    What::refuse(400, "ERROR_UNKNOWN_ADD_TASK_ERROR", "Неизвестная ошибка создания задачи")
+}
+
+#[test]
+fn an_unknown_error_after_the_task_is_there_creates_no_second_one() {
+    let mut scene = Scene::new("unknown add", &[]);
+    let fault = scene.sandbox.order(Fault::after(ADD, unknown_add()).times(1));
+    scene.queues.publish_task(&message("task-0"));
+    scene.await_records(1);
+    assert_eq!((fault.struck(), scene.calls(ADD), scene.sandbox.tasks().len()), (1, 1, 1));
+    scene.end(1, 0);
+}
+
+#[test]
+fn an_unknown_error_in_a_batch_creates_no_second_one_and_holds_nobody_up() {
+    let mut scene = Scene::waiting("unknown add in a batch", &messages(10), &IN_BATCHES);
+    let calls = Calls::of(&scene.sandbox);
+    let struck = |call: &Call| ["task-3", "task-4", "task-8"].into_iter().any(|id| creates(call, id));
+    let fault = scene.sandbox.order(Fault::after(ADD, unknown_add()).when(struck));
+    scene.begin();
+    scene.await_records(10);
+    assert!(calls.about("task-3").contains(&(ADD.into(), true)), "it was in a batch");
+    assert_eq!((fault.struck(), scene.calls(ADD), scene.sandbox.tasks().len()), (3, 10, 10));
+    scene.end(10, 0);
+}
+
+#[test]
+fn an_unknown_error_without_a_task_creates_it_later_and_once() {
+    for (changes, test) in [(&[][..], "unknown and undone"), (&IN_BATCHES, "unknown and undone in a batch")] {
+        let mut scene = Scene::waiting(test, &messages(4), changes);
+        let calls = Calls::of(&scene.sandbox);
+        let fault =
+            scene.sandbox.order(Fault::before(ADD, unknown_add()).when(|call| creates(call, "task-2")).times(1));
+        scene.begin();
+        scene.await_records(4);
+        assert_eq!((fault.struck(), scene.calls(ADD)), (1, 5));
+        let methods: Vec<String> = calls.about("task-2").into_iter().map(|(method, _)| method).collect();
+        let creates: Vec<usize> = (0..methods.len()).filter(|index| methods[*index] == ADD).collect();
+        assert!(creates[1] > creates[0] + 1, "looked up before it is created again: {methods:?}");
+        scene.end(4, 0);
+    }
+}
+
+/// For people who are neither the owner nor known to be seen by them.
+fn of_others(id: &str) -> Value {
+    let mut message = message(id);
+    message["variables"]["startedBy"] = json!("31");
+    message["metadata"]["extensionProperties"]["assigneeId"] = json!("17");
+    message
+}
+
+const ADVICE: &str = "make the owner an administrator";
+
+fn no_administrator(rules: &mut Rules) {
+    rules.owner_is_admin = false;
+}
+
+#[test]
+fn a_task_that_the_owner_may_not_see_is_created_once_and_nothing_else_until_they_may() {
+    let mut scene = Scene::at("invisible", Limits::default(), no_administrator, &[]);
+    scene.queues.publish_task(&of_others("task-0"));
+    scene.worker.await_log(ADVICE, PATIENCE);
+    scene.worker.await_log("pausing, messages stay in their queue", PATIENCE);
+    let others: Vec<Value> = (1..5).map(|number| of_others(&format!("task-{number}"))).collect();
+    scene.queues.publish_tasks(&others);
+    let looks_again = |scene: &Scene, what: &str| {
+        let before = scene.calls(LIST);
+        eventually(what, PATIENCE, || scene.calls(LIST) >= before + 4);
+        assert_eq!((scene.calls(ADD), scene.sandbox.tasks().len()), (1, 1), "{what}");
+    };
+    looks_again(&scene, "looks for the task");
+    assert_eq!(scene.queues.count(&scene.queues.errors()), 0);
+
+    scene.worker.kill();
+    scene.worker.start_again();
+    eventually("the advice after the restart", PATIENCE, || scene.worker.log().matches(ADVICE).count() >= 2);
+    looks_again(&scene, "looks for the task after a restart");
+
+    scene.sandbox.change(|rules| rules.owner_is_admin = true);
+    scene.await_records(5);
+    assert_eq!(scene.calls(ADD), 5);
+    scene.end(5, 0);
+}
+
+#[test]
+fn of_many_tasks_that_the_owner_may_not_see_none_is_created_twice() {
+    let waiting: Vec<Value> = (0..10).map(|number| of_others(&format!("task-{number}"))).collect();
+    let mut scene = Scene::waiting("invisible in a batch", &waiting, &IN_BATCHES);
+    scene.sandbox.change(no_administrator);
+    scene.begin();
+    scene.worker.await_log(ADVICE, PATIENCE);
+    scene.worker.kill();
+    scene.worker.start_again();
+    eventually("the advice after the restart", PATIENCE, || scene.worker.log().matches(ADVICE).count() >= 2);
+    scene.sandbox.change(|rules| rules.owner_is_admin = true);
+    scene.await_records(10);
+    assert_eq!(scene.calls(ADD), 10);
+    scene.end(10, 0);
+}
