@@ -178,7 +178,7 @@ fn a_node_without_room_on_its_disk_is_waited_for_and_gets_every_record() {
 #[test]
 fn a_node_without_memory_does_not_keep_the_worker_from_ending() {
     let Some(node) = node() else { return };
-    let mut scene = Scene::set(&node, &[("SHUTDOWN_TIMEOUT", "1"), ("BITRIX_REQUEST_TIMEOUT", "1")]);
+    let mut scene = Scene::set(&node, &[("SHUTDOWN_TIMEOUT", "1"), ("BITRIX_REQUEST_TIMEOUT", "5")]);
     let alarm = Alarm::of_memory(&node);
     scene.gate.open();
     scene.worker.await_log("RabbitMQ takes no messages for now", PATIENCE);

@@ -189,8 +189,8 @@ fn a_kill_while_the_portal_has_yet_to_carry_out_the_create_leaves_one_task() {
                     gate.wait();
                 }
                 let answer = tasks.answer(call);
-                // The create comes into effect between the new worker's first look-up and its second.
-                if looks_up(call, ID) && looks.fetch_add(1, Ordering::Relaxed) == 1 {
+                // The create comes into effect between the new worker's first look-up, by both fields, and its second.
+                if call.params["filter"]["XML_ID"] == ID && looks.fetch_add(1, Ordering::Relaxed) == 1 {
                     gate.open();
                 }
                 Some(answer)

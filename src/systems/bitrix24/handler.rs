@@ -179,6 +179,12 @@ impl BitrixHandler {
         if let Some(target_id) = member(&reply["result"]["task"], "ID").and_then(text) {
             return Ok(Done::created(reply, target_id));
         }
+        if reply["result"].as_array().is_none_or(|rows| !rows.is_empty()) {
+            return Err(Failure::Transient {
+                error: anyhow!("tasks.task.add: the reply names no task, so it is not known whether there is one"),
+                after: self.settings.request_timeout,
+            });
+        }
         if !self.looks_up() && fields::xml_id(&task.id).is_none() {
             return Err(Failure::Permanent(anyhow!("{}; its id is too long to be found again", unseen(&task.id))));
         }
