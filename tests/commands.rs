@@ -80,7 +80,7 @@ fn the_sample_has_the_bridges_properties_and_becomes_a_task() {
     queues.await_count(&queues.sent(), 1, PATIENCE);
     let task = tasks.task(sent.trim().rsplit('=').next().unwrap());
     assert_eq!(task["TITLE"], "Согласовать договор с ООО «Ромашка»");
-    assert_eq!(task["RESPONSIBLE_ID"], 1);
+    assert_eq!(task["RESPONSIBLE_ID"], "1");
     eventually("the checklist and the synchronisation", PATIENCE, || {
         tasks.checklists().len() == 3 && tasks.syncs().len() == 1
     });

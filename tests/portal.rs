@@ -61,7 +61,7 @@ fn without_a_searchable_marker_nothing_is_created_until_the_field_is_made() {
     assert_eq!((portal.count("tasks.task.add"), queues.count(&queues.errors())), (0, 0));
     let made = Call {
         method: "task.item.userfield.add".into(),
-        params: json!({"PARAMS": {"FIELD_NAME": MARKER}}),
+        params: json!({"PARAMS": {"FIELD_NAME": MARKER, "USER_TYPE_ID": "string"}}),
         nth: 1,
         request: 0,
         batched: false,

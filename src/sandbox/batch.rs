@@ -1,5 +1,5 @@
-//! The method `batch`: up to 50 commands in one request. Knows how commands are written, in which order they run and how
-//! they are answered, and leaves calling them to its caller, so that no lock is held over a whole batch.
+//! The method `batch`: up to 50 commands in one request. Knows how commands are written, in which order they run and
+//! how they are answered, and leaves calling them to its caller, so that no lock is held over a whole batch.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -76,8 +76,8 @@ fn is_yes(value: &Value) -> bool {
     *value == true || integer(value).is_some_and(|number| number != 0)
 }
 
-/// A refused command leaves its text behind. A later one that is refused for want of a right or of operating time is then
-/// told with that text, as if it were the same mistake.
+/// A refused command leaves its text behind. A later one that is refused for want of a right or of operating time is
+/// then told with that text, as if it were the same mistake.
 fn with_stale_text(refusal: Refusal, stale: &mut Option<String>) -> Refusal {
     let takes_it = ["ACCESS_DENIED", "ERROR_TASK_CREATE_ACCESS_DENIED", "INSUFFICIENT_SCOPE", "OPERATION_TIME_LIMIT"];
     if refusal.code == "ERROR_CORE" {

@@ -1,4 +1,5 @@
-//! The checklists of tasks: lists, their items, and where a new one is put. The methods, and what people do. Knows no HTTP.
+//! The checklists of tasks: lists, their items, and where a new one is put. The methods, and what people do. Knows no
+//! HTTP.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! Faults to order: what is to go wrong, at which calls, and how often. Pure bookkeeping: it neither waits nor answers, see
-//! [`Memory`](super::Memory).
+//! Faults to order: what is to go wrong, at which calls, and how often. Pure bookkeeping: it neither waits nor
+//! answers, see [`Memory`](super::Memory).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,8 +13,8 @@ use super::request::Call;
 
 /// Instead of a method's name: every call, plain or in a batch. A batch itself is none.
 pub const ANY_CALL: &str = "*";
-/// Instead of a method's name: every HTTP request, before its method and its token are looked at. In a [`Memory`] without a
-/// server there are none.
+/// Instead of a method's name: every HTTP request, before its method and its token are looked at. In a [`Memory`]
+/// without a server there are none.
 ///
 /// [`Memory`]: super::Memory
 pub const ANY_REQUEST: &str = "HTTP";
@@ -28,7 +28,8 @@ pub enum Moment {
     After,
 }
 
-/// What goes wrong. Whatever happens to a request happens to the whole of it: to a batch after the commands that ran before.
+/// What goes wrong. Whatever happens to a request happens to the whole of it: to a batch after the commands that ran
+/// before.
 #[derive(Clone, Debug)]
 pub enum What {
     /// An error. With status 200 it is a success with an error in it; inside a batch no status is told.
@@ -109,8 +110,8 @@ impl Fault {
         Fault { count, ..self }
     }
 
-    /// Is about the calls that `fits` picks, and counts only those. `fits` is asked once for each call of the method and
-    /// must not ask the sandbox anything.
+    /// Is about the calls that `fits` picks, and counts only those. `fits` is asked once for each call of the method
+    /// and must not ask the sandbox anything.
     pub fn when(self, fits: impl FnMut(&Call) -> bool + Send + 'static) -> Fault {
         Fault { fits: Some(Box::new(fits)), ..self }
     }

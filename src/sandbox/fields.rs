@@ -60,7 +60,8 @@ const CUSTOM: &[(&str, Kind, &str)] = &[
 enum Kind {
     /// Anything scalar; reads back as text.
     Text,
-    /// Reads back as "1" or "0". Versions differ in what they take for a yes besides "Y": here "1" is one, `true` is none.
+    /// Reads back as "1" or "0". Versions differ in what they take for a yes besides "Y": here "1" is one, `true` is
+    /// none.
     Boolean,
     /// A list of texts.
     List,

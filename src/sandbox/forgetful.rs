@@ -1,6 +1,6 @@
-//! A portal that answers at once, for benchmarks: it finds no task, creates every one, and agrees to every synchronisation.
-//! Replies are as long as a portal's. It remembers nothing but how often it was asked, and knows no token, no fault and no
-//! limit.
+//! A portal that answers at once, for benchmarks: it finds no task, creates every one, and agrees to every
+//! synchronisation. Replies are as long as a portal's. It remembers nothing but how often it was asked, and knows no
+//! token, no fault and no limit.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! Tasks by the value of a field, so that a look-up need not look at every one of 100,000. (A portal does.) Knows no task.
+//! Tasks by the value of a field, so that a look-up need not look at every one of 100,000. (A portal does.) Knows no
+//! task.
 
 use std::collections::HashMap;
 

@@ -14,8 +14,8 @@ pub struct Limits {
     pub request_delay: Duration,
     /// Added to every command of a batch but the first, before it is executed.
     pub command_delay: Duration,
-    /// How many requests at once the portal carries with ease; 0 = any number. With more under way, a request's delays are
-    /// multiplied by the square of how many times more there are, so that more requests mean less work done.
+    /// How many requests at once the portal carries with ease; 0 = any number. With more under way, a request's delays
+    /// are multiplied by the square of how many times more there are, so that more requests mean less work done.
     pub strain_from: u32,
 }
 

@@ -1,6 +1,7 @@
-//! The portal without its server: what is called, what is remembered, what goes wrong on order. Clones are the same portal.
-//! Tests and the sandbox's own server call it alike; it knows no HTTP beyond what an error's status is.
+//! The portal without its server: what is called, what is remembered, what goes wrong on order. Clones are the same
+//! portal. Tests and the sandbox's own server call it alike; it knows no HTTP beyond what an error's status is.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -215,6 +216,11 @@ impl Memory {
         portal.tasks().map(|task| portal.snapshot(task)).collect()
     }
 
+    /// How many tasks there are.
+    pub fn task_count(&self) -> usize {
+        self.portal().tasks().len()
+    }
+
     /// The tasks that were created after the one with this id, in the order of creation.
     pub fn tasks_after(&self, id: u64) -> Vec<SandboxTask> {
         let portal = self.portal();
@@ -264,7 +270,7 @@ impl Memory {
     }
 
     /// Calls by method so far, those inside batches included.
-    pub fn calls(&self) -> std::collections::BTreeMap<String, u64> {
+    pub fn calls(&self) -> BTreeMap<String, u64> {
         self.portal().calls.clone()
     }
 
@@ -327,7 +333,8 @@ impl Memory {
         self.portal().fields.forget(name);
     }
 
-    /// Adds a checklist (parent 0) or an item as a person does, who writes at the end. `None` when there is no such task.
+    /// Adds a checklist (parent 0) or an item as a person does, who writes at the end. `None` when there is no such
+    /// task.
     pub fn add_checklist_item(&self, task: u64, parent: u64, title: &str) -> Option<u64> {
         self.portal().add_item(task, parent, title.to_owned(), Place::Last, COLLEAGUE)
     }
@@ -337,9 +344,9 @@ impl Memory {
         self.portal().change_item(task, item, |item| item.title = title.to_owned())
     }
 
-    /// Ticks an item off, or takes that back. False when there is no such task or item.
-    pub fn tick_checklist_item(&self, task: u64, item: u64, complete: bool) -> bool {
-        self.portal().change_item(task, item, |item| item.complete = complete)
+    /// Ticks an item off. False when there is no such task or item.
+    pub fn tick_checklist_item(&self, task: u64, item: u64) -> bool {
+        self.portal().change_item(task, item, |item| item.complete = true)
     }
 
     /// Deletes an item, and with a list all of its items. False when there is no such task or item.

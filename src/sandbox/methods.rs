@@ -81,7 +81,7 @@ fn user_field_list(portal: &mut Portal, params: &Value) -> Outcome {
     // A list of names is ignored, and all fields come.
     let rows = portal.fields.describe_custom(text(&params["FILTER"]["FIELD_NAME"]).as_deref());
     // The portal never counts here.
-    Ok(Answer { result: rows.into(), total: Some(0), ..Answer::default() })
+    Ok(Answer::page(rows.into(), Some(0), None))
 }
 
 fn user_field_add(portal: &mut Portal, params: &Value) -> Outcome {

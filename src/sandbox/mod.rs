@@ -1,18 +1,18 @@
 //! A Bitrix24 stand-in on loopback, for `task-creator demo`, `task-creator sandbox`, tests and benchmarks.
 //!
-//! It answers the methods the worker uses, and a few more, as unkindly as a portal does: string ids that begin anywhere,
-//! `[]` for an empty map and for a missing task, filters that are ignored without a word, texts that are cut, checklists that
-//! come out reversed, custom fields that are written late. It keeps everything in memory, checks one fixed token, and knows
-//! nothing of the worker: whatever speaks the Bitrix24 REST interface can use it. It is a model of what is known of portals,
-//! not a portal. Left out: parameters by position, positions of boards, events, files, and the rights of anybody but the
-//! webhook's owner. Users 1 to 100 exist; a task for anybody else is refused.
+//! It answers the methods the worker uses, and a few more, as unkindly as a portal does: string ids that begin
+//! anywhere, `[]` for an empty map and for a missing task, filters that are ignored without a word, texts that are
+//! cut, checklists that come out reversed, custom fields that are written late. It keeps everything in memory, checks
+//! one fixed token, and knows nothing of the worker: whatever speaks the Bitrix24 REST interface can use it. It is a
+//! model of what is known of portals, not a portal. Left out: parameters by position, positions of boards, events,
+//! files, and the rights of anybody but the webhook's owner. Users 1 to 100 exist; a task for anybody else is refused.
 //!
-//! [`Rules`] say how the portal is set up, [`Limits`] how fast it is, a [`Fault`] what is to go wrong. [`Memory`] is the same
-//! portal without a server, [`Forgetful`] one that is asked for speed alone.
+//! [`Rules`] say how the portal is set up, [`Limits`] how fast it is, a [`Fault`] what is to go wrong. [`Memory`] is
+//! the same portal without a server, [`Forgetful`] one that is asked for speed alone.
 //!
 //! Reading order: methods and tasks (what can be called), portal (what is remembered), list and batch (the two methods
-//! with rules of their own), memory (calls and faults), server (bytes in and out); people (who finish tasks) and command
-//! (the stand-in alone).
+//! with rules of their own), memory (calls and faults), server (bytes in and out); people (who finish tasks) and
+//! command (the stand-in alone).
 
 mod batch;
 mod checklists;
@@ -68,8 +68,8 @@ use server::{HttpReply, HttpRequest, Respond, Server, lock};
 /// User and token of the one webhook. Fixed, so that a `.env` stays valid from run to run.
 const WEBHOOK: &str = "1/sandbox-token";
 
-/// A running stand-in. What can be done with its [`Memory`] can be done with it. Dropping it cuts all connections, ends all
-/// waits and joins all threads.
+/// A running stand-in. What can be done with its [`Memory`] can be done with it. Dropping it cuts all connections,
+/// ends all waits and joins all threads.
 pub struct Sandbox {
     server: Server,
     memory: Memory,

@@ -1,5 +1,5 @@
-//! The account of operating time: what the calls of each method have taken of late, and who has taken too much. Pure: the
-//! caller brings the time.
+//! The account of operating time: what the calls of each method have taken of late, and who has taken too much. Pure:
+//! the caller brings the time.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};

@@ -140,7 +140,7 @@ impl Portal {
     }
 
     /// All tasks, ids rising.
-    pub fn tasks(&self) -> impl DoubleEndedIterator<Item = &Task> {
+    pub fn tasks(&self) -> impl DoubleEndedIterator<Item = &Task> + ExactSizeIterator {
         self.tasks.values()
     }
 

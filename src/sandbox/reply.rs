@@ -22,6 +22,13 @@ pub struct Answer {
     pub(super) operating: Option<Used>,
 }
 
+impl Answer {
+    /// A page of a list.
+    pub fn page(result: Value, total: Option<u64>, next: Option<u64>) -> Answer {
+        Answer { result, total, next, operating: None }
+    }
+}
+
 impl From<Value> for Answer {
     fn from(result: Value) -> Answer {
         Answer { result, ..Answer::default() }
@@ -118,8 +125,8 @@ fn json_page(status: u16, body: &Value) -> Page {
     Page { status, content_type: "application/json; charset=utf-8", body: text.into_bytes() }
 }
 
-/// The `time` member for a call that started at `start` and ends now. The start is cut to whole seconds, so that `duration`
-/// is up to a second too long.
+/// The `time` member for a call that started at `start` and ends now. The start is cut to whole seconds, so that
+/// `duration` is up to a second too long.
 pub(super) fn time(start: SystemTime, operating: Option<Used>) -> Value {
     let finish = SystemTime::now();
     let (start_s, finish_s) = (since_epoch(start), since_epoch(finish));

@@ -1,5 +1,5 @@
-//! How a portal is set up: rights, people, and what differs from version to version and from server to server. Everything
-//! here can be changed while the sandbox runs. Knows no task.
+//! How a portal is set up: rights, people, and what differs from version to version and from server to server.
+//! Everything here can be changed while the sandbox runs. Knows no task.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use super::operating::OperatingLimit;
 /// The set-up of a portal. The default is the newest cloud portal, seen by an administrator.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Otherwise the webhook's owner, user 1, sees only tasks with a part in them: author, responsible, accomplice or auditor.
-    /// What they create for others is there all the same, and answered with `[]`.
+    /// Otherwise the webhook's owner, user 1, sees only tasks with a part in them: author, responsible, accomplice or
+    /// auditor. What they create for others is there all the same, and answered with `[]`.
     pub owner_is_admin: bool,
     /// What the webhook may do: `task` and `user`.
     pub scopes: BTreeSet<String>,

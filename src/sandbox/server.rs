@@ -173,8 +173,8 @@ fn serve(stream: &TcpStream, respond: &impl Respond) -> io::Result<Ending> {
     Ok(Ending::Orderly)
 }
 
-/// Makes the kernel answer the closing of `stream` with RST instead of FIN, once its last handle is dropped. The setting
-/// goes through `mio`, which can linger where std cannot.
+/// Makes the kernel answer the closing of `stream` with RST instead of FIN, once its last handle is dropped. The
+/// setting goes through `mio`, which can linger where std cannot.
 fn reset_when_dropped(stream: &TcpStream) -> io::Result<()> {
     mio::net::TcpStream::from_stream(stream.try_clone()?)?.set_linger(Some(Duration::ZERO))
 }

@@ -94,7 +94,7 @@ pub(super) fn list(portal: &mut Portal, params: &Value) -> Outcome {
     let page = list::page(portal, params)?;
     let selected = list::selected(&portal.fields, &params["select"]);
     let rows: Vec<Value> = page.tasks.iter().map(|task| list::row(portal, task, &selected).into()).collect();
-    Ok(Answer { result: json!({"tasks": rows}), total: page.total, next: page.next, ..Answer::default() })
+    Ok(Answer::page(json!({"tasks": rows}), page.total, page.next))
 }
 
 pub(super) fn task_id(value: &Value) -> Result<u64, Refusal> {

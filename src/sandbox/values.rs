@@ -1,5 +1,5 @@
-//! What a portal makes of the values that are written to a task's fields: what it trims, cuts, drops and refuses. Knows no
-//! task.
+//! What a portal makes of the values that are written to a task's fields: what it trims, cuts, drops and refuses.
+//! Knows no task.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde_json::{Map, Value};

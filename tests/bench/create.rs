@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use task_creator::sandbox::{Limits, Sandbox};
+use task_creator::sandbox::{Forgetful, Limits, Sandbox};
 
 use crate::support::{Queues, Worker, eventually};
-use crate::target::Target;
 use crate::{Figure, floor, machine, progress};
 
 /// No case takes longer.
@@ -19,9 +18,9 @@ pub fn at_once() -> Vec<Figure> {
     let queues = with_backlog("bench floor", COUNT);
     let floor = COUNT as f64 / floor::run(&queues, COUNT, PREFETCH).as_secs_f64();
     progress("create: worker");
-    let target = Target::start();
+    let target = Forgetful::start(0).expect("a free port");
     let settings = [("BITRIX_RATE", "0"), ("PREFETCH", &PREFETCH.to_string())];
-    let run = Run::of(&target.webhook_url(), &settings, COUNT, || target.requests(), || target.synced());
+    let run = Run::of(&target.webhook_url(), &settings, COUNT, || target.counts().requests, || target.counts().syncs);
     let (rate, cpu) = (run.rate(), run.cpu.as_secs_f64() * 1000.0 / COUNT as f64);
     vec![
         Figure::plain("(a) floor: consume, publish with confirm, ack", format!("{floor:.0}/s")),
@@ -32,7 +31,7 @@ pub fn at_once() -> Vec<Figure> {
             rate >= 0.7 * floor,
         ),
         Figure::held("(a) CPU of the worker per 1,000 tasks", format!("{cpu:.2} s"), "≤ 0.25 s", cpu <= 0.25),
-        Figure::plain("(a) HTTP requests per task", format!("{:.3}", target.requests() as f64 / COUNT as f64)),
+        Figure::plain("(a) HTTP requests per task", format!("{:.3}", target.counts().requests as f64 / COUNT as f64)),
     ]
 }
 

@@ -16,7 +16,6 @@ mod idle;
 mod latency;
 mod machine;
 mod sweep;
-mod target;
 
 use std::io::{IsTerminal as _, Write as _};
 

@@ -151,7 +151,7 @@ fn every_body_is_worked_on_or_parked_with_all_its_bytes_and_the_next_one_proceed
     }
     assert!(parked.iter().all(|message| message.headers.is_empty()), "the text of an error belongs in the body");
     let task = tasks.task("title");
-    assert_eq!(task["TITLE"].as_str().expect("a text").chars().count(), 255);
+    assert_eq!(task["TITLE"].as_str().expect("a text").chars().count(), 250);
     assert_eq!(task["DESCRIPTION"].as_str().expect("a text").chars().count(), 10_000);
     let hostile = tasks.task("hostile");
     assert_eq!((&hostile["TITLE"], &hostile["UF_CAMUNDA_ID_EXTERNAL_TASK"]), (&json!(HOSTILE), &json!("hostile")));

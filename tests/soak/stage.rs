@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use task_creator::sandbox;
+
 use super::producer::Producer;
 use super::support::worker::binary;
-use super::support::{Broker, Message, Node, PATIENCE, Portal, Queues, Relay, Worker, eventually};
+use super::support::{Broker, Message, Node, PATIENCE, Queues, Relay, Worker, eventually};
 use super::target::Target;
 
 /// Everything short, so that an hour holds many rounds of everything. Attempts enough for every outage: what is parked
@@ -33,8 +35,6 @@ pub struct Stage {
     pub queues: Arc<Queues>,
     /// Exits of a worker that nobody asked for.
     pub unasked: Vec<String>,
-    /// Serves the target for as long as it lives.
-    _portal: Portal,
     pub node: Node,
 }
 
@@ -55,12 +55,11 @@ impl Stage {
         for queue in [queues.input(), queues.responses(), queues.errors()] {
             queues.declare(&queue);
         }
-        let target = Target::new(seed ^ 0x5a5a);
-        let portal = target.serve();
-        let (to_broker, to_portal) = (Relay::to(rabbitmq.address()), Relay::to(portal.address()));
+        let target = Target::start(seed ^ 0x5a5a);
+        let (to_broker, to_portal) = (Relay::to(rabbitmq.address()), Relay::to(target.address()));
         let worker = start_worker(&queues, &to_broker, &to_portal);
         let producer = Producer::start(rabbitmq, queues.clone(), seed, each);
-        Stage { worker, producer, to_broker, to_portal, target, queues, unasked: Vec::new(), _portal: portal, node }
+        Stage { worker, producer, to_broker, to_portal, target, queues, unasked: Vec::new(), node }
     }
 
     /// A worker beside the first one.
@@ -203,7 +202,7 @@ impl Drop for Stage {
 }
 
 fn start_worker(queues: &Queues, to_broker: &Relay, to_portal: &Relay) -> Worker {
-    let webhook = format!("http://{}/rest/1/portal-canary-token", to_portal.address());
+    let webhook = sandbox::webhook_url(to_portal.address());
     let port = to_broker.port().to_string();
     Worker::start(queues, &webhook, &[&SETTINGS[..], &[("RABBITMQ_PORT", &port)]].concat())
 }

@@ -1,21 +1,20 @@
-//! The Bitrix24 of the soak: tasks, the people who finish them, and whatever ails it at the moment. Small and indexed,
-//! since it has to last for hours. Knows nothing of queues or faults elsewhere.
+//! The Bitrix24 of the soak: a sandbox, the people who finish its tasks, and whatever ails it at the moment. Knows nothing
+//! of queues or faults elsewhere.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use serde_json::{Value, json};
+use task_creator::sandbox::{ANY_REQUEST, Call, CustomFields, Fault, Limits, Order, Sandbox, What};
 
 use super::random::Random;
-use super::support::{Answer, Call, Portal, Reply, Request};
 
-const MARKER: &str = "UF_CAMUNDA_ID_EXTERNAL_TASK";
+const ADD: &str = "tasks.task.add";
 /// Longer than the worker's `BITRIX_REQUEST_TIMEOUT`: it has given up by then.
 const HANG: Duration = Duration::from_secs(3);
 /// A create must be visible within `BITRIX_REQUEST_TIMEOUT` (2 s) of its request; the rest is for a busy machine.
-const SLOWEST_MS: u64 = 900;
+const SLOW_MS: [u64; 3] = [150, 450, 900];
 
 /// What ails the portal.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,10 +34,18 @@ pub enum Illness {
     CloseAfterCreate,
     ResetAfterCreate,
     Error500AfterCreate,
+    /// An error that says nothing about the task, which is there.
+    UnknownAdd,
+    /// The custom fields are written long after the task, and the answer is lost.
+    LateMarker,
+    /// The custom fields are never written, and the answer is lost.
+    MarkerNever,
+    /// In a batch: the error of another command, whatever the own one is.
+    StaleError,
 }
 
 impl Illness {
-    pub const ALL: [Illness; 15] = [
+    pub const ALL: [Illness; 19] = [
         Illness::Http500,
         Illness::Http502,
         Illness::Json500,
@@ -54,6 +61,10 @@ impl Illness {
         Illness::CloseAfterCreate,
         Illness::ResetAfterCreate,
         Illness::Error500AfterCreate,
+        Illness::UnknownAdd,
+        Illness::LateMarker,
+        Illness::MarkerNever,
+        Illness::StaleError,
     ];
 
     /// How long the worker leaves such a portal alone.
@@ -65,232 +76,162 @@ impl Illness {
         }
     }
 
-    /// Instead of carrying out the request.
-    fn before(self, random: &mut Random) -> (Duration, Option<Reply>) {
-        let refusal = |status, code: &str| Reply::Json(status, json!({"error": code, "error_description": "Ошибка"}));
-        let (wait, reply) = match self {
-            Illness::Http500 => (0, Reply::html(500, "<h1>Internal Server Error</h1>")),
-            Illness::Http502 => (0, Reply::html(502, "<h1>Bad Gateway</h1>")),
-            Illness::Json500 => (0, refusal(500, "INTERNAL_SERVER_ERROR")),
-            Illness::Hang => (HANG.as_millis() as u64, Reply::Close),
-            Illness::Close => (0, Reply::Close),
-            Illness::QueryLimit => (0, refusal(503, "QUERY_LIMIT_EXCEEDED")),
-            Illness::OperationLimit => (0, refusal(429, "OPERATION_TIME_LIMIT")),
-            Illness::Overload => (0, refusal(503, "OVERLOAD_LIMIT")),
-            Illness::Unauthorized => (0, refusal(401, "expired_token")),
-            Illness::Slow => return (Duration::from_millis(random.below(SLOWEST_MS)), None),
-            _ => return (Duration::ZERO, None),
-        };
-        (Duration::from_millis(wait), Some(reply))
+    fn faults(self) -> Vec<Fault> {
+        let before = |what| vec![Fault::before(ANY_REQUEST, what)];
+        let after_create = |what| vec![Fault::after(ADD, what)];
+        let refused = |status, code| What::refuse(status, code, "Ошибка");
+        match self {
+            Illness::Http500 => before(What::html(500, "<h1>Internal Server Error</h1>")),
+            Illness::Http502 => before(What::html(502, "<h1>Bad Gateway</h1>")),
+            Illness::Json500 => before(refused(500, "INTERNAL_SERVER_ERROR")),
+            Illness::Hang => before(What::Hang(Some(HANG))),
+            Illness::Close => before(What::Close),
+            Illness::QueryLimit => before(refused(503, "QUERY_LIMIT_EXCEEDED")),
+            Illness::OperationLimit => before(refused(429, "OPERATION_TIME_LIMIT")),
+            Illness::Overload => before(refused(401, "OVERLOAD_LIMIT")),
+            Illness::Unauthorized => before(refused(401, "expired_token")),
+            Illness::Slow => {
+                SLOW_MS.map(|ms| Fault::before(ANY_REQUEST, What::Delay(Duration::from_millis(ms)))).into()
+            }
+            Illness::HalfAfterCreate => after_create(What::Half),
+            Illness::HangAfterCreate => after_create(What::Hang(Some(HANG))),
+            Illness::CloseAfterCreate | Illness::LateMarker | Illness::MarkerNever => after_create(What::Close),
+            Illness::ResetAfterCreate => after_create(What::Reset),
+            Illness::Error500AfterCreate => after_create(What::html(500, "<h1>Internal Server Error</h1>")),
+            Illness::UnknownAdd => after_create(refused(400, "ERROR_UNKNOWN_ADD_TASK_ERROR")),
+            Illness::StaleError => vec![Fault::before(ADD, refused(400, "ERROR_CORE"))],
+        }
     }
 
-    /// Instead of the answer to a create that was carried out.
-    fn after(self) -> Option<(Duration, Reply)> {
+    fn custom_fields(self) -> CustomFields {
         match self {
-            Illness::HalfAfterCreate => {
-                Some((Duration::ZERO, Reply::Half(200, json!({"result": {"task": {"id": "1"}}}))))
-            }
-            Illness::HangAfterCreate => Some((HANG, Reply::Close)),
-            Illness::CloseAfterCreate => Some((Duration::ZERO, Reply::Close)),
-            Illness::ResetAfterCreate => Some((Duration::ZERO, Reply::Reset)),
-            Illness::Error500AfterCreate => Some((Duration::ZERO, Reply::html(500, "<h1>Internal Server Error</h1>"))),
-            _ => None,
+            // When the worker looks again, they are still missing.
+            Illness::LateMarker => CustomFields::After(2 * HANG),
+            Illness::MarkerNever => CustomFields::Never,
+            _ => CustomFields::AtOnce,
         }
     }
 }
 
-/// Clones are the same portal.
-#[derive(Clone)]
+/// A running portal.
 pub struct Target {
-    state: Arc<Mutex<State>>,
+    sandbox: Sandbox,
+    begun: SystemTime,
+    state: Mutex<State>,
 }
 
 struct State {
-    begun: Instant,
     random: Random,
-    /// What ails it, and how many of a hundred requests suffer.
-    illness: Option<(Illness, u64)>,
-    tasks: BTreeMap<u64, Row>,
-    ids: HashMap<String, Vec<u64>>,
+    ills: Vec<Order>,
+    /// Tasks that somebody will finish, as far as people have noticed them.
     open: Vec<u64>,
+    newest: u64,
 }
 
-struct Row {
-    marker: String,
-    expected: bool,
-    answer: Option<&'static str>,
-    done: bool,
-    created: Duration,
-}
-
-/// Far from the positions in a list.
-const FIRST_ID: u64 = 1001;
 /// One task in so many is never finished.
 const LEFT_OPEN: u64 = 97;
 
 impl Target {
-    pub fn new(seed: u64) -> Target {
-        let state = State {
-            begun: Instant::now(),
-            random: Random::of(seed),
-            illness: None,
-            tasks: BTreeMap::new(),
-            ids: HashMap::new(),
-            open: Vec::new(),
-        };
-        Target { state: Arc::new(Mutex::new(state)) }
+    pub fn start(seed: u64) -> Target {
+        let sandbox = Sandbox::start(0, Limits::default()).expect("loopback has a free port");
+        let refused = What::refuse(400, "ERROR_CORE", "Не указан ответственный<br>");
+        sandbox.order(Fault::before(ADD, refused).when(is_hopeless));
+        let state = State { random: Random::of(seed), ills: Vec::new(), open: Vec::new(), newest: 0 };
+        Target { sandbox, begun: SystemTime::now(), state: Mutex::new(state) }
     }
 
-    /// The HTTP server before it.
-    pub fn serve(&self) -> Portal {
-        let (door, script) = (self.clone(), self.clone());
-        Portal::forgetful(move |request| door.before(request), move |call| script.answer(call))
+    /// For a relay before it.
+    pub fn address(&self) -> SocketAddr {
+        self.sandbox.address()
     }
 
+    /// So many of a hundred requests, or of the creates in them, suffer from it.
     pub fn fall_ill(&self, illness: Illness, share: u64) {
-        self.state().illness = Some((illness, share));
+        let state = &mut *self.state();
+        let faults = illness.faults();
+        let share = share / faults.len() as u64;
+        for fault in faults {
+            let mut random = Random::of(state.random.below(u64::MAX));
+            let suffers = move |call: &Call| {
+                let spared = illness == Illness::StaleError && !call.batched;
+                !spared && random.percent(share)
+            };
+            state.ills.push(self.sandbox.order(fault.when(suffers)));
+        }
+        self.sandbox.change(|rules| rules.custom_fields = illness.custom_fields());
     }
 
     pub fn recover(&self) {
-        self.state().illness = None;
+        self.state().ills.drain(..).for_each(|order| self.sandbox.clear(&order));
+        self.sandbox.change(|rules| rules.custom_fields = CustomFields::AtOnce);
     }
 
     pub fn has(&self, marker: &str) -> bool {
-        self.state().ids.contains_key(marker)
+        !self.sandbox.ids_of(marker).is_empty()
     }
 
     pub fn created(&self) -> usize {
-        self.state().tasks.len()
+        self.sandbox.task_count()
     }
 
     /// Somebody will finish so many tasks.
     pub fn open(&self) -> usize {
-        self.state().open.len()
+        let state = &mut *self.state();
+        self.notice(state);
+        state.open.len()
     }
 
     pub fn markers(&self) -> Vec<String> {
-        self.state().tasks.values().map(|task| task.marker.clone()).collect()
+        self.sandbox.tasks().into_iter().filter_map(|task| task.marker).collect()
     }
 
     pub fn finished(&self) -> Vec<String> {
-        self.state().tasks.values().filter(|task| task.done).map(|task| task.marker.clone()).collect()
+        let tasks = self.sandbox.tasks().into_iter();
+        tasks.filter(|task| task.status == 5).filter_map(|task| task.marker).collect()
     }
 
     /// When each of the tasks with a marker that is there twice was created.
     pub fn doubled(&self) -> Vec<String> {
-        let state = self.state();
-        let twice = state.ids.iter().filter(|(_, ids)| ids.len() > 1);
-        let told = twice.map(|(marker, ids)| {
-            let times: Vec<String> =
-                ids.iter().map(|id| format!("{:.3} s", state.tasks[id].created.as_secs_f32())).collect();
-            format!("{marker} created at {}", times.join(" and "))
-        });
-        told.collect()
+        let mut times: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for task in self.sandbox.tasks() {
+            let after = task.created.duration_since(self.begun).unwrap_or_default();
+            times.entry(task.marker.unwrap_or_default()).or_default().push(format!("{:.3} s", after.as_secs_f32()));
+        }
+        let twice = times.into_iter().filter(|(_, times)| times.len() > 1);
+        twice.map(|(marker, times)| format!("{marker} created at {}", times.join(" and "))).collect()
     }
 
     /// People finish so many of a hundred tasks that are open.
     pub fn work(&self, share: u64) {
         let state = &mut *self.state();
-        let open = std::mem::take(&mut state.open);
-        for id in open {
-            let task = state.tasks.get_mut(&id).expect("tasks are never deleted");
+        self.notice(state);
+        for id in std::mem::take(&mut state.open) {
             if id % LEFT_OPEN == 0 {
                 continue;
             }
             if state.random.percent(share) {
-                task.done = true;
-                task.answer = Some(if id % 2 == 0 { "26" } else { "27" });
+                let finished = self.sandbox.finish(id, 5, Some(if id % 2 == 0 { "ДА" } else { "НЕТ" }));
+                assert!(finished, "tasks are never deleted");
             } else {
                 state.open.push(id);
             }
         }
     }
 
+    fn notice(&self, state: &mut State) {
+        for task in self.sandbox.tasks_after(state.newest) {
+            state.newest = task.id;
+            state.open.push(task.id);
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn before(&self, _: &Request) -> Option<Reply> {
-        let (wait, reply) = {
-            let state = &mut *self.state();
-            let (illness, share) = state.illness?;
-            if !state.random.percent(share) {
-                return None;
-            }
-            illness.before(&mut state.random)
-        };
-        thread::sleep(wait);
-        reply
-    }
-
-    fn answer(&self, call: &Call) -> Answer {
-        let params = &call.params;
-        match call.method.as_str() {
-            "tasks.task.add" => {
-                let (answer, ill) = {
-                    let state = &mut *self.state();
-                    let answer = state.add(&params["fields"]);
-                    (answer, state.illness.filter(|(_, share)| state.random.percent(*share)))
-                };
-                // Whatever becomes of the answer, the task is there.
-                let Some((wait, reply)) = ill.and_then(|(illness, _)| illness.after()) else { return answer };
-                thread::sleep(wait);
-                Answer::Http(reply)
-            }
-            "tasks.task.list" => self.state().list(&params["filter"]),
-            "imena.camunda.sync" => Answer::Done(json!({"success": true})),
-            "task.checklistitem.add" => Answer::Done(json!(1)),
-            "imena.camunda.userfield.list" => Answer::Done(json!({"userFields": [
-                {"FIELD_NAME": "UF_RESULT_ANSWER", "USER_TYPE_ID": "enumeration",
-                 "ENUM_VALUES": [{"ID": "26", "VALUE": "ДА"}, {"ID": "27", "VALUE": "НЕТ"}]},
-            ]})),
-            _ => Answer::refused(404, "ERROR_METHOD_NOT_FOUND", "Method not found!"),
-        }
-    }
 }
 
-impl State {
-    fn add(&mut self, fields: &Value) -> Answer {
-        let marker = text(&fields[MARKER]);
-        if marker.starts_with("refused-") {
-            return Answer::refused(400, "ERROR_CORE", "Не указан ответственный<br>");
-        }
-        let id = FIRST_ID + self.tasks.len() as u64;
-        let expected = matches!(text(&fields["UF_RESULT_EXPECTED"]).as_str(), "Y" | "1");
-        let row = Row { marker: marker.clone(), expected, answer: None, done: false, created: self.begun.elapsed() };
-        self.tasks.insert(id, row);
-        self.ids.entry(marker).or_default().push(id);
-        self.open.push(id);
-        Answer::Done(json!({"task": self.shown(id)}))
-    }
-
-    fn list(&self, filter: &Value) -> Answer {
-        let ids: Vec<u64> = match (&filter[MARKER], &filter["ID"]) {
-            (Value::Null, Value::Array(ids)) => ids.iter().filter_map(|id| text(id).parse().ok()).collect(),
-            (marker, _) => self.ids.get(&text(marker)).cloned().unwrap_or_default(),
-        };
-        let known = ids.into_iter().filter(|id| self.tasks.contains_key(id));
-        let rows: Vec<Value> = known.map(|id| self.shown(id)).collect();
-        Answer::Page { result: json!({"tasks": rows}), total: Some(0), next: None }
-    }
-
-    fn shown(&self, id: u64) -> Value {
-        let task = &self.tasks[&id];
-        json!({
-            "id": id.to_string(),
-            "title": "Согласовать",
-            "status": if task.done { "5" } else { "2" },
-            "ufCamundaIdExternalTask": task.marker,
-            "ufResultExpected": if task.expected { "1" } else { "0" },
-            "ufResultAnswer": task.answer.map_or(json!(false), |answer| json!(answer)),
-        })
-    }
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    }
+/// Some tasks are refused whatever happens.
+fn is_hopeless(call: &Call) -> bool {
+    let marker = call.params["fields"]["UF_CAMUNDA_ID_EXTERNAL_TASK"].as_str();
+    marker.is_some_and(|marker| marker.starts_with("refused-"))
 }

@@ -6,8 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
-
-use super::batch::decode_query;
+use task_creator::sandbox;
 
 /// One request as it came in.
 #[derive(Clone, Debug)]
@@ -18,9 +17,11 @@ pub struct Request {
     pub method: String,
     pub verb: String,
     pub path: String,
+    /// Still encoded.
+    pub query: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
-    /// JSON, else what the form or the query string says.
+    /// The parameters as the portal reads them: JSON with its very content type, else what form and query string say.
     pub body: Value,
     pub raw_body: Vec<u8>,
 }
@@ -29,6 +30,10 @@ impl Request {
     /// Looks the name up in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         find(&self.headers, name)
+    }
+
+    pub fn content_type(&self) -> &str {
+        self.header("content-type").unwrap_or_default()
     }
 
     /// `None` at the end of the connection. `number` is for the caller to set.
@@ -45,7 +50,8 @@ impl Request {
             method: method.strip_suffix(".json").unwrap_or(method).to_string(),
             verb: verb.to_string(),
             path: path.to_string(),
-            body: decode_body(&raw_body, query),
+            query: query.to_string(),
+            body: sandbox::params(find(&headers, "content-type").unwrap_or_default(), query, &raw_body),
             headers,
             raw_body,
         }))
@@ -180,11 +186,4 @@ fn read_chunks(stream: &mut BufReader<&TcpStream>) -> io::Result<Vec<u8>> {
             return Ok(body);
         }
     }
-}
-
-fn decode_body(raw: &[u8], query: &str) -> Value {
-    if raw.is_empty() {
-        return decode_query(query);
-    }
-    serde_json::from_slice(raw).unwrap_or_else(|_| decode_query(&String::from_utf8_lossy(raw)))
 }

@@ -17,7 +17,6 @@
 // Each test file compiles this module for itself, and none uses all of it.
 #![allow(dead_code, unused_imports)]
 
-pub mod batch;
 pub mod broker;
 pub mod certificates;
 pub mod command;

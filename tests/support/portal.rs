@@ -2,7 +2,7 @@
 //! (methods, the frame of a reply, `batch`); what a method does is the script's business, see [`Tasks`](super::Tasks).
 //!
 //! The script is asked once per *call*, whether it came plain or in a batch: the commands of a `batch` are taken apart
-//! here. A test that has to answer a whole HTTP request puts a door before the script.
+//! and put together by the sandbox. A test that has to answer a whole HTTP request puts a door before the script.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{BufReader, Write};
@@ -13,8 +13,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use task_creator::sandbox::{self, Batch, Refusal};
 
-use super::batch::{self, Outcome};
 use super::gate::let_go_when;
 use super::http::{Reply, Request, content_type, drip, encode, json_head};
 use super::sockets::reset_when_dropped;
@@ -74,8 +74,6 @@ pub struct Portal {
 struct Shared {
     script: Box<Script>,
     door: Box<Door>,
-    /// Requests and calls are kept for the test to look at.
-    remembers: bool,
     log: Mutex<Log>,
     released: (Mutex<bool>, Condvar),
     over: Arc<AtomicBool>,
@@ -107,24 +105,11 @@ impl Portal {
         door: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
         script: impl Fn(&Call) -> Answer + Send + Sync + 'static,
     ) -> Portal {
-        Portal::open(Box::new(door), Box::new(script), true)
-    }
-
-    /// The same, but it keeps no request and no call, only their numbers: for hours of traffic.
-    pub fn forgetful(
-        door: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
-        script: impl Fn(&Call) -> Answer + Send + Sync + 'static,
-    ) -> Portal {
-        Portal::open(Box::new(door), Box::new(script), false)
-    }
-
-    fn open(door: Box<Door>, script: Box<Script>, remembers: bool) -> Portal {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let shared = Arc::new(Shared {
-            script,
-            door,
-            remembers,
+            script: Box::new(script),
+            door: Box::new(door),
             log: Mutex::default(),
             released: (Mutex::new(false), Condvar::new()),
             over: Arc::default(),
@@ -251,9 +236,7 @@ impl Shared {
         let mut log = self.log();
         log.admitted += 1;
         request.number = log.admitted;
-        if self.remembers {
-            log.requests.push(request.clone());
-        }
+        log.requests.push(request.clone());
         log.calls.len()
     }
 
@@ -274,9 +257,7 @@ impl Shared {
         *arrived += 1;
         let nth = *arrived;
         let call = Call { method: method.to_string(), params, nth, request, batched };
-        if self.remembers {
-            log.calls.push(call.clone());
-        }
+        log.calls.push(call.clone());
         call
     }
 
@@ -297,32 +278,17 @@ impl Shared {
     }
 
     fn batch(&self, request: &Request) -> Answer {
-        let commands = batch::commands(&request.body, &request.raw_body);
-        if commands.len() > batch::MOST_COMMANDS {
-            return Answer::refused(400, "ERROR_BATCH_LENGTH_EXCEEDED", "Max batch length exceeded");
-        }
-        let halt = matches!(request.body["halt"].to_string().trim_matches('"'), "1" | "true");
-        let mut outcomes = Vec::new();
-        for command in commands {
-            let params = batch::resolve(&command.params, &outcomes);
-            let call = self.record(&command.method, params, request.number, true);
-            let answer = match command.method.as_str() {
-                "batch" => Answer::refused(405, "ERROR_BATCH_METHOD_NOT_ALLOWED", "Method is not allowed in a batch"),
-                _ => (self.script)(&call),
-            };
-            let outcome = match answer {
-                Answer::Done(result) => Outcome::Done { result, total: None, next: None },
-                Answer::Page { result, total, next } => Outcome::Done { result, total, next },
-                Answer::Refused { error, description, .. } => Outcome::Refused { error, description },
-                Answer::Http(reply) => return Answer::Http(reply),
-            };
-            let stop = halt && matches!(outcome, Outcome::Refused { .. });
-            outcomes.push((command.key, outcome));
-            if stop {
-                break;
+        let batch = Batch::read(request.content_type(), &request.query, &request.raw_body);
+        let ran = batch.run(|command| {
+            let call = self.record(&command.method, command.params.clone(), request.number, true);
+            match (self.script)(&call) {
+                Answer::Done(result) => Ok(Ok(result.into())),
+                Answer::Page { result, total, next } => Ok(Ok(sandbox::Answer::page(result, total, next))),
+                Answer::Refused { status, error, description } => Ok(Err(Refusal::new(status, error, description))),
+                Answer::Http(reply) => Err(reply),
             }
-        }
-        Answer::Done(batch::compose(outcomes))
+        });
+        ran.map_or_else(Answer::Http, |answer| Answer::Done(answer.result))
     }
 
     /// Returns whether the connection goes on.
