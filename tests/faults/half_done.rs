@@ -5,7 +5,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use task_creator::sandbox::{ChecklistItem, Fault, SandboxTask, What};
 
 use crate::portal_as_it_is::checklists::{Lists, as_read, with_checklists};
@@ -99,6 +99,11 @@ fn item<'a>(task: &'a SandboxTask, title: &str, parent: u64) -> &'a ChecklistIte
     found.unwrap_or_else(|| panic!("{title} is missing in {:?}", task.checklist))
 }
 
+fn tick(scene: &Scene, task: u64, item: u64) {
+    let ticked = scene.sandbox.call("task.checklistitem.complete", json!({"TASKID": task, "ITEMID": item}));
+    assert!(ticked.is_ok_and(|answer| answer.is_ok()), "item {item} of task {task}");
+}
+
 #[test]
 fn what_people_did_to_a_half_done_checklist_stays_and_the_rest_is_added() {
     // Three headings, the first list's lines, and one of the second's.
@@ -107,7 +112,7 @@ fn what_people_did_to_a_half_done_checklist_stays_and_the_rest_is_added() {
     let [stamp, payment] = [("Печать", documents), ("Оплата до 30 дней", terms)];
     let [stamp, payment] = [stamp, payment].map(|(title, parent)| item(&task, title, parent).id);
     scene.sandbox.rename_checklist_item(task.id, stamp, "Печать и дата");
-    scene.sandbox.tick_checklist_item(task.id, payment, true);
+    tick(&scene, task.id, payment);
     scene.sandbox.rename_checklist_item(task.id, terms, "Сроки и деньги");
     scene.sandbox.add_checklist_item(task.id, documents, "Своё");
     let own = scene.sandbox.add_checklist_item(task.id, 0, "Свой список").expect("the task is there");
@@ -138,7 +143,7 @@ fn a_checklist_that_was_complete_when_the_worker_was_killed_is_left_alone() {
     assert_eq!(as_read(&task), lists());
     for (number, item) in task.checklist.iter().enumerate() {
         scene.sandbox.rename_checklist_item(task.id, item.id, &format!("переписано {number}"));
-        scene.sandbox.tick_checklist_item(task.id, item.id, true);
+        tick(&scene, task.id, item.id);
     }
     let changed = scene.task("task-0");
     scene.worker.start_again();
