@@ -88,6 +88,8 @@ impl Scene {
     pub fn seen_at_the_end(&mut self, fault: Fault, records: usize, responses: usize) -> Seen {
         self.queues.await_count(&self.queues.sent(), records, PATIENCE);
         self.queues.await_count(&self.queues.responses(), responses, PATIENCE);
+        // What follows a record may have to wait for what the killed worker had begun.
+        eventually("the follow-up", PATIENCE, || records + responses == 0 || !self.tasks.syncs().is_empty());
         self.worker.stop();
         let kills = usize::from(fault == Fault::Kill);
         Account::take(&self.queues, self.tasks.markers()).after_faults(kills).assert_holds();

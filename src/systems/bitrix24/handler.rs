@@ -248,13 +248,13 @@ pub fn add(fields: &Map<String, Value>) -> Call {
 impl BitrixHandler {
     fn complete_checklists(&self, done: &[(Task, Done)]) -> Vec<FollowUp> {
         let lists: Vec<Vec<fields::Checklist>> = done.iter().map(|(task, _)| fields::checklists(task)).collect();
-        let wanted = done.iter().zip(&lists).map(|((_, done), lists)| Wanted {
+        let wanted = done.iter().zip(&lists).map(|((task, done), lists)| Wanted {
             task: &done.target_id,
             lists,
             // One that was followed up before has some of them.
             may_have_some: done.existed || done.follow_ups > 0,
-            // Whoever created it may have begun to add them, and may be adding them yet.
-            may_get_more: done.existed && done.follow_ups == 0,
+            // What an earlier delivery had begun may be under way at the portal.
+            may_get_more: done.existed && done.follow_ups == 0 && task.earlier == Earlier::MayExist,
         });
         let missing = checklists::complete(&self.client, &wanted.collect::<Vec<_>>());
         done.iter().zip(missing).map(|((task, done), missing)| self.lacks(task, done, missing)).collect()
