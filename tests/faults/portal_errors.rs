@@ -248,16 +248,18 @@ fn unclear_creates(executed: bool) {
         })
     };
     let worker = start(&queues, &portal, &[("RETRY_ATTEMPTS", "3"), ("HANDLER_THREADS", "8")]);
-    for (number, (id, _)) in unclear_answers().into_iter().enumerate() {
+    // A create that is answered with nothing was executed; see `portal_as_it_is`.
+    let answers = || unclear_answers().into_iter().filter(|(id, _)| executed || *id != "no-task");
+    for (number, (id, _)) in answers().enumerate() {
         queues.publish_task(&message(id));
         eventually(id, PATIENCE, || portal.calls().iter().any(|call| marker(call) == id));
         let next = format!("next-{number}");
         queues.publish_task(&message(&next));
         eventually(&next, PATIENCE, || tasks.ids_of(&next).len() == 1);
     }
-    queues.await_count(&queues.sent(), 2 * unclear_answers().len(), PATIENCE);
+    queues.await_count(&queues.sent(), 2 * answers().count(), PATIENCE);
     stop(worker);
-    for (id, _) in unclear_answers() {
+    for (id, _) in answers() {
         let creates = portal.calls().iter().filter(|call| marker(call) == id).count();
         assert_eq!((id, creates), (id, if executed { 1 } else { 2 }));
     }
