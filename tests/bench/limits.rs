@@ -2,7 +2,7 @@
 //! against. `cargo bench -- create sweep` runs the named cases only.
 //!
 //! The letters before the figures: (a) create at a target that answers at once, (b) at a slow one, (c) at the cloud's
-//! limit, (d) sweep, (e) latency, (f) start and rest.
+//! limit, (d) sweep, (e) latency, (f) start and rest, (g) at a target that more requests slow down.
 //!
 //! The real release binary, a real RabbitMQ, and the sandbox as Bitrix24. Figures are compared within one run, since the
 //! machine may be shared; nothing here fails because something was slow.
@@ -51,9 +51,11 @@ const CASES: &[Case] = &[
     ("create", create::at_once),
     ("slow", create::slow),
     ("cloud", create::cloud),
+    ("checklists", create::cloud_checklists),
     ("sweep", sweep::large),
     ("latency", latency::at_twenty_a_second),
     ("idle", idle::start_and_rest),
+    ("strained", create::strained),
 ];
 
 fn main() {

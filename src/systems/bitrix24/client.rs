@@ -134,7 +134,8 @@ impl Client {
     /// The same for calls that many tasks wait for: they go before all others and, where requests are free, in requests of
     /// their own, so that no other call holds them up.
     pub fn call_first(&self, calls: Vec<Call>) -> Vec<Reply> {
-        let share = |call: &Call| batch::command(call).filter(|_| self.budget.limited());
+        let scarce = self.budget.limited() || self.is_fast();
+        let share = |call: &Call| batch::command(call).filter(|_| scarce);
         let parcel = |call: Call| Parcel { command: share(&call), call, bulk: false };
         self.outbox.run_first(self, calls.into_iter().map(parcel).collect())
     }

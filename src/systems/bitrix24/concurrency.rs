@@ -16,12 +16,13 @@ const WORTH: f64 = 0.35;
 const SLOWER: f64 = 0.8;
 /// What a step down may cost, as a share: less is noise.
 const NOISE: f64 = 0.05;
-/// What remains after a step down.
+/// What remains after a step down, and after one that follows a step down which brought more.
 const DECREASE: f64 = 0.9;
-/// While it doubles, each round is a measurement, and so many in a row may bring nothing before it goes back.
-const STRIKES: u32 = 2;
-/// Afterwards a measurement lasts until each place at the portal was used so often, and has so many answers at least.
-const ROUNDS: usize = 8;
+const STEEP_DECREASE: f64 = 0.7;
+/// A measurement lasts until each place at the portal was used so often: roughly while doubling, well afterwards.
+const ROUGH_ROUNDS: usize = 2;
+const GOOD_ROUNDS: usize = 8;
+/// The fewest answers in a measurement after doubling.
 const FEWEST: usize = 24;
 /// Between two tries of a step, up and down in turn; doubled with each that was in vain.
 const FIRST_REST: Duration = Duration::from_secs(1);
@@ -39,16 +40,15 @@ pub struct Concurrency {
     /// The next step is not tried before.
     rest_until: Option<Instant>,
     rest: Duration,
-    /// The next step is one down.
-    down_next: bool,
+    /// The next step is one up.
+    up_next: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Step {
-    /// It doubles; `best` was the best so far, and so many rounds since were not better.
+    /// It doubles, from a limit that was good.
     Doubling {
-        best: usize,
-        strikes: u32,
+        from: usize,
     },
     Up {
         from: usize,
@@ -79,12 +79,12 @@ impl Concurrency {
         Concurrency {
             most: most.max(1),
             limit,
-            step: Step::Doubling { best: limit, strikes: 0 },
+            step: Step::Doubling { from: limit },
             rate: 0.0,
             measured: Measurement::default(),
             rest_until: None,
             rest: FIRST_REST,
-            down_next: true,
+            up_next: true,
         }
     }
 
@@ -112,7 +112,8 @@ impl Concurrency {
         let begun = *measured.begun.get_or_insert(now);
         measured.answers += 1;
         measured.calls += calls;
-        if measured.answers < if doubling { self.limit } else { FEWEST.max(ROUNDS * self.limit) } {
+        let enough = if doubling { ROUGH_ROUNDS * self.limit } else { FEWEST.max(GOOD_ROUNDS * self.limit) };
+        if measured.answers < enough {
             return;
         }
         let rate = measured.calls as f64 / now.saturating_duration_since(begun).as_secs_f64().max(1e-6);
@@ -133,12 +134,13 @@ impl Concurrency {
         }
         self.step = Step::Settled;
         self.rate = 0.0;
-        self.change(lower(self.limit));
+        self.change(lower(self.limit, DECREASE));
     }
 
     fn judge(&mut self, now: Instant, rate: f64) {
         match self.step {
-            Step::Doubling { best, strikes } => self.double(best, strikes, rate, now),
+            Step::Doubling { .. } if rate > self.rate * (1.0 + WORTH) => self.double(rate, now),
+            Step::Doubling { from } => self.settle(from, now),
             Step::Up { from } if rate >= self.rate * (1.0 + WORTH * (self.limit as f64 / from as f64 - 1.0)) => {
                 self.rate = rate;
                 self.rest = FIRST_REST;
@@ -147,37 +149,33 @@ impl Concurrency {
             // Fewer requests do as much: so the portal is spared them.
             Step::Down { .. } if rate >= self.rate * (1.0 - NOISE) => {
                 self.rest = FIRST_REST;
-                self.step_down(rate.max(self.rate));
+                let more = rate > self.rate * (1.0 + NOISE);
+                self.step_down(rate.max(self.rate), if more { STEEP_DECREASE } else { DECREASE });
             }
             Step::Up { from } | Step::Down { from } => {
                 self.rest = (self.rest * 2).min(LONGEST_REST);
                 self.settle(from, now);
             }
-            Step::Settled if rate < self.rate * SLOWER => self.step_down(rate),
+            Step::Settled if rate < self.rate * SLOWER => self.step_down(rate, DECREASE),
             Step::Settled => {
                 self.rate = if self.rate > 0.0 { 0.7 * self.rate + 0.3 * rate } else { rate };
                 if self.rest_until.is_none_or(|until| until <= now) {
-                    self.down_next = !self.down_next;
-                    if self.down_next { self.step_up(now) } else { self.step_down(self.rate) }
+                    let up = self.up_next;
+                    self.up_next = !up;
+                    if up { self.step_up(now) } else { self.step_down(self.rate, DECREASE) }
                 }
             }
         }
     }
 
-    fn double(&mut self, best: usize, strikes: u32, rate: f64, now: Instant) {
-        let better = rate > self.rate * (1.0 + WORTH);
-        let (best, strikes) = if better { (self.limit, 0) } else { (best, strikes + 1) };
-        if better {
-            self.rate = rate;
+    fn double(&mut self, rate: f64, now: Instant) {
+        self.rate = rate;
+        let (from, to) = (self.limit, (self.limit * 2).min(self.most));
+        if to == from {
+            return self.settle(from, now);
         }
-        if strikes >= STRIKES || self.limit == self.most {
-            self.settle(best, now);
-        } else {
-            self.step = Step::Doubling { best, strikes };
-            self.change((self.limit * 2).min(self.most));
-            // Round after round: what was sent before the change is a part of the next one.
-            self.measured = Measurement { passed_over: self.limit, begun: Some(now), ..Measurement::default() };
-        }
+        self.step = Step::Doubling { from };
+        self.change(to);
     }
 
     fn settle(&mut self, limit: usize, now: Instant) {
@@ -196,9 +194,9 @@ impl Concurrency {
         self.change(to);
     }
 
-    fn step_down(&mut self, rate: f64) {
+    fn step_down(&mut self, rate: f64, remains: f64) {
         self.rate = rate;
-        let (from, to) = (self.limit, lower(self.limit));
+        let (from, to) = (self.limit, lower(self.limit, remains));
         self.step = if to == from { Step::Settled } else { Step::Down { from } };
         self.change(to);
     }
@@ -209,8 +207,8 @@ impl Concurrency {
     }
 }
 
-fn lower(limit: usize) -> usize {
-    ((limit as f64 * DECREASE) as usize).max(1)
+fn lower(limit: usize, remains: f64) -> usize {
+    ((limit as f64 * remains) as usize).max(1)
 }
 
 #[cfg(test)]

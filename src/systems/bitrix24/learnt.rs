@@ -62,6 +62,7 @@ impl Learnt {
     /// A request with calls of these methods has taken so long. One that ended without an answer has shown that they are too
     /// many; a refusal shows nothing, be it of the whole or of each call.
     pub fn note(&mut self, calls: &[&'static str], took: Duration, result: &Reply) {
+        let before = self.concurrency.limit();
         match result {
             Ok(reply) if calls.len() == 1 || batch::any_ran(&reply["result"]) => {
                 let seconds = took.as_secs_f64();
@@ -78,6 +79,10 @@ impl Learnt {
             }
             Err(err) if matches!(err.kind, Kind::Unreachable | Kind::TooFast) => self.concurrency.failed(),
             Ok(_) | Err(_) => self.unanswered = 0,
+        }
+        let limit = self.concurrency.limit();
+        if limit != before {
+            log::debug!("up to {limit} requests at once from now on, {before} before");
         }
     }
 
