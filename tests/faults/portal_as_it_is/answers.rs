@@ -110,3 +110,25 @@ fn of_many_tasks_that_the_owner_may_not_see_none_is_created_twice() {
     assert_eq!(scene.calls(ADD), 10);
     scene.end(10, 0);
 }
+
+#[test]
+fn a_task_that_the_owner_may_not_see_pauses_the_lane_again_as_soon_as_it_is_restarted() {
+    let changes = [("RETRY_DELAY", "15")];
+    let mut scene = Scene::at("invisible after a restart", Limits::default(), no_administrator, &changes);
+    scene.queues.publish_task(&of_others("task-0"));
+    scene.worker.await_log(ADVICE, PATIENCE);
+    scene.queues.await_count(&scene.queues.input(), 0, PATIENCE);
+    scene.worker.stop();
+    let retry = scene.queues.retry();
+    scene.queues.await_count(&retry, 1, PATIENCE);
+    scene.worker.start_again();
+    // Long before the time at which it would have been looked for.
+    let again = || scene.worker.log().matches(ADVICE).count() >= 2;
+    eventually("the advice after the restart", Duration::from_secs(8), again);
+    scene.queues.publish_task(&of_others("task-1"));
+    scene.queues.await_count(&scene.queues.input(), 0, PATIENCE);
+    scene.sandbox.change(|rules| rules.owner_is_admin = true);
+    eventually("both records", LONG, || scene.queues.count(&scene.queues.sent()) == 2);
+    assert_eq!(scene.calls(ADD), 2);
+    scene.end(2, 0);
+}
