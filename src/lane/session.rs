@@ -12,7 +12,7 @@ use super::ledger::{Admission, Key};
 use super::reader::Work;
 use super::recovery::Gate;
 use super::{Job, Lane, letters};
-use crate::message::{self, Cause, Parked, Task, Unreadable};
+use crate::message::{self, Cause, Earlier, Parked, Task, Unreadable};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Intake, Token};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher};
@@ -308,9 +308,10 @@ impl Session<'_, '_> {
         let attempts = letters::attempts(&headers);
         // A message that comes back for another try is the same message.
         self.lane.stats.total_messages.add(u64::from(attempts == 0));
-        let wait = letters::wait(&headers);
-        let not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
         let task = Task { earlier: letters::earlier(&headers, redelivered), ..task };
+        // One that exists unseen keeps the others from being created, also right after a restart; it is only looked up.
+        let wait = if task.earlier == Earlier::Unseen { Duration::ZERO } else { letters::wait(&headers) };
+        let not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
         log::debug!("received: task={} topic={} attempts={attempts}", task.id, task.topic);
         self.work.ledger.add(token, Job { task, attempts, headers, arrived: Instant::now() }, not_before);
     }

@@ -182,6 +182,8 @@ fn a_task_whose_create_is_under_way_is_not_created_by_the_worker_that_gets_it_ne
     relay.refuse();
     relay.cut();
     queues.await_count(&queues.sent(), 1, PATIENCE);
+    // Its checklists have to wait for what the first one may have begun.
+    eventually("the follow-up", PATIENCE, || tasks.syncs().len() == 1);
     second.stop();
     first.kill();
     assert_eq!(portal.count_of(|call| creates(call, "task-1")), 1);

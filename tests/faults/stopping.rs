@@ -121,6 +121,8 @@ fn past_the_shutdown_timeout_the_worker_ends_with_1_and_names_the_task_in_the_ai
     gate.open();
     worker.start_again();
     queues.await_count(&queues.sent(), 1, PATIENCE);
+    // Its checklists have to wait for what may still be under way at the portal.
+    eventually("the follow-up", PATIENCE, || tasks.syncs().len() == 1);
     worker.stop();
     Account::take(&queues, tasks.markers()).assert_holds();
 }
@@ -350,7 +352,8 @@ fn a_task_that_was_created_and_could_not_be_recorded_is_named_in_the_last_line()
     let (tasks, gate) = (Tasks::new(), Gate::closed());
     let portal = gated_portal(&tasks, &gate);
     let port = relay.port().to_string();
-    let mut worker = start(&queues, &portal.webhook(), &[("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &port)]);
+    let changes = [("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &port), ("BITRIX_REQUEST_TIMEOUT", "2")];
+    let mut worker = start(&queues, &portal.webhook(), &changes);
     queues.publish_task(&field_text("task-1"));
     gate.await_waiting(1, PATIENCE);
     relay.refuse();
@@ -366,6 +369,8 @@ fn a_task_that_was_created_and_could_not_be_recorded_is_named_in_the_last_line()
     relay.accept();
     worker.start_again();
     queues.await_count(&queues.sent(), 1, PATIENCE);
+    // Its checklists have to wait for what may still be under way at the portal.
+    eventually("the follow-up", PATIENCE, || tasks.syncs().len() == 1);
     worker.stop();
     Account::take(&queues, tasks.markers()).assert_holds();
 }

@@ -214,8 +214,7 @@ fn recognise(parts: &mut [Part], items: &[Item], parent: &str) {
     let same_title = |part: &Part, item: &Item| item.title.trim() == part.title.trim();
     let same_place = |part: &Part, item: &Item| item.place == Some(part.place);
     let both = |part: &Part, item: &Item| same_title(part, item) && same_place(part, item);
-    let ways: [&dyn Fn(&Part, &Item) -> bool; 3] = [&both, &same_title, &same_place];
-    for same in ways {
+    for same in [&both as &dyn Fn(&Part, &Item) -> bool, &same_title, &same_place] {
         for part in parts.iter_mut().filter(|part| part.id.is_none()) {
             let found = left.iter().find(|(_, item)| same(part, item)).map(|(position, _)| *position);
             part.id = found.and_then(|position| left.remove(&position)).map(|item| item.id.clone());

@@ -58,6 +58,14 @@ fn of_others(id: &str) -> Value {
     message
 }
 
+/// The worker looks for what it has created, and creates nothing.
+#[track_caller]
+fn looks_again(scene: &Scene, tasks: usize) {
+    let before = scene.calls(LIST);
+    eventually("looks at the portal", PATIENCE, || scene.calls(LIST) >= before + 4);
+    assert_eq!((scene.calls(ADD), scene.sandbox.tasks().len()), (tasks as u64, tasks));
+}
+
 const ADVICE: &str = "make the owner an administrator";
 
 fn no_administrator(rules: &mut Rules) {
@@ -72,18 +80,13 @@ fn a_task_that_the_owner_may_not_see_is_created_once_and_nothing_else_until_they
     scene.worker.await_log("pausing, messages stay in their queue", PATIENCE);
     let others: Vec<Value> = (1..5).map(|number| of_others(&format!("task-{number}"))).collect();
     scene.queues.publish_tasks(&others);
-    let looks_again = |scene: &Scene, what: &str| {
-        let before = scene.calls(LIST);
-        eventually(what, PATIENCE, || scene.calls(LIST) >= before + 4);
-        assert_eq!((scene.calls(ADD), scene.sandbox.tasks().len()), (1, 1), "{what}");
-    };
-    looks_again(&scene, "looks for the task");
+    looks_again(&scene, 1);
     assert_eq!(scene.queues.count(&scene.queues.errors()), 0);
 
     scene.worker.kill();
     scene.worker.start_again();
     eventually("the advice after the restart", PATIENCE, || scene.worker.log().matches(ADVICE).count() >= 2);
-    looks_again(&scene, "looks for the task after a restart");
+    looks_again(&scene, 1);
 
     scene.sandbox.change(|rules| rules.owner_is_admin = true);
     scene.await_records(5);
@@ -98,11 +101,34 @@ fn of_many_tasks_that_the_owner_may_not_see_none_is_created_twice() {
     scene.sandbox.change(no_administrator);
     scene.begin();
     scene.worker.await_log(ADVICE, PATIENCE);
+    looks_again(&scene, 10);
     scene.worker.kill();
     scene.worker.start_again();
-    eventually("the advice after the restart", PATIENCE, || scene.worker.log().matches(ADVICE).count() >= 2);
+    looks_again(&scene, 10);
     scene.sandbox.change(|rules| rules.owner_is_admin = true);
     scene.await_records(10);
     assert_eq!(scene.calls(ADD), 10);
     scene.end(10, 0);
+}
+
+#[test]
+fn a_task_that_the_owner_may_not_see_pauses_the_lane_again_as_soon_as_it_is_restarted() {
+    let changes = [("RETRY_DELAY", "15")];
+    let mut scene = Scene::at("invisible after a restart", Limits::default(), no_administrator, &changes);
+    scene.queues.publish_task(&of_others("task-0"));
+    scene.worker.await_log(ADVICE, PATIENCE);
+    scene.queues.await_count(&scene.queues.input(), 0, PATIENCE);
+    scene.worker.stop();
+    let retry = scene.queues.retry();
+    scene.queues.await_count(&retry, 1, PATIENCE);
+    scene.worker.start_again();
+    // Long before the time at which it would have been looked for.
+    let again = || scene.worker.log().matches(ADVICE).count() >= 2;
+    eventually("the advice after the restart", Duration::from_secs(8), again);
+    scene.queues.publish_task(&of_others("task-1"));
+    scene.queues.await_count(&scene.queues.input(), 0, PATIENCE);
+    scene.sandbox.change(|rules| rules.owner_is_admin = true);
+    eventually("both records", LONG, || scene.queues.count(&scene.queues.sent()) == 2);
+    assert_eq!(scene.calls(ADD), 2);
+    scene.end(2, 0);
 }

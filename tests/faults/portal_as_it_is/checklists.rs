@@ -97,7 +97,7 @@ fn of_two_lists_with_the_same_name_the_one_that_is_missing_is_added() {
     // Of the three lists only the last is added at first.
     let fault = scene.sandbox.order(Fault::before(ITEM, unknown).times(2));
     scene.queues.publish_task(&with_checklists("task-0", &short_lists()));
-    eventually("the last list", PATIENCE, || fault.struck() == 2 && scene.task("task-0").checklist.len() == 1);
+    eventually("the last list", PATIENCE, || fault.struck() == 2 && as_read(&scene.task("task-0")).len() == 1);
     scene.end(1, 0);
     assert_eq!(as_read(&scene.task("task-0")), short_lists());
 }
