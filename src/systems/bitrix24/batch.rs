@@ -130,8 +130,8 @@ impl Writer {
 /// Would the portal replace a part of this text by what another command of the batch returned?
 fn has_reference(text: &str) -> bool {
     let begins = |rest: &str| {
-        let name = |name: &&str| rest.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name));
-        REFERENCES.iter().any(|reference| name(reference))
+        let is = |name: &&str| rest.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name));
+        REFERENCES.iter().any(is)
     };
     text.match_indices('$').any(|(index, _)| begins(&text[index + 1..]))
 }

@@ -3,7 +3,8 @@
 //!
 //! One task or fifty go the same way; [`Client`] decides how calls travel. It knows no queues and no attempts.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -31,6 +32,8 @@ pub struct BitrixHandler {
     /// The id of a task that was created and not shown to us. While it cannot be seen nothing is created: the next one could
     /// not be seen either. One lock for one id, held for no call.
     unseen: Mutex<Option<String>>,
+    /// The webhook's owner was an administrator when last asked.
+    owner_sees_all: AtomicBool,
 }
 
 impl BitrixHandler {
@@ -43,7 +46,8 @@ impl BitrixHandler {
         }
         let marker = settings.marker_field.as_deref().unwrap_or(fields::XML_ID);
         let look_up = LookUp::new(Arc::clone(&client), marker);
-        BitrixHandler { settings, client, look_up, unseen: Mutex::default() }
+        let (unseen, owner_sees_all) = Default::default();
+        BitrixHandler { settings, client, look_up, unseen, owner_sees_all }
     }
 }
 
@@ -57,9 +61,10 @@ impl Handler for BitrixHandler {
     }
 
     fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>> {
+        let saw_all = self.owner_sees_all.load(Ordering::Relaxed);
         let found = self.find(&tasks.iter().collect::<Vec<_>>());
         let mut results: Vec<Option<Result<Done, Failure>>> =
-            tasks.iter().zip(found).map(|(task, found)| self.known(task, found)).collect();
+            tasks.iter().zip(found).map(|(task, found)| self.known(task, found, saw_all)).collect();
         let missing: Vec<&Task> =
             tasks.iter().zip(&results).filter(|(_, r)| r.is_none()).map(|(task, _)| task).collect();
         let mut created = self.create(&missing).into_iter();
@@ -94,7 +99,7 @@ impl BitrixHandler {
     }
 
     /// The result for a task that was found or may not be created; `None` when it is to be created.
-    fn known(&self, task: &Task, found: Found) -> Option<Result<Done, Failure>> {
+    fn known(&self, task: &Task, found: Found, saw_all: bool) -> Option<Result<Done, Failure>> {
         match found {
             Ok(Some(row)) => {
                 self.was_seen(&task.id);
@@ -106,16 +111,50 @@ impl BitrixHandler {
                     }),
                 })
             }
-            Ok(None) => match task.earlier {
-                Earlier::Unseen => {
-                    self.note_unseen(&task.id);
-                    Some(Err(unseen(&task.id)))
-                }
-                Earlier::MayExist if self.looks_up() => Some(Err(Failure::Unsettled(self.settings.request_timeout))),
-                Earlier::MayExist | Earlier::None => None,
-            },
+            Ok(None) => self.not_found(task, saw_all).map(Err),
             Err(err) => Some(Err(not_looked_up(&err))),
         }
+    }
+
+    /// Why a task that was not found is not to be created, if it is not. To an owner who is no administrator it says nothing
+    /// that a task cannot be found. `saw_all`: the owner was one before the look.
+    fn not_found(&self, task: &Task, saw_all: bool) -> Option<Failure> {
+        match task.earlier {
+            Earlier::None => None,
+            Earlier::MayExist if !self.looks_up() => None,
+            Earlier::MayExist if self.owner_sees_all() == Some(false) => Some(Failure::Unavailable {
+                error: anyhow!(
+                    "an earlier try may have created task {}, and the webhook's owner does not see all tasks: make the \
+                     owner an administrator, so that it is not created twice",
+                    task.id
+                ),
+                until: Some(Duration::ZERO),
+            }),
+            Earlier::MayExist => Some(Failure::Unsettled(self.settings.request_timeout)),
+            // Somebody has deleted it.
+            Earlier::Unseen if saw_all => {
+                self.was_seen(&task.id);
+                None
+            }
+            Earlier::Unseen => {
+                self.note_unseen(&task.id);
+                // For the next look: this one may have been made before the owner became an administrator.
+                self.owner_sees_all();
+                Some(unseen(&task.id))
+            }
+        }
+    }
+
+    /// Is the webhook's owner an administrator? `None` where the portal does not tell. A no is asked again each time, since
+    /// it is to be mended.
+    fn owner_sees_all(&self) -> Option<bool> {
+        if self.owner_sees_all.load(Ordering::Relaxed) {
+            return Some(true);
+        }
+        let reply = self.client.call(&Call { method: "profile", params: Vec::new() }).ok()?;
+        let sees_all = fields::is_yes(member(&reply["result"], "ADMIN")?);
+        self.owner_sees_all.store(sees_all, Ordering::Relaxed);
+        Some(sees_all)
     }
 }
 
@@ -161,7 +200,7 @@ impl BitrixHandler {
         let mut refusal = refusal;
         for (what, fields) in tries {
             log::warn!("refused, trying again {what}: task={}: {refusal}", task.id);
-            let found = self.find(&[task]).into_iter().next().and_then(|found| self.known(task, found));
+            let found = self.find(&[task]).into_iter().next().and_then(|found| self.known(task, found, false));
             if let Some(known) = found {
                 return known;
             }
@@ -198,22 +237,17 @@ impl BitrixHandler {
     /// While a created task cannot be seen: why nothing is created.
     fn still_unseen(&self, tasks: &[&Task]) -> Option<Vec<Result<Done, Failure>>> {
         let id = self.lock_unseen().clone()?;
-        let failure = || match self.look_up.find([id.as_str()]).into_iter().next() {
-            Some(Ok(Some(_))) => None,
-            Some(Err(err)) => Some(not_looked_up(&err)),
-            Some(Ok(None)) | None => Some(Failure::Unavailable { error: anyhow!("{}", unseen(&id)), until: None }),
-        };
-        match failure() {
-            Some(failure) => {
-                let error = format!("{failure}");
-                let same = |_| Err(Failure::Unavailable { error: anyhow!("{error}"), until: Some(Duration::ZERO) });
-                Some(tasks.iter().map(same).collect())
-            }
-            None => {
+        let error = match self.look_up.find([id.as_str()]).into_iter().next() {
+            Some(Err(err)) => err.error(),
+            Some(Ok(None)) | None if self.owner_sees_all() != Some(true) => anyhow!("{}", unseen(&id)),
+            // It is there, or somebody has deleted it.
+            Some(Ok(_)) | None => {
                 self.was_seen(&id);
-                None
+                return None;
             }
-        }
+        };
+        let same = |_| Err(Failure::Unavailable { error: anyhow!("{error:#}"), until: Some(Duration::ZERO) });
+        Some(tasks.iter().map(same).collect())
     }
 
     fn note_unseen(&self, id: &str) {
@@ -227,7 +261,7 @@ impl BitrixHandler {
         }
     }
 
-    fn lock_unseen(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+    fn lock_unseen(&self) -> MutexGuard<'_, Option<String>> {
         self.unseen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -132,3 +132,18 @@ fn a_task_that_the_owner_may_not_see_pauses_the_lane_again_as_soon_as_it_is_rest
     assert_eq!(scene.calls(ADD), 2);
     scene.end(2, 0);
 }
+
+#[test]
+fn a_kill_before_it_is_known_that_the_owner_may_not_see_a_task_creates_no_second_one() {
+    let mut scene = Scene::at("invisible and killed", Limits::default(), no_administrator, &[]);
+    let lost = scene.sandbox.order(Fault::after(ADD, What::Hang(None)).times(1));
+    scene.queues.publish_task(&of_others("task-0"));
+    scene.kill_at(&lost);
+    scene.worker.start_again();
+    scene.worker.await_log("make the owner an administrator, so that it is not created twice", PATIENCE);
+    looks_again(&scene, 1);
+    scene.sandbox.change(|rules| rules.owner_is_admin = true);
+    scene.await_records(1);
+    assert_eq!(scene.calls(ADD), 1);
+    scene.end(1, 1);
+}
