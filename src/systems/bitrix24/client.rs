@@ -103,6 +103,11 @@ impl Client {
         !self.budget.limited() && self.learnt().is_fast()
     }
 
+    /// Is every request scarce?
+    pub fn is_limited(&self) -> bool {
+        self.budget.limited()
+    }
+
     /// Makes one call, in a request of its own: what comes back is about this call and no other.
     ///
     /// # Errors
@@ -131,11 +136,14 @@ impl Client {
         self.outbox.run(self, calls.into_iter().map(parcel).collect())
     }
 
-    /// The same for calls that many tasks wait for: they go before all others and, where requests are free, in requests of
-    /// their own, so that no other call holds them up.
+    /// The same for calls that many tasks wait for. Where requests are free they go before all others, in requests of their
+    /// own, so that no other call holds them up. Where requests are scarce they have their turn as the others have: meanwhile
+    /// more tasks come that can share the next of them.
     pub fn call_first(&self, calls: Vec<Call>) -> Vec<Reply> {
-        let scarce = self.budget.limited() || self.is_fast();
-        let share = |call: &Call| batch::command(call).filter(|_| scarce);
+        if self.budget.limited() {
+            return self.call_all(calls);
+        }
+        let share = |call: &Call| batch::command(call).filter(|_| self.is_fast());
         let parcel = |call: Call| Parcel { command: share(&call), call, bulk: false };
         self.outbox.run_first(self, calls.into_iter().map(parcel).collect())
     }

@@ -22,6 +22,9 @@ const PAGE: usize = 50;
 /// One less than a page: a full page would say nothing about the markers that are not on it.
 pub const MOST: usize = PAGE - 1;
 
+/// So many look-ups may be under way before each further one has to be full.
+const AT_ONCE: usize = 3;
+
 /// What is known of a marker.
 pub type Found = Result<Option<Value>, NotAnswered>;
 
@@ -144,14 +147,15 @@ impl LookUp {
     }
 }
 
-/// A full look-up goes at once, any other one when none is under way: meanwhile more ids come together. The very first one
-/// goes alone, since it proves that the portal can search at all.
+/// The more look-ups are under way, the fuller the next one has to be, so that many ids come together; a full one goes at once.
+/// Where requests are scarce, or nothing has proven yet that the portal can search, the next one waits for the one before.
 impl Carrier for LookUp {
     type Item = String;
     type Reply = Found;
 
     fn may_begin(&self, waiting: usize, under_way: usize) -> bool {
-        under_way == 0 || (waiting >= MOST && self.works.load(Ordering::Relaxed))
+        let fullness = if self.client.is_limited() { MOST } else { under_way * MOST / AT_ONCE };
+        under_way == 0 || (waiting >= fullness.min(MOST) && self.works.load(Ordering::Relaxed))
     }
 
     fn await_turn(&self, _: &dyn Fn() -> usize, _: usize) -> Result<(), Found> {
