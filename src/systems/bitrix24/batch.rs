@@ -21,20 +21,16 @@ const REFERENCES: &[&str] = &["result[", "next[", "total[", "time[", "error["];
 /// What may stand in a command as it is: the brackets of nested names need no encoding.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// How long a command of a method takes while nothing is known of its speed, as a share of the time for a batch.
-const FIRST_SHARE: u32 = 10;
-
-/// How many of these fit into one request that is to take at most `time`. `pace` says how long a command of a method takes,
-/// where that is known.
+/// How many of these fit into one request that is to take at most `time`. `pace` says how long a command of a method takes.
 pub fn fitting<'a>(
     commands: impl Iterator<Item = (&'static str, &'a str)>,
     most: usize,
     time: Duration,
-    pace: impl Fn(&str) -> Option<Duration>,
+    pace: impl Fn(&str) -> Duration,
 ) -> usize {
     let (mut took, mut bytes) = (Duration::ZERO, 0);
     let fits = |(method, command): &(&str, &str)| {
-        took += pace(method).unwrap_or(time / FIRST_SHARE);
+        took += pace(method);
         bytes += command.len();
         took <= time && bytes <= LARGEST_COMMANDS
     };

@@ -309,7 +309,7 @@ impl Carrier for Client {
         let alike = items.take_while(|parcel| self.budget.limited() || parcel.bulk == bulk);
         let commands = alike.map_while(|parcel| Some((parcel.call.method, parcel.command.as_deref()?)));
         let time = BATCH_TIME.min(self.request_timeout / 2);
-        batch::fitting(commands, most, time, |method| learnt.pace(method))
+        batch::fitting(commands, most, time, |method| learnt.expected(method, time))
     }
 
     fn carry(&self, parcels: Vec<Parcel>) -> Carried<Reply> {

@@ -13,6 +13,10 @@ use super::errors::Kind;
 const FAST: Duration = Duration::from_millis(5);
 /// How much one more request changes what is known of their time.
 const WEIGHT: f64 = 0.3;
+/// How much slower than all known ones a method may be that is called for the first time, and how many calls of it go
+/// together at least.
+const NEW_FACTOR: u32 = 5;
+const FIRST_CALLS: u32 = 10;
 /// One request does not change the time of a call by more than this factor.
 const LARGEST_FACTOR: f64 = 1000.0;
 
@@ -49,8 +53,14 @@ impl Learnt {
         self.request.is_some_and(|seconds| seconds < FAST.as_secs_f64())
     }
 
-    /// How long one call of this method takes, if that is known.
-    pub fn pace(&self, method: &str) -> Option<Duration> {
+    /// How long one call of this method is expected to take within a batch that may take `time`. One of which nothing is known
+    /// is expected to be much slower than all others, and nothing worse than that ten of them fill the time.
+    pub fn expected(&self, method: &str, time: Duration) -> Duration {
+        let slowest = self.pace.values().max().map_or(time, |pace| *pace * NEW_FACTOR);
+        self.pace(method).unwrap_or(slowest.min(time / FIRST_CALLS))
+    }
+
+    fn pace(&self, method: &str) -> Option<Duration> {
         self.pace.get(method).copied()
     }
 
@@ -133,6 +143,16 @@ mod tests {
         assert_eq!((learnt.pace("a"), learnt.unanswered()), (Some(4 * SECOND), 1));
         answered(&mut learnt, &["a"], SECOND);
         assert_eq!((learnt.pace("a"), learnt.unanswered()), (Some(SECOND), 0));
+    }
+
+    #[test]
+    fn a_new_method_is_expected_to_be_slower_than_the_others() {
+        let (mut learnt, time) = (Learnt::new(4), 15 * SECOND);
+        assert_eq!(learnt.expected("new", time), time / FIRST_CALLS);
+        answered(&mut learnt, &["quick"], SECOND / 10);
+        assert_eq!(["quick", "new"].map(|method| learnt.expected(method, time)), [SECOND / 10, SECOND / 2]);
+        answered(&mut learnt, &["slow"], 4 * SECOND);
+        assert_eq!(learnt.expected("new", time), time / FIRST_CALLS);
     }
 
     #[test]
