@@ -30,7 +30,8 @@
 //!
 //! # Where is…
 //! * the ack? [`lane::session`] and [`lane::results`], for records [`lane::moves`] and [`lane::tracking`]; when, says the ledger.
-//! * the size of a batch? [`lane::pool`] fills it, [`systems::bitrix24`] says how: `client.rs` and `batch.rs`; `budget.rs` when.
+//! * the size of a batch? `systems/bitrix24/client.rs` fills it with what all threads have handed to `combiner.rs`;
+//!   `concurrency.rs` finds out how many requests may be under way, `budget.rs` how often there is one.
 //! * what is hidden from the log? [`logging`] hides the values that [`config::Config::secrets`] names.
 //! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `systems/https.rs` https.
 //! * a queue's name? [`lane::Queues`].
@@ -42,14 +43,15 @@
 //! 2. Everything of amiquip has one owner thread; a delivery is settled at most once, on the session it came from.
 //! 3. Nothing is created twice, but for what the README lists under "Guarantees": the ledger knows what is under way and
 //!    what was finished; whatever it does not know is looked up at the target by its marker before it is created. After a restart that look-up alone must do.
-//! 4. Handlers know no queues; the broker code knows no systems; [`message`] knows neither.
-//! 5. Every wait has a deadline or ends on stop.
-//! 6. One lane cannot slow another. One poison message cannot hold up its lane.
-//! 7. A panic costs one message one attempt, not the process.
-//! 8. No secret reaches a log line, an error text, a queue or the terminal.
-//! 9. Memory is bounded by settings and constants, not by the length of a queue; but for the ids of tasks that are missing
+//! 4. Nothing is half done: what follows a create is completed after a crash, and never doubled.
+//! 5. Handlers know no queues; the broker code knows no systems; [`message`] knows neither.
+//! 6. Every wait has a deadline or ends on stop.
+//! 7. One lane cannot slow another. One poison message cannot hold up its lane.
+//! 8. A panic costs one message one attempt, not the process.
+//! 9. No secret reaches a log line, an error text, a queue or the terminal.
+//! 10. Memory is bounded by settings and constants, not by the length of a queue; but for the ids of tasks that are missing
 //!    at the target or unanswered.
-//! 10. A failure is logged once, where it is decided, and the line says what happens next.
+//! 11. A failure is logged once, where it is decided, and the line says what happens next.
 
 pub mod app;
 pub mod backoff;

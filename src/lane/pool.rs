@@ -1,6 +1,7 @@
 //! The handler threads of a lane: they take what waits, up to a batch, and call the system.
 //!
-//! They know neither queues nor acks, and outlive every session with RabbitMQ. A panic costs one message one attempt.
+//! There are as many as the work needs, up to a setting. They know neither queues nor acks, and outlive every session with
+//! RabbitMQ. A panic costs one message one attempt.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -18,11 +18,13 @@ mod random;
 mod stage;
 mod target;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, process, thread};
+
+use serde_json::Value;
 
 use faults::Fault;
 use random::Random;
@@ -90,6 +92,20 @@ fn main() {
     let idle = soak.settle();
     let last = soak.size_between_sweeps();
     soak.account(&[("at first", first), ("with a sixth to go", middle), ("at the end", last)], idle, &stalls);
+}
+
+/// Tasks whose message asked for checklists that they have not, or not in order. What was parked is not followed up.
+fn half_done(stage: &Stage) -> Vec<String> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let published: Vec<Value> =
+        stage.queues.published().iter().filter_map(|body| serde_json::from_slice(body).ok()).collect();
+    let asks = |message: &&Value| message["metadata"]["extensionProperties"]["checklists"].is_string();
+    let asking: HashSet<String> =
+        published.iter().filter(asks).filter_map(|message| text(&message["task_id"])).collect();
+    let parked = stage.queues.peek_all(&stage.queues.errors());
+    let parked: HashSet<String> =
+        parked.iter().filter_map(|message| text(&message.json()["original_message"]["task_id"])).collect();
+    stage.target.half_done(|marker| asking.contains(marker), |marker| parked.contains(marker))
 }
 
 impl Soak {
@@ -223,6 +239,7 @@ impl Soak {
             .with_finished(stage.target.finished());
         wrong.extend(account.broken_rules());
         wrong.extend(stage.target.doubled());
+        wrong.extend(half_done(stage));
         wrong.extend(grown(sizes));
 
         println!("{} messages, {} of them once more", stage.producer.published(), stage.producer.copies());

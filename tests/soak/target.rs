@@ -6,11 +6,16 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use task_creator::sandbox::{ANY_REQUEST, Call, CustomFields, Fault, Limits, Order, Sandbox, What};
+use task_creator::sandbox::{
+    ANY_REQUEST, Call, ChecklistItem, CustomFields, Fault, Limits, Order, Sandbox, SandboxTask, What,
+};
 
 use super::random::Random;
 
 const ADD: &str = "tasks.task.add";
+const CHECKLIST: &str = "task.checklistitem.add";
+/// The lists of a message of the field's form with their lines, in the order in which people shall see them.
+const CHECKLISTS: &str = "Документы: Устав, Доверенность; Сроки: Оплата до 30 дней";
 /// Longer than the worker's `BITRIX_REQUEST_TIMEOUT`: it has given up by then.
 const HANG: Duration = Duration::from_secs(3);
 /// A create must be visible within `BITRIX_REQUEST_TIMEOUT` (2 s) of its request; the rest is for a busy machine.
@@ -42,10 +47,14 @@ pub enum Illness {
     MarkerNever,
     /// In a batch: the error of another command, whatever the own one is.
     StaleError,
+    /// The webhook's owner is no administrator: what they create for others is answered with nothing.
+    Invisible,
+    /// A list or a line is added, and the answer is lost.
+    CloseAfterChecklist,
 }
 
 impl Illness {
-    pub const ALL: [Illness; 19] = [
+    pub const ALL: [Illness; 21] = [
         Illness::Http500,
         Illness::Http502,
         Illness::Json500,
@@ -65,6 +74,8 @@ impl Illness {
         Illness::LateMarker,
         Illness::MarkerNever,
         Illness::StaleError,
+        Illness::Invisible,
+        Illness::CloseAfterChecklist,
     ];
 
     /// How long the worker leaves such a portal alone.
@@ -100,6 +111,8 @@ impl Illness {
             Illness::Error500AfterCreate => after_create(What::html(500, "<h1>Internal Server Error</h1>")),
             Illness::UnknownAdd => after_create(refused(400, "ERROR_UNKNOWN_ADD_TASK_ERROR")),
             Illness::StaleError => vec![Fault::before(ADD, refused(400, "ERROR_CORE"))],
+            Illness::Invisible => Vec::new(),
+            Illness::CloseAfterChecklist => vec![Fault::after(CHECKLIST, What::Close)],
         }
     }
 
@@ -149,7 +162,7 @@ impl Target {
     pub fn fall_ill(&self, illness: Illness, share: u64) {
         let state = &mut *self.state();
         let faults = illness.faults();
-        let share = share / faults.len() as u64;
+        let share = share / faults.len().max(1) as u64;
         for fault in faults {
             let mut random = Random::of(state.random.below(u64::MAX));
             let suffers = move |call: &Call| {
@@ -158,12 +171,18 @@ impl Target {
             };
             state.ills.push(self.sandbox.order(fault.when(suffers)));
         }
-        self.sandbox.change(|rules| rules.custom_fields = illness.custom_fields());
+        self.sandbox.change(|rules| {
+            rules.custom_fields = illness.custom_fields();
+            rules.owner_is_admin = illness != Illness::Invisible;
+        });
     }
 
     pub fn recover(&self) {
         self.state().ills.drain(..).for_each(|order| self.sandbox.clear(&order));
-        self.sandbox.change(|rules| rules.custom_fields = CustomFields::AtOnce);
+        self.sandbox.change(|rules| {
+            rules.custom_fields = CustomFields::AtOnce;
+            rules.owner_is_admin = true;
+        });
     }
 
     pub fn has(&self, marker: &str) -> bool {
@@ -201,6 +220,16 @@ impl Target {
         twice.map(|(marker, times)| format!("{marker} created at {}", times.join(" and "))).collect()
     }
 
+    /// Tasks whose checklists are neither complete and in order, nor absent from their message.
+    pub fn half_done(&self, has_checklists: impl Fn(&str) -> bool, is_parked: impl Fn(&str) -> bool) -> Vec<String> {
+        let wrong = |task: SandboxTask| {
+            let marker = task.marker.clone().filter(|marker| !is_parked(marker))?;
+            let (wanted, seen) = (if has_checklists(&marker) { CHECKLISTS } else { "" }, checklists(&task));
+            (wanted != seen).then(|| format!("{marker} has the checklists {seen:?}"))
+        };
+        self.sandbox.tasks().into_iter().filter_map(wrong).collect()
+    }
+
     /// People finish so many of a hundred tasks that are open.
     pub fn work(&self, share: u64) {
         let state = &mut *self.state();
@@ -228,6 +257,19 @@ impl Target {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// As people read them.
+fn checklists(task: &SandboxTask) -> String {
+    let under = |parent: u64| {
+        let mut items: Vec<&ChecklistItem> = task.checklist.iter().filter(|item| item.parent == parent).collect();
+        items.sort_by_key(|item| (item.sort_index, item.id));
+        items
+    };
+    let titles =
+        |list: &ChecklistItem| under(list.id).iter().map(|item| item.title.clone()).collect::<Vec<_>>().join(", ");
+    let lists: Vec<String> = under(0).iter().map(|list| format!("{}: {}", list.title, titles(list))).collect();
+    lists.join("; ")
 }
 
 /// Some tasks are refused whatever happens.

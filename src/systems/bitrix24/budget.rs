@@ -6,8 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So much of the burst is never used: the portal counts a request when it arrives, some later than others, and one turn may
-/// have been taken ahead of its request.
+/// So much of the burst is never used: the portal counts a request when it arrives, some later than others.
 const KEPT_BACK: u32 = 2;
 
 /// The bucket.

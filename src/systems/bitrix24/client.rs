@@ -1,4 +1,5 @@
-//! Calls a Bitrix24 portal: one call plainly, many as batches, all within the portal's request budget.
+//! Calls a Bitrix24 portal: one call plainly, many as batches that all threads share, within the portal's request budget and
+//! with as many requests at once as do it good.
 //!
 //! It knows URLs, encodings and the portal's way of answering. What an answer means for a task is [`super::handler`]'s and
 //! [`super::tracker`]'s business, what an error means is [`super::errors`]'.

@@ -16,13 +16,17 @@ use super::errors::{ApiError, Kind};
 use super::fields::{self, Fields};
 use super::look_up::{self, Found, LookUp, NotAnswered};
 use super::{Settings, member};
+use crate::backoff;
 use crate::message::{Earlier, Task, text};
 use crate::systems::{Batch, Done, Failure, FollowUp, Handler};
 
-/// How often the checklists of a task are tried again when a call got no clear answer.
-const MOST_FOLLOW_UPS: u32 = 3;
-/// Until the next try, where the portal names no time.
-const NEXT_FOLLOW_UP: Duration = Duration::from_secs(5);
+/// How often the checklists of a task are tried again when a call got no clear answer, and when the portal says that it may not
+/// be called like that: then hardly anything changes by itself.
+const MOST_FOLLOW_UPS: u32 = 6;
+const FOLLOW_UPS_WITHOUT_RIGHTS: u32 = 1;
+/// Between two of these tries, where the portal asks for no longer time; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The handler. Several threads use it at once.
 pub struct BitrixHandler {
@@ -298,12 +302,14 @@ impl BitrixHandler {
     fn lacks(&self, task: &Task, done: &Done, missing: Option<checklists::Missing>) -> FollowUp {
         let Some(checklists::Missing { parts, titles, why }) = missing else { return FollowUp::default() };
         let lacking = format!("checklists lack {parts} ({titles})");
-        let pause = match why.clone().into_failure(self.settings.request_timeout) {
+        let asked = match why.clone().into_failure(self.settings.request_timeout) {
             Failure::Transient { after, .. } => Some(after),
-            Failure::Unavailable { until, .. } => Some(until.unwrap_or_default().max(NEXT_FOLLOW_UP)),
+            Failure::Unavailable { until, .. } => Some(until.unwrap_or_default()),
             Failure::Permanent(_) | Failure::Unsettled(_) | Failure::Unseen(_) => None,
         };
-        let again = pause.filter(|_| done.follow_ups < MOST_FOLLOW_UPS);
+        let most = if why.kind == Kind::Configuration { FOLLOW_UPS_WITHOUT_RIGHTS } else { MOST_FOLLOW_UPS };
+        let pause = backoff::delay(done.follow_ups + 1, FIRST_PAUSE, LONGEST_PAUSE);
+        let again = asked.filter(|_| done.follow_ups < most).map(|asked| asked.max(pause));
         match again {
             Some(pause) => {
                 log::warn!("{lacking}, trying again in {pause:.0?}: task={}: {why}", task.id);

@@ -1,7 +1,8 @@
 //! Bitrix24: its settings, and how its parts fit together.
 //!
-//! Reading order: [`fields`] (what a task becomes), [`handler`] (look up, create, synchronise), [`tracker`] (finished?),
-//! [`client`] with [`batch`], [`budget`], [`holds`] and [`errors`] (the portal's REST), [`check`] with
+//! Reading order: [`fields`] (what a task becomes), [`handler`] with [`look_up`] and [`checklists`] (find, create, complete,
+//! synchronise), [`tracker`] with [`answers`] (finished?), [`client`] with [`batch`] and [`errors`] (the portal's REST),
+//! [`combiner`], [`concurrency`], [`learnt`], [`budget`] and [`holds`] (when to ask, and how much at once), [`check`] with
 //! [`custom_fields`] (is the portal ready?), [`explain`] (what would it be asked?). What the portal does and why is in the
 //! README beside this file.
 
