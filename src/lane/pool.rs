@@ -69,16 +69,16 @@ impl Pool {
         Pool { jobs, recorded, results, name, most, gathering: Mutex::default(), threads, ended: Condvar::new() }
     }
 
-    /// Starts a thread. It starts the next one when all are busy, so that an idle lane has one.
+    /// Starts the first thread. Each starts the next one when all are busy, so that an idle lane has one.
     ///
     /// # Errors
     /// The machine has no thread to spare.
     pub fn start<'s>(&'s self, scope: &'s Scope<'s, '_>, handler: &'s dyn Handler) -> std::io::Result<()> {
-        let number = {
-            let mut threads = self.lock_threads();
-            threads.started += 1;
-            threads.started
-        };
+        self.lock_threads().started += 1;
+        self.spawn(1, scope, handler)
+    }
+
+    fn spawn<'s>(&'s self, number: usize, scope: &'s Scope<'s, '_>, handler: &'s dyn Handler) -> std::io::Result<()> {
         let thread = thread::Builder::new().name(format!("{}/{number}", self.name));
         let started = thread.spawn_scoped(scope, move || {
             if number == 1 {
@@ -109,11 +109,15 @@ impl Pool {
 
     /// Starts another thread when all are busy. Without one the work waits for those that there are.
     fn relieve<'s>(&'s self, scope: &'s Scope<'s, '_>, handler: &'s dyn Handler) {
-        let all_busy = {
-            let threads = self.lock_threads();
-            threads.busy == threads.started && threads.started < self.most
+        let number = {
+            let mut threads = self.lock_threads();
+            if threads.busy < threads.started || threads.started >= self.most {
+                return;
+            }
+            threads.started += 1;
+            threads.started
         };
-        if all_busy && let Err(err) = self.start(scope, handler) {
+        if let Err(err) = self.spawn(number, scope, handler) {
             log::warn!("no further handler thread can be started, going on with those that there are: {err}");
         }
     }

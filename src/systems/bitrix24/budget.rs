@@ -1,12 +1,13 @@
 //! One portal's request budget, shared by all threads that call it: a leaky bucket on our side, so that the portal's own
 //! need never refuse. It counts HTTP requests and knows nothing of what is in them.
 //!
-//! Turns are given in the order of asking: neither handlers nor the tracker can starve the other.
+//! Turns are given in the order of asking. Who asks, and what for, is the outbox's business.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So much of the burst is never used: the portal counts a request when it arrives, some later than others.
+/// So much of the burst is never used: the portal counts a request when it arrives, some later than others, and a
+/// turn may be taken a moment before its request is full.
 const KEPT_BACK: u32 = 2;
 
 /// The bucket.

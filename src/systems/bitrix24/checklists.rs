@@ -151,9 +151,19 @@ fn read_back(client: &Client, tasks: &mut [Plan]) {
                 task.unread = false;
                 recognise(&mut task.lists, &items, "0");
             }
-            Err(err) => task.why = Some(err),
+            Err(err) => task.why = Some(worse(task.why.take(), err)),
         }
     }
+}
+
+/// Of two errors the one that asks for more patience: what may be under way must not hide behind a refusal.
+fn worse(known: Option<ApiError>, new: ApiError) -> ApiError {
+    let rank = |err: &ApiError| match err.kind {
+        Kind::Unknown => 2,
+        Kind::TooFast | Kind::MethodHeld | Kind::Blocked | Kind::Configuration | Kind::Unreachable => 1,
+        Kind::Refused => 0,
+    };
+    known.filter(|known| rank(known) > rank(&new)).unwrap_or(new)
 }
 
 /// Adds the next parts of all tasks together.
@@ -172,14 +182,14 @@ fn add<'a>(
     let mut replies = client.call_to_finish(calls).into_iter();
     for (task, count) in tasks.iter_mut().zip(counts) {
         let own: Vec<Reply> = replies.by_ref().take(count).collect();
-        let mut failed = None;
+        let mut failed = task.why.take();
         for ((_, part), reply) in next(task).into_iter().zip(own) {
             match reply.and_then(|reply| text(&reply["result"]).ok_or_else(no_id)) {
                 Ok(id) => part.id = Some(id),
-                Err(err) => failed = Some(err),
+                Err(err) => failed = Some(worse(failed, err)),
             }
         }
-        task.why = failed.or(task.why.take());
+        task.why = failed;
     }
 }
 

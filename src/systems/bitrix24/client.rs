@@ -164,9 +164,7 @@ impl Client {
                 Err(err) => (vec![Err(err.clone()); parcels.len()], Some(err)),
             },
         };
-        let to_the_rest = err
-            .filter(|err| self.asks_in_vain(err))
-            .map(|err| Err(ApiError::new(Kind::Unreachable, format!("not sent, since another request failed: {err}"))));
+        let to_the_rest = err.filter(|err| self.asks_in_vain(err)).map(|err| Err(not_sent(&err)));
         Carried { replies, to_the_rest }
     }
 
@@ -180,7 +178,16 @@ impl Client {
     }
 
     fn one_by_one(&self, parcels: &[Parcel]) -> Vec<Reply> {
-        parcels.iter().map(|parcel| self.turn().and_then(|()| self.plain(&parcel.call))).collect()
+        let mut in_vain = None;
+        let send = |parcel: &Parcel| {
+            if let Some(err) = &in_vain {
+                return Err(not_sent(err));
+            }
+            let reply = self.turn().and_then(|()| self.plain(&parcel.call));
+            in_vain = reply.as_ref().err().filter(|err| self.asks_in_vain(err)).cloned();
+            reply
+        };
+        parcels.iter().map(send).collect()
     }
 
     fn plain(&self, call: &Call) -> Reply {
@@ -335,6 +342,12 @@ impl Carrier for Client {
     fn broken(&self) -> Reply {
         Err(ApiError::new(Kind::Unknown, "the request broke off; worker_errors.log says where".into()))
     }
+}
+
+/// What is not sent after this error. A portal that is blocked is left alone for long.
+fn not_sent(err: &ApiError) -> ApiError {
+    let kind = if err.kind == Kind::Blocked { Kind::Blocked } else { Kind::Unreachable };
+    ApiError::new(kind, format!("not sent, since another request failed: {err}"))
 }
 
 /// The reply in an answer, or the error that it is.

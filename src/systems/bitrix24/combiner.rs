@@ -130,7 +130,8 @@ impl<I, R: Clone> Combiner<I, R> {
     fn send_next(&self, carrier: &impl Carrier<Item = I, Reply = R>, ticket: &Ticket<R>) -> bool {
         let Some(under_way) = lock(&self.0).begin_gathering(carrier) else { return false };
         ticket.busy.store(true, Ordering::Release);
-        let turn = carrier.await_turn(&|| lock(&self.0).waiting.len(), under_way);
+        let await_turn = AssertUnwindSafe(|| carrier.await_turn(&|| lock(&self.0).waiting.len(), under_way));
+        let turn = catch_unwind(await_turn).unwrap_or_else(|_| Err(carrier.broken()));
         let taken = lock(&self.0).take(carrier, turn.as_ref().err());
         if !taken.is_empty() {
             let (items, places): (Vec<I>, Vec<_>) =

@@ -1,8 +1,9 @@
 //! How many requests may be under way at once: found out from what the portal does, not set. Pure: the caller brings the
 //! time. It counts answers and knows nothing of what is asked.
 //!
-//! After Vector's adaptive request concurrency: the number rises by a step while more requests bring more answers, falls
-//! by a tenth when they do not or when requests fail, is judged once in a measured time, and only while it is reached.
+//! After Vector's adaptive request concurrency: the number rises by a step while more requests bring more answers and
+//! goes back when they do not, falls by a tenth when requests fail, is judged once in a measured time, and only while it is
+//! reached.
 //! Unlike there the first steps double it, and a step is judged by the answers a second before and after it instead of by
 //! the time of one answer: a portal whose answers take now 20, now 200 ms would look overloaded by that.
 
@@ -43,6 +44,8 @@ pub struct Concurrency {
     rest: Duration,
     /// The next step is one up.
     up_next: bool,
+    /// The last answer.
+    last: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,6 +89,7 @@ impl Concurrency {
             rest_until: None,
             rest: FIRST_REST,
             up_next: true,
+            last: None,
         }
     }
 
@@ -101,8 +105,11 @@ impl Concurrency {
         may_begin
     }
 
-    /// A request with so many calls was answered.
-    pub fn answered(&mut self, now: Instant, calls: usize) {
+    /// A request with so many calls was answered after this time. Time in which nothing was under way is not measured.
+    pub fn answered(&mut self, now: Instant, took: Duration, calls: usize) {
+        let sent = now.checked_sub(took).unwrap_or(now);
+        let idle = self.last.replace(now).map_or(Duration::ZERO, |last| sent.saturating_duration_since(last));
+        self.measured.begun = self.measured.begun.map(|begun| begun + idle);
         let doubling = matches!(self.step, Step::Doubling { .. });
         let measured = &mut self.measured;
         if measured.passed_over < self.limit {
@@ -230,7 +237,7 @@ mod tests {
             let first = (0..under_way.len()).min_by(|a, b| under_way[*a].total_cmp(&under_way[*b])).expect("one");
             now = under_way.swap_remove(first).max(now);
             late += usize::from(now > seconds / 2.0);
-            concurrency.answered(begun + Duration::from_secs_f64(now), 1);
+            concurrency.answered(begun + Duration::from_secs_f64(now), Duration::from_millis(50), 1);
         }
         late as f64 / (seconds / 2.0)
     }
@@ -274,7 +281,8 @@ mod tests {
     #[test]
     fn answers_below_the_limit_say_nothing_about_it() {
         let (mut concurrency, begun) = (Concurrency::new(128), Instant::now());
-        (0..1000).for_each(|n| concurrency.answered(begun + Duration::from_millis(50 * n), 1));
+        (0..1000)
+            .for_each(|n| concurrency.answered(begun + Duration::from_millis(50 * n), Duration::from_millis(50), 1));
         assert_eq!(concurrency.limit(), FIRST);
     }
 

@@ -3,7 +3,6 @@
 //!
 //! One task or fifty go the same way; [`Client`] decides how calls travel. It knows no queues and no attempts.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use super::client::{Call, Client, Reply};
 use super::errors::{ApiError, Kind};
 use super::fields::{self, Fields};
 use super::look_up::{self, Found, LookUp, NotAnswered};
+use super::owner::Owner;
 use super::{Settings, member};
 use crate::backoff;
 use crate::message::{Earlier, Task, text};
@@ -36,8 +36,7 @@ pub struct BitrixHandler {
     /// The id of a task that was created and not shown to us. While it cannot be seen nothing is created: the next one could
     /// not be seen either. One lock for one id, held for no call.
     unseen: Mutex<Option<String>>,
-    /// The webhook's owner was an administrator when last asked.
-    owner_sees_all: AtomicBool,
+    owner: Owner,
 }
 
 impl BitrixHandler {
@@ -50,8 +49,8 @@ impl BitrixHandler {
         }
         let marker = settings.marker_field.as_deref().unwrap_or(fields::XML_ID);
         let look_up = LookUp::new(Arc::clone(&client), marker);
-        let (unseen, owner_sees_all) = Default::default();
-        BitrixHandler { settings, client, look_up, unseen, owner_sees_all }
+        let owner = Owner::new(Arc::clone(&client));
+        BitrixHandler { settings, client, look_up, unseen: Mutex::default(), owner }
     }
 }
 
@@ -65,7 +64,7 @@ impl Handler for BitrixHandler {
     }
 
     fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>> {
-        let saw_all = self.owner_sees_all.load(Ordering::Relaxed);
+        let saw_all = self.owner.saw_all();
         let found = self.find(&tasks.iter().collect::<Vec<_>>());
         let mut results: Vec<Option<Result<Done, Failure>>> =
             tasks.iter().zip(found).map(|(task, found)| self.known(task, found, saw_all)).collect();
@@ -80,10 +79,11 @@ impl Handler for BitrixHandler {
     fn follow_up(&self, done: &[(Task, Done)]) -> Vec<FollowUp> {
         let mut outcomes = self.complete_checklists(done);
         // One that comes back is synchronised then, so that it is counted once.
-        let ready = done.iter().zip(&outcomes).filter(|(_, outcome)| outcome.again.is_none());
-        let mut synced = self.synchronise(ready.map(|((task, _), _)| task).collect()).into_iter();
-        let ready = outcomes.iter_mut().filter(|outcome| outcome.again.is_none());
-        ready.for_each(|outcome| outcome.synced = synced.next().flatten());
+        let ready: Vec<usize> = (0..done.len()).filter(|index| outcomes[*index].again.is_none()).collect();
+        let synced = self.synchronise(ready.iter().map(|index| &done[*index]).collect());
+        for (index, (synced, again)) in ready.into_iter().zip(synced) {
+            outcomes[index] = FollowUp { synced, again, ..outcomes[index] };
+        }
         outcomes
     }
 }
@@ -126,15 +126,15 @@ impl BitrixHandler {
         match task.earlier {
             Earlier::None => None,
             Earlier::MayExist if !self.looks_up() => None,
-            Earlier::MayExist if self.owner_sees_all() == Some(false) => Some(Failure::Unavailable {
-                error: anyhow!(
+            Earlier::MayExist => Some(match self.owner.sees_all() {
+                Ok(Some(false)) => away(anyhow!(
                     "an earlier try may have created task {}, and the webhook's owner does not see all tasks: make the \
                      owner an administrator, so that it is not created twice",
                     task.id
-                ),
-                until: Some(Duration::ZERO),
+                )),
+                Ok(Some(true) | None) => Failure::Unsettled(self.settings.request_timeout),
+                Err(err) => away(anyhow!("{err}")),
             }),
-            Earlier::MayExist => Some(Failure::Unsettled(self.settings.request_timeout)),
             // Somebody has deleted it.
             Earlier::Unseen if saw_all => {
                 self.was_seen(&task.id);
@@ -143,23 +143,16 @@ impl BitrixHandler {
             Earlier::Unseen => {
                 self.note_unseen(&task.id);
                 // For the next look: this one may have been made before the owner became an administrator.
-                self.owner_sees_all();
+                let _ = self.owner.sees_all();
                 Some(unseen(&task.id))
             }
         }
     }
+}
 
-    /// Is the webhook's owner an administrator? `None` where the portal does not tell. A no is asked again each time, since
-    /// it is to be mended.
-    fn owner_sees_all(&self) -> Option<bool> {
-        if self.owner_sees_all.load(Ordering::Relaxed) {
-            return Some(true);
-        }
-        let reply = self.client.call(&Call { method: "profile", params: Vec::new() }).ok()?;
-        let sees_all = fields::is_yes(member(&reply["result"], "ADMIN")?);
-        self.owner_sees_all.store(sees_all, Ordering::Relaxed);
-        Some(sees_all)
-    }
+/// Nobody's attempt, however often.
+fn away(error: anyhow::Error) -> Failure {
+    Failure::Unavailable { error, until: Some(Duration::ZERO) }
 }
 
 /// Looking has no effect, so there is nothing to wait for before the next look. A refused one says nothing about the task:
@@ -228,8 +221,14 @@ impl BitrixHandler {
                 after: self.settings.request_timeout,
             });
         }
-        if !self.looks_up() && fields::xml_id(&task.id).is_none() {
-            return Err(Failure::Permanent(anyhow!("{}; its id is too long to be found again", unseen(&task.id))));
+        self.owner.forget();
+        let for_ever = match task.earlier {
+            Earlier::Unseen => Some("it was created once before, and could not be found either"),
+            _ if !self.looks_up() && fields::xml_id(&task.id).is_none() => Some("its id is too long to be found again"),
+            _ => None,
+        };
+        if let Some(why) = for_ever {
+            return Err(Failure::Permanent(anyhow!("{}; {why}", unseen(&task.id))));
         }
         self.note_unseen(&task.id);
         Err(unseen(&task.id))
@@ -243,15 +242,14 @@ impl BitrixHandler {
         let id = self.lock_unseen().clone()?;
         let error = match self.look_up.find([id.as_str()]).into_iter().next() {
             Some(Err(err)) => err.error(),
-            Some(Ok(None)) | None if self.owner_sees_all() != Some(true) => anyhow!("{}", unseen(&id)),
+            Some(Ok(None)) | None if !matches!(self.owner.sees_all(), Ok(Some(true))) => anyhow!("{}", unseen(&id)),
             // It is there, or somebody has deleted it.
             Some(Ok(_)) | None => {
                 self.was_seen(&id);
                 return None;
             }
         };
-        let same = |_| Err(Failure::Unavailable { error: anyhow!("{error:#}"), until: Some(Duration::ZERO) });
-        Some(tasks.iter().map(same).collect())
+        Some(tasks.iter().map(|_| Err(away(anyhow!("{error:#}")))).collect())
     }
 
     fn note_unseen(&self, id: &str) {
@@ -302,14 +300,7 @@ impl BitrixHandler {
     fn lacks(&self, task: &Task, done: &Done, missing: Option<checklists::Missing>) -> FollowUp {
         let Some(checklists::Missing { parts, titles, why }) = missing else { return FollowUp::default() };
         let lacking = format!("checklists lack {parts} ({titles})");
-        let asked = match why.clone().into_failure(self.settings.request_timeout) {
-            Failure::Transient { after, .. } => Some(after),
-            Failure::Unavailable { until, .. } => Some(until.unwrap_or_default()),
-            Failure::Permanent(_) | Failure::Unsettled(_) | Failure::Unseen(_) => None,
-        };
-        let most = if why.kind == Kind::Configuration { FOLLOW_UPS_WITHOUT_RIGHTS } else { MOST_FOLLOW_UPS };
-        let pause = backoff::delay(done.follow_ups + 1, FIRST_PAUSE, LONGEST_PAUSE);
-        let again = asked.filter(|_| done.follow_ups < most).map(|asked| asked.max(pause));
+        let again = self.next_try(done, &why);
         match again {
             Some(pause) => {
                 log::warn!("{lacking}, trying again in {pause:.0?}: task={}: {why}", task.id);
@@ -322,28 +313,57 @@ impl BitrixHandler {
         }
     }
 
-    /// Tells the portal which process each task belongs to; `None` where the message does not say. Safe to repeat: the portal
-    /// begins to synchronise a process that is synchronised already.
-    fn synchronise(&self, tasks: Vec<&Task>) -> Vec<Option<bool>> {
-        let calls: Vec<Option<Call>> = tasks.iter().map(|task| sync(task)).collect();
+    /// When what failed like this is tried again, if it is.
+    fn next_try(&self, done: &Done, why: &ApiError) -> Option<Duration> {
+        let asked = match why.clone().into_failure(self.settings.request_timeout) {
+            Failure::Transient { after, .. } => Some(after),
+            Failure::Unavailable { until, .. } => Some(until.unwrap_or_default()),
+            Failure::Permanent(_) | Failure::Unsettled(_) | Failure::Unseen(_) => None,
+        };
+        let most = match why.kind {
+            Kind::Configuration => FOLLOW_UPS_WITHOUT_RIGHTS,
+            Kind::Unknown => MOST_FOLLOW_UPS,
+            // That it was the portal, and no part of this task, is known for sure.
+            Kind::TooFast | Kind::MethodHeld | Kind::Blocked | Kind::Unreachable => u32::MAX,
+            Kind::Refused => 0,
+        };
+        let pause = backoff::delay(done.follow_ups + 1, FIRST_PAUSE, LONGEST_PAUSE);
+        asked.filter(|_| done.follow_ups < most).map(|asked| asked.max(pause))
+    }
+
+    /// Tells the portal which process each task belongs to: whether that worked, `None` where the message does not say, and when
+    /// to try again what the portal has certainly not done. Safe to repeat: the portal begins to synchronise a process that is
+    /// synchronised already.
+    fn synchronise(&self, tasks: Vec<&(Task, Done)>) -> Vec<(Option<bool>, Option<Duration>)> {
+        let calls: Vec<Option<Call>> = tasks.iter().map(|(task, _)| sync(task)).collect();
         let mut replies = self.client.call_to_finish(calls.iter().flatten().cloned().collect()).into_iter();
-        let outcomes = calls.iter().zip(tasks).map(|(call, task)| {
-            let call = call.as_ref()?;
-            // In a batch it may be the error of another command.
-            let reply = match replies.next()? {
-                Err(err) if err.in_batch && err.kind == Kind::Refused => self.client.call(call),
-                reply => reply,
-            };
-            let refused = |reply: Value| format!("imena.camunda.sync: refused: {}", reply["result"]);
-            let outcome = match reply {
-                Ok(reply) if fields::is_yes(&reply["result"]["success"]) => Ok(()),
-                Ok(reply) => Err(refused(reply)),
-                Err(err) => Err(err.to_string()),
-            };
-            outcome.as_ref().err().inspect(|err| log::warn!("process not synchronised: task={}: {err}", task.id));
-            Some(outcome.is_ok())
+        let outcomes = calls.iter().zip(tasks).map(|(call, (task, done))| {
+            let reply = call.as_ref().and_then(|call| Some((call, replies.next()?)));
+            reply.map_or((None, None), |(call, reply)| self.synchronised(task, done, call, reply))
         });
         outcomes.collect()
+    }
+
+    fn synchronised(&self, task: &Task, done: &Done, call: &Call, reply: Reply) -> (Option<bool>, Option<Duration>) {
+        // In a batch it may be the error of another command.
+        let reply = match reply {
+            Err(err) if err.in_batch && err.kind == Kind::Refused => self.client.call(call),
+            reply => reply,
+        };
+        let why = match reply {
+            Ok(reply) if fields::is_yes(&reply["result"]["success"]) => return (Some(true), None),
+            Ok(reply) => format!("imena.camunda.sync: refused: {}", reply["result"]),
+            Err(err) => {
+                let not_done = matches!(err.kind, Kind::TooFast | Kind::MethodHeld | Kind::Blocked | Kind::Unreachable);
+                if let Some(pause) = self.next_try(done, &err).filter(|_| not_done) {
+                    log::warn!("process not synchronised, trying again in {pause:.0?}: task={}: {err}", task.id);
+                    return (None, Some(pause));
+                }
+                err.to_string()
+            }
+        };
+        log::warn!("process not synchronised: task={}: {why}", task.id);
+        (Some(false), None)
     }
 }
 

@@ -13,6 +13,7 @@ use super::errors::Kind;
 const FAST: Duration = Duration::from_millis(5);
 /// How much one more request changes what is known of their time.
 const WEIGHT: f64 = 0.3;
+const CREATE: &str = "tasks.task.add";
 /// How much slower than all known ones a method may be that is called for the first time, and how many calls of it go
 /// together at least.
 const NEW_FACTOR: u32 = 5;
@@ -54,9 +55,10 @@ impl Learnt {
     }
 
     /// How long one call of this method is expected to take within a batch that may take `time`. One of which nothing is known
-    /// is expected to be much slower than all others, and nothing worse than that ten of them fill the time.
+    /// is expected to be much slower than all others, and nothing worse than that ten of them fill the time. A create is
+    /// expected to be that slow: many of them without an answer in time would be many unknown outcomes.
     pub fn expected(&self, method: &str, time: Duration) -> Duration {
-        let slowest = self.pace.values().max().map_or(time, |pace| *pace * NEW_FACTOR);
+        let slowest = self.pace.values().max().filter(|_| method != CREATE).map_or(time, |pace| *pace * NEW_FACTOR);
         self.pace(method).unwrap_or(slowest.min(time / FIRST_CALLS))
     }
 
@@ -79,7 +81,7 @@ impl Learnt {
                 self.request = Some(self.request.map_or(seconds, |known| known + WEIGHT * (seconds - known)));
                 self.unanswered = 0;
                 self.divide(calls, took, |_, now| now);
-                self.concurrency.answered(Instant::now(), calls.len());
+                self.concurrency.answered(Instant::now(), took, calls.len());
             }
             Err(err) if err.kind == Kind::Unknown => {
                 self.unanswered += 1;
@@ -151,6 +153,7 @@ mod tests {
         assert_eq!(learnt.expected("new", time), time / FIRST_CALLS);
         answered(&mut learnt, &["quick"], SECOND / 10);
         assert_eq!(["quick", "new"].map(|method| learnt.expected(method, time)), [SECOND / 10, SECOND / 2]);
+        assert_eq!(learnt.expected(CREATE, time), time / FIRST_CALLS);
         answered(&mut learnt, &["slow"], 4 * SECOND);
         assert_eq!(learnt.expected("new", time), time / FIRST_CALLS);
     }

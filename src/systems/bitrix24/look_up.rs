@@ -123,7 +123,8 @@ impl LookUp {
                 Err(err) => return self.ask_for_fewer(ids, err),
             }
         }
-        ids.iter().map(|id| Ok(found.remove(*id))).collect()
+        // Several threads may ask for the same one.
+        ids.iter().map(|id| Ok(found.get(*id).cloned())).collect()
     }
 
     /// What makes the portal fail, or fill its page, may be one of many.

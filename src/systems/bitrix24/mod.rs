@@ -1,6 +1,6 @@
 //! Bitrix24: its settings, and how its parts fit together.
 //!
-//! Reading order: [`fields`] (what a task becomes), [`handler`] with [`look_up`] and [`checklists`] (find, create, complete,
+//! Reading order: [`fields`] (what a task becomes), [`handler`] with [`look_up`], [`owner`] and [`checklists`] (find, create, complete,
 //! synchronise), [`tracker`] with [`answers`] (finished?), [`client`] with [`batch`] and [`errors`] (the portal's REST),
 //! [`combiner`], [`concurrency`], [`learnt`], [`budget`] and [`holds`] (when to ask, and how much at once), [`check`] with
 //! [`custom_fields`] (is the portal ready?), [`explain`] (what would it be asked?). What the portal does and why is in the
@@ -22,6 +22,7 @@ pub mod handler;
 pub mod holds;
 pub mod learnt;
 pub mod look_up;
+pub mod owner;
 pub mod tracker;
 
 use std::collections::BTreeMap;

@@ -162,11 +162,12 @@ impl BitrixTracker {
     }
 }
 
-/// Does the process wait for an answer? The message says so, or the portal does: a portal that failed while it created the
-/// task may never have written its custom fields, and shows them as unset.
+/// Does the process wait for an answer? The portal says so; where its field is unset, the message does: a portal that failed
+/// while it created the task may never have written its custom fields.
 fn is_expected(record: &Record, row: &Value) -> bool {
-    let in_message = record.task.extension_properties.get("UF_RESULT_EXPECTED");
-    in_message.into_iter().chain(member(row, "UF_RESULT_EXPECTED")).any(is_yes)
+    let is_set = |value: &&Value| !value.is_null() && **value != Value::Bool(false) && **value != "";
+    let at_portal = member(row, "UF_RESULT_EXPECTED").filter(is_set);
+    at_portal.or_else(|| record.task.extension_properties.get("UF_RESULT_EXPECTED")).is_some_and(is_yes)
 }
 
 /// The answer as the portal stores it. PHP shows an unset field as `false`, `""`, `0` or `[]`.
