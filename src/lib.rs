@@ -50,7 +50,7 @@
 //! 8. A panic costs one message one attempt, not the process.
 //! 9. No secret reaches a log line, an error text, a queue or the terminal.
 //! 10. Memory is bounded by settings and constants, not by the length of a queue; but for the ids of tasks that are missing
-//!    at the target or unanswered.
+//!     at the target or unanswered.
 //! 11. A failure is logged once, where it is decided, and the line says what happens next.
 
 pub mod app;
