@@ -261,3 +261,6 @@ fn no_id() -> ApiError {
 fn no_list() -> ApiError {
     ApiError::new(Kind::Unknown, "task.checklistitem.getlist: the reply has no list".into())
 }
+
+#[cfg(test)]
+mod tests;
