@@ -20,10 +20,9 @@ use crate::backoff;
 use crate::message::{Earlier, Task, text};
 use crate::systems::{Batch, Done, Failure, FollowUp, Handler};
 
-/// How often the checklists of a task are tried again when a call got no clear answer, and when the portal says that it may not
-/// be called like that: then hardly anything changes by itself.
+/// How often what follows a create is tried again when a call got no clear answer, or when the portal says that it may not be
+/// called like that: with the pauses between them, a minute.
 const MOST_FOLLOW_UPS: u32 = 6;
-const FOLLOW_UPS_WITHOUT_RIGHTS: u32 = 1;
 /// Between two of these tries, where the portal asks for no longer time; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -321,8 +320,7 @@ impl BitrixHandler {
             Failure::Permanent(_) | Failure::Unsettled(_) | Failure::Unseen(_) => None,
         };
         let most = match why.kind {
-            Kind::Configuration => FOLLOW_UPS_WITHOUT_RIGHTS,
-            Kind::Unknown => MOST_FOLLOW_UPS,
+            Kind::Configuration | Kind::Unknown => MOST_FOLLOW_UPS,
             // That it was the portal, and no part of this task, is known for sure.
             Kind::TooFast | Kind::MethodHeld | Kind::Blocked | Kind::Unreachable => u32::MAX,
             Kind::Refused => 0,
