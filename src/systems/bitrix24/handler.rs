@@ -196,7 +196,8 @@ impl BitrixHandler {
         let mut refusal = refusal;
         for (what, fields) in tries {
             log::warn!("refused, trying again {what}: task={}: {refusal}", task.id);
-            let found = self.find(&[task]).into_iter().next().and_then(|found| self.known(task, found, false));
+            // It was decided already that this task is to be created, unless it shows up.
+            let found = self.find(&[task]).into_iter().next().and_then(|found| self.known(task, found, true));
             if let Some(known) = found {
                 return known;
             }
