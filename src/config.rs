@@ -150,7 +150,7 @@ impl Config {
             retry_attempts: variables.number("RETRY_ATTEMPTS", 3, 1..=1000),
             retry_delay: variables.seconds("RETRY_DELAY", 5),
             handler_threads: variables.number("HANDLER_THREADS", 256, 1..=256),
-            prefetch: variables.number("PREFETCH", 200, 1..=65_535),
+            prefetch: variables.number("PREFETCH", 256, 1..=65_535),
             shutdown_timeout: variables.seconds("SHUTDOWN_TIMEOUT", 30),
             https: https(variables, bitrix24.as_ref().is_some_and(|bitrix24| bitrix24.webhook.is_https())),
             bitrix24,

@@ -27,7 +27,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("RETRY_ATTEMPTS", "3"),
     ("RETRY_DELAY", "5"),
     ("HANDLER_THREADS", "256"),
-    ("PREFETCH", "200"),
+    ("PREFETCH", "256"),
     ("SHUTDOWN_TIMEOUT", "30"),
     ("BITRIX_DEFAULT_RESPONSIBLE_ID", "1"),
     ("BITRIX_DEFAULT_PRIORITY", "1"),

@@ -5,11 +5,11 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector as _, TcpConnector};
 use ureq::{Agent, Timeout};
 
 use super::https::{Https, NoHandshake};
+use super::resolver::KeepingResolver;
 use crate::tls::Authorities;
 
 /// The largest answer that is read, in bytes.
@@ -65,7 +65,7 @@ impl Http {
             .max_idle_connections(256)
             .build();
         let connector = ().chain(TcpConnector::default()).chain(Https::new(authorities));
-        Http { agent: Agent::with_parts(config, connector, DefaultResolver::default()) }
+        Http { agent: Agent::with_parts(config, connector, KeepingResolver::default()) }
     }
 
     /// Posts a JSON body.

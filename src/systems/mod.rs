@@ -6,6 +6,7 @@
 pub mod bitrix24;
 pub mod http;
 mod https;
+mod resolver;
 
 use std::fmt;
 use std::time::Duration;

@@ -8,7 +8,7 @@ use crate::support::{Queues, Worker, eventually};
 use crate::{Figure, floor, machine, progress};
 
 /// The worker's own, which the floor has as well.
-const DEFAULT_PREFETCH: u16 = 200;
+const DEFAULT_PREFETCH: u16 = 256;
 /// No case takes longer.
 const DEADLINE: Duration = Duration::from_secs(300);
 

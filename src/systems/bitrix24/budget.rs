@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 /// So much of the burst is never used: the portal counts a request when it arrives, some later than others, and a
 /// turn may be taken a moment before its request is full.
 const KEPT_BACK: u32 = 2;
+/// A single task costs three requests.
+const FEW: u32 = 6;
 
 /// The bucket.
 #[derive(Debug)]
@@ -40,6 +42,11 @@ impl Budget {
         let pause = empty_at.saturating_duration_since(now + self.tolerance);
         *empty_at = (*empty_at).max(now) + self.interval;
         pause
+    }
+
+    /// Have so few requests been sent of late that one more or less does not matter?
+    pub fn is_rested(&self, now: Instant) -> bool {
+        self.lock().saturating_duration_since(now) <= self.interval * FEW
     }
 
     /// The portal refused all the same (another program uses the same address): nobody sends for at least `pause`, and
@@ -78,6 +85,16 @@ mod tests {
         assert_eq!(budget.take(later), Duration::ZERO);
         assert_eq!(budget.take(later), Duration::ZERO);
         assert_eq!(budget.take(later), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn it_is_rested_while_few_requests_are_sent_and_again_after_a_while() {
+        let (budget, now) = (Budget::new(2.0, 50), Instant::now());
+        (0..6).for_each(|_| assert_eq!(budget.take(now), Duration::ZERO));
+        assert!(budget.is_rested(now));
+        budget.take(now);
+        assert!(!budget.is_rested(now));
+        assert!(budget.is_rested(now + Duration::from_secs(1)));
     }
 
     #[test]

@@ -291,13 +291,16 @@ impl Carrier for Client {
     }
 
     /// Where requests are scarce, calls that keep coming are waited for, one moment after another: records are confirmed in
-    /// small groups, and each group would use up a request. A single call while no request is under way goes at once.
+    /// small groups, and each group would use up a request. A single call goes at once while few requests are sent.
     fn await_turn(&self, waiting: &dyn Fn() -> usize, under_way: usize) -> Result<(), Reply> {
         self.turn().map_err(Err)?;
         let mut before = 0;
         for _ in 0..if self.budget.limited() { MOST_MOMENTS } else { 0 } {
             let waiting = waiting();
-            if (waiting <= 1 && under_way == 0) || waiting >= batch::LARGEST || waiting == before {
+            if (waiting <= 1 && under_way == 0 && self.budget.is_rested(Instant::now()))
+                || waiting >= batch::LARGEST
+                || waiting == before
+            {
                 break;
             }
             before = waiting;
