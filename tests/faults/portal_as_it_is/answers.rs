@@ -147,3 +147,39 @@ fn a_kill_before_it_is_known_that_the_owner_may_not_see_a_task_creates_no_second
     assert_eq!(scene.calls(ADD), 1);
     scene.end(1, 1);
 }
+
+/// One task was created unseen. Then its owner becomes an administrator, who has deleted it, so that it is created again;
+/// `fault` strikes that create. What is parked, and the next message, which is created as always.
+fn created_again_with(test: &str, fault: Fault, expected: &str) {
+    let mut scene = Scene::at(test, Limits::default(), no_administrator, &[]);
+    scene.queues.publish_task(&of_others("task-0"));
+    scene.worker.await_log(ADVICE, PATIENCE);
+    let fault = scene.sandbox.order(fault.when(|call| creates(call, "task-0")));
+    assert!(scene.sandbox.delete(scene.task("task-0").id));
+    scene.sandbox.change(|rules| rules.owner_is_admin = true);
+    scene.queues.await_count(&scene.queues.errors(), 1, LONG);
+    let parked = scene.queues.peek_all(&scene.queues.errors())[0].json();
+    assert_eq!(
+        (&parked["original_message"]["task_id"], &parked["error_type"]),
+        (&json!("task-0"), &json!("REQUEST_ERROR"))
+    );
+    assert!(parked["error_message"].as_str().is_some_and(|why| why.contains(expected)), "{}", parked["error_message"]);
+    assert!(fault.struck() > 0);
+
+    scene.queues.publish_task(&of_others("task-1"));
+    scene.await_records(1);
+    assert_eq!(scene.sandbox.ids_of("task-1").len(), 1);
+    scene.worker.stop();
+}
+
+#[test]
+fn a_task_that_was_unseen_once_and_is_refused_when_created_again_is_parked() {
+    let fault = Fault::before(ADD, What::refuse(400, "ERROR_TASK_CREATE_ACCESS_DENIED", "Нет прав"));
+    created_again_with("unseen and refused", fault, "ERROR_TASK_CREATE_ACCESS_DENIED");
+}
+
+#[test]
+fn a_task_that_is_created_unseen_twice_is_parked_and_not_created_a_third_time() {
+    let fault = Fault::after(ADD, What::Result(json!([]))).times(1);
+    created_again_with("unseen twice", fault, "could not be found either");
+}
