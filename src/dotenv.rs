@@ -19,8 +19,8 @@ use syntax::{Statement, Value};
 
 const NOT_UTF8: &str = "is not UTF-8, but perhaps CP1251 (Windows); save the file as UTF-8";
 
-/// A variable, and where its value was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A variable, and where its value was found. It may be a password, so it cannot be printed whole.
+#[derive(Clone)]
 pub struct Given {
     /// Its value.
     pub value: String,
@@ -31,7 +31,7 @@ pub struct Given {
 }
 
 /// The variables, and what should better be changed about them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Environment {
     /// Of the file; what cannot be read has the reason in place of a value.
     lines: BTreeMap<String, Result<Given, String>>,

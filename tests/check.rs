@@ -140,6 +140,16 @@ fn a_wrong_webhook_fails_and_the_queues_are_looked_at_all_the_same() {
 }
 
 #[test]
+fn a_portal_with_an_international_name_is_reached() {
+    let portal = Portal::of(&Tasks::new());
+    // Wide letters, of which punycode makes plain ones.
+    let webhook = portal.webhook().replace("127.0.0.1", "ｌｏｃａｌｈｏｓｔ");
+    run_with(&["check"], &Queues::new("international"), &webhook, &[])
+        .ended_with(0)
+        .has("ok    bitrix24: http://localhost:");
+}
+
+#[test]
 fn a_portal_that_does_not_answer_is_waited_for_once() {
     let tasks = Tasks::new();
     let portal = portal_but(&tasks, "method.get", |_| Answer::Http(Reply::Hang));

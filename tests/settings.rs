@@ -10,6 +10,7 @@ use std::fs::{self};
 use log::LevelFilter;
 use support::*;
 use task_creator::config::Config;
+use task_creator::dotenv::Given;
 use task_creator::dotenv::syntax::{self, Statement, Value};
 
 /// Every variable with a default, and the default: those of the Python worker, and new ones beside them.
@@ -191,6 +192,23 @@ fn quotes_around_a_value_are_a_mistake_in_every_setting() {
         let config = with(&[("RABBITMQ_PASSWORD", password)]).unwrap_or_else(|err| panic!("{password}: {err}"));
         assert_eq!(config.rabbitmq.password.expose(), password);
     }
+}
+
+#[test]
+fn what_the_quotes_of_dotenv_enclose_is_meant_in_a_password_and_nowhere_else() {
+    let in_quotes = |value: &'static str| {
+        Config::of(&move |name| {
+            let value = if name == "RABBITMQ_PASSWORD" || name == "RESPONSES_QUEUE" { value } else { return None };
+            Some(Ok(Given { value: value.to_owned(), place: Some(".env, line 7".into()), quoted: true }))
+        })
+    };
+    for value in [" canary ", "canary"] {
+        assert_eq!(in_quotes(value).unwrap().rabbitmq.password.expose(), value);
+        assert_eq!(in_quotes(value).unwrap().responses_queue, "canary");
+    }
+    let mistakes = in_quotes("'canary'").unwrap_err().0;
+    let told = "RESPONSES_QUEUE (.env, line 7) has quotes around it";
+    assert!(matches!(&mistakes[..], [mistake] if mistake.starts_with(told)), "{mistakes:?}");
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn the_dotenv_file_of_the_working_directory_adds_what_the_environment_does_not_s
 #[test]
 fn a_dotenv_file_that_others_may_write_is_refused() {
     let broker = Listener::new();
-    let mut worker = run_with_dotenv(&[], &dotenv_for(&broker), 0o620);
+    let mut worker = run_with_dotenv(&[], dotenv_for(&broker), 0o620);
     assert_eq!(worker.wait(PATIENCE).code(), Some(78));
     assert!(worker.output().contains("others may write to it"), "{}", worker.output());
     assert_eq!(broker.connections(), 0);
@@ -68,7 +68,7 @@ fn a_dotenv_file_that_others_may_write_is_refused() {
 #[test]
 fn a_dotenv_file_that_others_may_read_is_used_with_advice() {
     let broker = Listener::new();
-    let worker = run_with_dotenv(&[], &dotenv_for(&broker), 0o644);
+    let worker = run_with_dotenv(&[], dotenv_for(&broker), 0o644);
     broker.await_connection();
     worker.await_log(".env can be read by others; advised: chmod 600 .env", PATIENCE);
     worker.await_output("advised: chmod 600 .env", PATIENCE);

@@ -50,15 +50,15 @@ impl Variables<'_> {
         Some(bare.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    /// The same for a password: quotes within the quotes of `.env` are meant, and so is one at one end only.
+    /// The same for a password: blanks and quotes within the quotes of `.env` are meant, and so is a quote at one end only.
     pub fn secret(&mut self, name: &str) -> Option<String> {
         let Given { value, quoted, .. } = self.given(name)?;
-        let text = value.trim();
+        let text = if quoted { &*value } else { value.trim() };
         let is_enclosed = text.chars().count() > 1 && text.starts_with(QUOTES) && text.ends_with(QUOTES);
         if is_enclosed && !quoted {
             self.note_quotes(name);
         }
-        Some(text.to_owned()).filter(|text| !text.is_empty())
+        Some(text.to_owned()).filter(|text| !text.trim().is_empty())
     }
 
     fn note_quotes(&mut self, name: &str) {
