@@ -112,10 +112,16 @@ fn ended<'a>(value: Value, rest: &'a str, otherwise: &'static str) -> (Value, &'
     }
 }
 
-/// Where the quote is closed: at the first one without a backslash before it; without such a one at the last.
+/// Where the quote is closed: at the first one that no backslash takes; without such a one at the last of the line, as
+/// earlier versions had it.
 fn closing(text: &str, quote: char) -> Option<usize> {
-    let plain = text.match_indices(quote).map(|(at, _)| at).find(|at| !text[..*at].ends_with('\\'));
-    plain.or_else(|| text.rfind(quote))
+    let mut is_taken = false;
+    let plain = text.char_indices().find(|(_, c)| {
+        let ends = *c == quote && !is_taken;
+        is_taken = *c == '\\' && !is_taken;
+        ends
+    });
+    plain.map(|(at, _)| at).or_else(|| text.lines().next()?.rfind(quote))
 }
 
 /// The text between quotes, with what a backslash makes of the character behind it.

@@ -56,6 +56,7 @@ fn quotes_keep_blanks_and_comments_and_may_go_over_lines() {
     reads("A=\"b \\\"c\\\" \\n \\q\"", "b \"c\" \n \\q");
     reads("A=\"b\r\nc\" # d", "b\nc");
     reads("A='b'#c", "b");
+    reads("A='b\\\\' # 'c'", "b\\");
     // Its backslash is not meant for the quote, since there is no other one.
     reads("A='b\\'", "b\\");
 }
