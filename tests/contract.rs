@@ -1,7 +1,10 @@
 //! The wire contract, member by member: messages as Python writes them go in; what Bitrix24 is asked, the sent record and
-//! the response come out. Each queue is read as the bridge and the Python worker read it.
+//! the response come out. Each queue is read as the bridge and the Python worker read it. And what careless programs write
+//! goes the same way.
 
 mod support;
+
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use support::*;
@@ -149,6 +152,60 @@ fn a_message_that_python_wrote_becomes_a_record_and_a_response_of_the_contract()
     worker.signal("INT");
     assert_eq!(worker.wait(PATIENCE).code(), Some(0));
     Account::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
+}
+
+/// Half an emoji in a variable that nobody uses, and a byte order mark: read, returned, parked, replayed, recorded and
+/// answered with the bytes that came.
+#[test]
+fn half_a_character_and_a_byte_order_mark_go_all_the_way_as_they_came() {
+    let half = FIELD.replace("field-1", "half").replace(r#""amount": 1.10"#, r#""amount": 1.10, "note": "ok \ud83d""#);
+    let plain = FIELD.replace("field-1", "marked");
+    let marked = format!("\u{feff}{plain}");
+    let queues = Queues::new("careless");
+    let tasks = Tasks::new();
+    let refusal = Arc::new(Mutex::new(Some((500, "INTERNAL_SERVER_ERROR"))));
+    let portal = {
+        let (tasks, refusal) = (tasks.clone(), refusal.clone());
+        Portal::start(move |call| match *refusal.lock().expect("no panic") {
+            Some((status, error)) if call.method == "tasks.task.add" => Answer::refused(status, error, ""),
+            _ => tasks.answer(call),
+        })
+    };
+    let quick = [("BITRIX_REQUEST_TIMEOUT", "0.5"), ("RETRY_DELAY", "0.5"), ("HEARTBEAT_INTERVAL", "0.3")];
+    let mut worker = Worker::start(&queues, &portal.webhook(), &quick);
+    for body in [&half, &marked] {
+        queues.publish(&queues.input(), body, Default::default());
+    }
+    eventually("both have been tried", PATIENCE, || portal.count("tasks.task.add") >= 2);
+    worker.stop();
+    queues.await_count(&queues.retry(), 2, PATIENCE);
+    let sorted = |bodies: Vec<Message>| {
+        let mut bodies: Vec<String> = bodies.iter().map(Message::text).collect();
+        bodies.sort();
+        bodies
+    };
+    assert_eq!(sorted(queues.peek_all(&queues.retry())), [half.clone(), marked.clone()]);
+
+    *refusal.lock().expect("no panic") = Some((400, "ERROR_CORE"));
+    worker.start_again();
+    queues.await_count(&queues.errors(), 2, PATIENCE);
+    let parked = sorted(queues.peek_all(&queues.errors()));
+    let all_hold = |bodies: &[String]| [&half, &plain].iter().all(|body| bodies.iter().any(|b| b.contains(*body)));
+    assert!(all_hold(&parked) && parked.iter().all(|body| !body.contains('\u{feff}')), "{parked:?}");
+    run_with(&["parked", "list"], &queues, "", &[]).ended_with(0).has(" half ").has(" marked ");
+
+    *refusal.lock().expect("no panic") = None;
+    let replayed = run_with(&["parked", "replay", "--all"], &queues, "", &[]);
+    replayed.ended_with(0).has("half to ").has("marked to ").has("replayed 2, skipped 0");
+    queues.await_count(&queues.sent(), 2, PATIENCE);
+    for id in ["half", "marked"] {
+        tasks.set(id, "UF_RESULT_ANSWER", json!("26"));
+        tasks.set_status(id, 5);
+    }
+    queues.await_count(&queues.responses(), 2, PATIENCE);
+    assert!(all_hold(&sorted(queues.peek_all(&queues.responses()))));
+    assert_eq!(tasks.markers().len(), 2);
+    worker.stop();
 }
 
 /// The worker takes over from the Python worker in mid-flight.
