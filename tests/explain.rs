@@ -150,12 +150,14 @@ fn what_cannot_be_used_is_noted() {
     });
     let settings = [("BITRIX_DEFAULT_RESPONSIBLE_ID", "9"), ("BITRIX_MAX_DESCRIPTION_LENGTH", "100")];
     let explained = explain("unusable", message.to_string(), &settings);
-    explained.ended_with(0).has("note: variables.startedBy \"demo\" is not a positive whole number\n");
-    explained.has("note: variables.group_id \"x\" is").has("note: variables.priority \"at once\" is no priority\n");
+    explained.ended_with(0).has("note: variables.startedBy \"demo\" is not a positive whole number: it is not used\n");
+    explained
+        .has("note: variables.group_id \"x\" is")
+        .has("note: variables.priority \"at once\" is no priority: BITRIX");
     explained
         .has("note: the deadline \"tomorrow\" is not a date")
-        .has("note: assigneeId \"boss\" is not a user's number");
-    explained.has("note: 1 member(s) of metadata.extensionProperties.checklists are no checklists\n");
+        .has("assigneeId \"boss\" is not a positive whole number: responsible is the default, 9\n");
+    explained.has("note: 1 part(s) of metadata.extensionProperties.checklists are no checklists or lines; left out\n");
     explained
         .has("note: process_definition_key or process_instance_id is missing, so the process is not synchronised\n");
     explained.has("variables.description, cut to 100 characters").has("BITRIX_DEFAULT_RESPONSIBLE_ID");
