@@ -208,6 +208,65 @@ fn half_a_character_and_a_byte_order_mark_go_all_the_way_as_they_came() {
     worker.stop();
 }
 
+/// A portal that shows PHP's notices, or one of whose files begins with a byte order mark, in every answer.
+#[test]
+fn a_portal_that_puts_text_before_its_json_is_worked_with_and_warned_about_once() {
+    for (name, preamble, told) in [
+        ("notice", "\u{feff}<br />\n<b>Notice</b>:  Undefined index: {x}<br />\n", "Notice : Undefined index: {x}"),
+        ("mark", "\u{feff}", "begin with a byte order mark"),
+    ] {
+        let queues = Queues::new(name);
+        let tasks = Tasks::new();
+        let portal = Portal::of(&tasks);
+        portal.begin_answers_with(preamble);
+        let ids = ["first", "second", "third"];
+        queues.publish_tasks(&ids.map(field_text));
+        let mut worker = Worker::start(&queues, &portal.webhook(), &[("HEARTBEAT_INTERVAL", "0.3")]);
+        queues.await_count(&queues.sent(), 3, PATIENCE);
+        for id in ids {
+            tasks.set(id, "UF_RESULT_ANSWER", json!("26"));
+            tasks.set_status(id, 5);
+        }
+        queues.await_count(&queues.responses(), 3, PATIENCE);
+        portal.await_count_of("a synchronisation", 3, |call| call.method == "imena.camunda.sync");
+        // Two lists with three lines each.
+        assert_eq!(portal.count("task.checklistitem.add"), 3 * 5);
+        worker.stop();
+        let log = worker.log();
+        let warnings: Vec<&str> = log.lines().filter(|line| line.contains("the portal's answers")).collect();
+        assert!(warnings.len() == 1 && warnings[0].contains(" WARN ") && warnings[0].contains(told), "{warnings:?}");
+        assert!(!log.contains("not JSON") && worker.errors().is_empty(), "{log}");
+        Account::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
+    }
+}
+
+/// What the portal shows beside JSON that cannot be read is told, without what nobody may know.
+#[test]
+fn the_beginning_of_an_answer_that_is_no_json_is_told() {
+    let queues = Queues::new("no json");
+    let tasks = Tasks::new();
+    let portal = {
+        let tasks = tasks.clone();
+        Portal::start(move |call| match call.method.as_str() {
+            "tasks.task.add" => {
+                let page =
+                    "<html><head><title>Fatal error</title></head>\r\n at /rest/1/portal-canary-token/x\u{1b}[31m";
+                Answer::Http(Reply::html(413, page))
+            }
+            _ => tasks.answer(call),
+        })
+    };
+    queues.publish_task(&field_text("task-1"));
+    let mut worker = Worker::start(&queues, &portal.webhook(), &[]);
+    queues.await_count(&queues.errors(), 1, PATIENCE);
+    worker.stop();
+    let parked = queues.peek_all(&queues.errors())[0].json();
+    let error = parked["error_message"].as_str().expect("a text");
+    let expected = "bytes that are not JSON: Fatal error at /rest/1/***/x\\u{1b}[31m";
+    assert!(error.starts_with("tasks.task.add: http status 413 and ") && error.ends_with(expected), "{error}");
+    assert!(worker.log().contains(expected) && !worker.log().contains("canary"));
+}
+
 /// The worker takes over from the Python worker in mid-flight.
 #[test]
 fn records_that_the_python_worker_left_behind_are_answered() {
