@@ -160,21 +160,6 @@ impl Task {
             marked: false,
         })
     }
-
-    /// The first of these variables that has a text that is not blank.
-    pub fn variable(&self, names: &[&str]) -> Option<String> {
-        names.iter().find_map(|name| text(self.variables.get(*name)?))
-    }
-
-    /// The extension property of this name, unless it is blank.
-    pub fn extension(&self, name: &str) -> Option<String> {
-        text(self.extension_properties.get(name)?)
-    }
-
-    /// The process property of this name, unless it is blank.
-    pub fn process_property(&self, name: &str) -> Option<String> {
-        text(self.process_properties.get(name)?)
-    }
 }
 
 /// A text that is not blank, trimmed; a number or a boolean counts as its own spelling.
