@@ -160,6 +160,11 @@ impl Task {
             marked: false,
         })
     }
+
+    /// The task without its variables and its body, which may be large and are in its record.
+    pub fn without_message(self) -> Task {
+        Task { variables: Map::new(), body: RawValue::NULL.to_owned(), ..self }
+    }
 }
 
 /// A text that is not blank, trimmed; a number or a boolean counts as its own spelling.
