@@ -302,7 +302,7 @@ impl Session<'_, '_> {
         match self.work.ledger.admit(&key, token, letters::attempts(&headers)) {
             Admission::New(token) if letters::wears_out(&headers) => {
                 log::debug!("publishing anew what its queue would soon delete: task={}", task.id);
-                let body = task.body.get().as_bytes().to_vec();
+                let body = task.message();
                 let letter = letters::renewed(&self.lane.queues.input, task.id, body, headers);
                 self.work.ledger.add_letter(key, token, letter);
             }
@@ -313,7 +313,7 @@ impl Session<'_, '_> {
             }
             Admission::Joined => log::debug!("received again while at work: task={}", task.id),
             Admission::Later(token) => {
-                let body = task.body.get().as_bytes().to_vec();
+                let body = task.message();
                 self.work.held.push(Arrival { body, headers, redelivered, sent, token });
             }
             Admission::Finished(token) => {

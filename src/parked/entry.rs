@@ -55,7 +55,7 @@ impl Entry {
         let (original, about) = match raw_parked(&headers, sent) {
             Some(about) => (Some(body.clone()), about),
             None => {
-                let members: Members = serde_json::from_slice(&body).unwrap_or_default();
+                let members: Members = document::members(&body).unwrap_or_default();
                 (original(&members), About::of(&members, sent))
             }
         };
