@@ -149,6 +149,11 @@ impl Task {
         })
     }
 
+    /// The task without its variables and its body, which may be large and are in its record.
+    pub fn without_message(self) -> Task {
+        Task { variables: Map::new(), body: RawValue::NULL.to_owned(), ..self }
+    }
+
     /// The first of these variables that has a text that is not blank.
     pub fn variable(&self, names: &[&str]) -> Option<String> {
         names.iter().find_map(|name| text(self.variables.get(*name)?))
