@@ -10,7 +10,7 @@ pub mod record;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use parked::{Cause, Parked};
+pub use parked::{Cause, Parked, fingerprint};
 pub use record::{Record, sent_record};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -89,6 +89,16 @@ pub enum Original {
     Json(Box<RawValue>),
     /// Anything else.
     Bytes(Vec<u8>),
+}
+
+impl Original {
+    /// All of it.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Original::Json(json) => json.get().as_bytes(),
+            Original::Bytes(bytes) => bytes,
+        }
+    }
 }
 
 impl Task {

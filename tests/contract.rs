@@ -148,7 +148,7 @@ fn a_message_that_python_wrote_becomes_a_record_and_a_response_of_the_contract()
         assert!(sorted_names(task).iter().all(|name| name.starts_with(char::is_lowercase)), "{task}");
     }
     queues.await_count(&queues.sent(), 0, PATIENCE);
-    assert_eq!(worker.log().lines().filter(|line| line.contains("finished, answered to Camunda")).count(), 2);
+    assert_eq!(worker.log().lines().filter(|line| line.contains("] answered to Camunda ")).count(), 2);
     worker.signal("INT");
     assert_eq!(worker.wait(PATIENCE).code(), Some(0));
     Account::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
@@ -306,7 +306,7 @@ fn a_finished_task_without_its_answer_waits_with_one_warning_and_is_counted() {
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
     queues.publish_task(&FIELD);
-    let worker = Worker::start(&queues, &portal.webhook(), &[("HEARTBEAT_INTERVAL", "0.3")]);
+    let worker = Worker::start(&queues, &portal.webhook(), &[("HEARTBEAT_INTERVAL", "0.3"), ("LOG_LEVEL", "DEBUG")]);
     eventually("the task", PATIENCE, || tasks.ids_of("field-1").len() == 1);
     tasks.set_status("field-1", 5);
     worker.await_log("unanswered_tasks=1", PATIENCE);

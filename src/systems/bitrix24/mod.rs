@@ -241,6 +241,13 @@ impl Webhook {
         format!("{}/{method}", self.url.expose())
     }
 
+    /// Where a person sees the task with this id: anybody who may, under the name of the webhook's owner.
+    pub fn link(&self, target_id: &str) -> String {
+        let (place, user) = self.shown.split_once("/rest/").unwrap_or((&self.shown, "0"));
+        let user = user.split('/').next().filter(|user| user.bytes().all(|byte| byte.is_ascii_digit()));
+        format!("{place}/company/personal/user/{}/tasks/task/view/{target_id}/", user.unwrap_or("0"))
+    }
+
     /// Is it encrypted on its way?
     pub fn is_https(&self) -> bool {
         self.shown.starts_with("https://")
