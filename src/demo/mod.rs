@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use crossbeam_channel::{Receiver, after, bounded, select};
 
-use crate::config::{Config, Mistakes};
+use crate::config::{Config, Mistakes, RabbitMq};
 use crate::sandbox::{Limits, News, People, Sandbox};
 use crate::stats::Stats;
 use crate::stop::{self, Stop, Stopper};
@@ -41,6 +41,8 @@ const TICK: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// For everything, connecting and clearing up included; past it there is the time for [`CLEARING_UP`], no more.
 const LONGEST: Duration = Duration::from_secs(50);
+/// In `LOG_DIR`.
+const LOG_FOLDER: &str = "demo";
 /// For clearing up after Ctrl+C.
 const CLEARING_UP: Duration = Duration::from_secs(10);
 /// A second interrupt that comes sooner is part of the first.
@@ -55,6 +57,8 @@ pub fn run(interrupts: &Receiver<()>) -> anyhow::Result<ExitCode> {
     let sandbox = Sandbox::start(0, limits)?;
     let run = format!("demo-{}-{:x}", process::id(), crate::message::now_ms() & 0xff_ffff);
     let config = config(&run, &sandbox.webhook_url())?;
+    // Compiling and a broker that is far away have taken their time by now; say that something goes on.
+    terminal::tell(&connecting(&config), 0);
     let _logger = logging::start_in_files(&config)?;
     let (stopper, interrupted) = stop::signal();
     let (sender, ended) = bounded(1);
@@ -100,7 +104,7 @@ fn watch(ended: &Receiver<()>, interrupts: &Receiver<()>, stopper: Stopper, run:
 fn config(run: &str, webhook_url: &str) -> Result<Config, Mistakes> {
     let given = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
     let newcomer = given("RABBITMQ_PASSWORD").is_none();
-    Config::read(|name| match name {
+    let mut config = Config::read(|name| match name {
         "QUEUE_PREFIX" => Some(format!("{run}.")),
         "ERROR_QUEUE" => Some(format!("{run}.errors.camunda_tasks.queue")),
         "RESPONSES_QUEUE" => Some(format!("{run}.camunda.responses.queue")),
@@ -111,7 +115,15 @@ fn config(run: &str, webhook_url: &str) -> Result<Config, Mistakes> {
         "RABBITMQ_USERNAME" if newcomer => given(name).or(Some("guest".to_owned())),
         name if name.starts_with("RABBITMQ_") || name.starts_with("LOG_") => given(name),
         _ => None,
-    })
+    })?;
+    // What is played is nothing for the log of the real worker.
+    config.log_dir.push(LOG_FOLDER);
+    Ok(config)
+}
+
+fn connecting(config: &Config) -> String {
+    let RabbitMq { host, port, username, vhost, .. } = &config.rabbitmq;
+    format!("Connecting to RabbitMQ at {host}:{port} as {username}, virtual host {vhost} …")
 }
 
 /// How the stage was left.
@@ -298,13 +310,13 @@ impl Stage<'_> {
         let markers: Vec<String> = self.sandbox.tasks().into_iter().filter_map(|task| task.marker).collect();
         let balance = self.account.balance(&markers, left);
         let width = self.screen.width - 1;
-        self.screen.say(&format!("\n{}\n", table::wrapped(&balance.line, width)));
+        self.screen.say(&format!("\n{}\n", terminal::wrapped(&balance.line, width, 0)));
         balance.faults.iter().for_each(|fault| self.screen.say(&format!("  {fault}\n")));
         if !balance.faults.is_empty() {
             self.screen.say(&format!("The log says more: {}\n", log.display()));
             return ExitCode::FAILURE;
         }
-        self.screen.say(&format!("\n{}\n", table::wrapped(NEXT, width)));
+        self.screen.say(&format!("\n{}\n", terminal::wrapped(&next(), width, 0)));
         ExitCode::SUCCESS
     }
 }
@@ -317,8 +329,13 @@ fn tell(screen: &mut Screen, way: Option<&account::Way>, what: &str, at: Duratio
 }
 
 /// What to do after the demo.
-const NEXT: &str = "Next: put BITRIX_WEBHOOK_URL and RABBITMQ_PASSWORD into .env (config.env.example explains them); \
-                    `task-creator check` then says what else is missing.";
+fn next() -> String {
+    format!(
+        "Next: put BITRIX_WEBHOOK_URL and RABBITMQ_PASSWORD into .env (config.env.example explains them); \
+         `{}` then says what else is missing.",
+        terminal::command(&["check"])
+    )
+}
 
 fn introduction(run: &str, config: &Config, sandbox: &Sandbox, messages: usize, width: usize) -> String {
     let webhook_url = sandbox.webhook_url();
@@ -335,7 +352,7 @@ fn introduction(run: &str, config: &Config, sandbox: &Sandbox, messages: usize, 
   worker     the real one; its log is {}
 
 ",
-        table::wrapped(&what, width - 1),
+        terminal::wrapped(&what, width - 1, 0),
         config.rabbitmq.host,
         config.rabbitmq.port,
         config.log_dir.join("worker.log").display(),
@@ -350,6 +367,7 @@ mod tests {
     fn the_demo_keeps_to_queues_and_a_portal_of_its_own() {
         let config = config("demo-1-2", "http://127.0.0.1:8024/rest/1/token").expect("the settings are right");
         assert_eq!(config.queue_prefix, "demo-1-2.");
+        assert!(config.log_dir.ends_with("demo"), "the log of the real worker is another");
         assert!(config.error_queue.starts_with("demo-1-2.") && config.responses_queue.starts_with("demo-1-2."));
         assert_eq!(config.bitrix24.expect("Bitrix24 is on").webhook.to_string(), "http://127.0.0.1:8024/rest/1/***");
     }

@@ -1,33 +1,42 @@
-//! A file with every parked message, a line of JSON each; it appears whole or not at all.
+//! A file with every parked message, a line of JSON each; it appears whole or not at all, and replaces another only where
+//! that is asked for.
 //!
 //! The lines are to the letter, secrets included if a message holds any: so only the owner may read the file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow, bail};
+
+use crate::terminal;
 
 /// A file on its way; removed when it is dropped before [`Export::finish`].
 pub struct Export<'a> {
     file: &'a Path,
     passing: PathBuf,
     lines: Option<BufWriter<File>>,
+    force: bool,
 }
 
 impl<'a> Export<'a> {
-    /// Begins a file beside the one that it will become.
+    /// Begins a file beside the one that it will become. With `force` it replaces a file that is there.
     ///
     /// # Errors
-    /// The folder cannot be written.
-    pub fn begin(file: &'a Path) -> anyhow::Result<Export<'a>> {
+    /// The folder cannot be written, or the name is taken.
+    pub fn begin(file: &'a Path, force: bool) -> anyhow::Result<Export<'a>> {
+        match fs::symlink_metadata(file) {
+            Ok(there) if !there.is_file() => bail!("{} is there and is no file; choose another name", file.display()),
+            Ok(_) if !force => return Err(taken(file)),
+            _ => {}
+        }
         let name = file.file_name().with_context(|| format!("{} is not the name of a file", file.display()))?;
         let passing = file.with_file_name(format!(".{}.{}", name.to_string_lossy(), process::id()));
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&passing);
         let opened = opened.with_context(|| format!("writing {}", passing.display()))?;
-        Ok(Export { file, passing, lines: Some(BufWriter::new(opened)) })
+        Ok(Export { file, passing, lines: Some(BufWriter::new(opened)), force })
     }
 
     /// Adds a line.
@@ -39,10 +48,10 @@ impl<'a> Export<'a> {
         writeln!(lines, "{line}").with_context(|| format!("writing {}", self.passing.display()))
     }
 
-    /// Gives the file its name, in place of an older one.
+    /// Gives the file its name.
     ///
     /// # Errors
-    /// The disk is full, or the name is taken by a folder.
+    /// The disk is full, or the name was taken meanwhile.
     pub fn finish(mut self) -> anyhow::Result<()> {
         let file = self.file;
         let place = || format!("writing {}", file.display());
@@ -50,13 +59,28 @@ impl<'a> Export<'a> {
             let opened = lines.into_inner().map_err(|err| err.into_error()).with_context(place)?;
             opened.sync_all().with_context(place)?;
         }
+        if !self.force {
+            // Unlike a renaming, this never replaces what somebody else has made meanwhile.
+            match fs::hard_link(&self.passing, file) {
+                Ok(()) => return Ok(()),
+                Err(err) if err.kind() == ErrorKind::AlreadyExists => return Err(taken(file)),
+                // A file system without links.
+                Err(_) => {}
+            }
+        }
         fs::rename(&self.passing, file).with_context(place)
     }
 }
 
+fn taken(file: &Path) -> anyhow::Error {
+    let name = file.to_string_lossy();
+    let replace = terminal::command(&["parked", "export", &name, "--force"]);
+    anyhow!("{name} is there already and is left as it is; choose another name, or replace it with `{replace}`")
+}
+
 impl Drop for Export<'_> {
     fn drop(&mut self) {
-        // After the renaming there is nothing to remove.
+        // After a renaming there is nothing to remove.
         let _ = fs::remove_file(&self.passing);
     }
 }
