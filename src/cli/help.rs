@@ -79,7 +79,7 @@ pub const TOPICS: &[Topic] = &[
     ),
     topic(
         "sandbox",
-        "[--port N] [--finish-after SECONDS] | STEP [--port N]",
+        "[--port N] [--finish-after SECONDS | STEP]",
         "
   sandbox          run the Bitrix24 stand-in alone, until Ctrl+C
     --port N         its port on 127.0.0.1; 8024 if not given, 0 for a free one

@@ -43,6 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(50);
 /// In `LOG_DIR`.
 const LOG_FOLDER: &str = "demo";
+/// Where the right column of the introduction begins.
+const COLUMN: usize = 13;
 /// For clearing up after Ctrl+C.
 const CLEARING_UP: Duration = Duration::from_secs(10);
 /// A second interrupt that comes sooner is part of the first.
@@ -122,8 +124,8 @@ fn config(run: &str, webhook_url: &str) -> Result<Config, Mistakes> {
 }
 
 fn connecting(config: &Config) -> String {
-    let RabbitMq { host, port, username, vhost, .. } = &config.rabbitmq;
-    format!("Connecting to RabbitMQ at {host}:{port} as {username}, virtual host {vhost} …")
+    let RabbitMq { host, port, .. } = &config.rabbitmq;
+    format!("Connecting to RabbitMQ at {host}:{port} …")
 }
 
 /// How the stage was left.
@@ -344,19 +346,13 @@ fn introduction(run: &str, config: &Config, sandbox: &Sandbox, messages: usize, 
         "{messages} messages go through RabbitMQ to a Bitrix24 stand-in, people there finish the tasks, and the answers \
          come back for Camunda. Times are in seconds."
     );
-    format!(
-        "{}
-
-  RabbitMQ   {}:{}, only queues named {run}.*
-  Bitrix24   a stand-in at {portal}
-  worker     the real one; its log is {}
-
-",
-        terminal::wrapped(&what, width - 1, 0),
-        config.rabbitmq.host,
-        config.rabbitmq.port,
-        config.log_dir.join("worker.log").display(),
-    )
+    let rows = [
+        format!("  RabbitMQ   {}:{}, only queues named {run}.*", config.rabbitmq.host, config.rabbitmq.port),
+        format!("  Bitrix24   a stand-in at {portal}"),
+        format!("  worker     the real one; its log is {}", config.log_dir.join("worker.log").display()),
+    ];
+    let rows = rows.map(|row| terminal::wrapped(&row, width, COLUMN)).join("\n");
+    format!("{}\n\n{rows}\n\n", terminal::wrapped(&what, width - 1, 0))
 }
 
 #[cfg(test)]

@@ -83,7 +83,8 @@ fn action(name: &str, given: Given) -> Result<Action, lexopt::Error> {
         ("discard", 0) => Err("parked discard needs an ID".into()),
         ("discard", _) if !yes => {
             let pasted = terminal::command_with_ids(&["parked", "discard", "--yes"], &ids);
-            Err(format!("parked discard cannot be undone (export keeps a copy); if that is meant: `{pasted}`").into())
+            Err(format!("parked discard cannot be undone: it needs --yes (export keeps a copy), as in `{pasted}`")
+                .into())
         }
         ("discard", _) => Ok(Action::Discard { ids }),
         (_, count) => match (count, cause, all) {

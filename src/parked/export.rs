@@ -27,12 +27,12 @@ impl<'a> Export<'a> {
     /// # Errors
     /// The folder cannot be written, or the name is taken.
     pub fn begin(file: &'a Path, force: bool) -> anyhow::Result<Export<'a>> {
+        let name = file.file_name().with_context(|| format!("{} is not the name of a file", file.display()))?;
         match fs::symlink_metadata(file) {
             Ok(there) if !there.is_file() => bail!("{} is there and is no file; choose another name", file.display()),
             Ok(_) if !force => return Err(taken(file)),
             _ => {}
         }
-        let name = file.file_name().with_context(|| format!("{} is not the name of a file", file.display()))?;
         let passing = file.with_file_name(format!(".{}.{}", name.to_string_lossy(), process::id()));
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&passing);
         let opened = opened.with_context(|| format!("writing {}", passing.display()))?;
@@ -82,5 +82,37 @@ impl Drop for Export<'_> {
     fn drop(&mut self) {
         // After a renaming there is nothing to remove.
         let _ = fs::remove_file(&self.passing);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::env;
+
+    #[test]
+    fn a_file_that_is_there_is_replaced_only_where_that_is_asked_for() {
+        let folder = env::temp_dir().join(format!("task-creator-export-{}", process::id()));
+        fs::create_dir_all(&folder).expect("the temporary folder is writable");
+        let file = folder.join("parked.jsonl");
+        let export = |force: bool, meanwhile: Option<&str>| {
+            let mut export = Export::begin(&file, force)?;
+            meanwhile.into_iter().for_each(|text| fs::write(&file, text).expect("the folder is writable"));
+            export.add("new")?;
+            export.finish()
+        };
+        export(false, None).expect("nothing is in its way");
+        let refused = export(false, None).expect_err("the name is taken");
+        assert!(refused.to_string().contains(" --force`"), "{refused}");
+        fs::remove_file(&file).expect("it is ours");
+        // Somebody else was quicker.
+        export(false, Some("theirs")).expect_err("the name is taken");
+        assert_eq!(fs::read_to_string(&file).expect("it is there"), "theirs");
+        export(true, None).expect("it was asked for");
+        assert_eq!(fs::read_to_string(&file).expect("it is there"), "new\n");
+        assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 1, "nothing is left beside");
+        export(true, None).expect("it was asked for");
+        assert!(Export::begin(Path::new("/dev/null"), true).is_err(), "a device is never replaced");
+        fs::remove_dir_all(&folder).expect("it is ours");
     }
 }
