@@ -105,10 +105,11 @@ fn tell_values(values: &[Explained]) {
     let (names, origins) = (width(0), width(1));
     let values = rows.iter().map(|[_, _, value]| value.chars().count()).max().unwrap_or(0);
     let narrow = terminal::width().is_some_and(|width| width < names + origins + values + 4);
-    for [name, origin, value] in &rows {
+    for (number, [name, origin, value]) in rows.iter().enumerate() {
         match narrow {
             false => say(&format!("{name:<names$}  {origin:<origins$}  {value}")),
-            // The origin below the value.
+            // The origin below the value; the heading needs none.
+            true if number == 0 => say(&format!("{name:<names$}  {value}")),
             true => {
                 tell(&format!("{name:<names$}  {value}"), names + 2);
                 tell(&format!("{:names$}  from {origin}", ""), names + 2);

@@ -249,7 +249,12 @@ impl Stage<'_> {
         self.draw(None);
         let missing = self.account.balance(&[], 0).faults;
         self.screen.say(&format!("\nNot all has arrived within {} s:\n", PATIENCE.as_secs()));
-        missing.iter().for_each(|fault| self.screen.say(&format!("  {fault}\n")));
+        missing.iter().for_each(|fault| self.tell_fault(fault));
+    }
+
+    fn tell_fault(&mut self, fault: &str) {
+        let fault = terminal::wrapped(&format!("  {fault}"), self.screen.width, 2);
+        self.screen.say(&format!("{fault}\n"));
     }
 
     /// What is new at the portal and in the worker's counters.
@@ -313,7 +318,7 @@ impl Stage<'_> {
         let balance = self.account.balance(&markers, left);
         let width = self.screen.width - 1;
         self.screen.say(&format!("\n{}\n", terminal::wrapped(&balance.line, width, 0)));
-        balance.faults.iter().for_each(|fault| self.screen.say(&format!("  {fault}\n")));
+        balance.faults.iter().for_each(|fault| self.tell_fault(fault));
         if !balance.faults.is_empty() {
             self.screen.say(&format!("The log says more: {}\n", log.display()));
             return ExitCode::FAILURE;

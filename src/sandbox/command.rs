@@ -19,6 +19,8 @@ use crate::tls::Authorities;
 
 /// How often people look for work: shorter than anybody notices.
 const LOOK: Duration = Duration::from_millis(100);
+/// Of a line's time and the blanks after it, in characters.
+const TIME: usize = 10;
 /// For one step, which needs no waiting.
 const STEP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -27,8 +29,10 @@ const STEP_DEADLINE: Duration = Duration::from_secs(5);
 /// # Errors
 /// The port is taken.
 pub fn run(port: u16, finish_after: Option<Duration>, interrupts: &Receiver<()>) -> anyhow::Result<ExitCode> {
-    let sandbox =
-        Sandbox::start(port, Limits::cloud()).context("the stand-in cannot start; --port chooses another port")?;
+    let sandbox = Sandbox::start(port, Limits::cloud()).with_context(|| {
+        let elsewhere = terminal::command(&["sandbox", "--port", "0"]);
+        format!("the stand-in cannot start; `{elsewhere}` takes a port that is free")
+    })?;
     say(&introduction(&sandbox, finish_after));
     let mut people = People::new(finish_after);
     let (mut created, mut finished) = (0, 0);
@@ -36,7 +40,7 @@ pub fn run(port: u16, finish_after: Option<Duration>, interrupts: &Receiver<()>)
         for news in people.work(&sandbox, Instant::now()) {
             created += u32::from(matches!(news, News::Created(_)));
             finished += u32::from(matches!(news, News::Finished(..)));
-            say(&line(&news));
+            terminal::tell(&line(&news), TIME);
         }
     }
     say(&format!("\nStopped. Tasks created: {created}, finished by its people: {finished}.\n"));
@@ -60,7 +64,13 @@ pub fn step(port: u16, step: &Step) -> anyhow::Result<ExitCode> {
         })?;
     let reply: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     match (reply["done"].as_str(), reply["wrong"].as_str()) {
-        (Some(done), _) => terminal::tell(&clean(done), 0),
+        (Some(done), _) => {
+            terminal::tell(&clean(done), 0);
+            if let Step::Refuse { times: None, .. } = step {
+                let allow = terminal::command(&["sandbox", "allow", "--port", &port.to_string()]);
+                terminal::tell(&format!("`{allow}` ends that"), 0);
+            }
+        }
         (None, Some(wrong)) => bail!("{wrong}"),
         (None, None) => bail!("what listens at 127.0.0.1:{port} is no stand-in of this version; --port names another"),
     }
@@ -103,9 +113,9 @@ Users 1 to 100 exist. Its people {people}.
 fn line(news: &News) -> String {
     let time = Local::now().format("%H:%M:%S");
     match news {
-        News::Created(task) => format!("{time}  task {} created: {}\n", task.id, clean(&task.title)),
-        News::Finished(task, None) => format!("{time}  task {} finished\n", task.id),
-        News::Finished(task, Some(answer)) => format!("{time}  task {} finished, answer {answer}\n", task.id),
+        News::Created(task) => format!("{time}  task {} created: {}", task.id, clean(&task.title)),
+        News::Finished(task, None) => format!("{time}  task {} finished", task.id),
+        News::Finished(task, Some(answer)) => format!("{time}  task {} finished, answer {answer}", task.id),
     }
 }
 

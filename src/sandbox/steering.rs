@@ -127,7 +127,7 @@ fn refuse(memory: &Memory, method: &str, status: u16, times: Option<u64>) -> Res
     let fault = Fault::before(method.to_owned(), What::refuse(status, ordered.code, ordered.text));
     memory.order(times.into_iter().fold(fault, Fault::times));
     let calls = if method == ANY_CALL { "all calls".to_owned() } else { format!("calls of {method}") };
-    let how_long = times.map_or_else(|| "until `sandbox allow`".to_owned(), |times| format!("{times} time(s)"));
+    let how_long = times.map_or_else(|| "until they are allowed".to_owned(), |times| format!("{times} time(s)"));
     Ok(format!("{calls} are refused with {status} {}, {how_long}", ordered.code))
 }
 
