@@ -66,7 +66,6 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, W
     let mut name = None;
     read(&mut parser, &mut name).map_err(|err| {
         let help: Vec<&str> = name.into_iter().chain(["--help"]).collect();
-        // lexopt begins some of its texts with a capital.
         Wrong { text: format!("{err}\nTry: {}", terminal::command(&help)) }
     })
 }
@@ -136,7 +135,7 @@ fn send(parser: &mut Parser) -> Result<Option<Command>, lexopt::Error> {
         match argument {
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Long("sample") => {
-                sample = Some(value(parser, "--sample", &Sample::names(), |name| Sample::named(name))?);
+                sample = Some(value(parser, "--sample", &Sample::names(), Sample::named)?);
             }
             Arg::Long("queue") => {
                 queue = Some(value(parser, "--queue", "the name of a queue", |name| Some(name.to_owned()))?)

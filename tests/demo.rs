@@ -165,6 +165,20 @@ fn a_refused_password_is_told_from_a_missing_rabbitmq() {
     assert!(output.contains("RABBITMQ_PASSWORD") && !output.contains("certainly-wrong"), "{output}");
 }
 
+#[test]
+fn the_seconds_before_the_demo_say_what_is_going_on() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/with-rabbitmq");
+    let done = process::Command::new(script).args(["--private", "cargo", "--version"]).output().expect("it starts");
+    let told = String::from_utf8_lossy(&done.stderr);
+    if done.status.code() == Some(69) {
+        // There is no RabbitMQ to start.
+        return;
+    }
+    for what in ["starting a private RabbitMQ", "it takes about 5 s", "RabbitMQ is up", "cargo compiles first"] {
+        assert!(told.contains(what), "{what} is missing from\n{told}");
+    }
+}
+
 /// The reply to a request with this body, from the stand-in whose address is in `output`.
 fn ask(output: &str, method: &str, body: &str) -> String {
     let url = output.split("BITRIX_WEBHOOK_URL=http://").nth(1).and_then(|rest| rest.split_whitespace().next());
