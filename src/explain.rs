@@ -9,6 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::config::{self, Config, Variables};
+use crate::dotenv::Environment;
 use crate::lane::Queues;
 use crate::logging::{self, clean, clean_json};
 use crate::message::{Cause, Task, Unreadable, document, text};
@@ -25,10 +26,10 @@ const WIDEST: usize = 60;
 ///
 /// # Errors
 /// The message cannot be read, or a setting that counts is wrong.
-pub fn run(file: &Path) -> anyhow::Result<bool> {
+pub fn run(file: &Path, environment: &Environment) -> anyhow::Result<bool> {
     let body = terminal::read(file)?;
     // Nothing is to be reached, so it does not matter what is wrong with the way there.
-    let (config, _) = Variables::of_process(Config::from_variables);
+    let (config, _) = Variables::of(environment, Config::from_variables);
     logging::hide(config.secrets());
     let task = match Task::parse(body) {
         Ok(task) => task,
@@ -40,7 +41,7 @@ pub fn run(file: &Path) -> anyhow::Result<bool> {
     };
     let body = document::read(task.body.get().as_bytes()).unwrap_or_default();
     let entry = entry_of(&body);
-    let explanation = config::right(Variables::of_process(|variables| (entry.explain)(&task, variables)))?;
+    let explanation = config::right(Variables::of(environment, |variables| (entry.explain)(&task, variables)))?;
     let queue = Queues::of(entry.name, &config).input;
     tell_task(&task, &queue);
     match explanation {

@@ -11,11 +11,12 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use task_creator::cli::{self, Command};
 use task_creator::config::{Config, Mistakes};
+use task_creator::dotenv::Environment;
 use task_creator::rabbitmq::Trouble;
 use task_creator::sandbox::arguments::Order;
 use task_creator::stats::Stats;
 use task_creator::stop::Stop;
-use task_creator::{app, check, demo, dotenv, explain, logging, parked, sandbox, send, stop, terminal};
+use task_creator::{app, check, demo, explain, logging, parked, sandbox, send, stop, terminal};
 
 /// As in sysexits.h: wrong usage, wrong settings.
 const EX_USAGE: u8 = 64;
@@ -55,10 +56,9 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Print(sample) => print(&sample.message()),
         Command::Parked(action) => parked::run(&settings()?, action, &stop_on_interrupt()?),
         Command::Explain { file } => {
-            dotenv::load(Path::new(".env"))?;
-            explain::run(&file).map(|fine| ExitCode::from(u8::from(!fine)))
+            explain::run(&file, &Environment::load(Path::new(".env"))?).map(|fine| ExitCode::from(u8::from(!fine)))
         }
-        Command::Demo => dotenv::load(Path::new(".env")).map_err(Into::into).and_then(|()| demo::run(&interrupts()?)),
+        Command::Demo => demo::run(&Environment::load(Path::new(".env"))?, &interrupts()?),
         Command::Sandbox(Order::Run { port, finish_after }) => {
             sandbox::command::run(port, finish_after, &interrupts()?)
         }
@@ -75,11 +75,14 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
 
 /// Works until a signal, and for as long after it as settling what is in hand takes.
 fn run() -> anyhow::Result<ExitCode> {
-    let config = settings()?;
+    let environment = Environment::read(Path::new(".env"))?;
+    // One of the mistakes may come of what the advice is about.
+    let config = Config::from_env(&environment).inspect_err(|_| environment.tell())?;
     // Before the first thread: every later one inherits what is blocked here.
     let signals = signals()?;
     let _logger = logging::start(&config).map_err(|err| Mistakes(vec![format!("{err:#}")]))?;
     log::info!("task-creator {} starts", env!("CARGO_PKG_VERSION"));
+    environment.advice.iter().for_each(|advice| log::warn!("{advice}"));
     let (stopper, stop) = stop::signal();
     let systems = app::systems(&config, &stop);
     let counters: Vec<Stats> = systems.iter().map(|_| Stats::default()).collect();
@@ -154,8 +157,7 @@ fn in_the_air(counters: &[Stats]) -> bool {
 
 /// The settings, `.env` of the working directory included.
 fn settings() -> anyhow::Result<Config> {
-    dotenv::load(Path::new(".env"))?;
-    Ok(Config::from_env()?)
+    Ok(Config::from_env(&Environment::load(Path::new(".env"))?)?)
 }
 
 /// Ctrl+C and SIGTERM. SIGHUP is blocked, here and in every thread to come: a closed terminal does not end the worker,

@@ -13,25 +13,25 @@ pub fn did_you_mean<'a>(written: &str, names: impl IntoIterator<Item = &'a str>)
     nearest(written, names).map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 
-/// How many letters have to be added, left out, replaced or exchanged with their neighbour.
-fn distance(one: &str, other: &str) -> usize {
-    let one: Vec<char> = one.chars().collect();
-    let other: Vec<char> = other.chars().collect();
-    // Row by row: `rows[i][j]` is the distance of the first i letters from the first j.
-    let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];
+/// How many letters are to be changed, added, left out or swapped with the next one to make the one name of the other.
+pub fn distance(one: &str, other: &str) -> usize {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    // Two rows before the current one, which a swap looks back to.
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=other.len()).collect();
     for i in 1..=one.len() {
         let mut row = vec![i];
         for j in 1..=other.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(one[i - 1] != other[j - 1]);
-            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            let changed = last[j - 1] + usize::from(one[i - 1] != other[j - 1]);
+            let mut least = changed.min(last[j] + 1).min(row[j - 1] + 1);
             if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
+                least = least.min(before[j - 2] + 1);
             }
             row.push(least);
         }
-        rows.push(row);
+        before = std::mem::replace(&mut last, row);
     }
-    rows[one.len()][other.len()]
+    last[other.len()]
 }
 
 #[cfg(test)]

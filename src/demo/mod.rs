@@ -10,7 +10,6 @@ pub mod messages;
 pub mod screen;
 pub mod table;
 
-use std::env;
 use std::process::{self, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use anyhow::{Context as _, anyhow};
 use crossbeam_channel::{Receiver, after, bounded, select};
 
 use crate::config::{Config, Mistakes, RabbitMq};
+use crate::dotenv::{Environment, Given};
 use crate::sandbox::{Limits, News, People, Sandbox};
 use crate::stats::Stats;
 use crate::stop::{self, Stop, Stopper};
@@ -54,11 +54,11 @@ const SAME_INTERRUPT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// A setting is wrong, there is no RabbitMQ, or something broke on the way.
-pub fn run(interrupts: &Receiver<()>) -> anyhow::Result<ExitCode> {
+pub fn run(environment: &Environment, interrupts: &Receiver<()>) -> anyhow::Result<ExitCode> {
     let limits = Limits { request_delay: PORTAL_DELAY, ..Limits::default() };
     let sandbox = Sandbox::start(0, limits)?;
     let run = format!("demo-{}-{:x}", process::id(), crate::message::now_ms() & 0xff_ffff);
-    let config = config(&run, &sandbox.webhook_url())?;
+    let config = config(environment, &run, &sandbox.webhook_url())?;
     // Compiling and a broker that is far away have taken their time by now; say that something goes on.
     terminal::tell(&connecting(&config), 0);
     let _logger = logging::start_in_files(&config)?;
@@ -103,18 +103,20 @@ fn watch(ended: &Receiver<()>, interrupts: &Receiver<()>, stopper: Stopper, run:
 }
 
 /// The settings of the demo: RabbitMQ and the log as they are set, all else its own.
-fn config(run: &str, webhook_url: &str) -> Result<Config, Mistakes> {
-    let given = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
+fn config(environment: &Environment, run: &str, webhook_url: &str) -> Result<Config, Mistakes> {
+    let is_blank = |given: &Result<Given, String>| given.as_ref().is_ok_and(|given| given.value.trim().is_empty());
+    let given = |name: &str| environment.get(name).filter(|given| !is_blank(given));
+    let own = |value: String| Some(Ok(Given { value, place: None, quoted: false }));
     let newcomer = given("RABBITMQ_PASSWORD").is_none();
-    let mut config = Config::read(|name| match name {
-        "QUEUE_PREFIX" => Some(format!("{run}.")),
-        "ERROR_QUEUE" => Some(format!("{run}.errors.camunda_tasks.queue")),
-        "RESPONSES_QUEUE" => Some(format!("{run}.camunda.responses.queue")),
-        "BITRIX_WEBHOOK_URL" => Some(webhook_url.to_owned()),
-        "HEARTBEAT_INTERVAL" | "RETRY_DELAY" => Some(SWEEP_INTERVAL.to_owned()),
+    let mut config = Config::of(&|name| match name {
+        "QUEUE_PREFIX" => own(format!("{run}.")),
+        "ERROR_QUEUE" => own(format!("{run}.errors.camunda_tasks.queue")),
+        "RESPONSES_QUEUE" => own(format!("{run}.camunda.responses.queue")),
+        "BITRIX_WEBHOOK_URL" => own(webhook_url.to_owned()),
+        "HEARTBEAT_INTERVAL" | "RETRY_DELAY" => own(SWEEP_INTERVAL.to_owned()),
         // What every RabbitMQ lets in from the same machine as long as nobody has changed it.
-        "RABBITMQ_PASSWORD" if newcomer => Some("guest".to_owned()),
-        "RABBITMQ_USERNAME" if newcomer => given(name).or(Some("guest".to_owned())),
+        "RABBITMQ_PASSWORD" if newcomer => own("guest".to_owned()),
+        "RABBITMQ_USERNAME" if newcomer => given(name).or_else(|| own("guest".to_owned())),
         name if name.starts_with("RABBITMQ_") || name.starts_with("LOG_") => given(name),
         _ => None,
     })?;
@@ -366,7 +368,8 @@ mod tests {
 
     #[test]
     fn the_demo_keeps_to_queues_and_a_portal_of_its_own() {
-        let config = config("demo-1-2", "http://127.0.0.1:8024/rest/1/token").expect("the settings are right");
+        let config = config(&Environment::default(), "demo-1-2", "http://127.0.0.1:8024/rest/1/token")
+            .expect("the settings are right");
         assert_eq!(config.queue_prefix, "demo-1-2.");
         assert!(config.log_dir.ends_with("demo"), "the log of the real worker is another");
         assert!(config.error_queue.starts_with("demo-1-2.") && config.responses_queue.starts_with("demo-1-2."));

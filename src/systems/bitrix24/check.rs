@@ -263,10 +263,11 @@ impl Look<'_> {
     }
 
     fn at_answers(&mut self) -> Answered {
+        let of_portal = told(answers::known_to(&self.client))?.unwrap_or_default();
         let (texts, source) = if self.settings.answer_texts.is_empty() {
-            let texts = told(answers::known_to(&self.client))?.unwrap_or_default();
-            (texts, "imena.camunda.userfield.list")
+            (of_portal, "imena.camunda.userfield.list")
         } else {
+            self.compare_answers(&of_portal);
             (self.settings.answer_texts.clone().into_iter().collect(), "BITRIX_ANSWER_TEXTS")
         };
         let shown: Vec<String> = texts.iter().map(|(id, text)| format!("{id}={text}")).collect();
@@ -283,6 +284,18 @@ impl Look<'_> {
                 .warn(format!("bitrix24: no answer of {shown} ({source}) is {YES}: processes take each for a no"));
         }
         Ok(())
+    }
+
+    /// With texts of another portal, or swapped ones, a yes would arrive as a no.
+    fn compare_answers(&mut self, of_portal: &[(String, String)]) {
+        for (id, text) in &self.settings.answer_texts {
+            let wrong = match of_portal.iter().find(|(known, _)| known == id) {
+                Some((_, known)) if known != text => format!("the portal says {known}"),
+                None if !of_portal.is_empty() => "the portal has no such answer".to_owned(),
+                _ => continue,
+            };
+            self.report.fail(format!("bitrix24: {id}={text} in BITRIX_ANSWER_TEXTS: {wrong}; correct or remove it"));
+        }
     }
 
     /// The outer error ends the look, the inner one is a refusal of this one call.
