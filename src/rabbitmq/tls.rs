@@ -14,6 +14,8 @@ use rustls::pki_types::ServerName;
 use super::connection;
 use crate::tls::{self, Authorities};
 
+/// The setting that names more authorities.
+const CA_FILE: &str = "RABBITMQ_CA_FILE";
 /// For each read of the handshake.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -37,7 +39,7 @@ pub fn connect(mut stream: TcpStream, host: &str, authorities: &Authorities) -> 
     stream.set_read_timeout(Some(HANDSHAKE_DEADLINE))?;
     stream.set_write_timeout(Some(HANDSHAKE_DEADLINE))?;
     while session.is_handshaking() {
-        session.complete_io(&mut stream).map_err(|err| anyhow!(tls::explain(&err, "RABBITMQ_CA_FILE")))?;
+        session.complete_io(&mut stream).map_err(|err| anyhow!(tls::explain(&err, CA_FILE)))?;
     }
     stream.set_read_timeout(None)?;
     stream.set_write_timeout(None)?;
@@ -65,7 +67,10 @@ impl Read for TlsStream {
             if self.session.read_tls(&mut self.socket)? == 0 {
                 return Ok(0);
             }
-            self.session.process_new_packets().map_err(|err| io::Error::new(ErrorKind::InvalidData, err))?;
+            self.session.process_new_packets().map_err(|err| {
+                let err = io::Error::new(ErrorKind::InvalidData, err);
+                io::Error::new(ErrorKind::InvalidData, tls::explain(&err, CA_FILE))
+            })?;
             // What TLS itself wants to answer; if the socket is full it goes out with the next write.
             match self.push() {
                 Err(err) if err.kind() != ErrorKind::WouldBlock => return Err(err),

@@ -30,8 +30,8 @@ fn wrong_certificates(setting: &str) -> Vec<Wrong> {
             told: "TLS: the server's certificate has expired: have it renewed".into(),
             ..wrong(ours.expired(HOST), &ours, String::new())
         },
-        wrong(ours.identity("other.example"), &ours, format!("{for_name} DnsName(\"other.example\")")),
-        wrong(ours.identity(HOST), &other, format!("{signed} with the certificate of its CA in {setting}")),
+        wrong(ours.identity("other.example"), &ours, format!("{for_name} other.example:")),
+        wrong(ours.identity(HOST), &other, format!("{signed} with the certificate of its CA \"our CA\" in {setting}")),
     ]
 }
 
