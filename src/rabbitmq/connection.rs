@@ -2,8 +2,8 @@
 //!
 //! It does not reconnect. Whoever uses it opens the next one, after a back-off of its own.
 
-use std::io;
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::io::{self, ErrorKind};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::{Trouble, tls};
 use crate::config::RabbitMq;
+use crate::dial;
 
 /// For TCP, TLS and the AMQP handshake, each; a server that does not answer within it is not there.
 const OPEN_DEADLINE: Duration = Duration::from_secs(5);
@@ -160,19 +161,19 @@ pub(super) fn nonblocking(stream: TcpStream) -> io::Result<mio::net::TcpStream> 
 /// A TCP connection to the first address of the host that answers.
 fn connect(settings: &RabbitMq) -> anyhow::Result<TcpStream> {
     let addresses = (settings.host.as_str(), settings.port).to_socket_addrs().context("looking up the host's name")?;
-    let mut last = None;
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, OPEN_DEADLINE) {
-            Ok(stream) => {
-                // Without it a publish that waits for its confirm takes 40 ms: three small writes against delayed ACKs.
-                stream.set_nodelay(true).context("setting TCP_NODELAY")?;
-                return Ok(stream);
-            }
-            Err(err) => last = Some(err),
+    let addresses: Vec<SocketAddr> = addresses.collect();
+    let connected = dial::first(&addresses, OPEN_DEADLINE, |address, patience| {
+        TcpStream::connect_timeout(&address, patience)
+            .map_err(|err| Some(err).filter(|err| err.kind() != ErrorKind::TimedOut))
+    });
+    match connected {
+        Ok(stream) => {
+            // Without it a publish that waits for its confirm takes 40 ms: three small writes against delayed ACKs.
+            stream.set_nodelay(true).context("setting TCP_NODELAY")?;
+            Ok(stream)
         }
-    }
-    match last {
-        Some(err) => Err(err).context("connecting"),
-        None => bail!("the host's name has no address"),
+        Err(Some(err)) => Err(err).context("connecting"),
+        Err(None) if addresses.is_empty() => bail!("the host's name has no address"),
+        Err(None) => bail!("the host does not answer: no connection within {OPEN_DEADLINE:?}"),
     }
 }

@@ -5,11 +5,11 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use ureq::unversioned::transport::{Connector as _, TcpConnector};
+use ureq::unversioned::transport::Connector as _;
 use ureq::{Agent, Timeout};
 
 use super::https::{CA_FILE, Https, NoHandshake};
-use super::resolver::KeepingResolver;
+use super::resolver::{Dial, KeepingResolver};
 use crate::tls::{self, Authorities};
 
 /// The largest answer that is read, in bytes.
@@ -64,7 +64,7 @@ impl Http {
             .max_idle_connections_per_host(256)
             .max_idle_connections(256)
             .build();
-        let connector = ().chain(TcpConnector::default()).chain(Https::new(authorities));
+        let connector = ().chain(Dial::default()).chain(Https::new(authorities));
         Http { agent: Agent::with_parts(config, connector, KeepingResolver::default()) }
     }
 
