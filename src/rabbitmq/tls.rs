@@ -11,7 +11,7 @@ use mio::{Evented, Poll, PollOpt, Ready, Token};
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
-use super::connection;
+use super::{connection, peer};
 use crate::tls::{self, Authorities};
 
 /// The setting that names more authorities.
@@ -33,18 +33,49 @@ pub struct TlsStream {
 /// # Errors
 /// The server does not speak TLS, or its certificate is not for this host, not signed by one of these authorities, or
 /// expired.
-pub fn connect(mut stream: TcpStream, host: &str, authorities: &Authorities) -> anyhow::Result<TlsStream> {
+pub fn connect(stream: TcpStream, host: &str, authorities: &Authorities) -> anyhow::Result<TlsStream> {
     let name = ServerName::try_from(host.to_owned()).context("RABBITMQ_HOST is not a name a certificate can have")?;
     let mut session = ClientConnection::new(authorities.client(), name)?;
     stream.set_read_timeout(Some(HANDSHAKE_DEADLINE))?;
     stream.set_write_timeout(Some(HANDSHAKE_DEADLINE))?;
+    let mut heard = Heard { stream: &stream, first: Vec::new() };
     while session.is_handshaking() {
-        session.complete_io(&mut stream).map_err(|err| anyhow!(tls::explain(&err, CA_FILE)))?;
+        session.complete_io(&mut heard).map_err(|err| {
+            // What is no TLS may say by itself what it is.
+            let other = peer::told_to_tls(&heard.first).filter(|_| err.kind() == ErrorKind::InvalidData);
+            anyhow!(other.unwrap_or_else(|| tls::explain(&err, CA_FILE)))
+        })?;
     }
     stream.set_read_timeout(None)?;
     stream.set_write_timeout(None)?;
     let socket = connection::nonblocking(stream)?;
     Ok(TlsStream { session, socket, taken: 0 })
+}
+
+/// Keeps what a server says first.
+struct Heard<'a> {
+    stream: &'a TcpStream,
+    first: Vec<u8>,
+}
+
+impl Read for Heard<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.stream.read(buf)?;
+        if self.first.is_empty() {
+            self.first.extend_from_slice(&buf[..read]);
+        }
+        Ok(read)
+    }
+}
+
+impl Write for Heard<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.stream.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
 }
 
 impl TlsStream {

@@ -114,8 +114,9 @@ fn a_port_without_tls_is_told() {
     let portal = Portal::of(&Tasks::new());
     let plain = queues.broker().rabbitmq().port.to_string();
     let changes = [("RABBITMQ_TLS", "true"), ("RABBITMQ_PORT", plain.as_str())];
-    let told = "TLS: what answers there does not speak TLS: correct the port";
+    let told = "TLS: AMQP without TLS is spoken there: name the port with TLS (5671), or set RABBITMQ_TLS=false";
     run_with(&["check"], &queues, &portal.webhook(), &changes).ended_with(1).has(told);
+    let told = "TLS: what answers there does not speak TLS: correct the port";
     let webhook = format!("https://127.0.0.1:{}/rest/1/portal-canary-token", queues.broker().rabbitmq().port);
     run_with(&["check"], &queues, &webhook, &[]).ended_with(1).has(told);
 }
