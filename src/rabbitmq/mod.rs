@@ -1,6 +1,6 @@
 //! The only folder that names amiquip, and so the only one that knows AMQP.
 //!
-//! [`connection`] opens and closes a connection (`handshake`, `peer` and `refusal` say why one is not let in), [`queues`] finds or makes a queue, [`intake`] takes deliveries and settles
+//! [`connection`] opens and closes a connection (`handshake`, `peer` and `refusal` say why one is not let in), [`queues`] finds or makes a queue, [`rights`] finds out what we may do, [`intake`] takes deliveries and settles
 //! them, [`publisher`] publishes with confirms. What bites in amiquip is said where it is avoided. Nothing here knows a
 //! system, a task or the shape of a message.
 
@@ -11,6 +11,7 @@ mod peer;
 pub mod publisher;
 pub mod queues;
 mod refusal;
+pub mod rights;
 mod tls;
 
 use std::fmt;
@@ -36,6 +37,11 @@ impl Trouble {
     /// The same trouble, saying where.
     pub fn at(self, place: &str) -> Trouble {
         Trouble { text: format!("{place}: {}", self.text), ..self }
+    }
+
+    /// The same trouble, saying what to do.
+    pub fn with(self, advice: &str) -> Trouble {
+        Trouble { text: format!("{}; {advice}", self.text), ..self }
     }
 }
 

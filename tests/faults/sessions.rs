@@ -158,6 +158,53 @@ fn a_virtual_host_with_too_many_connections_is_waited_for_at_the_first_session()
 }
 
 #[test]
+fn a_worker_without_a_right_that_it_needs_later_creates_nothing_and_says_which_and_how_to_get_it() {
+    let Some(guest) = Guest::new("rights") else { return };
+    for (configure, write, read, told) in [
+        (".*", "", ".*", "access to exchange 'amq.default'"),
+        (".*", ".*", "bitrix24.(retry.)?queue$", "bitrix24.sent.queue: RabbitMQ says: ACCESS_REFUSED"),
+        ("bitrix24.(retry.|sent.)?queue$", ".*", ".*", "bitrix24.sent.queue.sweep: RabbitMQ says: ACCESS_REFUSED"),
+    ] {
+        let (queues, tasks) = (Queues::new("without rights"), Tasks::new());
+        let portal = Portal::of(&tasks);
+        queues.publish_task(&field_text("task-1"));
+        rabbitmqctl(&["set_permissions", &guest.0, configure, write, read]);
+        let mut worker = start(&queues, &portal.webhook(), &guest.settings());
+        assert_eq!(worker.wait(PATIENCE).code(), Some(78), "{told}");
+        let errors = worker.errors();
+        assert!(errors.contains(told) && errors.contains("rabbitmqctl set_permissions -p / "), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert_eq!(portal.count_of(|call| creates(call, "task-1")), 0);
+        queues.await_count(&queues.input(), 1, PATIENCE);
+        Account::take(&queues, tasks.markers()).may_wait("the worker may not work").assert_holds();
+    }
+}
+
+#[test]
+fn a_right_that_is_taken_away_while_at_work_is_said_and_waited_for() {
+    let Some(guest) = Guest::new("taken") else { return };
+    let (queues, tasks) = (Queues::new("right taken"), Tasks::new());
+    let portal = Portal::of(&tasks);
+    let mut worker = start(&queues, &portal.webhook(), &guest.settings());
+    queues.await_consumers(&queues.input(), 1, PATIENCE);
+    rabbitmqctl(&["set_permissions", &guest.0, ".*", "", ".*"]);
+    rabbitmqctl(&[
+        "eval",
+        "[rabbit_networking:close_connection(P, <<\"test\">>) || P <- rabbit_networking:connections(), \
+                   element(2, hd(rabbit_networking:connection_info(P, [user]))) =:= <<\"GUEST\">>]."
+            .replace("GUEST", &guest.0)
+            .as_str(),
+    ]);
+    worker.await_log("trying again every 30s", PATIENCE);
+    queues.publish_task(&field_text("task-1"));
+    assert!(worker.errors().contains("rabbitmqctl set_permissions -p / "), "{}", worker.errors());
+    worker.signal("TERM");
+    worker.wait(PATIENCE);
+    assert_eq!(portal.count_of(|call| creates(call, "task-1")), 0);
+    Account::take(&queues, tasks.markers()).may_wait("the worker may not work").assert_holds();
+}
+
+#[test]
 fn a_refusal_ends_the_start_also_when_rabbitmq_came_late() {
     let (queues, relay, portal) = (Queues::new("late refusal"), relay(), Portal::of(&Tasks::new()));
     relay.refuse();
