@@ -34,11 +34,7 @@ pub fn may_write(publisher: &mut Publisher) -> Result<(), Trouble> {
             Err(RecvTimeoutError::Timeout) => {
                 return Err(Trouble::new(format!("no confirm from RabbitMQ within {SETUP_DEADLINE:?}")));
             }
-            // Why the channel is gone is told to its next call.
-            Err(RecvTimeoutError::Disconnected) => {
-                publisher.publish(&nothing)?;
-                return Err(Trouble::new("the publishing channel is gone"));
-            }
+            Err(RecvTimeoutError::Disconnected) => return Err(publisher.why_gone()),
         }
     }
 }

@@ -95,7 +95,9 @@ fn no_answer(err: ureq::Error) -> NoAnswer {
         ureq::Error::LargeResponseHeader(size, limit) => {
             NoAnswer::Unknown(format!("the answer's head has {size} bytes, more than {limit}"))
         }
-        ureq::Error::Protocol(err) => NoAnswer::Unknown(format!("the answer is not HTTP: {err}")),
+        ureq::Error::Protocol(_) => {
+            NoAnswer::Unknown("the answer is not HTTP: is it the right port, and https:// where TLS is spoken?".into())
+        }
         ureq::Error::BadUri(_) => NoAnswer::NotSent("the URL cannot be used".into()),
         ureq::Error::Other(err) if err.is::<NoHandshake>() => NoAnswer::NotSent(format!("TLS: {err}")),
         _ => NoAnswer::Unknown("the request failed in an unusual way".into()),
