@@ -24,6 +24,9 @@ const LONGEST_TASK_ID: usize = 255;
 /// (its parked form in base64, or its record with the target's reply) has to fit as well.
 pub const LARGEST_BODY: usize = 11 << 20;
 
+/// The longest text of a variable that is read, in bytes; what is longer is passed on whole and read to here.
+const LONGEST_VARIABLE: usize = 1 << 20;
+
 /// One Camunda external task, as the bridge published it.
 #[derive(Debug)]
 pub struct Task {
@@ -31,7 +34,7 @@ pub struct Task {
     pub id: String,
     /// What kind of work it is, such as `bitrix_create_task`.
     pub topic: String,
-    /// The process variables, each without its `{"value": …, "type": …}` wrapping.
+    /// The process variables, each without its `{"value": …, "type": …}` wrapping, and none longer than a MiB.
     pub variables: Map<String, Value>,
     /// `metadata.extensionProperties`.
     pub extension_properties: Map<String, Value>,
@@ -131,12 +134,17 @@ impl Task {
             process_definition_key: either(["process_definition_key", "processDefinitionKey"]).or(key_in_id),
             process_instance_id: either(["process_instance_id", "processInstanceId"]),
             timestamp: json["timestamp"].as_f64().map(seconds),
-            variables: variables.into_iter().map(|(name, value)| (name, unwrapped(value))).collect(),
+            variables: variables.into_iter().map(|(name, value)| (name, shortened(unwrapped(value)))).collect(),
             extension_properties: members(&mut metadata, "extensionProperties"),
             process_properties: members(&mut metadata, "processProperties"),
             earlier: Earlier::None,
             body: RawValue::NULL.to_owned(),
         })
+    }
+
+    /// The task without its variables and its body, which may be large and are in its record.
+    pub fn without_message(self) -> Task {
+        Task { variables: Map::new(), body: RawValue::NULL.to_owned(), ..self }
     }
 
     /// The first of these variables that has a text that is not blank.
@@ -193,6 +201,16 @@ fn unwrapped(variable: Value) -> Value {
             typed.remove("value").unwrap_or_default()
         }
         plain => plain,
+    }
+}
+
+/// A text that is longer than what any target takes is not kept twice: the whole of it is in the body.
+fn shortened(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.len() > LONGEST_VARIABLE => {
+            text[..text.floor_char_boundary(LONGEST_VARIABLE)].into()
+        }
+        short => short,
     }
 }
 

@@ -158,8 +158,8 @@ impl Drop for User {
 
 /// A server that says this to whoever comes, once it has heard what ends so.
 fn saying(words: &'static [u8], after: &'static [u8]) -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    let port = listener.local_addr().expect("it has an address").port();
     std::thread::spawn(move || {
         for mut client in listener.incoming().flatten() {
             let mut heard = Vec::new();

@@ -47,8 +47,9 @@ impl Session<'_, '_> {
         }
         // From here on the reply is in the record only.
         let letter = letters::record(self.lane, &job.task, std::mem::take(&mut done.reply));
-        let id = job.task.id.clone();
-        self.work.ledger.settle(&id, letter, Next::FollowUp(Box::new((job.task, done))));
+        let task = job.task.without_message();
+        let id = task.id.clone();
+        self.work.ledger.settle(&id, letter, Next::FollowUp(Box::new((task, done))));
     }
 
     fn note_success(&mut self, now: Instant) {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvError, after, never, select};
 
+use super::feed::{Feed, Prefetch};
 use super::ledger::{Admission, Key};
 use super::reader::Work;
 use super::recovery::Gate;
@@ -91,36 +92,35 @@ fn begin(
         Ok::<_, Trouble>((publisher, blocked))
     })?;
     let queues = &lane.queues;
-    let (intake, input, retry) = {
-        let names = [&queues.input, &queues.sent, &queues.retry, &queues.errors, &queues.responses];
-        let intake = consuming.within_deadline(|consuming| {
-            queues::ensure(consuming, &names.map(String::as_str))?;
-            super::rights::follow(consuming, queues)?;
-            Intake::open(consuming, lane.config.prefetch, number).map_err(Trouble::from)
-        })?;
-        (intake, &queues.input, &queues.retry)
-    };
-    let consumers =
-        consuming.within_deadline(|_| Ok::<_, Trouble>([intake.consume(input)?, intake.consume(retry)?]))?;
-    // These outlive the consumers: in one of a hundred cases cancelling one kills the connection otherwise.
-    let receivers = [consumers[0].receiver().clone(), consumers[1].receiver().clone()];
+    let names = [&queues.input, &queues.sent, &queues.retry, &queues.errors, &queues.responses];
+    let prefetch = Prefetch::new(lane.config.prefetch);
+    let intake = consuming.within_deadline(|consuming| {
+        queues::ensure(consuming, &names.map(String::as_str))?;
+        super::rights::follow(consuming, queues)?;
+        Intake::open(consuming, prefetch.now(), number).map_err(Trouble::from)
+    })?;
+    let (input, retry) = consuming.within_deadline(|_| {
+        let open = |queue| Feed::open(&intake, queue, prefetch.now());
+        Ok::<_, Trouble>((open(&queues.input)?, open(&queues.retry)?))
+    })?;
     lane.stats.is_connected.set(1);
     log::info!(
-        "reading {input}, {} deliveries at a time, {} handler threads",
+        "reading {}, up to {} deliveries at a time, up to {} handler threads",
+        queues.input,
         lane.config.prefetch,
         lane.config.handler_threads
     );
 
-    let (idle_input, idle_retry) = (receivers[0].clone(), receivers[1].clone());
     let begun = Instant::now();
     work.ledger.session_begun(begun);
     let mut session =
-        Session { lane, work, intake: &intake, publisher, publishing_blocked: false, stopping: false, begun };
-    let ended = session.serve(idle_input, idle_retry, &blocked, || consumers.iter().for_each(|c| drop(c.cancel())));
+        Session { lane, work, intake: &intake, publisher, prefetch, publishing_blocked: false, stopping: false, begun };
+    let (mut input, mut retry) = (input, retry);
+    let ended = session.serve(&mut input, &mut retry, &blocked);
     let Session { publisher, .. } = session;
     // What is dropped here asks the broker and waits, so it is done under a deadline.
     let deadlines = (consuming.closing(), publishing.closing());
-    drop(consumers);
+    drop((input, retry));
     drop((publisher, intake));
     drop(deadlines);
     ended
@@ -132,6 +132,7 @@ pub(super) struct Session<'a, 'b> {
     pub(super) work: &'a mut Work,
     pub(super) intake: &'a Intake,
     pub(super) publisher: Publisher,
+    prefetch: Prefetch,
     /// An alarm at the broker: it does not read what we publish.
     publishing_blocked: bool,
     pub(super) stopping: bool,
@@ -139,19 +140,18 @@ pub(super) struct Session<'a, 'b> {
 }
 
 impl Session<'_, '_> {
-    fn serve(
+    fn serve<'i>(
         &mut self,
-        mut input: Receiver<ConsumerMessage>,
-        mut retry: Receiver<ConsumerMessage>,
+        input: &mut Feed<'i>,
+        retry: &mut Feed<'i>,
         blocked: &Receiver<Blocked>,
-        cancel_consumers: impl Fn(),
     ) -> Result<Ended, Trouble> {
-        let queues = &self.lane.queues;
         let mut stop = self.lane.stop.receiver().clone();
         let results = self.work.results.clone();
         let confirms = self.publisher.confirms().clone();
         loop {
             self.move_on()?;
+            self.fit(input, retry)?;
             if self.stopping && self.note_what_is_in_hand() == 0 {
                 return Ok(Ended::Stopped);
             }
@@ -159,16 +159,17 @@ impl Session<'_, '_> {
                 return Ok(Ended::Refresh);
             }
             select! {
-                recv(input) -> message => all(&input, message).try_for_each(|message| self.arrived(message, &queues.input))?,
-                recv(retry) -> message => all(&retry, message).try_for_each(|message| self.arrived(message, &queues.retry))?,
+                recv(input.receiver()) -> message => self.arrived(input, message)?,
+                recv(retry.receiver()) -> message => self.arrived(retry, message)?,
                 recv(results) -> outcome => all(&results, outcome).try_for_each(|outcome| self.done(outcome))?,
                 recv(confirms) -> confirm => all(&confirms, confirm).try_for_each(|confirm| self.confirmed(confirm))?,
                 recv(blocked) -> notice => self.blocked(notice.map_err(|_| Trouble::new("the publishing connection is gone"))?),
                 recv(stop) -> _ => {
-                    (input, retry, stop) = (never(), never(), never());
+                    stop = never();
                     self.stop();
                     // A broker that hangs keeps us here until the process is ended; by now it is known what is in hand.
-                    cancel_consumers();
+                    input.close();
+                    retry.close();
                 },
                 recv(after(self.next_tick())) -> _ => {},
             }
@@ -270,11 +271,31 @@ fn all<T>(channel: &Receiver<T>, first: Result<T, RecvError>) -> impl Iterator<I
 
 /// Deliveries.
 impl Session<'_, '_> {
-    fn arrived(&mut self, message: Result<ConsumerMessage, RecvError>, queue: &str) -> Result<(), Trouble> {
-        let message = message.map_err(|_| Trouble::new("the connection to RabbitMQ is gone"))?;
-        let arrival = self.intake.arrival(message).map_err(|err| Trouble::new(format!("{queue}: {err}")))?;
-        self.lane.stats.last_message_time.set(message::now_ms());
-        self.admit(arrival)
+    /// Takes in what `select!` has received, and what else has come with it.
+    fn arrived(&mut self, feed: &Feed, first: Result<ConsumerMessage, RecvError>) -> Result<(), Trouble> {
+        let first = first.map_err(|_| Trouble::new("the connection to RabbitMQ is gone"))?;
+        self.take_in(feed.queue, std::iter::once(first).chain(feed.receiver().try_iter()))
+    }
+
+    fn take_in(&mut self, queue: &str, messages: impl IntoIterator<Item = ConsumerMessage>) -> Result<(), Trouble> {
+        for message in messages {
+            let arrival = self.intake.arrival(message).map_err(|err| Trouble::new(format!("{queue}: {err}")))?;
+            self.lane.stats.last_message_time.set(message::now_ms());
+            self.prefetch.note(arrival.body.len());
+            self.admit(arrival)?;
+        }
+        Ok(())
+    }
+
+    /// Lets more deliveries come, or fewer, as they are smaller or larger.
+    fn fit<'i>(&mut self, input: &mut Feed<'i>, retry: &mut Feed<'i>) -> Result<(), Trouble> {
+        let change = if self.stopping { None } else { self.prefetch.change(self.intake.in_hand()) };
+        let Some(prefetch) = change else { return Ok(()) };
+        for feed in [input, retry] {
+            let rest = feed.replace(prefetch)?;
+            self.take_in(feed.queue, rest)?;
+        }
+        Ok(())
     }
 
     pub(super) fn admit(&mut self, arrival: Arrival) -> Result<(), Trouble> {

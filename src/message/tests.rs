@@ -357,3 +357,12 @@ fn each_cause_has_its_spelling_and_says_what_to_do() {
         assert!(!cause.suggested_action().is_empty());
     }
 }
+
+#[test]
+fn of_a_very_long_variable_a_mib_is_read_and_the_whole_is_passed_on() {
+    let text = "я".repeat(1 << 20);
+    let body = format!(r#"{{"task_id":"t","variables":{{"a":"{text}","b":"short"}}}}"#);
+    let task = Task::parse(body.clone().into_bytes()).expect("a task");
+    assert_eq!(task.variable(&["a"]).map(|read| read.len()), Some(1 << 20));
+    assert_eq!((task.variable(&["b"]).as_deref(), task.body.get()), (Some("short"), body.as_str()));
+}

@@ -263,7 +263,7 @@ mod tests {
     fn the_wish_to_be_told_why_is_added_to_the_sign_in() {
         let table = |fields: &[u8]| [&u32::try_from(fields.len()).expect("short").to_be_bytes(), fields].concat();
         let properties = |capabilities: &[u8]| {
-            let fields = [&CAPABILITIES[..], &table(capabilities), b"\x07productS\0\0\0\x01x"].concat();
+            let fields = [CAPABILITIES, &table(capabilities), b"\x07productS\0\0\0\x01x"].concat();
             frame(START_OK, &[&table(&fields)[..], b"\x05PLAIN\0\0\0\x02\0\0\x05en_US"].concat())
         };
         let wish = [b"\x1c", CAPABILITY, b"t\x01"].concat();

@@ -38,7 +38,8 @@ pub trait Handler: Send + Sync {
     fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>>;
 
     /// Runs when the results are safely in the sent queue, for tasks that existed too: completes what a crash has left out,
-    /// and doubles nothing. Failures are logged here and counted by the caller.
+    /// and doubles nothing. The tasks come without their variables and bodies. Failures are logged here and counted by the
+    /// caller.
     fn follow_up(&self, done: &[(Task, Done)]) -> Vec<FollowUp> {
         done.iter().map(|_| FollowUp::default()).collect()
     }

@@ -86,8 +86,8 @@ fn missing(server: &CertificateDer<'_>, sent: &[CertificateDer<'_>]) -> Unknown 
     let Some(mut last) = names::of(server) else { return Unknown::Missing(None) };
     // At most once for each: a server may send a circle.
     for _ in sent {
-        let next = sent.iter().filter_map(|certificate| names::of(certificate));
-        match next.filter(|next| next.subject == last.issuer && next.issuer != next.subject).last() {
+        let mut next = sent.iter().filter_map(|certificate| names::of(certificate));
+        match next.find(|next| next.subject == last.issuer && next.issuer != next.subject) {
             Some(next) => last = next,
             None => break,
         }
