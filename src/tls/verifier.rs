@@ -1,5 +1,5 @@
 //! Checks a server's certificate: rustls does, and lets only what follows from a CA pass; here, what the user has named
-//! as exactly this server's certificate passes too. It has no words for people: those are in [`super::explain`].
+//! as exactly this server's certificate passes too. It has no words for people: those are in `explain`.
 
 use std::error::Error;
 use std::fmt;

@@ -73,7 +73,7 @@ fn a_link_that_is_cut_at_any_step_of_the_handshake_is_no_refusal() {
             seen.wait(PATIENCE);
             queues.await_consumers(&queues.input(), 1, PATIENCE);
             worker.stop();
-            assert_eq!(worker.errors(), "", "cut {moment} {step}");
+            assert!(is_never_refused(&worker), "cut {moment} {step}: {}", worker.errors());
         }
     }
 }
@@ -88,7 +88,12 @@ fn a_handshake_that_nobody_goes_on_with_is_no_refusal() {
     relay.pass();
     queues.await_consumers(&queues.input(), 1, PATIENCE);
     worker.stop();
-    assert_eq!(worker.errors(), "");
+    assert!(is_never_refused(&worker), "{}", worker.errors());
+}
+
+/// amiquip has an error of its own to say where a connection ends while a channel is opened.
+fn is_never_refused(worker: &Worker) -> bool {
+    worker.errors().lines().all(|line| line.contains("[amiquip-io]"))
 }
 
 /// A user of the test's own, gone with it. `None` where the broker is not ours to command.
@@ -123,7 +128,7 @@ fn assert_waited_for(queues: &Queues, settings: &[(&str, &str)], told: &str, end
     rabbitmqctl(end);
     queues.await_consumers(&queues.input(), 1, PATIENCE);
     worker.stop();
-    assert_eq!(worker.errors(), "");
+    assert!(is_never_refused(&worker), "{}", worker.errors());
 }
 
 #[test]
