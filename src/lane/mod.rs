@@ -2,7 +2,7 @@
 //!
 //! [`reader`] is the thread that owns the lane's RabbitMQ sessions, [`session`] one such session and [`results`] its other
 //! half, [`pool`] the threads that call the target, [`ledger`] what is under way, [`recovery`] what a failure leads to,
-//! [`letters`] what is published, [`tracking`] the thread that follows the created tasks, one [`sweep`] at a time, and
+//! [`letters`] what is published, [`rights`] what it must be allowed, [`tracking`] the thread that follows the created tasks, one [`sweep`] at a time, and
 //! [`moves`] how their records leave the sent queue. [`remembered`] is a set of ids that forgets, [`repeated`] keeps the same
 //! trouble from flooding the log.
 //! Nothing here knows which system it works for.
@@ -17,6 +17,7 @@ pub mod recovery;
 pub mod remembered;
 pub mod repeated;
 pub mod results;
+pub mod rights;
 pub mod session;
 pub mod sweep;
 pub mod tracking;

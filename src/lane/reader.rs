@@ -49,8 +49,9 @@ pub struct Work {
 /// Runs the lane until the stop signal and until what it has in hand is settled.
 ///
 /// # Errors
-/// RabbitMQ refuses the very first session (a [`Trouble`](crate::rabbitmq::Trouble)): the credentials, the virtual host or
-/// a permission are wrong. Or a thread cannot be started.
+/// RabbitMQ refuses a session before one has worked (a [`Trouble`](crate::rabbitmq::Trouble)): the credentials, the virtual
+/// host or a permission are wrong, and with nobody's work in hand it is better to end than to wait. What can pass by itself
+/// is waited for. Or a thread cannot be started.
 pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
     let (jobs, not_begun) = unbounded();
     let (recorded, to_follow_up) = unbounded();
@@ -83,6 +84,7 @@ pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
 fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<()> {
     let mut trouble = Repeated::default();
     let mut failures = 0_u32;
+    let mut has_worked = false;
     for number in 1.. {
         let begun = Instant::now();
         // A panic costs this session, not the lane.
@@ -91,13 +93,14 @@ fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<()> {
             after: begun.elapsed(),
             error: anyhow!("the session panicked; worker_errors.log says where"),
         });
+        has_worked |= lane.stats.is_connected.get() == 1;
         lane.stats.is_connected.set(0);
         lane.stats.condition.waiting.set(0);
         forget_session(lane, work);
         let pause = match ended {
             Ended::Stopped => return Ok(()),
             Ended::Refresh => continue,
-            Ended::Refused(err) if number == 1 => return Err(err),
+            Ended::Refused(err) if !has_worked => return Err(err),
             Ended::Refused(err) => {
                 lane.stats.condition.stands(Obstacle::NoSession, &format!("{err:#}"), Some(LONGEST_PAUSE));
                 trouble.say(&format!("{err:#}"), Instant::now()).inspect(|text| {

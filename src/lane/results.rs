@@ -28,7 +28,7 @@ impl Session<'_, '_> {
     }
 
     pub(super) fn confirmed(&mut self, confirm: Result<Confirm, RecvError>) -> Result<(), Trouble> {
-        let confirm = confirm.map_err(|_| Trouble::new("the publishing channel is gone"))?;
+        let confirm = confirm.map_err(|_| self.publisher.why_gone())?;
         self.publisher.verdicts(confirm).into_iter().try_for_each(|(tag, verdict)| self.published(tag, verdict))
     }
 

@@ -17,7 +17,7 @@ use crate::message::{self, Cause, Earlier, Parked, Task, Unreadable};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Intake, Token};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher};
-use crate::rabbitmq::{Blocked, ConsumerMessage, FieldTable, Trouble, queues};
+use crate::rabbitmq::{Blocked, ConsumerMessage, FieldTable, Trouble, queues, rights};
 use crate::stats::condition::Obstacle;
 
 /// The reader looks around this often even if nothing wakes it.
@@ -68,7 +68,12 @@ pub fn run(lane: &Lane, work: &mut Work, number: u64) -> Ended {
     let cause = causes.map(|err| err.to_string()).find(|text| !text.contains("channel"));
     match (ended, cause) {
         (Ok(ended), _) => ended,
-        (Err(trouble), Some(cause)) if !trouble.refused && trouble.to_string() != cause => lost(trouble.at(&cause)),
+        // We are in, so it is a right that lacks.
+        (Err(trouble), _) if trouble.refused => {
+            let advice = super::rights::advice(&lane.config.rabbitmq, std::slice::from_ref(&lane.queues));
+            lost(trouble.with(&advice))
+        }
+        (Err(trouble), Some(cause)) if trouble.to_string() != cause => lost(trouble.at(&cause)),
         (Err(trouble), _) => lost(trouble),
     }
 }
@@ -82,13 +87,17 @@ fn begin(
 ) -> Result<Ended, Trouble> {
     let (publisher, blocked) = publishing.within_deadline(|publishing| {
         let blocked = publishing.blocked()?;
-        Ok::<_, Trouble>((Publisher::open(publishing)?, blocked))
+        let mut publisher = Publisher::open(publishing)?;
+        // What cannot be recorded must not be created.
+        rights::may_write(&mut publisher)?;
+        Ok::<_, Trouble>((publisher, blocked))
     })?;
     let queues = &lane.queues;
     let names = [&queues.input, &queues.sent, &queues.retry, &queues.errors, &queues.responses];
     let prefetch = Prefetch::new(lane.config.prefetch);
     let intake = consuming.within_deadline(|consuming| {
         queues::ensure(consuming, &names.map(String::as_str))?;
+        super::rights::follow(consuming, queues)?;
         Intake::open(consuming, prefetch.now(), number).map_err(Trouble::from)
     })?;
     let (input, retry) = consuming.within_deadline(|_| {

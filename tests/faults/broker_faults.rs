@@ -176,6 +176,25 @@ fn a_node_without_room_on_its_disk_is_waited_for_and_gets_every_record() {
 }
 
 #[test]
+fn a_node_without_memory_at_the_first_session_is_waited_for_and_nothing_is_created_meanwhile() {
+    let Some(node) = node() else { return };
+    let (queues, tasks) = (Queues::through(Broker::connect_to(node.rabbitmq()), "node"), Tasks::new());
+    [queues.input(), queues.responses(), queues.errors()].iter().for_each(|queue| queues.declare(queue));
+    let portal = Portal::of(&tasks);
+    queues.publish_task(&seed_message("task-1"));
+    let alarm = Alarm::of_memory(&node);
+    let mut worker = Worker::start(&queues, &portal.webhook(), &[("BITRIX_RATE", "0")]);
+    worker.await_log("RabbitMQ takes no messages for now", PATIENCE);
+    let check = run_with(&["check"], &queues, &portal.webhook(), &[]);
+    check.ended_with(0).has("warn  RabbitMQ takes no messages for now (low on memory)");
+    assert_eq!(portal.count_of(|call| creates(call, "task-1")), 0);
+    drop(alarm);
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    worker.stop();
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
+
+#[test]
 fn a_node_without_memory_does_not_keep_the_worker_from_ending() {
     let Some(node) = node() else { return };
     let mut scene = Scene::set(&node, &[("SHUTDOWN_TIMEOUT", "1"), ("BITRIX_REQUEST_TIMEOUT", "5")]);
