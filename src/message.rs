@@ -4,12 +4,14 @@
 //! This file reads what comes in, [`record`] and [`parked`] write the rest. They know JSON and nothing else: no queue, no
 //! setting, and no more of a target than its reply.
 
+pub mod claim;
 pub mod document;
 pub mod parked;
 pub mod record;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub use claim::Claim;
 pub use parked::{Cause, Parked};
 pub use record::{Record, sent_record};
 use serde::Serialize;
@@ -47,6 +49,8 @@ pub struct Task {
     pub timestamp: Option<f64>,
     /// What an earlier delivery of this message may have done.
     pub earlier: Earlier,
+    /// The right to work on it.
+    pub claim: Claim,
     /// The message as it came, number literals and order of keys included.
     pub body: Box<RawValue>,
 }
@@ -106,7 +110,7 @@ impl Task {
         }
     }
 
-    /// Everything but `body` and `earlier`.
+    /// Everything but `body`, `earlier` and `claim`.
     fn from_json(mut json: Value) -> Result<Task, String> {
         if !json.is_object() {
             return Err("the body is JSON, but not an object".into());
@@ -135,6 +139,7 @@ impl Task {
             extension_properties: members(&mut metadata, "extensionProperties"),
             process_properties: members(&mut metadata, "processProperties"),
             earlier: Earlier::None,
+            claim: Claim::default(),
             body: RawValue::NULL.to_owned(),
         })
     }

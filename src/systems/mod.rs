@@ -138,6 +138,9 @@ pub enum Failure {
     /// The task was created, and the target does not show it to us: nothing may create it again, and somebody has to do
     /// something, which the text says. The lane pauses; nobody's attempt.
     Unseen(anyhow::Error),
+    /// Nothing was done, because what was seen of the task had become too old before its create could be sent, or because
+    /// its [claim](crate::message::Claim) was lost. Once more, from the look on, if it is still ours; nobody's attempt.
+    Outdated,
 }
 
 impl fmt::Display for Failure {
@@ -148,6 +151,9 @@ impl fmt::Display for Failure {
             | Failure::Permanent(error)
             | Failure::Unseen(error) => write!(f, "{error:#}"),
             Failure::Unsettled(after) => write!(f, "an earlier try may show within {after:?}"),
+            Failure::Outdated => {
+                write!(f, "not sent: it was looked up too long ago, or another worker may have it now")
+            }
         }
     }
 }
