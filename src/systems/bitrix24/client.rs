@@ -4,12 +4,13 @@
 //! It knows URLs, encodings and the portal's way of answering. What an answer means for a task is [`super::handler`]'s and
 //! [`super::tracker`]'s business, what an error means is [`super::errors`]'.
 
+mod parcel;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use serde::ser::SerializeMap;
+pub use parcel::{Call, MayGo, Pace, Parcel};
 use serde_json::Value;
 
 use super::budget::Budget;
@@ -36,25 +37,6 @@ const MOST_MOMENTS: u32 = 10;
 /// A turn that is no further away than this is waited for even while the worker stops.
 const SOON: Duration = Duration::from_secs(5);
 
-/// A method and its parameters, in order: the old `task.*` methods take them by position.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// Such as `tasks.task.add`.
-    pub method: &'static str,
-    /// Names and values.
-    pub params: Vec<(&'static str, Value)>,
-}
-
-impl Serialize for Call {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.params.len()))?;
-        for (name, value) in &self.params {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
-}
-
 /// A portal, seen through one webhook.
 pub struct Client {
     http: Http,
@@ -73,45 +55,6 @@ pub struct Client {
 
 /// The whole reply: an object with `result` and mostly `time`.
 pub type Reply = Result<Value, ApiError>;
-
-/// Asked when the request that carries a call is about to be sent, at the end of all waiting: may the call still go?
-pub type MayGo = Arc<dyn Fn() -> bool + Send + Sync>;
-
-/// When calls go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// When it is their turn.
-    InTurn,
-    /// At once: their turn has come before, in vain. For few calls of few threads, since nothing else bounds how far they run
-    /// ahead of the portal's budget.
-    AtOnce,
-}
-
-/// A call that waits for a request.
-pub struct Parcel {
-    call: Call,
-    may_go: Option<MayGo>,
-    /// `None`: it has to go alone, and plainly.
-    command: Option<String>,
-    /// One of many by one thread, which can send no two requests side by side.
-    bulk: bool,
-}
-
-impl Parcel {
-    /// One that has to go alone, and plainly.
-    fn alone(call: Call) -> Parcel {
-        Parcel { call, may_go: None, command: None, bulk: false }
-    }
-
-    /// One that may share a request.
-    fn shared(call: Call) -> Parcel {
-        Parcel { command: batch::command(&call), ..Parcel::alone(call) }
-    }
-
-    fn may_go(&self) -> bool {
-        self.may_go.as_ref().is_none_or(|may_go| may_go())
-    }
-}
 
 impl Client {
     /// A client for the portal of these settings, with up to `most` requests under way at once.
