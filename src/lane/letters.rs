@@ -45,9 +45,9 @@ const LONGEST_HEADER: usize = 255;
 /// No returned message waits longer than this, whatever a clock that was set back says.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
 
-/// The sent record of a task, with the target's whole reply.
-pub fn record(lane: &Lane, task: &Task, reply: serde_json::Value) -> Letter {
-    let body = message::sent_record(task, &lane.queues.input, reply);
+/// The sent record of a task, with the target's whole reply, and where the target is.
+pub fn record(lane: &Lane, task: &Task, reply: serde_json::Value, host: Option<&str>) -> Letter {
+    let body = message::sent_record(task, &lane.queues.input, reply, host);
     Letter { queue: lane.queues.sent.clone(), message_id: task.id.clone(), body, headers: FieldTable::new() }
 }
 

@@ -50,7 +50,7 @@ impl Session<'_, '_> {
         // Another worker may have had the message meanwhile, and have followed the task up.
         done.existed |= !job.task.claim.is_held();
         // From here on the reply is in the record only.
-        let letter = letters::record(self.lane, &job.task, std::mem::take(&mut done.reply));
+        let letter = letters::record(self.lane, &job.task, std::mem::take(&mut done.reply), done.host.as_deref());
         let id = job.task.id.clone();
         self.work.ledger.settle(&id, letter, Next::FollowUp(Box::new((job.task, done))));
     }

@@ -69,6 +69,8 @@ pub struct Done {
     pub reply: Value,
     /// The task's id at the target, for the log.
     pub target_id: String,
+    /// Where the target is, for the record, where an id at one place may be another task's at another; no secret.
+    pub host: Option<String>,
     /// It was there already: a second one has been prevented.
     pub existed: bool,
     /// How often it has been followed up.
@@ -78,12 +80,17 @@ pub struct Done {
 impl Done {
     /// A task that was created just now.
     pub fn created(reply: Value, target_id: String) -> Done {
-        Done { reply, target_id, existed: false, follow_ups: 0 }
+        Done { reply, target_id, host: None, existed: false, follow_ups: 0 }
     }
 
     /// A task that was there already.
     pub fn found(reply: Value, target_id: String) -> Done {
         Done { existed: true, ..Done::created(reply, target_id) }
+    }
+
+    /// The same, at this place.
+    pub fn at(self, host: &str) -> Done {
+        Done { host: Some(host.to_owned()), ..self }
     }
 }
 
@@ -109,6 +116,8 @@ pub enum Progress {
     Finished(Value),
     /// The target does not know it, or does not show it.
     Gone,
+    /// What the target has under the record's id is another task, and how that shows: it must not answer this one.
+    Foreign(String),
 }
 
 /// Why something did not work, which decides what happens next.

@@ -300,3 +300,56 @@ fn a_wait_goes_on_after_a_lost_session() {
     assert_eq!(portal.count_of(|call| looks_up(call, "task-1")), 2);
     Account::take(&queues, tasks.markers()).assert_holds();
 }
+
+/// Answers the only task, as a person would.
+fn finish(tasks: &Tasks, marker: &str) {
+    tasks.set(marker, "UF_RESULT_ANSWER", serde_json::json!("26"));
+    tasks.set_status(marker, 5);
+}
+
+#[test]
+fn a_task_that_got_the_id_of_another_one_is_told_and_never_its_answer() {
+    const MARKERS: [&str; 2] = ["UF_CAMUNDA_ID_EXTERNAL_TASK", "XML_ID"];
+    let queues = Queues::new("another task");
+    let tasks = Tasks::new();
+    let portal = Portal::of(&tasks);
+    let mut worker = start(&queues, &portal.webhook(), &[("HEARTBEAT_INTERVAL", "0.3")]);
+    queues.publish_task(&field_text("task-1"));
+    eventually("the follow-up", PATIENCE, || tasks.syncs().len() == 1);
+    MARKERS.iter().for_each(|field| tasks.set("task-1", field, "another".into()));
+    finish(&tasks, "another");
+    worker.await_log("not answered to Camunda, the record stays", PATIENCE);
+    worker.await_log("foreign_tasks=1", PATIENCE);
+    assert!(worker.errors().contains("task=task-1: task "), "{}", worker.errors());
+    assert_eq!(queues.count(&queues.responses()), 0);
+    // It is kept, and answered when the task is its own.
+    MARKERS.iter().for_each(|field| tasks.set("another", field, "task-1".into()));
+    queues.await_count(&queues.responses(), 1, PATIENCE);
+    worker.stop();
+    assert_eq!(worker.errors().matches("not answered to Camunda").count(), 1);
+}
+
+#[test]
+fn a_task_of_another_portal_waits_until_its_portal_is_back() {
+    let queues = Queues::new("another portal");
+    let tasks = Tasks::new();
+    let portal = Portal::of(&tasks);
+    let mut worker = start(&queues, &portal.webhook(), &[]);
+    queues.publish_task(&field_text("task-1"));
+    eventually("the follow-up", PATIENCE, || tasks.syncs().len() == 1);
+    worker.stop();
+    let record = queues.peek_all(&queues.sent()).remove(0);
+    assert_eq!(record.json()["target_host"], portal.address().to_string());
+    finish(&tasks, "task-1");
+    // A copy of the portal, in which everything is the same but its address.
+    let copy = Portal::of(&tasks);
+    let quick = [("HEARTBEAT_INTERVAL", "0.3")];
+    let mut worker = start(&queues, &copy.webhook(), &quick);
+    worker.await_log(&format!("its task is at {}", portal.address()), PATIENCE);
+    worker.await_log("foreign_tasks=1", PATIENCE);
+    worker.stop();
+    assert_eq!((queues.count(&queues.responses()), queues.count(&queues.sent())), (0, 1));
+    let mut worker = start(&queues, &portal.webhook(), &quick);
+    queues.await_count(&queues.responses(), 1, PATIENCE);
+    worker.stop();
+}

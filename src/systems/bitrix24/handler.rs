@@ -30,6 +30,8 @@ pub struct BitrixHandler {
     settings: Settings,
     client: Arc<Client>,
     look_up: LookUp,
+    /// The portal's.
+    host: String,
     /// The id of a task that was created and not shown to us. While it cannot be seen nothing is created: the next one could
     /// not be seen either. One lock for one id, held for no call.
     unseen: Mutex<Option<String>>,
@@ -47,7 +49,8 @@ impl BitrixHandler {
         let marker = settings.marker_field.as_deref().unwrap_or(fields::XML_ID);
         let look_up = LookUp::new(Arc::clone(&client), marker);
         let owner = Owner::new(Arc::clone(&client));
-        BitrixHandler { settings, client, look_up, unseen: Mutex::default(), owner }
+        let host = settings.webhook.host();
+        BitrixHandler { settings, client, look_up, host, unseen: Mutex::default(), owner }
     }
 }
 
@@ -122,7 +125,7 @@ impl BitrixHandler {
             Ok(Seen::Task(row)) => {
                 self.was_seen(&task.id);
                 Some(match member(&row, "ID").and_then(text) {
-                    Some(target_id) => Ok(Done::found(json!({"result": {"task": row}}), target_id)),
+                    Some(target_id) => Ok(Done::found(json!({"result": {"task": row}}), target_id).at(&self.host)),
                     None => Err(Failure::Transient {
                         error: anyhow!("tasks.task.list: the row of the task has no ID"),
                         after: Duration::ZERO,
@@ -243,8 +246,18 @@ impl BitrixHandler {
     fn created(&self, task: &Task, reply: Reply) -> Result<Done, Failure> {
         // A create without a clear answer may have happened, and may still be under way.
         let reply = reply.map_err(|err| err.into_failure(self.settings.request_timeout))?;
-        if let Some(target_id) = member(&reply["result"]["task"], "ID").and_then(text) {
-            return Ok(Done::created(reply, target_id));
+        let made = &reply["result"]["task"];
+        let marker = self.settings.marker_field.as_deref().unwrap_or(fields::XML_ID);
+        if look_up::carries(made, marker, &task.id) == Some(false) {
+            return Err(Failure::Transient {
+                error: anyhow!(
+                    "tasks.task.add: the reply is about another task, so it is not known whether this one is there"
+                ),
+                after: self.settings.request_timeout,
+            });
+        }
+        if let Some(target_id) = member(made, "ID").and_then(text) {
+            return Ok(Done::created(reply, target_id).at(&self.host));
         }
         if reply["result"].as_array().is_none_or(|rows| !rows.is_empty()) {
             return Err(Failure::Transient {

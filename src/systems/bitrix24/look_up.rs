@@ -259,6 +259,15 @@ fn rows_of<'a>(reply: &Value, field: &str, ids: &[&'a str]) -> Result<HashMap<&'
     }
 }
 
+/// Does this row of a task carry the marker of the task with this id, in the field or in [`XML_ID`]? `None` when it has neither.
+/// One of them is enough: the field may never have been written, and another program may have its own `XML_ID`.
+pub fn carries(row: &Value, marker: &str, id: &str) -> Option<bool> {
+    // PHP shows an unset field as `false`.
+    let written = [marker, XML_ID].into_iter().filter_map(|name| member(row, name)).filter(|value| **value != false);
+    let shown: Vec<String> = written.filter_map(text).collect();
+    (!shown.is_empty()).then(|| shown.iter().any(|shown| shown == id))
+}
+
 /// Somebody may have copied the task, marker and all.
 fn keep_older<'a>(found: &mut HashMap<&'a str, Value>, id: &'a str, row: Value) {
     if found.get(id).is_none_or(|known| target_id(&row) < target_id(known)) {

@@ -209,6 +209,16 @@ impl Webhook {
         format!("{}/{method}", self.url.expose())
     }
 
+    /// The portal's host, with its port where that is not the usual one: by whatever way it is reached, it is the same portal.
+    fn host(&self) -> String {
+        let (usual, rest) = match self.shown.strip_prefix("https://") {
+            Some(rest) => (":443", rest),
+            None => (":80", self.shown.trim_start_matches("http://")),
+        };
+        let host = rest.split('/').next().unwrap_or_default().to_lowercase();
+        host.strip_suffix(usual).map_or(host.clone(), str::to_owned)
+    }
+
     /// Is it encrypted on its way?
     pub fn is_https(&self) -> bool {
         self.shown.starts_with("https://")

@@ -98,6 +98,20 @@ fn a_webhook_is_accepted_with_and_without_a_slash_at_its_end() {
 }
 
 #[test]
+fn a_portal_has_one_host_however_it_is_reached() {
+    for (url, host) in [
+        ("https://bitrix.example/rest/1/token", "bitrix.example"),
+        ("http://Bitrix.Example:80/rest/1/token", "bitrix.example"),
+        ("https://user:password@bitrix.example:443/rest/1/token", "bitrix.example"),
+        ("http://bitrix.example:443/rest/1/token", "bitrix.example:443"),
+        ("http://127.0.0.1:8080/rest/1/token", "127.0.0.1:8080"),
+        ("http://[::1]:8080/rest/1/token", "[::1]:8080"),
+    ] {
+        assert_eq!(Webhook::parse(url).expect("a webhook").host(), host);
+    }
+}
+
+#[test]
 fn a_webhook_never_shows_its_token() {
     let webhook = Webhook::parse("https://user:password@bitrix.example/rest/1/canary-token/").expect("a webhook");
     // The last one is "user:password" in base64, as in a sign-in.
