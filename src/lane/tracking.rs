@@ -301,8 +301,8 @@ impl Tracking<'_, '_> {
         stats.unanswered_tasks.set(sweep.unanswered);
         if sweep.foreign > 0 && sweep.foreign != stats.foreign_tasks.get() {
             log::error!(
-                "{} records in {} have the id of another task: put the old address of the target back until they are answered, \
-                 or remove those whose tasks are gone for good",
+                "{} records in {} are not answered: their ids are other tasks' now. They wait until the target is the one that \
+                 they are of; take those whose tasks are gone for good out of the queue",
                 sweep.foreign,
                 self.lane.queues.sent
             );

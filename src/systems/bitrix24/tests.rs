@@ -35,7 +35,7 @@ fn what_is_not_set_has_the_default_of_the_contract() {
     assert_eq!(settings.marker_field.as_deref(), Some("UF_CAMUNDA_ID_EXTERNAL_TASK"));
     assert_eq!(settings.completed_statuses, [4, 5]);
     assert_eq!(settings.missing_answer, MissingAnswer::Wait);
-    assert!(settings.answer_texts.is_empty());
+    assert!(settings.answer_texts.is_empty() && settings.former_hosts.is_empty());
 }
 
 #[test]
@@ -49,7 +49,9 @@ fn every_setting_is_read() {
         ("BITRIX_MISSING_ANSWER", "NO"),
         ("BITRIX_ANSWER_TEXTS", "26=ДА, 27 = НЕТ"),
         ("BITRIX_TASK_ID_FIELD", "XML_ID"),
+        ("BITRIX_FORMER_HOSTS", "Old.example, 10.0.0.5:8080,"),
     ]);
+    assert_eq!(settings.former_hosts, ["old.example", "10.0.0.5:8080"]);
     assert_eq!((settings.default_responsible, settings.default_priority), (7, 0));
     assert_eq!(settings.request_timeout, Duration::from_millis(2500));
     assert_eq!(settings.max_description_length, 100);
@@ -78,6 +80,7 @@ fn a_bad_value_is_told_with_its_name_and_an_example() {
         ("BITRIX_TASK_ID_FIELD", "TITLE"),
         ("BITRIX_TASK_ID_FIELD", "!UF_X"),
         ("BITRIX_TASK_ID_FIELD", "uf_x"),
+        ("BITRIX_FORMER_HOSTS", "https://old.example"),
         ("BITRIX_RATE", "-1"),
         ("BITRIX_RATE", "NaN"),
         ("BITRIX_BURST", "0"),

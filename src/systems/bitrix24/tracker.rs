@@ -111,7 +111,13 @@ impl BitrixTracker {
     /// Why the task of this record is not to be looked for here, if it says that it is at another portal.
     fn elsewhere(&self, record: &Record) -> Option<String> {
         let (there, here) = (record.target_host()?, self.settings.webhook.host());
-        (there != here).then(|| format!("its task is at {there}, and BITRIX_WEBHOOK_URL names {here}"))
+        let known = there == here || self.settings.former_hosts.contains(&there);
+        (!known).then(|| {
+            format!(
+                "its task is at {there}, and BITRIX_WEBHOOK_URL names {here}; where that is the same portal under a new \
+                 name, set BITRIX_FORMER_HOSTS={there}"
+            )
+        })
     }
 
     /// Why the task in this row is not the record's, if it is another one.
