@@ -27,6 +27,9 @@ fn one_in(seconds: &'static str) -> [(&'static str, &'static str); 2] {
     [("BITRIX_RATE", seconds), ("BITRIX_BURST", "1")]
 }
 
+/// The fields that hold a task's id in Camunda. `Tasks` knows a task by the first of them: it is written last.
+const MARKERS: [&str; 2] = ["XML_ID", "UF_CAMUNDA_ID_EXTERNAL_TASK"];
+
 /// The worker has a session again after it has lost one.
 #[track_caller]
 fn await_second_session(worker: &Worker) {
@@ -309,7 +312,6 @@ fn finish(tasks: &Tasks, marker: &str) {
 
 #[test]
 fn a_task_that_got_the_id_of_another_one_is_told_and_never_its_answer() {
-    const MARKERS: [&str; 2] = ["UF_CAMUNDA_ID_EXTERNAL_TASK", "XML_ID"];
     let queues = Queues::new("another task");
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
@@ -352,4 +354,26 @@ fn a_task_of_another_portal_waits_until_its_portal_is_back() {
     let mut worker = start(&queues, &portal.webhook(), &quick);
     queues.await_count(&queues.responses(), 1, PATIENCE);
     worker.stop();
+}
+
+#[test]
+fn a_task_that_got_the_id_of_another_one_gets_none_of_its_checklists() {
+    let queues = Queues::new("another's lists");
+    let tasks = Tasks::new();
+    let portal = Portal::start({
+        let tasks = tasks.clone();
+        move |call| match call.method.as_str() {
+            "task.checklistitem.add" => {
+                MARKERS.iter().for_each(|field| tasks.set("task-1", field, "another".into()));
+                Answer::refused(500, "INTERNAL_SERVER_ERROR", "not done")
+            }
+            _ => tasks.answer(call),
+        }
+    });
+    let mut worker = start(&queues, &portal.webhook(), &[]);
+    queues.publish_task(&field_text("task-1"));
+    worker.await_log("checklists not completed: task=task-1: the portal has it under the id", PATIENCE);
+    eventually("the synchronisation", PATIENCE, || tasks.syncs().len() == 1);
+    worker.stop();
+    assert_eq!(portal.count("task.checklistitem.add"), 2, "its two lists, at the first try");
 }

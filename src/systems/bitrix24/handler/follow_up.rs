@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::super::checklists::{self, Wanted};
 use super::super::client::{Call, Reply};
 use super::super::errors::{ApiError, Kind};
-use super::super::fields;
+use super::super::look_up::{Found, Seen};
+use super::super::{fields, member};
 use super::BitrixHandler;
 use crate::backoff;
-use crate::message::{Earlier, Task};
+use crate::message::{Earlier, Task, text};
 use crate::systems::{Done, Failure, FollowUp};
 
 /// How often what follows a create is tried again when a call got no clear answer, or when the portal says that it may not be
@@ -18,19 +19,43 @@ const MOST_FOLLOW_UPS: u32 = 6;
 /// Between two of these tries, where the portal asks for no longer time; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 impl BitrixHandler {
     pub(super) fn complete_checklists(&self, done: &[(Task, Done)]) -> Vec<FollowUp> {
         let lists: Vec<Vec<fields::Checklist>> = done.iter().map(|(task, _)| fields::checklists(task)).collect();
+        let lost = self.lost(done, &lists);
         let wanted = done.iter().zip(&lists).map(|((task, done), lists)| Wanted {
             task: &done.target_id,
-            lists,
+            lists: if lost.contains(&task.id.as_str()) { &[] } else { lists },
             // One that was followed up before has some of them.
             may_have_some: done.existed || done.follow_ups > 0,
             // What an earlier delivery had begun may be under way at the portal.
             may_get_more: done.existed && done.follow_ups == 0 && task.earlier == Earlier::MayExist,
         });
         let missing = checklists::complete(&self.client, &wanted.collect::<Vec<_>>());
-        done.iter().zip(missing).map(|((task, done), missing)| self.lacks(task, done, missing)).collect()
+        let outcomes = done.iter().zip(&lists).zip(missing).map(|(((task, done), lists), missing)| {
+            if lost.contains(&task.id.as_str()) {
+                left_alone(task, done, lists)
+            } else {
+                self.lacks(task, done, missing)
+            }
+        });
+        outcomes.collect()
+    }
+
+    /// The tasks that their ids do not lead to any more. At the first try an id has just come from the portal; before a later
+    /// one the portal may have been set up anew, with another task under the id.
+    fn lost<'a>(&self, done: &'a [(Task, Done)], lists: &[Vec<fields::Checklist>]) -> Vec<&'a str> {
+        let again = done.iter().zip(lists).filter(|((_, done), lists)| done.follow_ups > 0 && !lists.is_empty());
+        let again: Vec<&(Task, Done)> = again.map(|(done, _)| done).filter(|_| self.looks_up()).collect();
+        let found = self.find(&again.iter().map(|(task, _)| task).collect::<Vec<_>>());
+        let is_lost = |((_, done), found): &(&(Task, Done), Found)| match found {
+            Ok(Seen::Task(row)) => member(row, "ID").and_then(text).as_deref() != Some(done.target_id.as_str()),
+            Ok(Seen::Nothing(_)) => true,
+            // The next call finds no answer either.
+            Err(_) => false,
+        };
+        again.into_iter().zip(found).filter(is_lost).map(|((task, _), _)| task.id.as_str()).collect()
     }
 
     /// What follows from the checklists that a task lacks.
@@ -102,6 +127,13 @@ impl BitrixHandler {
         log::warn!("process not synchronised: task={}: {why}", task.id);
         (Some(false), None)
     }
+}
+
+/// What follows when the task that lacks checklists is not there any more.
+fn left_alone(task: &Task, done: &Done, lists: &[fields::Checklist]) -> FollowUp {
+    let missing_parts = lists.iter().map(|list| 1 + list.items.len() as u32).sum();
+    log::warn!("checklists not completed: task={}: the portal has it under the id {} no more", task.id, done.target_id);
+    FollowUp { missing_parts, ..FollowUp::default() }
 }
 
 /// Tells which process the task belongs to, if the message says so.
