@@ -1,7 +1,8 @@
 //! The shapes on the wire: a [`Task`] comes in, a [`Record`] lies in the sent queue between, a response goes out, and
 //! what cannot go on is [`Parked`]. Described field by field in the README, "Message formats".
 //!
-//! This file reads what comes in, [`record`] and [`parked`] write the rest. They know JSON and nothing else: no queue, no
+//! This file reads what comes in, [`record`] and [`parked`] write the rest, and a [`claim`] says whether
+//! the message is still ours. They know JSON and nothing else: no queue, no
 //! setting, and no more of a target than its reply.
 
 pub mod claim;

@@ -2,10 +2,17 @@
 //! turn at the portal, loses its session meanwhile, or another worker's clock disagrees. Nothing is created twice by that, and no
 //! wait is begun anew for ever.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use amiquip::{AmqpValue, FieldTable};
+use serde_json::json;
+use task_creator::config::Config;
+use task_creator::stop;
+use task_creator::systems::bitrix24::client::{Call as ClientCall, Client, Pace};
+use task_creator::systems::bitrix24::errors::Kind;
+use task_creator::tls::Authorities;
 
 use crate::links::{relay, start_through};
 use crate::support::*;
@@ -143,6 +150,32 @@ fn where_turns_are_rare_the_create_follows_a_second_look_up_at_once() {
     assert!(portal.count_of(|call| looks_up(call, "task-1")) >= 2);
     Account::take(&queues, tasks.markers()).assert_holds();
     names.iter().for_each(|name| assert_eq!(portal.count_of(|call| creates(call, name)), 1));
+}
+
+/// The client alone. What a call rests on has become too old while a portal that had too many requests was left alone.
+#[test]
+fn a_call_that_may_go_no_more_after_a_pause_is_not_sent_once_more() {
+    let portal = Portal::start(|call| match call.nth {
+        1 => Answer::refused(503, "QUERY_LIMIT_EXCEEDED", "too many"),
+        _ => Answer::Done(json!({"task": {"id": "1"}})),
+    });
+    let webhook = portal.webhook();
+    let known = [("RABBITMQ_PASSWORD", "x"), ("BITRIX_WEBHOOK_URL", webhook.as_str()), ("BITRIX_RATE", "0")];
+    let lookup = |name: &str| known.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string());
+    let settings = Config::read(lookup).expect("right settings").bitrix24.expect("the webhook is set");
+    let client = Client::new(&settings, &Authorities::public(), 4, &stop::signal().1);
+    let call = || ClientCall { method: "tasks.task.add", params: vec![("fields", json!({"TITLE": "x"}))] };
+    for pace in [Pace::InTurn, Pace::AtOnce] {
+        let sent = portal.count("tasks.task.add");
+        // Asked when it is taken, and again before each time that it is sent.
+        let asked = AtomicUsize::new(0);
+        let twice = Arc::new(move || asked.fetch_add(1, Ordering::Relaxed) < if sent == 0 { 2 } else { 0 });
+        let reply = client.call_while(&call(), twice, pace);
+        assert!(matches!(&reply, Err(err) if err.kind == Kind::Outdated), "{reply:?}");
+        assert_eq!(portal.count("tasks.task.add"), 1);
+        // The others go on.
+        assert!(sent == 0 || client.call_while(&call(), Arc::new(|| true), pace).is_ok());
+    }
 }
 
 #[test]
@@ -306,7 +339,7 @@ fn a_wait_goes_on_after_a_lost_session() {
 
 /// Answers the only task, as a person would.
 fn finish(tasks: &Tasks, marker: &str) {
-    tasks.set(marker, "UF_RESULT_ANSWER", serde_json::json!("26"));
+    tasks.set(marker, "UF_RESULT_ANSWER", json!("26"));
     tasks.set_status(marker, 5);
 }
 
