@@ -163,7 +163,9 @@ fn a_call_that_may_go_no_more_after_a_pause_is_not_sent_once_more() {
     let known = [("RABBITMQ_PASSWORD", "x"), ("BITRIX_WEBHOOK_URL", webhook.as_str()), ("BITRIX_RATE", "0")];
     let lookup = |name: &str| known.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string());
     let settings = Config::read(lookup).expect("right settings").bitrix24.expect("the webhook is set");
-    let client = Client::new(&settings, &Authorities::public(), 4, &stop::signal().1);
+    // Without anybody who could raise it, a stop counts as raised.
+    let (_raise, stop) = stop::signal();
+    let client = Client::new(&settings, &Authorities::public(), 4, &stop);
     let call = || ClientCall { method: "tasks.task.add", params: vec![("fields", json!({"TITLE": "x"}))] };
     for pace in [Pace::InTurn, Pace::AtOnce] {
         let sent = portal.count("tasks.task.add");
