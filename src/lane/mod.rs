@@ -7,6 +7,7 @@
 //! to be left alone for a while, [`repeated`] keeps the same trouble from flooding the log.
 //! Nothing here knows which system it works for.
 
+mod feed;
 pub mod ledger;
 pub mod letters;
 pub mod moves;

@@ -356,7 +356,7 @@ fn a_task_that_got_the_id_of_another_one_is_told_and_never_its_answer() {
     MARKERS.iter().for_each(|field| tasks.set("task-1", field, "another".into()));
     finish(&tasks, "another");
     worker.await_log("not answered to Camunda, the record stays", PATIENCE);
-    worker.await_log("foreign_tasks=1", PATIENCE);
+    worker.await_log("since their ids are other tasks' now: 1.", PATIENCE);
     assert!(worker.errors().contains("task=task-1: task "), "{}", worker.errors());
     assert_eq!(queues.count(&queues.responses()), 0);
     // It is kept, and answered when the task is its own.
@@ -383,7 +383,7 @@ fn a_task_of_another_portal_waits_until_its_portal_is_back() {
     let quick = [("HEARTBEAT_INTERVAL", "0.3")];
     let mut worker = start(&queues, &copy.webhook(), &quick);
     worker.await_log(&format!("its task is at {}", portal.address()), PATIENCE);
-    worker.await_log("foreign_tasks=1", PATIENCE);
+    worker.await_log("since their ids are other tasks' now: 1.", PATIENCE);
     worker.stop();
     assert_eq!((queues.count(&queues.responses()), queues.count(&queues.sent())), (0, 1));
     let mut worker = start(&queues, &portal.webhook(), &quick);

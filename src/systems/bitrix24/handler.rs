@@ -125,7 +125,10 @@ impl BitrixHandler {
             Ok(Seen::Task(row)) => {
                 self.was_seen(&task.id);
                 Some(match member(&row, "ID").and_then(text) {
-                    Some(target_id) => Ok(Done::found(json!({"result": {"task": row}}), target_id).at(&self.host)),
+                    Some(target_id) => {
+                        let link = self.settings.webhook.link(&target_id);
+                        Ok(Done::found(json!({"result": {"task": row}}), target_id).at(&self.host, link))
+                    }
                     None => Err(Failure::Transient {
                         error: anyhow!("tasks.task.list: the row of the task has no ID"),
                         after: Duration::ZERO,
@@ -257,7 +260,8 @@ impl BitrixHandler {
             });
         }
         if let Some(target_id) = member(made, "ID").and_then(text) {
-            return Ok(Done::created(reply, target_id).at(&self.host));
+            let link = self.settings.webhook.link(&target_id);
+            return Ok(Done::created(reply, target_id).at(&self.host, link));
         }
         if reply["result"].as_array().is_none_or(|rows| !rows.is_empty()) {
             return Err(Failure::Transient {
