@@ -74,6 +74,8 @@ pub struct TrackerStats {
     pub open_tasks: Counter,
     /// Finished tasks whose answer is missing, at the last sweep.
     pub unanswered_tasks: Counter,
+    /// Records whose id is another task's, at the last sweep.
+    pub foreign_tasks: Counter,
     /// Seconds since the oldest open task was created, at the last sweep.
     pub oldest_open_seconds: Counter,
 }
@@ -158,7 +160,7 @@ impl Stats {
              returned={} parked={} duplicates_prevented={} last_message_time={} uptime_seconds={} lost_log_lines={} | \
              publisher: sent_messages={sent} failed_messages={unsent} success_rate={} is_connected={} | \
              tracker: total_checked={} completed_tasks={} moved_to_responses={} failed_moves={} failed_checks={} \
-             last_check_time={} open_tasks={} unanswered_tasks={} oldest_open={}",
+             last_check_time={} open_tasks={} unanswered_tasks={} foreign_tasks={} oldest_open={}",
             self.total_messages.get(),
             percent(good, bad),
             percent(recorded, unrecorded),
@@ -180,6 +182,7 @@ impl Stats {
             clock(tracker.last_check_time.get()),
             tracker.open_tasks.get(),
             tracker.unanswered_tasks.get(),
+            tracker.foreign_tasks.get(),
             span(Duration::from_secs(tracker.oldest_open_seconds.get())),
         )
     }

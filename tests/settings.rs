@@ -51,6 +51,7 @@ const WITHOUT_DEFAULT: &[&str] = &[
     "QUEUE_PREFIX",
     "BITRIX_WEBHOOK_URL",
     "BITRIX_ANSWER_TEXTS",
+    "BITRIX_FORMER_HOSTS",
 ];
 
 /// The settings of the example that are on.

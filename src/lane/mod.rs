@@ -2,9 +2,10 @@
 //!
 //! [`reader`] is the thread that owns the lane's RabbitMQ sessions, [`session`] one such session and [`results`] its other
 //! half, [`pool`] the threads that call the target, [`ledger`] what is under way, [`recovery`] what a failure leads to,
-//! [`letters`] what is published, [`rights`] what it must be allowed, [`tracking`] the thread that follows the created tasks, one [`sweep`] at a time, and
-//! [`moves`] how their records leave the sent queue. [`remembered`] is a set of ids that forgets, [`repeated`] keeps the same
-//! trouble from flooding the log.
+//! [`letters`] what is published, [`rights`] what it must be allowed, [`tracking`] the thread that follows the created
+//! tasks, one [`sweep`] at a time, and [`moves`] how their records leave the sent queue. [`remembered`] is a set of ids that
+//! forgets, [`waits`] which tasks are to be left alone for a while, [`repeated`] keeps the same trouble from flooding the
+//! log.
 //! Nothing here knows which system it works for.
 
 mod feed;
@@ -21,6 +22,7 @@ pub mod rights;
 pub mod session;
 pub mod sweep;
 pub mod tracking;
+pub mod waits;
 
 use std::time::Instant;
 

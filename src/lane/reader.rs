@@ -13,9 +13,10 @@ use super::pool::{Outcome, Pool};
 use super::recovery::Recovery;
 use super::repeated::Repeated;
 use super::session::{self, Ended};
+use super::waits::Waits;
 use super::{Job, Lane};
 use crate::backoff;
-use crate::message::Task;
+use crate::message::{Claim, Task};
 use crate::rabbitmq::intake::{Arrival, Token};
 use crate::stats::condition::Obstacle;
 use crate::systems::{Done, Handler};
@@ -28,6 +29,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub struct Work {
     /// Which tasks are where.
     pub ledger: Ledger<Token>,
+    /// Which tasks are to be left alone for a while.
+    pub waits: Waits,
+    /// To what the session of now has delivered.
+    pub claim: Claim,
     /// Whether the target is trusted.
     pub recovery: Recovery,
     /// Deliveries that may continue a message which is just moving; see [`super::ledger::Admission::Later`].
@@ -59,6 +64,8 @@ pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
     let pool = Pool::new(lane.name, not_begun.clone(), to_follow_up, outcomes, lane.config.handler_threads);
     let mut work = Work {
         ledger: Ledger::default(),
+        waits: Waits::default(),
+        claim: Claim::default(),
         recovery: Recovery::new(lane.config.retry_attempts, lane.config.retry_delay),
         held: Vec::new(),
         jobs,
@@ -132,6 +139,7 @@ fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<()> {
 
 /// Without a session nothing can be acknowledged: what is not begun is left to the broker, which delivers it again.
 fn forget_session(lane: &Lane, work: &mut Work) {
+    work.claim.lose();
     work.held.clear();
     work.ledger.session_lost();
     work.not_begun.try_iter().for_each(|job| work.ledger.put_back(job, None));

@@ -59,6 +59,10 @@
 //! | 52 | stale error: a neighbour's, in a batch | `portal_as_it_is::refusals::a_message_that_is_told_its_neighbours_error_…`, `…_with_its_own_reason_…` |
 //! | 53 | killed between create and checklists | `half_done`; calls without an answer: `portal_as_it_is::checklists` |
 //! | 54 | logs renamed, truncated, full; a terminal that nobody empties | `logs` |
+//! | 55 | look-up and create apart: frozen, no turn, session lost | `apart::a_worker_that_was_frozen_…`, `…::a_create_that_waits_for_its_turn_…`, `…::what_comes_back_…`, `…::where_turns_are_rare_…` |
+//! | 56 | another worker's clock; a copy that waits elsewhere | `apart::a_returned_message_waits_…`, `…::a_second_copy_…` |
+//! | 57 | input queue deleted under creates | `apart::tasks_whose_input_queue_is_deleted_…` |
+//! | 58 | sessions shorter than a wait | `apart::a_wait_goes_on_…`, `broker_faults::messages_that_wait_longer_…` |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -70,6 +74,7 @@ mod random;
 #[path = "../soak/target.rs"]
 mod target;
 
+mod apart;
 mod broker_faults;
 mod control;
 mod failures;

@@ -73,6 +73,8 @@ pub struct Settings {
     pub completed_statuses: Vec<u64>,
     /// What to do with a finished task whose answer is missing.
     pub missing_answer: MissingAnswer,
+    /// Where the portal was before: its hosts, in small letters.
+    pub former_hosts: Vec<String>,
     /// The texts of the answers, where the portal has no method that tells them.
     pub answer_texts: BTreeMap<String, String>,
     /// Requests a second; 0 for no limit.
@@ -117,6 +119,7 @@ impl Settings {
             marker_field: marker_field(variables),
             completed_statuses: completed_statuses(variables),
             missing_answer: missing_answer(variables),
+            former_hosts: former_hosts(variables),
             answer_texts: answer_texts(variables),
             rate,
             burst: variables.number("BITRIX_BURST", 50, 1..=10_000),
@@ -174,6 +177,17 @@ fn missing_answer(variables: &mut Variables) -> MissingAnswer {
             MissingAnswer::Wait
         }
     }
+}
+
+fn former_hosts(variables: &mut Variables) -> Vec<String> {
+    let given = variables.text("BITRIX_FORMER_HOSTS").unwrap_or_default().to_lowercase();
+    let hosts: Vec<String> =
+        given.split(',').map(|host| host.trim().to_owned()).filter(|host| !host.is_empty()).collect();
+    if hosts.iter().any(|host| host.contains(['/', '@', ' '])) {
+        let wrong = "is not a list of hosts, each with its port where that is not the usual one";
+        variables.mistake("BITRIX_FORMER_HOSTS", wrong, "BITRIX_FORMER_HOSTS=old.example,10.0.0.5:8080");
+    }
+    hosts
 }
 
 fn answer_texts(variables: &mut Variables) -> BTreeMap<String, String> {
@@ -239,6 +253,16 @@ impl Webhook {
     /// The address of a method, for the place where the request is built.
     fn url(&self, method: &str) -> String {
         format!("{}/{method}", self.url.expose())
+    }
+
+    /// The portal's host, with its port where that is not the usual one: by whatever way it is reached, it is the same portal.
+    fn host(&self) -> String {
+        let (usual, rest) = match self.shown.strip_prefix("https://") {
+            Some(rest) => (":443", rest),
+            None => (":80", self.shown.trim_start_matches("http://")),
+        };
+        let host = rest.split('/').next().unwrap_or_default().to_lowercase();
+        host.strip_suffix(usual).map_or(host.clone(), str::to_owned)
     }
 
     /// Where a person sees the task with this id: anybody who may, under the name of the webhook's owner.
