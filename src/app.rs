@@ -6,6 +6,7 @@ use crossbeam_channel::Sender;
 
 use crate::config::Config;
 use crate::lane::{Lane, Queues, reader, tracking};
+use crate::rabbitmq::publisher::LargestBody;
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::systems::{System, TABLE};
@@ -43,6 +44,7 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stat
             queues: Queues::of(running.name, config),
             config,
             stats,
+            largest: LargestBody::default(),
             stop: stop.clone(),
         })
         .collect();

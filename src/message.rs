@@ -7,6 +7,7 @@
 pub mod document;
 pub mod parked;
 pub mod record;
+pub mod shorten;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

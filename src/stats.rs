@@ -38,8 +38,10 @@ pub struct Stats {
     pub is_connected: Counter,
     /// Messages confirmed by RabbitMQ, whatever their queue.
     pub sent_messages: Counter,
-    /// Messages that RabbitMQ did not take.
+    /// Times that a queue did not take a message.
     pub failed_messages: Counter,
+    /// Messages that their queue has not taken, and that are published again until it does.
+    pub waiting_for_room: Counter,
     /// The tracker's own.
     pub tracker: TrackerStats,
     /// While the lane stops: the ids of the tasks it still works on. Locked for an instant only; the main thread reads it
@@ -115,6 +117,7 @@ impl Default for Stats {
             is_connected: Counter::default(),
             sent_messages: Counter::default(),
             failed_messages: Counter::default(),
+            waiting_for_room: Counter::default(),
             tracker: TrackerStats::default(),
             in_hand: Mutex::default(),
         }
@@ -134,7 +137,8 @@ impl Stats {
              sent_to_success_queue={recorded} failed_to_send_success={unrecorded} success_queue_rate={} \
              sync_requests_sent={synced} sync_requests_failed={unsynced} sync_success_rate={} missing_parts={} \
              returned={} parked={} duplicates_prevented={} last_message_time={} uptime_seconds={} | \
-             publisher: sent_messages={sent} failed_messages={unsent} success_rate={} is_connected={} | \
+             publisher: sent_messages={sent} failed_messages={unsent} waiting_for_room={} success_rate={} \
+             is_connected={} | \
              tracker: total_checked={} completed_tasks={} moved_to_responses={} failed_moves={} failed_checks={} \
              last_check_time={} open_tasks={} unanswered_tasks={} oldest_open={}",
             self.total_messages.get(),
@@ -147,6 +151,7 @@ impl Stats {
             self.duplicates_prevented.get(),
             clock(self.last_message_time.get()),
             self.started.elapsed().as_secs(),
+            self.waiting_for_room.get(),
             percent(sent, unsent),
             self.is_connected.get() == 1,
             tracker.total_checked.get(),

@@ -4,7 +4,8 @@
 //! half, [`pool`] the threads that call the target, [`ledger`] what is under way, [`recovery`] what a failure leads to,
 //! [`letters`] what is published, [`tracking`] the thread that follows the created tasks, one [`sweep`] at a time, and
 //! [`moves`] how their records leave the sent queue. [`remembered`] is a set of ids that forgets, [`repeated`] keeps the same
-//! trouble from flooding the log.
+//! trouble from flooding the log. [`refusals`] is what is said of a queue that does not take messages, [`sizes`] what is done
+//! with a letter that is too large.
 //! Nothing here knows which system it works for.
 
 pub mod ledger;
@@ -13,10 +14,12 @@ pub mod moves;
 pub mod pool;
 pub mod reader;
 pub mod recovery;
+pub mod refusals;
 pub mod remembered;
 pub mod repeated;
 pub mod results;
 pub mod session;
+pub mod sizes;
 pub mod sweep;
 pub mod tracking;
 
@@ -25,6 +28,7 @@ use std::time::Instant;
 use crate::config::Config;
 use crate::message::Task;
 use crate::rabbitmq::FieldTable;
+use crate::rabbitmq::publisher::LargestBody;
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::systems::TABLE;
@@ -39,6 +43,8 @@ pub struct Lane<'a> {
     pub config: &'a Config,
     /// Its counters.
     pub stats: &'a Stats,
+    /// What RabbitMQ takes, as far as it has said so.
+    pub largest: LargestBody,
     /// Ends it.
     pub stop: Stop,
 }

@@ -12,7 +12,7 @@ use super::ledger::{Admission, Key};
 use super::reader::Work;
 use super::recovery::Gate;
 use super::{Job, Lane, letters};
-use crate::message::{self, Cause, Earlier, Parked, Task, Unreadable};
+use crate::message::{self, Cause, Earlier, Parked, Record, Task, Unreadable};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Intake, Token};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher};
@@ -108,6 +108,9 @@ fn begin(
     let mut session =
         Session { lane, work, intake: &intake, publisher, publishing_blocked: false, stopping: false, begun };
     let ended = session.serve(idle_input, idle_retry, &blocked, || consumers.iter().for_each(|c| drop(c.cancel())));
+    if let Err(trouble) = &ended {
+        lane.learn_largest(&trouble.to_string());
+    }
     let Session { publisher, .. } = session;
     // What is dropped here asks the broker and waits, so it is done under a deadline.
     let deadlines = (consuming.closing(), publishing.closing());
@@ -174,6 +177,11 @@ impl Session<'_, '_> {
         while !self.publishing_blocked
             && let Some((key, letter)) = self.work.ledger.next_letter()
         {
+            if letter.body.len() > self.lane.largest.bytes() {
+                let letter = letter.clone();
+                self.fit(key, &letter);
+                continue;
+            }
             let tag = self.publisher.publish(letter)?;
             self.work.ledger.published(key, tag);
         }
@@ -270,6 +278,10 @@ impl Session<'_, '_> {
 
     pub(super) fn admit(&mut self, arrival: Arrival) -> Result<(), Trouble> {
         let Arrival { body, headers, redelivered, sent, token } = arrival;
+        if letters::is_record(&headers) {
+            self.put_record_back(body, headers, token);
+            return Ok(());
+        }
         let task = match Task::parse(body) {
             Ok(task) => task,
             Err(unreadable) => {
@@ -313,7 +325,23 @@ impl Session<'_, '_> {
         let wait = if task.earlier == Earlier::Unseen { Duration::ZERO } else { letters::wait(&headers) };
         let not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
         log::debug!("received: task={} topic={} attempts={attempts}", task.id, task.topic);
-        self.work.ledger.add(token, Job { task, attempts, headers, arrived: Instant::now() }, not_before);
+        let job = Job { task, attempts, headers, arrived: Instant::now() };
+        // One that may exist is looked up first, whatever becomes of its record.
+        if job.task.earlier == Earlier::None && !letters::can_be_recorded(self.lane, &job.task) {
+            let letter = self.park_too_large(&job);
+            return self.work.ledger.add_letter(Key::Task(job.task.id), token, letter);
+        }
+        self.work.ledger.add(token, job, not_before);
+    }
+
+    /// A record that has waited in the retry queue goes back to the sent queue, as soon as that takes it.
+    fn put_record_back(&mut self, body: Vec<u8>, headers: FieldTable, token: Token) {
+        self.work.unreadable += 1;
+        let key = Key::Unreadable(self.work.unreadable);
+        let id = Record::parse(body.clone()).map_or_else(|_| "record".into(), |record| record.task.id);
+        log::info!("the record goes back to {}: task={id}", self.lane.queues.sent);
+        let back = !letters::wears_out(&headers);
+        self.work.ledger.add_letter(key, token, letters::record_on_its_way(self.lane, id, body, headers, back));
     }
 
     fn park_unreadable(&mut self, unreadable: Unreadable, token: Token) {

@@ -4,6 +4,7 @@
 //! follows from a confirm is the caller's business.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use amiquip::{AmqpProperties, Channel, Confirm, ConfirmPayload, FieldTable, Publish, Return};
@@ -34,6 +35,30 @@ impl Letter {
     /// A letter without headers.
     pub fn new(queue: String, message_id: String, body: Vec<u8>) -> Letter {
         Letter { queue, message_id, body, headers: FieldTable::new() }
+    }
+}
+
+/// The largest body that the broker takes, as its refusal of a larger one has told; it closes the channel with that.
+#[derive(Debug)]
+pub struct LargestBody(AtomicUsize);
+
+impl Default for LargestBody {
+    fn default() -> LargestBody {
+        LargestBody(AtomicUsize::new(usize::MAX))
+    }
+}
+
+impl LargestBody {
+    /// In bytes; `usize::MAX` while nothing was refused for its size.
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Takes the limit from what the broker said as it closed a channel; `true` when it is news.
+    pub fn learn(&self, refusal: &str) -> bool {
+        let Some((_, told)) = refusal.split_once("larger than configured max size ") else { return false };
+        let digits = told.split(|character: char| !character.is_ascii_digit()).next().unwrap_or_default();
+        digits.parse().is_ok_and(|most| self.0.swap(most, Ordering::Relaxed) != most)
     }
 }
 
@@ -159,11 +184,16 @@ impl Publisher {
         match self.confirms.recv_timeout(CONFIRM_DEADLINE) {
             Ok(confirm) => Ok(self.verdicts(confirm)),
             Err(RecvTimeoutError::Timeout) => bail!("no confirm from RabbitMQ within {CONFIRM_DEADLINE:?}"),
-            // Why the channel is gone is told to its next call only.
-            Err(RecvTimeoutError::Disconnected) => match self.channel.enable_publisher_confirms() {
-                Err(err) => bail!("no confirm from RabbitMQ: {err}"),
-                Ok(()) => bail!("no confirm from RabbitMQ: the channel is gone"),
-            },
+            Err(RecvTimeoutError::Disconnected) => bail!("no confirm from RabbitMQ: {}", self.why_it_ended()),
+        }
+    }
+
+    /// Why nothing comes from [`Publisher::confirms`] any more.
+    pub fn why_it_ended(&self) -> String {
+        // It is told to the channel's next call only.
+        match self.channel.enable_publisher_confirms() {
+            Err(err) => err.to_string(),
+            Ok(()) => "the channel is gone".into(),
         }
     }
 
@@ -205,6 +235,18 @@ mod tests {
     fn on_the_way(tags: &[u64]) -> BTreeMap<u64, OnTheWay> {
         let letter = || OnTheWay { queue: "q".into(), message_id: "m".into(), since: Instant::now(), returned: None };
         tags.iter().map(|tag| (*tag, letter())).collect()
+    }
+
+    #[test]
+    fn the_largest_body_is_learnt_from_the_brokers_words() {
+        let largest = LargestBody::default();
+        assert!(
+            !largest.learn("server closed channel 1 (code=406, message=PRECONDITION_FAILED - unknown delivery tag 7)")
+        );
+        assert_eq!(largest.bytes(), usize::MAX);
+        let refusal = "PRECONDITION_FAILED - message size 16777300 is larger than configured max size 16777216)";
+        assert!(largest.learn(refusal) && !largest.learn(refusal));
+        assert_eq!(largest.bytes(), 16_777_216);
     }
 
     fn payload(delivery_tag: u64, multiple: bool) -> ConfirmPayload {

@@ -21,7 +21,7 @@
 //! | 12 | broker down at start | `sessions::a_broker_that_comes_late_…`, `stopping::a_worker_whose_broker_is_away_…` |
 //! | 13 | password, vhost, permission | `sessions::a_refused_password_…`, `broker_faults::a_worker_that_may_not_use_…`, `…_that_is_no_longer_let_in_…` |
 //! | 14 | connection closed by hand | `broker_faults::connections_that_an_administrator_closes_…` |
-//! | 15 | publishing channel closed | `broker_faults::a_publishing_channel_that_the_broker_closes_…` |
+//! | 15 | publishing channel closed | `full_and_large::a_record_that_is_too_large_…` |
 //! | 16 | cut or reset in mid-frame | `links::connections_cut_at_any_byte_…`, `…::a_cut_…`, `…::a_reset_connection_…` |
 //! | 17 | half-open link | `links::a_connection_whose_packets_vanish_…`, `…_that_carries_nothing_…`, `broker_faults::a_frozen_node_…` |
 //! | 18 | slow broker | `links::confirms_that_come_late_…`, `…::a_record_whose_confirm_was_lost_…` |
@@ -58,6 +58,9 @@
 //! | 51 | late marker, or none | `portal_as_it_is::creates::a_task_whose_custom_fields_come_late_or_never_…` |
 //! | 52 | stale error: a neighbour's, in a batch | `portal_as_it_is::refusals::a_message_that_is_told_its_neighbours_error_…`, `…_with_its_own_reason_…` |
 //! | 53 | killed between create and checklists | `half_done`; calls without an answer: `portal_as_it_is::checklists` |
+//! | 54 | too large for `max_message_size` | `full_and_large::a_record_…`, `…::a_task_whose_record_…`, `…::an_answer_…` |
+//! | 55 | sent queue full, records worn out | `full_and_large::tasks_wait_…`, `records::a_record_that_its_queue_…` |
+//! | 56 | session lost, settled by another worker | `full_and_large::after_a_lost_session_…` |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -72,6 +75,7 @@ mod target;
 mod broker_faults;
 mod control;
 mod failures;
+mod full_and_large;
 mod half_done;
 mod hostile;
 mod kills;

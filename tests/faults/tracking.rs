@@ -267,7 +267,7 @@ fn a_responses_queue_that_is_full_gets_the_answer_when_it_has_room() {
     tasks.set_status("task-1", 5);
     let portal = Portal::of(&tasks);
     let mut worker = Worker::start(&queues, &portal.webhook(), &RESTLESS);
-    worker.await_log("the record stays until the next sweep", PATIENCE);
+    worker.await_log("records stay until the next sweep", PATIENCE);
     assert_eq!(queues.purge(&queues.responses()), 1);
     queues.await_count(&queues.responses(), 1, PATIENCE);
     worker.stop();
