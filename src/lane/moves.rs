@@ -207,7 +207,10 @@ impl Tracking<'_, '_> {
         let now = std::time::Instant::now();
         if sweep.put_aside > 0 {
             let (sent, retry) = (&self.lane.queues.sent, &self.lane.queues.retry);
-            log::warn!("{sent} takes no messages; {} worn records wait in {retry} until it does", sweep.put_aside);
+            let told = self
+                .put_aside
+                .say(&format!("{sent} takes no messages; worn records wait in {retry} until it does"), now);
+            told.inspect(|told| log::warn!("{told}, now {}", sweep.put_aside));
         }
         match &sweep.refused {
             Some((refused, why)) => {

@@ -7,36 +7,43 @@ use std::time::{Duration, Instant};
 use super::repeated::Repeated;
 use crate::stats::span;
 
-/// The queues that have refused a message and not taken all since.
+/// The queues that have refused a message.
 #[derive(Debug, Default)]
 pub struct Refusals(HashMap<String, Refusal>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Refusal {
-    since: Instant,
+    /// When it refused the first of those that wait for it; `None` when nothing does.
+    since: Option<Instant>,
+    /// It was said since then.
+    told: bool,
+    /// Goes on when nothing waits any more: a queue that is full now and then is no news each time.
     news: Repeated,
 }
 
 impl Refusals {
     /// The queue did not take a message. What is to be logged, once a minute.
     pub fn refused(&mut self, queue: &str, why: &str, now: Instant) -> Option<String> {
-        let new = || Refusal { since: now, news: Repeated::default() };
-        let refusal = self.0.entry(queue.to_owned()).or_insert_with(new);
+        let refusal = self.0.entry(queue.to_owned()).or_default();
+        let waiting = now.duration_since(*refusal.since.get_or_insert(now));
         let said = refusal.news.say(&format!("{queue} does not take messages: {why}"), now)?;
-        let since = now.duration_since(refusal.since);
-        Some(if since.is_zero() { said } else { format!("{said}, for {} now", span(since)) })
+        refusal.told = true;
+        Some(if waiting.is_zero() { said } else { format!("{said}, for {} now", span(waiting)) })
     }
 
-    /// Is there a queue that does not take messages?
+    /// Is there a queue that messages wait for?
     pub fn any(&self) -> bool {
-        !self.0.is_empty()
+        self.0.values().any(|refusal| refusal.since.is_some())
     }
 
-    /// Those queues for which nothing waits any more, with how long they did not take messages.
+    /// Those queues for which nothing waits any more, and of which it was said that something does; with how long it did.
     pub fn over(&mut self, waiting: impl Fn(&str) -> usize, now: Instant) -> Vec<(String, Duration)> {
-        let over: Vec<String> = self.0.keys().filter(|queue| waiting(queue) == 0).cloned().collect();
-        let ended = over.into_iter().filter_map(|queue| self.0.remove_entry(&queue));
-        ended.map(|(queue, refusal)| (queue, now.duration_since(refusal.since))).collect()
+        let over = self.0.iter_mut().filter(|(queue, refusal)| refusal.since.is_some() && waiting(queue) == 0);
+        let told = over.filter_map(|(queue, refusal)| {
+            let since = refusal.since.take()?;
+            std::mem::take(&mut refusal.told).then(|| (queue.clone(), now.duration_since(since)))
+        });
+        told.collect()
     }
 }
 
@@ -59,5 +66,8 @@ mod tests {
             [("sent".into(), Duration::from_secs(70))]
         );
         assert!(refusals.any() && !refusals.over(|_| 0, at(70)).is_empty() && !refusals.any());
+        // Full now and then within a minute: that is no news.
+        assert_eq!((refusals.refused("sent", "full", at(75)), refusals.over(|_| 0, at(80)).len()), (None, 0));
+        assert!(refusals.refused("sent", "full", at(125)).is_some());
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct Tracking<'a, 'b> {
     trouble: Repeated,
     /// A queue that does not take messages.
     pub(super) refusal: Repeated,
+    /// Worn records that had to wait elsewhere.
+    pub(super) put_aside: Repeated,
 }
 
 /// Sweeps until the stop signal.
@@ -68,6 +70,7 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
         unconfirmed: false,
         trouble: Repeated::default(),
         refusal: Repeated::default(),
+        put_aside: Repeated::default(),
     };
     let interval = lane.config.heartbeat_interval;
     loop {

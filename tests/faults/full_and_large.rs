@@ -16,6 +16,8 @@ use crate::tracking::RESTLESS;
 /// What the narrow node takes, in bytes.
 const MOST: usize = 100_000;
 const QUICK: [(&str, &str); 3] = [("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "3600"), ("RETRY_DELAY", "0.2")];
+/// A quorum queue may seem empty for a moment after its messages were looked at, so one sweep is not enough.
+const SWEEPING: [(&str, &str); 3] = [("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "1"), ("RETRY_DELAY", "0.2")];
 
 fn queues_of(node: &Node, test: &str) -> Queues {
     let queues = Queues::through(Broker::connect_to(node.rabbitmq()), test);
@@ -63,7 +65,7 @@ fn a_record_that_is_too_large_is_shortened_and_nobody_waits_behind_it() {
     let queues = queues_of(&node, "large record");
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
-    let mut worker = Worker::start(&queues, &portal.webhook(), &QUICK);
+    let mut worker = Worker::start(&queues, &portal.webhook(), &SWEEPING);
     let large = |name: &str| of_size(name, MOST - 300, in_a_variable);
     queues.publish_tasks(&[vec![large("large-1")], small(&["task-1", "task-2", "task-3"])].concat());
     queues.await_count(&queues.sent(), 4, PATIENCE);
@@ -151,7 +153,7 @@ fn an_answer_that_is_too_large_is_shortened_and_the_others_are_answered() {
     }
     let _narrow = Narrow::to(&node, MOST);
     let portal = Portal::of(&tasks);
-    let mut worker = Worker::start(&queues, &portal.webhook(), &[("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "3600")]);
+    let mut worker = Worker::start(&queues, &portal.webhook(), &SWEEPING);
     queues.await_count(&queues.responses(), 4, PATIENCE);
     queues.await_count(&queues.errors(), 1, PATIENCE);
     worker.stop();
