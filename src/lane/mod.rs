@@ -8,6 +8,7 @@
 //! with a letter that is too large.
 //! Nothing here knows which system it works for.
 
+mod feed;
 pub mod ledger;
 pub mod letters;
 pub mod moves;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvError, after, never, select};
 
+use super::feed::{Feed, Prefetch};
 use super::ledger::{Admission, Key};
 use super::reader::Work;
 use super::recovery::Gate;
@@ -17,6 +18,7 @@ use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Intake, Token};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher};
 use crate::rabbitmq::{Blocked, ConsumerMessage, FieldTable, Trouble, queues};
+use crate::stats::condition::Obstacle;
 
 /// The reader looks around this often even if nothing wakes it.
 const TICK: Duration = Duration::from_secs(30);
@@ -83,38 +85,40 @@ fn begin(
         Ok::<_, Trouble>((Publisher::open(publishing)?, blocked))
     })?;
     let queues = &lane.queues;
-    let (intake, input, retry) = {
-        let names = [&queues.input, &queues.sent, &queues.retry, &queues.errors, &queues.responses];
-        let intake = consuming.within_deadline(|consuming| {
-            queues::ensure(consuming, &names.map(String::as_str))?;
-            Intake::open(consuming, lane.config.prefetch, number).map_err(Trouble::from)
-        })?;
-        (intake, &queues.input, &queues.retry)
-    };
-    let consumers =
-        consuming.within_deadline(|_| Ok::<_, Trouble>([intake.consume(input)?, intake.consume(retry)?]))?;
-    // These outlive the consumers: in one of a hundred cases cancelling one kills the connection otherwise.
-    let receivers = [consumers[0].receiver().clone(), consumers[1].receiver().clone()];
+    let names = [&queues.input, &queues.sent, &queues.retry, &queues.errors, &queues.responses];
+    let prefetch = Prefetch::new(lane.config.prefetch);
+    let intake = consuming.within_deadline(|consuming| {
+        queues::ensure(consuming, &names.map(String::as_str))?;
+        Intake::open(consuming, prefetch.now(), number).map_err(Trouble::from)
+    })?;
+    let (input, retry) = consuming.within_deadline(|_| {
+        let open = |queue| Feed::open(&intake, queue, prefetch.now());
+        Ok::<_, Trouble>((open(&queues.input)?, open(&queues.retry)?))
+    })?;
     lane.stats.is_connected.set(1);
+    let condition = &lane.stats.condition;
+    condition.begin();
+    [Obstacle::NoSession, Obstacle::Alarm].into_iter().for_each(|obstacle| condition.is_over(obstacle));
     log::info!(
-        "reading {input}, {} deliveries at a time, {} handler threads",
+        "reading {}, up to {} deliveries at a time, up to {} handler threads",
+        queues.input,
         lane.config.prefetch,
         lane.config.handler_threads
     );
 
-    let (idle_input, idle_retry) = (receivers[0].clone(), receivers[1].clone());
     let begun = Instant::now();
     work.ledger.session_begun(begun);
     let mut session =
-        Session { lane, work, intake: &intake, publisher, publishing_blocked: false, stopping: false, begun };
-    let ended = session.serve(idle_input, idle_retry, &blocked, || consumers.iter().for_each(|c| drop(c.cancel())));
+        Session { lane, work, intake: &intake, publisher, prefetch, publishing_blocked: false, stopping: false, begun };
+    let (mut input, mut retry) = (input, retry);
+    let ended = session.serve(&mut input, &mut retry, &blocked);
     if let Err(trouble) = &ended {
         lane.learn_largest(&trouble.to_string());
     }
     let Session { publisher, .. } = session;
     // What is dropped here asks the broker and waits, so it is done under a deadline.
     let deadlines = (consuming.closing(), publishing.closing());
-    drop(consumers);
+    drop((input, retry));
     drop((publisher, intake));
     drop(deadlines);
     ended
@@ -126,6 +130,7 @@ pub(super) struct Session<'a, 'b> {
     pub(super) work: &'a mut Work,
     pub(super) intake: &'a Intake,
     pub(super) publisher: Publisher,
+    prefetch: Prefetch,
     /// An alarm at the broker: it does not read what we publish.
     publishing_blocked: bool,
     pub(super) stopping: bool,
@@ -133,19 +138,18 @@ pub(super) struct Session<'a, 'b> {
 }
 
 impl Session<'_, '_> {
-    fn serve(
+    fn serve<'i>(
         &mut self,
-        mut input: Receiver<ConsumerMessage>,
-        mut retry: Receiver<ConsumerMessage>,
+        input: &mut Feed<'i>,
+        retry: &mut Feed<'i>,
         blocked: &Receiver<Blocked>,
-        cancel_consumers: impl Fn(),
     ) -> Result<Ended, Trouble> {
-        let queues = &self.lane.queues;
         let mut stop = self.lane.stop.receiver().clone();
         let results = self.work.results.clone();
         let confirms = self.publisher.confirms().clone();
         loop {
             self.move_on()?;
+            self.fit(input, retry)?;
             if self.stopping && self.note_what_is_in_hand() == 0 {
                 return Ok(Ended::Stopped);
             }
@@ -153,16 +157,17 @@ impl Session<'_, '_> {
                 return Ok(Ended::Refresh);
             }
             select! {
-                recv(input) -> message => all(&input, message).try_for_each(|message| self.arrived(message, &queues.input))?,
-                recv(retry) -> message => all(&retry, message).try_for_each(|message| self.arrived(message, &queues.retry))?,
+                recv(input.receiver()) -> message => self.arrived(input, message)?,
+                recv(retry.receiver()) -> message => self.arrived(retry, message)?,
                 recv(results) -> outcome => all(&results, outcome).try_for_each(|outcome| self.done(outcome))?,
                 recv(confirms) -> confirm => all(&confirms, confirm).try_for_each(|confirm| self.confirmed(confirm))?,
                 recv(blocked) -> notice => self.blocked(notice.map_err(|_| Trouble::new("the publishing connection is gone"))?),
                 recv(stop) -> _ => {
-                    (input, retry, stop) = (never(), never(), never());
+                    stop = never();
                     self.stop();
                     // A broker that hangs keeps us here until the process is ended; by now it is known what is in hand.
-                    cancel_consumers();
+                    input.close();
+                    retry.close();
                 },
                 recv(after(self.next_tick())) -> _ => {},
             }
@@ -179,7 +184,7 @@ impl Session<'_, '_> {
         {
             if letter.body.len() > self.lane.largest.bytes() {
                 let letter = letter.clone();
-                self.fit(key, &letter);
+                self.make_small_enough(key, &letter);
                 continue;
             }
             let tag = self.publisher.publish(letter)?;
@@ -187,6 +192,9 @@ impl Session<'_, '_> {
         }
         if self.unconfirmed_since().is_some_and(|since| since.elapsed() > CONFIRM_DEADLINE) {
             return Err(Trouble::new(format!("no confirm from RabbitMQ within {CONFIRM_DEADLINE:?}")));
+        }
+        if self.publishing_blocked || self.work.recovery.paused_for(now).is_some() {
+            self.lane.stats.condition.waiting.set(self.work.ledger.waiting() as u64);
         }
         if self.stopping || self.publishing_blocked {
             return Ok(());
@@ -236,10 +244,12 @@ impl Session<'_, '_> {
         match notice {
             Blocked::Blocked(why) => {
                 self.publishing_blocked = true;
+                self.lane.stats.condition.stands(Obstacle::Alarm, &why, None);
                 log::warn!("RabbitMQ takes no messages for now ({why}): no new work until it does");
             }
             Blocked::Unblocked => {
                 self.publishing_blocked = false;
+                self.lane.stats.condition.is_over(Obstacle::Alarm);
                 self.publisher.wait_anew();
                 log::info!("RabbitMQ takes messages again");
             }
@@ -269,11 +279,31 @@ fn all<T>(channel: &Receiver<T>, first: Result<T, RecvError>) -> impl Iterator<I
 
 /// Deliveries.
 impl Session<'_, '_> {
-    fn arrived(&mut self, message: Result<ConsumerMessage, RecvError>, queue: &str) -> Result<(), Trouble> {
-        let message = message.map_err(|_| Trouble::new("the connection to RabbitMQ is gone"))?;
-        let arrival = self.intake.arrival(message).map_err(|err| Trouble::new(format!("{queue}: {err}")))?;
-        self.lane.stats.last_message_time.set(message::now_ms());
-        self.admit(arrival)
+    /// Takes in what `select!` has received, and what else has come with it.
+    fn arrived(&mut self, feed: &Feed, first: Result<ConsumerMessage, RecvError>) -> Result<(), Trouble> {
+        let first = first.map_err(|_| Trouble::new("the connection to RabbitMQ is gone"))?;
+        self.take_in(feed.queue, std::iter::once(first).chain(feed.receiver().try_iter()))
+    }
+
+    fn take_in(&mut self, queue: &str, messages: impl IntoIterator<Item = ConsumerMessage>) -> Result<(), Trouble> {
+        for message in messages {
+            let arrival = self.intake.arrival(message).map_err(|err| Trouble::new(format!("{queue}: {err}")))?;
+            self.lane.stats.last_message_time.set(message::now_ms());
+            self.prefetch.note(arrival.body.len());
+            self.admit(arrival)?;
+        }
+        Ok(())
+    }
+
+    /// Lets more deliveries come, or fewer, as they are smaller or larger.
+    fn fit<'i>(&mut self, input: &mut Feed<'i>, retry: &mut Feed<'i>) -> Result<(), Trouble> {
+        let change = if self.stopping { None } else { self.prefetch.change(self.intake.in_hand()) };
+        let Some(prefetch) = change else { return Ok(()) };
+        for feed in [input, retry] {
+            let rest = feed.replace(prefetch)?;
+            self.take_in(feed.queue, rest)?;
+        }
+        Ok(())
     }
 
     pub(super) fn admit(&mut self, arrival: Arrival) -> Result<(), Trouble> {
@@ -293,7 +323,7 @@ impl Session<'_, '_> {
         match self.work.ledger.admit(&key, token, letters::attempts(&headers)) {
             Admission::New(token) if letters::wears_out(&headers) => {
                 log::debug!("publishing anew what its queue would soon delete: task={}", task.id);
-                let body = task.body.get().as_bytes().to_vec();
+                let body = task.message();
                 let letter = letters::renewed(&self.lane.queues.input, task.id, body, headers);
                 self.work.ledger.add_letter(key, token, letter);
             }
@@ -304,7 +334,7 @@ impl Session<'_, '_> {
             }
             Admission::Joined => log::debug!("received again while at work: task={}", task.id),
             Admission::Later(token) => {
-                let body = task.body.get().as_bytes().to_vec();
+                let body = task.message();
                 self.work.held.push(Arrival { body, headers, redelivered, sent, token });
             }
             Admission::Finished(token) => {
@@ -324,7 +354,13 @@ impl Session<'_, '_> {
         // One that exists unseen keeps the others from being created, also right after a restart; it is only looked up.
         let wait = if task.earlier == Earlier::Unseen { Duration::ZERO } else { letters::wait(&headers) };
         let not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
-        log::debug!("received: task={} topic={} attempts={attempts}", task.id, task.topic);
+        match (attempts, wait.is_zero()) {
+            (0, true) => log::info!("received: task={} topic={}", task.id, task.topic),
+            (_, true) => log::info!("received: task={} topic={} attempts={attempts}", task.id, task.topic),
+            (_, false) => {
+                log::info!("received, waiting {wait:.1?}: task={} topic={} attempts={attempts}", task.id, task.topic);
+            }
+        }
         let job = Job { task, attempts, headers, arrived: Instant::now() };
         // One that may exist is looked up first, whatever becomes of its record.
         if job.task.earlier == Earlier::None && !letters::can_be_recorded(self.lane, &job.task) {
@@ -356,10 +392,11 @@ impl Session<'_, '_> {
             source_queue: &self.lane.queues.input,
             attempts: 1,
         };
-        let message_id = format!("unreadable-{}", self.work.unreadable);
+        // Under this id `parked list` shows it.
+        let id = message::fingerprint(original.bytes());
         let (errors, cause) = (&self.lane.queues.errors, about.cause.name());
-        log::error!("parking in {errors} as {cause}: task={message_id}: {reason}");
-        let letter = letters::parked(self.lane, message_id, &about, &original);
+        log::error!("parking in {errors} as {cause}: task={id}: {reason}");
+        let letter = letters::parked(self.lane, id, &about, &original);
         self.count_parked();
         self.work.ledger.add_letter(key, token, letter);
     }

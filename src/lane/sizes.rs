@@ -58,7 +58,7 @@ impl Session<'_, '_> {
     }
 
     /// The entry's letter is too large: it gets one that is not, or waits.
-    pub(super) fn fit(&mut self, key: Key, letter: &Letter) {
+    pub(super) fn make_small_enough(&mut self, key: Key, letter: &Letter) {
         let lane = self.lane;
         if let Some(shorter) = lane.fitted(letter) {
             return self.work.ledger.replace_letter(key, shorter, None);
@@ -89,7 +89,7 @@ impl Session<'_, '_> {
 
 impl Tracking<'_, '_> {
     /// What is published instead of a letter that is too large, if there is anything; otherwise its record stays.
-    pub(super) fn fit(&self, letter: &Letter, sent: Sent, record: &[u8]) -> Option<(Letter, Sent)> {
+    pub(super) fn small_enough(&self, letter: &Letter, sent: Sent, record: &[u8]) -> Option<(Letter, Sent)> {
         let lane = self.lane;
         if let Some(shorter) = lane.fitted(letter) {
             return Some((shorter, sent));

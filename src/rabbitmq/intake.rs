@@ -1,5 +1,6 @@
 //! Takes deliveries with manual acks, and settles each one at most once, on the session it came from.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use amiquip::{Channel, Consumer, ConsumerMessage, ConsumerOptions, Delivery, FieldTable};
@@ -12,6 +13,15 @@ use super::connection::Connection;
 /// When nothing has come for so long, a queue has no more to give.
 const NO_MORE: Duration = Duration::from_secs(2);
 
+/// What a lane has in hand may have so many bytes; it is noticed when it is more.
+pub const MOST_BYTES: usize = 64 << 20;
+/// What is taken at once: whoever takes it has it in more than one form.
+const MOST_TAKEN: usize = MOST_BYTES / 2;
+/// So many messages are taken before it is known how large they are.
+pub const FIRST: u16 = 8;
+/// By how much the next step may be larger than all before.
+const GROWTH: usize = 8;
+
 /// The right to acknowledge one delivery; used up by doing so.
 ///
 /// It carries the number of its session: delivery tags start at 1 again after a reconnect, and a stale one would
@@ -20,6 +30,8 @@ const NO_MORE: Duration = Duration::from_secs(2);
 pub struct Token {
     session: u64,
     delivery: Delivery,
+    /// Of the body, in bytes.
+    size: usize,
 }
 
 /// A message as it arrived.
@@ -41,6 +53,16 @@ pub struct Arrival {
 pub struct Intake {
     channel: Channel,
     session: u64,
+    in_hand: Cell<InHand>,
+}
+
+/// The deliveries of a channel that have arrived and are not acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InHand {
+    /// How many.
+    pub count: usize,
+    /// Their bodies, in bytes.
+    pub bytes: usize,
 }
 
 impl Intake {
@@ -52,7 +74,7 @@ impl Intake {
     pub fn open(connection: &mut Connection, prefetch: u16, session: u64) -> amiquip::Result<Intake> {
         let channel = connection.channel()?;
         channel.qos(0, prefetch, false)?;
-        Ok(Intake { channel, session })
+        Ok(Intake { channel, session, in_hand: Cell::default() })
     }
 
     /// Starts to consume. After its cancellation keep a clone of the consumer's receiver until its last message has come,
@@ -65,14 +87,55 @@ impl Intake {
         self.channel.basic_consume(queue, ConsumerOptions::default())
     }
 
-    /// Takes up to `most` messages that are in the queue and keeps them unacknowledged; fewer when the queue has fewer, or
-    /// somebody else takes them. It consumes instead of getting one by one, which costs a round trip each.
+    /// The same with another prefetch.
+    ///
+    /// # Errors
+    /// As [`Intake::consume`].
+    pub fn consume_up_to(&self, queue: &str, prefetch: u16) -> amiquip::Result<Consumer<'_>> {
+        self.channel.qos(0, prefetch, false)?;
+        self.consume(queue)
+    }
+
+    /// Ends a consumer, and returns what it has brought and nobody has received.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn end(&self, consumer: &Consumer<'_>) -> amiquip::Result<Vec<ConsumerMessage>> {
+        let receiver = consumer.receiver().clone();
+        consumer.cancel()?;
+        let mut rest = Vec::new();
+        // The receiver has to be there until the consumer's last message has come, see `consume`.
+        while let Ok(message @ ConsumerMessage::Delivery(_)) = receiver.recv_timeout(NO_MORE) {
+            rest.push(message);
+        }
+        Ok(rest)
+    }
+
+    /// Takes up to `most` messages that are in the queue and keeps them unacknowledged; fewer when they are large, when the
+    /// queue has fewer, or when somebody else takes them. None, when it has none.
     ///
     /// # Errors
     /// As [`Intake::consume`], or the consumer ended.
     pub fn take(&self, queue: &str, most: u16) -> anyhow::Result<Vec<Arrival>> {
-        self.channel.qos(0, most, false).map_err(Trouble::from)?;
-        let consumer = self.consume(queue).map_err(Trouble::from)?;
+        let mut arrivals: Vec<Arrival> = Vec::new();
+        loop {
+            let bytes = arrivals.iter().map(|arrival| arrival.body.len()).sum();
+            let step = usize::from(most).saturating_sub(arrivals.len()).min(next_step(arrivals.len(), bytes));
+            let more = self.take_next(queue, u16::try_from(step).unwrap_or(most))?;
+            let no_more = more.len() < step;
+            arrivals.extend(more);
+            if step == 0 || no_more {
+                return Ok(arrivals);
+            }
+        }
+    }
+
+    /// It consumes instead of getting one by one, which costs a round trip each.
+    fn take_next(&self, queue: &str, most: u16) -> anyhow::Result<Vec<Arrival>> {
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        let consumer = self.consume_up_to(queue, most).map_err(Trouble::from)?;
         let receiver = consumer.receiver().clone();
         let mut arrivals = Vec::with_capacity(most.into());
         while arrivals.len() < usize::from(most) {
@@ -82,9 +145,7 @@ impl Intake {
                 Err(RecvTimeoutError::Disconnected) => return Err(anyhow!("the connection to RabbitMQ is gone")),
             }
         }
-        consumer.cancel().map_err(Trouble::from)?;
-        // The receiver has to be there until the consumer's last message has come, see `consume`.
-        while let Ok(message @ ConsumerMessage::Delivery(_)) = receiver.recv_timeout(NO_MORE) {
+        for message in self.end(&consumer).map_err(Trouble::from)? {
             arrivals.push(self.arrival(message)?);
         }
         Ok(arrivals)
@@ -100,7 +161,9 @@ impl Intake {
                 let body = std::mem::take(&mut delivery.body);
                 let headers = delivery.properties.headers().clone().unwrap_or_default();
                 let (redelivered, sent) = (delivery.redelivered, *delivery.properties.timestamp());
-                Ok(Arrival { body, headers, redelivered, sent, token: Token { session: self.session, delivery } })
+                let token = Token { session: self.session, size: body.len(), delivery };
+                self.in_hand.update(|InHand { count, bytes }| InHand { count: count + 1, bytes: bytes + token.size });
+                Ok(Arrival { body, headers, redelivered, sent, token })
             }
             ConsumerMessage::ServerCancelled => Err(anyhow!("the queue was deleted, or moved to another node")),
             ConsumerMessage::ServerClosedChannel(err) | ConsumerMessage::ServerClosedConnection(err) => {
@@ -117,7 +180,19 @@ impl Intake {
     /// # Errors
     /// The connection is gone.
     pub fn ack(&self, token: Token) -> amiquip::Result<()> {
-        if token.session == self.session { token.delivery.ack(&self.channel) } else { Ok(()) }
+        if token.session != self.session {
+            return Ok(());
+        }
+        self.in_hand.update(|InHand { count, bytes }| InHand {
+            count: count.saturating_sub(1),
+            bytes: bytes.saturating_sub(token.size),
+        });
+        token.delivery.ack(&self.channel)
+    }
+
+    /// What has arrived and is not acknowledged.
+    pub fn in_hand(&self) -> InHand {
+        self.in_hand.get()
     }
 
     /// Gives all that is unacknowledged on this channel back to its queue, in one step.
@@ -125,11 +200,36 @@ impl Intake {
     /// # Errors
     /// The connection is gone.
     pub fn give_back(&self) -> amiquip::Result<()> {
+        self.in_hand.take();
         self.channel.nack_all(true)
     }
 
     /// The channel, for what concerns neither deliveries nor acks.
     pub fn channel(&self) -> &Channel {
         &self.channel
+    }
+}
+
+/// How many more messages to take after so many with so many bytes: none, when the next one would be too much.
+fn next_step(taken: usize, bytes: usize) -> usize {
+    match bytes.checked_div(taken) {
+        None => FIRST.into(),
+        Some(mean) => (MOST_TAKEN.saturating_sub(bytes) / mean.max(1)).min(taken * GROWTH),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_messages_are_taken_as_fit_and_ever_more_while_they_are_small() {
+        assert_eq!([(0, 0), (8, 8 << 10), (72, 72 << 10)].map(|(taken, bytes)| next_step(taken, bytes)), [8, 64, 576]);
+        let mib = |count: usize| count << 20;
+        assert_eq!(
+            [(8, mib(16)), (16, mib(32)), (8, mib(128))].map(|(taken, bytes)| next_step(taken, bytes)),
+            [8, 0, 0]
+        );
+        assert_eq!(next_step(8, 0), 64);
     }
 }

@@ -58,9 +58,10 @@
 //! | 51 | late marker, or none | `portal_as_it_is::creates::a_task_whose_custom_fields_come_late_or_never_…` |
 //! | 52 | stale error: a neighbour's, in a batch | `portal_as_it_is::refusals::a_message_that_is_told_its_neighbours_error_…`, `…_with_its_own_reason_…` |
 //! | 53 | killed between create and checklists | `half_done`; calls without an answer: `portal_as_it_is::checklists` |
-//! | 54 | too large for `max_message_size` | `full_and_large::a_record_…`, `…::a_task_whose_record_…`, `…::an_answer_…` |
-//! | 55 | sent queue full, records worn out | `full_and_large::tasks_wait_…`, `records::a_record_that_its_queue_…` |
-//! | 56 | session lost, settled by another worker | `full_and_large::after_a_lost_session_…` |
+//! | 54 | logs renamed, truncated, full; a terminal that nobody empties | `logs` |
+//! | 55 | too large for `max_message_size` | `full_and_large::a_record_…`, `…::a_task_whose_record_…`, `…::an_answer_…` |
+//! | 56 | sent queue full, records worn out | `full_and_large::tasks_wait_…`, `records::a_record_that_its_queue_…` |
+//! | 57 | session lost, settled by another worker | `full_and_large::after_a_lost_session_…` |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -82,6 +83,7 @@ mod kills;
 mod later_kills;
 mod links;
 mod load;
+mod logs;
 mod machine;
 mod outages;
 mod panics;
