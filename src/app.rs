@@ -10,6 +10,7 @@ use log::Level;
 use crate::config::{Config, RabbitMq};
 use crate::lane::{Lane, Queues, reader, tracking};
 use crate::logging;
+use crate::rabbitmq::publisher::LargestBody;
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::systems::{System, TABLE};
@@ -67,6 +68,7 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stat
             queues: Queues::of(running.name, config),
             config,
             stats,
+            largest: LargestBody::default(),
             stop: stop.clone(),
         })
         .collect();

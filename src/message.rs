@@ -9,6 +9,7 @@ pub mod claim;
 pub mod document;
 pub mod parked;
 pub mod record;
+pub mod shorten;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -44,8 +44,10 @@ pub struct Stats {
     pub is_connected: Counter,
     /// Messages confirmed by RabbitMQ, whatever their queue.
     pub sent_messages: Counter,
-    /// Messages that RabbitMQ did not take.
+    /// Times that a queue did not take a message.
     pub failed_messages: Counter,
+    /// Messages that their queue has not taken, and that are published again until it does.
+    pub waiting_for_room: Counter,
     /// The tracker's own.
     pub tracker: TrackerStats,
     /// What keeps the lane from working.
@@ -125,6 +127,7 @@ impl Default for Stats {
             is_connected: Counter::default(),
             sent_messages: Counter::default(),
             failed_messages: Counter::default(),
+            waiting_for_room: Counter::default(),
             tracker: TrackerStats::default(),
             condition: Condition::default(),
             in_hand: Mutex::default(),
@@ -158,7 +161,8 @@ impl Stats {
              sent_to_success_queue={recorded} failed_to_send_success={unrecorded} success_queue_rate={} \
              sync_requests_sent={synced} sync_requests_failed={unsynced} sync_success_rate={} missing_parts={} \
              returned={} parked={} duplicates_prevented={} last_message_time={} uptime_seconds={} lost_log_lines={} | \
-             publisher: sent_messages={sent} failed_messages={unsent} success_rate={} is_connected={} | \
+             publisher: sent_messages={sent} failed_messages={unsent} waiting_for_room={} success_rate={} \
+             is_connected={} | \
              tracker: total_checked={} completed_tasks={} moved_to_responses={} failed_moves={} failed_checks={} \
              last_check_time={} open_tasks={} unanswered_tasks={} foreign_tasks={} oldest_open={}",
             self.total_messages.get(),
@@ -172,6 +176,7 @@ impl Stats {
             clock(self.last_message_time.get()),
             self.started.elapsed().as_secs(),
             logging::lost_lines(),
+            self.waiting_for_room.get(),
             percent(sent, unsent),
             self.is_connected.get() == 1,
             tracker.total_checked.get(),

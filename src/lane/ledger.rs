@@ -71,6 +71,8 @@ struct Entry<T> {
     attempts: u32,
     /// It has no delivery in this session yet.
     unclaimed: bool,
+    /// Its queue has not taken its letter, and has not yet taken it since.
+    refused: bool,
 }
 
 /// What to do with a delivery.
@@ -156,7 +158,8 @@ impl<T> Ledger<T> {
     pub fn add(&mut self, token: T, job: Job, not_before: Option<Instant>) {
         self.finished.remove(&job.task.id);
         let (key, attempts) = (Key::Task(job.task.id.clone()), job.attempts);
-        let entry = Entry { tokens: vec![token], state: State::Waiting(job), attempts, unclaimed: false };
+        let entry =
+            Entry { tokens: vec![token], state: State::Waiting(job), attempts, unclaimed: false, refused: false };
         self.entries.insert(key.clone(), entry);
         self.schedule(key, not_before);
     }
@@ -164,7 +167,8 @@ impl<T> Ledger<T> {
     /// Adds a message that only moves to another queue.
     pub fn add_letter(&mut self, key: Key, token: T, letter: Letter) {
         let state = State::Ready(letter, Next::Leave);
-        self.entries.insert(key.clone(), Entry { tokens: vec![token], state, attempts: 0, unclaimed: false });
+        let entry = Entry { tokens: vec![token], state, attempts: 0, unclaimed: false, refused: false };
+        self.entries.insert(key.clone(), entry);
         self.to_publish.push_back(key);
     }
 
@@ -280,6 +284,7 @@ impl<T> Ledger<T> {
     pub fn confirmed(&mut self, tag: u64) -> Option<Confirmed<T>> {
         let key = self.by_tag.remove(&tag)?;
         let entry = self.entries.get_mut(&key)?;
+        entry.refused = false;
         match std::mem::replace(&mut entry.state, State::FollowingUp) {
             State::Publishing(_, Next::FollowUp(recorded)) => Some(Confirmed::FollowUp(recorded)),
             State::Publishing(_, Next::Leave) => self.entries.remove(&key).map(|entry| Confirmed::Ack(entry.tokens)),
@@ -298,6 +303,7 @@ impl<T> Ledger<T> {
             State::Publishing(letter, next) => {
                 let queue = letter.queue.clone();
                 entry.state = State::Ready(letter, next);
+                entry.refused = true;
                 self.later.insert((again, key), ());
                 Some(queue)
             }
@@ -306,6 +312,43 @@ impl<T> Ledger<T> {
                 None
             }
         }
+    }
+}
+
+/// Letters that cannot be published as they are.
+impl<T> Ledger<T> {
+    /// How many letters wait for this queue to take them, or for any.
+    pub fn refused_letters(&self, queue: Option<&str>) -> usize {
+        let refused = self.entries.values().filter(|entry| entry.refused);
+        let there = refused.filter(|entry| match &entry.state {
+            State::Ready(letter, _) | State::Publishing(letter, _) => queue.is_none_or(|queue| letter.queue == queue),
+            State::Waiting(_) | State::InFlight | State::FollowingUp | State::ToFollowUp(_) => false,
+        });
+        there.count()
+    }
+
+    /// The task whose record this entry has to publish.
+    pub fn recorded(&self, key: &Key) -> Option<&(Task, Done)> {
+        match &self.entries.get(key)?.state {
+            State::Ready(_, Next::FollowUp(recorded)) => Some(recorded),
+            _ => None,
+        }
+    }
+
+    /// Publishes another letter in place of this entry's; with `next`, something else follows, too.
+    pub fn replace_letter(&mut self, key: Key, letter: Letter, next: Option<Next>) {
+        if let Some(entry) = self.entries.get_mut(&key)
+            && let State::Ready(old, old_next) = &mut entry.state
+        {
+            *old = letter;
+            *old_next = next.unwrap_or_else(|| std::mem::replace(old_next, Next::Leave));
+            self.to_publish.push_back(key);
+        }
+    }
+
+    /// Looks at the entry's letter again at this time.
+    pub fn postpone_letter(&mut self, key: Key, again: Instant) {
+        self.later.insert((again, key), ());
     }
 }
 
@@ -407,6 +450,12 @@ impl<T> Ledger<T> {
     /// What is begun and not settled, by id, whether or not it has a delivery.
     pub fn in_the_air(&self) -> Vec<&str> {
         self.begun().map(|(id, _)| id).collect()
+    }
+
+    /// What a thread of the pool has in hand, by id.
+    pub fn at_work(&self) -> Vec<&str> {
+        let at_work = |state: &State| matches!(state, State::InFlight | State::FollowingUp);
+        self.begun().filter(|(_, entry)| at_work(&entry.state)).map(|(id, _)| id).collect()
     }
 
     fn begun(&self) -> impl Iterator<Item = (&str, &Entry<T>)> {

@@ -1,11 +1,15 @@
 //! What a lane publishes, and what it reads from the headers of what arrives: records, returned and parked messages.
 
+use std::collections::BTreeMap;
 use std::slice;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
+
 use super::{Job, Lane};
 use crate::logging;
-use crate::message::{self, Cause, Earlier, LARGEST_BODY, Original, Parked, Record, Task, document};
+use crate::message::parked::original as original_of;
+use crate::message::{self, Cause, Earlier, LARGEST_BODY, Original, Parked, Record, Task, document, shorten};
 use crate::rabbitmq::publisher::Letter;
 use crate::rabbitmq::{AmqpValue, FieldTable, text_header};
 use crate::terminal;
@@ -28,6 +32,8 @@ const MAY_EXIST: &str = "x-may-exist";
 const UNSEEN: &str = "x-unseen";
 /// Set when somebody has put a parked message back on purpose.
 const REPLAYED: &str = "x-replayed";
+/// Set on a record that waits in the retry queue until the sent queue takes it.
+const RECORD: &str = "x-record";
 /// Set by quorum queues: how often the message was given back.
 const DELIVERY_COUNT: &str = "x-delivery-count";
 /// A quorum queue of RabbitMQ 4 deletes a message that was given back more than 20 times.
@@ -86,6 +92,17 @@ pub fn renewed(queue: &str, message_id: String, body: Vec<u8>, headers: FieldTab
     Letter { queue: queue.to_owned(), message_id, body, headers }
 }
 
+/// A record for the retry queue, since the sent queue would soon delete it and does not take it anew; and back.
+pub fn record_on_its_way(lane: &Lane, id: String, body: Vec<u8>, mut headers: FieldTable, back: bool) -> Letter {
+    headers.remove(RECORD);
+    if back {
+        return renewed(&lane.queues.sent, id, body, headers);
+    }
+    let mut letter = renewed(&lane.queues.retry, id, body, headers);
+    letter.headers.insert(RECORD.into(), AmqpValue::Boolean(true));
+    letter
+}
+
 /// A message with the headers that the bridge gives to a task; none for a body that has not their members.
 pub fn as_from_bridge(queue: String, message_id: String, body: Vec<u8>) -> Letter {
     let members = document::read(&body).unwrap_or_default();
@@ -141,6 +158,28 @@ pub fn parked(lane: &Lane, message_id: String, parked: &Parked, original: &Origi
     Letter { queue: lane.queues.errors.clone(), message_id, body, headers }
 }
 
+/// The letter in at most `most` bytes, and what it lacks; `None` where nothing of it may be left out.
+pub fn fitted(letter: &Letter, most: usize) -> Option<(Letter, String)> {
+    if let Some((body, left_out)) = shorten::to_fit(&letter.body, most) {
+        return Some((Letter { body, ..letter.clone() }, left_out.join(", ")));
+    }
+    // A parked message goes as it came, with its cause in headers.
+    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(&letter.body).ok()?;
+    members.get("error_type")?;
+    let texts = ["error_type", "error_message", "system", "source_queue"].map(|name| {
+        let text: String = serde_json::from_str(members.get(name)?.get()).ok()?;
+        Some((name.to_owned(), AmqpValue::LongString(text.chars().take(LONGEST_ERROR).collect())))
+    });
+    let body = original_of(&members).filter(|body| body.len() <= most)?;
+    let bare = Letter { body, headers: texts.into_iter().flatten().collect(), ..letter.clone() };
+    Some((bare, "what is wrapped around a parked message".into()))
+}
+
+/// Has the broker refused messages of the size that the record of this task will have, at the least?
+pub fn can_be_recorded(lane: &Lane, task: &Task) -> bool {
+    shorten::can_be_recorded(task.body.get(), lane.largest.bytes())
+}
+
 /// The parked form of a task that failed for good.
 pub fn parked_job(lane: &Lane, job: Job, attempts: u32, cause: Cause, error: &str) -> Letter {
     let source_queue = &lane.queues.input;
@@ -171,6 +210,11 @@ pub fn earlier(headers: &FieldTable, redelivered: bool) -> Earlier {
 /// Has a person put the message with these headers back?
 pub fn replayed(headers: &FieldTable) -> bool {
     headers.get(REPLAYED) == Some(&AmqpValue::Boolean(true))
+}
+
+/// Is this a record, waiting for the sent queue to take it?
+pub fn is_record(headers: &FieldTable) -> bool {
+    headers.get(RECORD) == Some(&AmqpValue::Boolean(true))
 }
 
 /// How long the message with these headers has to wait, from its arrival on. It is the whole wait, since how long it has

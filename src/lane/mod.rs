@@ -5,7 +5,8 @@
 //! [`letters`] what is published, [`rights`] what it must be allowed, [`tracking`] the thread that follows the created
 //! tasks, one [`sweep`] at a time, and [`moves`] how their records leave the sent queue. [`remembered`] is a set of ids that
 //! forgets, [`waits`] which tasks are to be left alone for a while, [`repeated`] keeps the same trouble from flooding the
-//! log.
+//! log. [`refusals`] is what is said of a queue that does not take messages, [`sizes`] what is done with a letter that is
+//! too large.
 //! Nothing here knows which system it works for.
 
 mod feed;
@@ -15,11 +16,13 @@ pub mod moves;
 pub mod pool;
 pub mod reader;
 pub mod recovery;
+pub mod refusals;
 pub mod remembered;
 pub mod repeated;
 pub mod results;
 pub mod rights;
 pub mod session;
+pub mod sizes;
 pub mod sweep;
 pub mod tracking;
 pub mod waits;
@@ -29,6 +32,7 @@ use std::time::Instant;
 use crate::config::Config;
 use crate::message::Task;
 use crate::rabbitmq::FieldTable;
+use crate::rabbitmq::publisher::LargestBody;
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::systems::TABLE;
@@ -43,6 +47,8 @@ pub struct Lane<'a> {
     pub config: &'a Config,
     /// Its counters.
     pub stats: &'a Stats,
+    /// What RabbitMQ takes, as far as it has said so.
+    pub largest: LargestBody,
     /// Ends it.
     pub stop: Stop,
 }

@@ -50,7 +50,8 @@ impl Tracking<'_, '_> {
         for Arrival { body, headers, token, .. } in worn_out {
             let id = Record::parse(body.clone()).map_or_else(|_| nameless(sweep), |record| record.task.id);
             let letter = letters::renewed(&self.lane.queues.sent, id, body, headers);
-            self.publish(sweep, &letter, Sent::Renewed(Box::new(letter.clone())), token)?;
+            let (sent, record) = (Sent::Renewed(Box::new(letter.clone())), letter.body.clone());
+            self.publish(sweep, letter, sent, token, || record)?;
             if sweep.on_the_way.len() >= MOST_ON_THE_WAY {
                 self.await_confirms(sweep)?;
             }
@@ -78,7 +79,7 @@ impl Tracking<'_, '_> {
         error: &str,
         original: &Original,
         token: Token,
-    ) -> anyhow::Result<u64> {
+    ) -> anyhow::Result<Option<u64>> {
         let lane = self.lane;
         log::error!("parking in {} as {}: task={id}: {error}", lane.queues.errors, cause.name());
         let (source_queue, attempts) = match cause {
@@ -88,19 +89,26 @@ impl Tracking<'_, '_> {
         };
         let about = Parked { cause, error, system: lane.name, source_queue, attempts };
         let letter = letters::parked(lane, id.to_owned(), &about, original);
-        self.publish(sweep, &letter, Sent::Parked, token)
+        let record = letter.body.clone();
+        self.publish(sweep, letter, Sent::Parked, token, || record)
     }
 
+    /// Returns the tag under which the letter, or what it is shortened to, is on its way. A record from which no letter can
+    /// be made that RabbitMQ takes stays.
     pub(super) fn publish(
         &mut self,
         sweep: &mut Sweep,
-        letter: &Letter,
+        letter: Letter,
         sent: Sent,
         token: Token,
-    ) -> anyhow::Result<u64> {
-        let tag = self.publisher(sweep)?.publish(letter).map_err(Trouble::from)?;
+        record: impl FnOnce() -> Vec<u8>,
+    ) -> anyhow::Result<Option<u64>> {
+        let fits = letter.body.len() <= self.lane.largest.bytes();
+        let fitted = if fits { Some((letter, sent)) } else { self.small_enough(&letter, sent, &record()) };
+        let Some((letter, sent)) = fitted else { return Ok(None) };
+        let tag = self.publisher(sweep)?.publish(&letter).map_err(Trouble::from)?;
         sweep.on_the_way.insert(tag, (sent, vec![token]));
-        Ok(tag)
+        Ok(Some(tag))
     }
 
     fn publisher<'s>(&self, sweep: &'s mut Sweep) -> anyhow::Result<&'s mut Publisher> {
@@ -113,8 +121,9 @@ impl Tracking<'_, '_> {
     fn open_publisher(&self) -> anyhow::Result<(Connection, Publisher, Watch)> {
         let lane = self.lane;
         let mut connection = Connection::open(&lane.config.rabbitmq, &format!("task-creator {}: answer", lane.name))?;
+        let queues = &lane.queues;
         let publisher = connection.within_deadline(|connection| {
-            queues::ensure(connection, &[&lane.queues.responses, &lane.queues.errors, &lane.queues.sent])?;
+            queues::ensure(connection, &[&queues.responses, &queues.errors, &queues.sent, &queues.retry])?;
             Publisher::open(connection)
         });
         let watch = connection.at_most(LONGEST_SWEEP + SLACK);
@@ -152,24 +161,70 @@ impl Tracking<'_, '_> {
                 log::info!("answered to Camunda{after}: task={id}");
             }
             Sent::Parked => stats.parked.count(),
-            Sent::Renewed(_) => {}
+            Sent::Renewed(_) | Sent::PutAside(_) => {}
         }
         tokens.into_iter().try_for_each(|token| sweep.intake.ack(token)).map_err(Trouble::from)?;
         Ok(())
     }
 
-    /// The record stays in the sent queue, so the next sweep tries again. One that its queue would soon delete is parked.
+    /// The record stays in the sent queue, so the next sweep tries again. One that its queue would soon delete waits in the
+    /// retry queue instead, and where that does not take it either, it is parked.
     fn refused(&mut self, sweep: &mut Sweep, sent: Sent, tokens: Vec<Token>, why: &str) -> anyhow::Result<()> {
-        let Sent::Renewed(letter) = sent else {
-            log::error!("a queue did not take a message; the record stays until the next sweep: {why}");
-            return Ok(());
-        };
-        let error = format!("{} would soon delete the record, and does not take it anew: {why}", letter.queue);
-        let original = serde_json::from_slice(&letter.body).map_or(Original::Bytes(letter.body), Original::Json);
-        tokens.into_iter().try_for_each(|token| {
-            let parked = self.park(sweep, &letter.message_id, Cause::RetryLimitExceeded, &error, &original, token);
-            parked.map(drop)
-        })
+        match sent {
+            Sent::Response(..) | Sent::Parked => {
+                let (refused, _) = sweep.refused.get_or_insert_with(|| (0, why.to_owned()));
+                *refused += 1;
+                Ok(())
+            }
+            Sent::Renewed(letter) => {
+                log::debug!(
+                    "{} does not take the record anew, it waits aside: task={}",
+                    letter.queue,
+                    letter.message_id
+                );
+                let Letter { message_id, body, headers, .. } = *letter;
+                let aside = letters::record_on_its_way(self.lane, message_id, body, headers, false);
+                sweep.put_aside += 1;
+                tokens.into_iter().try_for_each(|token| {
+                    let (sent, record) = (Sent::PutAside(Box::new(aside.clone())), aside.body.clone());
+                    self.publish(sweep, aside.clone(), sent, token, || record).map(drop)
+                })
+            }
+            Sent::PutAside(letter) => {
+                let (sent, retry) = (&self.lane.queues.sent, &self.lane.queues.retry);
+                let error =
+                    format!("{sent} would soon delete the record, and neither it nor {retry} takes it anew: {why}");
+                let original =
+                    serde_json::from_slice(&letter.body).map_or(Original::Bytes(letter.body), Original::Json);
+                tokens.into_iter().try_for_each(|token| {
+                    let parked =
+                        self.park(sweep, &letter.message_id, Cause::RetryLimitExceeded, &error, &original, token);
+                    parked.map(drop)
+                })
+            }
+        }
+    }
+
+    /// One line for all that was refused in a sweep.
+    pub(super) fn note_refused(&mut self, sweep: &Sweep) {
+        let now = std::time::Instant::now();
+        if sweep.put_aside > 0 {
+            let (sent, retry) = (&self.lane.queues.sent, &self.lane.queues.retry);
+            let told = self
+                .put_aside
+                .say(&format!("{sent} takes no messages; worn records wait in {retry} until it does"), now);
+            told.inspect(|told| log::warn!("{told}, now {}", sweep.put_aside));
+        }
+        match &sweep.refused {
+            Some((refused, why)) => {
+                let told =
+                    self.refusal.say(&format!("a queue does not take what follows from finished tasks: {why}"), now);
+                if let Some(told) = told {
+                    log::error!("{told}; {refused} records stay until the next sweep");
+                }
+            }
+            None => self.refusal.over(),
+        }
     }
 }
 

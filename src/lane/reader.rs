@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::ledger::Ledger;
 use super::pool::{Outcome, Pool};
 use super::recovery::Recovery;
+use super::refusals::Refusals;
 use super::repeated::Repeated;
 use super::session::{self, Ended};
 use super::waits::Waits;
@@ -49,6 +50,8 @@ pub struct Work {
     pub unreadable: u64,
     /// How often the pause of the lane was said.
     pub pause_news: Repeated,
+    /// Queues that do not take messages.
+    pub refusals: Refusals,
 }
 
 /// Runs the lane until the stop signal and until what it has in hand is settled.
@@ -74,21 +77,38 @@ pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
         results,
         unreadable: 0,
         pause_news: Repeated::default(),
+        refusals: Refusals::default(),
     };
-    thread::scope(|scope| {
+    let ended = thread::scope(|scope| {
         pool.start(scope, handler)?;
         let result = keep_sessions(lane, &mut work);
-        // Without a session nothing more can be settled, whatever the pool is still at.
-        lane.stats.note_in_hand(&work.ledger.in_the_air());
+        // What the pool is still at cannot be settled any more.
+        match result {
+            Ok(End::Settled) => lane.stats.note_in_hand(&work.ledger.at_work()),
+            _ => lane.stats.note_in_hand(&work.ledger.in_the_air()),
+        }
         let Work { jobs, recorded, not_begun, .. } = work;
         // Without senders the pool's threads end when they have finished what they are at.
         drop((jobs, recorded));
         not_begun.try_iter().for_each(drop);
         result
-    })
+    });
+    // Whoever has the messages of the rest by now finds their tasks.
+    if let Ok(End::Settled) = ended {
+        lane.stats.note_in_hand(&[]);
+    }
+    ended.map(drop)
 }
 
-fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<()> {
+/// How the last session ended.
+enum End {
+    /// All that it had deliveries of is settled.
+    Settled,
+    /// It was lost, and there was no time for another one.
+    Lost,
+}
+
+fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<End> {
     let mut trouble = Repeated::default();
     let mut failures = 0_u32;
     let mut has_worked = false;
@@ -105,7 +125,7 @@ fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<()> {
         lane.stats.condition.waiting.set(0);
         forget_session(lane, work);
         let pause = match ended {
-            Ended::Stopped => return Ok(()),
+            Ended::Stopped => return Ok(End::Settled),
             Ended::Refresh => continue,
             Ended::Refused(err) if !has_worked => return Err(err),
             Ended::Refused(err) => {
@@ -131,10 +151,10 @@ fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<()> {
             }
         };
         if lane.stop.pause(backoff::jittered(pause, number ^ u64::from(std::process::id()))) {
-            return Ok(());
+            return Ok(End::Lost);
         }
     }
-    Ok(())
+    Ok(End::Lost)
 }
 
 /// Without a session nothing can be acknowledged: what is not begun is left to the broker, which delivers it again.

@@ -17,6 +17,7 @@ use crate::rabbitmq::intake::Token;
 use crate::rabbitmq::publisher::Verdict as Published;
 use crate::rabbitmq::{Confirm, Trouble};
 use crate::stats::condition::Obstacle;
+use crate::stats::span;
 use crate::systems::{Done, Failure, FollowUp};
 
 impl Session<'_, '_> {
@@ -178,7 +179,9 @@ impl Session<'_, '_> {
         match verdict {
             Published::Confirmed => {
                 stats.sent_messages.count();
-                match self.work.ledger.confirmed(tag) {
+                let confirmed = self.work.ledger.confirmed(tag);
+                self.note_room();
+                match confirmed {
                     Some(Confirmed::FollowUp(recorded)) => {
                         stats.sent_to_success_queue.count();
                         let sent = self.work.recorded.send(*recorded);
@@ -194,15 +197,38 @@ impl Session<'_, '_> {
             }
             Published::Refused(why) => {
                 stats.failed_messages.count();
-                let pause = self.lane.config.retry_delay;
-                let Some(queue) = self.work.ledger.refused(tag, Instant::now() + pause) else { return Ok(()) };
+                let (now, pause) = (Instant::now(), self.lane.config.retry_delay);
+                let Some(queue) = self.work.ledger.refused(tag, now + pause) else { return Ok(()) };
                 if queue == self.lane.queues.sent {
                     stats.failed_to_send_success.count();
                 }
-                log::error!("{queue} did not take a message, publishing it again in {pause:?}: {why}");
+                let waiting = self.work.ledger.refused_letters(None);
+                stats.waiting_for_room.set(waiting as u64);
+                let all_wait = format!("{queue} does not take messages, {waiting} wait");
+                stats.condition.stands(Obstacle::FullQueue, &all_wait, Some(pause));
+                if let Some(told) = self.work.refusals.refused(&queue, &why, now) {
+                    let waiting = self.work.ledger.refused_letters(Some(&queue));
+                    log::error!("{told}; {waiting} wait, each is published again every {pause:?}");
+                }
                 // A missing queue is made by the next session; the message is not acknowledged, so nothing is lost.
                 if why.starts_with("312") { Err(Trouble::new(format!("the queue {queue} is gone"))) } else { Ok(()) }
             }
+        }
+    }
+
+    /// Says that a queue takes messages again, when nothing waits for it any more.
+    fn note_room(&mut self) {
+        if !self.work.refusals.any() {
+            return;
+        }
+        let ledger = &self.work.ledger;
+        for (queue, after) in self.work.refusals.over(|queue| ledger.refused_letters(Some(queue)), Instant::now()) {
+            log::info!("{queue} takes messages again, after {}", span(after));
+        }
+        let waiting = ledger.refused_letters(None);
+        self.lane.stats.waiting_for_room.set(waiting as u64);
+        if waiting == 0 {
+            self.lane.stats.condition.is_over(Obstacle::FullQueue);
         }
     }
 

@@ -14,7 +14,7 @@ use super::reader::Work;
 use super::recovery::Gate;
 use super::waits::Wait;
 use super::{Job, Lane, letters};
-use crate::message::{self, Cause, Claim, Earlier, Parked, Task, Unreadable};
+use crate::message::{self, Cause, Claim, Earlier, Parked, Record, Task, Unreadable};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Intake, Token};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher};
@@ -126,6 +126,9 @@ fn begin(
     let Session { work, publisher, .. } = session;
     // At once: what waits for its turn at the target may be another worker's from now on.
     work.claim.lose();
+    if let Err(trouble) = &ended {
+        lane.learn_largest(&trouble.to_string());
+    }
     // What is dropped here asks the broker and waits, so it is done under a deadline.
     let deadlines = (consuming.closing(), publishing.closing());
     drop((input, retry));
@@ -192,6 +195,11 @@ impl Session<'_, '_> {
         while !self.publishing_blocked
             && let Some((key, letter)) = self.work.ledger.next_letter()
         {
+            if letter.body.len() > self.lane.largest.bytes() {
+                let letter = letter.clone();
+                self.make_small_enough(key, &letter);
+                continue;
+            }
             let tag = self.publisher.publish(letter)?;
             self.work.ledger.published(key, tag);
         }
@@ -315,6 +323,10 @@ impl Session<'_, '_> {
 
     pub(super) fn admit(&mut self, arrival: Arrival) -> Result<(), Trouble> {
         let Arrival { body, headers, redelivered, sent, token } = arrival;
+        if letters::is_record(&headers) {
+            self.put_record_back(body, headers, token);
+            return Ok(());
+        }
         let task = match Task::parse(body) {
             Ok(task) => task,
             Err(unreadable) => {
@@ -362,7 +374,23 @@ impl Session<'_, '_> {
                 log::info!("received, waiting {wait:.1?}: task={} topic={} attempts={attempts}", task.id, task.topic);
             }
         }
-        self.work.ledger.add(token, Job { task, attempts, headers, arrived: Instant::now() }, not_before);
+        let job = Job { task, attempts, headers, arrived: Instant::now() };
+        // One that may exist is looked up first, whatever becomes of its record.
+        if job.task.earlier == Earlier::None && !letters::can_be_recorded(self.lane, &job.task) {
+            let letter = self.park_too_large(&job);
+            return self.work.ledger.add_letter(Key::Task(job.task.id), token, letter);
+        }
+        self.work.ledger.add(token, job, not_before);
+    }
+
+    /// A record that has waited in the retry queue goes back to the sent queue, as soon as that takes it.
+    fn put_record_back(&mut self, body: Vec<u8>, headers: FieldTable, token: Token) {
+        self.work.unreadable += 1;
+        let key = Key::Unreadable(self.work.unreadable);
+        let id = Record::parse(body.clone()).map_or_else(|_| "record".into(), |record| record.task.id);
+        log::info!("the record goes back to {}: task={id}", self.lane.queues.sent);
+        let back = !letters::wears_out(&headers);
+        self.work.ledger.add_letter(key, token, letters::record_on_its_way(self.lane, id, body, headers, back));
     }
 
     /// What an earlier delivery may have done, and until when the task is left alone. A wait that has begun before goes on:

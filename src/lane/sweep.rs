@@ -19,6 +19,10 @@ pub struct Sweep<'i> {
     pub answering: HashMap<String, u64>,
     /// Tasks that this sweep has missed, with the tag of the letter that parks them.
     pub missing: HashMap<String, Option<u64>>,
+    /// How many letters were refused whose records stay, and why the first one was.
+    pub refused: Option<(u32, String)>,
+    /// How many records wait in the retry queue, since their own would soon delete them and does not take them anew.
+    pub put_aside: u32,
     /// The target has shown a task.
     pub seen: bool,
     /// How many tasks it has not shown, for whatever reason.
@@ -41,6 +45,8 @@ pub enum Sent {
     Parked,
     /// Moves a record to the tail of its queue: the letter that does.
     Renewed(Box<Letter>),
+    /// Moves it to the retry queue, since its own does not take it.
+    PutAside(Box<Letter>),
 }
 
 impl<'i> Sweep<'i> {
@@ -52,6 +58,8 @@ impl<'i> Sweep<'i> {
             on_the_way: HashMap::new(),
             answering: HashMap::new(),
             missing: HashMap::new(),
+            refused: None,
+            put_aside: 0,
             seen: false,
             not_shown: 0,
             open: 0,

@@ -57,6 +57,10 @@ pub(super) struct Tracking<'a, 'b> {
     /// Letters of an earlier sweep were not confirmed, and none has been since.
     pub(super) unconfirmed: bool,
     trouble: Repeated,
+    /// A queue that does not take messages.
+    pub(super) refusal: Repeated,
+    /// Worn records that had to wait elsewhere.
+    pub(super) put_aside: Repeated,
 }
 
 /// Sweeps until the stop signal.
@@ -71,6 +75,8 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
         checked_last_time: 0,
         unconfirmed: false,
         trouble: Repeated::default(),
+        refusal: Repeated::default(),
+        put_aside: Repeated::default(),
     };
     let interval = lane.config.heartbeat_interval;
     loop {
@@ -81,6 +87,10 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
             Ok(()) => tracking.trouble.over(),
             Err(err) => {
                 let text = format!("{err:#}");
+                if lane.learn_largest(&text) {
+                    // Nobody waits for the next sweep because of one record.
+                    continue;
+                }
                 if let Some(text) = tracking.trouble.say(&text, begun) {
                     log::warn!("sweep ended early, the next one is in {interval:?}: {text}");
                 }
@@ -112,6 +122,7 @@ impl Tracking<'_, '_> {
                 let result = self.probe(&mut sweep).and_then(|()| {
                     let result = self.read_all(&mut sweep, records, begun);
                     self.note(&sweep, records, begun);
+                    self.note_refused(&sweep);
                     result
                 });
                 self.unconfirmed |= !sweep.on_the_way.is_empty();
@@ -277,7 +288,7 @@ impl Tracking<'_, '_> {
         let error = format!("{MISSED} checks in a row have not found the task at the target");
         let original = Original::Json(record.task.body.clone());
         let tag = self.park(sweep, id, Cause::TaskNotFound, &error, &original, token)?;
-        sweep.missing.insert(id.clone(), Some(tag));
+        sweep.missing.insert(id.clone(), tag);
         Ok(())
     }
 
@@ -296,8 +307,9 @@ impl Tracking<'_, '_> {
             None => log::info!("finished: task={id}"),
         }
         let letter = letters::response(self.lane, record, task);
-        let tag = self.publish(sweep, &letter, Sent::Response(id.clone(), record.age()), token)?;
-        sweep.answering.insert(id.clone(), tag);
+        let whole = || record.document().get().as_bytes().to_vec();
+        let tag = self.publish(sweep, letter, Sent::Response(id.clone(), record.age()), token, whole)?;
+        sweep.answering.extend(tag.map(|tag| (id.clone(), tag)));
         Ok(())
     }
 

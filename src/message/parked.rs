@@ -2,6 +2,8 @@
 //!
 //! It decides nothing; which message is parked, and for which cause, is said where it failed.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -22,6 +24,8 @@ pub enum Cause {
     TaskNotFound,
     /// A record in the sent queue that cannot be read.
     InvalidRecord,
+    /// RabbitMQ takes no message of the size that its record or response would have.
+    MessageTooLarge,
 }
 
 impl Cause {
@@ -42,6 +46,7 @@ impl Cause {
             Cause::RetryLimitExceeded => "RETRY_LIMIT_EXCEEDED",
             Cause::TaskNotFound => "TASK_NOT_FOUND",
             Cause::InvalidRecord => "INVALID_RECORD",
+            Cause::MessageTooLarge => "MESSAGE_TOO_LARGE",
         }
     }
 
@@ -55,6 +60,9 @@ impl Cause {
                 "the task was deleted, or is hidden from our account there: complete the external task in Camunda by hand, \
                  or create it anew: {replay}"
             ),
+            Cause::MessageTooLarge => {
+                format!("raise max_message_size of RabbitMQ and start the worker anew, then repeat it: {replay}")
+            }
             Cause::InvalidRecord => "find out who wrote the record, then put a valid one into source_queue".into(),
         }
     }
@@ -73,6 +81,17 @@ pub struct Parked<'a> {
     pub source_queue: &'a str,
     /// How often it has failed by itself.
     pub attempts: u32,
+}
+
+/// What was parked in a message with these members, to the last byte.
+pub fn original(members: &BTreeMap<String, Box<RawValue>>) -> Option<Vec<u8>> {
+    match members.get("original_message").map(|raw| raw.get()) {
+        Some(json) if json != "null" => Some(json.as_bytes().to_vec()),
+        _ => {
+            let encoded: String = serde_json::from_str(members.get("original_body_base64")?.get()).ok()?;
+            STANDARD.decode(encoded).ok()
+        }
+    }
 }
 
 impl Parked<'_> {

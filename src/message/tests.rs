@@ -369,6 +369,7 @@ fn each_cause_has_its_spelling_and_says_what_to_do() {
         (Cause::RetryLimitExceeded, "RETRY_LIMIT_EXCEEDED"),
         (Cause::TaskNotFound, "TASK_NOT_FOUND"),
         (Cause::InvalidRecord, "INVALID_RECORD"),
+        (Cause::MessageTooLarge, "MESSAGE_TOO_LARGE"),
     ];
     for (cause, name) in causes {
         assert_eq!(cause.name(), name);

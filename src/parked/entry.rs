@@ -11,7 +11,7 @@ use chrono::{DateTime, Local, NaiveDateTime, SecondsFormat, TimeZone as _, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::message::{self, Record, Task, document, fingerprint, text};
+use crate::message::{self, Record, Task, document, fingerprint, parked, text};
 use crate::rabbitmq::{AmqpValue, FieldTable, text_header};
 
 /// A message of the error queue.
@@ -56,7 +56,7 @@ impl Entry {
             Some(about) => (Some(body.clone()), about),
             None => {
                 let members: Members = document::members(&body).unwrap_or_default();
-                (original(&members), About::of(&members, sent))
+                (parked::original(&members), About::of(&members, sent))
             }
         };
         let id = original.as_deref().and_then(task_id);
@@ -159,22 +159,12 @@ fn raw_parked(headers: &FieldTable, sent: Option<u64>) -> Option<About> {
     Some(About {
         parked_at: sent.and_then(seconds),
         error_type: Some(error_type),
-        error_message: Some("too large to be wrapped, parked as it came".into()),
+        error_message: header("error_message").or(Some("too large to be wrapped, parked as it came".into())),
         system: header("system"),
         source_queue: Some(source_queue),
         attempts: None,
         suggested_action: None,
     })
-}
-
-fn original(members: &Members) -> Option<Vec<u8>> {
-    match members.get("original_message").map(|raw| raw.get()) {
-        Some(json) if json != "null" => Some(json.as_bytes().to_vec()),
-        _ => {
-            let encoded: String = serde_json::from_str(members.get("original_body_base64")?.get()).ok()?;
-            STANDARD.decode(encoded).ok()
-        }
-    }
 }
 
 /// The id of the task in a message, or in a record of the sent queue.

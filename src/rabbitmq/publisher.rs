@@ -4,6 +4,7 @@
 //! follows from a confirm is the caller's business.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use amiquip::{AmqpProperties, Channel, Confirm, ConfirmPayload, Error, FieldTable, Publish, Return};
@@ -35,6 +36,30 @@ impl Letter {
     /// A letter without headers.
     pub fn new(queue: String, message_id: String, body: Vec<u8>) -> Letter {
         Letter { queue, message_id, body, headers: FieldTable::new() }
+    }
+}
+
+/// The largest body that the broker takes, as its refusal of a larger one has told; it closes the channel with that.
+#[derive(Debug)]
+pub struct LargestBody(AtomicUsize);
+
+impl Default for LargestBody {
+    fn default() -> LargestBody {
+        LargestBody(AtomicUsize::new(usize::MAX))
+    }
+}
+
+impl LargestBody {
+    /// In bytes; `usize::MAX` while nothing was refused for its size.
+    pub fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Takes the limit from what the broker said as it closed a channel; `true` when it is news.
+    pub fn learn(&self, refusal: &str) -> bool {
+        let Some((_, told)) = refusal.split_once("larger than configured max size ") else { return false };
+        let digits = told.split(|character: char| !character.is_ascii_digit()).next().unwrap_or_default();
+        digits.parse().is_ok_and(|most| self.0.swap(most, Ordering::Relaxed) != most)
     }
 }
 
@@ -211,6 +236,18 @@ mod tests {
     fn on_the_way(tags: &[u64]) -> BTreeMap<u64, OnTheWay> {
         let letter = || OnTheWay { queue: "q".into(), message_id: "m".into(), since: Instant::now(), returned: None };
         tags.iter().map(|tag| (*tag, letter())).collect()
+    }
+
+    #[test]
+    fn the_largest_body_is_learnt_from_the_brokers_words() {
+        let largest = LargestBody::default();
+        assert!(
+            !largest.learn("server closed channel 1 (code=406, message=PRECONDITION_FAILED - unknown delivery tag 7)")
+        );
+        assert_eq!(largest.bytes(), usize::MAX);
+        let refusal = "PRECONDITION_FAILED - message size 16777300 is larger than configured max size 16777216)";
+        assert!(largest.learn(refusal) && !largest.learn(refusal));
+        assert_eq!(largest.bytes(), 16_777_216);
     }
 
     fn payload(delivery_tag: u64, multiple: bool) -> ConfirmPayload {

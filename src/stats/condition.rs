@@ -16,6 +16,8 @@ pub enum Obstacle {
     NoSession,
     /// RabbitMQ takes no messages.
     Alarm,
+    /// A queue is full, or in trouble: what is for it waits.
+    FullQueue,
     /// The target is away, or our settings for it are wrong.
     Target,
 }
@@ -25,6 +27,7 @@ impl Obstacle {
         match self {
             Obstacle::NoSession => "no session with RabbitMQ",
             Obstacle::Alarm => "held by RabbitMQ",
+            Obstacle::FullQueue => "waiting for room",
             Obstacle::Target => "paused",
         }
     }

@@ -8,7 +8,7 @@ const SIGNS: [&str; 12] = [
     "no session with RabbitMQ",
     "pausing, messages stay in their queue",
     "RabbitMQ takes no messages for now",
-    "did not take a message",
+    "does not take messages",
     "trying again in",
     "delivered before and not to be seen",
     "although finished",

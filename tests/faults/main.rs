@@ -21,7 +21,7 @@
 //! | 12 | broker down at start | `sessions::a_broker_that_comes_late_…`, `stopping::a_worker_whose_broker_is_away_…` |
 //! | 13 | password, vhost, permission | `sessions::a_refused_password_…`, `…::a_refusal_ends_the_start_…`, `…::a_worker_without_a_right_…`, `…::a_right_that_is_taken_away_…`, `broker_faults::a_worker_that_may_not_use_…`, `…_that_is_no_longer_let_in_…`; refused for what passes: `sessions::a_user_with_too_many_…`, `…::a_virtual_host_with_too_many_…` |
 //! | 14 | connection closed by hand | `broker_faults::connections_that_an_administrator_closes_…` |
-//! | 15 | publishing channel closed | `broker_faults::a_publishing_channel_that_the_broker_closes_…` |
+//! | 15 | publishing channel closed | `full_and_large::a_record_that_is_too_large_…` |
 //! | 16 | cut or reset in mid-frame | `sessions::a_link_that_is_cut_at_any_step_of_the_handshake_…`, `links::connections_cut_at_any_byte_…`, `…::a_cut_…`, `…::a_reset_connection_…` |
 //! | 17 | half-open link | `links::a_connection_whose_packets_vanish_…`, `…_that_carries_nothing_…`, `broker_faults::a_frozen_node_…` |
 //! | 18 | slow broker | `links::confirms_that_come_late_…`, `…::a_record_whose_confirm_was_lost_…` |
@@ -63,6 +63,9 @@
 //! | 56 | another worker's clock; a copy that waits elsewhere | `apart::a_returned_message_waits_…`, `…::a_second_copy_…` |
 //! | 57 | input queue deleted under creates | `apart::tasks_whose_input_queue_is_deleted_…` |
 //! | 58 | sessions shorter than a wait | `apart::a_wait_goes_on_…`, `broker_faults::messages_that_wait_longer_…` |
+//! | 59 | too large for `max_message_size` | `full_and_large::a_record_…`, `…::a_task_whose_record_…`, `…::an_answer_…` |
+//! | 60 | sent queue full, records worn out | `full_and_large::tasks_wait_…`, `records::a_record_that_its_queue_…` |
+//! | 61 | session lost, settled by another worker | `full_and_large::after_a_lost_session_…` |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -78,6 +81,7 @@ mod apart;
 mod broker_faults;
 mod control;
 mod failures;
+mod full_and_large;
 mod half_done;
 mod hostile;
 mod kills;

@@ -7,6 +7,7 @@ use serde_json::json;
 use task_creator::config::Config;
 use task_creator::lane::{self, Lane, reader, tracking};
 use task_creator::message::{Record, Task};
+use task_creator::rabbitmq::publisher::LargestBody;
 use task_creator::stats::Stats;
 use task_creator::stop;
 use task_creator::systems::{Batch, Done, Failure, FollowUp, Handler, Progress, Tracker};
@@ -61,8 +62,14 @@ pub fn with_lane(queues: &Queues, work: impl FnOnce(), run: impl Fn(&Lane) + Syn
     let value = |name: &str| settings.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     let config = Config::read(value).expect("the settings of a test are right");
     let (stats, (stopper, stop)) = (Stats::default(), stop::signal());
-    let lane =
-        Lane { name: "bitrix24", queues: lane::Queues::of("bitrix24", &config), config: &config, stats: &stats, stop };
+    let lane = Lane {
+        name: "bitrix24",
+        queues: lane::Queues::of("bitrix24", &config),
+        config: &config,
+        stats: &stats,
+        largest: LargestBody::default(),
+        stop,
+    };
     thread::scope(|scope| {
         // Raised even if the work fails, or the scope would never end.
         let _stopper = stopper;

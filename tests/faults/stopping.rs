@@ -299,7 +299,7 @@ fn a_refused_publish_does_not_keep_the_worker_longer_than_its_timeout() {
     let portal = Portal::of(&tasks);
     let mut worker = start(&queues, &portal.webhook(), &[("SHUTDOWN_TIMEOUT", "1")]);
     queues.publish_task(&field_text("task-1"));
-    worker.await_log("did not take a message", PATIENCE);
+    worker.await_log("does not take messages", PATIENCE);
     let begun = Instant::now();
     worker.signal("TERM");
     assert_eq!(worker.wait(PATIENCE).code(), Some(1));

@@ -205,7 +205,9 @@ fn a_portal_that_is_down_ends_the_sweep_and_loses_nothing() {
     queues.await_count(&queues.responses(), 60, PATIENCE);
     worker.stop();
     assert_eq!(order(&queues, &queues.responses()), names);
-    assert_eq!((queues.count(&queues.sent()), queues.count(&queues.errors())), (0, 0));
+    // A quorum queue drops what was acknowledged a moment later.
+    queues.await_count(&queues.sent(), 0, PATIENCE);
+    assert_eq!(queues.count(&queues.errors()), 0);
 }
 
 #[test]
@@ -267,7 +269,7 @@ fn a_responses_queue_that_is_full_gets_the_answer_when_it_has_room() {
     tasks.set_status("task-1", 5);
     let portal = Portal::of(&tasks);
     let mut worker = Worker::start(&queues, &portal.webhook(), &RESTLESS);
-    worker.await_log("the record stays until the next sweep", PATIENCE);
+    worker.await_log("records stay until the next sweep", PATIENCE);
     assert_eq!(queues.purge(&queues.responses()), 1);
     queues.await_count(&queues.responses(), 1, PATIENCE);
     worker.stop();

@@ -6,7 +6,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use std::{iter, process};
+use std::{env, iter, process};
 
 use amiquip::{AmqpProperties, FieldTable};
 use serde_json::Value;
@@ -29,11 +29,15 @@ pub struct Queues {
 }
 
 impl Queues {
-    /// Declares the input, the responses and the error queue as the bridge does: durable and without arguments.
+    /// Declares the input, the responses and the error queue as the bridge does: durable and without arguments. With
+    /// `TEST_QUEUES=quorum` they are quorum queues, and so are those that the worker would make otherwise.
     pub fn new(test: &str) -> Queues {
         let queues = Queues::undeclared(test);
         for queue in [queues.input(), queues.responses(), queues.errors()] {
             queues.declare(&queue);
+        }
+        if quorum() {
+            [queues.sent(), queues.retry()].iter().for_each(|queue| queues.declare(queue));
         }
         queues
     }
@@ -90,10 +94,17 @@ impl Queues {
         self.declare_with(queue, &FieldTable::new());
     }
 
-    /// Durable, with arguments of the test's own.
+    /// Durable, with arguments of the test's own, whatever `TEST_QUEUES` says.
     pub fn declare_with(&self, queue: &str, arguments: &FieldTable) {
         lock(&self.declared).push(queue.to_string());
-        self.broker.declare(queue, arguments).unwrap_or_else(|err| panic!("declare {queue}: {err}"));
+        let mut arguments = arguments.clone();
+        if quorum() && arguments.is_empty() {
+            arguments.insert("x-queue-type".into(), header("quorum"));
+        } else if quorum() {
+            // It may be there already, in the form that is wished for.
+            self.delete(queue);
+        }
+        self.broker.declare(queue, &arguments).unwrap_or_else(|err| panic!("declare {queue}: {err}"));
     }
 
     /// Deletes the queue, however it is declared, and whoever consumes from it.
@@ -227,6 +238,11 @@ fn unique_prefix(test: &str) -> String {
         test.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).take(40).collect();
     let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     format!("{slug}.{millis:x}-{:x}-{}.", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Quorum queues, wherever a test has no other wish.
+fn quorum() -> bool {
+    env::var("TEST_QUEUES").is_ok_and(|kind| kind == "quorum")
 }
 
 fn properties(headers: FieldTable) -> AmqpProperties {

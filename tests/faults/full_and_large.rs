@@ -1,0 +1,235 @@
+//! Queues that are full for a while, and messages, records and answers that RabbitMQ refuses for their size: nothing is
+//! lost, nobody waits behind them, and it is said once. Knows the outside only.
+
+use std::time::Duration;
+
+use amiquip::{AmqpValue, FieldTable};
+use serde_json::{Value, json};
+
+use crate::broker_faults::{Narrow, node};
+use crate::links::{relay, start_through};
+use crate::records::{close, reopen};
+use crate::support::broker::header;
+use crate::support::*;
+use crate::tracking::RESTLESS;
+
+/// What the narrow node takes, in bytes.
+const MOST: usize = 100_000;
+const QUICK: [(&str, &str); 3] = [("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "3600"), ("RETRY_DELAY", "0.2")];
+/// A quorum queue may seem empty for a moment after its messages were looked at, so one sweep is not enough.
+const SWEEPING: [(&str, &str); 3] = [("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "1"), ("RETRY_DELAY", "0.2")];
+
+fn queues_of(node: &Node, test: &str) -> Queues {
+    let queues = Queues::through(Broker::connect_to(node.rabbitmq()), test);
+    [queues.input(), queues.responses(), queues.errors(), queues.sent()].iter().for_each(|name| queues.declare(name));
+    queues
+}
+
+/// The message, `bytes` long because of what `fill` makes of a text.
+fn of_size(name: &str, bytes: usize, fill: impl Fn(&mut Value, String)) -> String {
+    let message = |text: String| {
+        let mut message = field_message(name);
+        fill(&mut message, text);
+        message.to_string()
+    };
+    let empty = message(String::new()).len();
+    message("x".repeat(bytes - empty))
+}
+
+fn in_a_variable(message: &mut Value, text: String) {
+    message["variables"]["file"] = json!({"value": text, "type": "Bytes"});
+}
+
+fn elsewhere(message: &mut Value, text: String) {
+    message["metadata"]["fieldInjections"] = json!({"file": text});
+}
+
+fn small(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| field_text(name)).collect()
+}
+
+fn by_task(queues: &Queues, queue: &str, name: &str) -> Value {
+    let bodies = queues.peek_all(queue).into_iter().map(|message| message.json());
+    let mut of_task = bodies.filter(|body| body["original_message"]["task_id"] == name);
+    of_task.next().unwrap_or_else(|| panic!("nothing about {name} in {queue}"))
+}
+
+fn lost_sessions(worker: &Worker) -> usize {
+    worker.log().matches("no session with RabbitMQ").count()
+}
+
+#[test]
+fn a_record_that_is_too_large_is_shortened_and_nobody_waits_behind_it() {
+    let Some(node) = node() else { return };
+    let _narrow = Narrow::to(&node, MOST);
+    let queues = queues_of(&node, "large record");
+    let tasks = Tasks::new();
+    let portal = Portal::of(&tasks);
+    let mut worker = Worker::start(&queues, &portal.webhook(), &SWEEPING);
+    let large = |name: &str| of_size(name, MOST - 300, in_a_variable);
+    queues.publish_tasks(&[vec![large("large-1")], small(&["task-1", "task-2", "task-3"])].concat());
+    queues.await_count(&queues.sent(), 4, PATIENCE);
+    // The limit is known by now, so this one costs nobody a session.
+    queues.publish_tasks(&[vec![large("large-2")], small(&["task-4"])].concat());
+    queues.await_count(&queues.sent(), 6, PATIENCE);
+    worker.stop();
+    assert_eq!(lost_sessions(&worker), 1, "{}", worker.log());
+    assert_eq!((queues.count(&queues.input()), queues.count(&queues.errors())), (0, 0));
+    assert_eq!(tasks.markers().len(), 6);
+    for name in ["large-1", "large-2"] {
+        let record = by_task(&queues, &queues.sent(), name);
+        let message = &record["original_message"];
+        assert_eq!(message["variables"]["file"], Value::Null);
+        assert_eq!(record["left_out"], json!(["original_message.variables.file"]));
+        assert_eq!(message["process_instance_id"], format!("process-of-{name}"));
+        assert_eq!(
+            (&message["activity_id"], &message["variables"]["projectId"]),
+            (&json!("Activity_invented"), &json!("2"))
+        );
+        assert_eq!(record["response_data"]["result"]["task"]["id"], tasks.ids_of(name)[0].to_string());
+    }
+    assert!(worker.log().contains("original_message.variables.file: task=large-1"), "{}", worker.log());
+    // And so it goes back to Camunda.
+    ["large-1", "task-1"].iter().for_each(|name| {
+        tasks.set(name, "UF_RESULT_ANSWER", json!("26"));
+        tasks.set_status(name, 5);
+    });
+    worker.start_again();
+    queues.await_count(&queues.responses(), 2, PATIENCE);
+    worker.stop();
+    let response = by_task(&queues, &queues.responses(), "large-1");
+    assert_eq!(response["response_data"]["result"]["task"]["ufResultAnswer_text"], "ДА");
+    assert_eq!(response["left_out"], json!(["original_message.variables.file"]));
+}
+
+#[test]
+fn a_task_whose_record_no_rule_makes_small_enough_is_parked_and_not_created_once_the_limit_is_known() {
+    let Some(node) = node() else { return };
+    let _narrow = Narrow::to(&node, MOST);
+    let queues = queues_of(&node, "large elsewhere");
+    let tasks = Tasks::new();
+    let portal = Portal::of(&tasks);
+    let mut worker = Worker::start(&queues, &portal.webhook(), &QUICK);
+    let large = |name: &str| of_size(name, MOST - 300, elsewhere);
+    queues.publish_tasks(&[vec![large("large-1")], small(&["task-1"])].concat());
+    queues.await_count(&queues.errors(), 1, PATIENCE);
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    queues.publish_tasks(&[vec![large("large-2")], small(&["task-2"])].concat());
+    queues.await_count(&queues.errors(), 2, PATIENCE);
+    queues.await_count(&queues.sent(), 2, PATIENCE);
+    worker.stop();
+    assert_eq!(lost_sessions(&worker), 1, "{}", worker.log());
+    // The first one was created before anybody knew.
+    assert_eq!(["large-1", "large-2", "task-1", "task-2"].map(|name| tasks.ids_of(name).len()), [1, 0, 1, 1]);
+    let parked = queues.peek_all(&queues.errors());
+    for (message, (name, error)) in parked.iter().zip([
+        ("large-1", format!("created with the id {}, and not recorded", tasks.ids_of("large-1")[0])),
+        ("large-2", "not created".to_owned()),
+    ]) {
+        assert_eq!(message.text(), large(name), "as it came");
+        assert_eq!(message.headers["error_type"], header("MESSAGE_TOO_LARGE"));
+        let AmqpValue::LongString(told) = &message.headers["error_message"] else { panic!("{:?}", message.headers) };
+        assert!(told.starts_with(&error), "{told}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_too_large_is_shortened_and_the_others_are_answered() {
+    let Some(node) = node() else { return };
+    let queues = queues_of(&node, "large answer");
+    let tasks = Tasks::new();
+    let names = ["large-1", "stays-1", "task-1", "task-2", "task-3"];
+    let fill: [(&str, fn(&mut Value, String)); 2] = [("large-1", in_a_variable), ("stays-1", elsewhere)];
+    for name in names {
+        let id = tasks.put(name).to_string();
+        tasks.set(name, "UF_RESULT_ANSWER", json!("26"));
+        tasks.set_status(name, 5);
+        let large = fill.iter().find(|(large, _)| *large == name);
+        let message = large.map_or_else(|| field_text(name), |(name, fill)| of_size(name, MOST - 300, fill));
+        let record = format!(
+            r#"{{"original_message":{message},"response_data":{{"result":{{"task":{{"id":"{id}"}}}},"success":true}}}}"#
+        );
+        queues.publish(&queues.sent(), record, FieldTable::new());
+    }
+    let _narrow = Narrow::to(&node, MOST);
+    let portal = Portal::of(&tasks);
+    let mut worker = Worker::start(&queues, &portal.webhook(), &SWEEPING);
+    queues.await_count(&queues.responses(), 4, PATIENCE);
+    queues.await_count(&queues.errors(), 1, PATIENCE);
+    worker.stop();
+    assert_eq!(queues.count(&queues.sent()), 0);
+    let response = by_task(&queues, &queues.responses(), "large-1");
+    assert_eq!(response["original_message"]["variables"]["file"], Value::Null);
+    assert_eq!(response["response_data"]["result"]["task"]["ufResultAnswer_text"], "ДА");
+    let parked = &queues.peek_all(&queues.errors())[0];
+    assert_eq!(parked.headers["error_type"], header("MESSAGE_TOO_LARGE"));
+    assert_eq!(parked.json()["original_message"]["task_id"], "stays-1");
+}
+
+#[test]
+fn tasks_wait_while_the_sent_queue_is_full_and_sweeps_wear_its_records_out() {
+    let tasks = Tasks::new();
+    let queues = Queues::new("full quorum");
+    let quorum = FieldTable::from([
+        ("x-queue-type".to_string(), header("quorum")),
+        ("x-delivery-limit".to_string(), AmqpValue::LongInt(20)),
+    ]);
+    queues.declare_with(&queues.sent(), &quorum);
+    let portal = Portal::of(&tasks);
+    let changes = [&RESTLESS[..], &[("HEARTBEAT_INTERVAL", "0.02"), ("RETRY_DELAY", "0.2")]].concat();
+    let mut worker = Worker::start(&queues, &portal.webhook(), &changes);
+    let names = |range: std::ops::Range<usize>| range.map(|number| seed_message(&format!("task-{number}"))).collect();
+    let first: Vec<Value> = names(0..3);
+    queues.publish_tasks(&first);
+    eventually("three creates", PATIENCE, || tasks.markers().len() == 3 && queues.count(&queues.input()) == 0);
+    if close(&queues, &queues.sent()).is_none() {
+        return;
+    }
+    let more: Vec<Value> = names(3..12);
+    queues.publish_tasks(&more);
+    worker.await_log("does not take messages", PATIENCE);
+    portal.await_count_of("a sweep", 60, is_sweep);
+    assert_eq!(queues.count(&queues.errors()), 0, "{}", worker.errors());
+    reopen(&queues, &queues.sent());
+    eventually("every record", PATIENCE, || {
+        tasks.markers().len() == 12 && worker.log().contains("takes messages again")
+    });
+    worker.stop();
+    assert!(worker.log().matches("does not take messages").count() <= 2, "{}", worker.log());
+    assert!(worker.log().contains("waiting_for_room=0"), "{}", worker.log());
+    Account::take(&queues, tasks.markers()).assert_holds();
+}
+
+#[test]
+fn after_a_lost_session_what_another_worker_has_settled_is_not_in_the_air() {
+    let queues = Queues::new("settled by another");
+    let relay = relay();
+    let (tasks, gate) = (Tasks::new(), Gate::closed());
+    let portal = Portal::start({
+        let (tasks, gate) = (tasks.clone(), gate.clone());
+        move |call| {
+            let answer = tasks.answer(call);
+            if creates(call, "task-1") {
+                gate.wait();
+            }
+            answer
+        }
+    });
+    let patient = [("BITRIX_REQUEST_TIMEOUT", "30"), ("HEARTBEAT_INTERVAL", "3600")];
+    let mut first = start_through(&relay, &queues, &portal.webhook(), &patient);
+    queues.publish_task(&seed_message("task-1"));
+    gate.await_waiting(1, PATIENCE);
+    relay.refuse();
+    relay.cut();
+    let mut second = Worker::start(&queues, &portal.webhook(), &[&QUICK[..], &patient].concat());
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    relay.accept();
+    queues.await_consumers(&queues.input(), 2, Duration::from_secs(60));
+    gate.open();
+    first.await_log("created: task=task-1", PATIENCE);
+    first.signal("TERM");
+    assert_eq!(first.wait(PATIENCE).code(), Some(0), "{}", first.log());
+    assert!(!first.log().contains("in the air"), "{}", first.log());
+    second.stop();
+    assert_eq!((tasks.markers().len(), queues.count(&queues.input())), (1, 0));
+}
