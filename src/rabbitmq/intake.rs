@@ -13,8 +13,10 @@ use super::connection::Connection;
 /// When nothing has come for so long, a queue has no more to give.
 const NO_MORE: Duration = Duration::from_secs(2);
 
-/// What is taken at once may have so many bytes, and what a lane has in hand; it is noticed when it is more.
+/// What a lane has in hand may have so many bytes; it is noticed when it is more.
 pub const MOST_BYTES: usize = 64 << 20;
+/// What is taken at once: whoever takes it has it in more than one form.
+const MOST_TAKEN: usize = MOST_BYTES / 2;
 /// So many messages are taken before it is known how large they are.
 pub const FIRST: u16 = 8;
 /// By how much the next step may be larger than all before.
@@ -212,7 +214,7 @@ impl Intake {
 fn next_step(taken: usize, bytes: usize) -> usize {
     match bytes.checked_div(taken) {
         None => FIRST.into(),
-        Some(mean) => (MOST_BYTES.saturating_sub(bytes) / mean.max(1)).min(taken * GROWTH),
+        Some(mean) => (MOST_TAKEN.saturating_sub(bytes) / mean.max(1)).min(taken * GROWTH),
     }
 }
 
@@ -225,7 +227,7 @@ mod tests {
         assert_eq!([(0, 0), (8, 8 << 10), (72, 72 << 10)].map(|(taken, bytes)| next_step(taken, bytes)), [8, 64, 576]);
         let mib = |count: usize| count << 20;
         assert_eq!(
-            [(8, mib(32)), (16, mib(64)), (8, mib(128))].map(|(taken, bytes)| next_step(taken, bytes)),
+            [(8, mib(16)), (16, mib(32)), (8, mib(128))].map(|(taken, bytes)| next_step(taken, bytes)),
             [8, 0, 0]
         );
         assert_eq!(next_step(8, 0), 64);

@@ -22,7 +22,7 @@ pub fn large_messages() -> Vec<Figure> {
     progress(&format!("memory: sweeping {RECORDS} records"));
     let worker = Worker::start(&queues, &sandbox.webhook_url(), &[("HEARTBEAT_INTERVAL", "1"), ("LOG_LEVEL", "DEBUG")]);
     worker.await_log("swept", DEADLINE);
-    sandbox.tasks().iter().for_each(|task| assert!(sandbox.finish(task.id, 5, None), "task {}", task.id));
+    sandbox.tasks().iter().for_each(|task| assert!(sandbox.finish(task.id, 5, Some("ДА")), "task {}", task.id));
     eventually("all responses", DEADLINE, || queues.count(&queues.responses()) == RECORDS);
     let sweeping = machine::peak_memory_mb(worker.pid());
     let figure = |what: String, peak: f64| Figure::held(what, format!("{peak:.0} MB"), "< 200 MB", peak < 200.0);
