@@ -61,6 +61,7 @@ pub fn run(create_field: bool) -> anyhow::Result<bool> {
             Err(why) => report.off(format!("{}: {why}", entry.name)),
         }
     }
+    report.sum_up();
     Ok(!report.failed())
 }
 

@@ -25,8 +25,8 @@
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
 //! 5. [`app`], [`config`], [`dotenv`], [`logging`], [`tls`], [`stats`], [`stop`], [`backoff`] – what holds it together.
 //!    `main.rs` and [`cli`] are the command line, [`check`] (with [`report`]), [`send`], [`parked`] and [`explain`] its
-//!    tools, [`terminal`] what they share; [`demo`] shows the whole loop, with [`sandbox`], a Bitrix24 stand-in, which the
-//!    tests use too.
+//!    tools, [`terminal`] and [`nearest`] what they share; [`demo`] shows the whole loop, with [`sandbox`], a Bitrix24
+//!    stand-in, which the tests use too.
 //!
 //! # Where is…
 //! * the ack? [`lane::session`] and [`lane::results`], for records [`lane::moves`] and [`lane::tracking`]; when, says the ledger.
@@ -64,6 +64,7 @@ pub mod explain;
 pub mod lane;
 pub mod logging;
 pub mod message;
+pub mod nearest;
 pub mod parked;
 pub mod rabbitmq;
 pub mod report;

@@ -13,9 +13,10 @@ use task_creator::cli::{self, Command};
 use task_creator::config::{Config, Mistakes};
 use task_creator::dotenv::Environment;
 use task_creator::rabbitmq::Trouble;
+use task_creator::sandbox::arguments::Order;
 use task_creator::stats::Stats;
 use task_creator::stop::Stop;
-use task_creator::terminal::INTERRUPTED;
+use task_creator::terminal::{self, INTERRUPTED};
 use task_creator::{app, check, demo, explain, logging, parked, sandbox, send, stop};
 
 /// As in sysexits.h: wrong usage, wrong settings.
@@ -27,7 +28,7 @@ const DOTENV: &str = ".env";
 fn main() -> ExitCode {
     let command = match cli::parse(env::args_os().skip(1)) {
         Ok(command) => command,
-        Err(err) => return complain(EX_USAGE, &format!("{err}\nTry: task-creator --help")),
+        Err(wrong) => return complain(EX_USAGE, &wrong.text),
     };
     match execute(command) {
         Ok(code) => code,
@@ -40,8 +41,7 @@ fn main() -> ExitCode {
 
 /// Prints to the terminal, if there still is one.
 fn complain(code: u8, text: &str) -> ExitCode {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "task-creator: {text}");
+    terminal::complain(text);
     ExitCode::from(code)
 }
 
@@ -49,19 +49,21 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
     // Logs are for the group at most.
     umask(Mode::from_bits_truncate(0o027));
     match command {
-        Command::Help => print(cli::HELP),
+        Command::Help(name) => print(&cli::help::help(name)),
         Command::Version => print(concat!("task-creator ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Run => run(),
         Command::Check { create_field } => check::run(create_field).map(|fine| ExitCode::from(u8::from(!fine))),
-        Command::Send { file, queue } => {
-            send::run(&settings()?, file.as_deref(), queue.as_deref()).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Send { what, queue } => send::run(&settings()?, &what, queue.as_deref()).map(|()| ExitCode::SUCCESS),
+        Command::Print(sample) => print(&sample.message()),
         Command::Parked(action) => parked::run(&settings()?, action, &stop_on_interrupt()?),
         Command::Explain { file } => {
             explain::run(&file, &Environment::load(Path::new(DOTENV))?).map(|fine| ExitCode::from(u8::from(!fine)))
         }
         Command::Demo => demo::run(&Environment::load(Path::new(DOTENV))?, &interrupts()?),
-        Command::Sandbox { port, finish_after } => sandbox::command::run(port, finish_after, &interrupts()?),
+        Command::Sandbox(Order::Run { port, finish_after }) => {
+            sandbox::command::run(port, finish_after, &interrupts()?)
+        }
+        Command::Sandbox(Order::Step { port, step }) => sandbox::command::step(port, &step),
     }
 }
 

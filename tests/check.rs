@@ -46,6 +46,9 @@ fn a_check_of_a_healthy_installation_is_all_green_and_changes_nothing() {
     queues.publish_task(&field_text("waiting"));
     let ended = run_with(&["check"], &queues, &portal.webhook(), &[]);
     ended.ended_with(0).has_not("FAIL").has_not("canary");
+    let warnings = ended.output.matches("\nwarn").count();
+    let plural = if warnings == 1 { "" } else { "s" };
+    ended.has(&format!("\n0 failed, {warnings} warning{plural}\n"));
     ended
         .has("ok    settings: ")
         .has("ok    LOG_DIR=")

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::nearest::distance;
+
 /// From this length on two letters may be wrong, below it one.
 const LONG: usize = 9;
 
@@ -21,27 +23,6 @@ pub fn nearest<'a>(name: &str, settings: &'a BTreeSet<String>) -> Option<&'a str
     // RABBITMQ_USER, RABBITMQ_PASS, BITRIX_WEBHOOK: cut short.
     let is_most_of = |setting: &&String| setting.starts_with(&name) && name.len() * 4 >= setting.len() * 3;
     settings.iter().find(is_most_of).map(String::as_str)
-}
-
-/// How many letters are to be changed, added, left out or swapped with the next one to make the one name of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    // Two rows before the current one, which a swap looks back to.
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=other.len()).collect();
-    for i in 1..=one.len() {
-        let mut row = vec![i];
-        for j in 1..=other.len() {
-            let changed = last[j - 1] + usize::from(one[i - 1] != other[j - 1]);
-            let mut least = changed.min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
-                least = least.min(before[j - 2] + 1);
-            }
-            row.push(least);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[other.len()]
 }
 
 #[cfg(test)]

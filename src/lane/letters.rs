@@ -1,5 +1,6 @@
 //! What a lane publishes, and what it reads from the headers of what arrives: records, returned and parked messages.
 
+use std::slice;
 use std::time::Duration;
 
 use super::{Job, Lane};
@@ -7,6 +8,7 @@ use crate::logging;
 use crate::message::{self, Cause, Earlier, LARGEST_BODY, Original, Parked, Record, Task, document};
 use crate::rabbitmq::publisher::Letter;
 use crate::rabbitmq::{AmqpValue, FieldTable, text_header};
+use crate::terminal;
 
 /// How often the message has failed by itself.
 const ATTEMPTS: &str = "x-attempts";
@@ -127,7 +129,10 @@ pub fn parked(lane: &Lane, message_id: String, parked: &Parked, original: &Origi
             ];
             (bytes.clone(), headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
         }
-        original => (parked.body(original), FieldTable::new()),
+        original => {
+            let replay = terminal::command_with_ids(&["parked", "replay"], slice::from_ref(&message_id));
+            (parked.body(original, &replay), FieldTable::new())
+        }
     };
     Letter { queue: lane.queues.errors.clone(), message_id, body, headers }
 }

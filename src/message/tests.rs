@@ -144,7 +144,7 @@ fn the_message_is_kept_character_by_character() {
     let response = Record::parse(record.into_bytes()).expect("a record").response(json!({"id": "7"}));
     assert!(String::from_utf8(response).expect("JSON is UTF-8").contains(FIELD));
     let Ok(Task { body, .. }) = Task::parse(FIELD.into()) else { panic!("not a task") };
-    let parked = about("400").body(&Original::Json(body));
+    let parked = about("400").body(&Original::Json(body), REPLAY);
     assert!(String::from_utf8(parked).expect("JSON is UTF-8").contains(FIELD));
 }
 
@@ -319,6 +319,8 @@ fn a_record_that_cannot_be_read_is_kept_byte_for_byte() {
     assert_eq!((record.response_data.clone(), record.age()), (Value::Null, None));
 }
 
+const REPLAY: &str = "./task-creator parked replay 4238";
+
 fn about(error: &str) -> Parked<'_> {
     let (system, source_queue) = ("bitrix24", "bitrix24.queue");
     Parked { cause: Cause::RequestError, error, system, source_queue, attempts: 3 }
@@ -327,7 +329,7 @@ fn about(error: &str) -> Parked<'_> {
 #[test]
 fn a_parked_message_has_the_members_of_the_contract() {
     let Unreadable { original, .. } = unreadable(r#"{"n": 1.5}"#);
-    let parked: Value = serde_json::from_slice(&about("400: «нет»\n").body(&original)).expect("JSON");
+    let parked: Value = serde_json::from_slice(&about("400: «нет»\n").body(&original, REPLAY)).expect("JSON");
     let timestamp = parked["timestamp"].as_u64().expect("whole milliseconds");
     assert!(now_ms() - timestamp < 5_000);
     let expected = json!({
@@ -336,13 +338,14 @@ fn a_parked_message_has_the_members_of_the_contract() {
         "requires_manual_intervention": true, "suggested_action": parked["suggested_action"], "attempts": 3,
     });
     assert_eq!(parked, expected);
-    assert!(!parked["suggested_action"].as_str().expect("a text").is_empty());
+    // Whoever finds the message can paste it.
+    assert!(parked["suggested_action"].as_str().expect("a text").ends_with(REPLAY));
 }
 
 #[test]
 fn what_is_not_json_is_parked_as_base64() {
     let bytes = b"\xff\0\"\n".to_vec();
-    let parked: Value = serde_json::from_slice(&about("").body(&Original::Bytes(bytes.clone()))).expect("JSON");
+    let parked: Value = serde_json::from_slice(&about("").body(&Original::Bytes(bytes.clone()), REPLAY)).expect("JSON");
     assert_eq!(parked["original_message"], Value::Null);
     let base64 = parked["original_body_base64"].as_str().expect("a text");
     assert_eq!(STANDARD.decode(base64).expect("base64"), bytes);
@@ -359,7 +362,7 @@ fn each_cause_has_its_spelling_and_says_what_to_do() {
     ];
     for (cause, name) in causes {
         assert_eq!(cause.name(), name);
-        assert!(!cause.suggested_action().is_empty());
+        assert!(!cause.suggested_action(REPLAY).is_empty());
     }
 }
 

@@ -22,6 +22,7 @@ use crate::message::text;
 use crate::report::Report;
 use crate::stop::Stop;
 use crate::systems::Failure;
+use crate::terminal;
 
 /// Without one of these tasks are not created, or lack their checklists.
 const NEEDED: &[&str] = &["tasks.task.add", "tasks.task.list", "task.checklistitem.add", "task.checklistitem.getlist"];
@@ -200,8 +201,9 @@ impl Look<'_> {
                  two tasks",
             ),
             Some(custom) if fields::is_custom_field(custom) && is_missing(custom) => self.report.fail(format!(
-                "bitrix24: tasks have no field {custom}: make it with task-creator check --create-field (the webhook's \
-                 owner must be an administrator), or set BITRIX_TASK_ID_FIELD=XML_ID"
+                "bitrix24: tasks have no field {custom}: make it with `{}` (the webhook's owner must be an administrator), \
+                 or set BITRIX_TASK_ID_FIELD=XML_ID",
+                terminal::command(&["check", "--create-field"])
             )),
             Some(marker) => self.at_marker(marker, rows)?,
         }
