@@ -97,7 +97,7 @@ impl Settings {
     pub fn from_variables(variables: &mut Variables) -> Option<Settings> {
         let url = variables.text("BITRIX_WEBHOOK_URL")?;
         let webhook = Webhook::parse(&url).unwrap_or_else(|wrong| {
-            variables.mistake("BITRIX_WEBHOOK_URL", wrong, "BITRIX_WEBHOOK_URL=https://bitrix.example/rest/1/TOKEN");
+            variables.mistake("BITRIX_WEBHOOK_URL", &wrong, "BITRIX_WEBHOOK_URL=https://bitrix.example/rest/1/TOKEN");
             Webhook::nowhere()
         });
         Some(Settings::with(webhook, variables))
@@ -234,13 +234,13 @@ impl Webhook {
         Webhook { url: Secret::new(""), shown: String::new() }
     }
 
-    fn parse(url: &str) -> Result<Webhook, &'static str> {
+    fn parse(url: &str) -> Result<Webhook, String> {
         let Url { scheme, sign_in, place, path } = address::url(url)?;
         let (before, token) = path.rsplit_once('/').ok_or("has no user and token in its path")?;
         // In `/rest/USER/TOKEN/METHOD` the last part would be taken for the token, and the token would be shown.
         let after_rest = path.split('/').skip_while(|part| *part != "rest").skip(1).count();
         if token.contains('.') || !matches!(after_rest, 0 | 2) {
-            return Err("does not end with /rest/USER/TOKEN");
+            return Err("does not end with /rest/USER/TOKEN".into());
         }
         // A user and password before the host would be a secret too.
         let sign_in = sign_in.map(|sign_in| format!("{sign_in}@")).unwrap_or_default();
