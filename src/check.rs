@@ -42,7 +42,10 @@ pub fn run(create_field: bool) -> anyhow::Result<bool> {
     });
     environment.advice.iter().for_each(|advice| report.warn(advice));
     match logging::look_at(&config.log_dir) {
-        Ok(()) => report.ok(format!("LOG_DIR={}: logs can be written", config.log_dir.display())),
+        Ok(None) => report.ok(format!("LOG_DIR={}: logs can be written", config.log_dir.display())),
+        Ok(Some(pid)) => {
+            report.ok(format!("LOG_DIR={}: a worker ({pid}) writes its logs there now", config.log_dir.display()));
+        }
         Err(why) => report.fail(format!("LOG_DIR={}: {why}", config.log_dir.display())),
     }
     // Kept until the end: dropping it would raise the signal.

@@ -47,7 +47,7 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// The folder of `worker.log` and `worker_errors.log`.
     pub log_dir: PathBuf,
-    /// Between two sweeps of a tracker and between two statistics lines.
+    /// Between two sweeps of a tracker and between two heartbeats.
     pub heartbeat_interval: Duration,
     /// How often a message may fail by itself before it is parked; at least 1.
     pub retry_attempts: u32,

@@ -32,7 +32,7 @@
 //! * the ack? [`lane::session`] and [`lane::results`], for records [`lane::moves`] and [`lane::tracking`]; when, says the ledger.
 //! * the size of a batch? `systems/bitrix24/client.rs` fills it with what all threads have handed to `combiner.rs`;
 //!   `concurrency.rs` finds out how many requests may be under way, `budget.rs` how often there is one.
-//! * what is hidden from the log? [`logging`] hides the values that [`config::Config::secrets`] names.
+//! * what is hidden from the log? [`logging::redaction`] hides the values that [`config::Config::secrets`] names.
 //! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `systems/https.rs` https.
 //! * a queue's name? [`lane::Queues`].
 //! * the tests? `tests/faults` is the fault matrix, `tests/soak` the soak, `tests/bench` the benchmarks, `tests/support` what

@@ -253,6 +253,84 @@ fn a_value_that_is_not_utf8_is_told_and_not_taken_for_unset() {
     assert!(output.contains("QUEUE_PREFIX is not UTF-8"), "{output}");
 }
 
+#[test]
+fn the_first_lines_say_what_runs_with_which_settings_and_against_what() {
+    let broker = Listener::new();
+    let worker = run_with_dotenv(&[], &dotenv_for(&broker), 0o600);
+    worker.await_log("Bitrix24 at https://bitrix.example/rest/1/***, tasks from bitrix24.queue", PATIENCE);
+    let (log, folder) = (worker.log(), worker.folder().display());
+    let version = env!("CARGO_PKG_VERSION");
+    for text in [
+        format!("task-creator {version} starts: pid {}, settings from {folder}/.env", worker.pid()),
+        format!(", logs in {folder}/logs\n"),
+        format!("RabbitMQ at 127.0.0.1:{}, virtual host /, as admin\n", broker.port()),
+    ] {
+        assert!(log.contains(&text), "{text}: {log}");
+    }
+    assert!(!log.contains("openproject"), "a system that does not exist: {log}");
+    let bare = Worker::run(&[], &settings_for(&broker));
+    bare.await_log("settings from the environment, no ", PATIENCE);
+}
+
+#[test]
+fn a_worker_that_is_started_twice_is_refused_and_told_of_the_other_one() {
+    let broker = Listener::new();
+    let mut first = Worker::run(&[], &settings_for(&broker));
+    broker.await_connection();
+    let mut settings = settings_for(&broker);
+    settings.push(("LOG_DIR".into(), first.folder().join("logs").display().to_string()));
+    let told = format!("another worker (pid {}) writes its logs there", first.pid());
+    run(&[], &settings).ended_with(78).has(&told).has("a LOG_DIR of its own");
+    assert_eq!(first.log().matches(" starts: ").count(), 1);
+
+    let mut checked = settings.clone();
+    checked.retain(|(name, _)| name != "RABBITMQ_PORT" && name != "BITRIX_WEBHOOK_URL");
+    checked.push(("RABBITMQ_PORT".into(), "1".into()));
+    run(&["check"], &checked).has(&format!("logs: a worker (pid {}) writes its logs there now", first.pid()));
+
+    // Whatever the first one's end was like.
+    first.kill();
+    run(&["check"], &checked).has("logs: logs can be written");
+    let second = Worker::run(&[], &settings);
+    broker.await_connection();
+    first.await_log(&format!("starts: pid {}", second.pid()), PATIENCE);
+}
+
+/// Under the line a disk without room: no file may grow.
+fn without_room(arguments: &str) -> String {
+    let limited = format!("(trap '' XFSZ; ulimit -f 0; exec \"$0\" {arguments}) >pipe 2>&1");
+    format!("mkfifo pipe; cat <pipe & {limited}; code=$?; wait; rm pipe; exit $code")
+}
+
+#[test]
+fn logs_that_cannot_be_written_end_the_start_with_what_to_do() {
+    let broker = Listener::new();
+    let mut worker = Worker::run_under(&without_room(""), &settings_for(&broker));
+    assert_eq!(worker.wait(PATIENCE).code(), Some(78), "{}", worker.output());
+    let output = worker.output();
+    for text in ["/logs: cannot write the logs there: File too large", "make room, or set another LOG_DIR"] {
+        assert!(output.contains(text), "{output}");
+    }
+    let mut elsewhere = settings_for(&broker);
+    elsewhere.push(("LOG_DIR".into(), "/dev/null/logs".into()));
+    run(&[], &elsewhere).ended_with(78).has("LOG_DIR=/dev/null/logs: cannot write the logs there: Not a directory");
+    assert_eq!(broker.connections(), 0);
+}
+
+#[test]
+fn a_check_sees_that_there_is_no_room_for_the_logs_and_leaves_nothing_behind() {
+    let broker = Listener::new();
+    let mut settings = settings_for(&broker);
+    settings.retain(|(name, _)| name != "RABBITMQ_PORT" && name != "BITRIX_WEBHOOK_URL");
+    settings.push(("RABBITMQ_PORT".into(), "1".into()));
+    let mut check = Worker::run_under(&without_room("check"), &settings);
+    assert_eq!(check.wait(PATIENCE).code(), Some(1));
+    let output = check.output();
+    assert!(output.contains("FAIL  LOG_DIR=") && output.contains("cannot be written: File too large"), "{output}");
+    let left: Vec<_> = fs::read_dir(check.folder()).expect("ours").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["output"]);
+}
+
 /// Takes the place of RabbitMQ: counts who connects and never says a word.
 struct Listener(TcpListener);
 
@@ -282,14 +360,14 @@ impl Listener {
     }
 }
 
-fn settings_for(broker: &Listener) -> [(String, String); 4] {
+fn settings_for(broker: &Listener) -> Vec<(String, String)> {
     let settings = [
         ("RABBITMQ_HOST", "127.0.0.1".to_owned()),
         ("RABBITMQ_PORT", broker.port().to_string()),
         ("RABBITMQ_PASSWORD", PASSWORD.to_owned()),
         ("BITRIX_WEBHOOK_URL", WEBHOOK.to_owned()),
     ];
-    settings.map(|(name, value)| (name.to_owned(), value))
+    settings.map(|(name, value)| (name.to_owned(), value)).to_vec()
 }
 
 fn dotenv_for(broker: &Listener) -> String {

@@ -72,12 +72,7 @@ pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: &
     let may_exist = job.task.earlier == Earlier::MayExist || attempts >= lane.config.retry_attempts;
     headers.insert(MAY_EXIST.into(), AmqpValue::Boolean(may_exist));
     headers.insert(UNSEEN.into(), AmqpValue::Boolean(job.task.earlier == Earlier::Unseen));
-    Letter {
-        queue: lane.queues.retry.clone(),
-        message_id: job.task.id.clone(),
-        body: job.task.body.get().as_bytes().to_vec(),
-        headers,
-    }
+    Letter { queue: lane.queues.retry.clone(), message_id: job.task.id.clone(), body: job.task.message(), headers }
 }
 
 /// The same message for the tail of its own queue, where it is counted from nothing again. It was delivered before.

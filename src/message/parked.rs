@@ -110,3 +110,12 @@ impl Parked<'_> {
         })
     }
 }
+
+/// What names a message without a task id, in the log and in `parked list` alike: a hash over its bytes. FNV-1a, since std
+/// promises no hash that is the same in every version.
+pub fn fingerprint(message: &[u8]) -> String {
+    const START: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let hash = message.iter().fold(START, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME));
+    format!("{hash:016x}")
+}

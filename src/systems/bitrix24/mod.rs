@@ -1,7 +1,8 @@
 //! Bitrix24: its settings, and how its parts fit together.
 //!
 //! Reading order: [`fields`] (what a task becomes), [`handler`] with [`look_up`], [`owner`] and [`checklists`] (find, create, complete,
-//! synchronise), [`tracker`] with [`answers`] (finished?), [`client`] with [`batch`] and [`errors`] (the portal's REST),
+//! synchronise), [`tracker`] with [`answers`] (finished?), [`client`] with [`batch`], [`preamble`] and [`errors`] (the portal's
+//! REST),
 //! [`combiner`], [`concurrency`], [`learnt`], [`budget`] and [`holds`] (when to ask, and how much at once), [`check`] with
 //! [`custom_fields`] (is the portal ready?), [`explain`] (what would it be asked?). What the portal does and why is in the
 //! README beside this file.
@@ -23,6 +24,7 @@ pub mod holds;
 pub mod learnt;
 pub mod look_up;
 pub mod owner;
+pub mod preamble;
 pub mod tracker;
 
 use std::collections::BTreeMap;
@@ -239,6 +241,13 @@ impl Webhook {
         format!("{}/{method}", self.url.expose())
     }
 
+    /// Where a person sees the task with this id: anybody who may, under the name of the webhook's owner.
+    pub fn link(&self, target_id: &str) -> String {
+        let (place, user) = self.shown.split_once("/rest/").unwrap_or((&self.shown, "0"));
+        let user = user.split('/').next().filter(|user| user.bytes().all(|byte| byte.is_ascii_digit()));
+        format!("{place}/company/personal/user/{}/tasks/task/view/{target_id}/", user.unwrap_or("0"))
+    }
+
     /// Is it encrypted on its way?
     pub fn is_https(&self) -> bool {
         self.shown.starts_with("https://")
@@ -272,11 +281,11 @@ impl Webhook {
 
     /// What the portal has answered, without the token, which it may show: an answer goes into queues.
     fn hide_token(&self, answer: Vec<u8>) -> Vec<u8> {
-        match std::str::from_utf8(&answer) {
-            Ok(text) if self.token().len() >= SHORTEST_TOKEN && text.contains(self.token()) => {
-                text.replace(self.token(), "***").into_bytes()
-            }
-            _ => answer,
+        // What stands before its JSON may be in any encoding.
+        let text = String::from_utf8_lossy(&answer);
+        match self.token().len() >= SHORTEST_TOKEN && text.contains(self.token()) {
+            true => text.replace(self.token(), "***").into_bytes(),
+            false => answer,
         }
     }
 }
