@@ -16,8 +16,8 @@ use task_creator::rabbitmq::Trouble;
 use task_creator::sandbox::arguments::Order;
 use task_creator::stats::Stats;
 use task_creator::stop::Stop;
-use task_creator::terminal::INTERRUPTED;
-use task_creator::{app, check, demo, explain, logging, parked, sandbox, send, stop, terminal};
+use task_creator::terminal::{self, INTERRUPTED};
+use task_creator::{app, check, demo, explain, logging, parked, sandbox, send, stop};
 
 /// As in sysexits.h: wrong usage, wrong settings.
 const EX_USAGE: u8 = 64;

@@ -14,7 +14,7 @@ fn half_a_character_is_read_as_u_fffd_and_passed_on_as_it_came() {
     assert_eq!((record.task.id.as_str(), record.task.body.get()), ("t", body));
     let has_body = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8").contains(body);
     assert!(has_body(record.response(json!({"title": "ok \u{fffd}"}))) && has_body(record.document().get().into()));
-    assert!(has_body(about("400").body(&Original::Json(task.body), super::REPLAY)));
+    assert!(has_body(about("400").body(&Original::Json(task.body), REPLAY)));
     // What is no task is parked as it came, too.
     let nameless = r#"{"task_id": null, "title": "\ud83d"}"#;
     assert!(matches!(unreadable(nameless).original, Original::Json(json) if json.get() == nameless));
