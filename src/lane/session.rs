@@ -18,6 +18,7 @@ use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Intake, Token};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher};
 use crate::rabbitmq::{Blocked, ConsumerMessage, FieldTable, Trouble, queues, rights};
+use crate::stats::condition::Obstacle;
 
 /// The reader looks around this often even if nothing wakes it.
 const TICK: Duration = Duration::from_secs(30);
@@ -104,6 +105,9 @@ fn begin(
         Ok::<_, Trouble>((open(&queues.input)?, open(&queues.retry)?))
     })?;
     lane.stats.is_connected.set(1);
+    let condition = &lane.stats.condition;
+    condition.begin();
+    [Obstacle::NoSession, Obstacle::Alarm].into_iter().for_each(|obstacle| condition.is_over(obstacle));
     log::info!(
         "reading {}, up to {} deliveries at a time, up to {} handler threads",
         queues.input,
@@ -190,6 +194,9 @@ impl Session<'_, '_> {
         if self.unconfirmed_since().is_some_and(|since| since.elapsed() > CONFIRM_DEADLINE) {
             return Err(Trouble::new(format!("no confirm from RabbitMQ within {CONFIRM_DEADLINE:?}")));
         }
+        if self.publishing_blocked || self.work.recovery.paused_for(now).is_some() {
+            self.lane.stats.condition.waiting.set(self.work.ledger.waiting() as u64);
+        }
         if self.stopping || self.publishing_blocked {
             return Ok(());
         }
@@ -238,10 +245,12 @@ impl Session<'_, '_> {
         match notice {
             Blocked::Blocked(why) => {
                 self.publishing_blocked = true;
+                self.lane.stats.condition.stands(Obstacle::Alarm, &why, None);
                 log::warn!("RabbitMQ takes no messages for now ({why}): no new work until it does");
             }
             Blocked::Unblocked => {
                 self.publishing_blocked = false;
+                self.lane.stats.condition.is_over(Obstacle::Alarm);
                 self.publisher.wait_anew();
                 log::info!("RabbitMQ takes messages again");
             }
@@ -311,7 +320,7 @@ impl Session<'_, '_> {
         match self.work.ledger.admit(&key, token, letters::attempts(&headers)) {
             Admission::New(token) if letters::wears_out(&headers) => {
                 log::debug!("publishing anew what its queue would soon delete: task={}", task.id);
-                let body = task.body.get().as_bytes().to_vec();
+                let body = task.message();
                 let letter = letters::renewed(&self.lane.queues.input, task.id, body, headers);
                 self.work.ledger.add_letter(key, token, letter);
             }
@@ -322,7 +331,7 @@ impl Session<'_, '_> {
             }
             Admission::Joined => log::debug!("received again while at work: task={}", task.id),
             Admission::Later(token) => {
-                let body = task.body.get().as_bytes().to_vec();
+                let body = task.message();
                 self.work.held.push(Arrival { body, headers, redelivered, sent, token });
             }
             Admission::Finished(token) => {
@@ -342,7 +351,13 @@ impl Session<'_, '_> {
         // One that exists unseen keeps the others from being created, also right after a restart; it is only looked up.
         let wait = if task.earlier == Earlier::Unseen { Duration::ZERO } else { letters::wait(&headers) };
         let not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
-        log::debug!("received: task={} topic={} attempts={attempts}", task.id, task.topic);
+        match (attempts, wait.is_zero()) {
+            (0, true) => log::info!("received: task={} topic={}", task.id, task.topic),
+            (_, true) => log::info!("received: task={} topic={} attempts={attempts}", task.id, task.topic),
+            (_, false) => {
+                log::info!("received, waiting {wait:.1?}: task={} topic={} attempts={attempts}", task.id, task.topic);
+            }
+        }
         self.work.ledger.add(token, Job { task, attempts, headers, arrived: Instant::now() }, not_before);
     }
 
@@ -358,10 +373,11 @@ impl Session<'_, '_> {
             source_queue: &self.lane.queues.input,
             attempts: 1,
         };
-        let message_id = format!("unreadable-{}", self.work.unreadable);
+        // Under this id `parked list` shows it.
+        let id = message::fingerprint(original.bytes());
         let (errors, cause) = (&self.lane.queues.errors, about.cause.name());
-        log::error!("parking in {errors} as {cause}: task={message_id}: {reason}");
-        let letter = letters::parked(self.lane, message_id, &about, &original);
+        log::error!("parking in {errors} as {cause}: task={id}: {reason}");
+        let letter = letters::parked(self.lane, id, &about, &original);
         self.count_parked();
         self.work.ledger.add_letter(key, token, letter);
     }

@@ -92,6 +92,9 @@ impl Tracking<'_, '_> {
         let mut connection = Connection::open(&lane.config.rabbitmq, &format!("task-creator {}: sweep", lane.name))?;
         let opened = connection.within_deadline(|connection| {
             let Some(records) = queues::ready(connection, &lane.queues.sent)? else { return Ok(None) };
+            if let Some(queued) = queues::ready(connection, &lane.queues.input)? {
+                lane.stats.condition.queued.set(queued.into());
+            }
             let intake = Intake::open(connection, CHUNK, 0)?;
             let ours = queues::lock(intake.channel(), &lane.queues.sweep_lock)?;
             Ok::<_, Error>(ours.then_some((intake, records)))
@@ -273,8 +276,12 @@ impl Tracking<'_, '_> {
         let id = &record.task.id;
         let Some(token) = sweep.join(sweep.answering.get(id).copied(), token) else { return Ok(()) };
         self.lane.stats.tracker.completed_tasks.count();
+        match answer_in(&task) {
+            Some(answer) => log::info!("finished, answer {answer:?}: task={id}"),
+            None => log::info!("finished: task={id}"),
+        }
         let letter = letters::response(self.lane, record, task);
-        let tag = self.publish(sweep, &letter, Sent::Response(id.clone()), token)?;
+        let tag = self.publish(sweep, &letter, Sent::Response(id.clone(), record.age()), token)?;
         sweep.answering.insert(id.clone(), tag);
         Ok(())
     }
@@ -292,4 +299,9 @@ impl Tracking<'_, '_> {
             span(sweep.oldest)
         );
     }
+}
+
+/// The answer as Camunda gets it: every system puts its text under the bridge's name for it.
+fn answer_in(task: &serde_json::Value) -> Option<&str> {
+    task["ufResultAnswer_text"].as_str().filter(|answer| !answer.is_empty())
 }

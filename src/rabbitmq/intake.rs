@@ -227,7 +227,7 @@ mod tests {
         assert_eq!([(0, 0), (8, 8 << 10), (72, 72 << 10)].map(|(taken, bytes)| next_step(taken, bytes)), [8, 64, 576]);
         let mib = |count: usize| count << 20;
         assert_eq!(
-            [(8, mib(32)), (16, mib(64)), (8, mib(128))].map(|(taken, bytes)| next_step(taken, bytes)),
+            [(8, mib(16)), (16, mib(32)), (8, mib(128))].map(|(taken, bytes)| next_step(taken, bytes)),
             [8, 0, 0]
         );
         assert_eq!(next_step(8, 0), 64);

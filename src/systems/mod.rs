@@ -72,6 +72,8 @@ pub struct Done {
     pub target_id: String,
     /// It was there already: a second one has been prevented.
     pub existed: bool,
+    /// Where a person sees it, for the log.
+    pub link: Option<String>,
     /// How often it has been followed up.
     pub follow_ups: u32,
 }
@@ -79,12 +81,17 @@ pub struct Done {
 impl Done {
     /// A task that was created just now.
     pub fn created(reply: Value, target_id: String) -> Done {
-        Done { reply, target_id, existed: false, follow_ups: 0 }
+        Done { reply, target_id, existed: false, link: None, follow_ups: 0 }
     }
 
     /// A task that was there already.
     pub fn found(reply: Value, target_id: String) -> Done {
         Done { existed: true, ..Done::created(reply, target_id) }
+    }
+
+    /// The same, with the address at which a person sees it.
+    pub fn at(self, link: String) -> Done {
+        Done { link: Some(link), ..self }
     }
 }
 

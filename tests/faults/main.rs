@@ -58,6 +58,7 @@
 //! | 51 | late marker, or none | `portal_as_it_is::creates::a_task_whose_custom_fields_come_late_or_never_…` |
 //! | 52 | stale error: a neighbour's, in a batch | `portal_as_it_is::refusals::a_message_that_is_told_its_neighbours_error_…`, `…_with_its_own_reason_…` |
 //! | 53 | killed between create and checklists | `half_done`; calls without an answer: `portal_as_it_is::checklists` |
+//! | 54 | logs renamed, truncated, full; a terminal that nobody empties | `logs` |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -78,6 +79,7 @@ mod kills;
 mod later_kills;
 mod links;
 mod load;
+mod logs;
 mod machine;
 mod outages;
 mod panics;
