@@ -139,7 +139,8 @@ fn an_answer_that_is_too_large_is_shortened_and_the_others_are_answered() {
     let queues = queues_of(&node, "large answer");
     let tasks = Tasks::new();
     let names = ["large-1", "stays-1", "task-1", "task-2", "task-3"];
-    let fill: [(&str, fn(&mut Value, String)); 2] = [("large-1", in_a_variable), ("stays-1", elsewhere)];
+    type Fill = fn(&mut Value, String);
+    let fill: [(&str, Fill); 2] = [("large-1", in_a_variable), ("stays-1", elsewhere)];
     for name in names {
         let id = tasks.put(name).to_string();
         tasks.set(name, "UF_RESULT_ANSWER", json!("26"));
