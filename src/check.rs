@@ -8,11 +8,12 @@ use std::path::Path;
 
 use crate::config::{Config, RabbitMq, is_this_machine};
 use crate::dotenv::Environment;
-use crate::lane::Queues;
+use crate::lane::{self, Queues};
 use crate::logging;
-use crate::rabbitmq::Trouble;
 use crate::rabbitmq::connection::Connection;
+use crate::rabbitmq::publisher::Publisher;
 use crate::rabbitmq::queues::{self, Found};
+use crate::rabbitmq::{Blocked, Trouble, rights};
 use crate::report::Report;
 use crate::stop::{self, Stop};
 use crate::systems::{Entry, TABLE};
@@ -72,13 +73,24 @@ fn rabbitmq(config: &Config, stop: &Stop, report: &mut Report) {
         Ok(mut connection) => {
             let tls = if settings.tls.is_some() { ", encrypted" } else { "" };
             report.ok(format!("RabbitMQ at {host}:{port} as {username}, virtual host {vhost}{tls}"));
-            look_at_queues(config, stop, &mut connection, report);
+            let is_on = |entry: &&Entry| (entry.open)(config, stop).is_ok();
+            let lanes: Vec<Queues> = TABLE.iter().filter(is_on).map(|entry| Queues::of(entry.name, config)).collect();
+            let blocked = connection.within_deadline(Connection::blocked);
+            if let Some(missing) = look_at_queues(&lanes, config, &mut connection, report)
+                && !lanes.is_empty()
+            {
+                look_at_rights(&lanes, &missing, config, &mut connection, report);
+            }
+            // Told to a connection only once it has published.
+            if let Some(Blocked::Blocked(why)) = blocked.ok().and_then(|told| told.try_recv().ok()) {
+                report.warn(format!("RabbitMQ takes no messages for now ({why}): free memory or disk there"));
+            }
             // We were only looking: there is nothing to lose.
             let _ = connection.close();
         }
-        Err(trouble) if trouble.refused => report.fail(format!(
-            "{trouble}; correct RABBITMQ_USERNAME (now {username}), RABBITMQ_PASSWORD or RABBITMQ_VHOST (now {vhost})"
-        )),
+        Err(trouble) if trouble.refused => {
+            report.fail(format!("{trouble}; now: RABBITMQ_USERNAME={username}, RABBITMQ_VHOST={vhost}"));
+        }
         Err(trouble) => report.fail(format!("{trouble}; mend that, or correct RABBITMQ_HOST and RABBITMQ_PORT")),
     }
     if settings.tls.is_none() && !is_this_machine(host) {
@@ -106,30 +118,90 @@ enum Owner {
     Worker,
 }
 
-fn look_at_queues(config: &Config, stop: &Stop, connection: &mut Connection, report: &mut Report) {
-    for (name, owner) in queue_names(config, stop) {
+/// Looks at the queues; returns those that the worker would have to make, or `None` when there is no looking.
+fn look_at_queues(
+    lanes: &[Queues],
+    config: &Config,
+    connection: &mut Connection,
+    report: &mut Report,
+) -> Option<Vec<String>> {
+    let mut missing = Vec::new();
+    for (name, owner) in queue_names(lanes, config) {
         match connection.within_deadline(|connection| queues::look(connection, &name)).map_err(Trouble::from) {
             Ok(Some(Found { ready, consumers })) => {
                 report.ok(format!("{name}: ready {ready}, consumers {consumers}"));
             }
-            Ok(None) => match owner {
-                Owner::Bridge => report.fail(format!(
-                    "{name}: missing in virtual host {}; start the bridge, which declares it (or the worker, which does so too)",
-                    config.rabbitmq.vhost
-                )),
-                Owner::Worker => report.ok(format!("{name}: not there yet; the worker declares it at its start")),
-            },
-            Err(trouble) => return report.fail(format!("{name}: cannot be looked at: {trouble}")),
+            Ok(None) => {
+                match owner {
+                    Owner::Bridge => report.warn(format!(
+                        "{name}: missing in virtual host {}; the worker makes it at its start, but who else uses it? Start \
+                         the bridge, or correct RABBITMQ_VHOST and the queues' names",
+                        config.rabbitmq.vhost
+                    )),
+                    Owner::Worker => report.ok(format!("{name}: not there yet; the worker declares it at its start")),
+                }
+                missing.push(name);
+            }
+            Err(trouble) => {
+                report.fail(format!("{name}: cannot be looked at: {trouble}"));
+                return None;
+            }
         }
     }
+    Some(missing)
 }
 
-fn queue_names(config: &Config, stop: &Stop) -> Vec<(String, Owner)> {
-    let is_on = |entry: &&Entry| (entry.open)(config, stop).is_ok();
-    let of_system = |entry: &Entry| {
-        let Queues { input, sent, retry, .. } = Queues::of(entry.name, config);
-        [(input, Owner::Bridge), (sent, Owner::Worker), (retry, Owner::Worker)]
+fn queue_names(lanes: &[Queues], config: &Config) -> Vec<(String, Owner)> {
+    let of_lane = |Queues { input, sent, retry, .. }: &Queues| {
+        [(input.clone(), Owner::Bridge), (sent.clone(), Owner::Worker), (retry.clone(), Owner::Worker)]
     };
     let shared = [config.responses_queue.clone(), config.error_queue.clone()].map(|name| (name, Owner::Bridge));
-    TABLE.iter().filter(is_on).flat_map(of_system).chain(shared).collect()
+    lanes.iter().flat_map(of_lane).chain(shared).collect()
+}
+
+/// Has the worker the rights that it needs? `missing` are the queues that it will make.
+fn look_at_rights(
+    lanes: &[Queues],
+    missing: &[String],
+    config: &Config,
+    connection: &mut Connection,
+    report: &mut Report,
+) {
+    let mut refused = Vec::new();
+    let mut note = |what: String, found: Result<(), Trouble>| {
+        refused.extend(found.err().map(|trouble| format!("{what}: {trouble}")));
+    };
+    let parked = connection.within_deadline(|connection| {
+        for Queues { input, sent, retry, sweep_lock, .. } in lanes {
+            for queue in [input, sent, retry] {
+                note(format!("{queue}: may not be read"), rights::may_read(connection, queue));
+            }
+            note(format!("{sweep_lock}: may not be made"), rights::may_configure(connection, sweep_lock));
+        }
+        for queue in missing {
+            note(format!("{queue}: may not be made"), rights::may_configure(connection, queue));
+        }
+        let parked = rights::may_read(connection, &config.error_queue);
+        // Last: in an alarm the connection is of no use after it.
+        let closing = connection.closing();
+        let written = Publisher::open(connection).map_err(Trouble::from);
+        note(
+            "messages may not be published".into(),
+            written.and_then(|mut publisher| rights::may_write(&mut publisher)),
+        );
+        drop(closing);
+        parked
+    });
+    match refused.is_empty() {
+        true => report.ok("RabbitMQ: the worker may read, make and publish what it needs"),
+        false => {
+            refused.iter().for_each(|refused| report.fail(refused));
+            report.fail(format!("RabbitMQ: rights lack; {}", lane::rights::advice(&config.rabbitmq, lanes)));
+        }
+    }
+    if let Err(trouble) = parked
+        && refused.is_empty()
+    {
+        report.warn(format!("{}: may not be read, so `parked` shows nothing: {trouble}", config.error_queue));
+    }
 }

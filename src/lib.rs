@@ -23,7 +23,7 @@
 //! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::ledger`] what is under way,
 //!    [`lane::recovery`] what a failure leads to, [`lane::tracking`] the sweep and the way back to Camunda.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
-//! 5. [`app`], [`config`], [`dotenv`], [`logging`], [`tls`], [`stats`], [`stop`], [`backoff`] – what holds it together.
+//! 5. [`app`], [`config`], [`dotenv`], [`logging`], [`tls`], [`dial`], [`stats`], [`stop`], [`backoff`] – what holds it together.
 //!    `main.rs` and [`cli`] are the command line, [`check`] (with [`report`]), [`send`], [`parked`] and [`explain`] its
 //!    tools, [`terminal`] and [`nearest`] what they share; [`demo`] shows the whole loop, with [`sandbox`], a Bitrix24
 //!    stand-in, which the tests use too.
@@ -42,7 +42,8 @@
 //! 1. Nothing is acknowledged before what follows from it is confirmed by the broker.
 //! 2. Everything of amiquip has one owner thread; a delivery is settled at most once, on the session it came from.
 //! 3. Nothing is created twice, but for what the README lists under "Guarantees": the ledger knows what is under way and
-//!    what was finished; whatever it does not know is looked up at the target by its marker before it is created. After a restart that look-up alone must do.
+//!    what was finished; whatever it does not know is looked up at the target by its marker, moments before it is created
+//!    and while its message is ours. After a restart that look-up alone must do.
 //! 4. Nothing is half done: what follows a create is completed after a crash, and never doubled.
 //! 5. Handlers know no queues; the broker code knows no systems; [`message`] knows neither.
 //! 6. Every wait has a deadline or ends on stop.
@@ -59,6 +60,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod dial;
 pub mod dotenv;
 pub mod explain;
 pub mod lane;

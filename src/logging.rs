@@ -1,8 +1,8 @@
 //! Where log lines go, and what they look like: `worker.log`, `worker_errors.log` and the terminal.
 //!
 //! One event is one line, whatever a message contains, and no line holds a secret ([`redaction`]). A line is put into a
-//! [`sink`] for each place, which a thread of its own writes: no full disk, full pipe or halted terminal holds up whoever
-//! has something to say. [`file`] is a log file that may be renamed or removed at any time, [`lock`] keeps two workers from
+//! `sink` for each place, which a thread of its own writes: no full disk, full pipe or halted terminal holds up whoever
+//! has something to say. `file` is a log file that may be renamed or removed at any time, `lock` keeps two workers from
 //! writing the same ones. Which lines there are is decided where the events are.
 
 mod file;

@@ -1,9 +1,11 @@
 //! The shapes on the wire: a [`Task`] comes in, a [`Record`] lies in the sent queue between, a response goes out, and
 //! what cannot go on is [`Parked`]. Described field by field in the README, "Message formats".
 //!
-//! This file reads what comes in, [`record`] and [`parked`] write the rest. They know JSON and nothing else: no queue, no
+//! This file reads what comes in, [`record`] and [`parked`] write the rest, and a [`claim`] says whether
+//! the message is still ours. They know JSON and nothing else: no queue, no
 //! setting, and no more of a target than its reply.
 
+pub mod claim;
 pub mod document;
 pub mod parked;
 pub mod record;
@@ -11,6 +13,7 @@ pub mod shorten;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub use claim::Claim;
 pub use parked::{Cause, Parked, fingerprint};
 pub use record::{Record, sent_record};
 use serde::Serialize;
@@ -55,6 +58,8 @@ pub struct Task {
     pub timestamp: Option<f64>,
     /// What an earlier delivery of this message may have done.
     pub earlier: Earlier,
+    /// The right to work on it.
+    pub claim: Claim,
     /// The document as it came, number literals and order of keys included.
     pub body: Box<RawValue>,
     /// A byte order mark stood before it. Inside another document, such as a record, it cannot stand.
@@ -136,7 +141,7 @@ impl Task {
         [mark, self.body.get().as_bytes()].concat()
     }
 
-    /// Everything but `body`, `marked` and `earlier`.
+    /// Everything but `body`, `marked`, `earlier` and `claim`.
     fn from_json(mut json: Value) -> Result<Task, String> {
         if !json.is_object() {
             return Err("the body is JSON, but not an object".into());
@@ -169,6 +174,7 @@ impl Task {
             extension_properties: members(&mut metadata, "extensionProperties"),
             process_properties: members(&mut metadata, "processProperties"),
             earlier: Earlier::None,
+            claim: Claim::default(),
             body: RawValue::NULL.to_owned(),
             marked: false,
         })

@@ -76,6 +76,8 @@ pub struct TrackerStats {
     pub open_tasks: Counter,
     /// Finished tasks whose answer is missing, at the last sweep.
     pub unanswered_tasks: Counter,
+    /// Records whose id is another task's, at the last sweep.
+    pub foreign_tasks: Counter,
     /// Seconds since the oldest open task was created, at the last sweep.
     pub oldest_open_seconds: Counter,
 }
@@ -162,7 +164,7 @@ impl Stats {
              publisher: sent_messages={sent} failed_messages={unsent} waiting_for_room={} success_rate={} \
              is_connected={} | \
              tracker: total_checked={} completed_tasks={} moved_to_responses={} failed_moves={} failed_checks={} \
-             last_check_time={} open_tasks={} unanswered_tasks={} oldest_open={}",
+             last_check_time={} open_tasks={} unanswered_tasks={} foreign_tasks={} oldest_open={}",
             self.total_messages.get(),
             percent(good, bad),
             percent(recorded, unrecorded),
@@ -185,6 +187,7 @@ impl Stats {
             clock(tracker.last_check_time.get()),
             tracker.open_tasks.get(),
             tracker.unanswered_tasks.get(),
+            tracker.foreign_tasks.get(),
             span(Duration::from_secs(tracker.oldest_open_seconds.get())),
         )
     }

@@ -176,3 +176,93 @@ fn a_proxy_in_the_environment_gets_nothing_to_see() {
     assert!(proxy.accept().is_err(), "somebody came to the proxy");
     assert!(!format!("{}{}", worker.log(), worker.output()).contains("proxy-password"));
 }
+
+/// What is told when the server shows this and the client trusts that; `None` when they come together.
+fn told_of(server: &Identity, trusted: &str) -> Option<String> {
+    let (portal, _) = answering(Reply::Json(200, json!({"result": 1})));
+    let front = TlsFront::to(portal.address(), server);
+    let ca_file = PemFile::write(trusted);
+    let trusted = Authorities::read(ca_file.path().as_ref()).expect("a CA file").and(Authorities::public());
+    let url = format!("https://{}/rest/1/canary-token/method", front.address());
+    match Http::new(DEADLINE * 4, &trusted).post_json(&url, b"{}") {
+        Ok(answer) => {
+            assert_eq!(answer.status, 200);
+            None
+        }
+        Err(NoAnswer::NotSent(told)) => {
+            assert_eq!(portal.requests().len(), 0);
+            Some(told)
+        }
+        Err(err) => panic!("{err:?}"),
+    }
+}
+
+#[track_caller]
+fn assert_told(server: &Identity, trusted: &str, words: &str) {
+    let told = told_of(server, trusted).expect("a refusal");
+    assert!(told.contains(words), "{told}");
+}
+
+const HERE: &str = "127.0.0.1";
+
+#[test]
+fn exactly_the_certificate_in_the_ca_file_is_trusted_whoever_has_signed_it() {
+    let as_openssl_makes_it = Identity::own(&[HERE]);
+    let no_ca = Identity::own_but(&[HERE], |about| about.is_ca = rcgen::IsCa::NoCa);
+    // `openssl req -x509 -subj /CN=portal`: for no host at all.
+    let without_a_host = Identity::own(&[]);
+    let signed = Authority::new("a CA that nobody knows").identity(HERE);
+    for own in [as_openssl_makes_it, no_ca, without_a_host, signed] {
+        assert_eq!(told_of(&own, &own.certificate), None);
+    }
+}
+
+#[test]
+fn another_certificate_than_the_one_in_the_ca_file_is_not_trusted() {
+    let trusted = Identity::own(&[HERE]).certificate;
+    let by_itself =
+        "signed by itself: if it is the right one, name a PEM file with exactly this certificate in HTTPS_CA_FILE";
+    assert_told(&Identity::own(&[HERE]), &trusted, by_itself);
+    assert_told(
+        &Identity::own_but(&[HERE], |about| about.is_ca = rcgen::IsCa::NoCa),
+        &trusted,
+        "TLS: the server's cert",
+    );
+    // The right one, but for another host, or its time is over.
+    let elsewhere = Identity::own(&["other.example", "10.0.0.1"]);
+    assert_told(
+        &elsewhere,
+        &elsewhere.certificate,
+        "is not for 127.0.0.1, but for other.example, 10.0.0.1: use a name",
+    );
+    let expired = Identity::own_but(&[HERE], |about| about.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    assert_told(&expired, &expired.certificate, "has expired: have it renewed");
+}
+
+#[test]
+fn a_server_that_leaves_out_its_intermediate_is_told_which_one() {
+    let root = Authority::new("our root");
+    let (intermediate, lower) = (root.intermediate("our intermediate"), root.intermediate("not its issuer"));
+    let alone = intermediate.identity(HERE);
+    let with = |chain: &[&Authority]| Identity {
+        certificate: chain.iter().fold(alone.certificate.clone(), |pem, authority| pem + &authority.pem()),
+        key: alone.key.clone(),
+    };
+    let missing =
+        "of its CA \"our intermediate\" in HTTPS_CA_FILE; or, if that is an intermediate CA, have the server send";
+    assert_told(&alone, &root.pem(), missing);
+    assert_told(&with(&[&lower]), &root.pem(), missing);
+    assert_eq!(told_of(&with(&[&intermediate]), &root.pem()), None);
+    // Advice that helps: the intermediate itself may be named.
+    assert_eq!(told_of(&alone, &intermediate.pem()), None);
+    assert_told(&with(&[&intermediate]), &Authority::new("another").pem(), "of its CA \"our root\" in HTTPS_CA_FILE");
+    // A CA that was made anew under its old name.
+    assert_told(&root.identity(HERE), &Authority::new("our root").pem(), "made anew under its old name");
+}
+
+#[test]
+fn a_certificate_for_no_host_is_told_what_it_lacks() {
+    let authority = Authority::new("a CA");
+    let nobodys = authority.identity_for_nobody();
+    assert_told(&nobodys, &authority.pem(), "with openssl: -addext subjectAltName=IP:127.0.0.1");
+}

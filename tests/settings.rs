@@ -51,6 +51,7 @@ const WITHOUT_DEFAULT: &[&str] = &[
     "QUEUE_PREFIX",
     "BITRIX_WEBHOOK_URL",
     "BITRIX_ANSWER_TEXTS",
+    "BITRIX_FORMER_HOSTS",
 ];
 
 /// The settings of the example that are on.
@@ -242,6 +243,10 @@ fn an_address_that_no_network_can_reach_is_a_mistake_that_does_not_repeat_it() {
         assert!(mistakes.contains("1 mistake(s)") && mistakes.contains("  BITRIX_WEBHOOK_URL "), "{url}: {mistakes}");
         assert!(!mistakes.contains(TOKEN), "{mistakes}");
     }
+    // Its first letter is of another keyboard.
+    let mixed =
+        with(&[("BITRIX_WEBHOOK_URL", "https://сompany.example/rest/1/canarytoken0123")]).unwrap_err().to_string();
+    assert!(mixed.contains("BITRIX_WEBHOOK_URL has a host that mixes Latin and Cyrillic letters"), "{mixed}");
     for host in ["rmq..example", "10.0.0.300", "[::1]:5672", "1:2:3", "rmq.example,rmq2.example"] {
         let mistakes = with(&[("RABBITMQ_HOST", host)]).unwrap_err().to_string();
         assert!(mistakes.contains("  RABBITMQ_HOST is not "), "{host}: {mistakes}");

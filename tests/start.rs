@@ -257,7 +257,7 @@ fn a_value_that_is_not_utf8_is_told_and_not_taken_for_unset() {
 #[test]
 fn the_first_lines_say_what_runs_with_which_settings_and_against_what() {
     let broker = Listener::new();
-    let worker = run_with_dotenv(&[], &dotenv_for(&broker), 0o600);
+    let worker = run_with_dotenv(&[], dotenv_for(&broker), 0o600);
     worker.await_log("Bitrix24 at https://bitrix.example/rest/1/***, tasks from bitrix24.queue", PATIENCE);
     let (log, folder) = (worker.log(), worker.folder().display());
     let version = env!("CARGO_PKG_VERSION");

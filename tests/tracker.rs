@@ -26,9 +26,14 @@ fn tracker(portal: &Portal, changes: &[(&str, &str)]) -> BitrixTracker {
 }
 
 fn record(marker: &str, id: impl std::fmt::Display) -> Record {
+    record_at(None, marker, id)
+}
+
+/// One that says where its task is.
+fn record_at(host: Option<&str>, marker: &str, id: impl std::fmt::Display) -> Record {
     let task = Task::parse(json!({"task_id": marker}).to_string().into_bytes()).expect("a task");
     let reply = json!({"result": {"task": {"id": id.to_string()}}});
-    Record::parse(sent_record(&task, "bitrix24.queue", reply)).expect("a record")
+    Record::parse(sent_record(&task, "bitrix24.queue", reply, host)).expect("a record")
 }
 
 /// So many tasks at the portal, with their records.
@@ -43,10 +48,11 @@ fn words(results: &[Result<Progress, Failure>]) -> Vec<&'static str> {
         Ok(Progress::Unanswered(_)) => "unanswered",
         Ok(Progress::Finished(_)) => "finished",
         Ok(Progress::Gone) => "gone",
+        Ok(Progress::Foreign(_)) => "foreign",
         Err(Failure::Transient { .. }) => "again",
         Err(Failure::Unavailable { .. }) => "wait",
         Err(Failure::Permanent(_)) => "never",
-        Err(Failure::Unsettled(_) | Failure::Unseen(_)) => "unsettled",
+        Err(Failure::Unsettled(_) | Failure::Unseen(_) | Failure::Outdated) => "unsettled",
     };
     results.iter().map(word).collect()
 }
@@ -80,6 +86,53 @@ fn many_tasks_are_asked_for_in_few_requests() {
             assert!(call.params["select"].as_array().expect("a list").contains(&json!(field)), "{field}");
         }
     }
+}
+
+#[test]
+fn a_task_that_has_another_ones_id_answers_for_nobody() {
+    for one_by_one in [false, true] {
+        let tasks = Tasks::new();
+        let portal = {
+            let tasks = tasks.clone();
+            Portal::start(move |call| match call.method.as_str() {
+                "tasks.task.list" if one_by_one => tasks.answer(&Call { params: json!({}), ..call.clone() }),
+                _ => tasks.answer(call),
+            })
+        };
+        tasks.put("nobody asks for it");
+        let mut records = many(&tasks, 3);
+        // The portal was set up anew, and counts from 1 again.
+        tasks.set("task-0", "UF_CAMUNDA_ID_EXTERNAL_TASK", json!("another"));
+        tasks.set("another", "XML_ID", json!("another"));
+        tasks.set_status("another", 5);
+        tasks.set_status("task-1", 5);
+        // Made by hand.
+        tasks.set("task-2", "UF_CAMUNDA_ID_EXTERNAL_TASK", json!(null));
+        let by_hand = tasks.put("by hand");
+        tasks.set("by hand", "UF_CAMUNDA_ID_EXTERNAL_TASK", json!(null));
+        records.push(record("task-3", by_hand));
+        let expected = ["foreign", "finished", "foreign", "foreign"];
+        assert_eq!(words(&tracker(&portal, &[]).check(&records)), expected, "one by one: {one_by_one}");
+    }
+}
+
+#[test]
+fn a_task_at_another_portal_is_not_looked_for_here() {
+    let tasks = Tasks::new();
+    let portal = Portal::of(&tasks);
+    let id = tasks.put("task-1");
+    tasks.set_status("task-1", 5);
+    let here = portal.address().to_string();
+    let records = [Some("test-portal.example"), Some(here.as_str()), None].map(|host| record_at(host, "task-1", id));
+    let checked = tracker(&portal, &[]).check(&records);
+    assert_eq!(words(&checked), ["foreign", "finished", "finished"]);
+    let why = format!("its task is at test-portal.example, and BITRIX_WEBHOOK_URL names {here}; ");
+    assert!(matches!(&checked[0], Ok(Progress::Foreign(told)) if told.starts_with(&why)), "{checked:?}");
+    let calls = portal.requests().len();
+    assert_eq!(words(&tracker(&portal, &[]).check(&records[..1])), ["foreign"]);
+    assert_eq!(portal.requests().len(), calls, "its id means nothing here");
+    let moved = [("BITRIX_FORMER_HOSTS", "test-portal.example")];
+    assert_eq!(words(&tracker(&portal, &moved).check(&records)), ["finished"; 3]);
 }
 
 #[test]

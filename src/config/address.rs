@@ -35,6 +35,11 @@ pub fn host(given: &str) -> Result<String, &'static str> {
     if bare.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()) {
         return Ok(bare.to_owned());
     }
+    // сompany.example with the first letter of another keyboard.
+    let is_cyrillic = |c: char| ('\u{400}'..='\u{52f}').contains(&c);
+    if given.split('.').any(|label| label.contains(is_cyrillic) && label.contains(|c: char| c.is_ascii_alphabetic())) {
+        return Err("mixes Latin and Cyrillic letters; type it anew");
+    }
     let name = match given.is_ascii() {
         true => given.to_owned(),
         false => idna::domain_to_ascii(given).map_err(|_| "is no host name; write an international one as punycode")?,
@@ -58,16 +63,16 @@ pub fn host(given: &str) -> Result<String, &'static str> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn url(given: &str) -> Result<Url<'_>, &'static str> {
+pub fn url(given: &str) -> Result<Url<'_>, String> {
     let (scheme, rest) = match given.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => ("https", rest),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => ("http", rest),
-        _ => return Err(NO_URL),
+        _ => return Err(NO_URL.into()),
     };
     let (authority, path) = rest.trim_end_matches('/').split_once('/').ok_or(NO_URL)?;
     let (sign_in, place) = authority.rsplit_once('@').map_or((None, authority), |(user, place)| (Some(user), place));
     if place.is_empty() || !is_plain(path, "/") || !sign_in.is_none_or(|sign_in| is_plain(sign_in, "")) {
-        return Err(NO_URL);
+        return Err(NO_URL.into());
     }
     // The colons of an IPv6 address stand in brackets.
     let (name, port) = match place.rsplit_once(':').filter(|(_, port)| !port.contains(']')) {
@@ -75,11 +80,13 @@ pub fn url(given: &str) -> Result<Url<'_>, &'static str> {
         None => (place, None),
     };
     if port.is_some_and(|port| !matches!(port.parse::<u16>(), Ok(1..))) {
-        return Err("has a port that is no number from 1 to 65535");
+        return Err("has a port that is no number from 1 to 65535".into());
     }
-    let name = match host(name).map_err(|_| "has a host that is no name and no address")? {
+    let name = match host(name).map_err(|wrong| format!("has a host that {wrong}"))? {
         // The interface of a link-local address has no place in a URL.
-        address if address.contains('%') || address.contains(':') != name.starts_with('[') => return Err(NO_URL),
+        address if address.contains('%') || address.contains(':') != name.starts_with('[') => {
+            return Err(NO_URL.into());
+        }
         address if address.contains(':') => format!("[{address}]"),
         name => name,
     };
@@ -125,6 +132,7 @@ mod tests {
             "a b",
             "a/b",
             "a,b",
+            "сompany.example",
             "é\u{a0}",
         ] {
             assert!(host(wrong).is_err(), "{wrong}: {:?}", host(wrong));

@@ -21,9 +21,10 @@ use crate::systems::Done;
 
 /// Finished ids that are kept: a crashed broker brings back thousands of messages that were acknowledged already.
 const FINISHED: usize = 100_000;
-/// What lost its delivery with a session, and was not delivered again within this time of the next, has gone to another
-/// worker.
-const UNCLAIMED: Duration = Duration::from_secs(900);
+/// A result whose message was not delivered again within this time of the next session is recorded without one: the message
+/// has gone to another worker, which a second record does not harm, or down with its queue. RabbitMQ delivers first what it
+/// takes back, so a few seconds are enough.
+const UNCLAIMED: Duration = Duration::from_secs(15);
 
 /// Which piece of work.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -111,7 +112,7 @@ pub struct Ledger<T> {
     by_tag: HashMap<u64, Key>,
     in_flight: usize,
     finished: Remembered,
-    /// When what has no delivery is given up, while there is a session.
+    /// When a result without a delivery is recorded all the same, while there is a session and there may be one.
     claims_end: Option<Instant>,
 }
 
@@ -356,8 +357,8 @@ impl<T> Ledger<T> {
     /// Moves on what has waited for a time that has come.
     pub fn wake(&mut self, now: Instant) {
         if self.claims_end.is_some_and(|end| end <= now) {
-            self.entries.retain(|_, entry| !entry.unclaimed || !matches!(entry.state, State::Ready(..)));
-            self.claims_end = Some(now + UNCLAIMED);
+            self.stop_waiting_for_deliveries();
+            self.claims_end = self.entries.values().any(|entry| entry.unclaimed).then(|| now + UNCLAIMED);
         }
         while let Some(next) = self.later.first_entry().filter(|next| next.key().0 <= now) {
             let ((_, key), ()) = next.remove_entry();
@@ -372,12 +373,25 @@ impl<T> Ledger<T> {
 
     /// When [`Ledger::wake`] has something to do.
     pub fn next_wake(&self) -> Option<Instant> {
-        self.later.first_key_value().map(|((instant, _), ())| *instant)
+        let later = self.later.first_key_value().map(|((instant, _), ())| *instant);
+        later.into_iter().chain(self.claims_end).min()
+    }
+
+    /// The results that have no delivery are published without one, which leaves nothing to acknowledge. What only moves to
+    /// another queue is left to whoever has its message now.
+    pub fn stop_waiting_for_deliveries(&mut self) {
+        self.entries.retain(|_, entry| !(entry.unclaimed && matches!(entry.state, State::Ready(_, Next::Leave))));
+        for (key, entry) in &mut self.entries {
+            if entry.unclaimed && matches!(entry.state, State::Ready(..)) {
+                entry.unclaimed = false;
+                self.to_publish.push_back(key.clone());
+            }
+        }
     }
 
     /// A session has begun: from now on the broker delivers again what is not settled.
     pub fn session_begun(&mut self, now: Instant) {
-        self.claims_end = Some(now + UNCLAIMED);
+        self.claims_end = self.entries.values().any(|entry| entry.unclaimed).then(|| now + UNCLAIMED);
     }
 
     /// The session is lost, and with it the right to acknowledge. The broker delivers again what was not acknowledged;
@@ -397,6 +411,10 @@ impl<T> Ledger<T> {
                 State::Publishing(letter, next) => State::Ready(letter, next),
                 other => other,
             };
+            if let State::Ready(_, Next::FollowUp(recorded)) = &mut entry.state {
+                // Whoever gets the message meanwhile may follow the task up as well.
+                recorded.1.existed = true;
+            }
             match entry.state {
                 // Not begun: whoever gets it next begins it.
                 State::Waiting(_) => false,

@@ -18,6 +18,9 @@ use crate::terminal;
 const ATTEMPTS: &str = "x-attempts";
 /// Milliseconds since 1970 before which a returned message is not tried again.
 const RETRY_AT: &str = "x-retry-at";
+/// Milliseconds for which a returned message is not tried again, counted from its arrival: clocks may disagree about
+/// [`RETRY_AT`], which earlier versions go by.
+const RETRY_WAIT: &str = "x-retry-wait";
 /// Why it failed the last time.
 const LAST_ERROR: &str = "x-last-error";
 /// In characters.
@@ -50,9 +53,9 @@ const LONGEST_HEADER: usize = 255;
 /// No returned message waits longer than this, whatever a clock that was set back says.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
 
-/// The sent record of a task, with the target's whole reply.
-pub fn record(lane: &Lane, task: &Task, reply: serde_json::Value) -> Letter {
-    let body = message::sent_record(task, &lane.queues.input, reply);
+/// The sent record of a task, with the target's whole reply, and where the target is.
+pub fn record(lane: &Lane, task: &Task, reply: serde_json::Value, host: Option<&str>) -> Letter {
+    let body = message::sent_record(task, &lane.queues.input, reply, host);
     Letter { queue: lane.queues.sent.clone(), message_id: task.id.clone(), body, headers: FieldTable::new() }
 }
 
@@ -72,6 +75,7 @@ pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: &
     let mut headers = kept(job.headers.clone());
     headers.insert(ATTEMPTS.into(), AmqpValue::LongInt(i32::try_from(attempts).unwrap_or(i32::MAX)));
     headers.insert(RETRY_AT.into(), AmqpValue::LongLongInt(i64::try_from(at.as_millis()).unwrap_or(i64::MAX)));
+    headers.insert(RETRY_WAIT.into(), AmqpValue::LongLongInt(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)));
     let error = logging::clean(error).chars().take(LONGEST_ERROR).collect();
     headers.insert(LAST_ERROR.into(), AmqpValue::LongString(error));
     // After the last try the task is only looked up once more.
@@ -127,7 +131,7 @@ fn kept(mut headers: FieldTable) -> FieldTable {
     headers.remove(DELIVERY_COUNT);
     // How it is written for debugging is longer than how it is encoded.
     if format!("{headers:?}").len() > LONGEST_HEADERS {
-        headers.retain(|name, _| [ATTEMPTS, RETRY_AT, UNSEEN, REPLAYED].contains(&name.as_str()));
+        headers.retain(|name, _| [ATTEMPTS, RETRY_AT, RETRY_WAIT, UNSEEN, REPLAYED].contains(&name.as_str()));
     }
     headers
 }
@@ -213,10 +217,12 @@ pub fn is_record(headers: &FieldTable) -> bool {
     headers.get(RECORD) == Some(&AmqpValue::Boolean(true))
 }
 
-/// How long the message with these headers has yet to wait.
+/// How long the message with these headers has to wait, from its arrival on. It is the whole wait, since how long it has
+/// been in its queue could be told by a clock only.
 pub fn wait(headers: &FieldTable) -> Duration {
-    let at = Duration::from_millis(whole(headers, RETRY_AT).and_then(|at| u64::try_from(at).ok()).unwrap_or(0));
-    at.saturating_sub(message::since_1970()).min(LONGEST_WAIT)
+    let milliseconds = |name| whole(headers, name).and_then(|number| u64::try_from(number).ok());
+    let by_clock = || Duration::from_millis(milliseconds(RETRY_AT).unwrap_or(0)).saturating_sub(message::since_1970());
+    milliseconds(RETRY_WAIT).map_or_else(by_clock, Duration::from_millis).min(LONGEST_WAIT)
 }
 
 /// Has the message been given back so often that its queue is about to delete it?
@@ -253,5 +259,14 @@ mod tests {
         assert!(waits(5) > Duration::from_secs(4) && waits(5) <= Duration::from_secs(5));
         assert_eq!((waits(-3600), waits(3600)), (Duration::ZERO, LONGEST_WAIT));
         assert_eq!(wait(&FieldTable::new()), Duration::ZERO);
+    }
+
+    #[test]
+    fn where_the_wait_itself_is_told_no_clock_shortens_it() {
+        let told = |wait: i64| (RETRY_WAIT.to_owned(), AmqpValue::LongLongInt(wait));
+        let long_ago = (RETRY_AT.to_owned(), AmqpValue::LongLongInt(1_700_000_000_000));
+        assert_eq!(wait(&FieldTable::from([long_ago.clone(), told(30_000)])), Duration::from_secs(30));
+        assert_eq!(wait(&FieldTable::from([long_ago.clone(), told(i64::MAX)])), LONGEST_WAIT);
+        assert_eq!(wait(&FieldTable::from([long_ago, told(-1)])), Duration::ZERO);
     }
 }

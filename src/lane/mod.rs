@@ -2,10 +2,11 @@
 //!
 //! [`reader`] is the thread that owns the lane's RabbitMQ sessions, [`session`] one such session and [`results`] its other
 //! half, [`pool`] the threads that call the target, [`ledger`] what is under way, [`recovery`] what a failure leads to,
-//! [`letters`] what is published, [`tracking`] the thread that follows the created tasks, one [`sweep`] at a time, and
-//! [`moves`] how their records leave the sent queue. [`remembered`] is a set of ids that forgets, [`repeated`] keeps the same
-//! trouble from flooding the log. [`refusals`] is what is said of a queue that does not take messages, [`sizes`] what is done
-//! with a letter that is too large.
+//! [`letters`] what is published, [`rights`] what it must be allowed, [`tracking`] the thread that follows the created
+//! tasks, one [`sweep`] at a time, and [`moves`] how their records leave the sent queue. [`remembered`] is a set of ids that
+//! forgets, [`waits`] which tasks are to be left alone for a while, [`repeated`] keeps the same trouble from flooding the
+//! log. [`refusals`] is what is said of a queue that does not take messages, [`sizes`] what is done with a letter that is
+//! too large.
 //! Nothing here knows which system it works for.
 
 mod feed;
@@ -19,10 +20,12 @@ pub mod refusals;
 pub mod remembered;
 pub mod repeated;
 pub mod results;
+pub mod rights;
 pub mod session;
 pub mod sizes;
 pub mod sweep;
 pub mod tracking;
+pub mod waits;
 
 use std::time::Instant;
 

@@ -14,9 +14,10 @@ use super::recovery::Recovery;
 use super::refusals::Refusals;
 use super::repeated::Repeated;
 use super::session::{self, Ended};
+use super::waits::Waits;
 use super::{Job, Lane};
 use crate::backoff;
-use crate::message::Task;
+use crate::message::{Claim, Task};
 use crate::rabbitmq::intake::{Arrival, Token};
 use crate::stats::condition::Obstacle;
 use crate::systems::{Done, Handler};
@@ -29,6 +30,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub struct Work {
     /// Which tasks are where.
     pub ledger: Ledger<Token>,
+    /// Which tasks are to be left alone for a while.
+    pub waits: Waits,
+    /// To what the session of now has delivered.
+    pub claim: Claim,
     /// Whether the target is trusted.
     pub recovery: Recovery,
     /// Deliveries that may continue a message which is just moving; see [`super::ledger::Admission::Later`].
@@ -52,8 +57,9 @@ pub struct Work {
 /// Runs the lane until the stop signal and until what it has in hand is settled.
 ///
 /// # Errors
-/// RabbitMQ refuses the very first session (a [`Trouble`](crate::rabbitmq::Trouble)): the credentials, the virtual host or
-/// a permission are wrong. Or a thread cannot be started.
+/// RabbitMQ refuses a session before one has worked (a [`Trouble`](crate::rabbitmq::Trouble)): the credentials, the virtual
+/// host or a permission are wrong, and with nobody's work in hand it is better to end than to wait. What can pass by itself
+/// is waited for. Or a thread cannot be started.
 pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
     let (jobs, not_begun) = unbounded();
     let (recorded, to_follow_up) = unbounded();
@@ -61,6 +67,8 @@ pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
     let pool = Pool::new(lane.name, not_begun.clone(), to_follow_up, outcomes, lane.config.handler_threads);
     let mut work = Work {
         ledger: Ledger::default(),
+        waits: Waits::default(),
+        claim: Claim::default(),
         recovery: Recovery::new(lane.config.retry_attempts, lane.config.retry_delay),
         held: Vec::new(),
         jobs,
@@ -103,6 +111,7 @@ enum End {
 fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<End> {
     let mut trouble = Repeated::default();
     let mut failures = 0_u32;
+    let mut has_worked = false;
     for number in 1.. {
         let begun = Instant::now();
         // A panic costs this session, not the lane.
@@ -111,13 +120,14 @@ fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<End> {
             after: begun.elapsed(),
             error: anyhow!("the session panicked; worker_errors.log says where"),
         });
+        has_worked |= lane.stats.is_connected.get() == 1;
         lane.stats.is_connected.set(0);
         lane.stats.condition.waiting.set(0);
         forget_session(lane, work);
         let pause = match ended {
             Ended::Stopped => return Ok(End::Settled),
             Ended::Refresh => continue,
-            Ended::Refused(err) if number == 1 => return Err(err),
+            Ended::Refused(err) if !has_worked => return Err(err),
             Ended::Refused(err) => {
                 lane.stats.condition.stands(Obstacle::NoSession, &format!("{err:#}"), Some(LONGEST_PAUSE));
                 trouble.say(&format!("{err:#}"), Instant::now()).inspect(|text| {
@@ -149,6 +159,7 @@ fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<End> {
 
 /// Without a session nothing can be acknowledged: what is not begun is left to the broker, which delivers it again.
 fn forget_session(lane: &Lane, work: &mut Work) {
+    work.claim.lose();
     work.held.clear();
     work.ledger.session_lost();
     work.not_begun.try_iter().for_each(|job| work.ledger.put_back(job, None));

@@ -67,6 +67,8 @@ pub enum Verdict {
     },
     /// It waits in the lane; no attempt is used.
     Wait(Duration),
+    /// It is handed out again; no attempt is used.
+    Again,
     /// It waits, and so does the whole lane, for this long. `news`: it did not before.
     Pause {
         /// Until the target is tried again.
@@ -141,6 +143,7 @@ impl Recovery {
                 }
                 self.pause(*until, Duration::ZERO, now)
             }
+            Failure::Outdated => Verdict::Again,
             // However often: an attempt that is used up would park a task that exists.
             Failure::Unseen(_) => self.pause(None, Duration::ZERO, now),
             Failure::Transient { after, .. } => {

@@ -10,6 +10,7 @@ use super::ledger::{Confirmed, Next};
 use super::pool::Outcome;
 use super::recovery::Verdict;
 use super::session::Session;
+use super::waits::Wait;
 use super::{Job, letters};
 use crate::message::{Earlier, Task};
 use crate::rabbitmq::intake::Token;
@@ -29,8 +30,7 @@ impl Session<'_, '_> {
     }
 
     pub(super) fn confirmed(&mut self, confirm: Result<Confirm, RecvError>) -> Result<(), Trouble> {
-        let confirm = confirm
-            .map_err(|_| Trouble::new(format!("the publishing channel is gone: {}", self.publisher.why_it_ended())))?;
+        let confirm = confirm.map_err(|_| self.publisher.why_gone())?;
         self.publisher.verdicts(confirm).into_iter().try_for_each(|(tag, verdict)| self.published(tag, verdict))
     }
 
@@ -48,8 +48,11 @@ impl Session<'_, '_> {
         } else {
             log::info!("created: task={} id={} in {took} ms{}", job.task.id, done.target_id, link(&done));
         }
+        self.work.waits.forget(&job.task.id);
+        // Another worker may have had the message meanwhile, and have followed the task up.
+        done.existed |= !job.task.claim.is_held();
         // From here on the reply is in the record only.
-        let letter = letters::record(self.lane, &job.task, std::mem::take(&mut done.reply));
+        let letter = letters::record(self.lane, &job.task, std::mem::take(&mut done.reply), done.host.as_deref());
         let task = job.task.without_message();
         let id = task.id.clone();
         self.work.ledger.settle(&id, letter, Next::FollowUp(Box::new((task, done))));
@@ -69,6 +72,11 @@ impl Session<'_, '_> {
 
     fn failed(&mut self, mut job: Job, failure: &Failure, now: Instant) {
         job.attempts = self.work.ledger.attempts(&job.task.id).unwrap_or(job.attempts);
+        let ours = job.task.claim.is_held();
+        if !ours && job.task.earlier == Earlier::None {
+            // What another worker may have begun meanwhile.
+            job.task.earlier = Earlier::MayExist;
+        }
         let was_paused = self.work.recovery.paused_for(now);
         let verdict = self.work.recovery.failed(&job.task.id, job.attempts, failure, now);
         if self.work.recovery.paused_for(now).is_none() {
@@ -81,6 +89,7 @@ impl Session<'_, '_> {
                 log::warn!("trying again in {delay:?} (failed {attempts} of {most} times): task={id}: {failure}");
                 self.lane.stats.returned.count();
                 let letter = letters::returned(self.lane, &job, attempts, delay, &failure.to_string());
+                self.work.waits.add(&id, Wait { until: now + delay, decides: false }, now);
                 self.work.ledger.settle(&id, letter, Next::Leave);
             }
             Verdict::Park { attempts, cause } => {
@@ -98,8 +107,15 @@ impl Session<'_, '_> {
             }
             Verdict::Wait(wait) => {
                 log::info!("delivered before and not to be seen: looking again in {wait:?}: task={id}");
-                let job = Job { task: Task { earlier: Earlier::None, ..job.task }, ..job };
+                if ours {
+                    self.work.waits.add(&id, Wait { until: now + wait, decides: true }, now);
+                    job.task.earlier = Earlier::None;
+                }
                 self.work.ledger.put_back(job, Some(now + wait));
+            }
+            Verdict::Again => {
+                log::debug!("looking up again: task={id}: {failure}");
+                self.work.ledger.put_back(job, None);
             }
             Verdict::Pause { pause, wait, news } => {
                 if !self.stopping {
@@ -112,7 +128,9 @@ impl Session<'_, '_> {
                     return self.work.ledger.settle(&id, letter, Next::Leave);
                 }
                 log::info!("waiting until the target answers: task={id}");
-                self.work.ledger.put_back(job, (!wait.is_zero()).then(|| now + wait));
+                let not_before = (!wait.is_zero()).then(|| now + wait);
+                not_before.inspect(|until| self.work.waits.add(&id, Wait { until: *until, decides: false }, now));
+                self.work.ledger.put_back(job, not_before);
             }
         }
     }

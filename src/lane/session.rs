@@ -12,12 +12,13 @@ use super::feed::{Feed, Prefetch};
 use super::ledger::{Admission, Key};
 use super::reader::Work;
 use super::recovery::Gate;
+use super::waits::Wait;
 use super::{Job, Lane, letters};
-use crate::message::{self, Cause, Earlier, Parked, Record, Task, Unreadable};
+use crate::message::{self, Cause, Claim, Earlier, Parked, Record, Task, Unreadable};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Intake, Token};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher};
-use crate::rabbitmq::{Blocked, ConsumerMessage, FieldTable, Trouble, queues};
+use crate::rabbitmq::{Blocked, ConsumerMessage, FieldTable, Trouble, queues, rights};
 use crate::stats::condition::Obstacle;
 
 /// The reader looks around this often even if nothing wakes it.
@@ -68,7 +69,12 @@ pub fn run(lane: &Lane, work: &mut Work, number: u64) -> Ended {
     let cause = causes.map(|err| err.to_string()).find(|text| !text.contains("channel"));
     match (ended, cause) {
         (Ok(ended), _) => ended,
-        (Err(trouble), Some(cause)) if !trouble.refused && trouble.to_string() != cause => lost(trouble.at(&cause)),
+        // We are in, so it is a right that lacks.
+        (Err(trouble), _) if trouble.refused => {
+            let advice = super::rights::advice(&lane.config.rabbitmq, std::slice::from_ref(&lane.queues));
+            lost(trouble.with(&advice))
+        }
+        (Err(trouble), Some(cause)) if trouble.to_string() != cause => lost(trouble.at(&cause)),
         (Err(trouble), _) => lost(trouble),
     }
 }
@@ -82,13 +88,17 @@ fn begin(
 ) -> Result<Ended, Trouble> {
     let (publisher, blocked) = publishing.within_deadline(|publishing| {
         let blocked = publishing.blocked()?;
-        Ok::<_, Trouble>((Publisher::open(publishing)?, blocked))
+        let mut publisher = Publisher::open(publishing)?;
+        // What cannot be recorded must not be created.
+        rights::may_write(&mut publisher)?;
+        Ok::<_, Trouble>((publisher, blocked))
     })?;
     let queues = &lane.queues;
     let names = [&queues.input, &queues.sent, &queues.retry, &queues.errors, &queues.responses];
     let prefetch = Prefetch::new(lane.config.prefetch);
     let intake = consuming.within_deadline(|consuming| {
         queues::ensure(consuming, &names.map(String::as_str))?;
+        super::rights::follow(consuming, queues)?;
         Intake::open(consuming, prefetch.now(), number).map_err(Trouble::from)
     })?;
     let (input, retry) = consuming.within_deadline(|_| {
@@ -108,14 +118,17 @@ fn begin(
 
     let begun = Instant::now();
     work.ledger.session_begun(begun);
+    work.claim = Claim::default();
     let mut session =
         Session { lane, work, intake: &intake, publisher, prefetch, publishing_blocked: false, stopping: false, begun };
     let (mut input, mut retry) = (input, retry);
     let ended = session.serve(&mut input, &mut retry, &blocked);
+    let Session { work, publisher, .. } = session;
+    // At once: what waits for its turn at the target may be another worker's from now on.
+    work.claim.lose();
     if let Err(trouble) = &ended {
         lane.learn_largest(&trouble.to_string());
     }
-    let Session { publisher, .. } = session;
     // What is dropped here asks the broker and waits, so it is done under a deadline.
     let deadlines = (consuming.closing(), publishing.closing());
     drop((input, retry));
@@ -205,7 +218,8 @@ impl Session<'_, '_> {
             Gate::Shut(_) => 0,
         };
         for _ in 0..room {
-            let Some(job) = self.work.ledger.next_job() else { break };
+            let Some(mut job) = self.work.ledger.next_job() else { break };
+            job.task.claim = self.work.claim.clone();
             self.work.jobs.send(job).map_err(|_| Trouble::new("the handler threads are gone"))?;
         }
         while let Some(recorded) = self.work.ledger.next_follow_up() {
@@ -260,6 +274,7 @@ impl Session<'_, '_> {
     fn stop(&mut self) {
         self.stopping = true;
         self.work.not_begun.clone().try_iter().for_each(|job| self.work.ledger.put_back(job, None));
+        self.work.ledger.stop_waiting_for_deliveries();
         let (in_hand, waiting) = (self.work.ledger.in_hand().len(), self.work.ledger.waiting());
         self.note_what_is_in_hand();
         log::info!("stopping: finishing {in_hand} in hand, {waiting} go back to RabbitMQ");
@@ -350,14 +365,12 @@ impl Session<'_, '_> {
         let attempts = letters::attempts(&headers);
         // A message that comes back for another try is the same message.
         self.lane.stats.total_messages.add(u64::from(attempts == 0));
-        let task = Task { earlier: letters::earlier(&headers, redelivered), ..task };
-        // One that exists unseen keeps the others from being created, also right after a restart; it is only looked up.
-        let wait = if task.earlier == Earlier::Unseen { Duration::ZERO } else { letters::wait(&headers) };
-        let not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
-        match (attempts, wait.is_zero()) {
-            (0, true) => log::info!("received: task={} topic={}", task.id, task.topic),
-            (_, true) => log::info!("received: task={} topic={} attempts={attempts}", task.id, task.topic),
-            (_, false) => {
+        let (earlier, not_before) = self.patience(&task.id, &headers, redelivered);
+        let task = Task { earlier, ..task };
+        match (attempts, not_before.map(|until| until.saturating_duration_since(Instant::now()))) {
+            (0, None) => log::info!("received: task={} topic={}", task.id, task.topic),
+            (_, None) => log::info!("received: task={} topic={} attempts={attempts}", task.id, task.topic),
+            (_, Some(wait)) => {
                 log::info!("received, waiting {wait:.1?}: task={} topic={} attempts={attempts}", task.id, task.topic);
             }
         }
@@ -378,6 +391,28 @@ impl Session<'_, '_> {
         log::info!("the record goes back to {}: task={id}", self.lane.queues.sent);
         let back = !letters::wears_out(&headers);
         self.work.ledger.add_letter(key, token, letters::record_on_its_way(self.lane, id, body, headers, back));
+    }
+
+    /// What an earlier delivery may have done, and until when the task is left alone. A wait that has begun before goes on:
+    /// neither a lost session nor another copy of the message begins it anew, or gets around it.
+    fn patience(&mut self, id: &str, headers: &FieldTable, redelivered: bool) -> (Earlier, Option<Instant>) {
+        let now = Instant::now();
+        let known = self.work.waits.of(id, now);
+        let earlier = letters::earlier(headers, redelivered && known.is_none());
+        match (earlier, known) {
+            // One that exists unseen keeps the others from being created, also right after a restart; it is only looked up.
+            (Earlier::Unseen, _) => (earlier, None),
+            (_, Some(Wait { until, decides: true })) => (Earlier::None, Some(until)),
+            (_, Some(Wait { until, decides: false })) => (earlier, Some(until)),
+            (_, None) => {
+                let wait = Wait { until: now + letters::wait(headers), decides: false };
+                let waits = wait.until > now;
+                if waits {
+                    self.work.waits.add(id, wait, now);
+                }
+                (earlier, waits.then_some(wait.until))
+            }
+        }
     }
 
     fn park_unreadable(&mut self, unreadable: Unreadable, token: Token) {

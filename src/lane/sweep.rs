@@ -31,6 +31,8 @@ pub struct Sweep<'i> {
     pub open: u64,
     /// How many are finished and lack their answer.
     pub unanswered: u64,
+    /// How many records have the id of another task.
+    pub foreign: u64,
     /// The age of the oldest open one.
     pub oldest: Duration,
 }
@@ -62,6 +64,7 @@ impl<'i> Sweep<'i> {
             not_shown: 0,
             open: 0,
             unanswered: 0,
+            foreign: 0,
             oldest: Duration::ZERO,
         }
     }

@@ -38,6 +38,9 @@ pub(super) const MOST_ON_THE_WAY: usize = 500;
 /// Answered tasks that are remembered, since a task may be in the sent queue twice.
 const ANSWERED: usize = 100_000;
 
+/// So many records with another task's id are named; of more only the number is told.
+const MOST_NAMED: usize = 20;
+
 /// What the tracker thread remembers between two sweeps.
 pub(super) struct Tracking<'a, 'b> {
     pub(super) lane: &'a Lane<'b>,
@@ -47,6 +50,8 @@ pub(super) struct Tracking<'a, 'b> {
     missed: HashMap<String, u32>,
     /// Tasks of which it was said that their answer is missing.
     pub(super) unanswered: HashSet<String>,
+    /// Records of which it was said that their id is another task's.
+    foreign: HashSet<String>,
     /// Records at the head of the queue that the last sweep, which ended early, has checked.
     checked_last_time: u32,
     /// Letters of an earlier sweep were not confirmed, and none has been since.
@@ -66,6 +71,7 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
         answered: Remembered::new(ANSWERED),
         missed: HashMap::new(),
         unanswered: HashSet::new(),
+        foreign: HashSet::new(),
         checked_last_time: 0,
         unconfirmed: false,
         trouble: Repeated::default(),
@@ -180,7 +186,8 @@ impl Tracking<'_, '_> {
         let results = self.tracker.check(&records);
         let checked = records.len();
         let gone = results.iter().filter(|result| matches!(result, Ok(Progress::Gone))).count();
-        let shown = results.iter().flatten().count() - gone;
+        let foreign = results.iter().filter(|result| matches!(result, Ok(Progress::Foreign(_)))).count();
+        let shown = results.iter().flatten().count() - gone - foreign;
         sweep.not_shown += checked - shown;
         sweep.seen |= shown > 0;
         let trust = sweep.not_shown < SUSPICIOUS || sweep.seen;
@@ -250,6 +257,14 @@ impl Tracking<'_, '_> {
                 Ok(())
             }
             Progress::Finished(task) => self.answer(sweep, record, task, token),
+            Progress::Foreign(why) => {
+                sweep.foreign += 1;
+                if self.foreign.len() < MOST_NAMED && self.foreign.insert(id.to_owned()) {
+                    let queue = &self.lane.queues.sent;
+                    log::error!("not answered to Camunda, the record stays in {queue}: task={id}: {why}");
+                }
+                Ok(())
+            }
             Progress::Gone => self.miss(sweep, record, token),
         }
     }
@@ -303,6 +318,15 @@ impl Tracking<'_, '_> {
         stats.last_check_time.set(now_ms());
         stats.open_tasks.set(sweep.open);
         stats.unanswered_tasks.set(sweep.unanswered);
+        if sweep.foreign > 0 && sweep.foreign != stats.foreign_tasks.get() {
+            log::error!(
+                "records in {} that are not answered, since their ids are other tasks' now: {}. They wait until the target \
+                 is the one that they are of; take those whose tasks are gone for good out of the queue",
+                self.lane.queues.sent,
+                sweep.foreign
+            );
+        }
+        stats.foreign_tasks.set(sweep.foreign);
         stats.oldest_open_seconds.set(sweep.oldest.as_secs());
         log::debug!(
             "swept {records} records in {:?}; {} open, oldest {}",

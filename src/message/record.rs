@@ -13,8 +13,8 @@ use super::{Original, Task, Unreadable, document, encode, now};
 
 /// The sent record of a task that was just created: the body for `<system>.sent.queue`.
 ///
-/// `reply` is the target's whole reply; `success: true` is added to it.
-pub fn sent_record(task: &Task, original_queue: &str, reply: Value) -> Vec<u8> {
+/// `reply` is the target's whole reply; `success: true` is added to it. `host` says where the target is.
+pub fn sent_record(task: &Task, original_queue: &str, reply: Value, host: Option<&str>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Sent<'a> {
         timestamp: f64,
@@ -23,6 +23,9 @@ pub fn sent_record(task: &Task, original_queue: &str, reply: Value) -> Vec<u8> {
         response_data: Value,
         processing_status: &'static str,
         processed_at: f64,
+        /// Read by us only, and passed on.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        target_host: Option<&'a str>,
     }
     let now = now();
     encode(&Sent {
@@ -32,6 +35,7 @@ pub fn sent_record(task: &Task, original_queue: &str, reply: Value) -> Vec<u8> {
         response_data: successful(reply),
         processing_status: "success",
         processed_at: now,
+        target_host: host,
     })
 }
 
@@ -117,6 +121,11 @@ impl Record {
         let Record { task, response_data, rest } = self;
         let document = Document { original_message: &task.body, response_data, rest };
         serde_json::value::to_raw_value(&document).expect("a record that was read can be written")
+    }
+
+    /// Where its task is; `None` in a record of the Python worker or of an earlier version.
+    pub fn target_host(&self) -> Option<String> {
+        serde_json::from_str(self.rest.get("target_host")?.get()).ok()
     }
 
     /// How long ago the task was created, by the record's own `processed_at`.

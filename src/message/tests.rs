@@ -138,7 +138,8 @@ fn a_timestamp_above_ten_to_the_eleventh_is_in_milliseconds() {
 #[test]
 fn the_message_is_kept_character_by_character() {
     assert_eq!(parsed(FIELD).body.get(), FIELD);
-    let record = sent_record(&parsed(FIELD), "bitrix24.queue", json!({"result": {"task": {"id": "7"}}}));
+    let record =
+        sent_record(&parsed(FIELD), "bitrix24.queue", json!({"result": {"task": {"id": "7"}}}), Some("bitrix.example"));
     let record = String::from_utf8(record).expect("JSON is UTF-8");
     assert!(record.contains(FIELD), "{record}");
     let response = Record::parse(record.into_bytes()).expect("a record").response(json!({"id": "7"}));
@@ -246,12 +247,21 @@ fn a_sent_record_has_the_members_of_the_contract_and_no_others() {
     let reply = json!({"result": {"task": {"id": "12345", "title": "x"}}, "time": {"start": 1.5}});
     let before = now();
     let record: Value =
-        serde_json::from_slice(&sent_record(&parsed(FIELD), "bitrix24.queue", reply.clone())).expect("JSON");
+        serde_json::from_slice(&sent_record(&parsed(FIELD), "bitrix24.queue", reply.clone(), Some("bitrix.example")))
+            .expect("JSON");
     let mut names: Vec<&String> = record.as_object().expect("an object").keys().collect();
     names.sort();
-    let members =
-        ["original_message", "original_queue", "processed_at", "processing_status", "response_data", "timestamp"];
+    let members = [
+        "original_message",
+        "original_queue",
+        "processed_at",
+        "processing_status",
+        "response_data",
+        "target_host",
+        "timestamp",
+    ];
     assert_eq!(names, members);
+    assert_eq!(record["target_host"], "bitrix.example");
     assert_eq!(record["timestamp"].to_string(), "1795409859.911");
     assert_eq!(record["original_queue"], "bitrix24.queue");
     assert_eq!(record["processing_status"], "success");
@@ -265,7 +275,7 @@ fn a_sent_record_has_the_members_of_the_contract_and_no_others() {
 #[test]
 fn whole_seconds_keep_their_fraction_and_a_message_without_time_gets_ours() {
     let timestamp = |message: Value| {
-        let record: Value = serde_json::from_slice(&sent_record(&task(message), "q", json!({}))).expect("JSON");
+        let record: Value = serde_json::from_slice(&sent_record(&task(message), "q", json!({}), None)).expect("JSON");
         record["timestamp"].clone()
     };
     assert_eq!(timestamp(json!({"timestamp": 1_672_531_200})).to_string(), "1672531200.0");
@@ -274,7 +284,7 @@ fn whole_seconds_keep_their_fraction_and_a_message_without_time_gets_ours() {
 
 #[test]
 fn a_reply_that_is_no_object_is_wrapped() {
-    let record: Value = serde_json::from_slice(&sent_record(&parsed(FIELD), "q", json!([]))).expect("JSON");
+    let record: Value = serde_json::from_slice(&sent_record(&parsed(FIELD), "q", json!([]), None)).expect("JSON");
     assert_eq!(record["response_data"], json!({"result": [], "success": true}));
 }
 

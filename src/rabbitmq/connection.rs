@@ -2,8 +2,8 @@
 //!
 //! It does not reconnect. Whoever uses it opens the next one, after a back-off of its own.
 
-use std::io;
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
@@ -11,11 +11,15 @@ use amiquip::{Auth, Channel, ConnectionBlockedNotification, ConnectionOptions, C
 use anyhow::{Context as _, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::{Trouble, tls};
+use super::handshake::{self, NotIn, Watched};
+use super::{Trouble, peer, tls};
 use crate::config::RabbitMq;
+use crate::dial;
 
 /// For TCP, TLS and the AMQP handshake, each; a server that does not answer within it is not there.
 const OPEN_DEADLINE: Duration = Duration::from_secs(5);
+/// For the last word of a server that has not said one in time.
+const NUDGE_DEADLINE: Duration = Duration::from_secs(1);
 /// For declaring queues and starting a consumer; in a frozen broker they would hang for two heartbeats.
 pub const SETUP_DEADLINE: Duration = Duration::from_secs(15);
 /// For a polite end; past it the socket is shut down and the broker takes back what is not acknowledged.
@@ -48,7 +52,24 @@ impl Connection {
     }
 
     fn open_named(settings: &RabbitMq, name: &str) -> Result<Connection, Trouble> {
-        let own = |err: anyhow::Error| Trouble::new(format!("{err:#}"));
+        match Connection::try_open(settings, name) {
+            // Once may be a link that broke.
+            Err(NotIn::Dropped) => Connection::try_open(settings, name),
+            opened => opened,
+        }
+        .map_err(|not_in| match not_in {
+            NotIn::Told(trouble) => trouble,
+            NotIn::Dropped => Trouble {
+                refused: true,
+                text: "RabbitMQ drops the connection after the sign-in, twice in a row: correct RABBITMQ_USERNAME or \
+                       RABBITMQ_PASSWORD"
+                    .into(),
+            },
+        })
+    }
+
+    fn try_open(settings: &RabbitMq, name: &str) -> Result<Connection, NotIn> {
+        let own = |err: anyhow::Error| NotIn::Told(Trouble::new(format!("{err:#}")));
         let stream = connect(settings).map_err(own)?;
         let socket = stream.try_clone().context("cloning the socket").map_err(own)?;
         // TLS and AMQP have deadlines for each of their steps; this one is for all of them together.
@@ -59,15 +80,14 @@ impl Connection {
             .heartbeat(settings.heartbeat)
             .connection_timeout(Some(OPEN_DEADLINE))
             .information(Some(name.to_owned()));
-        let tuning = ConnectionTuning::default();
         let amqp = match &settings.tls {
             None => {
                 let stream = nonblocking(stream).context("preparing the socket").map_err(own)?;
-                amiquip::Connection::insecure_open_stream(stream, options, tuning)
+                shake_hands(stream, options, &socket, false)
             }
             Some(authorities) => {
                 let stream = tls::connect(stream, &settings.host, authorities).context("TLS").map_err(own)?;
-                amiquip::Connection::insecure_open_stream(stream, options, tuning)
+                shake_hands(stream, options, &socket, true)
             }
         };
         Ok(Connection { amqp: Some(amqp?), socket })
@@ -149,6 +169,34 @@ impl Drop for Watch {
     }
 }
 
+/// The AMQP handshake; `socket` is the one under the stream.
+fn shake_hands<S: amiquip::IoStream>(
+    stream: S,
+    options: ConnectionOptions<Auth>,
+    socket: &TcpStream,
+    encrypted: bool,
+) -> Result<amiquip::Connection, NotIn> {
+    let (stream, seen) = Watched::new(stream);
+    let opened = amiquip::Connection::insecure_open_stream(stream, options, ConnectionTuning::default());
+    opened.map_err(|err| {
+        let seen = handshake::lock(&seen);
+        match seen.is_silent() && !encrypted {
+            true => nudged(socket).map_or_else(|| seen.explain(err, encrypted), NotIn::Told),
+            false => seen.explain(err, encrypted),
+        }
+    })
+}
+
+/// A web server waits for the end of what it takes for our request: gives it one, to hear who it is.
+fn nudged(mut socket: &TcpStream) -> Option<Trouble> {
+    socket.set_nonblocking(false).ok()?;
+    socket.set_read_timeout(Some(NUDGE_DEADLINE)).ok()?;
+    socket.write_all(b"\r\n\r\n").ok()?;
+    let mut first = [0; 64];
+    let read = socket.read(&mut first).ok().filter(|read| *read > 0)?;
+    (!peer::may_be_rabbitmq(&first[..read])).then(|| Trouble::new(peer::told(&first[..read], false)))
+}
+
 /// The socket as amiquip's I/O thread wants it.
 pub(super) fn nonblocking(stream: TcpStream) -> io::Result<mio::net::TcpStream> {
     let stream = mio::net::TcpStream::from_stream(stream)?;
@@ -160,19 +208,66 @@ pub(super) fn nonblocking(stream: TcpStream) -> io::Result<mio::net::TcpStream> 
 /// A TCP connection to the first address of the host that answers.
 fn connect(settings: &RabbitMq) -> anyhow::Result<TcpStream> {
     let addresses = (settings.host.as_str(), settings.port).to_socket_addrs().context("looking up the host's name")?;
-    let mut last = None;
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, OPEN_DEADLINE) {
-            Ok(stream) => {
-                // Without it a publish that waits for its confirm takes 40 ms: three small writes against delayed ACKs.
-                stream.set_nodelay(true).context("setting TCP_NODELAY")?;
-                return Ok(stream);
+    let addresses: Vec<SocketAddr> = addresses.collect();
+    let connected = dial::first(&addresses, OPEN_DEADLINE, |address, patience| {
+        TcpStream::connect_timeout(&address, patience)
+            .map_err(|err| Some(err).filter(|err| err.kind() != ErrorKind::TimedOut))
+    });
+    match connected {
+        Ok(stream) => {
+            // Without it a publish that waits for its confirm takes 40 ms: three small writes against delayed ACKs.
+            stream.set_nodelay(true).context("setting TCP_NODELAY")?;
+            Ok(stream)
+        }
+        Err(Some(err)) => Err(err).context("connecting"),
+        Err(None) if addresses.is_empty() => bail!("the host's name has no address"),
+        Err(None) => bail!("the host does not answer: no connection within {OPEN_DEADLINE:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+    use std::net::TcpListener;
+
+    /// What a broker from before 2013 says first: it will not say why it drops a link.
+    const START: &[u8] = b"\x01\0\0\0\0\0\x1c\0\x0a\0\x0a\0\x09\0\0\0\0\0\0\0\x05PLAIN\0\0\0\x05en_US\xce";
+
+    /// Answers sign-ins in that way, for as many connections as `delays`; each ends after its delay.
+    fn old_broker(delays: &'static [Duration]) -> RabbitMq {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let port = listener.local_addr().expect("a bound listener has an address").port();
+        thread::spawn(move || {
+            for delay in delays {
+                let (mut client, _) = listener.accept().expect("a client comes");
+                client.read_exact(&mut [0; 8]).expect("the protocol's header");
+                client.write_all(START).expect("it listens");
+                assert!(client.read(&mut [0; 4096]).expect("the sign-in") > 0);
+                client.set_read_timeout(Some(*delay)).expect("a socket");
+                let _ = client.read(&mut [0; 4096]);
             }
-            Err(err) => last = Some(err),
+        });
+        RabbitMq {
+            host: "127.0.0.1".into(),
+            port,
+            username: "worker".into(),
+            password: Secret::new("canary"),
+            vhost: "/".into(),
+            heartbeat: 10,
+            tls: None,
         }
     }
-    match last {
-        Some(err) => Err(err).context("connecting"),
-        None => bail!("the host's name has no address"),
+
+    #[test]
+    fn a_broker_that_never_says_why_is_believed_when_it_drops_us_twice_after_its_delay() {
+        const LATE: Duration = Duration::from_millis(1100);
+        const SOON: Duration = Duration::from_millis(10);
+        let refused = |delays| Connection::open(&old_broker(delays), "test").err().expect("not let in");
+        let twice = refused(&[LATE, LATE]);
+        assert!(twice.refused && twice.to_string().contains("twice in a row"), "{twice}");
+        for link_breaks in [refused(&[SOON]), refused(&[LATE, SOON])] {
+            assert!(!link_breaks.refused, "{link_breaks}");
+        }
     }
 }

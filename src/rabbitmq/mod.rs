@@ -1,13 +1,17 @@
 //! The only folder that names amiquip, and so the only one that knows AMQP.
 //!
-//! [`connection`] opens and closes a connection, [`queues`] finds or makes a queue, [`intake`] takes deliveries and settles
+//! [`connection`] opens and closes a connection (`handshake`, `peer` and `refusal` say why one is not let in), [`queues`] finds or makes a queue, [`rights`] finds out what we may do, [`intake`] takes deliveries and settles
 //! them, [`publisher`] publishes with confirms. What bites in amiquip is said where it is avoided. Nothing here knows a
 //! system, a task or the shape of a message.
 
 pub mod connection;
+mod handshake;
 pub mod intake;
+mod peer;
 pub mod publisher;
 pub mod queues;
+mod refusal;
+pub mod rights;
 mod tls;
 
 use std::fmt;
@@ -34,20 +38,22 @@ impl Trouble {
     pub fn at(self, place: &str) -> Trouble {
         Trouble { text: format!("{place}: {}", self.text), ..self }
     }
+
+    /// The same trouble, saying what to do.
+    pub fn with(self, advice: &str) -> Trouble {
+        Trouble { text: format!("{}; {advice}", self.text), ..self }
+    }
 }
 
 impl From<Error> for Trouble {
     fn from(err: Error) -> Trouble {
-        let refused = match &err {
-            Error::InvalidCredentials => true,
-            // 403 ACCESS_REFUSED, 530 NOT_ALLOWED (no such virtual host).
-            Error::ServerClosedConnection { code, .. } | Error::ServerClosedChannel { code, .. } => {
-                matches!(code, 403 | 530)
+        match &err {
+            Error::ServerClosedConnection { code, message } | Error::ServerClosedChannel { code, message, .. } => {
+                Trouble { refused: refusal::lasts(*code, message), text: refusal::told(*code, message) }
             }
-            _ => false,
-        };
-        // amiquip's text holds its cause already, so the error is kept as text and not as a source.
-        Trouble { refused, text: err.to_string() }
+            // amiquip's text holds its cause already, so the error is kept as text and not as a source.
+            _ => Trouble::new(err.to_string()),
+        }
     }
 }
 

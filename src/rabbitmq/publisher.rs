@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use amiquip::{AmqpProperties, Channel, Confirm, ConfirmPayload, FieldTable, Publish, Return};
+use amiquip::{AmqpProperties, Channel, Confirm, ConfirmPayload, Error, FieldTable, Publish, Return};
 use anyhow::bail;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::Trouble;
 use super::connection::Connection;
 
 /// Delivery mode 2: kept on disk.
@@ -184,16 +185,16 @@ impl Publisher {
         match self.confirms.recv_timeout(CONFIRM_DEADLINE) {
             Ok(confirm) => Ok(self.verdicts(confirm)),
             Err(RecvTimeoutError::Timeout) => bail!("no confirm from RabbitMQ within {CONFIRM_DEADLINE:?}"),
-            Err(RecvTimeoutError::Disconnected) => bail!("no confirm from RabbitMQ: {}", self.why_it_ended()),
+            Err(RecvTimeoutError::Disconnected) => bail!("no confirm from RabbitMQ: {}", self.why_gone()),
         }
     }
 
-    /// Why nothing comes from [`Publisher::confirms`] any more.
-    pub fn why_it_ended(&self) -> String {
-        // It is told to the channel's next call only.
+    /// Why the channel is gone, once its confirms have ended: that is told to its next call only.
+    pub fn why_gone(&self) -> Trouble {
         match self.channel.enable_publisher_confirms() {
-            Err(err) => err.to_string(),
-            Ok(()) => "the channel is gone".into(),
+            Err(err @ Error::ServerClosedChannel { .. }) => err.into(),
+            // The whole connection is gone, which says why when it is closed.
+            Err(_) | Ok(()) => Trouble::new("the publishing channel is gone"),
         }
     }
 

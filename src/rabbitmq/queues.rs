@@ -112,5 +112,6 @@ fn declare(channel: &Channel, name: &str) -> amiquip::Result<()> {
 }
 
 fn is_missing(err: &Error) -> bool {
-    matches!(err, Error::ServerClosedChannel { code: 404, .. })
+    // RabbitMQ says 404 as well of a queue whose node is down: that one is there.
+    matches!(err, Error::ServerClosedChannel { code: 404, message, .. } if !message.contains("is down"))
 }

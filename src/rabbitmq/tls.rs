@@ -11,9 +11,11 @@ use mio::{Evented, Poll, PollOpt, Ready, Token};
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
-use super::connection;
+use super::{connection, peer};
 use crate::tls::{self, Authorities};
 
+/// The setting that names more authorities.
+const CA_FILE: &str = "RABBITMQ_CA_FILE";
 /// For each read of the handshake.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -31,18 +33,49 @@ pub struct TlsStream {
 /// # Errors
 /// The server does not speak TLS, or its certificate is not for this host, not signed by one of these authorities, or
 /// expired.
-pub fn connect(mut stream: TcpStream, host: &str, authorities: &Authorities) -> anyhow::Result<TlsStream> {
+pub fn connect(stream: TcpStream, host: &str, authorities: &Authorities) -> anyhow::Result<TlsStream> {
     let name = ServerName::try_from(host.to_owned()).context("RABBITMQ_HOST is not a name a certificate can have")?;
     let mut session = ClientConnection::new(authorities.client(), name)?;
     stream.set_read_timeout(Some(HANDSHAKE_DEADLINE))?;
     stream.set_write_timeout(Some(HANDSHAKE_DEADLINE))?;
+    let mut heard = Heard { stream: &stream, first: Vec::new() };
     while session.is_handshaking() {
-        session.complete_io(&mut stream).map_err(|err| anyhow!(tls::explain(&err, "RABBITMQ_CA_FILE")))?;
+        session.complete_io(&mut heard).map_err(|err| {
+            // What is no TLS may say by itself what it is.
+            let other = peer::told_to_tls(&heard.first).filter(|_| err.kind() == ErrorKind::InvalidData);
+            anyhow!(other.unwrap_or_else(|| tls::explain(&err, CA_FILE)))
+        })?;
     }
     stream.set_read_timeout(None)?;
     stream.set_write_timeout(None)?;
     let socket = connection::nonblocking(stream)?;
     Ok(TlsStream { session, socket, taken: 0 })
+}
+
+/// Keeps what a server says first.
+struct Heard<'a> {
+    stream: &'a TcpStream,
+    first: Vec<u8>,
+}
+
+impl Read for Heard<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.stream.read(buf)?;
+        if self.first.is_empty() {
+            self.first.extend_from_slice(&buf[..read]);
+        }
+        Ok(read)
+    }
+}
+
+impl Write for Heard<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.stream.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
 }
 
 impl TlsStream {
@@ -65,7 +98,10 @@ impl Read for TlsStream {
             if self.session.read_tls(&mut self.socket)? == 0 {
                 return Ok(0);
             }
-            self.session.process_new_packets().map_err(|err| io::Error::new(ErrorKind::InvalidData, err))?;
+            self.session.process_new_packets().map_err(|err| {
+                let err = io::Error::new(ErrorKind::InvalidData, err);
+                io::Error::new(ErrorKind::InvalidData, tls::explain(&err, CA_FILE))
+            })?;
             // What TLS itself wants to answer; if the socket is full it goes out with the next write.
             match self.push() {
                 Err(err) if err.kind() != ErrorKind::WouldBlock => return Err(err),

@@ -5,12 +5,12 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use ureq::unversioned::transport::{Connector as _, TcpConnector};
+use ureq::unversioned::transport::Connector as _;
 use ureq::{Agent, Timeout};
 
-use super::https::{Https, NoHandshake};
-use super::resolver::KeepingResolver;
-use crate::tls::Authorities;
+use super::https::{CA_FILE, Https, NoHandshake};
+use super::resolver::{Dial, KeepingResolver};
+use crate::tls::{self, Authorities};
 
 /// The largest answer that is read, in bytes.
 const LARGEST_ANSWER: u64 = 16 << 20;
@@ -64,7 +64,7 @@ impl Http {
             .max_idle_connections_per_host(256)
             .max_idle_connections(256)
             .build();
-        let connector = ().chain(TcpConnector::default()).chain(Https::new(authorities));
+        let connector = ().chain(Dial::default()).chain(Https::new(authorities));
         Http { agent: Agent::with_parts(config, connector, KeepingResolver::default()) }
     }
 
@@ -95,7 +95,9 @@ fn no_answer(err: ureq::Error) -> NoAnswer {
         ureq::Error::LargeResponseHeader(size, limit) => {
             NoAnswer::Unknown(format!("the answer's head has {size} bytes, more than {limit}"))
         }
-        ureq::Error::Protocol(err) => NoAnswer::Unknown(format!("the answer is not HTTP: {err}")),
+        ureq::Error::Protocol(_) => {
+            NoAnswer::Unknown("the answer is not HTTP: is it the right port, and https:// where TLS is spoken?".into())
+        }
         ureq::Error::BadUri(_) => NoAnswer::NotSent("the URL cannot be used".into()),
         ureq::Error::Other(err) if err.is::<NoHandshake>() => NoAnswer::NotSent(format!("TLS: {err}")),
         _ => NoAnswer::Unknown("the request failed in an unusual way".into()),
@@ -114,7 +116,7 @@ fn no_connection(err: &std::io::Error) -> NoAnswer {
         }
         _ if err.to_string().starts_with(NOT_RESOLVED) => NoAnswer::NotSent(NO_SUCH_NAME.into()),
         // TLS that breaks after the handshake says how.
-        ErrorKind::InvalidData => NoAnswer::Unknown(format!("the connection broke: {err}")),
+        ErrorKind::InvalidData => NoAnswer::Unknown(format!("the connection broke: {}", tls::explain(err, CA_FILE))),
         kind => NoAnswer::Unknown(format!("the connection broke: {kind}")),
     }
 }

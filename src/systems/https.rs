@@ -17,6 +17,9 @@ use ureq::unversioned::transport::{
 
 use crate::tls::{self, Authorities};
 
+/// The setting that names more authorities.
+pub const CA_FILE: &str = "HTTPS_CA_FILE";
+
 /// Puts TLS on a connection to an https address.
 #[derive(Debug)]
 pub struct Https(Arc<ClientConfig>);
@@ -43,12 +46,13 @@ impl Https {
         let host = details.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let name =
             ServerName::try_from(host.to_owned()).map_err(|_| told("no certificate can have the host's name"))?;
-        let mut session = ClientConnection::new(Arc::clone(&self.0), name).map_err(|err| told(err.to_string()))?;
+        let mut session = ClientConnection::new(Arc::clone(&self.0), name)
+            .map_err(|_| told("the session cannot be begun: something is wrong with this program"))?;
         let mut socket = TransportAdapter::new(tcp, details.current_time.clone());
         // The deadline for connecting, counted anew.
         socket.set_timeout(details.timeout);
         session.complete_io(&mut socket).map_err(|err| match ureq::Error::from(err) {
-            ureq::Error::Io(err) => told(tls::explain(&err, "HTTPS_CA_FILE")),
+            ureq::Error::Io(err) => told(tls::explain(&err, CA_FILE)),
             // Be it that of the whole request: nothing was sent.
             _ => ureq::Error::Timeout(Timeout::Connect),
         })?;

@@ -70,6 +70,8 @@ pub struct Done {
     pub reply: Value,
     /// The task's id at the target, for the log.
     pub target_id: String,
+    /// Where the target is, for the record, where an id at one place may be another task's at another; no secret.
+    pub host: Option<String>,
     /// It was there already: a second one has been prevented.
     pub existed: bool,
     /// Where a person sees it, for the log.
@@ -81,7 +83,7 @@ pub struct Done {
 impl Done {
     /// A task that was created just now.
     pub fn created(reply: Value, target_id: String) -> Done {
-        Done { reply, target_id, existed: false, link: None, follow_ups: 0 }
+        Done { reply, target_id, host: None, existed: false, link: None, follow_ups: 0 }
     }
 
     /// A task that was there already.
@@ -89,9 +91,9 @@ impl Done {
         Done { existed: true, ..Done::created(reply, target_id) }
     }
 
-    /// The same, with the address at which a person sees it.
-    pub fn at(self, link: String) -> Done {
-        Done { link: Some(link), ..self }
+    /// The same, at this host and with the address at which a person sees it.
+    pub fn at(self, host: &str, link: String) -> Done {
+        Done { host: Some(host.to_owned()), link: Some(link), ..self }
     }
 }
 
@@ -117,6 +119,8 @@ pub enum Progress {
     Finished(Value),
     /// The target does not know it, or does not show it.
     Gone,
+    /// What the target has under the record's id is another task, and how that shows: it must not answer this one.
+    Foreign(String),
 }
 
 /// Why something did not work, which decides what happens next.
@@ -146,6 +150,9 @@ pub enum Failure {
     /// The task was created, and the target does not show it to us: nothing may create it again, and somebody has to do
     /// something, which the text says. The lane pauses; nobody's attempt.
     Unseen(anyhow::Error),
+    /// Nothing was done, because what was seen of the task had become too old before its create could be sent, or because
+    /// its [claim](crate::message::Claim) was lost. Once more, from the look on, if it is still ours; nobody's attempt.
+    Outdated,
 }
 
 impl fmt::Display for Failure {
@@ -156,6 +163,9 @@ impl fmt::Display for Failure {
             | Failure::Permanent(error)
             | Failure::Unseen(error) => write!(f, "{error:#}"),
             Failure::Unsettled(after) => write!(f, "an earlier try may show within {after:?}"),
+            Failure::Outdated => {
+                write!(f, "not sent: it was looked up too long ago, or another worker may have it now")
+            }
         }
     }
 }

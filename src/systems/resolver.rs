@@ -1,7 +1,8 @@
-//! Finds the address of a target's name, and keeps it for a short while.
+//! Finds the addresses of a target's name and keeps them for a short while; connects to the first that answers.
 //!
 //! ureq asks its resolver before every request, also when it goes out over a connection that is kept, and its own one
-//! starts a thread for each question. It knows no request and no answer.
+//! starts a thread for each question. Its own connector gives the first address two thirds of the whole time. This one
+//! knows no request and no answer.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +12,9 @@ use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::NextTimeout;
+use ureq::unversioned::transport::{ConnectionDetails, Connector, Either, NextTimeout, TcpConnector, Transport};
+
+use crate::dial;
 
 /// A name that has moved is asked for again after this time.
 const KEPT: Duration = Duration::from_secs(10);
@@ -47,6 +50,45 @@ impl Resolver for KeepingResolver {
         let addresses = self.names.resolve(uri, config, timeout)?;
         *self.lock() = Some(Known { host, since: Instant::now(), addresses: addresses.clone() });
         Ok(addresses)
+    }
+}
+
+/// Opens a TCP connection, as [`dial`] chooses the address.
+#[derive(Debug, Default)]
+pub struct Dial(TcpConnector);
+
+impl<In: Transport> Connector<In> for Dial {
+    type Out = <TcpConnector as Connector<In>>::Out;
+
+    fn connect(&self, details: &ConnectionDetails, before: Option<In>) -> Result<Option<Self::Out>, Error> {
+        if before.is_some() {
+            return Ok(before.map(Either::A));
+        }
+        let connected = dial::first(&details.addrs, *details.timeout.after, |address, patience| {
+            self.0.connect(&narrowed(details, address, patience), None).map_err(|err| match err {
+                Error::Timeout(_) => None,
+                err => Some(err),
+            })
+        });
+        connected.map_err(|err| err.unwrap_or(Error::Timeout(details.timeout.reason)))
+    }
+}
+
+/// The same connection, but to this address only, and for so long.
+fn narrowed<'a>(details: &ConnectionDetails<'a>, address: SocketAddr, patience: Duration) -> ConnectionDetails<'a> {
+    let mut addrs = details.resolver.empty();
+    addrs.push(address);
+    ConnectionDetails {
+        uri: details.uri,
+        addrs,
+        config: details.config,
+        request_level: details.request_level,
+        resolver: details.resolver,
+        now: details.now,
+        timeout: NextTimeout { after: patience.into(), ..details.timeout },
+        current_time: details.current_time.clone(),
+        run_connector: details.run_connector.clone(),
+        register_shutdown: details.register_shutdown.clone(),
     }
 }
 
@@ -99,5 +141,36 @@ mod tests {
         let resolver = KeepingResolver::default();
         assert!(resolve(&resolver, "http://nobody.invalid/").is_err());
         assert!(resolver.lock().is_none());
+    }
+
+    /// A name with two addresses, of which the first is nobody's: packets to it get no answer.
+    #[derive(Debug)]
+    struct FirstIsDead(SocketAddr);
+
+    impl Resolver for FirstIsDead {
+        fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+            let mut addresses = self.empty();
+            addresses.push(([203, 0, 113, 1], self.0.port()).into());
+            addresses.push(self.0);
+            Ok(addresses)
+        }
+    }
+
+    #[test]
+    fn a_dead_first_address_of_a_name_costs_a_moment_and_not_the_request() {
+        use std::io::{Read as _, Write as _};
+        let server = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = server.local_addr().expect("a bound listener has an address");
+        let answering = std::thread::spawn(move || {
+            let (mut client, _) = server.accept().expect("a client comes");
+            let _ = client.read(&mut [0; 1024]);
+            let _ = client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        });
+        let config = ureq::Agent::config_builder().timeout_connect(Some(Duration::from_secs(10))).build();
+        let agent = ureq::Agent::with_parts(config, ().chain(Dial::default()), FirstIsDead(address));
+        let begun = Instant::now();
+        assert_eq!(agent.get("http://portal.example/").call().expect("an answer").status(), 200);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        answering.join().expect("no panic");
     }
 }

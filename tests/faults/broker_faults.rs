@@ -118,20 +118,41 @@ fn a_frozen_node_is_noticed_and_found_again_when_it_goes_on() {
     scene.assert_goes_on();
 }
 
+/// The broker takes back what is not acknowledged within so many milliseconds.
+fn take_back_after(node: &Node, timeout: u32, tick: u32) {
+    let set = |name: &str, value: u32| format!("application:set_env(rabbit, {name}, {value})");
+    let set = [set("consumer_timeout", timeout), set("channel_tick_interval", tick)].join(", ");
+    node.ctl(&["eval", &format!("{set}.")]);
+}
+
 #[test]
 fn a_broker_that_takes_deliveries_back_after_a_while_gets_no_second_create() {
     let Some(node) = node() else { return };
-    node.ctl(&[
-        "eval",
-        "application:set_env(rabbit, consumer_timeout, 1000), application:set_env(rabbit, channel_tick_interval, 500).",
-    ]);
+    take_back_after(&node, 1000, 500);
     let scene = Scene::set(&node, &[]);
     scene.worker.await_log("no session with RabbitMQ", PATIENCE);
-    node.ctl(&[
-        "eval",
-        "application:set_env(rabbit, consumer_timeout, 1800000), application:set_env(rabbit, channel_tick_interval, 60000).",
-    ]);
+    take_back_after(&node, 1_800_000, 60_000);
     scene.assert_goes_on();
+}
+
+#[test]
+fn messages_that_wait_longer_than_the_broker_lets_them_are_done_all_the_same() {
+    const TASKS: usize = 5;
+    let Some(node) = node() else { return };
+    let queues = Queues::through(Broker::connect_to(node.rabbitmq()), "impatient");
+    [queues.input(), queues.responses(), queues.errors()].iter().for_each(|queue| queues.declare(queue));
+    queues.publish_tasks(&(0..TASKS).map(|number| seed_message(&format!("task-{number}"))).collect::<Vec<_>>());
+    assert_eq!(queues.peek_all(&queues.input()).len(), TASKS);
+    let tasks = Tasks::new();
+    let portal = Portal::of(&tasks);
+    take_back_after(&node, 3000, 500);
+    let patient = [("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "3600"), ("BITRIX_REQUEST_TIMEOUT", "8")];
+    let mut worker = Worker::start(&queues, &portal.webhook(), &patient);
+    queues.await_count(&queues.sent(), TASKS, PATIENCE * 2);
+    assert!(worker.log().contains("no session with RabbitMQ"));
+    take_back_after(&node, 1_800_000, 60_000);
+    worker.stop();
+    Account::take(&queues, tasks.markers()).assert_holds();
 }
 
 /// The node is as it was even if the test fails.
@@ -173,6 +194,25 @@ fn a_node_without_memory_is_waited_for_and_gets_every_record() {
 #[test]
 fn a_node_without_room_on_its_disk_is_waited_for_and_gets_every_record() {
     assert_is_waited_for(Alarm::of_disk);
+}
+
+#[test]
+fn a_node_without_memory_at_the_first_session_is_waited_for_and_nothing_is_created_meanwhile() {
+    let Some(node) = node() else { return };
+    let (queues, tasks) = (Queues::through(Broker::connect_to(node.rabbitmq()), "node"), Tasks::new());
+    [queues.input(), queues.responses(), queues.errors()].iter().for_each(|queue| queues.declare(queue));
+    let portal = Portal::of(&tasks);
+    queues.publish_task(&seed_message("task-1"));
+    let alarm = Alarm::of_memory(&node);
+    let mut worker = Worker::start(&queues, &portal.webhook(), &[("BITRIX_RATE", "0")]);
+    worker.await_log("RabbitMQ takes no messages for now", PATIENCE);
+    let check = run_with(&["check"], &queues, &portal.webhook(), &[]);
+    check.ended_with(0).has("warn  RabbitMQ takes no messages for now (low on memory)");
+    assert_eq!(portal.count_of(|call| creates(call, "task-1")), 0);
+    drop(alarm);
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    worker.stop();
+    Account::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]

@@ -299,7 +299,7 @@ fn no_mutation_of_a_message_panics_or_changes_it() {
                 assert!(!task.id.trim().is_empty() && task.id.len() <= 255);
                 let made = fields::fields(&task, &settings).fields;
                 assert_eq!(made["UF_CAMUNDA_ID_EXTERNAL_TASK"], task.id.as_str());
-                let record = sent_record(&task, "bitrix24.queue", json!({"result": {"task": {"id": "1"}}}));
+                let record = sent_record(&task, "bitrix24.queue", json!({"result": {"task": {"id": "1"}}}), None);
                 let record = Record::parse(record).expect("our own record");
                 assert_eq!((&record.task.id, record.task.body.get()), (&task.id, task.body.get()));
                 let response = record.response(json!({"id": "1"}));

@@ -19,13 +19,13 @@
 //! | 10 | process dies over one message | `later_kills::a_message_on_which_the_process_dies_…` (worked on again; not counted, so not parked), `hostile`, `panics` |
 //! | 11 | broker restart | `broker_faults::a_restarted_node_…`, `…::a_killed_node_…` |
 //! | 12 | broker down at start | `sessions::a_broker_that_comes_late_…`, `stopping::a_worker_whose_broker_is_away_…` |
-//! | 13 | password, vhost, permission | `sessions::a_refused_password_…`, `broker_faults::a_worker_that_may_not_use_…`, `…_that_is_no_longer_let_in_…` |
+//! | 13 | password, vhost, permission | `sessions::a_refused_password_…`, `…::a_refusal_ends_the_start_…`, `…::a_worker_without_a_right_…`, `…::a_right_that_is_taken_away_…`, `broker_faults::a_worker_that_may_not_use_…`, `…_that_is_no_longer_let_in_…`; refused for what passes: `sessions::a_user_with_too_many_…`, `…::a_virtual_host_with_too_many_…` |
 //! | 14 | connection closed by hand | `broker_faults::connections_that_an_administrator_closes_…` |
 //! | 15 | publishing channel closed | `full_and_large::a_record_that_is_too_large_…` |
-//! | 16 | cut or reset in mid-frame | `links::connections_cut_at_any_byte_…`, `…::a_cut_…`, `…::a_reset_connection_…` |
+//! | 16 | cut or reset in mid-frame | `sessions::a_link_that_is_cut_at_any_step_of_the_handshake_…`, `links::connections_cut_at_any_byte_…`, `…::a_cut_…`, `…::a_reset_connection_…` |
 //! | 17 | half-open link | `links::a_connection_whose_packets_vanish_…`, `…_that_carries_nothing_…`, `broker_faults::a_frozen_node_…` |
 //! | 18 | slow broker | `links::confirms_that_come_late_…`, `…::a_record_whose_confirm_was_lost_…` |
-//! | 19 | memory or disk alarm | `broker_faults::a_node_without_memory_…`, `…_without_room_on_its_disk_…`, `records::an_answer_…` |
+//! | 19 | memory or disk alarm | `broker_faults::a_node_without_memory_…`, also at the start, `…_without_room_on_its_disk_…`, `records::an_answer_…` |
 //! | 20 | input queue deleted | `sessions::an_input_queue_that_is_deleted_…` |
 //! | 21 | output queue gone or full | `sessions::a_sent_queue_…`, `tracking::a_responses_queue_…` |
 //! | 22 | queue of another form | `sessions::queues_that_exist_in_another_form_…`, `…_that_counts_deliveries_…`, `records::a_record_in_a_queue_…`, `…::a_record_that_its_queue_…` |
@@ -39,7 +39,7 @@
 //! | 30 | 200 with an error, or with nothing | `portal_errors::each_row_…`, `…::a_create_that_was_executed_without_a_clear_answer_…` |
 //! | 31 | HTML, half a JSON, a bomb | `portal_errors::a_create_that_was_executed_…`, `…_that_was_not_executed_…`; limits in `tests/http.rs` |
 //! | 32 | drips, black hole, no such name | `outages::a_portal_in_a_black_hole_…`, `…_whose_name_nobody_knows_…`; drips in `tests/http.rs` |
-//! | 33 | TLS | `tls::a_wrong_certificate_…`; `tls::a_task_goes_round_…` are the control runs |
+//! | 33 | TLS | `tls::a_wrong_certificate_…`, `…::exactly_the_certificate_…`, all its ways in `tests/http.rs`; `tls::a_task_goes_round_…` are the control runs |
 //! | 34 | redirect | `portal_errors::a_redirect_…` |
 //! | 35–37 | malformed, huge, hostile | `hostile`, `failures::bodies_that_are_no_task_…`, `…::a_body_that_is_too_large_…` |
 //! | 38 | another clock | `machine::a_message_that_was_returned_under_another_clock_…`, `lane::letters::tests`; intervals are of the monotonic clock, which no test can turn |
@@ -59,9 +59,13 @@
 //! | 52 | stale error: a neighbour's, in a batch | `portal_as_it_is::refusals::a_message_that_is_told_its_neighbours_error_…`, `…_with_its_own_reason_…` |
 //! | 53 | killed between create and checklists | `half_done`; calls without an answer: `portal_as_it_is::checklists` |
 //! | 54 | logs renamed, truncated, full; a terminal that nobody empties | `logs` |
-//! | 55 | too large for `max_message_size` | `full_and_large::a_record_…`, `…::a_task_whose_record_…`, `…::an_answer_…` |
-//! | 56 | sent queue full, records worn out | `full_and_large::tasks_wait_…`, `records::a_record_that_its_queue_…` |
-//! | 57 | session lost, settled by another worker | `full_and_large::after_a_lost_session_…` |
+//! | 55 | look-up and create apart: frozen, no turn, session lost | `apart::a_worker_that_was_frozen_…`, `…::a_create_that_waits_for_its_turn_…`, `…::what_comes_back_…`, `…::where_turns_are_rare_…` |
+//! | 56 | another worker's clock; a copy that waits elsewhere | `apart::a_returned_message_waits_…`, `…::a_second_copy_…` |
+//! | 57 | input queue deleted under creates | `apart::tasks_whose_input_queue_is_deleted_…` |
+//! | 58 | sessions shorter than a wait | `apart::a_wait_goes_on_…`, `broker_faults::messages_that_wait_longer_…` |
+//! | 59 | too large for `max_message_size` | `full_and_large::a_record_…`, `…::a_task_whose_record_…`, `…::an_answer_…` |
+//! | 60 | sent queue full, records worn out | `full_and_large::tasks_wait_…`, `records::a_record_that_its_queue_…` |
+//! | 61 | session lost, settled by another worker | `full_and_large::after_a_lost_session_…` |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -73,6 +77,7 @@ mod random;
 #[path = "../soak/target.rs"]
 mod target;
 
+mod apart;
 mod broker_faults;
 mod control;
 mod failures;

@@ -49,6 +49,177 @@ fn a_refused_password_is_said_in_one_line_and_ends_the_start() {
     assert!(!(worker.log() + &worker.output()).contains("not-the-password"));
 }
 
+/// Every step of the handshake: what is sent, by whom, as class and method.
+const STEPS: [(&str, Direction, [u8; 4]); 6] = [
+    ("Start", Direction::ToClient, [0, 10, 0, 10]),
+    ("StartOk", Direction::ToServer, [0, 10, 0, 11]),
+    ("Tune", Direction::ToClient, [0, 10, 0, 30]),
+    ("TuneOk", Direction::ToServer, [0, 10, 0, 31]),
+    ("Open", Direction::ToServer, [0, 10, 0, 40]),
+    ("OpenOk", Direction::ToClient, [0, 10, 0, 41]),
+];
+
+#[test]
+fn a_link_that_is_cut_at_any_step_of_the_handshake_is_no_refusal() {
+    let portal = Portal::of(&Tasks::new());
+    for (step, direction, method) in STEPS {
+        for (moment, then) in [("before", Then::Cut), ("after", Then::Cut), ("after", Then::Reset)] {
+            let (queues, relay) = (Queues::new("cut in the handshake"), relay());
+            let seen = match moment {
+                "before" => relay.before_passing(direction, method, then),
+                _ => relay.when_seen(direction, method, then),
+            };
+            let mut worker = start_through(&relay, &queues, &portal.webhook(), &[]);
+            seen.wait(PATIENCE);
+            queues.await_consumers(&queues.input(), 1, PATIENCE);
+            worker.stop();
+            assert!(is_never_refused(&worker), "cut {moment} {step}: {}", worker.errors());
+        }
+    }
+}
+
+#[test]
+fn a_handshake_that_nobody_goes_on_with_is_no_refusal() {
+    let (queues, relay, portal) = (Queues::new("hangs in the handshake"), relay(), Portal::of(&Tasks::new()));
+    let seen = relay.when_seen(Direction::ToServer, [0, 10, 0, 11], Then::Swallow(Direction::ToClient));
+    let mut worker = start_through(&relay, &queues, &portal.webhook(), &[]);
+    seen.wait(PATIENCE);
+    worker.await_log("broke before RabbitMQ had answered the sign-in", PATIENCE);
+    relay.pass();
+    queues.await_consumers(&queues.input(), 1, PATIENCE);
+    worker.stop();
+    assert!(is_never_refused(&worker), "{}", worker.errors());
+}
+
+/// amiquip has an error of its own to say where a connection ends while a channel is opened.
+fn is_never_refused(worker: &Worker) -> bool {
+    worker.errors().lines().all(|line| line.contains("[amiquip-io]"))
+}
+
+/// A user of the test's own, gone with it. `None` where the broker is not ours to command.
+struct Guest(String);
+
+impl Guest {
+    fn new(name: &str) -> Option<Guest> {
+        let guest = Guest(format!("{name}-{}", std::process::id()));
+        rabbitmqctl(&["add_user", &guest.0, "its-password"])?;
+        rabbitmqctl(&["set_permissions", &guest.0, ".*", ".*", ".*"]);
+        Some(guest)
+    }
+
+    fn settings(&self) -> [(&str, &str); 2] {
+        [("RABBITMQ_USERNAME", &self.0), ("RABBITMQ_PASSWORD", "its-password")]
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        rabbitmqctl(&["delete_user", &self.0]);
+    }
+}
+
+/// The worker is refused for a reason that passes, says it, and works once it has passed.
+#[track_caller]
+fn assert_waited_for(queues: &Queues, settings: &[(&str, &str)], told: &str, end: &[&str]) {
+    let portal = Portal::of(&Tasks::new());
+    let mut worker = start(queues, &portal.webhook(), settings);
+    worker.await_log(told, PATIENCE);
+    assert!(worker.exited().is_none());
+    rabbitmqctl(end);
+    queues.await_consumers(&queues.input(), 1, PATIENCE);
+    worker.stop();
+    assert!(is_never_refused(&worker), "{}", worker.errors());
+}
+
+#[test]
+fn a_user_with_too_many_connections_or_channels_is_waited_for_at_the_first_session() {
+    for (limit, told) in [
+        ("max-connections", "user connection limit (0) is reached"),
+        ("max-channels", "number of channels opened for user"),
+    ] {
+        let Some(guest) = Guest::new(limit) else { return };
+        rabbitmqctl(&["set_user_limits", &guest.0, &format!("{{\"{limit}\": 0}}")]);
+        let end = ["clear_user_limits", &guest.0, "all"];
+        assert_waited_for(&Queues::new("user limit"), &guest.settings(), told, &end);
+    }
+}
+
+#[test]
+fn a_virtual_host_with_too_many_connections_is_waited_for_at_the_first_session() {
+    let Some(guest) = Guest::new("vhost-limit") else { return };
+    let vhost = guest.0.as_str();
+    rabbitmqctl(&["add_vhost", vhost]);
+    rabbitmqctl(&["set_permissions", "-p", vhost, &guest.0, ".*", ".*", ".*"]);
+    let mut rabbitmq = broker::RabbitMq::from_env();
+    rabbitmq.vhost = vhost.into();
+    (rabbitmq.username, rabbitmq.password) = (guest.0.clone(), "its-password".into());
+    let queues = Queues::through(Broker::connect_to(rabbitmq), "vhost limit");
+    // Our own connection is the one that it has room for.
+    rabbitmqctl(&["set_vhost_limits", "-p", vhost, "{\"max-connections\": 1}"]);
+    let end = ["clear_vhost_limits", "-p", vhost];
+    assert_waited_for(&queues, &guest.settings(), "connection limit (1) is reached", &end);
+    drop(queues);
+    rabbitmqctl(&["delete_vhost", vhost]);
+}
+
+#[test]
+fn a_worker_without_a_right_that_it_needs_later_creates_nothing_and_says_which_and_how_to_get_it() {
+    let Some(guest) = Guest::new("rights") else { return };
+    for (configure, write, read, told) in [
+        (".*", "", ".*", "access to exchange 'amq.default'"),
+        (".*", ".*", "bitrix24.(retry.)?queue$", "bitrix24.sent.queue: RabbitMQ says: ACCESS_REFUSED"),
+        ("bitrix24.(retry.|sent.)?queue$", ".*", ".*", "bitrix24.sent.queue.sweep: RabbitMQ says: ACCESS_REFUSED"),
+    ] {
+        let (queues, tasks) = (Queues::new("without rights"), Tasks::new());
+        let portal = Portal::of(&tasks);
+        queues.publish_task(&field_text("task-1"));
+        rabbitmqctl(&["set_permissions", &guest.0, configure, write, read]);
+        let mut worker = start(&queues, &portal.webhook(), &guest.settings());
+        assert_eq!(worker.wait(PATIENCE).code(), Some(78), "{told}");
+        let errors = worker.errors();
+        assert!(errors.contains(told) && errors.contains("rabbitmqctl set_permissions -p / "), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert_eq!(portal.count_of(|call| creates(call, "task-1")), 0);
+        queues.await_count(&queues.input(), 1, PATIENCE);
+        Account::take(&queues, tasks.markers()).may_wait("the worker may not work").assert_holds();
+    }
+}
+
+#[test]
+fn a_right_that_is_taken_away_while_at_work_is_said_and_waited_for() {
+    let Some(guest) = Guest::new("taken") else { return };
+    let (queues, tasks) = (Queues::new("right taken"), Tasks::new());
+    let portal = Portal::of(&tasks);
+    let mut worker = start(&queues, &portal.webhook(), &guest.settings());
+    queues.await_consumers(&queues.input(), 1, PATIENCE);
+    rabbitmqctl(&["set_permissions", &guest.0, ".*", "", ".*"]);
+    rabbitmqctl(&[
+        "eval",
+        "[rabbit_networking:close_connection(P, <<\"test\">>) || P <- rabbit_networking:connections(), \
+                   element(2, hd(rabbit_networking:connection_info(P, [user]))) =:= <<\"GUEST\">>]."
+            .replace("GUEST", &guest.0)
+            .as_str(),
+    ]);
+    worker.await_log("trying again every 30s", PATIENCE);
+    queues.publish_task(&field_text("task-1"));
+    assert!(worker.errors().contains("rabbitmqctl set_permissions -p / "), "{}", worker.errors());
+    worker.signal("TERM");
+    worker.wait(PATIENCE);
+    assert_eq!(portal.count_of(|call| creates(call, "task-1")), 0);
+    Account::take(&queues, tasks.markers()).may_wait("the worker may not work").assert_holds();
+}
+
+#[test]
+fn a_refusal_ends_the_start_also_when_rabbitmq_came_late() {
+    let (queues, relay, portal) = (Queues::new("late refusal"), relay(), Portal::of(&Tasks::new()));
+    relay.refuse();
+    let mut worker = start_through(&relay, &queues, &portal.webhook(), &[("RABBITMQ_PASSWORD", "not-the-password")]);
+    worker.await_log("no session with RabbitMQ, trying again in", PATIENCE);
+    relay.accept();
+    assert_eq!(worker.wait(PATIENCE).code(), Some(78));
+    assert!(worker.errors().contains("correct RABBITMQ_USERNAME or RABBITMQ_PASSWORD"), "{}", worker.errors());
+}
+
 #[test]
 fn an_input_queue_that_is_deleted_is_declared_again_and_read() {
     let queues = Queues::new("input deleted");

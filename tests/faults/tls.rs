@@ -30,8 +30,8 @@ fn wrong_certificates(setting: &str) -> Vec<Wrong> {
             told: "TLS: the server's certificate has expired: have it renewed".into(),
             ..wrong(ours.expired(HOST), &ours, String::new())
         },
-        wrong(ours.identity("other.example"), &ours, format!("{for_name} DnsName(\"other.example\")")),
-        wrong(ours.identity(HOST), &other, format!("{signed} with the certificate of its CA in {setting}")),
+        wrong(ours.identity("other.example"), &ours, format!("{for_name} other.example:")),
+        wrong(ours.identity(HOST), &other, format!("{signed} with the certificate of its CA \"our CA\" in {setting}")),
     ]
 }
 
@@ -109,13 +109,34 @@ fn a_wrong_certificate_of_rabbitmq_is_told_and_no_password_is_sent() {
 }
 
 #[test]
+fn exactly_the_certificate_of_rabbitmq_is_trusted_and_no_other_that_is_signed_by_itself() {
+    let Some(node) = node() else { return };
+    let (queues, portal) = (queues_at(node), Portal::of(&Tasks::new()));
+    let (own, other) = (Identity::own(&[HOST]), Identity::own(&[HOST]));
+    let port = node.listen_with_tls(&own).to_string();
+    let check = |trusted: &Identity| {
+        let ca_file = PemFile::write(&trusted.certificate);
+        let amqps = [
+            ("RABBITMQ_HOST", HOST),
+            ("RABBITMQ_PORT", port.as_str()),
+            ("RABBITMQ_TLS", "true"),
+            ("RABBITMQ_CA_FILE", ca_file.path()),
+        ];
+        run_with(&["check"], &queues, &portal.webhook(), &amqps)
+    };
+    check(&own).ended_with(0).has("virtual host /, encrypted");
+    check(&other).ended_with(1).has("TLS: the server's certificate is signed by itself").has("in RABBITMQ_CA_FILE");
+}
+
+#[test]
 fn a_port_without_tls_is_told() {
     let queues = Queues::new("not amqps");
     let portal = Portal::of(&Tasks::new());
     let plain = queues.broker().rabbitmq().port.to_string();
     let changes = [("RABBITMQ_TLS", "true"), ("RABBITMQ_PORT", plain.as_str())];
-    let told = "TLS: what answers there does not speak TLS: correct the port";
+    let told = "TLS: AMQP without TLS is spoken there: name the port with TLS (5671), or set RABBITMQ_TLS=false";
     run_with(&["check"], &queues, &portal.webhook(), &changes).ended_with(1).has(told);
+    let told = "TLS: what answers there does not speak TLS: correct the port";
     let webhook = format!("https://127.0.0.1:{}/rest/1/portal-canary-token", queues.broker().rabbitmq().port);
     run_with(&["check"], &queues, &webhook, &[]).ended_with(1).has(told);
 }

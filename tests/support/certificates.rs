@@ -18,10 +18,7 @@ pub struct Identity {
 
 impl Authority {
     pub fn new(name: &str) -> Authority {
-        let mut about = CertificateParams::default();
-        about.distinguished_name.push(DnType::CommonName, name);
-        about.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Authority(CertifiedIssuer::self_signed(about, key()).expect("an authority can sign for itself"))
+        Authority(CertifiedIssuer::self_signed(about_ca(name), key()).expect("an authority can sign for itself"))
     }
 
     /// What `RABBITMQ_CA_FILE` and `HTTPS_CA_FILE` take.
@@ -39,12 +36,49 @@ impl Authority {
         self.sign(host, |about| about.not_after = date_time_ymd(2020, 1, 1))
     }
 
+    /// The same without a host.
+    pub fn identity_for_nobody(&self) -> Identity {
+        self.sign("nobody.example", |about| about.subject_alt_names.clear())
+    }
+
+    /// A CA whose certificate this one has signed.
+    pub fn intermediate(&self, name: &str) -> Authority {
+        let signed = CertifiedIssuer::signed_by(about_ca(name), key(), &self.0);
+        Authority(signed.expect("an authority can sign for another"))
+    }
+
     fn sign(&self, host: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let mut about = CertificateParams::new([host.to_owned()]).expect("a host's name can be in a certificate");
         about.not_before = date_time_ymd(2010, 1, 1);
         change(&mut about);
         let key = key();
         let certificate = about.signed_by(&key, &self.0).expect("an authority can sign");
+        Identity { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+}
+
+fn about_ca(name: &str) -> CertificateParams {
+    let mut about = CertificateParams::default();
+    about.distinguished_name.push(DnType::CommonName, name);
+    about.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    about
+}
+
+impl Identity {
+    /// What `openssl req -x509` makes for a server: signed by itself and, unlike a server's certificate, a CA's.
+    pub fn own(hosts: &[&str]) -> Identity {
+        Identity::own_but(hosts, |_| {})
+    }
+
+    /// The same with a change.
+    pub fn own_but(hosts: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let hosts: Vec<String> = hosts.iter().map(|host| host.to_string()).collect();
+        let mut about = CertificateParams::new(hosts).expect("a host's name can be in a certificate");
+        about.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        about.not_before = date_time_ymd(2010, 1, 1);
+        change(&mut about);
+        let key = key();
+        let certificate = about.self_signed(&key).expect("a key can sign for itself");
         Identity { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 }

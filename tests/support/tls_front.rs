@@ -60,12 +60,13 @@ impl Drop for TlsFront {
 }
 
 fn config(identity: &Identity) -> Arc<ServerConfig> {
-    let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("a certificate in PEM");
+    let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes());
+    let chain = chain.collect::<Result<Vec<_>, _>>().expect("certificates in PEM");
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("a key in PEM");
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has ciphers for all default versions");
-    Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate], key).expect("key and certificate match"))
+    Arc::new(config.with_no_client_auth().with_single_cert(chain, key).expect("key and certificate match"))
 }
 
 /// One connection; each direction has a thread, and the session is locked for no longer than a chunk takes.

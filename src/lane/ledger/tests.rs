@@ -125,7 +125,7 @@ fn what_was_not_begun_is_left_to_the_broker_when_the_session_is_lost() {
 }
 
 #[test]
-fn a_result_that_nobody_asks_for_again_is_dropped_after_a_while() {
+fn a_result_whose_message_does_not_come_back_is_recorded_all_the_same() {
     let mut ledger = ledger();
     let now = Instant::now();
     begun(&mut ledger, "a", 1);
@@ -135,10 +135,47 @@ fn a_result_that_nobody_asks_for_again_is_dropped_after_a_while() {
     ledger.wake(now + UNCLAIMED * 2);
     ledger.session_begun(now + UNCLAIMED * 2);
     ledger.wake(now + UNCLAIMED * 2);
-    assert_eq!(ledger.in_the_air(), ["a"]);
+    assert!(ledger.next_letter().is_none());
+    assert_eq!(ledger.next_wake(), Some(now + UNCLAIMED * 3));
     ledger.wake(now + UNCLAIMED * 3);
-    assert!(ledger.in_the_air().is_empty());
-    assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::New(2));
+    assert_eq!(ledger.next_wake(), None, "nothing more to wake up for");
+    assert_eq!(publish(&mut ledger, 1).as_deref(), Some("a"));
+    let Some(Confirmed::FollowUp(recorded)) = ledger.confirmed(1) else { panic!("no follow-up") };
+    assert!(recorded.1.existed, "somebody else may have followed it up");
+    assert!(ledger.followed_up("a").is_empty());
+    // It was only late.
+    assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Finished(2));
+}
+
+#[test]
+fn a_result_that_comes_when_its_message_has_long_been_away_is_recorded_too() {
+    let mut ledger = ledger();
+    let now = Instant::now();
+    begun(&mut ledger, "a", 1);
+    begun(&mut ledger, "b", 2);
+    ledger.session_lost();
+    ledger.session_begun(now);
+    ledger.wake(now + UNCLAIMED);
+    // The pool was at it all the time: one was created, one failed.
+    ledger.settle("a", letter("a"), recorded("a"));
+    ledger.settle("b", letter("b"), Next::Leave);
+    assert!(ledger.next_letter().is_none());
+    ledger.wake(now + UNCLAIMED * 2);
+    assert_eq!(publish(&mut ledger, 1).as_deref(), Some("a"));
+    assert!(ledger.next_letter().is_none(), "what failed is left to whoever has its message");
+    assert_eq!(ledger.in_the_air(), ["a"]);
+}
+
+#[test]
+fn a_result_without_a_delivery_is_recorded_before_the_worker_stops() {
+    let mut ledger = ledger();
+    begun(&mut ledger, "a", 1);
+    ledger.settle("a", letter("a"), recorded("a"));
+    ledger.session_lost();
+    assert!(ledger.in_hand().is_empty());
+    ledger.stop_waiting_for_deliveries();
+    assert_eq!(ledger.in_hand(), ["a"]);
+    assert_eq!(publish(&mut ledger, 1).as_deref(), Some("a"));
 }
 
 #[test]

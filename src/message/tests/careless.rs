@@ -10,7 +10,7 @@ fn half_a_character_is_read_as_u_fffd_and_passed_on_as_it_came() {
     assert_eq!(variable(&task, "title").as_deref(), Some("ok \u{fffd}"));
     assert_eq!(task.variables["\u{fffd}"], json!(["\u{fffd}«"]));
     assert_eq!(task.message(), body.as_bytes());
-    let record = Record::parse(sent_record(&task, "q", json!({"result": "7"}))).expect("a record");
+    let record = Record::parse(sent_record(&task, "q", json!({"result": "7"}), None)).expect("a record");
     assert_eq!((record.task.id.as_str(), record.task.body.get()), ("t", body));
     let has_body = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8").contains(body);
     assert!(has_body(record.response(json!({"title": "ok \u{fffd}"}))) && has_body(record.document().get().into()));
@@ -36,7 +36,7 @@ fn a_byte_order_mark_stays_before_the_message_and_gets_into_no_other_document() 
     assert_eq!((task.id.as_str(), task.body.get()), ("field-1", FIELD));
     assert_eq!(task.message(), body);
     assert_eq!(parsed(&format!(" {FIELD}\n")).message(), FIELD.as_bytes());
-    let record = sent_record(&task, "bitrix24.queue", json!({}));
+    let record = sent_record(&task, "bitrix24.queue", json!({}), None);
     let record = String::from_utf8(record).expect("UTF-8");
     assert!(record.contains(FIELD) && !record.contains('\u{feff}'));
     // A record that somebody's editor has saved.

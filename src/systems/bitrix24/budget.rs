@@ -44,6 +44,12 @@ impl Budget {
         pause
     }
 
+    /// A turn that was taken is not used.
+    pub fn give_back(&self) {
+        let mut empty_at = self.lock();
+        *empty_at = empty_at.checked_sub(self.interval).unwrap_or(*empty_at);
+    }
+
     /// Have so few requests been sent of late that one more or less does not matter?
     pub fn is_rested(&self, now: Instant) -> bool {
         self.lock().saturating_duration_since(now) <= self.interval * FEW
@@ -76,6 +82,15 @@ mod tests {
             let expected = 0.5 * (after_burst + 1) as f64;
             assert!((pause - expected).abs() < 0.01, "{after_burst}: {pause}");
         }
+    }
+
+    #[test]
+    fn a_turn_that_is_given_back_is_the_next_ones() {
+        let (budget, now) = (Budget::new(0.1, 3), Instant::now());
+        budget.take(now);
+        let second = budget.take(now);
+        budget.give_back();
+        assert_eq!(budget.take(now), second);
     }
 
     #[test]

@@ -238,7 +238,7 @@ impl Look<'_> {
             Err(Failure::Unavailable { error, .. } | Failure::Transient { error, .. } | Failure::Permanent(error)) => {
                 self.report.fail(format!("bitrix24: {error:#}"));
             }
-            Err(failure @ (Failure::Unsettled(_) | Failure::Unseen(_))) => {
+            Err(failure @ (Failure::Unsettled(_) | Failure::Unseen(_) | Failure::Outdated)) => {
                 self.report.fail(format!("bitrix24: {failure}"))
             }
         }
@@ -323,7 +323,7 @@ fn told<T>(answer: Result<T, ApiError>) -> Answered<Result<T, ApiError>> {
 fn advice(kind: Kind) -> &'static str {
     match kind {
         Kind::Configuration => "correct BITRIX_WEBHOOK_URL, or the rights of the webhook and of its owner",
-        Kind::Unreachable => "mend that, or correct the host in BITRIX_WEBHOOK_URL",
+        Kind::Unreachable | Kind::Outdated => "mend that, or correct the host in BITRIX_WEBHOOK_URL",
         Kind::Unknown => "look at the portal's server, or raise BITRIX_REQUEST_TIMEOUT",
         Kind::TooFast | Kind::MethodHeld => "other programs use up the portal's limits; check again in a minute",
         Kind::Blocked => "the portal is blocked or closed, which only its administrator can change",

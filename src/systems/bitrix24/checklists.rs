@@ -160,7 +160,9 @@ fn read_back(client: &Client, tasks: &mut [Plan]) {
 fn worse(known: Option<ApiError>, new: ApiError) -> ApiError {
     let rank = |err: &ApiError| match err.kind {
         Kind::Unknown => 2,
-        Kind::TooFast | Kind::MethodHeld | Kind::Blocked | Kind::Configuration | Kind::Unreachable => 1,
+        Kind::TooFast | Kind::MethodHeld | Kind::Blocked | Kind::Configuration | Kind::Unreachable | Kind::Outdated => {
+            1
+        }
         Kind::Refused => 0,
     };
     known.filter(|known| rank(known) > rank(&new)).unwrap_or(new)

@@ -4,12 +4,13 @@
 //! It knows URLs, encodings and the portal's way of answering. What an answer means for a task is [`super::handler`]'s and
 //! [`super::tracker`]'s business, what an error means is [`super::errors`]'.
 
+mod parcel;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use serde::ser::SerializeMap;
+pub use parcel::{Call, MayGo, Pace, Parcel};
 use serde_json::Value;
 
 use super::budget::Budget;
@@ -35,25 +36,6 @@ const MOST_MOMENTS: u32 = 10;
 /// A turn that is no further away than this is waited for even while the worker stops.
 const SOON: Duration = Duration::from_secs(5);
 
-/// A method and its parameters, in order: the old `task.*` methods take them by position.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// Such as `tasks.task.add`.
-    pub method: &'static str,
-    /// Names and values.
-    pub params: Vec<(&'static str, Value)>,
-}
-
-impl Serialize for Call {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.params.len()))?;
-        for (name, value) in &self.params {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
-}
-
 /// A portal, seen through one webhook.
 pub struct Client {
     http: Http,
@@ -74,15 +56,6 @@ pub struct Client {
 
 /// The whole reply: an object with `result` and mostly `time`.
 pub type Reply = Result<Value, ApiError>;
-
-/// A call that waits for a request.
-pub struct Parcel {
-    call: Call,
-    /// `None`: it has to go alone, and plainly.
-    command: Option<String>,
-    /// One of many by one thread, which can send no two requests side by side.
-    bulk: bool,
-}
 
 impl Client {
     /// A client for the portal of these settings, with up to `most` requests under way at once.
@@ -116,46 +89,88 @@ impl Client {
     /// # Errors
     /// [`ApiError`], which says whether the call may have had an effect.
     pub fn call(&self, call: &Call) -> Reply {
-        let replies = self.outbox.run(self, vec![Parcel { call: call.clone(), command: None, bulk: false }]);
+        let replies = self.outbox.run(self, vec![Parcel::alone(call.clone())]);
         replies.into_iter().next().unwrap_or_else(|| self.broken())
+    }
+
+    /// The same for a call that goes only while it may; otherwise it is [`Kind::Outdated`].
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn call_while(&self, call: &Call, may_go: MayGo, pace: Pace) -> Reply {
+        let parcel = Parcel { may_go: Some(may_go), ..Parcel::alone(call.clone()) };
+        self.send_while(vec![parcel], pace).into_iter().next().unwrap_or_else(|| self.broken())
+    }
+
+    /// The same for many calls, which share requests as in [`Client::call_all`].
+    pub fn call_all_while(&self, calls: Vec<(Call, MayGo)>, pace: Pace) -> Vec<Reply> {
+        let parcel = |(call, may_go)| Parcel { may_go: Some(may_go), ..Parcel::shared(call) };
+        self.send_while(calls.into_iter().map(parcel).collect(), pace)
+    }
+
+    fn send_while(&self, mut waiting: Vec<Parcel>, pace: Pace) -> Vec<Reply> {
+        match pace {
+            Pace::InTurn => return self.outbox.run(self, waiting),
+            Pace::AtOnce if !self.budget.limited() => return self.outbox.run_first(self, waiting),
+            Pace::AtOnce => {}
+        }
+        let mut replies = Vec::with_capacity(waiting.len());
+        while !waiting.is_empty() {
+            let share = self.share(waiting.iter(), waiting.len()).clamp(1, waiting.len());
+            // Paid for by those after it, which wait the longer.
+            self.budget.take(Instant::now());
+            let Carried { replies: carried, to_the_rest } = self.carry(waiting.drain(..share).collect());
+            replies.extend(carried);
+            if let Some(reply) = to_the_rest {
+                replies.extend(waiting.drain(..).map(|_| reply.clone()));
+            }
+        }
+        replies
     }
 
     /// Makes many calls that do not depend on each other, of any methods; one result for each, in order. They share
     /// requests with what other threads call, see [`ApiError::in_batch`].
     pub fn call_all(&self, calls: Vec<Call>) -> Vec<Reply> {
-        let parcel = |call: Call| Parcel { command: batch::command(&call), call, bulk: false };
-        self.outbox.run(self, calls.into_iter().map(parcel).collect())
+        self.outbox.run(self, calls.into_iter().map(Parcel::shared).collect())
     }
 
     /// The same for calls that finish what was begun: they go before those that begin something new.
     pub fn call_to_finish(&self, calls: Vec<Call>) -> Vec<Reply> {
-        let parcel = |call: Call| Parcel { command: batch::command(&call), call, bulk: false };
-        self.outbox.run_first(self, calls.into_iter().map(parcel).collect())
+        self.outbox.run_first(self, calls.into_iter().map(Parcel::shared).collect())
     }
 
     /// The same in as few requests as there can be.
     pub fn call_in_bulk(&self, calls: Vec<Call>) -> Vec<Reply> {
-        let parcel = |call: Call| Parcel { command: batch::command(&call), call, bulk: true };
+        let parcel = |call: Call| Parcel { bulk: true, ..Parcel::shared(call) };
         self.outbox.run(self, calls.into_iter().map(parcel).collect())
     }
 
     /// The same for calls that many tasks wait for. Where requests are free they go before all others, in requests of their
     /// own, so that no other call holds them up. Where requests are scarce they have their turn as the others have: meanwhile
-    /// more tasks come that can share the next of them.
-    pub fn call_first(&self, calls: Vec<Call>) -> Vec<Reply> {
-        if self.budget.limited() {
-            return self.call_all(calls);
-        }
-        let share = |call: &Call| batch::command(call).filter(|_| self.is_fast());
-        let parcel = |call: Call| Parcel { command: share(&call), call, bulk: false };
-        self.outbox.run_first(self, calls.into_iter().map(parcel).collect())
+    /// more tasks come that can share the next of them. Says as well when the first of them was sent: what they show is
+    /// as old.
+    pub fn call_first(&self, calls: Vec<Call>) -> (Vec<Reply>, Instant) {
+        let sent = Arc::new(OnceLock::new());
+        let note: MayGo = Arc::new({
+            let sent = Arc::clone(&sent);
+            move || *sent.get_or_init(Instant::now) <= Instant::now()
+        });
+        let share = self.budget.limited() || self.is_fast();
+        let parcel = |call: Call| if share { Parcel::shared(call) } else { Parcel::alone(call) };
+        let parcels =
+            calls.into_iter().map(|call| Parcel { may_go: Some(Arc::clone(&note)), ..parcel(call) }).collect();
+        let replies = match self.budget.limited() {
+            true => self.outbox.run(self, parcels),
+            false => self.outbox.run_first(self, parcels),
+        };
+        (replies, *sent.get_or_init(Instant::now))
     }
 
     /// One request for these; a single one goes plainly: it is the fastest way, and says the most when it fails.
     fn send(&self, parcels: &[Parcel]) -> Carried<Reply> {
         let (replies, err) = match parcels {
             [parcel] => {
-                let reply = self.plain(&parcel.call);
+                let reply = self.plain(parcel);
                 let err = reply.as_ref().err().cloned();
                 (vec![reply], err)
             }
@@ -175,7 +190,7 @@ impl Client {
         match err.kind {
             Kind::Unreachable | Kind::TooFast | Kind::Blocked => true,
             Kind::Unknown => self.learnt().unanswered() >= IN_VAIN,
-            Kind::MethodHeld | Kind::Configuration | Kind::Refused => false,
+            Kind::MethodHeld | Kind::Configuration | Kind::Refused | Kind::Outdated => false,
         }
     }
 
@@ -185,22 +200,23 @@ impl Client {
             if let Some(err) = &in_vain {
                 return Err(not_sent(err));
             }
-            let reply = self.turn().and_then(|()| self.plain(&parcel.call));
+            let reply = self.turn().and_then(|()| self.plain(parcel));
             in_vain = reply.as_ref().err().filter(|err| self.asks_in_vain(err)).cloned();
             reply
         };
         parcels.iter().map(send).collect()
     }
 
-    fn plain(&self, call: &Call) -> Reply {
+    fn plain(&self, parcel: &Parcel) -> Reply {
+        let call = &parcel.call;
         let body = serde_json::to_vec(call).expect("parameters are JSON values");
-        self.learn(call.method, self.request(call.method, &body, &[call.method]))
+        self.learn(call.method, self.request(call.method, &body, std::slice::from_ref(parcel)))
     }
 
     fn batch(&self, parcels: &[Parcel]) -> Result<Vec<Reply>, ApiError> {
         let body = batch::body(parcels.iter().filter_map(|parcel| parcel.command.as_deref()));
         let methods: Vec<&'static str> = parcels.iter().map(|parcel| parcel.call.method).collect();
-        let mut reply = self.request("batch", &body, &methods)?;
+        let mut reply = self.request("batch", &body, parcels)?;
         let mut results = reply["result"].take();
         let result = |(index, method): (usize, &&'static str)| {
             self.learn(method, batch::result(&mut results, index).map_err(|err| err.of(method)))
@@ -208,9 +224,11 @@ impl Client {
         Ok(methods.iter().enumerate().map(result).collect())
     }
 
-    fn may_call(&self, method: &'static str) -> Result<(), ApiError> {
+    fn may_call(&self, parcel: &Parcel) -> Result<(), ApiError> {
+        let method = parcel.call.method;
         match self.holds.rest(method, Instant::now()) {
-            None => Ok(()),
+            None if parcel.may_go() => Ok(()),
+            None => Err(outdated()),
             Some(rest) => {
                 let text =
                     format!("{method}: not called for {rest:.0?}: it has used up its running time at the portal");
@@ -227,9 +245,14 @@ impl Client {
 
     /// Sends one HTTP request; the caller has had its turn. A refusal for too many requests had no effect: it is waited out
     /// here.
-    fn request(&self, method: &str, body: &[u8], calls: &[&'static str]) -> Reply {
+    fn request(&self, method: &str, body: &[u8], parcels: &[Parcel]) -> Reply {
         let url = self.webhook.url(method);
+        let calls: Vec<&'static str> = parcels.iter().map(|parcel| parcel.call.method).collect();
         for refusal in 1.. {
+            // All of it goes, or nothing: its commands were written together.
+            if !parcels.iter().all(Parcel::may_go) {
+                return Err(outdated());
+            }
             let started = Instant::now();
             let answer = self.http.post_json(&url, body);
             let took = started.elapsed();
@@ -247,7 +270,7 @@ impl Client {
                     Err(ApiError::new(Kind::Unknown, why))
                 }
             };
-            self.learnt().note(calls, took, &result);
+            self.learnt().note(&calls, took, &result);
             match result {
                 Err(err) if err.kind == Kind::TooFast && refusal <= REFUSALS && !self.stop.raised() => {
                     let pause = backoff::delay(refusal, Duration::from_secs(1), Duration::from_secs(8));
@@ -335,13 +358,13 @@ impl Carrier for Client {
     }
 
     fn carry(&self, parcels: Vec<Parcel>) -> Carried<Reply> {
-        // A method may have been held since they were handed in.
-        let held: Vec<Option<ApiError>> =
-            parcels.iter().map(|parcel| self.may_call(parcel.call.method).err()).collect();
+        // Since they were handed in, a method may have been held, and what a call rests on may have become too old.
+        let held: Vec<Option<ApiError>> = parcels.iter().map(|parcel| self.may_call(parcel).err()).collect();
         let (go, stay): (Vec<_>, Vec<_>) = parcels.into_iter().zip(&held).partition(|(_, held)| held.is_none());
         drop(stay);
         let go: Vec<Parcel> = go.into_iter().map(|(parcel, _)| parcel).collect();
         if go.is_empty() {
+            self.budget.give_back();
             return Carried { replies: held.into_iter().flatten().map(Err).collect(), to_the_rest: None };
         }
         let Carried { replies, to_the_rest } = self.send(&go);
@@ -356,6 +379,10 @@ impl Carrier for Client {
     fn broken(&self) -> Reply {
         Err(ApiError::new(Kind::Unknown, "the request broke off; worker_errors.log says where".into()))
     }
+}
+
+fn outdated() -> ApiError {
+    ApiError::new(Kind::Outdated, "not sent: it had to wait too long, or another worker may have its message".into())
 }
 
 /// What is not sent after this error. A portal that is blocked is left alone for long.

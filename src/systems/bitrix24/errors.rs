@@ -34,6 +34,8 @@ pub enum Kind {
     Refused,
     /// The portal could not be reached; the call was not executed.
     Unreachable,
+    /// It was not sent: while it waited for its turn, what it rests on became too old.
+    Outdated,
     /// The call may have been executed.
     Unknown,
 }
@@ -136,6 +138,7 @@ impl ApiError {
                 until: None,
             },
             Kind::Refused => Failure::Permanent(error),
+            Kind::Outdated => Failure::Outdated,
             Kind::Unknown => Failure::Transient { error, after: settle },
         }
     }

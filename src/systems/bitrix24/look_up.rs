@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use anyhow::anyhow;
 use serde_json::{Map, Value, json};
@@ -27,7 +28,16 @@ pub const MOST: usize = PAGE - 1;
 const AT_ONCE: usize = 3;
 
 /// What is known of a marker.
-pub type Found = Result<Option<Value>, NotAnswered>;
+pub type Found = Result<Seen, NotAnswered>;
+
+/// What a look-up has shown.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// The row of the task.
+    Task(Value),
+    /// No task, at this time or later.
+    Nothing(Instant),
+}
 
 /// It is not known whether the task exists.
 #[derive(Clone, Debug)]
@@ -81,7 +91,7 @@ impl LookUp {
         let any_task = Call { method: "tasks.task.list", params };
         let questions =
             [list(&self.marker, &[&nobody], &self.marker), any_task, list(XML_ID, &[&nobody], &self.marker)];
-        let mut replies = self.client.call_first(questions.into()).into_iter();
+        let mut replies = self.client.call_first(questions.into()).0.into_iter();
         let mut next = || replies.next().unwrap_or_else(|| self.client.broken()).map_err(failed);
         rows_of(&next()?, &self.marker, &[&nobody])?;
         let shows_tasks = rows(&next()?).is_some_and(|rows| !rows.is_empty());
@@ -117,7 +127,8 @@ impl LookUp {
         let questions = self.questions(ids);
         let calls = questions.iter().map(|(field, ids)| list(field, ids, &self.marker)).collect();
         let mut found = HashMap::new();
-        for ((field, asked), reply) in questions.iter().zip(self.client.call_first(calls)) {
+        let (replies, sent) = self.client.call_first(calls);
+        for ((field, asked), reply) in questions.iter().zip(replies) {
             let rows = reply.map_err(failed).and_then(|reply| rows_of(&reply, field, asked));
             match rows {
                 Ok(rows) => rows.into_iter().for_each(|(id, row)| keep_older(&mut found, id, row)),
@@ -125,7 +136,7 @@ impl LookUp {
             }
         }
         // Several threads may ask for the same one.
-        ids.iter().map(|id| Ok(found.get(*id).cloned())).collect()
+        ids.iter().map(|id| Ok(found.get(*id).cloned().map_or(Seen::Nothing(sent), Seen::Task))).collect()
     }
 
     /// What makes the portal fail, or fill its page, may be one of many.
@@ -248,6 +259,15 @@ fn rows_of<'a>(reply: &Value, field: &str, ids: &[&'a str]) -> Result<HashMap<&'
         }
         _ => Ok(found),
     }
+}
+
+/// Does this row of a task carry the marker of the task with this id, in the field or in [`XML_ID`]? `None` when it has neither.
+/// One of them is enough: the field may never have been written, and another program may have its own `XML_ID`.
+pub fn carries(row: &Value, marker: &str, id: &str) -> Option<bool> {
+    // PHP shows an unset field as `false`.
+    let written = [marker, XML_ID].into_iter().filter_map(|name| member(row, name)).filter(|value| **value != false);
+    let shown: Vec<String> = written.filter_map(text).collect();
+    (!shown.is_empty()).then(|| shown.iter().any(|shown| shown == id))
 }
 
 /// Somebody may have copied the task, marker and all.

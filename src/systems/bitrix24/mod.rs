@@ -73,6 +73,8 @@ pub struct Settings {
     pub completed_statuses: Vec<u64>,
     /// What to do with a finished task whose answer is missing.
     pub missing_answer: MissingAnswer,
+    /// Where the portal was before: its hosts, in small letters.
+    pub former_hosts: Vec<String>,
     /// The texts of the answers, where the portal has no method that tells them.
     pub answer_texts: BTreeMap<String, String>,
     /// Requests a second; 0 for no limit.
@@ -95,7 +97,7 @@ impl Settings {
     pub fn from_variables(variables: &mut Variables) -> Option<Settings> {
         let url = variables.text("BITRIX_WEBHOOK_URL")?;
         let webhook = Webhook::parse(&url).unwrap_or_else(|wrong| {
-            variables.mistake("BITRIX_WEBHOOK_URL", wrong, "BITRIX_WEBHOOK_URL=https://bitrix.example/rest/1/TOKEN");
+            variables.mistake("BITRIX_WEBHOOK_URL", &wrong, "BITRIX_WEBHOOK_URL=https://bitrix.example/rest/1/TOKEN");
             Webhook::nowhere()
         });
         Some(Settings::with(webhook, variables))
@@ -117,6 +119,7 @@ impl Settings {
             marker_field: marker_field(variables),
             completed_statuses: completed_statuses(variables),
             missing_answer: missing_answer(variables),
+            former_hosts: former_hosts(variables),
             answer_texts: answer_texts(variables),
             rate,
             burst: variables.number("BITRIX_BURST", 50, 1..=10_000),
@@ -176,6 +179,17 @@ fn missing_answer(variables: &mut Variables) -> MissingAnswer {
     }
 }
 
+fn former_hosts(variables: &mut Variables) -> Vec<String> {
+    let given = variables.text("BITRIX_FORMER_HOSTS").unwrap_or_default().to_lowercase();
+    let hosts: Vec<String> =
+        given.split(',').map(|host| host.trim().to_owned()).filter(|host| !host.is_empty()).collect();
+    if hosts.iter().any(|host| host.contains(['/', '@', ' '])) {
+        let wrong = "is not a list of hosts, each with its port where that is not the usual one";
+        variables.mistake("BITRIX_FORMER_HOSTS", wrong, "BITRIX_FORMER_HOSTS=old.example,10.0.0.5:8080");
+    }
+    hosts
+}
+
 fn answer_texts(variables: &mut Variables) -> BTreeMap<String, String> {
     let Some(given) = variables.text("BITRIX_ANSWER_TEXTS") else { return BTreeMap::new() };
     parse_answer_texts(&given).unwrap_or_else(|wrong| {
@@ -220,13 +234,13 @@ impl Webhook {
         Webhook { url: Secret::new(""), shown: String::new() }
     }
 
-    fn parse(url: &str) -> Result<Webhook, &'static str> {
+    fn parse(url: &str) -> Result<Webhook, String> {
         let Url { scheme, sign_in, place, path } = address::url(url)?;
         let (before, token) = path.rsplit_once('/').ok_or("has no user and token in its path")?;
         // In `/rest/USER/TOKEN/METHOD` the last part would be taken for the token, and the token would be shown.
         let after_rest = path.split('/').skip_while(|part| *part != "rest").skip(1).count();
         if token.contains('.') || !matches!(after_rest, 0 | 2) {
-            return Err("does not end with /rest/USER/TOKEN");
+            return Err("does not end with /rest/USER/TOKEN".into());
         }
         // A user and password before the host would be a secret too.
         let sign_in = sign_in.map(|sign_in| format!("{sign_in}@")).unwrap_or_default();
@@ -239,6 +253,16 @@ impl Webhook {
     /// The address of a method, for the place where the request is built.
     fn url(&self, method: &str) -> String {
         format!("{}/{method}", self.url.expose())
+    }
+
+    /// The portal's host, with its port where that is not the usual one: by whatever way it is reached, it is the same portal.
+    fn host(&self) -> String {
+        let (usual, rest) = match self.shown.strip_prefix("https://") {
+            Some(rest) => (":443", rest),
+            None => (":80", self.shown.trim_start_matches("http://")),
+        };
+        let host = rest.split('/').next().unwrap_or_default().to_lowercase();
+        host.strip_suffix(usual).map_or(host.clone(), str::to_owned)
     }
 
     /// Where a person sees the task with this id: anybody who may, under the name of the webhook's owner.

@@ -35,7 +35,7 @@ fn what_is_not_set_has_the_default_of_the_contract() {
     assert_eq!(settings.marker_field.as_deref(), Some("UF_CAMUNDA_ID_EXTERNAL_TASK"));
     assert_eq!(settings.completed_statuses, [4, 5]);
     assert_eq!(settings.missing_answer, MissingAnswer::Wait);
-    assert!(settings.answer_texts.is_empty());
+    assert!(settings.answer_texts.is_empty() && settings.former_hosts.is_empty());
 }
 
 #[test]
@@ -49,7 +49,9 @@ fn every_setting_is_read() {
         ("BITRIX_MISSING_ANSWER", "NO"),
         ("BITRIX_ANSWER_TEXTS", "26=ДА, 27 = НЕТ"),
         ("BITRIX_TASK_ID_FIELD", "XML_ID"),
+        ("BITRIX_FORMER_HOSTS", "Old.example, 10.0.0.5:8080,"),
     ]);
+    assert_eq!(settings.former_hosts, ["old.example", "10.0.0.5:8080"]);
     assert_eq!((settings.default_responsible, settings.default_priority), (7, 0));
     assert_eq!(settings.request_timeout, Duration::from_millis(2500));
     assert_eq!(settings.max_description_length, 100);
@@ -78,6 +80,7 @@ fn a_bad_value_is_told_with_its_name_and_an_example() {
         ("BITRIX_TASK_ID_FIELD", "TITLE"),
         ("BITRIX_TASK_ID_FIELD", "!UF_X"),
         ("BITRIX_TASK_ID_FIELD", "uf_x"),
+        ("BITRIX_FORMER_HOSTS", "https://old.example"),
         ("BITRIX_RATE", "-1"),
         ("BITRIX_RATE", "NaN"),
         ("BITRIX_BURST", "0"),
@@ -95,6 +98,20 @@ fn a_webhook_is_accepted_with_and_without_a_slash_at_its_end() {
     }
     let with_port = Webhook::parse("http://127.0.0.1:8080/rest/1/token").expect("a webhook");
     assert_eq!(with_port.to_string(), "http://127.0.0.1:8080/rest/1/***");
+}
+
+#[test]
+fn a_portal_has_one_host_however_it_is_reached() {
+    for (url, host) in [
+        ("https://bitrix.example/rest/1/token", "bitrix.example"),
+        ("http://Bitrix.Example:80/rest/1/token", "bitrix.example"),
+        ("https://user:password@bitrix.example:443/rest/1/token", "bitrix.example"),
+        ("http://bitrix.example:443/rest/1/token", "bitrix.example:443"),
+        ("http://127.0.0.1:8080/rest/1/token", "127.0.0.1:8080"),
+        ("http://[::1]:8080/rest/1/token", "[::1]:8080"),
+    ] {
+        assert_eq!(Webhook::parse(url).expect("a webhook").host(), host);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Finds out which Bitrix24 tasks are finished: fifty ids a command, many commands a request.
 //!
-//! It reads states and answers. What becomes of a record is decided in [`crate::lane::tracking`].
+//! An id alone says nothing: another portal, and one that was set up anew, gives the same ids to other tasks. So each row's
+//! marker is compared. It reads states and answers. What becomes of a record is decided in [`crate::lane::tracking`].
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,14 +13,14 @@ use serde_json::{Value, json};
 use super::answers::Answers;
 use super::client::{Call, Client};
 use super::errors::{ApiError, Kind};
-use super::fields::is_yes;
-use super::{MissingAnswer, Settings, member, rows};
+use super::fields::{self, is_yes};
+use super::{MissingAnswer, Settings, look_up, member, rows};
 use crate::message::{Record, text};
 use crate::systems::{Failure, Progress, Tracker};
 
 /// The most ids that one list call may name: a page has no more rows.
 const IDS: usize = 50;
-/// What the response shows of a task.
+/// What the response shows of a task, beside the field with its marker.
 const SELECT: &[&str] = &[
     "ID",
     "TITLE",
@@ -36,6 +37,7 @@ const SELECT: &[&str] = &[
     "UF_RESULT_EXPECTED",
     "UF_RESULT_QUESTION",
     "UF_RESULT_ANSWER",
+    fields::XML_ID,
 ];
 
 /// The tracker; one thread uses it.
@@ -57,13 +59,22 @@ impl BitrixTracker {
 
 impl Tracker for BitrixTracker {
     fn check(&mut self, records: &[Record]) -> Vec<Result<Progress, Failure>> {
+        let elsewhere: Vec<Option<String>> = records.iter().map(|record| self.elsewhere(record)).collect();
         let ids: Vec<Option<String>> = records.iter().map(target_id).collect();
-        let asked: Vec<&str> = ids.iter().flatten().map(String::as_str).collect::<BTreeSet<_>>().into_iter().collect();
+        let here =
+            ids.iter().zip(&elsewhere).filter(|(_, elsewhere)| elsewhere.is_none()).filter_map(|(id, _)| id.as_ref());
+        let asked: Vec<&str> = here.map(String::as_str).collect::<BTreeSet<_>>().into_iter().collect();
         let rows = self.read(&asked);
-        let checked = records.iter().zip(&ids).map(|(record, id)| {
+        let checked = records.iter().zip(&ids).zip(elsewhere).map(|((record, id), elsewhere)| {
+            if let Some(why) = elsewhere {
+                return Ok(Progress::Foreign(why));
+            }
             let id = id.as_deref().ok_or_else(no_target_id)?;
             match rows.get(id) {
-                Some(Ok(Some(row))) => Ok(self.progress(record, row)),
+                Some(Ok(Some(row))) => Ok(match self.another(record, row) {
+                    Some(why) => Progress::Foreign(format!("task {id} at the portal {why}")),
+                    None => self.progress(record, row),
+                }),
                 Some(Ok(None)) => Ok(Progress::Gone),
                 Some(Err(err)) => Err(not_answered(err)),
                 None => Err(Failure::Transient { error: anyhow!("not asked for"), after: Duration::ZERO }),
@@ -95,6 +106,44 @@ fn not_answered(err: &ApiError) -> Failure {
 /// For each id the task's row, or `None` where the portal shows no such task.
 type Rows = HashMap<String, Result<Option<Value>, ApiError>>;
 
+/// Whose task is it?
+impl BitrixTracker {
+    /// Why the task of this record is not to be looked for here, if it says that it is at another portal.
+    fn elsewhere(&self, record: &Record) -> Option<String> {
+        let (there, here) = (record.target_host()?, self.settings.webhook.host());
+        let known = there == here || self.settings.former_hosts.contains(&there);
+        (!known).then(|| {
+            format!(
+                "its task is at {there}, and BITRIX_WEBHOOK_URL names {here}; where that is the same portal under a new \
+                 name, set BITRIX_FORMER_HOSTS={there}"
+            )
+        })
+    }
+
+    /// Why the task in this row is not the record's, if it is another one.
+    fn another(&self, record: &Record, row: &Value) -> Option<&'static str> {
+        let (id, marker) = (record.task.id.as_str(), self.marker());
+        let has_field = marker != fields::XML_ID;
+        // Without the field a long id is written nowhere, and the Python worker has written none.
+        let is_marked = has_field || (fields::xml_id(id).is_some() && record.target_host().is_some());
+        match look_up::carries(row, marker, id) {
+            Some(true) => None,
+            Some(false) => Some("has another message's marker"),
+            None => is_marked.then_some("has no marker"),
+        }
+    }
+
+    fn marker(&self) -> &str {
+        self.settings.marker_field.as_deref().unwrap_or(fields::XML_ID)
+    }
+
+    /// The fields to ask for.
+    fn select(&self) -> Value {
+        let marker = self.settings.marker_field.as_deref().filter(|marker| *marker != fields::XML_ID);
+        SELECT.iter().copied().chain(marker).collect::<Vec<_>>().into()
+    }
+}
+
 impl BitrixTracker {
     fn read(&mut self, ids: &[&str]) -> Rows {
         if !self.one_by_one {
@@ -104,7 +153,8 @@ impl BitrixTracker {
             log::warn!("the portal ignores the filter by several ids; asking for each task by itself, in batches");
             self.one_by_one = true;
         }
-        let calls: Vec<Call> = ids.iter().map(|id| get(id)).collect();
+        let select = self.select();
+        let calls: Vec<Call> = ids.iter().map(|id| get(id, &select)).collect();
         let replies = self.client.call_in_bulk(calls).into_iter().zip(ids);
         replies.map(|(reply, id)| ((*id).to_owned(), reply.map(|reply| task_of(&reply)))).collect()
     }
@@ -113,7 +163,8 @@ impl BitrixTracker {
     /// the reply may exist all the same.
     fn read_lists(&self, ids: &[&str]) -> Option<Rows> {
         let lists: Vec<&[&str]> = ids.chunks(IDS).collect();
-        let calls: Vec<Call> = lists.iter().map(|ids| list(ids)).collect();
+        let select = self.select();
+        let calls: Vec<Call> = lists.iter().map(|ids| list(ids, &select)).collect();
         let mut found = Rows::new();
         for (ids, reply) in lists.into_iter().zip(self.client.call_in_bulk(calls)) {
             let reply = match reply {
@@ -182,13 +233,13 @@ fn set(task: &mut Value, name: &str, text: &str) {
     }
 }
 
-fn list(ids: &[&str]) -> Call {
-    let params = vec![("filter", json!({"ID": ids})), ("select", json!(SELECT)), ("start", (-1).into())];
+fn list(ids: &[&str], select: &Value) -> Call {
+    let params = vec![("filter", json!({"ID": ids})), ("select", select.clone()), ("start", (-1).into())];
     Call { method: "tasks.task.list", params }
 }
 
-fn get(id: &str) -> Call {
-    Call { method: "tasks.task.get", params: vec![("taskId", id.into()), ("select", json!(SELECT))] }
+fn get(id: &str, select: &Value) -> Call {
+    Call { method: "tasks.task.get", params: vec![("taskId", id.into()), ("select", select.clone())] }
 }
 
 /// The task in a reply to `tasks.task.get`; `"result": []` says that there is none.

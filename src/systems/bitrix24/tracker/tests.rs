@@ -17,17 +17,64 @@ fn progress(variables: &[(&str, &str)], message: Value, row: Value) -> Option<Re
     let mut message = message;
     message["task_id"] = "task-1".into();
     let task = crate::message::Task::parse(message.to_string().into_bytes()).expect("a task");
-    let record = Record::parse(sent_record(&task, "q", json!({"result": {"task": {"id": "7"}}}))).expect("a record");
+    let record =
+        Record::parse(sent_record(&task, "q", json!({"result": {"task": {"id": "7"}}}), None)).expect("a record");
     match BitrixTracker::new(settings, client).progress(&record, &row) {
         Progress::Open => None,
         Progress::Unanswered(why) => Some(Err(why)),
         Progress::Finished(task) => Some(Ok(task)),
-        Progress::Gone => panic!("a row is not gone"),
+        other => panic!("{other:?} is no progress"),
     }
 }
 
 fn of_row(row: Value) -> Option<Result<Value, String>> {
     progress(&[], json!({}), row)
+}
+
+/// What is said of a row with these markers: a task whose message has this id, in a record with or without a host.
+fn another(field: &str, id: &str, host: Option<&str>, row: Value) -> Option<&'static str> {
+    let settings = settings(&[("BITRIX_TASK_ID_FIELD", field)]);
+    let client = Arc::new(Client::new(&settings, &Authorities::public(), 4, &stop::signal().1));
+    let task = crate::message::Task::parse(json!({"task_id": id}).to_string().into_bytes()).expect("a task");
+    let record = Record::parse(sent_record(&task, "q", json!({}), host)).expect("a record");
+    BitrixTracker::new(settings, client).another(&record, &row)
+}
+
+#[test]
+fn a_row_is_the_records_own_by_either_marker_and_by_nothing_else() {
+    let (field, own) = ("UF_CAMUNDA_ID_EXTERNAL_TASK", "ufCamundaIdExternalTask");
+    let here = Some("bitrix.example");
+    for (host, row) in [
+        (here, json!({"id": "7", own: "task-1", "xmlId": "task-1"})),
+        (here, json!({"id": "7", own: "task-1", "xmlId": "somebody's own"})),
+        (None, json!({"id": "7", own: "task-1", "xmlId": null})),
+        (None, json!({"id": "7", own: null, "xmlId": "task-1"})),
+    ] {
+        assert_eq!(another(field, "task-1", host, row.clone()), None, "{row}");
+    }
+    for (row, why) in [
+        (json!({"id": "7", own: "task-2", "xmlId": "task-2"}), "has another message's marker"),
+        (json!({"id": "7", own: null, "xmlId": "task-2"}), "has another message's marker"),
+        (json!({"id": "7", own: "TASK-1", "xmlId": ""}), "has another message's marker"),
+        (json!({"id": "7", own: "", "xmlId": false}), "has no marker"),
+        (json!({"id": "7", own: null, "xmlId": null}), "has no marker"),
+        (json!({"id": "7"}), "has no marker"),
+    ] {
+        assert_eq!(another(field, "task-1", None, row.clone()), Some(why), "{row}");
+    }
+}
+
+#[test]
+fn where_no_marker_was_written_none_is_expected() {
+    let (unmarked, long) = (json!({"id": "7", "xmlId": null}), "x".repeat(51));
+    let here = Some("bitrix.example");
+    for field in ["none", "XML_ID"] {
+        assert_eq!(another(field, "task-1", here, unmarked.clone()), Some("has no marker"));
+        assert_eq!(another(field, "task-1", None, unmarked.clone()), None, "the Python worker's");
+        assert_eq!(another(field, &long, here, unmarked.clone()), None);
+        let foreign = json!({"id": "7", "xmlId": "task-2"});
+        assert_eq!(another(field, &long, here, foreign), Some("has another message's marker"));
+    }
 }
 
 #[test]

@@ -1,0 +1,108 @@
+//! Which address of a name is connected to: the first that answers. One that does not answer soon costs the others a
+//! moment only, and each gets its next chance with more patience, since an answer may be on its way for long.
+//!
+//! For RabbitMQ and the targets alike. It knows no name and no protocol.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// What the next address waits for at first. A server that is there answers within a fraction of this.
+const FIRST_PATIENCE: Duration = Duration::from_millis(250);
+/// Each round waits so many times longer for each address.
+const MORE: u32 = 4;
+
+/// Connects to the first address that answers, within `deadline` for all of them. `connect` tries one address for so
+/// long; `Err(None)` says that it has not answered.
+///
+/// # Errors
+/// What the last address that failed has said, if one has; else `None`: nobody has answered in time.
+pub fn first<T, E>(
+    addresses: &[SocketAddr],
+    deadline: Duration,
+    mut connect: impl FnMut(SocketAddr, Duration) -> Result<T, Option<E>>,
+) -> Result<T, Option<E>> {
+    let mut silent = addresses.to_vec();
+    let (mut left, mut patience, mut failure) = (deadline, FIRST_PATIENCE, None);
+    while !silent.is_empty() && !left.is_zero() {
+        for address in std::mem::take(&mut silent) {
+            // With nobody else to try there is nothing to save time for.
+            let patience = if addresses.len() == 1 { left } else { patience.min(left) };
+            if patience.is_zero() {
+                break;
+            }
+            let begun = Instant::now();
+            match connect(address, patience) {
+                Ok(connection) => return Ok(connection),
+                Err(Some(err)) => {
+                    failure = Some(err);
+                    left = left.saturating_sub(begun.elapsed());
+                }
+                Err(None) => {
+                    silent.push(address);
+                    left = left.saturating_sub(begun.elapsed().max(patience));
+                }
+            }
+        }
+        patience *= MORE;
+    }
+    Err(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(5);
+
+    fn addresses(count: u16) -> Vec<SocketAddr> {
+        (1..=count).map(|port| ([127, 0, 0, 1], port).into()).collect()
+    }
+
+    #[test]
+    fn the_second_address_is_tried_soon_when_the_first_is_silent() {
+        let mut waited = Duration::ZERO;
+        let connected = first(&addresses(3), DEADLINE, |address, patience| {
+            if address.port() == 2 {
+                return Ok(address.port());
+            }
+            waited += patience;
+            Err(None::<()>)
+        });
+        assert_eq!((connected, waited), (Ok(2), FIRST_PATIENCE));
+    }
+
+    #[test]
+    fn an_address_that_is_far_away_gets_more_patience_in_the_next_round() {
+        let mut tries = Vec::new();
+        let connected = first(&addresses(2), DEADLINE, |address, patience| {
+            tries.push((address.port(), patience.as_millis()));
+            if address.port() == 2 && patience > Duration::from_millis(600) { Ok(()) } else { Err(None::<()>) }
+        });
+        assert_eq!(connected, Ok(()));
+        assert_eq!(tries, [(1, 250), (2, 250), (1, 1000), (2, 1000)]);
+    }
+
+    #[test]
+    fn the_deadline_is_for_all_addresses_and_a_single_one_has_all_of_it() {
+        for count in [1, 2, 7, 100] {
+            let mut waited = Duration::ZERO;
+            let connected = first(&addresses(count), DEADLINE, |_, patience| {
+                waited += patience;
+                Err::<(), Option<()>>(None)
+            });
+            assert_eq!((connected, waited), (Err(None), DEADLINE), "{count} addresses");
+        }
+    }
+
+    #[test]
+    fn an_address_that_refuses_is_not_tried_again_and_what_it_said_is_told() {
+        let mut tries = [0, 0];
+        let connected = first(&addresses(2), DEADLINE, |address, _| {
+            tries[usize::from(address.port() - 1)] += 1;
+            Err::<(), _>((address.port() == 1).then_some("refused"))
+        });
+        assert_eq!(connected, Err(Some("refused")));
+        assert!(tries[0] == 1 && tries[1] > 1, "{tries:?}");
+        assert_eq!(first(&[], DEADLINE, |_, _| Err::<(), Option<()>>(None)), Err(None));
+    }
+}

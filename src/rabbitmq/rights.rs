@@ -1,0 +1,72 @@
+//! Finds out what we may do at the broker without doing it: asks for something impossible, which RabbitMQ refuses for
+//! that reason only after it has found that the user has the right. Nothing is made, taken or left behind.
+//!
+//! It does not know who needs which right.
+
+use amiquip::{AmqpValue, ConsumerOptions, Error, FieldTable, QueueDeclareOptions};
+use crossbeam_channel::RecvTimeoutError;
+
+use super::Trouble;
+use super::connection::{Connection, SETUP_DEADLINE};
+use super::publisher::{Letter, Publisher};
+
+/// A queue that does not exist: nobody makes one of this name.
+const NO_QUEUE: &str = "task-creator.no.such.queue";
+/// No number, so no argument. The broker shows it in its log.
+const IMPOSSIBLE: &str = "task-creator only looks whether it would be allowed";
+
+fn impossible(argument: &str) -> FieldTable {
+    FieldTable::from_iter([(argument.to_owned(), AmqpValue::LongString(IMPOSSIBLE.into()))])
+}
+
+/// May we publish through the default exchange?
+///
+/// # Errors
+/// We may not, or the connection is gone.
+pub fn may_write(publisher: &mut Publisher) -> Result<(), Trouble> {
+    // Without a body: in an alarm RabbitMQ reads no further than to the first one. Nobody gets it, so it comes back.
+    let nothing = Letter::new(NO_QUEUE.into(), "rights".into(), Vec::new());
+    let tag = publisher.publish(&nothing)?;
+    loop {
+        match publisher.confirms().recv_timeout(SETUP_DEADLINE) {
+            Ok(confirm) if publisher.verdicts(confirm).iter().any(|(of, _)| *of == tag) => return Ok(()),
+            Ok(_) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(Trouble::new(format!("no confirm from RabbitMQ within {SETUP_DEADLINE:?}")));
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(publisher.why_gone()),
+        }
+    }
+}
+
+/// May we make this queue, whether or not it is there?
+///
+/// # Errors
+/// We may not, the broker has no room for another queue, or the connection is gone.
+pub fn may_configure(connection: &mut Connection, queue: &str) -> Result<(), Trouble> {
+    let channel = connection.channel()?;
+    let arguments = impossible("x-message-ttl");
+    let options = QueueDeclareOptions { durable: true, arguments, ..QueueDeclareOptions::default() };
+    match channel.queue_declare(queue, options) {
+        // As many queues as the virtual host may have.
+        Err(err @ Error::ServerClosedChannel { code: 406, .. }) if err.to_string().contains("queue limit") => {
+            Err(err.into())
+        }
+        // 404: a node is down. 405: somebody has it for himself alone. 406: the argument.
+        Err(Error::ServerClosedChannel { code: 404..=406, .. }) | Ok(_) => Ok(()),
+        Err(err) => Err(err.into()),
+    }
+}
+
+/// May we take messages from this queue, whether or not it is there?
+///
+/// # Errors
+/// We may not, or the connection is gone.
+pub fn may_read(connection: &mut Connection, queue: &str) -> Result<(), Trouble> {
+    let channel = connection.channel()?;
+    let options = ConsumerOptions { arguments: impossible("x-priority"), ..ConsumerOptions::default() };
+    match channel.basic_consume(queue, options).map(drop) {
+        Err(Error::ServerClosedChannel { code: 404..=406, .. }) | Ok(()) => Ok(()),
+        Err(err) => Err(err.into()),
+    }
+}
