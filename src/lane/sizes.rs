@@ -12,7 +12,7 @@ use super::session::Session;
 use super::sweep::Sent;
 use super::tracking::Tracking;
 use super::{Job, Lane, letters};
-use crate::message::{Cause, Original, Parked};
+use crate::message::{Cause, Original, Parked, document};
 use crate::rabbitmq::publisher::Letter;
 
 /// A letter that cannot be published in any form is looked at again this much later. Only a limit that was lowered while
@@ -63,9 +63,11 @@ impl Session<'_, '_> {
         if let Some(shorter) = lane.fitted(letter) {
             return self.work.ledger.replace_letter(key, shorter, None);
         }
-        let recorded = self.work.ledger.recorded(&key).map(|(task, done)| (task.body.clone(), done.target_id.clone()));
-        match recorded {
-            Some((body, target_id)) => {
+        let target_id = self.work.ledger.recorded(&key).map(|(_, done)| done.target_id.clone());
+        // By now the message is in its record only.
+        let message = document::members(&letter.body).ok().and_then(|mut members| members.remove("original_message"));
+        match target_id.zip(message) {
+            Some((target_id, body)) => {
                 let error = format!("created with the id {target_id}, and not recorded: {}", lane.too_large(letter));
                 let parked = self.parked_as_too_large(letter.message_id.clone(), &error, &Original::Json(body));
                 self.work.ledger.replace_letter(key, parked, Some(Next::Leave));

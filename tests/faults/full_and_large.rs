@@ -196,7 +196,8 @@ fn tasks_wait_while_the_sent_queue_is_full_and_sweeps_wear_its_records_out() {
         tasks.markers().len() == 12 && worker.log().contains("takes messages again")
     });
     worker.stop();
-    assert!(worker.log().matches("does not take messages").count() <= 2, "{}", worker.log());
+    let errors = worker.errors();
+    assert!(errors.matches("does not take messages").count() <= 2, "{errors}");
     assert!(worker.log().contains("waiting_for_room=0"), "{}", worker.log());
     Account::take(&queues, tasks.markers()).assert_holds();
 }
