@@ -11,6 +11,7 @@ use amiquip::{Auth, Channel, ConnectionBlockedNotification, ConnectionOptions, C
 use anyhow::{Context as _, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::filter::Harmless;
 use super::{Trouble, tls};
 use crate::config::RabbitMq;
 
@@ -63,11 +64,11 @@ impl Connection {
         let amqp = match &settings.tls {
             None => {
                 let stream = nonblocking(stream).context("preparing the socket").map_err(own)?;
-                amiquip::Connection::insecure_open_stream(stream, options, tuning)
+                amiquip::Connection::insecure_open_stream(Harmless::new(stream), options, tuning)
             }
             Some(authorities) => {
                 let stream = tls::connect(stream, &settings.host, authorities).context("TLS").map_err(own)?;
-                amiquip::Connection::insecure_open_stream(stream, options, tuning)
+                amiquip::Connection::insecure_open_stream(Harmless::new(stream), options, tuning)
             }
         };
         Ok(Connection { amqp: Some(amqp?), socket })

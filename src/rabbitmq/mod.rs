@@ -1,10 +1,11 @@
 //! The only folder that names amiquip, and so the only one that knows AMQP.
 //!
 //! [`connection`] opens and closes a connection, [`queues`] finds or makes a queue, [`intake`] takes deliveries and settles
-//! them, [`publisher`] publishes with confirms. What bites in amiquip is said where it is avoided. Nothing here knows a
+//! them, [`publisher`] publishes with confirms, `filter` keeps from amiquip what would kill it. What bites in amiquip is said where it is avoided. Nothing here knows a
 //! system, a task or the shape of a message.
 
 pub mod connection;
+mod filter;
 pub mod intake;
 pub mod publisher;
 pub mod queues;

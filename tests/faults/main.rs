@@ -58,6 +58,7 @@
 //! | 51 | late marker, or none | `portal_as_it_is::creates::a_task_whose_custom_fields_come_late_or_never_…` |
 //! | 52 | stale error: a neighbour's, in a batch | `portal_as_it_is::refusals::a_message_that_is_told_its_neighbours_error_…`, `…_with_its_own_reason_…` |
 //! | 53 | killed between create and checklists | `half_done`; calls without an answer: `portal_as_it_is::checklists` |
+//! | 54 | AMQP that amiquip cannot take | `wear_out::amqp_that_…` |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -89,3 +90,4 @@ mod sessions;
 mod stopping;
 mod tls;
 mod tracking;
+mod wear_out;
