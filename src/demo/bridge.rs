@@ -159,13 +159,14 @@ impl OwnQueues<'_> {
     pub fn bridge<T>(&self, work: impl FnOnce(&mut Bridge) -> anyhow::Result<T>) -> anyhow::Result<(T, Vec<Arrival>)> {
         let mut connection = Connection::open(&self.config.rabbitmq, "task-creator demo: Camunda's side")?;
         let (publisher, intake) = connection
-            .within_deadline(|connection| {
-                Ok::<_, Error>((Publisher::open(connection)?, Intake::open(connection, PREFETCH, 1)?))
-            })
+            .within_deadline(|connection| Ok::<_, Error>((Publisher::open(connection)?, Intake::open(connection, 1)?)))
             .map_err(Trouble::from)?;
         let consumers = connection
             .within_deadline(|_| {
-                Ok::<_, Error>([intake.consume(&self.names.responses)?, intake.consume(&self.names.errors)?])
+                Ok::<_, Error>([
+                    intake.consume(&self.names.responses, PREFETCH)?,
+                    intake.consume(&self.names.errors, PREFETCH)?,
+                ])
             })
             .map_err(Trouble::from)?;
         let far_ends = [consumers[0].receiver().clone(), consumers[1].receiver().clone()];

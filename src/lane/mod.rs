@@ -1,12 +1,13 @@
 //! A lane: everything that works for one system. One cannot slow another.
 //!
 //! [`reader`] is the thread that owns the lane's RabbitMQ sessions, [`session`] one such session and [`results`] its other
-//! half, [`pool`] the threads that call the target, [`ledger`] what is under way, [`recovery`] what a failure leads to,
+//! half, [`caution`] how much it takes at a time, [`pool`] the threads that call the target, [`ledger`] what is under way, [`recovery`] what a failure leads to,
 //! [`letters`] what is published, [`tracking`] the thread that follows the created tasks, one [`sweep`] at a time, and
 //! [`moves`] how their records leave the sent queue. [`remembered`] is a set of ids that forgets, [`repeated`] keeps the same
 //! trouble from flooding the log.
 //! Nothing here knows which system it works for.
 
+pub mod caution;
 pub mod ledger;
 pub mod letters;
 pub mod moves;

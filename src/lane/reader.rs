@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use super::caution::Caution;
 use super::ledger::Ledger;
 use super::pool::{Outcome, Pool};
 use super::recovery::Recovery;
@@ -27,6 +28,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub struct Work {
     /// Which tasks are where.
     pub ledger: Ledger<Token>,
+    /// How many deliveries to take.
+    pub caution: Caution,
     /// Whether the target is trusted.
     pub recovery: Recovery,
     /// Deliveries that may continue a message which is just moving; see [`super::ledger::Admission::Later`].
@@ -57,6 +60,7 @@ pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
     let pool = Pool::new(lane.name, not_begun.clone(), to_follow_up, outcomes, lane.config.handler_threads);
     let mut work = Work {
         ledger: Ledger::default(),
+        caution: Caution::new(lane.config.prefetch),
         recovery: Recovery::new(lane.config.retry_attempts, lane.config.retry_delay),
         held: Vec::new(),
         jobs,

@@ -11,12 +11,12 @@ use crossbeam_channel::{Receiver, RecvError, after, never, select};
 use super::ledger::{Admission, Key};
 use super::reader::Work;
 use super::recovery::Gate;
-use super::{Job, Lane, letters};
+use super::{Job, Lane, Queues, letters};
 use crate::message::{self, Cause, Earlier, Parked, Task, Unreadable};
 use crate::rabbitmq::connection::Connection;
-use crate::rabbitmq::intake::{Arrival, Intake, Token};
+use crate::rabbitmq::intake::{Arrival, Intake, Token, WORN_OUT, times_returned};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher};
-use crate::rabbitmq::{Blocked, ConsumerMessage, FieldTable, Trouble, queues};
+use crate::rabbitmq::{Blocked, ConsumerMessage, Error, FieldTable, Trouble, queues};
 
 /// The reader looks around this often even if nothing wakes it.
 const TICK: Duration = Duration::from_secs(30);
@@ -83,38 +83,44 @@ fn begin(
         Ok::<_, Trouble>((Publisher::open(publishing)?, blocked))
     })?;
     let queues = &lane.queues;
-    let (intake, input, retry) = {
+    let (intake, first) = consuming.within_deadline(|consuming| {
         let names = [&queues.input, &queues.sent, &queues.retry, &queues.errors, &queues.responses];
-        let intake = consuming.within_deadline(|consuming| {
-            queues::ensure(consuming, &names.map(String::as_str))?;
-            Intake::open(consuming, lane.config.prefetch, number).map_err(Trouble::from)
-        })?;
-        (intake, &queues.input, &queues.retry)
-    };
-    let consumers =
-        consuming.within_deadline(|_| Ok::<_, Trouble>([intake.consume(input)?, intake.consume(retry)?]))?;
-    // These outlive the consumers: in one of a hundred cases cancelling one kills the connection otherwise.
-    let receivers = [consumers[0].receiver().clone(), consumers[1].receiver().clone()];
-    lane.stats.is_connected.set(1);
-    log::info!(
-        "reading {input}, {} deliveries at a time, {} handler threads",
-        lane.config.prefetch,
-        lane.config.handler_threads
-    );
-
-    let (idle_input, idle_retry) = (receivers[0].clone(), receivers[1].clone());
+        queues::ensure(consuming, &names.map(String::as_str))?;
+        open_intake(consuming, [&queues.input, &queues.retry], number)
+    })?;
+    let returned = first.iter().map(|arrival| times_returned(&arrival.headers)).max().unwrap_or(0);
+    work.caution.begins(returned);
     let begun = Instant::now();
     work.ledger.session_begun(begun);
-    let mut session =
-        Session { lane, work, intake: &intake, publisher, publishing_blocked: false, stopping: false, begun };
-    let ended = session.serve(idle_input, idle_retry, &blocked, || consumers.iter().for_each(|c| drop(c.cancel())));
+    let mut session = Session {
+        lane,
+        work,
+        intake: &intake,
+        publisher,
+        publishing_blocked: false,
+        stopping: false,
+        begun,
+        answered: false,
+    };
+    let ended = first.into_iter().try_for_each(|arrival| session.admit(arrival));
+    let ended = ended.and_then(|()| session.consume(consuming, &blocked, returned));
     let Session { publisher, .. } = session;
     // What is dropped here asks the broker and waits, so it is done under a deadline.
     let deadlines = (consuming.closing(), publishing.closing());
-    drop(consumers);
     drop((publisher, intake));
     drop(deadlines);
     ended
+}
+
+/// Opens the intake, with the first message of each queue: it says how often what comes was given back.
+fn open_intake(consuming: &mut Connection, queues: [&str; 2], number: u64) -> Result<(Intake, Vec<Arrival>), Trouble> {
+    let intake = Intake::open(consuming, number)?;
+    match queues.into_iter().map(|queue| intake.first(queue)).collect::<Result<Vec<_>, Error>>() {
+        Ok(first) => Ok((intake, first.into_iter().flatten().collect())),
+        // A queue that has one active consumer at a time gives nothing to anybody else.
+        Err(Error::ServerClosedChannel { code: 405, .. }) => Ok((Intake::open(consuming, number)?, Vec::new())),
+        Err(err) => Err(err.into()),
+    }
 }
 
 /// A session while it works.
@@ -127,16 +133,71 @@ pub(super) struct Session<'a, 'b> {
     publishing_blocked: bool,
     pub(super) stopping: bool,
     begun: Instant,
+    /// The broker has confirmed or refused a letter of this session.
+    pub(super) answered: bool,
 }
 
 impl Session<'_, '_> {
+    /// Consumes until the session ends, with consumers that take more and more where they began with few.
+    fn consume(
+        &mut self,
+        consuming: &mut Connection,
+        blocked: &Receiver<Blocked>,
+        returned: u32,
+    ) -> Result<Ended, Trouble> {
+        let (intake, Queues { input, retry, .. }) = (self.intake, &self.lane.queues);
+        if self.work.caution.prefetch() < self.lane.config.prefetch {
+            log::info!(
+                "{input}: what comes first was given back {returned} times, by a lane that waits or by one that dies again \
+                 and again: beginning with few deliveries at a time"
+            );
+        }
+        if returned >= WORN_OUT {
+            // It is on its way to the tail of its queue. If this session dies before that, it has nothing else in hand.
+            let end = |session: &mut Session| session.answered;
+            if let Some(ended) = self.serve(never(), never(), blocked, end, || {})? {
+                return Ok(ended);
+            }
+        }
+        loop {
+            let prefetch = self.work.caution.prefetch();
+            let consumers = consuming.within_deadline(|_| {
+                Ok::<_, Trouble>([intake.consume(input, prefetch)?, intake.consume(retry, prefetch)?])
+            })?;
+            // These outlive the consumers: in one of a hundred cases cancelling one kills the connection otherwise.
+            let receivers = [consumers[0].receiver().clone(), consumers[1].receiver().clone()];
+            self.lane.stats.is_connected.set(1);
+            let threads = self.lane.config.handler_threads;
+            log::info!("reading {input}, {prefetch} deliveries at a time, {threads} handler threads");
+            let [input, retry] = receivers.clone();
+            let cancel = || consumers.iter().for_each(|consumer| drop(consumer.cancel()));
+            let ended = self.serve(input, retry, blocked, |session| session.work.caution.grows(), cancel);
+            let deadline = consuming.closing();
+            match ended.transpose() {
+                Some(ended) => {
+                    drop(consumers);
+                    drop(deadline);
+                    return ended;
+                }
+                None => {
+                    for consumer in consumers {
+                        let rest = intake.end(consumer).map_err(|err| Trouble::new(format!("{err:#}")))?;
+                        rest.into_iter().try_for_each(|arrival| self.admit(arrival))?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Works until the session ends, or until it is `enough` with these consumers.
     fn serve(
         &mut self,
         mut input: Receiver<ConsumerMessage>,
         mut retry: Receiver<ConsumerMessage>,
         blocked: &Receiver<Blocked>,
+        enough: impl Fn(&mut Self) -> bool,
         cancel_consumers: impl Fn(),
-    ) -> Result<Ended, Trouble> {
+    ) -> Result<Option<Ended>, Trouble> {
         let queues = &self.lane.queues;
         let mut stop = self.lane.stop.receiver().clone();
         let results = self.work.results.clone();
@@ -144,10 +205,13 @@ impl Session<'_, '_> {
         loop {
             self.move_on()?;
             if self.stopping && self.note_what_is_in_hand() == 0 {
-                return Ok(Ended::Stopped);
+                return Ok(Some(Ended::Stopped));
             }
             if self.held_too_long() {
-                return Ok(Ended::Refresh);
+                return Ok(Some(Ended::Refresh));
+            }
+            if !self.stopping && enough(self) {
+                return Ok(None);
             }
             select! {
                 recv(input) -> message => all(&input, message).try_for_each(|message| self.arrived(message, &queues.input))?,
@@ -264,11 +328,11 @@ impl Session<'_, '_> {
     fn arrived(&mut self, message: Result<ConsumerMessage, RecvError>, queue: &str) -> Result<(), Trouble> {
         let message = message.map_err(|_| Trouble::new("the connection to RabbitMQ is gone"))?;
         let arrival = self.intake.arrival(message).map_err(|err| Trouble::new(format!("{queue}: {err}")))?;
-        self.lane.stats.last_message_time.set(message::now_ms());
         self.admit(arrival)
     }
 
     pub(super) fn admit(&mut self, arrival: Arrival) -> Result<(), Trouble> {
+        self.lane.stats.last_message_time.set(message::now_ms());
         let Arrival { body, headers, redelivered, sent, token } = arrival;
         let task = match Task::parse(body) {
             Ok(task) => task,

@@ -67,3 +67,17 @@ pub fn text_header<'a>(headers: &'a FieldTable, name: &str) -> Option<&'a str> {
         _ => None,
     }
 }
+
+/// The header of this name, if it is a whole number.
+pub fn number_header(headers: &FieldTable, name: &str) -> Option<i64> {
+    match headers.get(name)? {
+        AmqpValue::ShortShortInt(number) => Some((*number).into()),
+        AmqpValue::ShortShortUInt(number) => Some((*number).into()),
+        AmqpValue::ShortInt(number) => Some((*number).into()),
+        AmqpValue::ShortUInt(number) => Some((*number).into()),
+        AmqpValue::LongInt(number) => Some((*number).into()),
+        AmqpValue::LongUInt(number) => Some((*number).into()),
+        AmqpValue::LongLongInt(number) => Some(*number),
+        _ => None,
+    }
+}

@@ -59,6 +59,7 @@
 //! | 52 | stale error: a neighbour's, in a batch | `portal_as_it_is::refusals::a_message_that_is_told_its_neighbours_error_…`, `…_with_its_own_reason_…` |
 //! | 53 | killed between create and checklists | `half_done`; calls without an answer: `portal_as_it_is::checklists` |
 //! | 54 | AMQP that amiquip cannot take | `wear_out::amqp_that_…` |
+//! | 55 | given back too often: dying again and again, looking at parked messages | `wear_out::a_worker_that_dies_…`, `…::records_that_do_not_fit_…`, `…::a_replay_…`, `…::what_a_replay_…`, `…::no_way_of_looking_…` |
 
 #[path = "../support/mod.rs"]
 mod support;
