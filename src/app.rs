@@ -1,11 +1,15 @@
-//! Starts a lane for every system that is on, and the statistics line; joins them all.
+//! Starts a lane for every system that is on, and the heartbeat, which says how they are; joins them all.
 
-use std::thread;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use std::{process, thread};
 
 use crossbeam_channel::Sender;
+use log::Level;
 
-use crate::config::Config;
+use crate::config::{Config, RabbitMq};
 use crate::lane::{Lane, Queues, reader, tracking};
+use crate::logging;
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::systems::{System, TABLE};
@@ -16,16 +20,36 @@ pub struct Running {
     system: System,
 }
 
-/// The systems that are on. Says in one line each which are off, and why.
-pub fn systems(config: &Config, stop: &Stop) -> Vec<Running> {
-    let mut running = Vec::new();
-    for entry in TABLE {
-        let queue = Queues::of(entry.name, config).input;
-        match (entry.open)(config, stop) {
-            Ok(system) => running.push(Running { name: entry.name, system }),
-            Err(why) => log::info!("{} is off ({why}): {queue} is left alone", entry.name),
-        }
+/// The line with every number is written this often, and at the end.
+const FULL_LINE: Duration = Duration::from_secs(3600);
+
+/// Says what runs here, with which settings, and where it connects to.
+pub fn introduce(config: &Config, settings: &Path) {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let from = match settings.exists() {
+        true => format!("settings from {} and the environment", absolute(settings).display()),
+        false => format!("settings from the environment, no {}", absolute(settings).display()),
+    };
+    log::info!(
+        "task-creator {} starts: pid {}, {from}, logs in {}",
+        env!("CARGO_PKG_VERSION"),
+        process::id(),
+        absolute(&config.log_dir).display()
+    );
+    let RabbitMq { host, port, username, vhost, tls, .. } = &config.rabbitmq;
+    let tls = if tls.is_some() { ", encrypted" } else { "" };
+    log::info!("RabbitMQ at {host}:{port}, virtual host {vhost}, as {username}{tls}");
+    if let Some(bitrix24) = &config.bitrix24 {
+        log::info!("Bitrix24 at {}, tasks from {}", bitrix24.webhook, Queues::of("bitrix24", config).input);
     }
+}
+
+/// The systems that are on.
+pub fn systems(config: &Config, stop: &Stop) -> Vec<Running> {
+    let open = |entry: &crate::systems::Entry| {
+        (entry.open)(config, stop).ok().map(|system| Running { name: entry.name, system })
+    };
+    let running: Vec<Running> = TABLE.iter().filter_map(open).collect();
     if running.is_empty() {
         log::warn!("no system is on, so there is nothing to do; BITRIX_WEBHOOK_URL switches Bitrix24 on");
     }
@@ -57,9 +81,30 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stat
                 let _ = gave_up.send(anyhow::Error::new(err).context("cannot start a thread"));
             }
         }
-        while !stop.pause(config.heartbeat_interval) {
-            lanes.iter().for_each(|lane| log::info!("{}", lane.stats.line(lane.name)));
-        }
+        beat(config, stop, &lanes);
     });
-    lanes.iter().for_each(|lane| log::info!("{}", lane.stats.line(lane.name)));
+    let begun = lanes.iter().filter(|lane| lane.stats.condition.has_begun());
+    begun.for_each(|lane| log::info!("{}", lane.stats.line(lane.name)));
+}
+
+/// Says in every interval how the lanes are. Of one that has not had a session yet there is nothing to say.
+fn beat(config: &Config, stop: &Stop, lanes: &[Lane]) {
+    let (mut full_since, mut lost) = (Instant::now(), 0);
+    while !stop.pause(config.heartbeat_interval) {
+        let full = full_since.elapsed() >= FULL_LINE;
+        if full {
+            full_since = Instant::now();
+        }
+        for lane in lanes.iter().filter(|lane| lane.stats.condition.has_begun()) {
+            log::info!("{}", lane.stats.short_line(lane.name));
+            if let Some(line) = lane.stats.condition.line(lane.name) {
+                log::info!("{line}");
+            }
+            log::log!(if full { Level::Info } else { Level::Debug }, "{}", lane.stats.line(lane.name));
+        }
+        let lost_before = std::mem::replace(&mut lost, logging::lost_lines());
+        if lost > lost_before {
+            log::warn!("{lost} log line(s) are lost so far; stderr says why");
+        }
+    }
 }

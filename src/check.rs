@@ -7,14 +7,15 @@
 use std::path::Path;
 
 use crate::config::{Config, RabbitMq, is_this_machine};
+use crate::dotenv::Environment;
 use crate::lane::Queues;
+use crate::logging;
 use crate::rabbitmq::Trouble;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::queues::{self, Found};
 use crate::report::Report;
 use crate::stop::{self, Stop};
 use crate::systems::{Entry, TABLE};
-use crate::{dotenv, logging};
 
 /// In seconds. Above this the server's own proposal counts, 60 as installed, and a frozen server is noticed after twice
 /// that.
@@ -30,17 +31,21 @@ const DEFAULT_PASSWORDS: &[&str] = &["guest", "change me"];
 /// [`Mistakes`](crate::config::Mistakes): with wrong settings there is nothing to look at.
 pub fn run(create_field: bool) -> anyhow::Result<bool> {
     let file = Path::new(".env");
-    let advice = dotenv::read(file)?;
-    let config = Config::from_env()?;
+    let environment = Environment::read(file)?;
+    // One of the mistakes may come of what the advice is about.
+    let config = Config::from_env(&environment).inspect_err(|_| environment.tell())?;
     logging::hide(config.secrets());
     let mut report = Report::default();
     report.ok(match file.exists() {
         true => "settings: no mistakes in the environment and .env",
         false => "settings: no mistakes in the environment; this folder has no .env",
     });
-    advice.iter().for_each(|advice| report.warn(advice));
+    environment.advice.iter().for_each(|advice| report.warn(advice));
     match logging::look_at(&config.log_dir) {
-        Ok(()) => report.ok(format!("LOG_DIR={}: logs can be written", config.log_dir.display())),
+        Ok(None) => report.ok(format!("LOG_DIR={}: logs can be written", config.log_dir.display())),
+        Ok(Some(pid)) => {
+            report.ok(format!("LOG_DIR={}: a worker ({pid}) writes its logs there now", config.log_dir.display()));
+        }
         Err(why) => report.fail(format!("LOG_DIR={}: {why}", config.log_dir.display())),
     }
     // Kept until the end: dropping it would raise the signal.
@@ -56,6 +61,7 @@ pub fn run(create_field: bool) -> anyhow::Result<bool> {
             Err(why) => report.off(format!("{}: {why}", entry.name)),
         }
     }
+    report.sum_up();
     Ok(!report.failed())
 }
 

@@ -2,20 +2,27 @@
 //!
 //! The common settings are here; a system's own are read by its folder with the same [`Variables`]. Each variable is
 //! explained in `config.env.example` and in the README's table; a test compares the three. Nothing here opens a socket or
-//! a log; of files it reads those of certificates.
+//! a log; of files it reads those of certificates. Where the values come from is [`crate::dotenv`]'s business.
+
+pub mod address;
+pub mod spelling;
+pub mod variables;
 
 use std::cell::RefCell;
-use std::env::{self, VarError};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use log::LevelFilter;
 
+pub use variables::{Lookup, Variables};
+
+use crate::dotenv::{Environment, Given};
 use crate::lane::Queues;
 use crate::systems::bitrix24;
 use crate::tls::Authorities;
@@ -40,7 +47,7 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// The folder of `worker.log` and `worker_errors.log`.
     pub log_dir: PathBuf,
-    /// Between two sweeps of a tracker and between two statistics lines.
+    /// Between two sweeps of a tracker and between two heartbeats.
     pub heartbeat_interval: Duration,
     /// How often a message may fail by itself before it is parked; at least 1.
     pub retry_attempts: u32,
@@ -118,15 +125,42 @@ impl Config {
     /// # Errors
     /// [`Mistakes`]: every one of them, each with the variable's name and an example.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Config, Mistakes> {
-        right(Variables::read(lookup, Config::from_variables))
+        let given = |name: &str| Some(Ok(Given { value: lookup(name)?, place: None, quoted: false }));
+        Config::of(&given)
     }
 
-    /// The settings of this process: the environment, which by now holds what `.env` adds to it.
+    /// The same where it is known in which place each value stands.
     ///
     /// # Errors
     /// As [`Config::read`].
-    pub fn from_env() -> Result<Config, Mistakes> {
-        right(Variables::of_process(Config::from_variables))
+    pub fn of(lookup: Lookup) -> Result<Config, Mistakes> {
+        right(Variables::read(lookup, Config::from_variables))
+    }
+
+    /// The settings of this process.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn from_env(environment: &Environment) -> Result<Config, Mistakes> {
+        right(Variables::of(environment, Config::from_variables))
+    }
+
+    /// The name of every setting.
+    pub fn names() -> &'static BTreeSet<String> {
+        static NAMES: OnceLock<BTreeSet<String>> = OnceLock::new();
+        NAMES.get_or_init(|| {
+            let names = RefCell::new(BTreeSet::new());
+            let lookup = |name: &str| {
+                names.borrow_mut().insert(name.to_owned());
+                None
+            };
+            let _ = Variables::read(&lookup, |variables| {
+                Config::from_variables(variables);
+                // Those that count only where the system is on.
+                bitrix24::Settings::without_portal(variables);
+            });
+            names.into_inner()
+        })
     }
 
     /// The settings in these variables; in place of one that is wrong, its default.
@@ -168,7 +202,7 @@ impl Config {
 
 impl RabbitMq {
     fn from_variables(variables: &mut Variables) -> RabbitMq {
-        let password = variables.text("RABBITMQ_PASSWORD");
+        let password = variables.secret("RABBITMQ_PASSWORD");
         if password.is_none() {
             variables.mistake(
                 "RABBITMQ_PASSWORD",
@@ -219,17 +253,19 @@ pub fn is_this_machine(host: &str) -> bool {
 /// A name or an address and nothing else: an address with a password in it would be shown in the log.
 fn host(variables: &mut Variables) -> String {
     let host = variables.text("RABBITMQ_HOST").unwrap_or_else(|| "localhost".into());
-    // More than one colon is an IPv6 address.
-    let has_port = host.matches(':').count() == 1;
-    if has_port || host.contains(['/', '@', '?', '#']) || host.contains(char::is_whitespace) {
-        variables.mistake("RABBITMQ_HOST", "is not a plain host name, without a port", "RABBITMQ_HOST=rmq.example");
-    }
-    host
+    address::host(&host).unwrap_or_else(|wrong| {
+        variables.mistake("RABBITMQ_HOST", wrong, "RABBITMQ_HOST=rmq.example");
+        host
+    })
 }
 
 /// A queue that all systems share. What is put into a system's own queue would come back to us.
 fn common_queue(variables: &mut Variables, prefix: &str, name: &str, default: &str) -> String {
     let queue = variables.name(name, LONGEST_NAME).unwrap_or_else(|| default.into());
+    if queue.starts_with("amq.") {
+        let wrong = "begins with amq., which RabbitMQ keeps for its own queues";
+        variables.mistake(name, wrong, &format!("{name}={default}"));
+    }
     if Queues::are_called(&queue, prefix) {
         variables.mistake(name, &format!("is {queue:?}, a queue of a system"), &format!("{name}={default}"));
     }
@@ -257,109 +293,5 @@ fn log_level(variables: &mut Variables) -> LevelFilter {
             variables.mistake("LOG_LEVEL", &format!("is {level:?}"), "LOG_LEVEL=INFO (or DEBUG, WARNING, ERROR)");
             LevelFilter::Info
         }
-    }
-}
-
-/// The variables while they are read, and the mistakes found so far.
-pub struct Variables<'a> {
-    lookup: &'a dyn Fn(&str) -> Option<String>,
-    mistakes: Vec<String>,
-}
-
-impl Variables<'_> {
-    /// What `make` makes of the variables that `lookup` gives, and the mistakes it has found.
-    fn read<T>(lookup: impl Fn(&str) -> Option<String>, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
-        let mut variables = Variables { lookup: &lookup, mistakes: Vec::new() };
-        let made = make(&mut variables);
-        (made, variables.mistakes)
-    }
-
-    /// What `make` makes of the environment, which by now holds what `.env` adds to it, and the mistakes in it.
-    pub fn of_process<T>(make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
-        let unreadable = RefCell::new(Vec::new());
-        let lookup = |name: &str| match env::var(name) {
-            Ok(value) => Some(value),
-            Err(VarError::NotPresent) => None,
-            Err(VarError::NotUnicode(_)) => {
-                unreadable.borrow_mut().push(format!("{name} is not UTF-8"));
-                None
-            }
-        };
-        let (made, mistakes) = Variables::read(lookup, make);
-        (made, unreadable.into_inner().into_iter().chain(mistakes).collect())
-    }
-
-    /// The variable's value, trimmed; one that is set to nothing counts as not set.
-    pub fn text(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-    }
-
-    /// A name that RabbitMQ shall see, of at most `longest` bytes.
-    pub fn name(&mut self, name: &str, longest: usize) -> Option<String> {
-        let text = self.text(name)?;
-        if text.len() > longest {
-            self.mistake(name, &format!("is longer than {longest} bytes"), &format!("{name}=tasks"));
-        }
-        Some(text)
-    }
-
-    /// A whole number in `range`.
-    pub fn number<T>(&mut self, name: &str, default: T, range: std::ops::RangeInclusive<T>) -> T
-    where
-        T: FromStr + PartialOrd + fmt::Display + Copy,
-    {
-        let Some(text) = self.text(name) else { return default };
-        match text.parse() {
-            Ok(number) if range.contains(&number) => number,
-            _ => {
-                let wrong = format!("is {text:?}, not a whole number from {} to {}", range.start(), range.end());
-                self.mistake(name, &wrong, &format!("{name}={default}"));
-                default
-            }
-        }
-    }
-
-    /// A number of seconds, a fraction allowed, above zero and at most a day.
-    pub fn seconds(&mut self, name: &str, default: u32) -> Duration {
-        self.seconds_up_to(name, default, 86_400)
-    }
-
-    /// The same with a limit of its own, in seconds.
-    pub fn seconds_up_to(&mut self, name: &str, default: u32, most: u32) -> Duration {
-        let default_duration = Duration::from_secs(default.into());
-        let Some(text) = self.text(name) else { return default_duration };
-        match text.parse::<f64>() {
-            Ok(seconds) if (0.001..=most.into()).contains(&seconds) => Duration::from_secs_f64(seconds),
-            _ => {
-                let wrong = format!("is {text:?}, not a number of seconds above 0 and up to {most}");
-                self.mistake(name, &wrong, &format!("{name}={default}"));
-                default_duration
-            }
-        }
-    }
-
-    /// A switch.
-    pub fn flag(&mut self, name: &str, default: bool) -> bool {
-        let Some(text) = self.text(name) else { return default };
-        match text.to_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => true,
-            "false" | "0" | "no" | "off" => false,
-            _ => {
-                self.mistake(name, &format!("is {text:?}, neither true nor false"), &format!("{name}={default}"));
-                default
-            }
-        }
-    }
-
-    /// The authorities in a PEM file.
-    pub fn authorities(&mut self, name: &str) -> Option<Authorities> {
-        let file = self.text(name)?;
-        let read = Authorities::read(Path::new(&file));
-        read.map_err(|wrong| self.mistake(name, &format!("is {file:?}, {wrong}"), &format!("{name}=ca.pem"))).ok()
-    }
-
-    /// Notes a mistake: what is wrong with this variable, and a line that would be right.
-    pub fn mistake(&mut self, name: &str, wrong: &str, example: &str) {
-        self.mistakes.push(format!("{name} {wrong}; for example: {example}"));
     }
 }

@@ -1,59 +1,177 @@
-//! `.env`: adds to the environment what is not set there. It holds passwords, so its permissions are looked at, and no
-//! line of it is ever shown.
+//! The variables of this process, and below them those of `.env`, which adds what is not set already.
+//!
+//! `.env` may serve other programs too: what is not a setting of ours is passed over, readable or not. It holds passwords,
+//! so its permissions are looked at, and of its lines only numbers and names of settings are ever shown. How a line is read is
+//! in [`syntax`]; what a value means is none of its business.
 
+pub mod syntax;
+
+use std::collections::BTreeMap;
+use std::env::{self, VarError};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::config::Mistakes;
+use crate::config::{Config, Mistakes, spelling};
 use crate::terminal;
+use syntax::{Statement, Value};
 
-/// Loads the file, if there is one, and tells the terminal what should better be changed about it. Call it before the
-/// first thread is started.
-///
-/// # Errors
-/// As [`read`].
-pub fn load(file: &Path) -> Result<(), Mistakes> {
-    if let Some(advice) = read(file)? {
-        terminal::complain(&advice);
-    }
-    Ok(())
+const NOT_UTF8: &str = "is not UTF-8, but perhaps CP1251 (Windows); save the file as UTF-8";
+
+/// A variable, and where its value was found. It may be a password, so it cannot be printed whole.
+#[derive(Clone)]
+pub struct Given {
+    /// Its value.
+    pub value: String,
+    /// The file and its line; `None` for the environment.
+    pub place: Option<String>,
+    /// The value stood in quotes, which are not part of it: what quotes it still has are meant.
+    pub quoted: bool,
 }
 
-/// Loads the file, if there is one, and returns what should better be changed about it.
-///
-/// # Errors
-/// [`Mistakes`] when the file cannot be read, has a line that is not a setting, or can be written by others.
-pub fn read(file: &Path) -> Result<Option<String>, Mistakes> {
-    let mistake = |text: String| Mistakes(vec![format!("{}: {text}", file.display())]);
+/// The variables, and what should better be changed about them.
+#[derive(Default)]
+pub struct Environment {
+    /// Of the file; what cannot be read has the reason in place of a value.
+    lines: BTreeMap<String, Result<Given, String>>,
+    /// A sentence each.
+    pub advice: Vec<String>,
+}
+
+impl Environment {
+    /// The environment and this file, if there is one; tells the terminal what should better be changed.
+    ///
+    /// # Errors
+    /// As [`Environment::read`].
+    pub fn load(file: &Path) -> Result<Environment, Mistakes> {
+        let environment = Environment::read(file)?;
+        environment.tell();
+        Ok(environment)
+    }
+
+    /// Tells the terminal what should better be changed.
+    pub fn tell(&self) {
+        self.advice.iter().for_each(|advice| terminal::complain(advice));
+    }
+
+    /// The environment and this file, if there is one.
+    ///
+    /// # Errors
+    /// [`Mistakes`] when the file cannot be read, can be written by others, or is no text in UTF-8. A line of ours that is
+    /// wrong is an error only once it is asked for.
+    pub fn read(file: &Path) -> Result<Environment, Mistakes> {
+        let mut environment = Environment::default();
+        let shown = file.display().to_string();
+        let names: Vec<String> = env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+        let misspelt = names.iter().filter_map(|name| Some((name, spelling::nearest(name, Config::names())?)));
+        environment.advice.extend(misspelt.map(|(name, meant)| misspelling("the environment", name, meant)));
+        let text = match text_of(file, &mut environment.advice) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(environment),
+            Err(wrong) => return Err(Mistakes(vec![format!("{shown}: {wrong}")])),
+        };
+        syntax::parse(&text).iter().for_each(|statement| environment.take(statement, &shown));
+        Ok(environment)
+    }
+
+    /// The variable as it was given, the environment first, even where that says nothing.
+    ///
+    /// # Errors
+    /// It cannot be read, and why.
+    pub fn get(&self, name: &str) -> Option<Result<Given, String>> {
+        match env::var(name) {
+            Ok(value) => Some(Ok(Given { value, place: None, quoted: false })),
+            Err(VarError::NotUnicode(_)) => Some(Err(format!("{name} is not UTF-8"))),
+            Err(VarError::NotPresent) => self.lines.get(name).cloned(),
+        }
+    }
+
+    /// The value of a variable that can be read.
+    pub fn value(&self, name: &str) -> Option<String> {
+        self.get(name)?.ok().map(|given| given.value)
+    }
+
+    /// Adds a line; a later one of the same name replaces an earlier one.
+    fn take(&mut self, Statement { line, name, value }: &Statement, file: &str) {
+        let place = format!("{file}, line {line}");
+        if let Some(meant) = spelling::nearest(name, Config::names()) {
+            self.advice.push(misspelling(&place, name, meant));
+        }
+        let is_ours = Config::names().contains(name);
+        if is_ours && self.lines.contains_key(name) {
+            self.advice.push(format!("{place}: {name} is set a second time, and this line counts; remove one"));
+        }
+        let taken = match value {
+            // Nobody meant a value with lost characters.
+            Value::Text { text, .. } if is_ours && text.contains(char::REPLACEMENT_CHARACTER) => {
+                Err(format!("{name} ({place}) {NOT_UTF8}"))
+            }
+            Value::Text { text, quoted, cut } => {
+                let (value, is_lost) = syntax::interpolated(text, |name| self.value(name));
+                self.advise_on_loss(name, is_ours && is_lost, *cut, &place);
+                self.advise_on_swallowed(text, &place);
+                Ok(Given { value, place: Some(place), quoted: *quoted })
+            }
+            Value::Absent => Err(format!("{name} ({place}) has no = behind its name; for example: {name}=value")),
+            Value::Unreadable(why) => {
+                Err(format!("{name} ({place}) {why}; a value with blanks or signs: {name}='a value'"))
+            }
+        };
+        self.lines.insert(name.clone(), taken);
+    }
+
+    /// A part of the value is not what stands in the line. No part is shown.
+    fn advise_on_loss(&mut self, name: &str, is_lost: bool, is_cut: bool, place: &str) {
+        if is_lost {
+            let wrong = "names no variable, and nothing stands in its place";
+            let instead = "a value with ${ in it can only be set in the environment";
+            self.advice.push(format!("{place}: a ${{…}} in {name} {wrong}; {instead}"));
+        }
+        // Behind other values a comment is nothing unusual.
+        if is_cut && name == "RABBITMQ_PASSWORD" {
+            let wrong = "ends where # begins a comment; if that belongs to it, put it in single quotes";
+            self.advice.push(format!("{place}: {name} {wrong}"));
+        }
+    }
+
+    /// A quote that is left open swallows what stands before the next one, which was meant to open something.
+    fn advise_on_swallowed(&mut self, value: &str, place: &str) {
+        let within = value.split('\n').skip(1).flat_map(syntax::parse);
+        let is_set = |found: &Statement| Config::names().contains(&found.name) && found.value != Value::Absent;
+        for Statement { name, .. } in within.filter(is_set) {
+            let wrong = "the quotes that open in this line are closed only behind";
+            self.advice.push(format!("{place}: {wrong} {name}, which is not read so; close them earlier"));
+        }
+    }
+}
+
+fn misspelling(place: &str, name: &str, meant: &str) -> String {
+    format!("{place}: {name} is not a setting and is not read; is {meant} meant?")
+}
+
+/// The text of the file, `None` without a file, or what is wrong with it; what is no UTF-8 in it becomes U+FFFD.
+fn text_of(file: &Path, advice: &mut Vec<String>) -> Result<Option<String>, String> {
+    let unreadable = |err: std::io::Error| format!("cannot be read: {err}");
     let mode = match fs::metadata(file) {
         Ok(metadata) => metadata.permissions().mode(),
         Err(err) if err.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(err) => return Err(mistake(format!("cannot be read: {err}"))),
+        Err(err) => return Err(unreadable(err)),
     };
     if mode & 0o022 != 0 {
-        return Err(mistake("others may write to it, and so direct this program; do: chmod 600 .env".into()));
+        return Err("others may write to it, and so direct this program; do: chmod 600 .env".into());
     }
-    dotenvy::from_path(file).map_err(|err| {
-        mistake(match err {
-            // The error would show the line, and with it perhaps a password.
-            dotenvy::Error::LineParse(..) => format!(
-                "{} is not NAME=value, or a quote in it is not closed; a value with blanks or signs: NAME='a value'",
-                place_of_mistake(file)
-            ),
-            err => format!("cannot be read: {err}"),
-        })
-    })?;
-    let readable = mode & 0o044 != 0;
-    Ok(readable.then(|| format!("{} can be read by others; advised: chmod 600 .env", file.display())))
-}
-
-/// Where the first line is that cannot be read, told by the name in the last good one.
-fn place_of_mistake(file: &Path) -> String {
-    let lines = dotenvy::from_path_iter(file).into_iter().flatten();
-    match lines.map_while(Result::ok).last() {
-        Some((name, _)) => format!("the line after that of {name}"),
-        None => "the first line with a setting".into(),
+    let bytes = fs::read(file).map_err(unreadable)?;
+    let shown = file.display();
+    if mode & 0o044 != 0 {
+        advice.push(format!("{shown} can be read by others; advised: chmod 600 .env"));
     }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || bytes.contains(&0) {
+        return Err("is UTF-16, as some editors of Windows write it; save the file as UTF-8".into());
+    }
+    if let Err(err) = std::str::from_utf8(&bytes) {
+        let line = bytes[..err.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        advice.push(format!("{shown}, line {line}: the file {NOT_UTF8}"));
+    }
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }

@@ -9,12 +9,13 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::config::{self, Config, Variables};
+use crate::dotenv::Environment;
 use crate::lane::Queues;
 use crate::logging::{self, clean, clean_json};
 use crate::message::{Cause, Task, Unreadable, document, text};
 use crate::stop;
 use crate::systems::{Entry, Explained, Explanation, TABLE};
-use crate::terminal::{self, say, shortened};
+use crate::terminal::{self, say, shortened, tell};
 
 /// Of a value in the list of fields, in characters; the request has all of it.
 const LONGEST_VALUE: usize = 60;
@@ -25,27 +26,27 @@ const WIDEST: usize = 60;
 ///
 /// # Errors
 /// The message cannot be read, or a setting that counts is wrong.
-pub fn run(file: &Path) -> anyhow::Result<bool> {
+pub fn run(file: &Path, environment: &Environment) -> anyhow::Result<bool> {
     let body = terminal::read(file)?;
     // Nothing is to be reached, so it does not matter what is wrong with the way there.
-    let (config, _) = Variables::of_process(Config::from_variables);
+    let (config, _) = Variables::of(environment, Config::from_variables);
     logging::hide(config.secrets());
     let task = match Task::parse(body) {
         Ok(task) => task,
         Err(Unreadable { reason, .. }) => {
             let (queue, cause) = (&config.error_queue, Cause::InvalidMessage.name());
-            say(&clean(&format!("it would be parked in {queue} as {cause}: {reason}")));
+            tell(&clean(&format!("it would be parked in {queue} as {cause}: {reason}")), 0);
             return Ok(false);
         }
     };
     let body = document::read(task.body.get().as_bytes()).unwrap_or_default();
     let entry = entry_of(&body);
-    let explanation = config::right(Variables::of_process(|variables| (entry.explain)(&task, variables)))?;
+    let explanation = config::right(Variables::of(environment, |variables| (entry.explain)(&task, variables)))?;
     let queue = Queues::of(entry.name, &config).input;
     tell_task(&task, &queue);
     match explanation {
-        Some(explanation) => tell(&task, &body, &explanation),
-        None => say(&format!("\n{}", untold(entry, &config, &queue))),
+        Some(explanation) => tell_all(&task, &body, &explanation),
+        None => tell(&format!("\n{}", untold(entry, &config, &queue)), 0),
     }
     Ok(true)
 }
@@ -74,10 +75,10 @@ fn tell_task(task: &Task, queue: &str) {
         ("process", or_none(&task.process_definition_key)),
         ("instance", or_none(&task.process_instance_id)),
     ];
-    rows.iter().for_each(|(name, value)| say(&format!("{name:<8}  {}", clean(value))));
+    rows.iter().for_each(|(name, value)| tell(&format!("{name:<8}  {}", clean(value)), 10));
 }
 
-fn tell(task: &Task, body: &Value, Explanation { values, notes, requests }: &Explanation) {
+fn tell_all(task: &Task, body: &Value, Explanation { values, notes, requests }: &Explanation) {
     say("");
     tell_values(values);
     let used: HashSet<&str> = values.iter().flat_map(|value| &value.origin).map(String::as_str).collect();
@@ -87,9 +88,9 @@ fn tell(task: &Task, body: &Value, Explanation { values, notes, requests }: &Exp
     if !lines.is_empty() {
         say("");
     }
-    lines.iter().for_each(|line| say(&clean(line)));
+    lines.iter().for_each(|line| tell(&clean(line), 2));
     for (number, request) in requests.iter().enumerate() {
-        say(&format!("\n{}. {}: {}", number + 1, request.method, clean(&request.when)));
+        tell(&format!("\n{}. {}: {}", number + 1, request.method, clean(&request.when)), 3);
         say(&document::indented(&clean_json(&request.body)));
     }
 }
@@ -103,8 +104,18 @@ fn tell_values(values: &[Explained]) {
     // A message may have a name that is longer than any line.
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count().min(WIDEST)).max().unwrap_or(0);
     let (names, origins) = (width(0), width(1));
-    for [name, origin, value] in &rows {
-        say(&format!("{name:<names$}  {origin:<origins$}  {value}"));
+    let values = rows.iter().map(|[_, _, value]| value.chars().count()).max().unwrap_or(0);
+    let narrow = terminal::width().is_some_and(|width| width < names + origins + values + 4);
+    for (number, [name, origin, value]) in rows.iter().enumerate() {
+        match narrow {
+            false => say(&format!("{name:<names$}  {origin:<origins$}  {value}")),
+            // The origin below the value; the heading needs none.
+            true if number == 0 => say(&format!("{name:<names$}  {value}")),
+            true => {
+                tell(&format!("{name:<names$}  {value}"), names + 2);
+                tell(&format!("{:names$}  from {origin}", ""), names + 2);
+            }
+        }
     }
 }
 

@@ -25,14 +25,14 @@
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
 //! 5. [`app`], [`config`], [`dotenv`], [`logging`], [`tls`], [`stats`], [`stop`], [`backoff`] – what holds it together.
 //!    `main.rs` and [`cli`] are the command line, [`check`] (with [`report`]), [`send`], [`parked`] and [`explain`] its
-//!    tools, [`terminal`] what they share; [`demo`] shows the whole loop, with [`sandbox`], a Bitrix24 stand-in, which the
-//!    tests use too.
+//!    tools, [`terminal`] and [`nearest`] what they share; [`demo`] shows the whole loop, with [`sandbox`], a Bitrix24
+//!    stand-in, which the tests use too.
 //!
 //! # Where is…
 //! * the ack? [`lane::session`] and [`lane::results`], for records [`lane::moves`] and [`lane::tracking`]; when, says the ledger.
 //! * the size of a batch? `systems/bitrix24/client.rs` fills it with what all threads have handed to `combiner.rs`;
 //!   `concurrency.rs` finds out how many requests may be under way, `budget.rs` how often there is one.
-//! * what is hidden from the log? [`logging`] hides the values that [`config::Config::secrets`] names.
+//! * what is hidden from the log? [`logging::redaction`] hides the values that [`config::Config::secrets`] names.
 //! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `systems/https.rs` https.
 //! * a queue's name? [`lane::Queues`].
 //! * the tests? `tests/faults` is the fault matrix, `tests/soak` the soak, `tests/bench` the benchmarks, `tests/support` what
@@ -64,6 +64,7 @@ pub mod explain;
 pub mod lane;
 pub mod logging;
 pub mod message;
+pub mod nearest;
 pub mod parked;
 pub mod rabbitmq;
 pub mod report;

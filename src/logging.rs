@@ -1,123 +1,289 @@
 //! Where log lines go, and what they look like: `worker.log`, `worker_errors.log` and the terminal.
 //!
-//! One event is one line, whatever a message contains, and no line holds a secret. Which lines there are is decided where
-//! the events are.
+//! One event is one line, whatever a message contains, and no line holds a secret ([`redaction`]). A line is put into a
+//! [`sink`] for each place, which a thread of its own writes: no full disk, full pipe or halted terminal holds up whoever
+//! has something to say. [`file`] is a log file that may be renamed or removed at any time, [`lock`] keeps two workers from
+//! writing the same ones. Which lines there are is decided where the events are.
 
-use std::fmt::Write as _;
-use std::io::{self, Write};
-use std::path::Path;
-use std::sync::OnceLock;
-use std::{panic, thread};
+mod file;
+mod lock;
+pub mod redaction;
+mod sink;
 
-use anyhow::anyhow;
-use flexi_logger::writers::FileLogWriter;
-use flexi_logger::{
-    Cleanup, Criterion, DeferredNow, Duplicate, FileSpec, FlexiLoggerError, LogSpecification, Logger, LoggerHandle,
-    Naming,
-};
-use log::{LevelFilter, Record};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use std::{panic, process, thread};
+
+use anyhow::{Context as _, anyhow};
+use chrono::Local;
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{AccessFlags, access};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use self::file::LogFile;
+use self::lock::Lock;
+use self::sink::{Out, Sink};
 use crate::config::Config;
 
-/// When a file has this size, in bytes, it is renamed and a new one is begun.
-const LARGEST_FILE: u64 = 10_000_000;
-/// Renamed files that are kept, of each of the two logs.
-const KEPT_FILES: usize = 10;
-/// Longer lines are cut, in bytes: an error text may hold a whole page.
-const LONGEST_LINE: usize = 4_000;
-/// A shorter secret is left alone: it would blacken half of every line.
-const SHORTEST_SECRET: usize = 4;
+pub use self::redaction::{clean, clean_in_full, clean_json, hide};
 
-/// The values that no line may hold. Set once, since flexi_logger takes a plain function as a format.
-static SECRETS: OnceLock<Vec<String>> = OnceLock::new();
+const WORKER_LOG: &str = "worker.log";
+const ERRORS_LOG: &str = "worker_errors.log";
+/// A trouble with the logs themselves is not told more often than this.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How long the end waits for lines that are not written yet: a disk that hangs, and a terminal that somebody has halted.
+const FILES_PATIENCE: Duration = Duration::from_secs(2);
+const TERMINAL_PATIENCE: Duration = Duration::from_millis(500);
+/// What is written and removed to find out whether there is room, in bytes.
+const PROBE: usize = 64 << 10;
 
-/// Starts logging to the files and the terminal; lines are written as long as the result lives.
+/// Lines that did not get into a log file since the start.
+static LOST: AtomicU64 = AtomicU64::new(0);
+static LOGGER: OnceLock<Logger> = OnceLock::new();
+
+/// Logging that has been started. Lines that still wait are written when it is dropped, and the folder is free for others.
+#[derive(Debug)]
+pub struct Logging {
+    _lock: Option<Lock>,
+}
+
+impl Logging {
+    /// Waits until the lines so far are written, but not for long.
+    pub fn flush(&self) {
+        log::logger().flush();
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// Starts logging to the files and the terminal, as the only worker that writes to this folder.
+///
+/// # Errors
+/// The folder or a file cannot be written, or another worker does so: what is wrong, where, and what to do.
+pub fn start(config: &Config) -> anyhow::Result<Logging> {
+    make_folder(&config.log_dir)?;
+    let lock = Lock::take(&config.log_dir)?;
+    append_to_stderr();
+    start_with(config, Some(lock))
+}
+
+/// The same without the terminal, for a command that has its own to say there; and beside a worker.
 ///
 /// # Errors
 /// The folder or a file cannot be written.
-pub fn start(config: &Config) -> anyhow::Result<LoggerHandle> {
-    start_with(config, Duplicate::All)
+pub fn start_in_files(config: &Config) -> anyhow::Result<Logging> {
+    make_folder(&config.log_dir)?;
+    start_with(config, None)
 }
 
-/// The same without the terminal, for a command that has its own to say there.
-///
-/// # Errors
-/// As [`start`].
-pub fn start_in_files(config: &Config) -> anyhow::Result<LoggerHandle> {
-    start_with(config, Duplicate::None)
-}
-
-fn start_with(config: &Config, on_terminal: Duplicate) -> anyhow::Result<LoggerHandle> {
+fn start_with(config: &Config, lock: Option<Lock>) -> anyhow::Result<Logging> {
     hide(config.secrets());
-    let file = |name: &str| FileSpec::default().directory(&config.log_dir).basename(name).suppress_timestamp();
-    // The live file keeps its name; old ones are called after the time when they were renamed.
-    let naming = Naming::TimestampsCustomFormat { current_infix: Some(""), format: "%Y%m%d_%H%M%S" };
-    let (criterion, cleanup) = (Criterion::Size(LARGEST_FILE), Cleanup::KeepLogFiles(KEPT_FILES));
-    // Only the last cause: those before it say once more that it cannot be written.
-    let cannot = |err: FlexiLoggerError| {
-        let err = anyhow::Error::new(err);
-        anyhow!("LOG_DIR={}: cannot write the logs there: {}", config.log_dir.display(), err.root_cause())
+    let folder = &config.log_dir;
+    probe(folder).map_err(|err| cannot(folder, &err))?;
+    let terminal = Arc::new(Sink::start("log/terminal", Terminal::new()?)?);
+    let complaints = Arc::new(Complaints { terminal: Arc::clone(&terminal), last: Mutex::default() });
+    let file = |name: &str| {
+        let file = LogFile::open(folder.join(name)).map_err(|err| cannot(folder, &err))?;
+        Sink::start(&format!("log/{name}"), Watched { file, complaints: Arc::clone(&complaints) })
+            .context("cannot start a thread")
     };
-    let errors = FileLogWriter::builder(file("worker_errors"))
-        .format(line)
-        .rotate(criterion, naming, cleanup)
-        .append()
-        .max_level(LevelFilter::Error)
-        .try_build()
-        .map_err(cannot)?;
-    let handle = Logger::with(levels(config.log_level))
-        .log_to_file_and_writer(file("worker"), Box::new(errors))
-        .format(line)
-        .rotate(criterion, naming, cleanup)
-        .append()
-        .duplicate_to_stderr(on_terminal)
-        // A full disk or a closed terminal costs log lines, not tasks.
-        .panic_if_error_channel_is_broken(false)
-        .start()
-        .map_err(cannot)?;
+    let on_terminal = lock.is_some().then_some(terminal);
+    let logger = Logger { level: config.log_level, all: file(WORKER_LOG)?, errors: file(ERRORS_LOG)?, on_terminal };
+    let logger = LOGGER.get_or_init(|| logger);
+    log::set_logger(logger).map_err(|_| anyhow!("logging has been started before"))?;
+    log::set_max_level(config.log_level.max(LevelFilter::Error));
     log_panics();
-    Ok(handle)
+    Ok(Logging { _lock: lock })
 }
 
-/// Finds out whether [`start`] could write logs to this folder, and leaves nothing behind there.
+fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(folder).map_err(|err| cannot(folder, &err))
+}
+
+fn cannot(folder: &Path, err: &io::Error) -> anyhow::Error {
+    anyhow!(
+        "LOG_DIR={}: cannot write the logs there: {err}; correct the owner of the folder and of worker*.log in it, make \
+         room, or set another LOG_DIR",
+        folder.display()
+    )
+}
+
+/// Opens the log files anew at the next chance, whatever has become of them.
+pub fn reopen() {
+    if let Some(logger) = LOGGER.get() {
+        [&logger.all, &logger.errors].into_iter().for_each(Sink::reopen);
+    }
+}
+
+/// How many lines did not get into a log file since the start.
+pub fn lost_lines() -> u64 {
+    LOST.load(Ordering::Relaxed)
+}
+
+/// Finds out whether [`start`] could write logs to this folder, and leaves nothing behind there. Returns the process id of
+/// the worker that does so now, as far as it is known.
 ///
 /// # Errors
 /// Why not, and what to do.
-pub fn look_at(folder: &Path) -> Result<(), String> {
+pub fn look_at(folder: &Path) -> Result<Option<String>, String> {
     let place = |path: &Path| if path.as_os_str().is_empty() { Path::new(".").into() } else { path.to_owned() };
     // A folder that is not there is made at the start, in the nearest one that is.
-    let existing = folder.ancestors().map(place).find(|path| path.exists()).unwrap_or_else(|| ".".into());
+    let existing: PathBuf = folder.ancestors().map(place).find(|path| path.exists()).unwrap_or_else(|| ".".into());
     if !existing.is_dir() {
         return Err(format!("{} is not a folder; set LOG_DIR to one", existing.display()));
     }
-    let logs = ["worker.log", "worker_errors.log"].map(|name| folder.join(name)).into_iter().filter(|log| log.exists());
-    let needed = logs.map(|log| (log, AccessFlags::W_OK)).chain([(existing, AccessFlags::W_OK | AccessFlags::X_OK)]);
-    needed.into_iter().try_for_each(|(path, how)| {
-        let why = |err| format!("{} cannot be written: {err}; correct its owner, or set LOG_DIR", path.display());
-        access(&path, how).map_err(why)
-    })
+    let why = |path: &Path, err: &io::Error| {
+        format!("{} cannot be written: {err}; correct its owner, make room, or set LOG_DIR", path.display())
+    };
+    let logs = [WORKER_LOG, ERRORS_LOG, lock::NAME].map(|name| folder.join(name));
+    for log in logs.iter().filter(|log| log.exists()) {
+        access(log, AccessFlags::W_OK).map_err(|err| why(log, &err.into()))?;
+    }
+    probe(&existing).map_err(|err| why(&existing, &err))?;
+    Ok(lock::holder(folder))
 }
 
-/// Names what no line, and no text that goes through [`clean`], may hold.
-pub fn hide(secrets: Vec<String>) {
-    let encoded = secrets.iter().map(|secret| utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string());
-    let mut hidden: Vec<String> = encoded.chain(secrets.iter().cloned()).collect();
-    hidden.retain(|secret| secret.len() >= SHORTEST_SECRET);
-    hidden.sort();
-    hidden.dedup();
-    let _ = SECRETS.set(hidden);
+/// Writes something and removes it: only that shows a disk that is full, or mounted read-only.
+fn probe(folder: &Path) -> io::Result<()> {
+    let path = folder.join(format!("worker.probe.{}", process::id()));
+    let written = OpenOptions::new().write(true).create_new(true).open(&path).and_then(|mut file| {
+        file.write_all(&[0; PROBE])?;
+        file.sync_data()
+    });
+    let removed = fs::remove_file(&path);
+    written.and(removed)
 }
 
-/// Our own lines from `level` on. amiquip writes passwords at DEBUG, and warns of every queue that is not there yet; what
-/// goes wrong with it we say ourselves.
-fn levels(level: LevelFilter) -> LogSpecification {
-    LogSpecification::builder()
-        .default(LevelFilter::Warn.min(level))
-        .module("amiquip", LevelFilter::Error)
-        .module("task_creator", level)
-        .build()
+/// The terminal, or what stands in its place.
+struct Terminal(File);
+
+impl Terminal {
+    /// On a handle of its own: whoever is held up in it does not hold the lock of std's.
+    fn new() -> io::Result<Terminal> {
+        Ok(Terminal(io::stderr().as_fd().try_clone_to_owned()?.into()))
+    }
+}
+
+impl Out for Terminal {
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.0.write_all(lines)
+    }
+
+    fn lost(&mut self, _: u64, _: &str) {}
+}
+
+/// A file that somebody truncates (`> worker.out`) goes on at its new end, and not at the old place behind NUL bytes.
+fn append_to_stderr() {
+    let stderr = io::stderr();
+    // Of a terminal the flag would outlive us.
+    if stderr.is_terminal() {
+        return;
+    }
+    if let Ok(flags) = fcntl(stderr.as_fd(), FcntlArg::F_GETFL) {
+        // Advice only: what cannot be appended to is written as before.
+        let _ = fcntl(stderr.as_fd(), FcntlArg::F_SETFL(OFlag::from_bits_truncate(flags) | OFlag::O_APPEND));
+    }
+}
+
+/// A log file whose troubles are told.
+struct Watched {
+    file: LogFile,
+    complaints: Arc<Complaints>,
+}
+
+impl Out for Watched {
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.file.write(lines)
+    }
+
+    fn reopen(&mut self) {
+        if let Err(err) = self.file.reopen() {
+            self.lost(0, &err.to_string());
+        }
+    }
+
+    fn lost(&mut self, lines: u64, why: &str) {
+        LOST.fetch_add(lines, Ordering::Relaxed);
+        self.complaints.complain(&self.file, why);
+    }
+}
+
+/// What is said on the terminal about the log files, once a minute.
+struct Complaints {
+    terminal: Arc<Sink>,
+    last: Mutex<Option<Instant>>,
+}
+
+impl Complaints {
+    fn complain(&self, file: &LogFile, why: &str) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| last.elapsed() < SILENCE) {
+            return;
+        }
+        *last = Some(Instant::now());
+        let text = format!(
+            "{} cannot be written, {} line(s) lost so far; make room, correct its owner, or set LOG_DIR: {why}",
+            file.path().display(),
+            lost_lines()
+        );
+        self.terminal.put(&line(Level::Error, &clean(&text)));
+    }
+}
+
+/// Hands each line to its places.
+struct Logger {
+    level: LevelFilter,
+    all: Sink,
+    errors: Sink,
+    on_terminal: Option<Arc<Sink>>,
+}
+
+impl Log for Logger {
+    /// Our own lines from the level on. amiquip writes passwords at DEBUG, and warns of every queue that is not there yet;
+    /// what goes wrong with it we say ourselves.
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        let most = match metadata.target().split("::").next() {
+            Some("task_creator") => self.level,
+            Some("amiquip") => LevelFilter::Error,
+            _ => LevelFilter::Warn.min(self.level),
+        };
+        metadata.level() <= most
+    }
+
+    fn log(&self, record: &Record) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let line = line(record.level(), &clean(&record.args().to_string()));
+        self.all.put(&line);
+        if record.level() == Level::Error {
+            self.errors.put(&line);
+        }
+        if let Some(terminal) = &self.on_terminal {
+            terminal.put(&line);
+        }
+    }
+
+    fn flush(&self) {
+        [&self.all, &self.errors].into_iter().for_each(|sink| sink.flush(FILES_PATIENCE));
+        if let Some(terminal) = &self.on_terminal {
+            terminal.flush(TERMINAL_PATIENCE);
+        }
+    }
+}
+
+fn line(level: Level, text: &str) -> String {
+    let (now, thread) = (Local::now().format("%Y-%m-%d %H:%M:%S%.3f%:z"), thread::current());
+    format!("{now} {level:<5} [{}] {text}\n", thread.name().unwrap_or("-"))
 }
 
 /// A panic is an error line like any other, instead of several lines on the terminal.
@@ -127,98 +293,4 @@ fn log_panics() {
         let what = info.payload_as_str().unwrap_or("no text");
         log::error!("panicked at {place}: {what}");
     }));
-}
-
-fn line(out: &mut dyn Write, now: &mut DeferredNow, record: &Record) -> io::Result<()> {
-    let thread = thread::current();
-    write!(
-        out,
-        "{} {:<5} [{}] {}",
-        now.now().format("%Y-%m-%d %H:%M:%S%.3f"),
-        record.level(),
-        thread.name().unwrap_or("-"),
-        clean(&record.args().to_string())
-    )
-}
-
-/// The text without secrets, on one line, and safe for a terminal.
-pub fn clean(text: &str) -> String {
-    escaped(&without_secrets(text), LONGEST_LINE)
-}
-
-/// The same however long the text is, for what somebody has asked to see in full.
-pub fn clean_in_full(text: &str) -> String {
-    escaped(&without_secrets(text), usize::MAX)
-}
-
-/// JSON without secrets, still JSON with the same meaning, and safe for a terminal. It must be on one line.
-pub fn clean_json(json: &str) -> String {
-    let mut clean = String::with_capacity(json.len());
-    for character in without_secrets(json).chars() {
-        match is_harmful(character) {
-            // All of them have four digits at most.
-            true => drop(write!(clean, "\\u{:04x}", u32::from(character))),
-            false => clean.push(character),
-        }
-    }
-    clean
-}
-
-fn without_secrets(text: &str) -> String {
-    let secrets = SECRETS.get().map(Vec::as_slice).unwrap_or_default();
-    secrets.iter().fold(text.to_owned(), |text, secret| match text.contains(secret) {
-        true => text.replace(secret, "***"),
-        false => text,
-    })
-}
-
-fn escaped(text: &str, longest: usize) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        if escaped.len() >= longest {
-            let _ = write!(escaped, "… ({} bytes in all)", text.len());
-            break;
-        }
-        if is_harmful(character) {
-            let _ = write!(escaped, "{}", character.escape_unicode());
-        } else {
-            escaped.push(character);
-        }
-    }
-    escaped
-}
-
-/// Control characters break lines and speak to terminals; bidirectional ones make a line read differently from what it
-/// says.
-fn is_harmful(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_event_is_one_line_whatever_it_contains() {
-        let hostile = "a\r\nb\u{1b}[31mred\u{7}\0\u{202e}c\u{2028}d\u{85}e";
-        let clean = escaped(hostile, LONGEST_LINE);
-        assert!(!clean.chars().any(is_harmful), "{clean}");
-        assert!(clean.contains("\\u{a}") && clean.contains("\\u{1b}"), "{clean}");
-        assert_eq!(escaped("«Ёлка» 😀", LONGEST_LINE), "«Ёлка» 😀");
-    }
-
-    #[test]
-    fn json_for_a_terminal_means_what_it_meant() {
-        let value = serde_json::json!({"a": "\u{1b}[31m\u{7f}\u{9b}\u{202e}\u{2028}«Ёлка» 😀\n\\"});
-        let clean = clean_json(&value.to_string());
-        assert!(!clean.chars().any(is_harmful), "{clean}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&clean).expect("JSON"), value);
-    }
-
-    #[test]
-    fn a_long_text_is_cut_and_says_so() {
-        let cut = escaped(&"я".repeat(100_000), LONGEST_LINE);
-        assert!(cut.len() < LONGEST_LINE + 100 && cut.ends_with("(200000 bytes in all)"));
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::Instant;
 use std::{env, process, thread};
 
 use anyhow::Context as _;
@@ -11,21 +11,24 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use task_creator::cli::{self, Command};
 use task_creator::config::{Config, Mistakes};
+use task_creator::dotenv::Environment;
 use task_creator::rabbitmq::Trouble;
+use task_creator::sandbox::arguments::Order;
 use task_creator::stats::Stats;
 use task_creator::stop::Stop;
-use task_creator::{app, check, demo, dotenv, explain, logging, parked, sandbox, send, stop};
+use task_creator::terminal::{self, INTERRUPTED};
+use task_creator::{app, check, demo, explain, logging, parked, sandbox, send, stop};
 
 /// As in sysexits.h: wrong usage, wrong settings.
 const EX_USAGE: u8 = 64;
 const EX_CONFIG: u8 = 78;
-/// As shells report it: 128 and the number of SIGINT.
-const INTERRUPTED: i32 = 130;
+/// In the working directory.
+const DOTENV: &str = ".env";
 
 fn main() -> ExitCode {
     let command = match cli::parse(env::args_os().skip(1)) {
         Ok(command) => command,
-        Err(err) => return complain(EX_USAGE, &format!("{err}\nTry: task-creator --help")),
+        Err(wrong) => return complain(EX_USAGE, &wrong.text),
     };
     match execute(command) {
         Ok(code) => code,
@@ -38,8 +41,7 @@ fn main() -> ExitCode {
 
 /// Prints to the terminal, if there still is one.
 fn complain(code: u8, text: &str) -> ExitCode {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "task-creator: {text}");
+    terminal::complain(text);
     ExitCode::from(code)
 }
 
@@ -47,20 +49,21 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
     // Logs are for the group at most.
     umask(Mode::from_bits_truncate(0o027));
     match command {
-        Command::Help => print(cli::HELP),
+        Command::Help(name) => print(&cli::help::help(name)),
         Command::Version => print(concat!("task-creator ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Run => run(),
         Command::Check { create_field } => check::run(create_field).map(|fine| ExitCode::from(u8::from(!fine))),
-        Command::Send { file, queue } => {
-            send::run(&settings()?, file.as_deref(), queue.as_deref()).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Send { what, queue } => send::run(&settings()?, &what, queue.as_deref()).map(|()| ExitCode::SUCCESS),
+        Command::Print(sample) => print(&sample.message()),
         Command::Parked(action) => parked::run(&settings()?, action, &stop_on_interrupt()?),
         Command::Explain { file } => {
-            dotenv::load(Path::new(".env"))?;
-            explain::run(&file).map(|fine| ExitCode::from(u8::from(!fine)))
+            explain::run(&file, &Environment::load(Path::new(DOTENV))?).map(|fine| ExitCode::from(u8::from(!fine)))
         }
-        Command::Demo => dotenv::load(Path::new(".env")).map_err(Into::into).and_then(|()| demo::run(&interrupts()?)),
-        Command::Sandbox { port, finish_after } => sandbox::command::run(port, finish_after, &interrupts()?),
+        Command::Demo => demo::run(&Environment::load(Path::new(DOTENV))?, &interrupts()?),
+        Command::Sandbox(Order::Run { port, finish_after }) => {
+            sandbox::command::run(port, finish_after, &interrupts()?)
+        }
+        Command::Sandbox(Order::Step { port, step }) => sandbox::command::step(port, &step),
     }
 }
 
@@ -73,66 +76,74 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
 
 /// Works until a signal, and for as long after it as settling what is in hand takes.
 fn run() -> anyhow::Result<ExitCode> {
-    let config = settings()?;
+    let environment = Environment::read(Path::new(DOTENV))?;
+    // One of the mistakes may come of what the advice is about.
+    let config = Config::from_env(&environment).inspect_err(|_| environment.tell())?;
     // Before the first thread: every later one inherits what is blocked here.
     let signals = signals()?;
-    let _logger = logging::start(&config).map_err(|err| Mistakes(vec![format!("{err:#}")]))?;
-    log::info!("task-creator {} starts", env!("CARGO_PKG_VERSION"));
+    let logging = logging::start(&config).map_err(|err| Mistakes(vec![format!("{err:#}")]))?;
+    reopen_logs_on_hangup()?;
+    app::introduce(&config, Path::new(DOTENV));
+    environment.advice.iter().for_each(|advice| log::warn!("{advice}"));
     let (stopper, stop) = stop::signal();
     let systems = app::systems(&config, &stop);
     let counters: Vec<Stats> = systems.iter().map(|_| Stats::default()).collect();
     let (gave_up, given_up) = bounded(systems.len() + 1);
     let (done, ended) = bounded(1);
-    let code = thread::scope(|scope| {
+    let why = thread::scope(|scope| {
         thread::Builder::new().name("heartbeat".into()).spawn_scoped(scope, || {
             app::run(&config, &stop, systems, &counters, &gave_up);
             let _ = done.send(());
         })?;
-        let code = select! {
-            recv(signals) -> _ => {
-                log::info!("stopping; a second Ctrl+C ends at once");
-                0
-            }
-            recv(given_up) -> why => why.map_or(0, |why| say_why(&why)),
+        let why = select! {
+            recv(signals) -> _ => None,
+            recv(given_up) -> why => why.ok(),
         };
         stopper.raise();
-        await_end(&ended, &signals, config.shutdown_timeout, &counters);
-        anyhow::Ok(code)
+        // Before anything is said: nothing may hold the end up.
+        let deadline = after(config.shutdown_timeout);
+        if why.is_none() {
+            log::info!("stopping; a second Ctrl+C ends at once");
+        }
+        if let Some(code) = await_end(&ended, &signals, &deadline) {
+            last_words(why.as_ref(), Some(code), &counters);
+            logging.flush();
+            // Not even a broker that hangs can hold this up.
+            process::exit(code.into());
+        }
+        anyhow::Ok(why)
     })?;
-    if in_the_air(&counters) {
-        return Ok(ExitCode::FAILURE);
-    }
-    log::info!("stopped: everything that was in hand is settled, the rest waits in RabbitMQ");
-    Ok(ExitCode::from(code))
+    Ok(ExitCode::from(last_words(why.as_ref(), None, &counters)))
 }
 
-/// Says why the worker gives up, and returns the exit code for that.
-fn say_why(why: &anyhow::Error) -> u8 {
-    match why.downcast_ref::<Trouble>() {
-        Some(refusal) => {
-            log::error!("stopping, since RabbitMQ does not let us in: {refusal:#}");
-            EX_CONFIG
-        }
-        None => {
-            log::error!("stopping: {why:#}");
-            1
-        }
+/// Returns when all threads have ended, or, when that takes too long or a second signal comes, with the exit code for that.
+fn await_end(ended: &Receiver<()>, signals: &Receiver<()>, deadline: &Receiver<Instant>) -> Option<u8> {
+    select! {
+        recv(ended) -> _ => None,
+        recv(signals) -> _ => Some(INTERRUPTED),
+        recv(deadline) -> _ => Some(1),
     }
 }
 
-/// Returns when all threads have ended; ends the process when that takes too long or a second signal comes.
-fn await_end(ended: &Receiver<()>, signals: &Receiver<()>, patience: Duration, counters: &[Stats]) {
-    let code = select! {
-        recv(ended) -> _ => return,
-        recv(signals) -> _ => INTERRUPTED,
-        recv(after(patience)) -> _ => 1,
-    };
-    if !in_the_air(counters) {
+/// Says how it ended, the reason last, and returns the exit code for it.
+fn last_words(why: Option<&anyhow::Error>, cut_short: Option<u8>, counters: &[Stats]) -> u8 {
+    let in_the_air = in_the_air(counters);
+    if cut_short.is_some() && !in_the_air {
         log::warn!("stopped before all threads had ended; what was begun is delivered again and looked up first");
     }
-    log::logger().flush();
-    // Not even a broker that hangs can hold this up.
-    process::exit(code);
+    let Some(why) = why else {
+        if cut_short.is_none() && !in_the_air {
+            log::info!("stopped: everything that was in hand is settled, the rest waits in RabbitMQ");
+        }
+        return cut_short.unwrap_or(u8::from(in_the_air));
+    };
+    let refused = why.downcast_ref::<Trouble>();
+    match refused {
+        Some(refusal) => log::error!("stopped, since RabbitMQ does not let us in: {refusal:#}"),
+        None => log::error!("stopped: {why:#}"),
+    }
+    let code = if refused.is_some() && !in_the_air { EX_CONFIG } else { 1 };
+    cut_short.unwrap_or(code)
 }
 
 /// Says which tasks could not be settled, if there are any.
@@ -152,17 +163,32 @@ fn in_the_air(counters: &[Stats]) -> bool {
 
 /// The settings, `.env` of the working directory included.
 fn settings() -> anyhow::Result<Config> {
-    dotenv::load(Path::new(".env"))?;
-    Ok(Config::from_env()?)
+    Ok(Config::from_env(&Environment::load(Path::new(DOTENV))?)?)
 }
 
 /// Ctrl+C and SIGTERM. SIGHUP is blocked, here and in every thread to come: a closed terminal does not end the worker,
 /// with `nohup` or without.
 fn signals() -> anyhow::Result<Receiver<()>> {
+    hangup().thread_block().context("blocking SIGHUP")?;
+    interrupts()
+}
+
+fn hangup() -> SigSet {
     let mut hangup = SigSet::empty();
     hangup.add(Signal::SIGHUP);
-    hangup.thread_block().context("blocking SIGHUP")?;
-    interrupts()
+    hangup
+}
+
+/// SIGHUP, which is blocked, opens the logs anew. The thread waits for it until the process ends.
+fn reopen_logs_on_hangup() -> anyhow::Result<()> {
+    let wait = || {
+        while hangup().wait().is_ok() {
+            log::info!("SIGHUP: opening the log files anew");
+            logging::reopen();
+        }
+    };
+    thread::Builder::new().name("hangup".into()).spawn(wait).context("cannot start a thread")?;
+    Ok(())
 }
 
 /// Raised by Ctrl+C, SIGTERM and a closed terminal; a second one ends the process at once.
@@ -171,7 +197,7 @@ fn stop_on_interrupt() -> anyhow::Result<Stop> {
     let mut stopper = Some(stopper);
     let told = move || match stopper.take() {
         Some(stopper) => stopper.raise(),
-        None => process::exit(INTERRUPTED),
+        None => process::exit(INTERRUPTED.into()),
     };
     ctrlc::set_handler(told).context("listening for Ctrl+C")?;
     Ok(stop)

@@ -10,7 +10,7 @@ pub mod record;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use parked::{Cause, Parked};
+pub use parked::{Cause, Parked, fingerprint};
 pub use record::{Record, sent_record};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -24,6 +24,13 @@ const LONGEST_TASK_ID: usize = 255;
 /// (its parked form in base64, or its record with the target's reply) has to fit as well.
 pub const LARGEST_BODY: usize = 11 << 20;
 
+/// The longest text of a variable that is read, in bytes; what is longer is passed on whole and read to here.
+const LONGEST_VARIABLE: usize = 1 << 20;
+/// The types of variables whose value may be JSON in a text.
+const JSON_TYPES: [&str; 2] = ["Json", "Object"];
+/// In bytes. Longer JSON in a text stays a text: no field of a task takes as much, and read it is many times as large.
+const LONGEST_JSON: usize = 256 << 10;
+
 /// One Camunda external task, as the bridge published it.
 #[derive(Debug)]
 pub struct Task {
@@ -31,7 +38,7 @@ pub struct Task {
     pub id: String,
     /// What kind of work it is, such as `bitrix_create_task`.
     pub topic: String,
-    /// The process variables, each without its `{"value": …, "type": …}` wrapping.
+    /// The process variables, each without its `{"value": …, "type": …}` wrapping, and none longer than a MiB.
     pub variables: Map<String, Value>,
     /// `metadata.extensionProperties`.
     pub extension_properties: Map<String, Value>,
@@ -47,8 +54,10 @@ pub struct Task {
     pub timestamp: Option<f64>,
     /// What an earlier delivery of this message may have done.
     pub earlier: Earlier,
-    /// The message as it came, number literals and order of keys included.
+    /// The document as it came, number literals and order of keys included.
     pub body: Box<RawValue>,
+    /// A byte order mark stood before it. Inside another document, such as a record, it cannot stand.
+    pub marked: bool,
 }
 
 /// What an earlier delivery of a message may have done at the target.
@@ -82,6 +91,16 @@ pub enum Original {
     Bytes(Vec<u8>),
 }
 
+impl Original {
+    /// All of it.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Original::Json(json) => json.get().as_bytes(),
+            Original::Bytes(bytes) => bytes,
+        }
+    }
+}
+
 impl Task {
     /// Reads a message in any of its forms. What is absent, null or of another type than expected counts as absent.
     ///
@@ -95,18 +114,28 @@ impl Task {
         let json = match document::read(&body) {
             Ok(json) => json,
             Err(err) => {
-                let reason = format!("the body is not JSON: {err}");
+                let reason = match is_utf16(&body) {
+                    true => "the body is not JSON in UTF-8: it is UTF-16".into(),
+                    false => format!("the body is not JSON: {err}"),
+                };
                 return Err(Unreadable { reason, original: Original::Bytes(body) });
             }
         };
+        let marked = body.starts_with(document::BYTE_ORDER_MARK);
         let body = raw(body)?;
         match Task::from_json(json) {
-            Ok(task) => Ok(Task { body, ..task }),
+            Ok(task) => Ok(Task { body, marked, ..task }),
             Err(reason) => Err(Unreadable { reason, original: Original::Json(body) }),
         }
     }
 
-    /// Everything but `body` and `earlier`.
+    /// The message by itself, for a queue: as it came, but for white space around it.
+    pub fn message(&self) -> Vec<u8> {
+        let mark = if self.marked { document::BYTE_ORDER_MARK } else { b"" };
+        [mark, self.body.get().as_bytes()].concat()
+    }
+
+    /// Everything but `body`, `marked` and `earlier`.
     fn from_json(mut json: Value) -> Result<Task, String> {
         if !json.is_object() {
             return Err("the body is JSON, but not an object".into());
@@ -114,6 +143,10 @@ impl Task {
         let id = text(&json["task_id"]).ok_or("task_id is missing, null or blank")?;
         if id.len() > LONGEST_TASK_ID {
             return Err(format!("task_id has {} bytes; {LONGEST_TASK_ID} are the most", id.len()));
+        }
+        // Two ids that differ in what cannot be read would count as one task.
+        if id.contains(char::REPLACEMENT_CHARACTER) {
+            return Err("task_id holds half a character (U+FFFD), so it is not known which task it is".into());
         }
         let variables = members(&mut json, "variables");
         let mut metadata = Value::Object(members(&mut json, "metadata"));
@@ -131,27 +164,18 @@ impl Task {
             process_definition_key: either(["process_definition_key", "processDefinitionKey"]).or(key_in_id),
             process_instance_id: either(["process_instance_id", "processInstanceId"]),
             timestamp: json["timestamp"].as_f64().map(seconds),
-            variables: variables.into_iter().map(|(name, value)| (name, unwrapped(value))).collect(),
+            variables: variables.into_iter().map(|(name, value)| (name, shortened(unwrapped(value)))).collect(),
             extension_properties: members(&mut metadata, "extensionProperties"),
             process_properties: members(&mut metadata, "processProperties"),
             earlier: Earlier::None,
             body: RawValue::NULL.to_owned(),
+            marked: false,
         })
     }
 
-    /// The first of these variables that has a text that is not blank.
-    pub fn variable(&self, names: &[&str]) -> Option<String> {
-        names.iter().find_map(|name| text(self.variables.get(*name)?))
-    }
-
-    /// The extension property of this name, unless it is blank.
-    pub fn extension(&self, name: &str) -> Option<String> {
-        text(self.extension_properties.get(name)?)
-    }
-
-    /// The process property of this name, unless it is blank.
-    pub fn process_property(&self, name: &str) -> Option<String> {
-        text(self.process_properties.get(name)?)
+    /// The task without its variables and its body, which may be large and are in its record.
+    pub fn without_message(self) -> Task {
+        Task { variables: Map::new(), body: RawValue::NULL.to_owned(), ..self }
     }
 }
 
@@ -166,10 +190,27 @@ pub fn text(value: &Value) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// The whole number that a text spells: in digits, or as others write a whole Double (`42.0`, `1.2345678E7`).
+pub fn whole(text: &str) -> Option<u64> {
+    let (digits, exponent) = match text.split_once(['e', 'E']) {
+        Some((digits, exponent)) => (digits, exponent.parse::<usize>().ok().filter(|exponent| *exponent < 20)?),
+        None => (text, 0),
+    };
+    let (units, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !are_digits(units) || !are_digits(fraction) {
+        return None;
+    }
+    let fraction = format!("{fraction:0<exponent$}");
+    let (whole, rest) = fraction.split_at(exponent);
+    let is_whole = rest.bytes().all(|digit| digit == b'0');
+    is_whole.then(|| format!("{units}{whole}").parse().ok()).flatten()
+}
+
 /// The bytes of a document that has already been read once, as its own text.
 fn raw(body: Vec<u8>) -> Result<Box<RawValue>, Unreadable> {
     // Read before, so this cannot fail; if it ever does, the message is parked and not lost.
-    serde_json::from_slice(&body).map_err(|err| {
+    serde_json::from_slice(document::without_mark(&body)).map_err(|err| {
         let reason = format!("the body is not JSON: {err}");
         Unreadable { reason, original: Original::Bytes(body) }
     })
@@ -183,16 +224,42 @@ fn members(json: &mut Value, name: &str) -> Map<String, Value> {
     }
 }
 
-/// A variable without the `{"value": …, "type": …}` that one of the two forms puts around it.
+/// Does a byte order mark say so?
+fn is_utf16(body: &[u8]) -> bool {
+    body.starts_with(b"\xff\xfe") || body.starts_with(b"\xfe\xff")
+}
+
+/// A variable without the `{"value": …, "type": …}` that one of the two forms puts around it; one of type Json or Object
+/// without its JSON too, where Camunda has not taken that off.
 fn unwrapped(variable: Value) -> Value {
-    match variable {
-        Value::Object(mut typed)
+    let mut typed = match variable {
+        Value::Object(typed)
             if typed.contains_key("value")
                 && typed.keys().all(|key| matches!(key.as_str(), "value" | "type" | "valueInfo" | "local")) =>
         {
-            typed.remove("value").unwrap_or_default()
+            typed
         }
-        plain => plain,
+        plain => return plain,
+    };
+    let value = typed.remove("value").unwrap_or_default();
+    let kind = typed.get("type").and_then(Value::as_str).unwrap_or_default();
+    let holds_json = JSON_TYPES.iter().any(|json| kind.eq_ignore_ascii_case(json));
+    match &value {
+        Value::String(text) if holds_json && text.len() <= LONGEST_JSON => {
+            // What is no JSON, such as a serialised object of Java, stays the text that it is.
+            document::read(text.as_bytes()).unwrap_or(value)
+        }
+        _ => value,
+    }
+}
+
+/// A text that is longer than what any target takes is not kept twice: the whole of it is in the body.
+fn shortened(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.len() > LONGEST_VARIABLE => {
+            text[..text.floor_char_boundary(LONGEST_VARIABLE)].into()
+        }
+        short => short,
     }
 }
 

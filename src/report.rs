@@ -1,15 +1,20 @@
 //! The lines that `task-creator check` prints: one for each thing it looked at, as soon as it has looked.
 //!
-//! It knows nothing of what is checked. No line holds a secret, and none breaks into two.
+//! It knows nothing of what is checked. No line holds a secret; each is one line, but at a terminal, where it is broken to
+//! fit.
 
 use std::fmt::Display;
 
 use crate::{logging, terminal};
 
+/// Of the lines that a text takes after the first, so that the verdicts stand alone.
+const INDENT: usize = 6;
+
 /// What was found so far.
 #[derive(Debug, Default)]
 pub struct Report {
-    failed: bool,
+    failures: u32,
+    warnings: u32,
 }
 
 impl Report {
@@ -20,12 +25,13 @@ impl Report {
 
     /// The worker can work, but somebody should know this.
     pub fn warn(&mut self, found: impl Display) {
+        self.warnings += 1;
         line("warn", found);
     }
 
     /// The worker cannot do its work. The text says what is wrong and what to do.
     pub fn fail(&mut self, found: impl Display) {
-        self.failed = true;
+        self.failures += 1;
         line("FAIL", found);
     }
 
@@ -41,11 +47,17 @@ impl Report {
 
     /// Has anything failed?
     pub fn failed(&self) -> bool {
-        self.failed
+        self.failures > 0
+    }
+
+    /// The last line: how much was found.
+    pub fn sum_up(&self) {
+        let warnings = if self.warnings == 1 { "warning" } else { "warnings" };
+        terminal::say(&format!("{} failed, {} {warnings}", self.failures, self.warnings));
     }
 }
 
 fn line(verdict: &str, found: impl Display) {
     let found = logging::clean(&found.to_string());
-    terminal::say(&format!("{verdict:<4}  {found}"));
+    terminal::tell(&format!("{verdict:<4}  {found}"), INDENT);
 }

@@ -1,12 +1,13 @@
-//! `task-creator send`: puts one message into a queue, the way the bridge does.
+//! `task-creator send`: puts one message into a queue, the way the bridge does; it has samples of its own.
 //!
 //! The bytes are sent as they are: a message that is no task is how one tests parking. It declares no queue and waits
 //! until the broker has the message.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{anyhow, bail};
+use chrono::{Days, Local, SecondsFormat, Utc};
 
 use crate::config::Config;
 use crate::lane::{Queues, letters};
@@ -17,15 +18,70 @@ use crate::rabbitmq::publisher::{Letter, Publisher};
 use crate::rabbitmq::{Trouble, queues};
 use crate::terminal;
 
-/// Sends the message in `file` (`-`: from standard input; none: a sample) to `queue` (none: that of Bitrix24).
+/// What to send.
+#[derive(Debug, PartialEq, Eq)]
+pub enum What {
+    /// The message in this file; from standard input for `-`.
+    File(PathBuf),
+    /// A sample, as if it came for the first time.
+    Sample(&'static Sample),
+}
+
+/// A message of a form that bridges send, with invented values and ids that nobody has. It names no user and no group:
+/// they would have to be at the portal, which refuses the task otherwise.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sample {
+    name: &'static str,
+    text: &'static str,
+}
+
+/// The usual one first.
+static SAMPLES: [Sample; 2] = [
+    Sample { name: "approval", text: include_str!("send/approval.json") },
+    Sample { name: "invoice", text: include_str!("send/invoice.json") },
+];
+
+/// From now on, so that the sample's deadline lies ahead.
+const DEADLINE: Days = Days::new(3);
+
+impl Sample {
+    /// The one that is sent when none is named.
+    pub fn usual() -> &'static Sample {
+        &SAMPLES[0]
+    }
+
+    /// The sample of this name.
+    pub fn named(name: &str) -> Option<&'static Sample> {
+        SAMPLES.iter().find(|sample| sample.name == name)
+    }
+
+    /// The names of all, for people.
+    pub fn names() -> String {
+        SAMPLES.each_ref().map(|sample| sample.name).join(" or ")
+    }
+
+    /// The message, with a new `task_id`.
+    pub fn message(&self) -> String {
+        let (now, milliseconds) = (Utc::now(), message::now_ms());
+        self.text
+            .replace("TASK_ID", &unique_id())
+            .replace("INSTANCE_ID", &unique_id())
+            .replace("CREATED_TIME", &now.format("%Y-%m-%dT%H:%M:%S%.3f%z").to_string())
+            .replace("DEADLINE", &(Local::now() + DEADLINE).to_rfc3339_opts(SecondsFormat::Secs, false))
+            .replace("\"TIMESTAMP\"", &milliseconds.to_string())
+            .replace("\"SECONDS\"", &(milliseconds / 1000).to_string())
+    }
+}
+
+/// Sends it to `queue` (none: that of Bitrix24).
 ///
 /// # Errors
 /// The message cannot be read, or is not in its queue.
-pub fn run(config: &Config, file: Option<&Path>, queue: Option<&str>) -> anyhow::Result<()> {
+pub fn run(config: &Config, what: &What, queue: Option<&str>) -> anyhow::Result<()> {
     logging::hide(config.secrets());
-    let body = match file {
-        None => sample().into_bytes(),
-        Some(file) => terminal::read(file)?,
+    let body = match what {
+        What::File(file) => terminal::read(file)?,
+        What::Sample(sample) => sample.message().into_bytes(),
     };
     let queue = queue.map_or_else(|| Queues::of("bitrix24", config).input, str::to_owned);
     let (message_id, what) = match Task::parse(body.clone()) {
@@ -38,7 +94,7 @@ pub fn run(config: &Config, file: Option<&Path>, queue: Option<&str>) -> anyhow:
         }
     };
     publish(config, &letters::as_from_bridge(queue.clone(), message_id, body))?;
-    terminal::say(&logging::clean(&format!("sent to {queue}: {what}")));
+    terminal::tell(&logging::clean(&format!("sent to {queue}: {what}")), 0);
     Ok(())
 }
 
@@ -50,10 +106,11 @@ fn publish(config: &Config, letter: &Letter) -> anyhow::Result<()> {
     });
     let Some(mut publisher) = opened.map_err(Trouble::from)? else {
         bail!(
-            "there is no queue {} in virtual host {}; start the bridge or the worker, which declare theirs, or name \
-             another with --queue",
+            "there is no queue {} in virtual host {}; start the bridge or the worker (`{}`), which declare theirs, or \
+             name another with --queue",
             letter.queue,
-            config.rabbitmq.vhost
+            config.rabbitmq.vhost,
+            terminal::program()
         );
     };
     // Without its chain: amiquip's text holds the cause already.
@@ -64,16 +121,6 @@ fn publish(config: &Config, letter: &Letter) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A message of the form that the bridge sends, with invented values and ids that nobody has.
-fn sample() -> String {
-    let now = chrono::Utc::now();
-    SAMPLE
-        .replace("TASK_ID", &unique_id())
-        .replace("INSTANCE_ID", &unique_id())
-        .replace("CREATED_TIME", &now.format("%Y-%m-%dT%H:%M:%S%.3f%z").to_string())
-        .replace("\"TIMESTAMP\"", &message::now_ms().to_string())
-}
-
 /// 128 random bits in the shape of a UUID; std has no other source of them than the keys of its hash maps.
 fn unique_id() -> String {
     let random = || RandomState::new().hash_one(message::now_ms());
@@ -81,44 +128,21 @@ fn unique_id() -> String {
     [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
 
-/// It names no user and no group: they would have to be at the portal, which refuses the task otherwise.
-const SAMPLE: &str = r#"{
-  "task_id": "TASK_ID",
-  "topic": "bitrix_create_task",
-  "system": "bitrix24",
-  "variables": {
-    "description": "Пробная задача: её поставила команда «task-creator send».",
-    "contractNumber": "17-П",
-    "counterparty": "ООО «Ромашка»",
-    "amount": 125000.50,
-    "urgent": false,
-    "comment": null
-  },
-  "process_instance_id": "INSTANCE_ID",
-  "process_definition_key": "Process_contract_approval",
-  "activity_id": "Activity_approve_contract",
-  "activity_instance_id": "Activity_approve_contract:INSTANCE_ID",
-  "worker_id": "universal-worker",
-  "retries": null,
-  "created_time": "CREATED_TIME",
-  "priority": 0,
-  "tenant_id": null,
-  "business_key": "contract-17",
-  "timestamp": "TIMESTAMP",
-  "metadata": {
-    "extensionProperties": {
-      "UF_RESULT_EXPECTED": "true",
-      "UF_RESULT_QUESTION": "Договор согласован?",
-      "checklists": "[{\"name\": \"Документы\", \"items\": [\"Устав\", \"Доверенность\"]}]"
-    },
-    "inputParameters": {"stage": "approval"},
-    "activityInfo": {
-      "id": "Activity_approve_contract",
-      "name": "Согласовать договор с ООО «Ромашка»",
-      "type": "external",
-      "topic": "bitrix_create_task"
-    },
-    "processProperties": {}
-  }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sample_is_a_task_of_its_own() {
+        for sample in &SAMPLES {
+            let [one, other] = [sample.message(), sample.message()].map(|text| Task::parse(text.into_bytes()));
+            let (one, other) = (one.expect("a task"), other.expect("a task"));
+            assert_ne!(one.id, other.id);
+            let text = one.body.get();
+            for placeholder in ["TASK_ID", "INSTANCE_ID", "CREATED_TIME", "DEADLINE", "TIMESTAMP", "SECONDS"] {
+                assert!(!text.contains(placeholder), "{placeholder} in {text}");
+            }
+            assert_eq!(Sample::named(sample.name), Some(sample));
+        }
+    }
 }
-"#;

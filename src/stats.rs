@@ -1,10 +1,16 @@
-//! Counters of one system, and the statistics line. The README explains each number.
+//! Counters of one system, and the statistics lines: a short one for the terminal, and one with every number, which the
+//! README explains. What keeps the system from working is in [`condition`].
 //!
 //! Counting decides nothing; these numbers are for people.
+
+pub mod condition;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use self::condition::Condition;
+use crate::logging;
 
 /// What happened in one lane since the start.
 #[derive(Debug)]
@@ -42,6 +48,8 @@ pub struct Stats {
     pub failed_messages: Counter,
     /// The tracker's own.
     pub tracker: TrackerStats,
+    /// What keeps the lane from working.
+    pub condition: Condition,
     /// While the lane stops: the ids of the tasks it still works on. Locked for an instant only; the main thread reads it
     /// when the time for stopping is over.
     in_hand: Mutex<Vec<String>>,
@@ -116,12 +124,26 @@ impl Default for Stats {
             sent_messages: Counter::default(),
             failed_messages: Counter::default(),
             tracker: TrackerStats::default(),
+            condition: Condition::default(),
             in_hand: Mutex::default(),
         }
     }
 }
 
 impl Stats {
+    /// What matters most, in a line that fits a terminal of 120 columns together with its time.
+    pub fn short_line(&self, system: &str) -> String {
+        let state = if self.condition.is_clear() { "works" } else { "waits" };
+        format!(
+            "{system} {state}: in {}, created {}, parked {}, open {}, done {}",
+            short(self.total_messages.get()),
+            short(self.successful_tasks.get()),
+            short(self.parked.get()),
+            short(self.tracker.open_tasks.get()),
+            short(self.tracker.moved_to_responses.get()),
+        )
+    }
+
     /// The statistics of one system in one line.
     pub fn line(&self, system: &str) -> String {
         let (good, bad) = (self.successful_tasks.get(), self.failed_tasks.get());
@@ -133,7 +155,7 @@ impl Stats {
             "{system}: total_messages={} successful_tasks={good} failed_tasks={bad} success_rate={} \
              sent_to_success_queue={recorded} failed_to_send_success={unrecorded} success_queue_rate={} \
              sync_requests_sent={synced} sync_requests_failed={unsynced} sync_success_rate={} missing_parts={} \
-             returned={} parked={} duplicates_prevented={} last_message_time={} uptime_seconds={} | \
+             returned={} parked={} duplicates_prevented={} last_message_time={} uptime_seconds={} lost_log_lines={} | \
              publisher: sent_messages={sent} failed_messages={unsent} success_rate={} is_connected={} | \
              tracker: total_checked={} completed_tasks={} moved_to_responses={} failed_moves={} failed_checks={} \
              last_check_time={} open_tasks={} unanswered_tasks={} oldest_open={}",
@@ -147,6 +169,7 @@ impl Stats {
             self.duplicates_prevented.get(),
             clock(self.last_message_time.get()),
             self.started.elapsed().as_secs(),
+            logging::lost_lines(),
             percent(sent, unsent),
             self.is_connected.get() == 1,
             tracker.total_checked.get(),
@@ -178,6 +201,15 @@ fn percent(good: u64, bad: u64) -> String {
     if all == 0 { "0".into() } else { format!("{:.1}", 100.0 * good as f64 / all as f64) }
 }
 
+/// A number in four characters at most.
+fn short(number: u64) -> String {
+    match number {
+        0..10_000 => number.to_string(),
+        10_000..1_000_000 => format!("{}k", number / 1_000),
+        _ => format!("{}M", number / 1_000_000),
+    }
+}
+
 fn clock(milliseconds: u64) -> String {
     let moment =
         i64::try_from(milliseconds).ok().filter(|ms| *ms > 0).and_then(chrono::DateTime::from_timestamp_millis);
@@ -206,6 +238,19 @@ mod tests {
         stats.successful_tasks.add(2);
         stats.failed_tasks.add(1);
         assert!(stats.line("bitrix24").contains("success_rate=66.7 "));
+    }
+
+    #[test]
+    fn the_short_line_fits_a_terminal_whatever_was_counted() {
+        let prefix = "2025-10-23 08:08:57.412+03:00 INFO  [heartbeat] ".len();
+        let stats = Stats::default();
+        assert_eq!(stats.short_line("bitrix24"), "bitrix24 works: in 0, created 0, parked 0, open 0, done 0");
+        let counters = [&stats.total_messages, &stats.successful_tasks, &stats.parked];
+        for counter in counters.into_iter().chain([&stats.tracker.open_tasks, &stats.tracker.moved_to_responses]) {
+            counter.set(999_999_999);
+        }
+        assert!(prefix + stats.short_line("bitrix24").len() <= 120);
+        assert_eq!([9_999, 10_000, 999_999, 1_000_000].map(short), ["9999", "10k", "999k", "1M"]);
     }
 
     #[test]

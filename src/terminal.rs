@@ -1,24 +1,142 @@
-//! Where the commands meet the terminal: what they print, what they complain of, and the messages they are given.
+//! Where the commands meet the terminal: what they print, what they complain of, the messages they are given, and how a
+//! command is written that somebody can paste.
 //!
 //! It knows nothing of what is said. A reader that has seen enough is a normal end. The log is elsewhere.
 
-use std::fs;
-use std::io::{Read as _, Write as _, stderr, stdin, stdout};
+use std::borrow::Cow;
+use std::io::{IsTerminal, Read as _, Write as _, stderr, stdin, stdout};
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::{env, fs};
 
 use anyhow::Context as _;
 
 /// The exit code of a command that Ctrl+C has cut short, as shells report it: 128 and the number of SIGINT.
 pub const INTERRUPTED: u8 = 130;
 
-/// Prints a line, or what consists of lines.
+/// Narrower than this, nothing is gained by breaking lines.
+const NARROWEST: usize = 20;
+
+/// Prints a line, or what consists of lines, as it is: data, and what scripts read.
 pub fn say(line: &str) {
     let _ = writeln!(stdout(), "{line}");
 }
 
+/// Prints text for people: at a terminal in lines that fit it, those after the first with this indent. Elsewhere a line
+/// stays a line, so that `grep` finds all of it.
+pub fn tell(text: &str, indent: usize) {
+    say(&fitted(text, width(), indent));
+}
+
 /// Says on stderr what is wrong.
 pub fn complain(text: &str) {
-    let _ = writeln!(stderr(), "task-creator: {text}");
+    static WIDTH: OnceLock<Option<usize>> = OnceLock::new();
+    let width = *WIDTH.get_or_init(|| width_of(stderr()));
+    let _ = writeln!(stderr(), "{}", fitted(&format!("task-creator: {text}"), width, 2));
+}
+
+/// How many characters fit a line of stdout, where that matters: it is a terminal, or `COLUMNS` says so.
+pub fn width() -> Option<usize> {
+    static WIDTH: OnceLock<Option<usize>> = OnceLock::new();
+    *WIDTH.get_or_init(|| width_of(stdout()))
+}
+
+fn width_of(stream: impl IsTerminal + AsFd) -> Option<usize> {
+    let told = env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
+    told.or_else(|| size(stream).map(|(_, columns)| columns)).filter(|columns| *columns >= NARROWEST)
+}
+
+/// Lines and columns of the terminal behind a stream; `None` where it is none, or does not say.
+pub fn size(stream: impl IsTerminal + AsFd) -> Option<(usize, usize)> {
+    if !stream.is_terminal() {
+        return None;
+    }
+    // Asking the kernel ourselves would take `unsafe` or a crate; stty is there wherever a terminal is, and waits for
+    // nothing.
+    let terminal = stream.as_fd().try_clone_to_owned().ok()?;
+    let asked = Command::new("stty").arg("size").stdin(Stdio::from(terminal)).stderr(Stdio::null()).output().ok()?;
+    let answer = String::from_utf8(asked.stdout).ok()?;
+    let (lines, columns) = answer.trim().split_once(' ')?;
+    Some((lines.parse().ok()?, columns.parse().ok()?))
+}
+
+fn fitted(text: &str, width: Option<usize>, indent: usize) -> String {
+    let lines = text.lines().map(|line| match width {
+        Some(width) => wrapped(line, width, indent),
+        None => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The line in lines of at most this many characters, broken at blanks; those after the first begin with this indent.
+/// A word that is longer than a line stays whole, and so does a command between backticks, which is there to be pasted.
+pub fn wrapped(line: &str, width: usize, indent: usize) -> String {
+    let (mut lines, mut length) = (String::new(), 0);
+    for (blanks, word) in words(line) {
+        let (gap, letters) = (blanks.chars().count(), word.chars().count());
+        if length > indent && length + gap + letters > width {
+            lines.push('\n');
+            lines.push_str(&" ".repeat(indent));
+            length = indent;
+        } else {
+            lines.push_str(blanks);
+            length += gap;
+        }
+        lines.push_str(word);
+        length += letters;
+    }
+    lines
+}
+
+/// The words of a line, each with the blanks before it.
+fn words(line: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        let start = rest.find(|character| character != ' ')?;
+        let mut quoted = false;
+        let end = rest[start..].find(|character| {
+            quoted ^= character == '`';
+            character == ' ' && !quoted
+        });
+        let end = end.map_or(rest.len(), |end| start + end);
+        let (word, after) = rest.split_at(end);
+        rest = after;
+        Some(word.split_at(start))
+    })
+}
+
+/// How this program was called, as a shell takes it: what an advised command begins with.
+pub fn program() -> &'static str {
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let called = env::args_os().next().and_then(|name| name.into_string().ok());
+        let called = called.filter(|name| !name.is_empty() && !name.contains(char::is_control));
+        called.map_or_else(|| "task-creator".to_owned(), |name| shell_word(&name).into_owned())
+    })
+}
+
+/// A command of this program, ready to be pasted.
+pub fn command(arguments: &[&str]) -> String {
+    let words = arguments.iter().map(|argument| shell_word(argument));
+    [Cow::from(program())].into_iter().chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// A command with ids after it: one may begin as an option does.
+pub fn command_with_ids(words: &[&str], ids: &[String]) -> String {
+    let mark = ids.iter().any(|id| id.starts_with('-')).then_some("--");
+    let words: Vec<&str> = words.iter().copied().chain(mark).chain(ids.iter().map(String::as_str)).collect();
+    command(&words)
+}
+
+/// The text as one word for a shell, whatever is in it.
+pub fn shell_word(text: &str) -> Cow<'_, str> {
+    let plain = |character: char| character.is_alphanumeric() || "_-./:=@%+,".contains(character);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.into();
+    }
+    format!("'{}'", text.replace('\'', r"'\''")).into()
 }
 
 /// The beginning of a text that is longer than so many characters.
@@ -40,4 +158,37 @@ pub fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
         false => fs::read(file),
     };
     read.with_context(|| format!("reading {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_broken_between_words_and_never_in_one() {
+        assert_eq!(wrapped("one two three", 8, 0), "one two\nthree");
+        assert_eq!(wrapped("longer than that", 3, 0), "longer\nthan\nthat");
+        assert_eq!(wrapped("FAIL  no such queue", 12, 6), "FAIL  no\n      such\n      queue");
+        assert_eq!(wrapped("  two blanks stay", 12, 0), "  two blanks\nstay");
+        assert_eq!(wrapped("счёт №5 оплачен", 9, 0), "счёт №5\nоплачен");
+        assert_eq!(wrapped("", 9, 2), "");
+    }
+
+    #[test]
+    fn a_command_is_never_broken() {
+        assert_eq!(
+            wrapped("give it with `program do this now`, then wait", 20, 0),
+            "give it with\n`program do this now`,\nthen wait"
+        );
+        assert_eq!(wrapped("a lone ` is no command at all", 10, 0), "a lone\n` is no command at all");
+    }
+
+    #[test]
+    fn what_is_pasted_is_what_was_meant() {
+        assert_eq!(shell_word("./task-creator"), "./task-creator");
+        assert_eq!(shell_word("счёт-5"), "счёт-5");
+        assert_eq!(shell_word("a b; rm -rf $HOME"), "'a b; rm -rf $HOME'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word(""), "''");
+    }
 }

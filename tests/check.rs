@@ -46,6 +46,9 @@ fn a_check_of_a_healthy_installation_is_all_green_and_changes_nothing() {
     queues.publish_task(&field_text("waiting"));
     let ended = run_with(&["check"], &queues, &portal.webhook(), &[]);
     ended.ended_with(0).has_not("FAIL").has_not("canary");
+    let warnings = ended.output.matches("\nwarn").count();
+    let plural = if warnings == 1 { "" } else { "s" };
+    ended.has(&format!("\n0 failed, {warnings} warning{plural}\n"));
     ended
         .has("ok    settings: ")
         .has("ok    LOG_DIR=")
@@ -137,6 +140,16 @@ fn a_wrong_webhook_fails_and_the_queues_are_looked_at_all_the_same() {
     ended.ended_with(1).has("profile: http status 401: INVALID_CREDENTIALS").has("; correct BITRIX_WEBHOOK_URL");
     ended.has("bitrix24.queue: ready 0").has_not("canary");
     assert_eq!(portal.calls().len(), 1, "the rest needs the webhook");
+}
+
+#[test]
+fn a_portal_with_an_international_name_is_reached() {
+    let portal = Portal::of(&Tasks::new());
+    // Wide letters, of which punycode makes plain ones.
+    let webhook = portal.webhook().replace("127.0.0.1", "ｌｏｃａｌｈｏｓｔ");
+    run_with(&["check"], &Queues::new("international"), &webhook, &[])
+        .ended_with(0)
+        .has("ok    bitrix24: http://localhost:");
 }
 
 #[test]
@@ -243,18 +256,19 @@ fn where_the_profile_does_not_say_who_is_an_administrator_user_admin_does() {
 }
 
 #[test]
-fn users_who_are_gone_are_warned_about_and_a_webhook_that_may_not_look_is_no_fault() {
+fn a_default_responsible_who_does_not_exist_fails_and_a_webhook_that_may_not_look_is_no_fault() {
     let tasks = Tasks::new();
     let user = |id: &str, active: bool| json!({"ID": id, "ACTIVE": active});
-    let check = |default: Answer, owner: Answer| {
+    let check_with = |code: i32, default: Answer, owner: Answer| {
         let portal = portal_but(&tasks, "user.get", move |call| match call.params["ID"].as_str() {
             Some("9") => default.clone(),
             _ => owner.clone(),
         });
         let ended = check_portal(&portal, &[("BITRIX_DEFAULT_RESPONSIBLE_ID", "9")]);
-        ended.ended_with(0);
+        ended.ended_with(code);
         (ended, portal.count("user.get"))
     };
+    let check = |default: Answer, owner: Answer| check_with(0, default, owner);
     let one = |user| Answer::Done(json!([user]));
     let (ended, _) = check(one(user("9", true)), one(user("1", true)));
     ended.has("ok    bitrix24: user 9 (BITRIX_DEFAULT_RESPONSIBLE_ID) is active\n");
@@ -262,8 +276,8 @@ fn users_who_are_gone_are_warned_about_and_a_webhook_that_may_not_look_is_no_fau
     let (ended, _) = check(one(user("9", false)), one(user("1", false)));
     ended.has("warn  bitrix24: user 9 (BITRIX_DEFAULT_RESPONSIBLE_ID) is dismissed: the portal takes tasks for");
     ended.has("warn  bitrix24: user 1 (the webhook's owner) is dismissed: the portal may refuse this webhook");
-    let (ended, _) = check(Answer::Done(json!([])), one(user("1", true)));
-    ended.has("warn  bitrix24: the portal has no user 9 (BITRIX_DEFAULT_RESPONSIBLE_ID), or does not show it");
+    let (ended, _) = check_with(1, Answer::Done(json!([])), one(user("1", true)));
+    ended.has("FAIL  bitrix24: the portal has no user 9 (BITRIX_DEFAULT_RESPONSIBLE_ID), or does not show it");
     for untold in [
         Answer::refused(401, "insufficient_scope", "The request requires higher privileges"),
         Answer::refused(403, "ACCESS_DENIED", "Access denied"),
@@ -356,6 +370,23 @@ fn what_costs_no_task_is_a_warning() {
     told.has("warn  bitrix24: BITRIX_TASK_ID_FIELD=none: tasks are not looked up");
     let no_yes = check_portal(&portal, &[("BITRIX_ANSWER_TEXTS", "1=Yes,2=No")]);
     no_yes.ended_with(0).has("warn  bitrix24: no answer of 1=Yes,2=No (BITRIX_ANSWER_TEXTS) is ДА");
+}
+
+#[test]
+fn answer_texts_that_the_portal_contradicts_fail() {
+    let portal = Portal::of(&Tasks::new());
+    // The portal says 26=ДА,27=НЕТ.
+    for (texts, told) in [
+        ("26=НЕТ,27=ДА", "FAIL  bitrix24: 26=НЕТ in BITRIX_ANSWER_TEXTS: the portal says ДА; correct or remove it"),
+        ("1=ДА,27=НЕТ", "FAIL  bitrix24: 1=ДА in BITRIX_ANSWER_TEXTS: the portal has no such answer"),
+    ] {
+        check_portal(&portal, &[("BITRIX_ANSWER_TEXTS", texts)]).ended_with(1).has(told);
+    }
+    check_portal(&portal, &[("BITRIX_ANSWER_TEXTS", "26=ДА,27=НЕТ")])
+        .ended_with(0)
+        .has("ok    bitrix24: answers 26=ДА");
+    let swapped = check_portal(&portal, &[("BITRIX_ANSWER_TEXTS", "ДА=26")]);
+    swapped.ended_with(78).has("BITRIX_ANSWER_TEXTS is \"ДА=26\", in which \"ДА\" stands for an id");
 }
 
 #[test]

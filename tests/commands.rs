@@ -1,13 +1,15 @@
-//! The command line beside `run` and `check`: what `send` puts into a queue, help, wrong usage, wrong settings, and that
-//! no command prints a secret.
+//! The command line beside `run` and `check`: what `send` puts into a queue, help, wrong usage, wrong settings, advice that
+//! can be pasted, lines that fit a terminal, and that no command prints a secret.
 
 mod support;
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 use amiquip::AmqpValue;
 use serde_json::json;
+use support::parked::{parked, put, small_task};
 use support::worker::settings;
 use support::*;
 
@@ -141,13 +143,151 @@ fn a_user_who_may_not_publish_is_told_so() {
 #[test]
 fn help_and_version_need_no_settings_and_a_wrong_option_is_told() {
     for arguments in [["--help"], ["-h"], ["help"]] {
-        run(&arguments, &[]).ended_with(0).has("Usage: task-creator [COMMAND]");
+        run(&arguments, &[]).ended_with(0).has("Usage: ").has("Exit codes:").has("  sandbox STEP ");
     }
-    run(&["check", "--help"], &[]).ended_with(0).has("Exit codes:");
+    for arguments in [["check", "--help"], ["help", "check"]] {
+        run(&arguments, &[]).ended_with(0).has("--create-field").has_not("  sandbox ").has_not("Exit codes:");
+    }
     run(&["--version"], &[]).ended_with(0).has(concat!("task-creator ", env!("CARGO_PKG_VERSION"), "\n"));
-    for arguments in [["check", "--fix"], ["send", "--queue"], ["run", "fast"], ["sned", "-"]] {
+    for (arguments, meant) in [
+        (["check", "--create-feild"], "did you mean --create-field?"),
+        (["send", "--queue"], "--queue needs a value"),
+        (["run", "fast"], "one argument too many"),
+        (["sned", "-"], "did you mean send?"),
+        (["parked", "exprot"], "did you mean export?"),
+        (["sandbox", "delte"], "did you mean delete?"),
+        (["send", "--sample"], "approval or invoice"),
+    ] {
         let ended = run(&arguments, &[]);
-        ended.ended_with(64).has("Try: task-creator --help");
-        assert_eq!(ended.output.matches("task-creator --help").count(), 1, "{}", ended.output);
+        ended.ended_with(64).has("Try: ").has("--help").has(meant);
     }
+}
+
+/// Runs the program as if somebody had typed this for its name, at a terminal of this width.
+fn called(name: &str, width: &str, arguments: &[&str], environment: &[(String, String)]) -> Ended {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_task-creator"));
+    command.arg0(name).args(arguments).env_clear().envs(environment.iter().cloned()).env("COLUMNS", width);
+    let done =
+        command.current_dir(std::env::temp_dir()).stdin(Stdio::null()).output().expect("the built binary starts");
+    let output = [done.stdout, done.stderr].concat();
+    Ended { code: done.status.code(), output: String::from_utf8(output).expect("UTF-8") }
+}
+
+#[test]
+fn what_is_advised_can_be_pasted() {
+    let called =
+        |name, arguments: &[&str], environment: &[(String, String)]| called(name, "1000", arguments, environment);
+    called("./task-creator", &["sned"], &[]).ended_with(64).has("Try: ./task-creator --help\n");
+    called("task-creator", &["check", "--fix"], &[]).has("Try: task-creator check --help\n");
+    called("/opt/my tools/task-creator", &["run", "x"], &[]).has("Try: '/opt/my tools/task-creator' run --help\n");
+    called("./task-creator", &["--help"], &[]).has("Usage: ./task-creator [COMMAND]\n");
+    called("./task-creator", &["parked", "discard", "a 1", "b"], &[])
+        .has("`./task-creator parked discard --yes 'a 1' b`");
+    let queues = Queues::new("advice");
+    let portal = Portal::of(&Tasks::new());
+    let changes = [("BITRIX_TASK_ID_FIELD", "UF_NOT_THERE")];
+    let settings = changed(&queues, &portal.webhook(), &changes);
+    called("./task-creator", &["check"], &settings).ended_with(1).has("`./task-creator check --create-field`");
+    called("./task-creator", &["parked", "show", "x"], &settings).ended_with(1).has("`./task-creator parked list`");
+    queues.delete(&queues.input());
+    called("./task-creator", &["send"], &settings).ended_with(1).has("the worker (`./task-creator`)");
+}
+
+#[test]
+fn what_a_parked_message_advises_names_it() {
+    let queues = Queues::new("advice parked");
+    let portal = Portal::start(|call| match call.method.as_str() {
+        "tasks.task.list" => Answer::Done(json!({"tasks": []})),
+        _ => Answer::refused(400, "ERROR_CORE", "no"),
+    });
+    let _worker = Worker::start(&queues, &portal.webhook(), &[]);
+    queues.publish_task(&field_text("an id"));
+    queues.await_count(&queues.errors(), 1, PATIENCE);
+    let action = queues.peek_all(&queues.errors())[0].json()["suggested_action"].to_string();
+    assert!(action.contains("/task-creator parked replay 'an id'"), "{action}");
+}
+
+#[track_caller]
+fn assert_fits(ended: &Ended, width: usize) {
+    for line in ended.output.lines() {
+        // What cannot be broken has a line of its own: a command to paste, an id, a name.
+        let unbroken = line.matches('`').count() >= 2 || !line.trim().contains(' ');
+        assert!(line.chars().count() <= width || unbroken, "{line:?} of\n{}", ended.output);
+    }
+}
+
+#[test]
+fn help_tables_and_messages_fit_a_terminal_without_broken_words() {
+    let queues = Queues::new("narrow");
+    let error = "tasks.task.add: http status 400: ERROR_CORE: Пользователь, указанный в поле «Исполнитель», не найден";
+    let ids = ["42384f3b-4e37-25c7-7e45-8541e7d97ca3", "5b02dc8ea0caad00"];
+    let parked = ids.map(|id| parked(&small_task(id), "RETRY_LIMIT_EXCEEDED", error, &queues.input()));
+    put(&queues, &parked);
+    let file = std::env::temp_dir().join(format!("task-creator-narrow-{}", std::process::id()));
+    let sample = run(&["send", "--print"], &[]).output;
+    fs::write(&file, sample).unwrap();
+    let file = file.to_str().unwrap();
+    let portal = Portal::of(&Tasks::new());
+    let changes = [("BITRIX_TASK_ID_FIELD", "UF_NOT_THERE"), ("RABBITMQ_HEARTBEAT", "600")];
+    let settings = changed(&queues, &portal.webhook(), &changes);
+    let wrong = changed(&queues, "", &[("RABBITMQ_PORT", "x"), ("BITRIX_RATE", "x"), ("HEARTBEAT_INTERVAL", "x")]);
+    for (arguments, environment) in [
+        (["--help"].as_slice(), &settings),
+        (&["check"], &settings),
+        (&["check"], &wrong),
+        (&["explain", file], &settings),
+        (&["send", "--print", "--queue", "no"], &settings),
+        (&["send", "--queue", "there-is-no-such-queue"], &settings),
+        (&["parked", "list"], &settings),
+        (&["parked", "list", "--group"], &settings),
+        (&["parked", "replay", "--all", "--dry-run"], &settings),
+        (&["parked", "replay", "--cause", "RETRY_LIMIT_EXCEDED"], &settings),
+        (&["parked", "discard", "5b02"], &settings),
+        (&["parked", "show", "4238"], &settings),
+        (&["sandbox", "finish", "7", "--port", "1"], &settings),
+    ] {
+        let narrow = called("./task-creator", "80", arguments, environment);
+        // The requests of an explanation and the message itself stay as they are: somebody may copy them.
+        let text = narrow.output.split("\n1. ").next().and_then(|text| text.split("\nthe message (").next());
+        let text = Ended { code: None, output: text.unwrap_or_default().to_owned() };
+        assert_fits(&text, 80);
+        let wide = called("./task-creator", "500", arguments, environment);
+        let words = |text: &str| {
+            let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+            words.retain(|word| !word.contains("ms") && !["from", "FROM", "VALUE,"].contains(&word.as_str()));
+            words.iter_mut().for_each(|word| *word = word.trim_end_matches(':').to_owned());
+            words.sort();
+            words
+        };
+        assert_eq!(words(&narrow.output), words(&wide.output), "{arguments:?}");
+    }
+    fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn a_sample_is_printed_or_sent_by_its_name() {
+    let queues = Queues::new("samples");
+    for name in ["approval", "invoice"] {
+        let printed = run(&["send", "--print", "--sample", name], &[]);
+        let printed: serde_json::Value = serde_json::from_str(&printed.ended_with(0).output).expect("JSON");
+        run_with(&["send", "--sample", name], &queues, "", &[]).ended_with(0).has("task_id=").has_not("warning");
+        let mut sent = queues.take_all(&queues.input())[0].json();
+        assert_ne!(sent["task_id"], printed["task_id"]);
+        sent["task_id"] = printed["task_id"].clone();
+        assert_eq!(
+            (&sent["topic"], &sent["metadata"]["activityInfo"]["name"]),
+            (&printed["topic"], &printed["metadata"]["activityInfo"]["name"])
+        );
+    }
+    let tasks = Tasks::new();
+    let portal = Portal::of(&tasks);
+    let sent = run_with(&["send", "--sample", "invoice"], &queues, "", &[]).output;
+    let _worker = Worker::start(&queues, &portal.webhook(), &[]);
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    let task = tasks.task(sent.trim().rsplit('=').next().unwrap());
+    assert_eq!(
+        (task["TITLE"].as_str(), task["PRIORITY"].as_str()),
+        (Some("Оплатить счёт №5 от ООО «Ромашка»"), Some("2"))
+    );
+    assert!(task["DEADLINE"].as_str().is_some_and(|deadline| !deadline.is_empty()), "{task:?}");
 }

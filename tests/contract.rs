@@ -1,7 +1,10 @@
 //! The wire contract, member by member: messages as Python writes them go in; what Bitrix24 is asked, the sent record and
-//! the response come out. Each queue is read as the bridge and the Python worker read it.
+//! the response come out. Each queue is read as the bridge and the Python worker read it. And what careless programs write
+//! goes the same way.
 
 mod support;
+
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use support::*;
@@ -145,10 +148,123 @@ fn a_message_that_python_wrote_becomes_a_record_and_a_response_of_the_contract()
         assert!(sorted_names(task).iter().all(|name| name.starts_with(char::is_lowercase)), "{task}");
     }
     queues.await_count(&queues.sent(), 0, PATIENCE);
-    assert_eq!(worker.log().lines().filter(|line| line.contains("finished, answered to Camunda")).count(), 2);
+    assert_eq!(worker.log().lines().filter(|line| line.contains("] answered to Camunda ")).count(), 2);
     worker.signal("INT");
     assert_eq!(worker.wait(PATIENCE).code(), Some(0));
     Account::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
+}
+
+/// Half an emoji in a variable that nobody uses, and a byte order mark: read, returned, parked, replayed, recorded and
+/// answered with the bytes that came.
+#[test]
+fn half_a_character_and_a_byte_order_mark_go_all_the_way_as_they_came() {
+    let half = FIELD.replace("field-1", "half").replace(r#""amount": 1.10"#, r#""amount": 1.10, "note": "ok \ud83d""#);
+    let plain = FIELD.replace("field-1", "marked");
+    let marked = format!("\u{feff}{plain}");
+    let queues = Queues::new("careless");
+    let tasks = Tasks::new();
+    let refusal = Arc::new(Mutex::new(Some((500, "INTERNAL_SERVER_ERROR"))));
+    let portal = {
+        let (tasks, refusal) = (tasks.clone(), refusal.clone());
+        Portal::start(move |call| match *refusal.lock().expect("no panic") {
+            Some((status, error)) if call.method == "tasks.task.add" => Answer::refused(status, error, ""),
+            _ => tasks.answer(call),
+        })
+    };
+    let quick = [("BITRIX_REQUEST_TIMEOUT", "0.5"), ("RETRY_DELAY", "0.5"), ("HEARTBEAT_INTERVAL", "0.3")];
+    let mut worker = Worker::start(&queues, &portal.webhook(), &quick);
+    for body in [&half, &marked] {
+        queues.publish(&queues.input(), body, Default::default());
+    }
+    eventually("both have been tried", PATIENCE, || portal.count("tasks.task.add") >= 2);
+    worker.stop();
+    queues.await_count(&queues.retry(), 2, PATIENCE);
+    let sorted = |bodies: Vec<Message>| {
+        let mut bodies: Vec<String> = bodies.iter().map(Message::text).collect();
+        bodies.sort();
+        bodies
+    };
+    assert_eq!(sorted(queues.peek_all(&queues.retry())), [half.clone(), marked.clone()]);
+
+    *refusal.lock().expect("no panic") = Some((400, "ERROR_CORE"));
+    worker.start_again();
+    queues.await_count(&queues.errors(), 2, PATIENCE);
+    let parked = sorted(queues.peek_all(&queues.errors()));
+    let all_hold = |bodies: &[String]| [&half, &plain].iter().all(|body| bodies.iter().any(|b| b.contains(*body)));
+    assert!(all_hold(&parked) && parked.iter().all(|body| !body.contains('\u{feff}')), "{parked:?}");
+    run_with(&["parked", "list"], &queues, "", &[]).ended_with(0).has(" half ").has(" marked ");
+
+    *refusal.lock().expect("no panic") = None;
+    let replayed = run_with(&["parked", "replay", "--all"], &queues, "", &[]);
+    replayed.ended_with(0).has("half to ").has("marked to ").has("replayed 2, skipped 0");
+    queues.await_count(&queues.sent(), 2, PATIENCE);
+    for id in ["half", "marked"] {
+        tasks.set(id, "UF_RESULT_ANSWER", json!("26"));
+        tasks.set_status(id, 5);
+    }
+    queues.await_count(&queues.responses(), 2, PATIENCE);
+    assert!(all_hold(&sorted(queues.peek_all(&queues.responses()))));
+    assert_eq!(tasks.markers().len(), 2);
+    worker.stop();
+}
+
+/// A portal that shows PHP's notices, or one of whose files begins with a byte order mark, in every answer.
+#[test]
+fn a_portal_that_puts_text_before_its_json_is_worked_with_and_warned_about_once() {
+    for (name, preamble, told) in [
+        ("notice", "\u{feff}<br />\n<b>Notice</b>:  Undefined index: {x}<br />\n", "Notice : Undefined index: {x}"),
+        ("mark", "\u{feff}", "begin with a byte order mark"),
+    ] {
+        let queues = Queues::new(name);
+        let tasks = Tasks::new();
+        let portal = Portal::of(&tasks);
+        portal.begin_answers_with(preamble);
+        let ids = ["first", "second", "third"];
+        queues.publish_tasks(&ids.map(field_text));
+        let mut worker = Worker::start(&queues, &portal.webhook(), &[("HEARTBEAT_INTERVAL", "0.3")]);
+        queues.await_count(&queues.sent(), 3, PATIENCE);
+        for id in ids {
+            tasks.set(id, "UF_RESULT_ANSWER", json!("26"));
+            tasks.set_status(id, 5);
+        }
+        queues.await_count(&queues.responses(), 3, PATIENCE);
+        portal.await_count_of("a synchronisation", 3, |call| call.method == "imena.camunda.sync");
+        // Two lists with three lines each.
+        assert_eq!(portal.count("task.checklistitem.add"), 3 * 5);
+        worker.stop();
+        let log = worker.log();
+        let warnings: Vec<&str> = log.lines().filter(|line| line.contains("the portal's answers")).collect();
+        assert!(warnings.len() == 1 && warnings[0].contains(" WARN ") && warnings[0].contains(told), "{warnings:?}");
+        assert!(!log.contains("not JSON") && worker.errors().is_empty(), "{log}");
+        Account::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
+    }
+}
+
+/// What the portal shows beside JSON that cannot be read is told, without what nobody may know.
+#[test]
+fn the_beginning_of_an_answer_that_is_no_json_is_told() {
+    let queues = Queues::new("no json");
+    let tasks = Tasks::new();
+    let portal = {
+        let tasks = tasks.clone();
+        Portal::start(move |call| match call.method.as_str() {
+            "tasks.task.add" => {
+                let page =
+                    "<html><head><title>Fatal error</title></head>\r\n at /rest/1/portal-canary-token/x\u{1b}[31m";
+                Answer::Http(Reply::html(413, page))
+            }
+            _ => tasks.answer(call),
+        })
+    };
+    queues.publish_task(&field_text("task-1"));
+    let mut worker = Worker::start(&queues, &portal.webhook(), &[]);
+    queues.await_count(&queues.errors(), 1, PATIENCE);
+    worker.stop();
+    let parked = queues.peek_all(&queues.errors())[0].json();
+    let error = parked["error_message"].as_str().expect("a text");
+    let expected = "bytes that are not JSON: Fatal error at /rest/1/***/x\\u{1b}[31m";
+    assert!(error.starts_with("tasks.task.add: http status 413 and ") && error.ends_with(expected), "{error}");
+    assert!(worker.log().contains(expected) && !worker.log().contains("canary"));
 }
 
 /// The worker takes over from the Python worker in mid-flight.
@@ -190,7 +306,7 @@ fn a_finished_task_without_its_answer_waits_with_one_warning_and_is_counted() {
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
     queues.publish_task(&FIELD);
-    let worker = Worker::start(&queues, &portal.webhook(), &[("HEARTBEAT_INTERVAL", "0.3")]);
+    let worker = Worker::start(&queues, &portal.webhook(), &[("HEARTBEAT_INTERVAL", "0.3"), ("LOG_LEVEL", "DEBUG")]);
     eventually("the task", PATIENCE, || tasks.ids_of("field-1").len() == 1);
     tasks.set_status("field-1", 5);
     worker.await_log("unanswered_tasks=1", PATIENCE);

@@ -3,9 +3,9 @@
 
 mod support;
 
-use std::env;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::{env, fs, process};
 
 use support::*;
 
@@ -50,7 +50,11 @@ fn the_demo_loses_nothing_doubles_nothing_and_leaves_no_queue() {
     assert!(output.contains("parked: INVALID_MESSAGE"), "{output}");
     // A file is no terminal: nothing is redrawn there.
     assert!(!output.contains('\u{1b}'), "{output}");
-    assert!(demo.log().contains("created: task="), "the worker's log is where it always is");
+    assert_eq!(demo.log(), "", "the log of the real worker is another");
+    let log = fs::read_to_string(demo.folder().join("logs/demo/worker.log")).expect("the demo has a log of its own");
+    assert!(log.contains("created: task="), "{log}");
+    assert!(output.starts_with("Connecting to RabbitMQ at "), "{output}");
+    assert!(output.lines().all(|line| line.chars().count() <= 80), "{output}");
     assert_no_queues(&prefix(&output));
 }
 
@@ -101,8 +105,53 @@ fn without_rabbitmq_the_demo_says_what_to_do() {
     let status = demo.wait(PATIENCE);
     let output = demo.output();
     assert_eq!(status.code(), Some(1), "{output}");
-    assert!(output.contains("tests/with-rabbitmq cargo run --release -- demo"), "{output}");
-    assert_eq!(output.lines().count(), 1, "{output}");
+    // It is not run in the folder of the source, so tests/with-rabbitmq would not be found.
+    assert!(output.contains("apt-get install rabbitmq-server") && output.contains("RABBITMQ_HOST"), "{output}");
+    assert!(!output.contains("with-rabbitmq"), "{output}");
+    assert_eq!(output.lines().count(), 2, "{output}");
+}
+
+#[test]
+fn a_user_without_rights_on_the_demos_queues_is_told_which_and_nothing_is_begun() {
+    let vhost = Broker::connect().rabbitmq().vhost.clone();
+    let none = "^$";
+    for (kind, [configure, write, read]) in
+        [("configure", [none, ".*", ".*"]), ("write", [".*", none, ".*"]), ("read", [".*", ".*", none])]
+    {
+        let name = format!("no-{kind}-{}", process::id());
+        if rabbitmqctl(&["-q", "add_user", &name, "demo-canary"]).is_none() {
+            return;
+        }
+        rabbitmqctl(&["-q", "set_permissions", "-p", &vhost, &name, configure, write, read]);
+        let mut environment = rabbitmq();
+        set(&mut environment, "RABBITMQ_USERNAME", &name);
+        set(&mut environment, "RABBITMQ_PASSWORD", "demo-canary");
+        let mut demo = Worker::run(&["demo"], &environment);
+        let (status, output, log) = (demo.wait(PATIENCE), demo.output(), demo.log());
+        rabbitmqctl(&["-q", "delete_user", &name]);
+        assert_eq!(status.code(), Some(1), "{kind}: {output}");
+        assert!(output.contains(&format!("{name} lacks rights on the demo's queues, demo-*")), "{kind}: {output}");
+        let advised = format!("`rabbitmqctl set_permissions -p {vhost} demo '^demo-' '^amq\\.default$' '^demo-'`");
+        assert!(output.contains(&advised) && output.contains("ACCESS_REFUSED"), "{kind}: {output}");
+        assert!(!output.contains("sent:") && log.is_empty(), "{kind}: {output}{log}");
+    }
+}
+
+#[test]
+fn the_rights_that_the_demo_advises_are_enough() {
+    let vhost = Broker::connect().rabbitmq().vhost.clone();
+    let name = format!("demo-user-{}", process::id());
+    if rabbitmqctl(&["-q", "add_user", &name, "demo-canary"]).is_none() {
+        return;
+    }
+    rabbitmqctl(&["-q", "set_permissions", "-p", &vhost, &name, "^demo-", "^amq\\.default$", "^demo-"]);
+    let mut environment = rabbitmq();
+    set(&mut environment, "RABBITMQ_USERNAME", &name);
+    set(&mut environment, "RABBITMQ_PASSWORD", "demo-canary");
+    let mut demo = Worker::run(&["demo"], &environment);
+    let (status, output) = (demo.wait(PATIENCE), demo.output());
+    rabbitmqctl(&["-q", "delete_user", &name]);
+    assert!(status.success() && output.replace('\n', " ").contains(ALL_IS_WELL), "{output}");
 }
 
 #[test]
@@ -114,6 +163,20 @@ fn a_refused_password_is_told_from_a_missing_rabbitmq() {
     let output = demo.output();
     assert_eq!(status.code(), Some(1), "{output}");
     assert!(output.contains("RABBITMQ_PASSWORD") && !output.contains("certainly-wrong"), "{output}");
+}
+
+#[test]
+fn the_seconds_before_the_demo_say_what_is_going_on() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/with-rabbitmq");
+    let done = process::Command::new(script).args(["--private", "cargo", "--version"]).output().expect("it starts");
+    let told = String::from_utf8_lossy(&done.stderr);
+    if done.status.code() == Some(69) {
+        // There is no RabbitMQ to start.
+        return;
+    }
+    for what in ["starting a private RabbitMQ", "it takes about 5 s", "RabbitMQ is up", "cargo compiles first"] {
+        assert!(told.contains(what), "{what} is missing from\n{told}");
+    }
 }
 
 /// The reply to a request with this body, from the stand-in whose address is in `output`.
@@ -149,6 +212,35 @@ fn the_stand_in_answers_finishes_tasks_and_ends_upon_ctrl_c() {
     let status = sandbox.wait(PATIENCE);
     assert!(status.success(), "{status}\n{}", sandbox.output());
     sandbox.await_output("Tasks created: 1, finished by its people: 1.", PATIENCE);
+}
+
+#[test]
+fn the_stand_in_is_steered_by_hand() {
+    let mut sandbox = Worker::run(&["sandbox", "--port", "0", "--finish-after", "0"], &[]);
+    sandbox.await_output("Its people finish nothing", PATIENCE);
+    let output = sandbox.output();
+    let port = output.split("127.0.0.1:").nth(1).and_then(|rest| rest.split('/').next()).expect("it says its port");
+    assert!(output.contains(&format!(" sandbox finish NUMBER --answer ДА --port {port}")), "{output}");
+    let by_hand = |step: &[&str]| run(&[&["sandbox"], step, &["--port", port]].concat(), &[]);
+    let task = r#"{"fields": {"TITLE": "t", "RESPONSIBLE_ID": 1, "XML_ID": "camunda-7", "UF_RESULT_EXPECTED": "Y"}}"#;
+    assert!(ask(&output, "tasks.task.add", task).starts_with("HTTP/1.1 200"));
+    let read = || ask(&output, "tasks.task.list", r#"{"select": ["ID", "STATUS", "UF_RESULT_ANSWER"]}"#);
+    by_hand(&["finish", "nobody"]).ended_with(1).has("there is no task nobody here");
+    by_hand(&["answer", "camunda-7", "НЕТ"]).ended_with(0).has("answered: НЕТ");
+    assert!(read().contains(r#""status":"2""#) && read().contains(r#""ufResultAnswer":"27""#), "{}", read());
+    by_hand(&["finish", "camunda-7", "--answer", "ДА"]).ended_with(0).has("finished, answer ДА");
+    assert!(read().contains(r#""status":"5""#) && read().contains(r#""ufResultAnswer":"26""#), "{}", read());
+    by_hand(&["refuse", "tasks.task.list", "--status", "503", "--times", "1"]).ended_with(0).has("1 time(s)");
+    assert!(read().starts_with("HTTP/1.1 503") && read().starts_with("HTTP/1.1 200"));
+    by_hand(&["refuse", "tasks.task.lst"]).ended_with(1).has("did you mean tasks.task.list?");
+    by_hand(&["refuse", "*"]).ended_with(0).has("all calls are refused with 400");
+    assert!(read().starts_with("HTTP/1.1 400"));
+    by_hand(&["allow"]).ended_with(0);
+    by_hand(&["delete", "camunda-7"]).ended_with(0).has("deleted");
+    assert!(read().contains(r#""tasks":[]"#), "{}", read());
+    sandbox.signal("INT");
+    assert!(sandbox.wait(PATIENCE).success());
+    by_hand(&["delete", "camunda-7"]).ended_with(1).has("no stand-in at 127.0.0.1:").has(" sandbox --port ");
 }
 
 #[test]

@@ -150,12 +150,14 @@ fn what_cannot_be_used_is_noted() {
     });
     let settings = [("BITRIX_DEFAULT_RESPONSIBLE_ID", "9"), ("BITRIX_MAX_DESCRIPTION_LENGTH", "100")];
     let explained = explain("unusable", message.to_string(), &settings);
-    explained.ended_with(0).has("note: variables.startedBy \"demo\" is not a positive whole number\n");
-    explained.has("note: variables.group_id \"x\" is").has("note: variables.priority \"at once\" is no priority\n");
+    explained.ended_with(0).has("note: variables.startedBy \"demo\" is not a positive whole number: it is not used\n");
+    explained
+        .has("note: variables.group_id \"x\" is")
+        .has("note: variables.priority \"at once\" is no priority: BITRIX");
     explained
         .has("note: the deadline \"tomorrow\" is not a date")
-        .has("note: assigneeId \"boss\" is not a user's number");
-    explained.has("note: 1 member(s) of metadata.extensionProperties.checklists are no checklists\n");
+        .has("assigneeId \"boss\" is not a positive whole number: responsible is the default, 9\n");
+    explained.has("note: 1 part(s) of metadata.extensionProperties.checklists are no checklists or lines; left out\n");
     explained
         .has("note: process_definition_key or process_instance_id is missing, so the process is not synchronised\n");
     explained.has("variables.description, cut to 100 characters").has("BITRIX_DEFAULT_RESPONSIBLE_ID");
@@ -199,6 +201,53 @@ fn what_a_process_model_may_ask_for_is_shown_and_what_follows_when_it_is_refused
     assert_eq!((&fields["PARENT_ID"], &fields["ACCOMPLICES"]), (&json!(5), &json!([23])));
     assert_eq!((&fields["TASK_CONTROL"], &fields["UF_URGENT"]), (&json!("Y"), &json!(["Y"])));
     assert_eq!((&fields["SE_PARAMETER"], &fields["XML_ID"]), (&json!([{"CODE": 3, "VALUE": "N"}]), &Value::Null));
+}
+
+/// As Camunda, Java and process models write what the portal wants otherwise.
+#[test]
+fn values_as_they_really_come_are_used() {
+    let message = json!({
+        "task_id": "task-1",
+        "variables": {
+            "title": {"value": "\"Счёт №5\"", "type": "Json"},
+            "deadline": "2025-07-11T18:00:00+03:00[Europe/Moscow]",
+            "tags": {"value": "[\"договор\",\"срочно\"]", "type": "Json"},
+            "group_id": {"value": 42.0, "type": "Double"}, "startedBy": 31.0, "priority": 2.0,
+        },
+        "metadata": {"extensionProperties": {"assigneeId": "17.0"}},
+    });
+    // Half an emoji where nobody looks, behind a byte order mark.
+    let body = format!("\u{feff}{message}").replacen("{", r#"{"note": "ok \ud83d","#, 1);
+    let explained = explain("real", body, &[]);
+    explained.ended_with(0).has_not("not used: variables").has_not("note: variables");
+    let (_, create) =
+        requests(&explained).into_iter().find(|(method, _)| method == "tasks.task.add").expect("a create");
+    let fields = &create["fields"];
+    assert_eq!((&fields["TITLE"], &fields["DEADLINE"]), (&json!("Счёт №5"), &json!("2025-07-11T18:00:00+03:00")));
+    assert_eq!((&fields["TAGS"], &fields["PRIORITY"]), (&json!(["договор", "срочно"]), &json!(2)));
+    assert_eq!(
+        (&fields["GROUP_ID"], &fields["CREATED_BY"], &fields["RESPONSIBLE_ID"]),
+        (&json!(42), &json!(31), &json!(17))
+    );
+}
+
+#[test]
+fn values_that_are_there_and_cannot_be_used_are_noted_by_their_place() {
+    let message = json!({
+        "task_id": "task-1",
+        "variables": {
+            "title": ["Счёт"], "tags": "rO0ABXNyABNqYXZhLnV0aWwuQXJyYXlMaXN0", "group_id": 42.5,
+            "deadline": "2025-07-11T18:00@Europe/Moscow",
+        },
+        "metadata": {"extensionProperties": {"taskControl": "on"}, "processProperties": {"originatorId": "boss"}},
+    });
+    let explained = explain("noted", message.to_string(), &[]);
+    explained.ended_with(0).has("note: variables.title is [\"Счёт\"], not a text: it is not used\n");
+    explained.has("note: variables.tags is a serialised Java object (\"rO0ABXNyABNqYXZhLnV0aWwuQXJyYXlMaXN0\"): ");
+    explained.has("note: variables.group_id 42.5 is not a positive whole number: it is not used\n");
+    explained.has("has no offset, and zone \"Europe/Moscow\" is not looked up");
+    explained.has("note: metadata.extensionProperties.taskControl \"on\" is neither yes nor no: it counts as no\n");
+    explained.has("note: metadata.processProperties.originatorId \"boss\" is not a positive whole number");
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod systems {
     pub use task_creator::systems::{Done, Failure, Handler, Progress, System, Tracker, http};
 }
 
+use task_creator::dotenv::Environment;
 use task_creator::{message, stop};
 
 #[test]
@@ -42,7 +43,8 @@ fn it_is_off_without_its_setting_and_on_with_it() {
         timeout: std::time::Duration::from_secs(1),
     };
     let config = |helpdesk| config::Config { https: task_creator::tls::Authorities::public(), helpdesk };
-    let (unset, mistakes) = config::Variables::of_process(systems::helpdesk::Settings::from_variables);
+    let environment = Environment::default();
+    let (unset, mistakes) = config::Variables::of(&environment, systems::helpdesk::Settings::from_variables);
     assert!(mistakes.is_empty());
     assert_eq!(systems::helpdesk::open(&config(unset), &stop).err(), Some("HELPDESK_URL is not set"));
     assert!(systems::helpdesk::open(&config(Some(settings)), &stop).is_ok());

@@ -97,7 +97,7 @@ fn nothing_is_taken_out_and_the_order_stays() {
         look(&queues, &["show", "task-500"]).ended_with(0);
         look(&queues, &["replay", "--all", "--dry-run"]).ended_with(1).has("would replay 1003, skipped 5");
         look(&queues, &["replay", "--all", "--dry-run", "--limit", "3"]).ended_with(1).has("would replay 3, skipped 5");
-        look(&queues, &["export", file.to_str().unwrap()]).ended_with(0).has("exported 1008 message(s)");
+        look(&queues, &["export", "--force", file.to_str().unwrap()]).ended_with(0).has("exported 1008 message(s)");
     }
     assert_eq!(bodies(&queues, &queues.errors()), put);
     assert_eq!(queues.count(&queues.input()), 0);
@@ -190,7 +190,10 @@ fn an_export_holds_everything_and_is_for_the_owner_only() {
     let put = one_of_each(&queues);
     let file = scratch("export");
     fs::write(&file, "older").unwrap();
-    look(&queues, &["export", file.to_str().unwrap()]).ended_with(0).has("exported 8 message(s)");
+    let refused = look(&queues, &["export", file.to_str().unwrap()]);
+    refused.ended_with(1).has("is there already and is left as it is").has(" --force`").has_not("exported");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "older");
+    look(&queues, &["export", "--force", file.to_str().unwrap()]).ended_with(0).has("exported 8 message(s)");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.contains("\"serial\": 12345678901234567890,"), "{text}");
@@ -207,7 +210,10 @@ fn an_export_holds_everything_and_is_for_the_owner_only() {
     look(&queues, &["export", "no-such-folder/file"]).ended_with(1).has("No such file or directory");
     look(&queues, &["export", "/"]).ended_with(1).has("is not the name of a file");
     fs::create_dir(&file).unwrap();
-    look(&queues, &["export", file.to_str().unwrap()]).ended_with(1).has("writing");
+    for force in [None, Some("--force")] {
+        let arguments: Vec<&str> = ["export", file.to_str().unwrap()].into_iter().chain(force).collect();
+        look(&queues, &arguments).ended_with(1).has("is there and is no file");
+    }
     let beside = fs::read_dir(file.parent().unwrap()).unwrap().flatten();
     let name = file.file_name().unwrap().to_string_lossy().into_owned();
     assert_eq!(
@@ -250,7 +256,7 @@ fn wrong_usage_touches_nothing() {
     for arguments in
         [&["parked"][..], &["parked", "replay"], &["parked", "discard", "task-1"], &["parked", "list", "x"]]
     {
-        run(arguments, &[]).ended_with(64).has("Try: task-creator --help");
+        run(arguments, &[]).ended_with(64).has("/task-creator parked --help");
     }
     run(&["parked", "discard", "task-1"], &[]).has("it needs --yes");
     run(&["parked", "--help"], &[]).ended_with(0);

@@ -329,7 +329,7 @@ fn the_statistics_have_every_name_of_the_contract() {
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
     queues.publish_task(&message("task-1"));
-    let worker = start(&queues, &portal, &[("HEARTBEAT_INTERVAL", "1")]);
+    let worker = start(&queues, &portal, &[("HEARTBEAT_INTERVAL", "1"), ("LOG_LEVEL", "DEBUG")]);
     queues.await_count(&queues.sent(), 1, PATIENCE);
     worker.await_log("sent_to_success_queue=1 ", PATIENCE);
     let log = worker.log();
@@ -355,6 +355,7 @@ fn the_statistics_have_every_name_of_the_contract() {
                 "sync_success_rate",
                 "last_message_time",
                 "uptime_seconds",
+                "lost_log_lines",
                 "returned",
                 "parked",
                 "duplicates_prevented",

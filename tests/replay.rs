@@ -159,7 +159,7 @@ fn only_what_is_named_is_replayed() {
     replay(&queues, &["task-003", "task-008"]).ended_with(1).has("no parked message task-003").has("replayed 1");
     replay(&queues, &["--all", "--limit", "2"]).ended_with(0).has("replayed 2, skipped 0");
     let none = replay(&queues, &["--cause", "RETRY_LIMIT"]);
-    none.ended_with(1).has("replayed 0").has("no parked message has the cause RETRY_LIMIT; there are: REQUEST_ERROR");
+    none.ended_with(1).has("replayed 0").has("no parked message has the cause RETRY_LIMIT (there are: REQUEST_ERROR)");
     assert_eq!(ids(&queues, &queues.input())[3..], ["task-008", "task-000", "task-001"]);
     let left = ids(&queues, &queues.errors());
     assert_eq!((left.len(), left[0].as_str(), left[1].as_str()), (15, "task-002", "task-004"));

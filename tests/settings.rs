@@ -10,6 +10,8 @@ use std::fs::{self};
 use log::LevelFilter;
 use support::*;
 use task_creator::config::Config;
+use task_creator::dotenv::Given;
+use task_creator::dotenv::syntax::{self, Statement, Value};
 
 /// Every variable with a default, and the default: those of the Python worker, and new ones beside them.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -66,6 +68,7 @@ fn the_code_the_example_and_the_readme_name_the_same_variables() {
     let known: BTreeSet<String> =
         DEFAULTS.iter().map(|(name, _)| *name).chain(WITHOUT_DEFAULT.iter().copied()).map(String::from).collect();
     assert_eq!(looked_up(), known, "the variables that config.rs looks up");
+    assert_eq!(*Config::names(), known, "the variables whose misspelling is told");
     assert_eq!(names(&example()), known, "the variables of config.env.example");
     assert_eq!(names(&readme()), known, "the variables of the README's table");
 }
@@ -88,8 +91,11 @@ fn the_code_the_example_and_the_readme_state_the_same_defaults() {
 #[test]
 fn the_example_loads_as_it_is_and_needs_only_the_secrets_changed() {
     let text = fs::read_to_string("config.env.example").expect("it is part of the repository");
-    let loaded: BTreeMap<String, String> =
-        dotenvy::from_read_iter(text.as_bytes()).collect::<Result<_, _>>().expect("every line is a setting");
+    let value = |Statement { line, name, value }| match value {
+        Value::Text { text, .. } => (name, text),
+        Value::Absent | Value::Unreadable(_) => panic!("line {line} of config.env.example is no setting"),
+    };
+    let loaded: BTreeMap<String, String> = syntax::parse(&text).into_iter().map(value).collect();
     let active: Vec<&str> = loaded.keys().map(String::as_str).collect();
     assert_eq!(active, ACTIVE);
     assert!(Config::read(|name| loaded.get(name).cloned()).is_ok());
@@ -156,6 +162,106 @@ fn the_example_in_a_mistake_is_itself_right() {
         let (_, example) = mistake.rsplit_once(&format!("{name}=")).unwrap();
         let example = example.split(" (").next().unwrap();
         assert!(with(&[(name, example)]).is_ok(), "{mistake}");
+    }
+}
+
+#[test]
+fn quotes_around_a_value_are_a_mistake_in_every_setting() {
+    let settings = DEFAULTS.iter().map(|(name, default)| (*name, *default));
+    let others = [
+        ("RABBITMQ_PASSWORD", PASSWORD),
+        ("RABBITMQ_VIRTUAL_HOST", "/"),
+        ("QUEUE_PREFIX", "test."),
+        ("BITRIX_WEBHOOK_URL", WEBHOOK),
+        ("BITRIX_ANSWER_TEXTS", "26=ДА,27=НЕТ"),
+    ];
+    for (name, value) in settings.chain(others) {
+        for quoted in [format!("\"{value}\""), format!("'{value}'"), format!("«{value}»"), format!(" “{value}”\r")]
+        {
+            let mistakes = with(&[(name, &quoted)]).unwrap_err().0;
+            let told = format!("{name} has quotes around it, which would be part of the value");
+            assert!(matches!(&mistakes[..], [mistake] if mistake.starts_with(&told)), "{quoted}: {mistakes:?}");
+            assert!(!mistakes[0].contains(PASSWORD) && !mistakes[0].contains(TOKEN), "{mistakes:?}");
+        }
+    }
+    // As docker --env-file passes on NAME="value" # comment.
+    assert!(with(&[("RESPONSES_QUEUE", "\"camunda.responses.queue\" # answers")]).is_err());
+    assert!(with(&[("RESPONSES_QUEUE", "camunda.responses.queue # answers")]).is_err());
+    assert!(with(&[("BITRIX_ANSWER_TEXTS", "26=\"ДА\",27=НЕТ")]).is_err());
+    for password in ["it's", "\"", "'half", "a\"b", "pa\"ss\"word"] {
+        let config = with(&[("RABBITMQ_PASSWORD", password)]).unwrap_or_else(|err| panic!("{password}: {err}"));
+        assert_eq!(config.rabbitmq.password.expose(), password);
+    }
+}
+
+#[test]
+fn what_the_quotes_of_dotenv_enclose_is_meant_in_a_password_and_nowhere_else() {
+    let in_quotes = |value: &'static str| {
+        Config::of(&move |name| {
+            let value = if name == "RABBITMQ_PASSWORD" || name == "RESPONSES_QUEUE" { value } else { return None };
+            Some(Ok(Given { value: value.to_owned(), place: Some(".env, line 7".into()), quoted: true }))
+        })
+    };
+    for value in [" canary ", "canary"] {
+        assert_eq!(in_quotes(value).unwrap().rabbitmq.password.expose(), value);
+        assert_eq!(in_quotes(value).unwrap().responses_queue, "canary");
+    }
+    let mistakes = in_quotes("'canary'").unwrap_err().0;
+    let told = "RESPONSES_QUEUE (.env, line 7) has quotes around it";
+    assert!(matches!(&mistakes[..], [mistake] if mistake.starts_with(told)), "{mistakes:?}");
+}
+
+#[test]
+fn an_international_host_becomes_punycode_and_brackets_are_stripped() {
+    let config = with(&[
+        ("RABBITMQ_HOST", "раббит.example"),
+        ("BITRIX_WEBHOOK_URL", "http://портал.example:8080/rest/1/canarytoken0123"),
+    ]);
+    let config = config.unwrap();
+    assert_eq!(config.rabbitmq.host, "xn--80aca2azbq.example");
+    let webhook = config.bitrix24.expect("it is on").webhook;
+    assert_eq!(webhook.to_string(), "http://xn--80awhdgm.example:8080/rest/1/***");
+    assert_eq!(webhook.unprotected_host(), Some("xn--80awhdgm.example"));
+    for host in ["[::1]", "::1"] {
+        assert_eq!(with(&[("RABBITMQ_HOST", host)]).unwrap().rabbitmq.host, "::1");
+    }
+}
+
+#[test]
+fn an_address_that_no_network_can_reach_is_a_mistake_that_does_not_repeat_it() {
+    for url in [
+        "http://bitrix..example/rest/1/canarytoken0123",
+        "http://bitrix.example:99999/rest/1/canarytoken0123",
+        "http://bitrix.example:http/rest/1/canarytoken0123",
+        "http://10.0.0.300/rest/1/canarytoken0123",
+        "http://bitrix .example/rest/1/canarytoken0123",
+        "http://bitrix.example/rest/1/canarytoken0123/ТОКЕН",
+        "http://bitrix.example\\rest\\1\\canarytoken0123",
+    ] {
+        let mistakes = with(&[("BITRIX_WEBHOOK_URL", url)]).unwrap_err().to_string();
+        assert!(mistakes.contains("1 mistake(s)") && mistakes.contains("  BITRIX_WEBHOOK_URL "), "{url}: {mistakes}");
+        assert!(!mistakes.contains(TOKEN), "{mistakes}");
+    }
+    for host in ["rmq..example", "10.0.0.300", "[::1]:5672", "1:2:3", "rmq.example,rmq2.example"] {
+        let mistakes = with(&[("RABBITMQ_HOST", host)]).unwrap_err().to_string();
+        assert!(mistakes.contains("  RABBITMQ_HOST is not "), "{host}: {mistakes}");
+    }
+}
+
+#[test]
+fn a_value_that_would_go_wrong_unnoticed_is_a_mistake() {
+    for (name, value, wrong) in [
+        ("BITRIX_ANSWER_TEXTS", "ДА=26", "in which \"ДА\" stands for an id, which is a number"),
+        ("BITRIX_ANSWER_TEXTS", "26=ДА,НЕТ=27", "in which \"НЕТ\" stands for an id"),
+        ("BITRIX_ANSWER_TEXTS", "26=ДА,26=НЕТ", "in which 26 has two texts"),
+        ("BITRIX_ANSWER_TEXTS", "26=ДА;27=НЕТ", "in which the text of 26 is \"ДА;27=НЕТ\", with a sign"),
+        ("BITRIX_COMPLETED_STATUSES", "45", "not a list of states, 1 to 7"),
+        ("BITRIX_COMPLETED_STATUSES", "0", "not a list of states, 1 to 7"),
+        ("BITRIX_TASK_ID_FIELD", "UF_RESULT_ANSWER", "which holds something else than the id of a task"),
+        ("ERROR_QUEUE", "amq.errors", "begins with amq., which RabbitMQ keeps"),
+    ] {
+        let mistakes = with(&[(name, value)]).unwrap_err().0;
+        assert!(matches!(&mistakes[..], [mistake] if mistake.contains(wrong)), "{name}={value}: {mistakes:?}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Camunda's side of the queues, as its bridge would be: it publishes the messages and takes the answers. And the queues
 //! themselves, which only the demo uses: made before, removed after.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -9,16 +10,21 @@ use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::Receiver;
 use serde_json::Value;
 
-use crate::config::Config;
+use crate::config::{Config, RabbitMq};
 use crate::lane::Queues;
 use crate::message::text;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::Intake;
 use crate::rabbitmq::publisher::{Letter, Publisher, Verdict};
 use crate::rabbitmq::{Confirm, ConsumerMessage, Error, FieldTable, Trouble, queues};
+use crate::terminal;
 
 /// The system whose queues are used.
 const SYSTEM: &str = "bitrix24";
+/// How the broker's refusal begins, 403.
+const ACCESS_REFUSED: &str = "ACCESS_REFUSED";
+/// Brings a RabbitMQ along.
+const WITH_RABBITMQ: &str = "tests/with-rabbitmq";
 /// The broker removes the queues by itself after this time, should the demo be killed.
 pub const UNUSED: Duration = Duration::from_secs(600);
 /// More than the demo publishes, so that no answer waits for an ack.
@@ -35,17 +41,23 @@ impl OwnQueues<'_> {
     /// Makes the queues.
     ///
     /// # Errors
-    /// RabbitMQ is not there or does not let us in; the text says what to do.
+    /// RabbitMQ is not there, does not let us in, or lacks a right that the demo needs; the text says what to do.
     pub fn make(config: &Config) -> anyhow::Result<OwnQueues<'_>> {
         let mut connection = Connection::open(&config.rabbitmq, "task-creator demo: queues").map_err(advised)?;
         // From here on what was made is removed, whatever happens.
         let own = OwnQueues { config, names: Queues::of(SYSTEM, config), removed: false };
         let made = connection.within_deadline(|connection| {
             let channel = connection.channel()?;
-            own.all().into_iter().try_for_each(|name| queues::make_passing(&channel, name, UNUSED))
+            own.all().into_iter().try_for_each(|name| queues::make_passing(&channel, name, UNUSED))?;
+            queues::peek(&channel, own.names.errors.as_str())?;
+            Publisher::open(connection)
         });
+        // Before anything is begun: a message without a queue shows whether we may publish at all.
+        let nowhere = Letter::new(format!("{}nobody", config.queue_prefix), "demo".into(), Vec::new());
+        let made = made.map_err(|err| Trouble::from(err).into());
+        let made = made.and_then(|mut publisher| publisher.try_deliver(&nowhere).map(drop));
         let _ = connection.close();
-        made.map_err(|err| advised(err.into()))?;
+        made.map_err(|err| without_rights(config, err))?;
         Ok(own)
     }
 
@@ -107,12 +119,33 @@ fn advised(trouble: Trouble) -> anyhow::Error {
         true => {
             "RabbitMQ does not let the demo in; RABBITMQ_USERNAME, RABBITMQ_PASSWORD and RABBITMQ_VHOST say who it is"
         }
-        false => {
+        // In the folder of the source there is a way that needs no preparation.
+        false if Path::new(WITH_RABBITMQ).is_file() => {
             "the demo needs a RabbitMQ: `tests/with-rabbitmq cargo run --release -- demo` brings one along, \
              RABBITMQ_HOST names another"
         }
+        false => {
+            "the demo needs a RabbitMQ: install one on this machine (`apt-get install rabbitmq-server`), or name another \
+             in RABBITMQ_HOST and RABBITMQ_PORT"
+        }
     };
     anyhow::Error::new(trouble).context(advice)
+}
+
+/// What to do where RabbitMQ lets us in and refuses a queue.
+fn without_rights(config: &Config, err: anyhow::Error) -> anyhow::Error {
+    if !format!("{err:#}").contains(ACCESS_REFUSED) {
+        return err;
+    }
+    let RabbitMq { username, vhost, .. } = &config.rabbitmq;
+    let place = terminal::shell_word(vhost);
+    let demo = terminal::command(&["demo"]);
+    err.context(format!(
+        "{username} lacks rights on the demo's queues, demo-*, in virtual host {vhost}. Give them to a user of the demo's \
+         own, since a second set_permissions takes away what the first has given: `rabbitmqctl add_user demo`, which asks \
+         for a password, then `rabbitmqctl set_permissions -p {place} demo '^demo-' '^amq\\.default$' '^demo-'`, then \
+         `RABBITMQ_USERNAME=demo RABBITMQ_PASSWORD=… {demo}`"
+    ))
 }
 
 /// A message that came out at the far end.
@@ -159,14 +192,13 @@ impl OwnQueues<'_> {
     pub fn bridge<T>(&self, work: impl FnOnce(&mut Bridge) -> anyhow::Result<T>) -> anyhow::Result<(T, Vec<Arrival>)> {
         let mut connection = Connection::open(&self.config.rabbitmq, "task-creator demo: Camunda's side")?;
         let (publisher, intake) = connection
-            .within_deadline(|connection| Ok::<_, Error>((Publisher::open(connection)?, Intake::open(connection, 1)?)))
+            .within_deadline(|connection| {
+                Ok::<_, Error>((Publisher::open(connection)?, Intake::open(connection, PREFETCH, 1)?))
+            })
             .map_err(Trouble::from)?;
         let consumers = connection
             .within_deadline(|_| {
-                Ok::<_, Error>([
-                    intake.consume(&self.names.responses, PREFETCH)?,
-                    intake.consume(&self.names.errors, PREFETCH)?,
-                ])
+                Ok::<_, Error>([intake.consume(&self.names.responses)?, intake.consume(&self.names.errors)?])
             })
             .map_err(Trouble::from)?;
         let far_ends = [consumers[0].receiver().clone(), consumers[1].receiver().clone()];

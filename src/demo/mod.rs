@@ -10,7 +10,6 @@ pub mod messages;
 pub mod screen;
 pub mod table;
 
-use std::env;
 use std::process::{self, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +17,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use crossbeam_channel::{Receiver, after, bounded, select};
 
-use crate::config::{Config, Mistakes};
+use crate::config::{Config, Mistakes, RabbitMq};
+use crate::dotenv::{Environment, Given};
 use crate::sandbox::{Limits, News, People, Sandbox};
 use crate::stats::Stats;
 use crate::stop::{self, Stop, Stopper};
@@ -41,6 +41,10 @@ const TICK: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// For everything, connecting and clearing up included; past it there is the time for [`CLEARING_UP`], no more.
 const LONGEST: Duration = Duration::from_secs(50);
+/// In `LOG_DIR`.
+const LOG_FOLDER: &str = "demo";
+/// Where the right column of the introduction begins.
+const COLUMN: usize = 13;
 /// For clearing up after Ctrl+C.
 const CLEARING_UP: Duration = Duration::from_secs(10);
 /// A second interrupt that comes sooner is part of the first.
@@ -50,11 +54,13 @@ const SAME_INTERRUPT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// A setting is wrong, there is no RabbitMQ, or something broke on the way.
-pub fn run(interrupts: &Receiver<()>) -> anyhow::Result<ExitCode> {
+pub fn run(environment: &Environment, interrupts: &Receiver<()>) -> anyhow::Result<ExitCode> {
     let limits = Limits { request_delay: PORTAL_DELAY, ..Limits::default() };
     let sandbox = Sandbox::start(0, limits)?;
     let run = format!("demo-{}-{:x}", process::id(), crate::message::now_ms() & 0xff_ffff);
-    let config = config(&run, &sandbox.webhook_url())?;
+    let config = config(environment, &run, &sandbox.webhook_url())?;
+    // Compiling and a broker that is far away have taken their time by now; say that something goes on.
+    terminal::tell(&connecting(&config), 0);
     let _logger = logging::start_in_files(&config)?;
     let (stopper, interrupted) = stop::signal();
     let (sender, ended) = bounded(1);
@@ -97,21 +103,31 @@ fn watch(ended: &Receiver<()>, interrupts: &Receiver<()>, stopper: Stopper, run:
 }
 
 /// The settings of the demo: RabbitMQ and the log as they are set, all else its own.
-fn config(run: &str, webhook_url: &str) -> Result<Config, Mistakes> {
-    let given = |name: &str| env::var(name).ok().filter(|value| !value.trim().is_empty());
+fn config(environment: &Environment, run: &str, webhook_url: &str) -> Result<Config, Mistakes> {
+    let is_blank = |given: &Result<Given, String>| given.as_ref().is_ok_and(|given| given.value.trim().is_empty());
+    let given = |name: &str| environment.get(name).filter(|given| !is_blank(given));
+    let own = |value: String| Some(Ok(Given { value, place: None, quoted: false }));
     let newcomer = given("RABBITMQ_PASSWORD").is_none();
-    Config::read(|name| match name {
-        "QUEUE_PREFIX" => Some(format!("{run}.")),
-        "ERROR_QUEUE" => Some(format!("{run}.errors.camunda_tasks.queue")),
-        "RESPONSES_QUEUE" => Some(format!("{run}.camunda.responses.queue")),
-        "BITRIX_WEBHOOK_URL" => Some(webhook_url.to_owned()),
-        "HEARTBEAT_INTERVAL" | "RETRY_DELAY" => Some(SWEEP_INTERVAL.to_owned()),
+    let mut config = Config::of(&|name| match name {
+        "QUEUE_PREFIX" => own(format!("{run}.")),
+        "ERROR_QUEUE" => own(format!("{run}.errors.camunda_tasks.queue")),
+        "RESPONSES_QUEUE" => own(format!("{run}.camunda.responses.queue")),
+        "BITRIX_WEBHOOK_URL" => own(webhook_url.to_owned()),
+        "HEARTBEAT_INTERVAL" | "RETRY_DELAY" => own(SWEEP_INTERVAL.to_owned()),
         // What every RabbitMQ lets in from the same machine as long as nobody has changed it.
-        "RABBITMQ_PASSWORD" if newcomer => Some("guest".to_owned()),
-        "RABBITMQ_USERNAME" if newcomer => given(name).or(Some("guest".to_owned())),
+        "RABBITMQ_PASSWORD" if newcomer => own("guest".to_owned()),
+        "RABBITMQ_USERNAME" if newcomer => given(name).or_else(|| own("guest".to_owned())),
         name if name.starts_with("RABBITMQ_") || name.starts_with("LOG_") => given(name),
         _ => None,
-    })
+    })?;
+    // What is played is nothing for the log of the real worker.
+    config.log_dir.push(LOG_FOLDER);
+    Ok(config)
+}
+
+fn connecting(config: &Config) -> String {
+    let RabbitMq { host, port, .. } = &config.rabbitmq;
+    format!("Connecting to RabbitMQ at {host}:{port} …")
 }
 
 /// How the stage was left.
@@ -235,7 +251,12 @@ impl Stage<'_> {
         self.draw(None);
         let missing = self.account.balance(&[], 0).faults;
         self.screen.say(&format!("\nNot all has arrived within {} s:\n", PATIENCE.as_secs()));
-        missing.iter().for_each(|fault| self.screen.say(&format!("  {fault}\n")));
+        missing.iter().for_each(|fault| self.tell_fault(fault));
+    }
+
+    fn tell_fault(&mut self, fault: &str) {
+        let fault = terminal::wrapped(&format!("  {fault}"), self.screen.width, 2);
+        self.screen.say(&format!("{fault}\n"));
     }
 
     /// What is new at the portal and in the worker's counters.
@@ -298,13 +319,13 @@ impl Stage<'_> {
         let markers: Vec<String> = self.sandbox.tasks().into_iter().filter_map(|task| task.marker).collect();
         let balance = self.account.balance(&markers, left);
         let width = self.screen.width - 1;
-        self.screen.say(&format!("\n{}\n", table::wrapped(&balance.line, width)));
-        balance.faults.iter().for_each(|fault| self.screen.say(&format!("  {fault}\n")));
+        self.screen.say(&format!("\n{}\n", terminal::wrapped(&balance.line, width, 0)));
+        balance.faults.iter().for_each(|fault| self.tell_fault(fault));
         if !balance.faults.is_empty() {
             self.screen.say(&format!("The log says more: {}\n", log.display()));
             return ExitCode::FAILURE;
         }
-        self.screen.say(&format!("\n{}\n", table::wrapped(NEXT, width)));
+        self.screen.say(&format!("\n{}\n", terminal::wrapped(&next(), width, 0)));
         ExitCode::SUCCESS
     }
 }
@@ -317,8 +338,13 @@ fn tell(screen: &mut Screen, way: Option<&account::Way>, what: &str, at: Duratio
 }
 
 /// What to do after the demo.
-const NEXT: &str = "Next: put BITRIX_WEBHOOK_URL and RABBITMQ_PASSWORD into .env (config.env.example explains them); \
-                    `task-creator check` then says what else is missing.";
+fn next() -> String {
+    format!(
+        "Next: put BITRIX_WEBHOOK_URL and RABBITMQ_PASSWORD into .env (config.env.example explains them); \
+         `{}` then says what else is missing.",
+        terminal::command(&["check"])
+    )
+}
 
 fn introduction(run: &str, config: &Config, sandbox: &Sandbox, messages: usize, width: usize) -> String {
     let webhook_url = sandbox.webhook_url();
@@ -327,19 +353,13 @@ fn introduction(run: &str, config: &Config, sandbox: &Sandbox, messages: usize, 
         "{messages} messages go through RabbitMQ to a Bitrix24 stand-in, people there finish the tasks, and the answers \
          come back for Camunda. Times are in seconds."
     );
-    format!(
-        "{}
-
-  RabbitMQ   {}:{}, only queues named {run}.*
-  Bitrix24   a stand-in at {portal}
-  worker     the real one; its log is {}
-
-",
-        table::wrapped(&what, width - 1),
-        config.rabbitmq.host,
-        config.rabbitmq.port,
-        config.log_dir.join("worker.log").display(),
-    )
+    let rows = [
+        format!("  RabbitMQ   {}:{}, only queues named {run}.*", config.rabbitmq.host, config.rabbitmq.port),
+        format!("  Bitrix24   a stand-in at {portal}"),
+        format!("  worker     the real one; its log is {}", config.log_dir.join("worker.log").display()),
+    ];
+    let rows = rows.map(|row| terminal::wrapped(&row, width, COLUMN)).join("\n");
+    format!("{}\n\n{rows}\n\n", terminal::wrapped(&what, width - 1, 0))
 }
 
 #[cfg(test)]
@@ -348,8 +368,10 @@ mod tests {
 
     #[test]
     fn the_demo_keeps_to_queues_and_a_portal_of_its_own() {
-        let config = config("demo-1-2", "http://127.0.0.1:8024/rest/1/token").expect("the settings are right");
+        let config = config(&Environment::default(), "demo-1-2", "http://127.0.0.1:8024/rest/1/token")
+            .expect("the settings are right");
         assert_eq!(config.queue_prefix, "demo-1-2.");
+        assert!(config.log_dir.ends_with("demo"), "the log of the real worker is another");
         assert!(config.error_queue.starts_with("demo-1-2.") && config.responses_queue.starts_with("demo-1-2."));
         assert_eq!(config.bitrix24.expect("Bitrix24 is on").webhook.to_string(), "http://127.0.0.1:8024/rest/1/***");
     }

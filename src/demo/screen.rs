@@ -2,9 +2,9 @@
 //!
 //! Knows no task and no queue. A reader that has seen enough, or a closed stdout, is no reason to stop.
 
-use std::io::{self, IsTerminal as _, Write as _};
-use std::os::fd::AsFd as _;
-use std::process::{Command, Stdio};
+use std::io::{self, Write as _};
+
+use crate::terminal;
 
 /// A terminal narrower than this shows lines: the table would be more dots than words.
 pub const NARROWEST: usize = 60;
@@ -22,9 +22,8 @@ pub struct Screen {
 impl Screen {
     /// The screen of this process, for a table of so many lines.
     pub fn new(table_lines: usize) -> Screen {
-        let Some((height, width)) = terminal_size().filter(|(_, width)| *width > 0) else {
-            return Screen { width: USUAL_WIDTH, table: None };
-        };
+        let width = terminal::width().unwrap_or(USUAL_WIDTH);
+        let Some((height, _)) = terminal::size(io::stdout()) else { return Screen { width, table: None } };
         let capable = std::env::var("TERM").is_ok_and(|term| !term.is_empty() && term != "dumb");
         // The line of the cursor comes below the table.
         let fits = width >= NARROWEST && height > table_lines;
@@ -60,19 +59,4 @@ impl Screen {
 fn write(text: &str) {
     let mut stdout = io::stdout();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-}
-
-/// Lines and columns of the terminal behind stdout; `None` where it is none, or does not say.
-fn terminal_size() -> Option<(usize, usize)> {
-    let stdout = io::stdout();
-    if !stdout.is_terminal() {
-        return None;
-    }
-    // Asking the kernel ourselves would take `unsafe` or a crate; stty is there wherever a terminal is, and waits for
-    // nothing.
-    let terminal = stdout.as_fd().try_clone_to_owned().ok()?;
-    let asked = Command::new("stty").arg("size").stdin(Stdio::from(terminal)).stderr(Stdio::null()).output().ok()?;
-    let answer = String::from_utf8(asked.stdout).ok()?;
-    let (lines, columns) = answer.trim().split_once(' ')?;
-    Some((lines.parse().ok()?, columns.parse().ok()?))
 }

@@ -74,25 +74,6 @@ fn cut(title: &str, width: usize) -> String {
     title.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// The text in lines of at most this many characters, broken between words.
-pub fn wrapped(text: &str, width: usize) -> String {
-    let mut lines = String::new();
-    let mut length = 0;
-    for word in text.split(' ') {
-        let letters = word.chars().count();
-        if length > 0 && length + 1 + letters > width {
-            lines.push('\n');
-            length = 0;
-        } else if length > 0 {
-            lines.push(' ');
-            length += 1;
-        }
-        lines.push_str(word);
-        length += letters;
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::account::Account;
@@ -113,11 +94,5 @@ mod tests {
             let lines = table(&account.ways, width);
             assert!(lines.iter().all(|line| line.chars().count() < width), "{width}: {lines:#?}");
         }
-    }
-
-    #[test]
-    fn text_is_broken_between_words() {
-        assert_eq!(wrapped("one two three", 8), "one two\nthree");
-        assert_eq!(wrapped("longer than that", 3), "longer\nthan\nthat");
     }
 }

@@ -1,5 +1,6 @@
 //! What a lane publishes, and what it reads from the headers of what arrives: records, returned and parked messages.
 
+use std::slice;
 use std::time::Duration;
 
 use super::{Job, Lane};
@@ -8,6 +9,7 @@ use crate::message::{self, Cause, Earlier, LARGEST_BODY, Original, Parked, Recor
 use crate::rabbitmq::intake::{DELIVERY_COUNT, WORN_OUT, times_returned};
 use crate::rabbitmq::publisher::Letter;
 use crate::rabbitmq::{AmqpValue, FieldTable, number_header, text_header};
+use crate::terminal;
 
 /// How often the message has failed by itself.
 const ATTEMPTS: &str = "x-attempts";
@@ -67,12 +69,7 @@ pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: &
     let may_exist = job.task.earlier == Earlier::MayExist || attempts >= lane.config.retry_attempts;
     headers.insert(MAY_EXIST.into(), AmqpValue::Boolean(may_exist));
     headers.insert(UNSEEN.into(), AmqpValue::Boolean(job.task.earlier == Earlier::Unseen));
-    Letter {
-        queue: lane.queues.retry.clone(),
-        message_id: job.task.id.clone(),
-        body: job.task.body.get().as_bytes().to_vec(),
-        headers,
-    }
+    Letter { queue: lane.queues.retry.clone(), message_id: job.task.id.clone(), body: job.task.message(), headers }
 }
 
 /// The same message for the tail of its own queue, where it is counted from nothing again. It was delivered before.
@@ -129,7 +126,10 @@ pub fn parked(lane: &Lane, message_id: String, parked: &Parked, original: &Origi
             ];
             (bytes.clone(), headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
         }
-        original => (parked.body(original), FieldTable::new()),
+        original => {
+            let replay = terminal::command_with_ids(&["parked", "replay"], slice::from_ref(&message_id));
+            (parked.body(original, &replay), FieldTable::new())
+        }
     };
     Letter { queue: lane.queues.errors.clone(), message_id, body, headers }
 }

@@ -8,6 +8,7 @@
 //! Nothing here knows which system it works for.
 
 pub mod caution;
+mod feed;
 pub mod ledger;
 pub mod letters;
 pub mod moves;

@@ -8,11 +8,12 @@ use crossbeam_channel::select;
 use super::letters;
 use super::sweep::{Sent, Sweep};
 use super::tracking::{LONGEST_SWEEP, MISSED, MOST_ON_THE_WAY, SLACK, Tracking};
-use crate::message::{Cause, Original, Parked, Record, Unreadable, now_ms};
+use crate::message::{Cause, Original, Parked, Record, Unreadable, fingerprint, now_ms};
 use crate::rabbitmq::connection::{Connection, Watch};
 use crate::rabbitmq::intake::{Arrival, Token};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Letter, Publisher, Verdict};
 use crate::rabbitmq::{Trouble, queues};
+use crate::stats::span;
 
 impl Tracking<'_, '_> {
     /// After letters that were not confirmed: makes sure that RabbitMQ takes messages again, before anything is read. While
@@ -64,8 +65,9 @@ impl Tracking<'_, '_> {
         unreadable: Unreadable,
         token: Token,
     ) -> anyhow::Result<()> {
-        let message_id = nameless(sweep);
-        self.park(sweep, &message_id, Cause::InvalidRecord, &unreadable.reason, &unreadable.original, token).map(drop)
+        // Under this id `parked list` shows it.
+        let id = fingerprint(unreadable.original.bytes());
+        self.park(sweep, &id, Cause::InvalidRecord, &unreadable.reason, &unreadable.original, token).map(drop)
     }
 
     pub(super) fn park(
@@ -137,16 +139,17 @@ impl Tracking<'_, '_> {
         let stats = self.lane.stats;
         if let Verdict::Refused(why) = verdict {
             stats.failed_messages.count();
-            stats.tracker.failed_moves.add(u64::from(matches!(sent, Sent::Response(_))));
+            stats.tracker.failed_moves.add(u64::from(matches!(sent, Sent::Response(..))));
             return self.refused(sweep, sent, tokens, &why);
         }
         stats.sent_messages.count();
         match sent {
-            Sent::Response(id) => {
+            Sent::Response(id, age) => {
                 stats.tracker.moved_to_responses.count();
                 self.answered.add(&id);
                 self.unanswered.remove(&id);
-                log::info!("finished, answered to Camunda: task={id}");
+                let after = age.map(|age| format!(" {} after it was created", span(age))).unwrap_or_default();
+                log::info!("answered to Camunda{after}: task={id}");
             }
             Sent::Parked => stats.parked.count(),
             Sent::Renewed(_) => {}

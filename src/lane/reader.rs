@@ -18,6 +18,7 @@ use super::{Job, Lane};
 use crate::backoff;
 use crate::message::Task;
 use crate::rabbitmq::intake::{Arrival, Token};
+use crate::stats::condition::Obstacle;
 use crate::systems::{Done, Handler};
 
 /// Between two tries to reach RabbitMQ.
@@ -95,12 +96,14 @@ fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<()> {
             error: anyhow!("the session panicked; worker_errors.log says where"),
         });
         lane.stats.is_connected.set(0);
+        lane.stats.condition.waiting.set(0);
         forget_session(lane, work);
         let pause = match ended {
             Ended::Stopped => return Ok(()),
             Ended::Refresh => continue,
             Ended::Refused(err) if number == 1 => return Err(err),
             Ended::Refused(err) => {
+                lane.stats.condition.stands(Obstacle::NoSession, &format!("{err:#}"), Some(LONGEST_PAUSE));
                 trouble.say(&format!("{err:#}"), Instant::now()).inspect(|text| {
                     log::error!("{text}; trying again every {LONGEST_PAUSE:?}");
                 });
@@ -114,6 +117,7 @@ fn keep_sessions(lane: &Lane, work: &mut Work) -> anyhow::Result<()> {
                 }
                 failures = failures.saturating_add(1);
                 let pause = backoff::delay(failures, FIRST_PAUSE, LONGEST_PAUSE);
+                lane.stats.condition.stands(Obstacle::NoSession, &format!("{error:#}"), Some(pause));
                 trouble.say(&format!("{error:#}"), Instant::now()).inspect(|text| {
                     log::warn!("no session with RabbitMQ, trying again in {pause:?}: {text}");
                 });

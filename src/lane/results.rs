@@ -15,6 +15,7 @@ use crate::message::{Earlier, Task};
 use crate::rabbitmq::intake::Token;
 use crate::rabbitmq::publisher::Verdict as Published;
 use crate::rabbitmq::{Confirm, Trouble};
+use crate::stats::condition::Obstacle;
 use crate::systems::{Done, Failure, FollowUp};
 
 impl Session<'_, '_> {
@@ -41,14 +42,15 @@ impl Session<'_, '_> {
         let took = job.arrived.elapsed().as_millis();
         if done.existed {
             self.lane.stats.duplicates_prevented.count();
-            log::info!("exists already, not created again: task={} id={}", job.task.id, done.target_id);
+            log::info!("exists already, not created again: task={} id={}{}", job.task.id, done.target_id, link(&done));
         } else {
-            log::info!("created: task={} id={} in {took} ms", job.task.id, done.target_id);
+            log::info!("created: task={} id={} in {took} ms{}", job.task.id, done.target_id, link(&done));
         }
         // From here on the reply is in the record only.
         let letter = letters::record(self.lane, &job.task, std::mem::take(&mut done.reply));
-        let id = job.task.id.clone();
-        self.work.ledger.settle(&id, letter, Next::FollowUp(Box::new((job.task, done))));
+        let task = job.task.without_message();
+        let id = task.id.clone();
+        self.work.ledger.settle(&id, letter, Next::FollowUp(Box::new((task, done))));
     }
 
     fn note_success(&mut self, now: Instant) {
@@ -58,6 +60,7 @@ impl Session<'_, '_> {
 
     fn note_recovery(&mut self, paused: Option<Duration>) {
         let Some(paused) = paused else { return };
+        self.lane.stats.condition.is_over(Obstacle::Target);
         self.work.pause_news.over();
         log::info!("the target answers again after {paused:.1?}; going on");
     }
@@ -106,6 +109,7 @@ impl Session<'_, '_> {
                     let letter = letters::returned(self.lane, &job, job.attempts, pause, &failure.to_string());
                     return self.work.ledger.settle(&id, letter, Next::Leave);
                 }
+                log::info!("waiting until the target answers: task={id}");
                 self.work.ledger.put_back(job, (!wait.is_zero()).then(|| now + wait));
             }
         }
@@ -114,6 +118,7 @@ impl Session<'_, '_> {
     /// Takes back what the pool has not begun, and says once why the lane stands still.
     fn note_pause(&mut self, pause: Duration, news: bool, failure: &Failure, now: Instant) {
         self.work.not_begun.clone().try_iter().for_each(|job| self.work.ledger.put_back(job, None));
+        self.lane.stats.condition.stands(Obstacle::Target, &failure.to_string(), Some(pause));
         if news {
             log::error!("pausing, messages stay in their queue; trying again in {pause:?}: {failure}");
             self.work.pause_news.over();
@@ -151,7 +156,7 @@ impl Session<'_, '_> {
 
     fn published(&mut self, tag: u64, verdict: Published) -> Result<(), Trouble> {
         let stats = self.lane.stats;
-        self.answered = true;
+        self.reading = true;
         match verdict {
             Published::Confirmed => {
                 stats.sent_messages.count();
@@ -187,4 +192,8 @@ impl Session<'_, '_> {
         self.work.caution.settled(tokens.len());
         tokens.into_iter().try_for_each(|token| self.intake.ack(token)).map_err(Trouble::from)
     }
+}
+
+fn link(done: &Done) -> String {
+    done.link.as_ref().map(|link| format!(": {link}")).unwrap_or_default()
 }

@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvError, after, never, select};
 
+use super::feed::{Feed, Prefetch};
 use super::ledger::{Admission, Key};
 use super::reader::Work;
 use super::recovery::Gate;
-use super::{Job, Lane, Queues, letters};
+use super::{Job, Lane, letters};
 use crate::message::{self, Cause, Earlier, Parked, Task, Unreadable};
 use crate::rabbitmq::connection::Connection;
-use crate::rabbitmq::intake::{Arrival, Intake, Token, WORN_OUT, times_returned};
+use crate::rabbitmq::intake::{Arrival, FIRST, Intake, Token, WORN_OUT, times_returned};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher};
 use crate::rabbitmq::{Blocked, ConsumerMessage, Error, FieldTable, Trouble, queues};
+use crate::stats::condition::Obstacle;
 
 /// The reader looks around this often even if nothing wakes it.
 const TICK: Duration = Duration::from_secs(30);
@@ -83,13 +85,40 @@ fn begin(
         Ok::<_, Trouble>((Publisher::open(publishing)?, blocked))
     })?;
     let queues = &lane.queues;
+    let names = [&queues.input, &queues.sent, &queues.retry, &queues.errors, &queues.responses];
     let (intake, first) = consuming.within_deadline(|consuming| {
-        let names = [&queues.input, &queues.sent, &queues.retry, &queues.errors, &queues.responses];
         queues::ensure(consuming, &names.map(String::as_str))?;
         open_intake(consuming, [&queues.input, &queues.retry], number)
     })?;
     let returned = first.iter().map(|arrival| times_returned(&arrival.headers)).max().unwrap_or(0);
     work.caution.begins(returned);
+    let prefetch = Prefetch::new(work.caution.prefetch());
+    let reading = returned < WORN_OUT;
+    let (input, retry) = consuming.within_deadline(|_| {
+        let open = |queue| match reading {
+            true => Feed::open(&intake, queue, prefetch.now()),
+            false => Ok(Feed::later(&intake, queue)),
+        };
+        Ok::<_, Trouble>((open(&queues.input)?, open(&queues.retry)?))
+    })?;
+    lane.stats.is_connected.set(1);
+    let condition = &lane.stats.condition;
+    condition.begin();
+    [Obstacle::NoSession, Obstacle::Alarm].into_iter().for_each(|obstacle| condition.is_over(obstacle));
+    log::info!(
+        "reading {}, up to {} deliveries at a time, up to {} handler threads",
+        queues.input,
+        work.caution.prefetch(),
+        lane.config.handler_threads
+    );
+    if work.caution.prefetch() < lane.config.prefetch {
+        log::info!(
+            "{}: what comes first was given back {returned} times, by a lane that waits or by one that dies again and \
+             again: beginning with few deliveries at a time",
+            queues.input
+        );
+    }
+
     let begun = Instant::now();
     work.ledger.session_begun(begun);
     let mut session = Session {
@@ -97,16 +126,19 @@ fn begin(
         work,
         intake: &intake,
         publisher,
+        prefetch,
+        reading,
         publishing_blocked: false,
         stopping: false,
         begun,
-        answered: false,
     };
-    let ended = first.into_iter().try_for_each(|arrival| session.admit(arrival));
-    let ended = ended.and_then(|()| session.consume(consuming, &blocked, returned));
+    let (mut input, mut retry) = (input, retry);
+    let ended = first.into_iter().try_for_each(|arrival| session.take_in(arrival));
+    let ended = ended.and_then(|()| session.serve(&mut input, &mut retry, &blocked));
     let Session { publisher, .. } = session;
     // What is dropped here asks the broker and waits, so it is done under a deadline.
     let deadlines = (consuming.closing(), publishing.closing());
+    drop((input, retry));
     drop((publisher, intake));
     drop(deadlines);
     ended
@@ -114,11 +146,11 @@ fn begin(
 
 /// Opens the intake, with the first message of each queue: it says how often what comes was given back.
 fn open_intake(consuming: &mut Connection, queues: [&str; 2], number: u64) -> Result<(Intake, Vec<Arrival>), Trouble> {
-    let intake = Intake::open(consuming, number)?;
+    let intake = Intake::open(consuming, FIRST, number)?;
     match queues.into_iter().map(|queue| intake.first(queue)).collect::<Result<Vec<_>, Error>>() {
         Ok(first) => Ok((intake, first.into_iter().flatten().collect())),
         // A queue that has one active consumer at a time gives nothing to anybody else.
-        Err(Error::ServerClosedChannel { code: 405, .. }) => Ok((Intake::open(consuming, number)?, Vec::new())),
+        Err(Error::ServerClosedChannel { code: 405, .. }) => Ok((Intake::open(consuming, FIRST, number)?, Vec::new())),
         Err(err) => Err(err.into()),
     }
 }
@@ -129,101 +161,47 @@ pub(super) struct Session<'a, 'b> {
     pub(super) work: &'a mut Work,
     pub(super) intake: &'a Intake,
     pub(super) publisher: Publisher,
+    prefetch: Prefetch,
+    /// Else a message that wears out has come first and is on its way to the tail of its queue: until the broker has said
+    /// that it has it, or does not take it, nothing else is taken.
+    pub(super) reading: bool,
     /// An alarm at the broker: it does not read what we publish.
     publishing_blocked: bool,
     pub(super) stopping: bool,
     begun: Instant,
-    /// The broker has confirmed or refused a letter of this session.
-    pub(super) answered: bool,
 }
 
 impl Session<'_, '_> {
-    /// Consumes until the session ends, with consumers that take more and more where they began with few.
-    fn consume(
+    fn serve<'i>(
         &mut self,
-        consuming: &mut Connection,
+        input: &mut Feed<'i>,
+        retry: &mut Feed<'i>,
         blocked: &Receiver<Blocked>,
-        returned: u32,
     ) -> Result<Ended, Trouble> {
-        let (intake, Queues { input, retry, .. }) = (self.intake, &self.lane.queues);
-        if self.work.caution.prefetch() < self.lane.config.prefetch {
-            log::info!(
-                "{input}: what comes first was given back {returned} times, by a lane that waits or by one that dies again \
-                 and again: beginning with few deliveries at a time"
-            );
-        }
-        if returned >= WORN_OUT {
-            // It is on its way to the tail of its queue. If this session dies before that, it has nothing else in hand.
-            let end = |session: &mut Session| session.answered;
-            if let Some(ended) = self.serve(never(), never(), blocked, end, || {})? {
-                return Ok(ended);
-            }
-        }
-        loop {
-            let prefetch = self.work.caution.prefetch();
-            let consumers = consuming.within_deadline(|_| {
-                Ok::<_, Trouble>([intake.consume(input, prefetch)?, intake.consume(retry, prefetch)?])
-            })?;
-            // These outlive the consumers: in one of a hundred cases cancelling one kills the connection otherwise.
-            let receivers = [consumers[0].receiver().clone(), consumers[1].receiver().clone()];
-            self.lane.stats.is_connected.set(1);
-            let threads = self.lane.config.handler_threads;
-            log::info!("reading {input}, {prefetch} deliveries at a time, {threads} handler threads");
-            let [input, retry] = receivers.clone();
-            let cancel = || consumers.iter().for_each(|consumer| drop(consumer.cancel()));
-            let ended = self.serve(input, retry, blocked, |session| session.work.caution.grows(), cancel);
-            let deadline = consuming.closing();
-            match ended.transpose() {
-                Some(ended) => {
-                    drop(consumers);
-                    drop(deadline);
-                    return ended;
-                }
-                None => {
-                    for consumer in consumers {
-                        let rest = intake.end(consumer).map_err(|err| Trouble::new(format!("{err:#}")))?;
-                        rest.into_iter().try_for_each(|arrival| self.admit(arrival))?;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Works until the session ends, or until it is `enough` with these consumers.
-    fn serve(
-        &mut self,
-        mut input: Receiver<ConsumerMessage>,
-        mut retry: Receiver<ConsumerMessage>,
-        blocked: &Receiver<Blocked>,
-        enough: impl Fn(&mut Self) -> bool,
-        cancel_consumers: impl Fn(),
-    ) -> Result<Option<Ended>, Trouble> {
-        let queues = &self.lane.queues;
         let mut stop = self.lane.stop.receiver().clone();
         let results = self.work.results.clone();
         let confirms = self.publisher.confirms().clone();
         loop {
             self.move_on()?;
+            self.fit(input, retry)?;
             if self.stopping && self.note_what_is_in_hand() == 0 {
-                return Ok(Some(Ended::Stopped));
+                return Ok(Ended::Stopped);
             }
             if self.held_too_long() {
-                return Ok(Some(Ended::Refresh));
-            }
-            if !self.stopping && enough(self) {
-                return Ok(None);
+                return Ok(Ended::Refresh);
             }
             select! {
-                recv(input) -> message => all(&input, message).try_for_each(|message| self.arrived(message, &queues.input))?,
-                recv(retry) -> message => all(&retry, message).try_for_each(|message| self.arrived(message, &queues.retry))?,
+                recv(input.receiver()) -> message => self.arrived(input, message)?,
+                recv(retry.receiver()) -> message => self.arrived(retry, message)?,
                 recv(results) -> outcome => all(&results, outcome).try_for_each(|outcome| self.done(outcome))?,
                 recv(confirms) -> confirm => all(&confirms, confirm).try_for_each(|confirm| self.confirmed(confirm))?,
                 recv(blocked) -> notice => self.blocked(notice.map_err(|_| Trouble::new("the publishing connection is gone"))?),
                 recv(stop) -> _ => {
-                    (input, retry, stop) = (never(), never(), never());
+                    stop = never();
                     self.stop();
                     // A broker that hangs keeps us here until the process is ended; by now it is known what is in hand.
-                    cancel_consumers();
+                    input.close();
+                    retry.close();
                 },
                 recv(after(self.next_tick())) -> _ => {},
             }
@@ -243,6 +221,9 @@ impl Session<'_, '_> {
         }
         if self.unconfirmed_since().is_some_and(|since| since.elapsed() > CONFIRM_DEADLINE) {
             return Err(Trouble::new(format!("no confirm from RabbitMQ within {CONFIRM_DEADLINE:?}")));
+        }
+        if self.publishing_blocked || self.work.recovery.paused_for(now).is_some() {
+            self.lane.stats.condition.waiting.set(self.work.ledger.waiting() as u64);
         }
         if self.stopping || self.publishing_blocked {
             return Ok(());
@@ -292,10 +273,12 @@ impl Session<'_, '_> {
         match notice {
             Blocked::Blocked(why) => {
                 self.publishing_blocked = true;
+                self.lane.stats.condition.stands(Obstacle::Alarm, &why, None);
                 log::warn!("RabbitMQ takes no messages for now ({why}): no new work until it does");
             }
             Blocked::Unblocked => {
                 self.publishing_blocked = false;
+                self.lane.stats.condition.is_over(Obstacle::Alarm);
                 self.publisher.wait_anew();
                 log::info!("RabbitMQ takes messages again");
             }
@@ -325,14 +308,45 @@ fn all<T>(channel: &Receiver<T>, first: Result<T, RecvError>) -> impl Iterator<I
 
 /// Deliveries.
 impl Session<'_, '_> {
-    fn arrived(&mut self, message: Result<ConsumerMessage, RecvError>, queue: &str) -> Result<(), Trouble> {
-        let message = message.map_err(|_| Trouble::new("the connection to RabbitMQ is gone"))?;
-        let arrival = self.intake.arrival(message).map_err(|err| Trouble::new(format!("{queue}: {err}")))?;
+    /// Takes in what `select!` has received, and what else has come with it.
+    fn arrived(&mut self, feed: &Feed, first: Result<ConsumerMessage, RecvError>) -> Result<(), Trouble> {
+        let first = first.map_err(|_| Trouble::new("the connection to RabbitMQ is gone"))?;
+        self.take_all_in(feed.queue, std::iter::once(first).chain(feed.receiver().try_iter()))
+    }
+
+    fn take_all_in(&mut self, queue: &str, messages: impl IntoIterator<Item = ConsumerMessage>) -> Result<(), Trouble> {
+        for message in messages {
+            let arrival = self.intake.arrival(message).map_err(|err| Trouble::new(format!("{queue}: {err}")))?;
+            self.take_in(arrival)?;
+        }
+        Ok(())
+    }
+
+    fn take_in(&mut self, arrival: Arrival) -> Result<(), Trouble> {
+        self.lane.stats.last_message_time.set(message::now_ms());
+        self.prefetch.note(arrival.body.len());
         self.admit(arrival)
     }
 
+    /// Lets more deliveries come, or fewer, as they are smaller or larger, and as others were settled before.
+    fn fit<'i>(&mut self, input: &mut Feed<'i>, retry: &mut Feed<'i>) -> Result<(), Trouble> {
+        if self.work.caution.grows() {
+            self.prefetch.allow(self.work.caution.prefetch());
+        }
+        let change = match (self.stopping || !self.reading, input.is_open()) {
+            (true, _) => None,
+            (false, false) => Some(self.prefetch.now()),
+            (false, true) => self.prefetch.change(self.intake.in_hand()),
+        };
+        let Some(prefetch) = change else { return Ok(()) };
+        for feed in [input, retry] {
+            let rest = feed.replace(prefetch)?;
+            self.take_all_in(feed.queue, rest)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn admit(&mut self, arrival: Arrival) -> Result<(), Trouble> {
-        self.lane.stats.last_message_time.set(message::now_ms());
         let Arrival { body, headers, redelivered, sent, token } = arrival;
         let task = match Task::parse(body) {
             Ok(task) => task,
@@ -345,7 +359,7 @@ impl Session<'_, '_> {
         match self.work.ledger.admit(&key, token, letters::attempts(&headers)) {
             Admission::New(token) if letters::wears_out(&headers) => {
                 log::debug!("publishing anew what its queue would soon delete: task={}", task.id);
-                let body = task.body.get().as_bytes().to_vec();
+                let body = task.message();
                 let letter = letters::renewed(&self.lane.queues.input, task.id, body, headers);
                 self.work.ledger.add_letter(key, token, letter);
             }
@@ -356,7 +370,7 @@ impl Session<'_, '_> {
             }
             Admission::Joined => log::debug!("received again while at work: task={}", task.id),
             Admission::Later(token) => {
-                let body = task.body.get().as_bytes().to_vec();
+                let body = task.message();
                 self.work.held.push(Arrival { body, headers, redelivered, sent, token });
             }
             Admission::Finished(token) => {
@@ -376,7 +390,13 @@ impl Session<'_, '_> {
         // One that exists unseen keeps the others from being created, also right after a restart; it is only looked up.
         let wait = if task.earlier == Earlier::Unseen { Duration::ZERO } else { letters::wait(&headers) };
         let not_before = (!wait.is_zero()).then(|| Instant::now() + wait);
-        log::debug!("received: task={} topic={} attempts={attempts}", task.id, task.topic);
+        match (attempts, wait.is_zero()) {
+            (0, true) => log::info!("received: task={} topic={}", task.id, task.topic),
+            (_, true) => log::info!("received: task={} topic={} attempts={attempts}", task.id, task.topic),
+            (_, false) => {
+                log::info!("received, waiting {wait:.1?}: task={} topic={} attempts={attempts}", task.id, task.topic);
+            }
+        }
         self.work.ledger.add(token, Job { task, attempts, headers, arrived: Instant::now() }, not_before);
     }
 
@@ -392,10 +412,11 @@ impl Session<'_, '_> {
             source_queue: &self.lane.queues.input,
             attempts: 1,
         };
-        let message_id = format!("unreadable-{}", self.work.unreadable);
+        // Under this id `parked list` shows it.
+        let id = message::fingerprint(original.bytes());
         let (errors, cause) = (&self.lane.queues.errors, about.cause.name());
-        log::error!("parking in {errors} as {cause}: task={message_id}: {reason}");
-        let letter = letters::parked(self.lane, message_id, &about, &original);
+        log::error!("parking in {errors} as {cause}: task={id}: {reason}");
+        let letter = letters::parked(self.lane, id, &about, &original);
         self.count_parked();
         self.work.ledger.add_letter(key, token, letter);
     }

@@ -33,8 +33,8 @@ pub struct Sweep<'i> {
 
 /// What a letter of a sweep is for.
 pub enum Sent {
-    /// Answers the task with this id.
-    Response(String),
+    /// Answers the task with this id, which was created so long ago.
+    Response(String, Option<Duration>),
     /// Parks a record.
     Parked,
     /// Moves a record to the tail of its queue: the letter that does.

@@ -16,15 +16,13 @@ use super::sweep::{Sent, Sweep};
 use super::{Lane, letters};
 use crate::message::{Cause, Original, Record, now_ms};
 use crate::rabbitmq::connection::Connection;
-use crate::rabbitmq::intake::{Arrival, Intake, Steps, Token};
+use crate::rabbitmq::intake::{Arrival, Intake, Token};
 use crate::rabbitmq::{Error, Trouble, queues};
 use crate::stats::span;
 use crate::systems::{Failure, Progress, Tracker};
 
 /// Records in memory at once. Fifty commands of fifty ids are one request to Bitrix24.
-const CHUNK: u32 = 2500;
-/// Of their bodies; the last step to it may exceed it by as much as a step may have.
-const CHUNK_BYTES: usize = 16 << 20;
+const CHUNK: u16 = 2500;
 /// A sweep ends after this time, and the next one goes on where it ended: RabbitMQ takes back what is unacknowledged for
 /// half an hour.
 pub(super) const LONGEST_SWEEP: Duration = Duration::from_secs(900);
@@ -88,18 +86,16 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
     }
 }
 
-/// Are these as many as may be in memory at once?
-fn is_full(chunk: &[Arrival]) -> bool {
-    chunk.len() >= CHUNK as usize || chunk.iter().map(|arrival| arrival.body.len()).sum::<usize>() >= CHUNK_BYTES
-}
-
 impl Tracking<'_, '_> {
     fn sweep(&mut self, begun: Instant) -> anyhow::Result<()> {
         let lane = self.lane;
         let mut connection = Connection::open(&lane.config.rabbitmq, &format!("task-creator {}: sweep", lane.name))?;
         let opened = connection.within_deadline(|connection| {
             let Some(records) = queues::ready(connection, &lane.queues.sent)? else { return Ok(None) };
-            let intake = Intake::open(connection, 0)?;
+            if let Some(queued) = queues::ready(connection, &lane.queues.input)? {
+                lane.stats.condition.queued.set(queued.into());
+            }
+            let intake = Intake::open(connection, CHUNK, 0)?;
             let ours = queues::lock(intake.channel(), &lane.queues.sweep_lock)?;
             Ok::<_, Error>(ours.then_some((intake, records)))
         });
@@ -135,22 +131,18 @@ impl Tracking<'_, '_> {
     }
 
     fn read_all(&mut self, sweep: &mut Sweep, records: u32, begun: Instant) -> anyhow::Result<()> {
-        let (mut read, mut steps, mut chunk) = (0, Steps::default(), Vec::new());
+        let mut read = 0;
         let checked_last_time = std::mem::take(&mut self.checked_last_time);
         while read < records && !self.lane.stop.raised() {
-            let room = (records - read).min(CHUNK - u32::try_from(chunk.len()).unwrap_or(CHUNK));
-            let arrivals = sweep.intake.take(&self.lane.queues.sent, steps.next(room))?;
+            let most = u16::try_from(records - read).unwrap_or(CHUNK).min(CHUNK);
+            let arrivals = sweep.intake.take(&self.lane.queues.sent, most)?;
             if arrivals.is_empty() {
                 break;
             }
-            steps.took(&arrivals);
             read += u32::try_from(arrivals.len()).unwrap_or(u32::MAX);
             let arrivals = self.renew(sweep, arrivals)?;
             if read > checked_last_time {
-                chunk.extend(arrivals);
-            }
-            if is_full(&chunk) {
-                self.check(sweep, std::mem::take(&mut chunk))?;
+                self.check(sweep, arrivals)?;
             }
             if begun.elapsed() > LONGEST_SWEEP && read < records {
                 log::warn!("{records} records are too many for one sweep: the next one goes on after {read} of them");
@@ -158,7 +150,7 @@ impl Tracking<'_, '_> {
                 break;
             }
         }
-        if chunk.is_empty() || self.lane.stop.raised() { Ok(()) } else { self.check(sweep, chunk) }
+        Ok(())
     }
 
     /// Checks some records and waits until what follows from them is confirmed.
@@ -284,8 +276,12 @@ impl Tracking<'_, '_> {
         let id = &record.task.id;
         let Some(token) = sweep.join(sweep.answering.get(id).copied(), token) else { return Ok(()) };
         self.lane.stats.tracker.completed_tasks.count();
+        match answer_in(&task) {
+            Some(answer) => log::info!("finished, answer {answer:?}: task={id}"),
+            None => log::info!("finished: task={id}"),
+        }
         let letter = letters::response(self.lane, record, task);
-        let tag = self.publish(sweep, &letter, Sent::Response(id.clone()), token)?;
+        let tag = self.publish(sweep, &letter, Sent::Response(id.clone(), record.age()), token)?;
         sweep.answering.insert(id.clone(), tag);
         Ok(())
     }
@@ -303,4 +299,9 @@ impl Tracking<'_, '_> {
             span(sweep.oldest)
         );
     }
+}
+
+/// The answer as Camunda gets it: every system puts its text under the bridge's name for it.
+fn answer_in(task: &serde_json::Value) -> Option<&str> {
+    task["ufResultAnswer_text"].as_str().filter(|answer| !answer.is_empty())
 }

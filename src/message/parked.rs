@@ -25,6 +25,15 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Cause; 5] = [
+        Cause::InvalidMessage,
+        Cause::RequestError,
+        Cause::RetryLimitExceeded,
+        Cause::TaskNotFound,
+        Cause::InvalidRecord,
+    ];
+
     /// The spelling on the wire.
     pub fn name(self) -> &'static str {
         match self {
@@ -36,19 +45,17 @@ impl Cause {
         }
     }
 
-    /// What the person who finds the parked message should do.
-    pub fn suggested_action(self) -> &'static str {
+    /// What the person who finds the parked message should do; `replay` is the command that repeats it.
+    pub fn suggested_action(self, replay: &str) -> String {
         match self {
-            Cause::InvalidMessage => "correct the sender, then publish a valid message with the same task_id",
-            Cause::RequestError => "correct what the target objects to, then repeat it: task-creator parked replay",
-            Cause::RetryLimitExceeded => {
-                "find out from error_message what fails, then repeat it: task-creator parked replay"
-            }
-            Cause::TaskNotFound => {
+            Cause::InvalidMessage => "correct the sender, then publish a valid message with the same task_id".into(),
+            Cause::RequestError => format!("correct what the target objects to, then repeat it: {replay}"),
+            Cause::RetryLimitExceeded => format!("find out from error_message what fails, then repeat it: {replay}"),
+            Cause::TaskNotFound => format!(
                 "the task was deleted, or is hidden from our account there: complete the external task in Camunda by hand, \
-                 or create it anew: task-creator parked replay"
-            }
-            Cause::InvalidRecord => "find out who wrote the record, then put a valid one into source_queue",
+                 or create it anew: {replay}"
+            ),
+            Cause::InvalidRecord => "find out who wrote the record, then put a valid one into source_queue".into(),
         }
     }
 }
@@ -69,8 +76,8 @@ pub struct Parked<'a> {
 }
 
 impl Parked<'_> {
-    /// The body for the error queue.
-    pub fn body(&self, original: &Original) -> Vec<u8> {
+    /// The body for the error queue; `replay` is the command that repeats this message.
+    pub fn body(&self, original: &Original, replay: &str) -> Vec<u8> {
         #[derive(Serialize)]
         struct Body<'a> {
             timestamp: u64,
@@ -82,7 +89,7 @@ impl Parked<'_> {
             system: &'a str,
             source_queue: &'a str,
             requires_manual_intervention: bool,
-            suggested_action: &'static str,
+            suggested_action: String,
             attempts: u32,
         }
         let (original_message, original_body_base64) = match original {
@@ -98,8 +105,17 @@ impl Parked<'_> {
             system: self.system,
             source_queue: self.source_queue,
             requires_manual_intervention: true,
-            suggested_action: self.cause.suggested_action(),
+            suggested_action: self.cause.suggested_action(replay),
             attempts: self.attempts,
         })
     }
+}
+
+/// What names a message without a task id, in the log and in `parked list` alike: a hash over its bytes. FNV-1a, since std
+/// promises no hash that is the same in every version.
+pub fn fingerprint(message: &[u8]) -> String {
+    const START: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let hash = message.iter().fold(START, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME));
+    format!("{hash:016x}")
 }

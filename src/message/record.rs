@@ -57,12 +57,12 @@ pub struct Record {
 }
 
 impl Record {
-    /// Reads a sent record, our own or one that the Python worker wrote.
+    /// Reads a sent record, our own or one that the Python worker wrote, or somebody's editor with a byte order mark.
     ///
     /// # Errors
     /// [`Unreadable`] when it is not a JSON object with an `original_message` that is a task.
     pub fn parse(body: Vec<u8>) -> Result<Record, Unreadable> {
-        let mut rest: BTreeMap<String, Box<RawValue>> = match serde_json::from_slice(&body) {
+        let mut rest = match document::members(&body) {
             Ok(members) => members,
             Err(err) => {
                 let reason = format!("the record is not a JSON object: {err}");

@@ -7,7 +7,12 @@ use lexopt::{Arg, Parser, ValueExt as _};
 
 use super::replay::Manner;
 use super::{Action, Which};
-use crate::cli::value;
+use crate::cli::{unexpected, value};
+use crate::message::Cause;
+use crate::nearest::did_you_mean;
+use crate::terminal;
+
+const ACTIONS: [&str; 5] = ["list", "show", "replay", "export", "discard"];
 
 /// What the arguments of `parked` say before it is known whether they go together.
 #[derive(Default)]
@@ -17,6 +22,7 @@ struct Given {
     all: bool,
     cause: Option<String>,
     yes: bool,
+    force: bool,
     manner: Manner,
 }
 
@@ -32,8 +38,9 @@ pub fn read(parser: &mut Parser) -> Result<Option<Action>, lexopt::Error> {
         None => return Err("parked needs list, show, replay, export or discard".into()),
     };
     let name = name.as_str();
-    if !["list", "show", "replay", "export", "discard"].contains(&name) {
-        return Err(format!("there is no parked {name:?}; there are list, show, replay, export and discard").into());
+    if !ACTIONS.contains(&name) {
+        let meant = did_you_mean(name, ACTIONS);
+        return Err(format!("there is no parked {name:?}{meant} (there are {})", ACTIONS.join(", ")).into());
     }
     let mut given = Given::default();
     while let Some(argument) = parser.next()? {
@@ -42,7 +49,10 @@ pub fn read(parser: &mut Parser) -> Result<Option<Action>, lexopt::Error> {
             ("list", Arg::Long("group")) => given.group = true,
             ("list" | "show" | "replay", Arg::Long("json")) => given.manner.json = true,
             ("replay", Arg::Long("all")) => given.all = true,
-            ("replay", Arg::Long("cause")) => given.cause = Some(parser.value()?.string()?),
+            ("replay", Arg::Long("cause")) => {
+                let causes = Cause::ALL.map(Cause::name).join(", ");
+                given.cause = Some(value(parser, "--cause", &causes, |cause| Some(cause.to_owned()))?);
+            }
             ("replay", Arg::Long("limit")) => {
                 given.manner.limit = Some(value(parser, "--limit", "a whole number above 0", at_least_one)?);
             }
@@ -51,18 +61,19 @@ pub fn read(parser: &mut Parser) -> Result<Option<Action>, lexopt::Error> {
             }
             ("replay", Arg::Long("dry-run")) => given.manner.dry_run = true,
             ("discard", Arg::Long("yes")) => given.yes = true,
+            ("export", Arg::Long("force")) => given.force = true,
             ("show" | "replay" | "export" | "discard", Arg::Value(name)) if !name.is_empty() => given.names.push(name),
-            (_, argument) => return Err(argument.unexpected()),
+            (_, argument) => return Err(unexpected(&argument, options(name))),
         }
     }
     action(name, given).map(Some)
 }
 
 fn action(name: &str, given: Given) -> Result<Action, lexopt::Error> {
-    let Given { names, group, all, cause, yes, manner } = given;
+    let Given { names, group, all, cause, yes, force, manner } = given;
     if name == "export" {
         let [file] = <[OsString; 1]>::try_from(names).map_err(|_| "parked export needs one FILE")?;
-        return Ok(Action::Export { file: file.into() });
+        return Ok(Action::Export { file: file.into(), force });
     }
     let ids = names.into_iter().map(|id| id.string()).collect::<Result<Vec<String>, _>>()?;
     match (name, ids.len()) {
@@ -70,7 +81,11 @@ fn action(name: &str, given: Given) -> Result<Action, lexopt::Error> {
         ("show", 1) => Ok(Action::Show { id: ids.concat(), json: manner.json }),
         ("show", _) => Err("parked show needs one ID".into()),
         ("discard", 0) => Err("parked discard needs an ID".into()),
-        ("discard", _) if !yes => Err("parked discard cannot be undone: it needs --yes (export keeps a copy)".into()),
+        ("discard", _) if !yes => {
+            let pasted = terminal::command_with_ids(&["parked", "discard", "--yes"], &ids);
+            Err(format!("parked discard cannot be undone: it needs --yes (export keeps a copy), as in `{pasted}`")
+                .into())
+        }
         ("discard", _) => Ok(Action::Discard { ids }),
         (_, count) => match (count, cause, all) {
             (0, None, true) => Ok(Action::Replay { which: Which::All, manner }),
@@ -78,6 +93,16 @@ fn action(name: &str, given: Given) -> Result<Action, lexopt::Error> {
             (1.., None, false) => Ok(Action::Replay { which: Which::Ids(ids), manner }),
             _ => Err("parked replay needs either IDs, or --cause CAUSE, or --all".into()),
         },
+    }
+}
+
+fn options(name: &str) -> &'static [&'static str] {
+    match name {
+        "list" => &["--group", "--json", "--help"],
+        "show" => &["--json", "--help"],
+        "replay" => &["--all", "--cause", "--limit", "--rate", "--dry-run", "--json", "--help"],
+        "export" => &["--force", "--help"],
+        _ => &["--yes", "--help"],
     }
 }
 
@@ -112,6 +137,8 @@ mod tests {
         assert_eq!(action("replay --cause REQUEST_ERROR"), replay(cause, Manner::default()));
         let discard = Action::Discard { ids: vec!["a".into()] };
         assert_eq!(action("discard a --yes"), Ok(Some(discard)));
+        let export = |force| Ok(Some(Action::Export { file: "a".into(), force }));
+        assert_eq!((action("export a"), action("export a --force")), (export(false), export(true)));
         assert_eq!(action("--help"), Ok(None));
         assert_eq!(action("replay --help"), Ok(None));
         for wrong in [
@@ -132,12 +159,15 @@ mod tests {
             "export",
             "export a b",
             "export a --json",
+            "list --force",
             "discard --yes",
             "discard a",
             "--json list",
         ] {
             assert!(action(wrong).is_err(), "{wrong}");
         }
+        let discard = action("discard a -- -b;").expect_err("it is not confirmed");
+        assert!(discard.ends_with(&format!("`{} parked discard --yes -- a '-b;'`", terminal::program())), "{discard}");
         let rate = action("replay --all --rate fast");
         assert_eq!(rate.unwrap_err(), r#"--rate: "fast" is not a number from 0.01 to 10000"#);
     }

@@ -11,14 +11,14 @@ use chrono::{DateTime, Local, NaiveDateTime, SecondsFormat, TimeZone as _, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::message::{self, Record, Task, document, text};
+use crate::message::{self, Record, Task, document, fingerprint, text};
 use crate::rabbitmq::{AmqpValue, FieldTable, text_header};
 
 /// A message of the error queue.
 #[derive(Debug)]
 pub struct Entry {
-    /// The id of the task in it; without one, a hash over the body. Two messages may share it: then the same task was
-    /// parked twice.
+    /// The id of the task in it; without one, the [`fingerprint`] of what was parked, which the log has named. Two messages
+    /// may share it: then the same one was parked twice.
     pub id: String,
     /// What it says about itself.
     pub about: About,
@@ -55,11 +55,12 @@ impl Entry {
         let (original, about) = match raw_parked(&headers, sent) {
             Some(about) => (Some(body.clone()), about),
             None => {
-                let members: Members = serde_json::from_slice(&body).unwrap_or_default();
+                let members: Members = document::members(&body).unwrap_or_default();
                 (original(&members), About::of(&members, sent))
             }
         };
-        let id = original.as_deref().and_then(task_id).unwrap_or_else(|| fingerprint(&body));
+        let id = original.as_deref().and_then(task_id);
+        let id = id.unwrap_or_else(|| fingerprint(original.as_deref().unwrap_or(&body)));
         Entry { id, about, original, body, headers }
     }
 
@@ -180,15 +181,6 @@ fn original(members: &Members) -> Option<Vec<u8>> {
 fn task_id(original: &[u8]) -> Option<String> {
     let task = Task::parse(original.to_vec()).or_else(|_| Record::parse(original.to_vec()).map(|record| record.task));
     task.ok().map(|task| task.id)
-}
-
-/// FNV-1a, since std promises no hash that is the same in every version: the id that `list` has shown is given to another
-/// run, perhaps of another version.
-fn fingerprint(body: &[u8]) -> String {
-    const START: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0100_0000_01b3;
-    let hash = body.iter().fold(START, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME));
-    format!("{hash:016x}")
 }
 
 /// A time in any of the spellings in use: a number of milliseconds or seconds, ISO 8601 with an offset or without.

@@ -1,33 +1,42 @@
-//! A file with every parked message, a line of JSON each; it appears whole or not at all.
+//! A file with every parked message, a line of JSON each; it appears whole or not at all, and replaces another only where
+//! that is asked for.
 //!
 //! The lines are to the letter, secrets included if a message holds any: so only the owner may read the file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow, bail};
+
+use crate::terminal;
 
 /// A file on its way; removed when it is dropped before [`Export::finish`].
 pub struct Export<'a> {
     file: &'a Path,
     passing: PathBuf,
     lines: Option<BufWriter<File>>,
+    force: bool,
 }
 
 impl<'a> Export<'a> {
-    /// Begins a file beside the one that it will become.
+    /// Begins a file beside the one that it will become. With `force` it replaces a file that is there.
     ///
     /// # Errors
-    /// The folder cannot be written.
-    pub fn begin(file: &'a Path) -> anyhow::Result<Export<'a>> {
+    /// The folder cannot be written, or the name is taken.
+    pub fn begin(file: &'a Path, force: bool) -> anyhow::Result<Export<'a>> {
         let name = file.file_name().with_context(|| format!("{} is not the name of a file", file.display()))?;
+        match fs::symlink_metadata(file) {
+            Ok(there) if !there.is_file() => bail!("{} is there and is no file; choose another name", file.display()),
+            Ok(_) if !force => return Err(taken(file)),
+            _ => {}
+        }
         let passing = file.with_file_name(format!(".{}.{}", name.to_string_lossy(), process::id()));
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&passing);
         let opened = opened.with_context(|| format!("writing {}", passing.display()))?;
-        Ok(Export { file, passing, lines: Some(BufWriter::new(opened)) })
+        Ok(Export { file, passing, lines: Some(BufWriter::new(opened)), force })
     }
 
     /// Adds a line.
@@ -39,10 +48,10 @@ impl<'a> Export<'a> {
         writeln!(lines, "{line}").with_context(|| format!("writing {}", self.passing.display()))
     }
 
-    /// Gives the file its name, in place of an older one.
+    /// Gives the file its name.
     ///
     /// # Errors
-    /// The disk is full, or the name is taken by a folder.
+    /// The disk is full, or the name was taken meanwhile.
     pub fn finish(mut self) -> anyhow::Result<()> {
         let file = self.file;
         let place = || format!("writing {}", file.display());
@@ -50,13 +59,60 @@ impl<'a> Export<'a> {
             let opened = lines.into_inner().map_err(|err| err.into_error()).with_context(place)?;
             opened.sync_all().with_context(place)?;
         }
+        if !self.force {
+            // Unlike a renaming, this never replaces what somebody else has made meanwhile.
+            match fs::hard_link(&self.passing, file) {
+                Ok(()) => return Ok(()),
+                Err(err) if err.kind() == ErrorKind::AlreadyExists => return Err(taken(file)),
+                // A file system without links.
+                Err(_) => {}
+            }
+        }
         fs::rename(&self.passing, file).with_context(place)
     }
 }
 
+fn taken(file: &Path) -> anyhow::Error {
+    let name = file.to_string_lossy();
+    let replace = terminal::command(&["parked", "export", &name, "--force"]);
+    anyhow!("{name} is there already and is left as it is; choose another name, or replace it with `{replace}`")
+}
+
 impl Drop for Export<'_> {
     fn drop(&mut self) {
-        // After the renaming there is nothing to remove.
+        // After a renaming there is nothing to remove.
         let _ = fs::remove_file(&self.passing);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::env;
+
+    #[test]
+    fn a_file_that_is_there_is_replaced_only_where_that_is_asked_for() {
+        let folder = env::temp_dir().join(format!("task-creator-export-{}", process::id()));
+        fs::create_dir_all(&folder).expect("the temporary folder is writable");
+        let file = folder.join("parked.jsonl");
+        let export = |force: bool, meanwhile: Option<&str>| {
+            let mut export = Export::begin(&file, force)?;
+            meanwhile.into_iter().for_each(|text| fs::write(&file, text).expect("the folder is writable"));
+            export.add("new")?;
+            export.finish()
+        };
+        export(false, None).expect("nothing is in its way");
+        let refused = export(false, None).expect_err("the name is taken");
+        assert!(refused.to_string().contains(" --force`"), "{refused}");
+        fs::remove_file(&file).expect("it is ours");
+        // Somebody else was quicker.
+        export(false, Some("theirs")).expect_err("the name is taken");
+        assert_eq!(fs::read_to_string(&file).expect("it is there"), "theirs");
+        export(true, None).expect("it was asked for");
+        assert_eq!(fs::read_to_string(&file).expect("it is there"), "new\n");
+        assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 1, "nothing is left beside");
+        export(true, None).expect("it was asked for");
+        assert!(Export::begin(Path::new("/dev/null"), true).is_err(), "a device is never replaced");
+        fs::remove_dir_all(&folder).expect("it is ours");
     }
 }

@@ -10,27 +10,50 @@ use serde_json::json;
 use super::entry::{Entry, iso, local};
 use crate::logging::{clean, clean_in_full};
 use crate::message::document;
-use crate::terminal::shortened;
+use crate::terminal::{shortened, wrapped};
 
 /// Of an error's text in a list, in characters; `show` has all of it.
 const LONGEST_ERROR: usize = 100;
 
-/// The heading of a list.
-pub const HEADING: &str =
-    "PARKED               CAUSE                 SYSTEM    ID                                    ERROR";
+/// From this width on all columns stand beside each other. A narrower terminal shows the error below the id.
+const WIDE: usize = 120;
+/// Where the text below another one begins.
+const BELOW: usize = 21;
+const BELOW_A_COUNT: usize = 8;
 
-/// An entry as a line of a list.
-pub fn line(entry: &Entry) -> String {
+/// Of the names of rows.
+const NAMES: usize = 12;
+
+/// The heading of a list, for lines of this width.
+pub fn heading(width: Option<usize>) -> &'static str {
+    match is_wide(width) {
+        true => "PARKED               CAUSE                 SYSTEM    ID                                    ERROR",
+        false => "PARKED               CAUSE                 ID\n                     SYSTEM: ERROR",
+    }
+}
+
+/// An entry as a line of a list, or as some of them.
+pub fn line(entry: &Entry, width: Option<usize>) -> String {
     let about = &entry.about;
     let or_none = |text: &Option<String>| clean(text.as_deref().unwrap_or("-"));
-    format!(
-        "{:<19}  {:<20}  {:<8}  {:<36}  {}",
-        local(about.parked_at),
-        or_none(&about.error_type),
-        or_none(&about.system),
-        clean(&entry.id),
-        shortened(&error(entry), LONGEST_ERROR),
-    )
+    let (parked_at, cause, system) = (local(about.parked_at), or_none(&about.error_type), or_none(&about.system));
+    let (id, error) = (clean(&entry.id), shortened(&error(entry), LONGEST_ERROR));
+    match width.filter(|_| !is_wide(width)) {
+        None => format!("{parked_at:<19}  {cause:<20}  {system:<8}  {id:<36}  {error}"),
+        Some(width) => {
+            let row = format!("{parked_at:<19}  {cause:<20}  {id}");
+            format!("{}\n{}", wrapped(&row, width, BELOW), below(&format!("{system}: {error}"), width, BELOW))
+        }
+    }
+}
+
+/// A pipe and a file have all the room there is.
+fn is_wide(width: Option<usize>) -> bool {
+    width.is_none_or(|width| width >= WIDE)
+}
+
+fn below(text: &str, width: usize, indent: usize) -> String {
+    wrapped(&format!("{:indent$}{text}", ""), width, indent)
 }
 
 fn error(entry: &Entry) -> String {
@@ -41,8 +64,10 @@ fn error(entry: &Entry) -> String {
     }
 }
 
-/// Everything about an entry, for a person. `fate`: what a replay would do with it.
-pub fn in_full(entry: &Entry, fate: &str) -> String {
+/// Everything about an entry, for a person. `fate`: what a replay would do with it. The message itself stays as it is,
+/// however wide its lines are.
+pub fn in_full(entry: &Entry, fate: &str, width: Option<usize>) -> String {
+    let fitted = |row: String| width.map_or_else(|| row.clone(), |width| wrapped(&row, width, NAMES + 2));
     let about = &entry.about;
     let parked_at = Some(local(about.parked_at));
     let rows = [
@@ -57,11 +82,12 @@ pub fn in_full(entry: &Entry, fate: &str) -> String {
         ("replay", &Some(fate.to_owned())),
     ];
     let rows = rows.iter().map(|(name, value)| {
-        format!("{name:<12}  {}\n", value.as_deref().map_or_else(|| "-".to_owned(), clean_in_full))
+        let value = value.as_deref().map_or_else(|| "-".to_owned(), clean_in_full);
+        fitted(format!("{name:<NAMES$}  {value}")) + "\n"
     });
     let mut text: String = rows.collect();
     for (name, value) in &entry.headers {
-        text += &clean_in_full(&format!("header        {name} = {value:?}"));
+        text += &fitted(clean_in_full(&format!("{:<NAMES$}  {name} = {value:?}", "header")));
         text.push('\n');
     }
     text += &format!("the message ({} bytes):\n{}", entry.body.len(), laid_out(&entry.body));
@@ -111,32 +137,39 @@ impl Groups {
     }
 
     /// A line for each group, the largest first.
-    pub fn lines(self, json: bool) -> Vec<String> {
+    pub fn lines(self, json: bool, width: Option<usize>) -> Vec<String> {
         let mut groups: Vec<(Key, Group)> = self.0.into_iter().collect();
         groups.sort_by(|(a_key, a), (b_key, b)| b.count.cmp(&a.count).then_with(|| a_key.cmp(b_key)));
         groups
             .into_iter()
-            .map(|(key, group)| if json { for_scripts(key, group) } else { for_people(key, group) })
+            .map(|(key, group)| if json { for_scripts(key, group) } else { for_people(key, group, width) })
             .collect()
     }
 }
 
-/// The heading of the groups.
-pub const GROUPS_HEADING: &str =
-    "COUNT   OLDEST               NEWEST               CAUSE                 SYSTEM    ERROR, AND AN EXAMPLE";
+/// The heading of the groups, for lines of this width.
+pub fn groups_heading(width: Option<usize>) -> &'static str {
+    match is_wide(width) {
+        true => {
+            "COUNT   OLDEST               NEWEST               CAUSE                 SYSTEM    ERROR, AND AN EXAMPLE"
+        }
+        false => "COUNT   OLDEST               NEWEST               CAUSE\n        SYSTEM: ERROR, AND AN EXAMPLE",
+    }
+}
 
-fn for_people((cause, system, error): Key, group: Group) -> String {
+fn for_people((cause, system, error): Key, group: Group, width: Option<usize>) -> String {
     let or_none = |text: Option<String>| clean(text.as_deref().unwrap_or("-"));
-    format!(
-        "{:<6}  {:<19}  {:<19}  {:<20}  {:<8}  {}, such as {}",
-        group.count,
-        local(group.oldest),
-        local(group.newest),
-        or_none(cause),
-        or_none(system),
-        shortened(&clean(&error), LONGEST_ERROR),
-        clean(&group.example),
-    )
+    let (oldest, newest) = (local(group.oldest), local(group.newest));
+    let row = format!("{:<6}  {oldest:<19}  {newest:<19}  {:<20}", group.count, or_none(cause));
+    let system = or_none(system);
+    let error = format!("{}, such as {}", shortened(&clean(&error), LONGEST_ERROR), clean(&group.example));
+    match width.filter(|_| !is_wide(width)) {
+        None => format!("{row}  {system:<8}  {error}"),
+        Some(width) => {
+            let row = wrapped(row.trim_end(), width, BELOW_A_COUNT);
+            format!("{row}\n{}", below(&format!("{system}: {error}"), width, BELOW_A_COUNT))
+        }
+    }
 }
 
 fn for_scripts((cause, system, error): Key, group: Group) -> String {

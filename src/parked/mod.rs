@@ -25,8 +25,10 @@ use replay::{Manner, Outcome};
 
 use crate::config::Config;
 use crate::logging::{self, clean, clean_json};
+use crate::message::Cause;
+use crate::nearest::did_you_mean;
 use crate::stop::Stop;
-use crate::terminal::{self, INTERRUPTED, say};
+use crate::terminal::{self, INTERRUPTED, say, tell};
 
 /// Of the ids that a prefix fits, in the complaint that it fits several.
 const MOST_NAMED: usize = 5;
@@ -59,6 +61,8 @@ pub enum Action {
     Export {
         /// The file.
         file: PathBuf,
+        /// Even if it is there.
+        force: bool,
     },
     /// Away with them, for good.
     Discard {
@@ -113,7 +117,7 @@ pub fn run(config: &Config, action: Action, stop: &Stop) -> anyhow::Result<ExitC
         Action::List { group: true, json } => groups(config, stop, json),
         Action::Show { id, json } => show(config, stop, &id, json),
         Action::Replay { which, manner } => replay(config, stop, which, &manner),
-        Action::Export { file } => export(config, stop, &file),
+        Action::Export { file, force } => export(config, stop, &file, force),
         Action::Discard { ids } => discard(config, stop, &ids),
     }
 }
@@ -130,16 +134,16 @@ fn look(config: &Config, stop: &Stop, mut visit: impl FnMut(&Entry) -> anyhow::R
 fn list(config: &Config, stop: &Stop, json: bool) -> anyhow::Result<ExitCode> {
     let mut lines = Vec::new();
     let end = look(config, stop, |entry| {
-        lines.push(if json { clean_json(&entry.summary()) } else { listing::line(entry) });
+        lines.push(if json { clean_json(&entry.summary()) } else { listing::line(entry, terminal::width()) });
         Ok(())
     })?;
     let count = lines.len();
     if !json && count > 0 {
-        say(listing::HEADING);
+        say(listing::heading(terminal::width()));
     }
     lines.iter().for_each(|line| say(line));
     if !json {
-        say(&format!("{count} message(s) in {}", clean(&config.error_queue)));
+        tell(&format!("{count} message(s) in {}", clean(&config.error_queue)), 0);
     }
     Ok(ended(end, true))
 }
@@ -151,16 +155,16 @@ fn groups(config: &Config, stop: &Stop, json: bool) -> anyhow::Result<ExitCode> 
         count += 1;
         Ok(())
     })?;
-    let lines = groups.lines(json);
+    let lines = groups.lines(json, terminal::width());
     if json {
         lines.iter().for_each(|line| say(&clean_json(line)));
         return Ok(ended(end, true));
     }
     if count > 0 {
-        say(listing::GROUPS_HEADING);
+        say(listing::groups_heading(terminal::width()));
     }
     lines.iter().for_each(|line| say(line));
-    say(&format!("{count} message(s) in {} group(s) in {}", lines.len(), clean(&config.error_queue)));
+    tell(&format!("{count} message(s) in {} group(s) in {}", lines.len(), clean(&config.error_queue)), 0);
     Ok(ended(end, true))
 }
 
@@ -176,7 +180,11 @@ fn show(config: &Config, stop: &Stop, id: &str, json: bool) -> anyhow::Result<Ex
                 Ok(letter) => format!("would go to {}", letter.queue),
                 Err(why) => format!("not possible: {why}"),
             };
-            shown.push(if json { clean_json(&entry.whole()) } else { listing::in_full(entry, &fate) });
+            shown.push(if json {
+                clean_json(&entry.whole())
+            } else {
+                listing::in_full(entry, &fate, terminal::width())
+            });
         }
         Ok(())
     })?;
@@ -206,24 +214,40 @@ fn replay(config: &Config, stop: &Stop, which: Which, manner: &Manner) -> anyhow
     }
     let any = replayed + skipped > 0;
     if let (Selection::Cause(cause), false, End::All) = (&selection, any, end) {
-        let others: Vec<String> = other_causes.into_iter().collect();
-        let others = if others.is_empty() { "no other either".into() } else { others.join(", ") };
-        complain(&format!("no parked message has the cause {cause}; there are: {others}"));
+        complain(&no_such_cause(cause, &other_causes));
     }
     // Somebody else may have taken a named one meanwhile.
     let any = any || matches!(selection, Selection::All);
     Ok(ended(end, all_found && any && skipped == 0))
 }
 
-fn export(config: &Config, stop: &Stop, file: &Path) -> anyhow::Result<ExitCode> {
-    let (mut export, mut count) = (Export::begin(file)?, 0);
+/// What to say when no message was parked for this cause.
+fn no_such_cause(cause: &str, there: &BTreeSet<String>) -> String {
+    let ours = Cause::ALL.map(Cause::name);
+    let is_ours = ours.iter().any(|name| name.eq_ignore_ascii_case(cause));
+    let meant = did_you_mean(cause, there.iter().map(String::as_str).chain(ours).filter(|_| !is_ours));
+    let list = |names: Vec<&str>| names.join(", ");
+    match there.is_empty() {
+        true => format!(
+            "no parked message has the cause {cause}{meant} (none at all is parked; causes are {})",
+            list(ours.into())
+        ),
+        false => format!(
+            "no parked message has the cause {cause}{meant} (there are: {})",
+            list(there.iter().map(String::as_str).collect())
+        ),
+    }
+}
+
+fn export(config: &Config, stop: &Stop, file: &Path, force: bool) -> anyhow::Result<ExitCode> {
+    let (mut export, mut count) = (Export::begin(file, force)?, 0);
     let end = look(config, stop, |entry| {
         count += 1;
         export.add(&entry.whole())
     })?;
     if matches!(end, End::All | End::Enough) {
         export.finish()?;
-        say(&clean(&format!("exported {count} message(s) to {}", file.display())));
+        tell(&clean(&format!("exported {count} message(s) to {}", file.display())), 0);
     } else {
         complain("nothing exported: only a part was read");
     }
@@ -241,7 +265,7 @@ fn discard(config: &Config, stop: &Stop, ids: &[String]) -> anyhow::Result<ExitC
             return Ok(ControlFlow::Continue(Fate::Stays));
         }
         discarded += 1;
-        say(&clean(&format!("discarded     {}", entry.id)));
+        tell(&clean(&format!("discarded     {}", entry.id)), 0);
         Ok(ControlFlow::Continue(Fate::Leaves))
     })?;
     say(&format!("discarded {discarded}"));
@@ -276,7 +300,8 @@ fn resolve(config: &Config, stop: &Stop, wanted: &[String]) -> anyhow::Result<Re
             (false, Some(id), None) => drop(resolved.ids.insert(id.clone())),
             (false, None, _) => {
                 resolved.all_found = false;
-                complain(&format!("there is no parked message {wanted}"));
+                let list = terminal::command(&["parked", "list"]);
+                complain(&format!("there is no parked message {wanted}; `{list}` shows all"));
             }
             (false, Some(_), Some(_)) => {
                 resolved.all_found = false;

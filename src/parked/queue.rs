@@ -14,13 +14,15 @@ use super::entry::Entry;
 use crate::config::Config;
 use crate::lane::letters;
 use crate::rabbitmq::connection::Connection;
-use crate::rabbitmq::intake::{Arrival, Intake, Steps, Token};
+use crate::rabbitmq::intake::{Arrival, Intake, Token};
 use crate::rabbitmq::publisher::Publisher;
 use crate::rabbitmq::{Error, FieldTable, Trouble, queues};
 use crate::stop::Stop;
 
 /// Messages in memory at once; each may have up to 16 MiB.
-const CHUNK: u32 = 50;
+const CHUNK: u16 = 50;
+/// From one message at once to `CHUNK`.
+const STEP_GROWTH: u16 = 4;
 /// RabbitMQ takes back what is unacknowledged for half an hour, with an error for the whole channel.
 const LONGEST_READING: Duration = Duration::from_secs(900);
 /// Longer than the last message of a reading takes; past it the connection is cut, and everything goes back.
@@ -66,7 +68,7 @@ pub fn read(
     let queue = &config.error_queue;
     let mut connection = Connection::open(&config.rabbitmq, "task-creator: parked")?;
     let opened = connection.within_deadline(|connection| match queues::ready(connection, queue)? {
-        Some(ready) => Intake::open(connection, 0).map(|intake| Some((intake, ready))),
+        Some(ready) => Intake::open(connection, 1, 0).map(|intake| Some((intake, ready))),
         None => Ok(None),
     });
     let Some((intake, ready)) = opened.map_err(Trouble::from)? else {
@@ -118,14 +120,16 @@ impl Reading<'_> {
         visit: &mut impl FnMut(Entry) -> anyhow::Result<ControlFlow<Fate, Fate>>,
     ) -> anyhow::Result<End> {
         let begun = Instant::now();
-        let (mut left, mut steps) = (messages, Steps::default());
+        // A visitor may want one only, and each one more is given back.
+        let (mut left, mut step) = (messages, 1);
         while left > 0 {
-            let arrivals = self.intake.take(&self.config.error_queue, steps.next(left.min(CHUNK)))?;
+            let most = u16::try_from(left).unwrap_or(step).min(step);
+            let arrivals = self.intake.take(&self.config.error_queue, most)?;
+            step = (step * STEP_GROWTH).min(CHUNK);
             if arrivals.is_empty() {
                 // Somebody else has taken the rest.
                 break;
             }
-            steps.took(&arrivals);
             let mut arrivals = arrivals.into_iter();
             let end = self.show_some(&mut arrivals, &mut left, begun, visit);
             // What nobody has seen goes back as well, and is counted for it.

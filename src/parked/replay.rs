@@ -23,7 +23,7 @@ use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{Letter, Publisher, Verdict};
 use crate::rabbitmq::{Trouble, queues};
 use crate::stop::Stop;
-use crate::terminal::say;
+use crate::terminal::{say, tell};
 
 /// Of the causes that are there instead of the one that was asked for; anybody may invent more.
 const MOST_CAUSES: usize = 10;
@@ -229,10 +229,13 @@ impl Replay<'_> {
             let line = json!({"id": id, "outcome": outcome, "queue": queue, "reason": why}).to_string();
             return say(&clean_json(&line));
         }
-        say(&clean(&match (why, queue) {
-            (Some(why), _) => format!("{outcome:<12}  {id}: {why}; it stays parked"),
-            (None, queue) => format!("{outcome:<12}  {id} to {}", queue.unwrap_or("-")),
-        }));
+        tell(
+            &clean(&match (why, queue) {
+                (Some(why), _) => format!("{outcome:<12}  {id}: {why}; it stays parked"),
+                (None, queue) => format!("{outcome:<12}  {id} to {}", queue.unwrap_or("-")),
+            }),
+            14,
+        );
     }
 }
 

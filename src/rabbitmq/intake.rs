@@ -1,5 +1,6 @@
 //! Takes deliveries with manual acks, and settles each one at most once, on the session it came from.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use amiquip::{Channel, Consumer, ConsumerMessage, ConsumerOptions, Delivery, FieldTable};
@@ -11,12 +12,8 @@ use super::{Trouble, number_header};
 
 /// When nothing has come for so long, a queue has no more to give.
 const NO_MORE: Duration = Duration::from_secs(2);
-/// Of the bodies in one step, if the next ones are as large as the last ones.
-const STEP_BYTES: usize = 16 << 20;
-const STEP_GROWTH: u16 = 4;
 /// Set by quorum queues: how often a message was given back, be it on purpose or by a connection that broke.
 pub const DELIVERY_COUNT: &str = "x-delivery-count";
-
 /// A quorum queue of RabbitMQ 4 deletes a message that was given back more than 20 times. Whoever takes one that was given
 /// back so often publishes it anew before anything else that may take long or fail.
 pub const WORN_OUT: u32 = 15;
@@ -26,6 +23,15 @@ pub fn times_returned(headers: &FieldTable) -> u32 {
     number_header(headers, DELIVERY_COUNT).and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
 }
 
+/// What a lane has in hand may have so many bytes; it is noticed when it is more.
+pub const MOST_BYTES: usize = 64 << 20;
+/// What is taken at once: whoever takes it has it in more than one form.
+const MOST_TAKEN: usize = MOST_BYTES / 2;
+/// So many messages are taken before it is known how large they are.
+pub const FIRST: u16 = 8;
+/// By how much the next step may be larger than all before.
+const GROWTH: usize = 8;
+
 /// The right to acknowledge one delivery; used up by doing so.
 ///
 /// It carries the number of its session: delivery tags start at 1 again after a reconnect, and a stale one would
@@ -34,6 +40,8 @@ pub fn times_returned(headers: &FieldTable) -> u32 {
 pub struct Token {
     session: u64,
     delivery: Delivery,
+    /// Of the body, in bytes.
+    size: usize,
 }
 
 /// A message as it arrived.
@@ -51,47 +59,32 @@ pub struct Arrival {
     pub token: Token,
 }
 
-/// How many messages to take next: one at first, then ever more as long as they are small. All that is taken is in memory,
-/// and has been given back once more if this process dies over it.
-#[derive(Debug)]
-pub struct Steps(u16);
-
-impl Default for Steps {
-    fn default() -> Steps {
-        Steps(1)
-    }
-}
-
-impl Steps {
-    /// The next step, if there is room for so many.
-    pub fn next(&self, room: u32) -> u16 {
-        self.0.min(u16::try_from(room).unwrap_or(u16::MAX))
-    }
-
-    /// Learns from what the last step has brought.
-    pub fn took(&mut self, arrivals: &[Arrival]) {
-        let bytes: usize = arrivals.iter().map(|arrival| arrival.body.len()).sum();
-        let fitting = STEP_BYTES * arrivals.len() / bytes.max(1);
-        // Whoever had one of these before has died before it could publish it anew.
-        let was_fatal = arrivals.iter().any(|arrival| times_returned(&arrival.headers) > WORN_OUT);
-        let next = if was_fatal { 1 } else { self.0.saturating_mul(STEP_GROWTH) };
-        self.0 = next.min(u16::try_from(fitting).unwrap_or(u16::MAX)).max(1);
-    }
-}
-
 /// A channel with manual acks.
 pub struct Intake {
     channel: Channel,
     session: u64,
+    in_hand: Cell<InHand>,
+}
+
+/// The deliveries of a channel that have arrived and are not acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InHand {
+    /// How many.
+    pub count: usize,
+    /// Their bodies, in bytes.
+    pub bytes: usize,
 }
 
 impl Intake {
-    /// Opens a channel. `session` differs from that of every earlier intake whose tokens may still be around.
+    /// Opens a channel on which each consumer has at most `prefetch` unacknowledged deliveries. `session` differs from
+    /// that of every earlier intake whose tokens may still be around.
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn open(connection: &mut Connection, session: u64) -> amiquip::Result<Intake> {
-        Ok(Intake { channel: connection.channel()?, session })
+    pub fn open(connection: &mut Connection, prefetch: u16, session: u64) -> amiquip::Result<Intake> {
+        let channel = connection.channel()?;
+        channel.qos(0, prefetch, false)?;
+        Ok(Intake { channel, session, in_hand: Cell::default() })
     }
 
     /// The message that the queue would deliver next, if it has any.
@@ -103,40 +96,67 @@ impl Intake {
         Ok(self.channel.basic_get(queue, false)?.map(|get| self.arrived(get.delivery)))
     }
 
-    /// Starts to consume, with at most `prefetch` unacknowledged deliveries. After its cancellation keep a clone of the
-    /// consumer's receiver until its last message has come, or the channel is closed: in one of a hundred cases, and more
-    /// often on a busy machine, the connection is killed otherwise.
+    /// Starts to consume. After its cancellation keep a clone of the consumer's receiver until its last message has come,
+    /// or the channel is closed: in one of a hundred cases, and more often on a busy machine, the connection is killed
+    /// otherwise.
     ///
     /// # Errors
     /// There is no such queue, we may not read it, or the connection is gone.
-    pub fn consume(&self, queue: &str, prefetch: u16) -> amiquip::Result<Consumer<'_>> {
-        // It concerns the consumers that begin after it.
-        self.channel.qos(0, prefetch, false)?;
+    pub fn consume(&self, queue: &str) -> amiquip::Result<Consumer<'_>> {
         self.channel.basic_consume(queue, ConsumerOptions::default())
     }
 
-    /// Ends a consumer, and returns what has come to it meanwhile and was not received.
+    /// The same with another prefetch.
+    ///
+    /// # Errors
+    /// As [`Intake::consume`].
+    pub fn consume_up_to(&self, queue: &str, prefetch: u16) -> amiquip::Result<Consumer<'_>> {
+        self.channel.qos(0, prefetch, false)?;
+        self.consume(queue)
+    }
+
+    /// Ends a consumer, and returns what it has brought and nobody has received.
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn end(&self, consumer: Consumer) -> anyhow::Result<Vec<Arrival>> {
+    pub fn end(&self, consumer: &Consumer<'_>) -> amiquip::Result<Vec<ConsumerMessage>> {
         let receiver = consumer.receiver().clone();
-        consumer.cancel().map_err(Trouble::from)?;
-        let mut arrivals = Vec::new();
+        consumer.cancel()?;
+        let mut rest = Vec::new();
         // The receiver has to be there until the consumer's last message has come, see `consume`.
         while let Ok(message @ ConsumerMessage::Delivery(_)) = receiver.recv_timeout(NO_MORE) {
-            arrivals.push(self.arrival(message)?);
+            rest.push(message);
         }
-        Ok(arrivals)
+        Ok(rest)
     }
 
-    /// Takes up to `most` messages that are in the queue and keeps them unacknowledged; fewer when the queue has fewer, or
-    /// somebody else takes them. It consumes instead of getting one by one, which costs a round trip each.
+    /// Takes up to `most` messages that are in the queue and keeps them unacknowledged; fewer when they are large or worn out,
+    /// when the queue has fewer, or when somebody else takes them. None, when it has none.
     ///
     /// # Errors
     /// As [`Intake::consume`], or the consumer ended.
     pub fn take(&self, queue: &str, most: u16) -> anyhow::Result<Vec<Arrival>> {
-        let consumer = self.consume(queue, most).map_err(Trouble::from)?;
+        let mut arrivals: Vec<Arrival> = Vec::new();
+        loop {
+            let bytes = arrivals.iter().map(|arrival| arrival.body.len()).sum();
+            let step = usize::from(most).saturating_sub(arrivals.len()).min(next_step(arrivals.len(), bytes));
+            let more = self.take_next(queue, u16::try_from(step).unwrap_or(most))?;
+            let no_more = more.len() < step;
+            // Whoever had one of these before has died before it could publish it anew: that comes first now.
+            let was_fatal = more.iter().any(|arrival| times_returned(&arrival.headers) > WORN_OUT);
+            arrivals.extend(more);
+            if step == 0 || no_more || was_fatal {
+                return Ok(arrivals);
+            }
+        }
+    }
+
+    /// It consumes instead of getting one by one, which costs a round trip each.
+    fn take_next(&self, queue: &str, most: u16) -> anyhow::Result<Vec<Arrival>> {
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        let consumer = self.consume_up_to(queue, most).map_err(Trouble::from)?;
         let receiver = consumer.receiver().clone();
         let mut arrivals = Vec::with_capacity(most.into());
         while arrivals.len() < usize::from(most) {
@@ -146,7 +166,9 @@ impl Intake {
                 Err(RecvTimeoutError::Disconnected) => return Err(anyhow!("the connection to RabbitMQ is gone")),
             }
         }
-        arrivals.extend(self.end(consumer)?);
+        for message in self.end(&consumer).map_err(Trouble::from)? {
+            arrivals.push(self.arrival(message)?);
+        }
         Ok(arrivals)
     }
 
@@ -171,7 +193,9 @@ impl Intake {
         let body = std::mem::take(&mut delivery.body);
         let headers = delivery.properties.headers().clone().unwrap_or_default();
         let (redelivered, sent) = (delivery.redelivered, *delivery.properties.timestamp());
-        Arrival { body, headers, redelivered, sent, token: Token { session: self.session, delivery } }
+        let token = Token { session: self.session, size: body.len(), delivery };
+        self.in_hand.update(|InHand { count, bytes }| InHand { count: count + 1, bytes: bytes + token.size });
+        Arrival { body, headers, redelivered, sent, token }
     }
 
     /// Acknowledges the delivery, unless it came from an earlier session: then the broker has taken it back already.
@@ -179,7 +203,19 @@ impl Intake {
     /// # Errors
     /// The connection is gone.
     pub fn ack(&self, token: Token) -> amiquip::Result<()> {
-        if token.session == self.session { token.delivery.ack(&self.channel) } else { Ok(()) }
+        if token.session != self.session {
+            return Ok(());
+        }
+        self.in_hand.update(|InHand { count, bytes }| InHand {
+            count: count.saturating_sub(1),
+            bytes: bytes.saturating_sub(token.size),
+        });
+        token.delivery.ack(&self.channel)
+    }
+
+    /// What has arrived and is not acknowledged.
+    pub fn in_hand(&self) -> InHand {
+        self.in_hand.get()
     }
 
     /// Gives all that is unacknowledged on this channel back to its queue, in one step.
@@ -187,11 +223,36 @@ impl Intake {
     /// # Errors
     /// The connection is gone.
     pub fn give_back(&self) -> amiquip::Result<()> {
+        self.in_hand.take();
         self.channel.nack_all(true)
     }
 
     /// The channel, for what concerns neither deliveries nor acks.
     pub fn channel(&self) -> &Channel {
         &self.channel
+    }
+}
+
+/// How many more messages to take after so many with so many bytes: none, when the next one would be too much.
+fn next_step(taken: usize, bytes: usize) -> usize {
+    match bytes.checked_div(taken) {
+        None => FIRST.into(),
+        Some(mean) => (MOST_TAKEN.saturating_sub(bytes) / mean.max(1)).min(taken * GROWTH),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_messages_are_taken_as_fit_and_ever_more_while_they_are_small() {
+        assert_eq!([(0, 0), (8, 8 << 10), (72, 72 << 10)].map(|(taken, bytes)| next_step(taken, bytes)), [8, 64, 576]);
+        let mib = |count: usize| count << 20;
+        assert_eq!(
+            [(8, mib(16)), (16, mib(32)), (8, mib(128))].map(|(taken, bytes)| next_step(taken, bytes)),
+            [8, 0, 0]
+        );
+        assert_eq!(next_step(8, 0), 64);
     }
 }

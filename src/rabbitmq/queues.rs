@@ -89,6 +89,14 @@ pub fn make_passing(channel: &Channel, name: &str, unused: Duration) -> amiquip:
     channel.queue_declare(name, options).map(drop)
 }
 
+/// Asks for a message of a queue that is empty, to see whether we may read there.
+///
+/// # Errors
+/// The connection is gone, or we may not.
+pub fn peek(channel: &Channel, name: &str) -> amiquip::Result<()> {
+    channel.basic_get(name, true).map(drop)
+}
+
 /// Removes a queue and what is in it. For queues that only this program uses: those of `demo`.
 ///
 /// # Errors

@@ -308,6 +308,12 @@ impl Memory {
             && portal.set_status(id, status)
     }
 
+    /// Sets `UF_RESULT_ANSWER` and leaves the status. False when there is no such task or answer.
+    pub fn answer(&self, id: u64, answer: &str) -> bool {
+        let mut portal = self.portal();
+        portal.task(id).is_some() && portal.set_answer(id, answer)
+    }
+
     /// Deletes a task. False when there is no such task.
     pub fn delete(&self, id: u64) -> bool {
         self.portal().delete(id)

@@ -55,6 +55,11 @@ pub(super) fn find(name: &str) -> Option<&'static Method> {
     METHODS.iter().find(|method| method.name.eq_ignore_ascii_case(name))
 }
 
+/// The names of all methods.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    METHODS.iter().map(|method| method.name)
+}
+
 /// Calls a method.
 pub(super) fn call(portal: &mut Portal, call: &Call) -> Outcome {
     let Some(method) = find(&call.method) else {

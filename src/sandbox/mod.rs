@@ -11,9 +11,10 @@
 //! the same portal without a server, [`Forgetful`] one that is asked for speed alone.
 //!
 //! Reading order: methods and tasks (what can be called), portal (what is remembered), list and batch (the two methods
-//! with rules of their own), memory (calls and faults), server (bytes in and out); people (who finish tasks) and
-//! command (the stand-in alone).
+//! with rules of their own), memory (calls and faults), server (bytes in and out); people (who finish tasks), command
+//! (the stand-in alone), arguments and steering (what is done there by hand).
 
+pub mod arguments;
 mod batch;
 mod checklists;
 pub mod command;
@@ -34,6 +35,7 @@ mod reply;
 mod request;
 mod rules;
 mod server;
+pub mod steering;
 mod tasks;
 mod users;
 mod values;
@@ -162,6 +164,9 @@ struct Desk {
 
 impl Respond for Desk {
     fn respond(&self, request: HttpRequest) -> HttpReply {
+        if let Some(reply) = steering::hear(&self.memory, &request) {
+            return reply;
+        }
         let start = SystemTime::now();
         let strain = self.limits.strain(self.under_way.fetch_add(1, Ordering::Relaxed) + 1);
         let admitted = lock(&self.gate).admit(Instant::now());

@@ -119,7 +119,7 @@ pub(super) fn http(outcome: Outcome, start: SystemTime) -> HttpReply {
     HttpReply::Whole(json_page(status, &body))
 }
 
-fn json_page(status: u16, body: &Value) -> Page {
+pub(super) fn json_page(status: u16, body: &Value) -> Page {
     // The portal escapes markup; in JSON an angle bracket can only stand inside a string.
     let text = body.to_string().replace('<', "\\u003C").replace('>', "\\u003E");
     Page { status, content_type: "application/json; charset=utf-8", body: text.into_bytes() }

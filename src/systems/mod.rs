@@ -38,7 +38,8 @@ pub trait Handler: Send + Sync {
     fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>>;
 
     /// Runs when the results are safely in the sent queue, for tasks that existed too: completes what a crash has left out,
-    /// and doubles nothing. Failures are logged here and counted by the caller.
+    /// and doubles nothing. The tasks come without their variables and bodies. Failures are logged here and counted by the
+    /// caller.
     fn follow_up(&self, done: &[(Task, Done)]) -> Vec<FollowUp> {
         done.iter().map(|_| FollowUp::default()).collect()
     }
@@ -71,6 +72,8 @@ pub struct Done {
     pub target_id: String,
     /// It was there already: a second one has been prevented.
     pub existed: bool,
+    /// Where a person sees it, for the log.
+    pub link: Option<String>,
     /// How often it has been followed up.
     pub follow_ups: u32,
 }
@@ -78,12 +81,17 @@ pub struct Done {
 impl Done {
     /// A task that was created just now.
     pub fn created(reply: Value, target_id: String) -> Done {
-        Done { reply, target_id, existed: false, follow_ups: 0 }
+        Done { reply, target_id, existed: false, link: None, follow_ups: 0 }
     }
 
     /// A task that was there already.
     pub fn found(reply: Value, target_id: String) -> Done {
         Done { existed: true, ..Done::created(reply, target_id) }
+    }
+
+    /// The same, with the address at which a person sees it.
+    pub fn at(self, link: String) -> Done {
+        Done { link: Some(link), ..self }
     }
 }
 

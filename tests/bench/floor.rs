@@ -38,10 +38,10 @@ pub fn run(queues: &Queues, count: usize, prefetch: u16) -> Duration {
     let settings = settings(queues);
     let mut consuming = Connection::open(&settings, "bench: consume").expect("RabbitMQ is there");
     let mut publishing = Connection::open(&settings, "bench: publish").expect("RabbitMQ is there");
-    let intake = Intake::open(&mut consuming, 1).expect("a channel");
+    let intake = Intake::open(&mut consuming, prefetch, 1).expect("a channel");
     let mut publisher = Publisher::open(&mut publishing).expect("a channel");
     let begun = Instant::now();
-    let consumer = intake.consume(&queues.input(), prefetch).expect("a consumer");
+    let consumer = intake.consume(&queues.input()).expect("a consumer");
     let deliveries = consumer.receiver().clone();
     let confirms = publisher.confirms().clone();
     let mut on_the_way: HashMap<u64, Token> = HashMap::new();

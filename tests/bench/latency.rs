@@ -23,8 +23,8 @@ pub fn at_twenty_a_second() -> Vec<Figure> {
         queues.state(&queues.sent()).is_some() && queues.consumers(&queues.input()) > 0
     });
     let mut connection = Connection::open(&floor::settings(&queues), "bench: records").expect("RabbitMQ is there");
-    let intake = Intake::open(&mut connection, 1).expect("a channel");
-    let consumer = intake.consume(&queues.sent(), 1000).expect("a consumer");
+    let intake = Intake::open(&mut connection, 1000, 1).expect("a channel");
+    let consumer = intake.consume(&queues.sent()).expect("a consumer");
     let records = consumer.receiver().clone();
     let publisher = floor::Sender::open(&queues);
     let (clock, end) = (tick(Duration::from_millis(50)), after(PATIENCE * 2));

@@ -2,7 +2,8 @@
 //! against. `cargo bench -- create sweep` runs the named cases only.
 //!
 //! The letters before the figures: (a) create at a target that answers at once, (b) at a slow one, (c) at the cloud's
-//! limit, (d) sweep, (e) latency, (f) start and rest, (g) at a target that more requests slow down.
+//! limit, (d) sweep, (e) latency, (f) start and rest, (g) at a target that more requests slow down, (h) memory with large
+//! messages.
 //!
 //! The real release binary, a real RabbitMQ, and the sandbox as Bitrix24. Figures are compared within one run, since the
 //! machine may be shared; nothing here fails because something was slow.
@@ -15,6 +16,7 @@ mod floor;
 mod idle;
 mod latency;
 mod machine;
+mod memory;
 mod sweep;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -56,6 +58,7 @@ const CASES: &[Case] = &[
     ("latency", latency::at_twenty_a_second),
     ("idle", idle::start_and_rest),
     ("strained", create::strained),
+    ("memory", memory::large_messages),
 ];
 
 fn main() {

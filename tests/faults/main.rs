@@ -58,8 +58,9 @@
 //! | 51 | late marker, or none | `portal_as_it_is::creates::a_task_whose_custom_fields_come_late_or_never_…` |
 //! | 52 | stale error: a neighbour's, in a batch | `portal_as_it_is::refusals::a_message_that_is_told_its_neighbours_error_…`, `…_with_its_own_reason_…` |
 //! | 53 | killed between create and checklists | `half_done`; calls without an answer: `portal_as_it_is::checklists` |
-//! | 54 | AMQP that amiquip cannot take | `wear_out::amqp_that_…` |
-//! | 55 | given back too often: dying again and again, looking at parked messages | `wear_out::a_worker_that_dies_…`, `…::records_that_do_not_fit_…`, `…::a_replay_…`, `…::what_a_replay_…`, `…::no_way_of_looking_…` |
+//! | 54 | logs renamed, truncated, full; a terminal that nobody empties | `logs` |
+//! | 55 | AMQP that amiquip cannot take | `wear_out::amqp_that_…` |
+//! | 56 | given back too often: dying again and again, looking at parked messages | `wear_out::a_worker_that_dies_…`, `…::records_that_do_not_fit_…`, `…::a_replay_…`, `…::what_a_replay_…`, `…::no_way_of_looking_…` |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -80,6 +81,7 @@ mod kills;
 mod later_kills;
 mod links;
 mod load;
+mod logs;
 mod machine;
 mod outages;
 mod panics;

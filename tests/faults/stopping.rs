@@ -97,7 +97,7 @@ fn a_message_that_waits_for_its_next_try_goes_back_with_its_attempts() {
     });
     let mut worker = start(&queues, &portal.webhook(), &[("RETRY_DELAY", "60"), ("LOG_LEVEL", "DEBUG")]);
     queues.publish_task(&field_text("task-1"));
-    worker.await_log("received: task=task-1 topic=bitrix_create_task attempts=1", PATIENCE);
+    worker.await_log(": task=task-1 topic=bitrix_create_task attempts=1", PATIENCE);
     worker.stop();
     queues.await_count(&queues.retry(), 1, PATIENCE);
     assert_eq!(queues.peek_all(&queues.retry())[0].headers["x-attempts"], amiquip::AmqpValue::LongInt(1));

@@ -53,7 +53,6 @@ fn amqp_that_would_end_a_session_or_the_process_is_worked_on_with_its_neighbours
         wire.publish(&exchange, routing_key, headers, message_id, body.as_bytes());
         queues.note_published(body.into_bytes());
     }
-    wire.end();
     let innocent: Vec<_> = (0..30).map(|number| field_text(&format!("task-{number}"))).collect();
     queues.publish_tasks(&innocent);
     let mut worker = start(&queues, &portal, &[]);
@@ -76,7 +75,6 @@ fn amqp_that_would_kill_is_harmless_in_each_queue_that_is_read() {
         let mut wire = Wire::connect(queues.broker().rabbitmq());
         let exchange = wire.exchange_in_front_of(&queue);
         wire.publish(&exchange, b"\xff", &nested(3000), b"\xff", &body);
-        wire.end();
     }
     let look = |arguments: &[&str]| parked_command(&queues, arguments);
     look(&["list"]).ended_with(0).has("1 message(s)");
@@ -191,14 +189,14 @@ fn a_worker_that_dies_over_what_it_has_in_hand_takes_less_each_time_and_loses_no
     let queues = counting_queues("dying");
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
-    queues.publish_tasks(&(0..60).map(|number| field_text(&format!("task-{number}"))).collect::<Vec<_>>());
-    let dead = die_over_deliveries(&queues, &portal, &[("PREFETCH", "32")], 26, &|die| die);
-    assert!(dead.log().contains("beginning with few deliveries at a time"), "{}", dead.log());
-    eventually("all are back", PATIENCE, || queues.count(&queues.input()) == 60);
+    queues.publish_tasks(&(0..8).map(|number| field_text(&format!("task-{number}"))).collect::<Vec<_>>());
+    die_over_deliveries(&queues, &portal, &[("PREFETCH", "32")], 26, &|die| die);
+    eventually("all are back", PATIENCE, || queues.count(&queues.input()) == 8);
     let mut worker = start(&queues, &portal, &[("PREFETCH", "32"), ("BITRIX_REQUEST_TIMEOUT", "0.5")]);
-    queues.await_count(&queues.sent(), 60, PATIENCE);
+    worker.await_log("beginning with few deliveries at a time", PATIENCE);
+    queues.await_count(&queues.sent(), 8, PATIENCE);
     // More again with success.
-    worker.await_log(" 32 deliveries at a time", PATIENCE);
+    worker.await_log("deliveries at a time from now on", PATIENCE);
     worker.stop();
     Account::take(&queues, tasks.markers()).after_faults(26).assert_holds();
 }

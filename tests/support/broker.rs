@@ -15,6 +15,7 @@ use amiquip::{
 };
 use crossbeam_channel::Receiver;
 use serde_json::Value;
+use task_creator::message::document;
 
 use super::wait::{PATIENCE, eventually_ok};
 
@@ -88,9 +89,9 @@ pub struct Message {
 }
 
 impl Message {
-    /// The body; `null` when it is not JSON.
+    /// The body as Python reads it, half a character included; `null` when it is not JSON.
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+        document::read(&self.body).unwrap_or(Value::Null)
     }
 
     pub fn text(&self) -> String {

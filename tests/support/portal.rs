@@ -77,6 +77,8 @@ struct Shared {
     log: Mutex<Log>,
     released: (Mutex<bool>, Condvar),
     over: Arc<AtomicBool>,
+    /// What stands before the JSON of each answer.
+    preamble: Mutex<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -113,6 +115,7 @@ impl Portal {
             log: Mutex::default(),
             released: (Mutex::new(false), Condvar::new()),
             over: Arc::default(),
+            preamble: Mutex::default(),
         });
         let acceptor = spawn("portal/accept", {
             let shared = shared.clone();
@@ -124,6 +127,11 @@ impl Portal {
     /// The value of `BITRIX_WEBHOOK_URL`. The token is one that a test can search the logs for.
     pub fn webhook(&self) -> String {
         format!("http://{}/rest/1/portal-canary-token", self.address)
+    }
+
+    /// From now on this stands before the JSON of each answer.
+    pub fn begin_answers_with(&self, preamble: impl Into<Vec<u8>>) {
+        *self.shared.preamble.lock().unwrap_or_else(PoisonError::into_inner) = preamble.into();
     }
 
     /// For a relay before the portal.
@@ -294,7 +302,11 @@ impl Shared {
     /// Returns whether the connection goes on.
     fn write(&self, mut stream: &TcpStream, reply: Reply) -> bool {
         let written = match reply {
-            Reply::Json(status, body) => stream.write_all(&encode(status, &json_head(), body.to_string().as_bytes())),
+            Reply::Json(status, body) => {
+                let mut answer = self.preamble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                answer.extend(body.to_string().into_bytes());
+                stream.write_all(&encode(status, &json_head(), &answer))
+            }
             Reply::Raw { status, content_type: kind, body } => {
                 stream.write_all(&encode(status, &content_type(&kind), &body))
             }

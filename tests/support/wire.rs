@@ -47,6 +47,8 @@ impl Wire {
         wire.await_method((10, 41));
         wire.method(1, (20, 10), &[0]);
         wire.await_method((20, 11));
+        wire.method(1, (85, 10), &[0]);
+        wire.await_method((85, 11));
         wire
     }
 
@@ -62,7 +64,7 @@ impl Wire {
         exchange
     }
 
-    /// Publishes; `headers` is the inside of their table. The broker has it when [`Wire::end`] has returned.
+    /// Publishes, confirmed; `headers` is the inside of their table.
     pub fn publish(&mut self, exchange: &str, routing_key: &[u8], headers: &[u8], message_id: &[u8], body: &[u8]) {
         self.method(1, (60, 40), &[&[0, 0], &short(exchange.as_bytes())[..], &short(routing_key), &[0]].concat());
         let size = (body.len() as u64).to_be_bytes();
@@ -71,12 +73,7 @@ impl Wire {
         let properties = [&long(headers)[..], &[2], &short(message_id)].concat();
         self.frame(2, 1, &[&[0, 60, 0, 0], &size[..], &flags, &properties].concat());
         self.frame(3, 1, body);
-    }
-
-    /// Waits until the broker has done everything.
-    pub fn end(mut self) {
-        self.method(1, (20, 40), &[&[0, 200], &short(b"")[..], &[0; 4]].concat());
-        self.await_method((20, 41));
+        self.await_method((60, 80));
     }
 
     fn method(&mut self, channel: u16, (class, method): (u16, u16), arguments: &[u8]) {

@@ -1,5 +1,5 @@
 //! The built binary as a child process: a clean environment, a folder of its own, real signals. Knows its settings and
-//! log files, and no code of it.
+//! log files, and no code of it but the one that reads `.env`.
 //!
 //! Whatever a test is about, it fails if a secret of the settings came out of the program.
 
@@ -9,6 +9,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{env, process, thread};
+
+use task_creator::dotenv::syntax::{self, Statement, Value};
 
 use super::broker::RabbitMq;
 use super::queues::Queues;
@@ -146,9 +148,13 @@ impl Worker {
 
     /// Those of its environment and of its `.env`, in every dress.
     fn secrets(&self) -> Vec<String> {
-        let dotenv = dotenvy::from_path_iter(self.folder.join(".env")).into_iter().flatten();
-        // A line that is broken ends the program, which then has read no secret.
-        let from_dotenv: Vec<(String, String)> = dotenv.map_while(Result::ok).collect();
+        let of_line = |Statement { name, value, .. }| match value {
+            Value::Text { text, .. } => Some((name, text)),
+            // Of a line that cannot be read nothing is kept.
+            Value::Absent | Value::Unreadable(_) => None,
+        };
+        let from_dotenv: Vec<(String, String)> =
+            syntax::parse(&read(&self.folder.join(".env"))).into_iter().filter_map(of_line).collect();
         [secrets::in_settings(&self.environment), secrets::in_settings(&from_dotenv)].concat()
     }
 

@@ -37,6 +37,18 @@ fn what_names_no_task_has_an_id_of_its_own_that_never_changes() {
 }
 
 #[test]
+fn half_a_character_or_a_byte_order_mark_leaves_it_a_parked_message() {
+    let original = r#"{"task_id": "a", "title": "ok \ud83d"}"#;
+    for entry in [
+        read(&format!(r#"{{"original_message": {original}, "error_message": "\ud83d?", "\udfff": 1}}"#)),
+        read(&format!("\u{feff}{{\"original_message\": {original}, \"error_message\": \"\u{fffd}?\"}}")),
+    ] {
+        assert_eq!((entry.id.as_str(), entry.about.error_message.as_deref()), ("a", Some("\u{fffd}?")));
+        assert_eq!(entry.original.as_deref(), Some(original.as_bytes()));
+    }
+}
+
+#[test]
 fn what_was_parked_is_kept_to_the_last_byte() {
     let original = r#"{ "b":1.10,"a" : 12345678901234567890, "b":"я" }"#;
     assert_eq!(read(&format!(r#"{{"original_message":{original}}}"#)).original, Some(original.into()));

@@ -22,6 +22,7 @@ use crate::message::text;
 use crate::report::Report;
 use crate::stop::Stop;
 use crate::systems::Failure;
+use crate::terminal;
 
 /// Without one of these tasks are not created, or lack their checklists.
 const NEEDED: &[&str] = &["tasks.task.add", "tasks.task.list", "task.checklistitem.add", "task.checklistitem.getlist"];
@@ -200,8 +201,9 @@ impl Look<'_> {
                  two tasks",
             ),
             Some(custom) if fields::is_custom_field(custom) && is_missing(custom) => self.report.fail(format!(
-                "bitrix24: tasks have no field {custom}: make it with task-creator check --create-field (the webhook's \
-                 owner must be an administrator), or set BITRIX_TASK_ID_FIELD=XML_ID"
+                "bitrix24: tasks have no field {custom}: make it with `{}` (the webhook's owner must be an administrator), \
+                 or set BITRIX_TASK_ID_FIELD=XML_ID",
+                terminal::command(&["check", "--create-field"])
             )),
             Some(marker) => self.at_marker(marker, rows)?,
         }
@@ -261,10 +263,11 @@ impl Look<'_> {
     }
 
     fn at_answers(&mut self) -> Answered {
+        let of_portal = told(answers::known_to(&self.client))?.unwrap_or_default();
         let (texts, source) = if self.settings.answer_texts.is_empty() {
-            let texts = told(answers::known_to(&self.client))?.unwrap_or_default();
-            (texts, "imena.camunda.userfield.list")
+            (of_portal, "imena.camunda.userfield.list")
         } else {
+            self.compare_answers(&of_portal);
             (self.settings.answer_texts.clone().into_iter().collect(), "BITRIX_ANSWER_TEXTS")
         };
         let shown: Vec<String> = texts.iter().map(|(id, text)| format!("{id}={text}")).collect();
@@ -281,6 +284,18 @@ impl Look<'_> {
                 .warn(format!("bitrix24: no answer of {shown} ({source}) is {YES}: processes take each for a no"));
         }
         Ok(())
+    }
+
+    /// With texts of another portal, or swapped ones, a yes would arrive as a no.
+    fn compare_answers(&mut self, of_portal: &[(String, String)]) {
+        for (id, text) in &self.settings.answer_texts {
+            let wrong = match of_portal.iter().find(|(known, _)| known == id) {
+                Some((_, known)) if known != text => format!("the portal says {known}"),
+                None if !of_portal.is_empty() => "the portal has no such answer".to_owned(),
+                _ => continue,
+            };
+            self.report.fail(format!("bitrix24: {id}={text} in BITRIX_ANSWER_TEXTS: {wrong}; correct or remove it"));
+        }
     }
 
     /// The outer error ends the look, the inner one is a refusal of this one call.

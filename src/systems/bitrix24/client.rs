@@ -4,7 +4,7 @@
 //! It knows URLs, encodings and the portal's way of answering. What an answer means for a task is [`super::handler`]'s and
 //! [`super::tracker`]'s business, what an error means is [`super::errors`]'.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,8 @@ use super::combiner::{Carried, Carrier, Combiner};
 use super::errors::{ApiError, Kind};
 use super::holds::Holds;
 use super::learnt::Learnt;
-use super::{Settings, Webhook, batch};
+use super::{Settings, Webhook, batch, preamble};
 use crate::backoff;
-use crate::message::document;
 use crate::stop::Stop;
 use crate::systems::http::{Answer, Http, NoAnswer};
 use crate::tls::Authorities;
@@ -68,6 +67,8 @@ pub struct Client {
     most_calls: AtomicUsize,
     /// What the last requests have shown of the portal. Shared by all threads that call it.
     learnt: Mutex<Learnt>,
+    /// It was told once that something stands before the JSON of the portal's answers.
+    told_of_preamble: AtomicBool,
     stop: Stop,
 }
 
@@ -95,6 +96,7 @@ impl Client {
             outbox: Combiner::default(),
             most_calls: AtomicUsize::new(batch::LARGEST),
             learnt: Mutex::new(Learnt::new(most)),
+            told_of_preamble: AtomicBool::new(false),
             stop: stop.clone(),
         }
     }
@@ -232,7 +234,9 @@ impl Client {
             let answer = self.http.post_json(&url, body);
             let took = started.elapsed();
             let result = match answer {
-                Ok(Answer { status, body }) => reply(status, &self.webhook.hide_token(body)),
+                Ok(Answer { status, body }) => {
+                    reply(status, &self.webhook.hide_token(body), |before| self.tell_once(before))
+                }
                 Err(NoAnswer::NotSent(why)) => Err(ApiError::new(Kind::Unreachable, why)),
                 Err(NoAnswer::Unknown(why)) => Err(ApiError::new(Kind::Unknown, why)),
                 Err(NoAnswer::TooLarge(why)) => {
@@ -259,6 +263,13 @@ impl Client {
             }
         }
         unreachable!("the loop ends by returning")
+    }
+
+    /// A portal that has it once may have it in every answer.
+    fn tell_once(&self, before: &[u8]) {
+        if !self.told_of_preamble.swap(true, Ordering::Relaxed) {
+            log::warn!("{}; said once", preamble::told(before));
+        }
     }
 
     /// Waits until the budget allows the next request. When the worker stops, what is in hand goes on, unless its turn
@@ -353,13 +364,16 @@ fn not_sent(err: &ApiError) -> ApiError {
     ApiError::new(kind, format!("not sent, since another request failed: {err}"))
 }
 
-/// The reply in an answer, or the error that it is.
-fn reply(status: u16, body: &[u8]) -> Result<Value, ApiError> {
-    match document::read(body) {
-        Ok(reply) if status == 200 && reply.get("error").is_none() && reply.get("result").is_some() => Ok(reply),
-        Ok(reply) => Err(ApiError::from_reply(status, &reply)),
-        Err(_) => Err(ApiError::from_page(status, body)),
+/// The reply in an answer, or the error that it is. `tell` hears what stands before the JSON, if anything does.
+fn reply(status: u16, body: &[u8], tell: impl Fn(&[u8])) -> Result<Value, ApiError> {
+    let Some((reply, before)) = preamble::read(body) else { return Err(ApiError::from_page(status, body)) };
+    if !before.is_empty() {
+        tell(before);
     }
+    if status == 200 && reply.get("error").is_none() && reply.get("result").is_some() {
+        return Ok(reply);
+    }
+    Err(ApiError::from_reply(status, &reply))
 }
 
 #[cfg(test)]

@@ -15,6 +15,9 @@ use crate::systems::Failure;
 const BLOCKED: Duration = Duration::from_secs(300);
 /// How much of an error's text is kept, in characters.
 const LONGEST_TEXT: usize = 300;
+/// How much of a page is looked through for text, and how much of it is shown, in characters.
+const LONGEST_PAGE: usize = 10_000;
+const LONGEST_BEGINNING: usize = 100;
 
 /// What kind of refusal it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +107,12 @@ impl ApiError {
             404 => "; nothing is there: correct BITRIX_WEBHOOK_URL",
             _ => "",
         };
-        ApiError::new(kind, format!("http status {status} and {} bytes that are not JSON{advice}", body.len()))
+        let beginning = Some(beginning(body)).filter(|text| !text.is_empty());
+        let beginning = beginning.map(|text| format!(": {text}")).unwrap_or_default();
+        ApiError::new(
+            kind,
+            format!("http status {status} and {} bytes that are not JSON{advice}{beginning}", body.len()),
+        )
     }
 
     /// From the error of one command in a batch, which has no status of its own.
@@ -141,9 +149,18 @@ fn code_and_description(reply: &Value) -> (String, String) {
     (plain(&code.unwrap_or_default()), plain(description.as_str().unwrap_or_default()))
 }
 
+/// What a page begins with, as it is read on a screen; where that is nothing, its markup.
+fn beginning(page: &[u8]) -> String {
+    // Without secrets before it is cut: half of one is not recognised.
+    let page = logging::clean_in_full(&String::from_utf8_lossy(page).replace(['\r', '\n', '\t', '\u{feff}'], " "));
+    let page: String = page.chars().take(LONGEST_PAGE).collect();
+    let shown = Some(plain(&page)).filter(|text| !text.is_empty()).unwrap_or(page);
+    shown.chars().take(LONGEST_BEGINNING).collect()
+}
+
 /// A text of the portal on one line, without its markup, and not longer than a log line should be. Nor does it hold the
 /// webhook's token, which a gateway may show: such a text also gets into the error queue.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('<') {

@@ -107,7 +107,10 @@ impl BitrixHandler {
             Ok(Some(row)) => {
                 self.was_seen(&task.id);
                 Some(match member(&row, "ID").and_then(text) {
-                    Some(target_id) => Ok(Done::found(json!({"result": {"task": row}}), target_id)),
+                    Some(target_id) => {
+                        let link = self.settings.webhook.link(&target_id);
+                        Ok(Done::found(json!({"result": {"task": row}}), target_id).at(link))
+                    }
                     None => Err(Failure::Transient {
                         error: anyhow!("tasks.task.list: the row of the task has no ID"),
                         after: Duration::ZERO,
@@ -213,7 +216,8 @@ impl BitrixHandler {
         // A create without a clear answer may have happened, and may still be under way.
         let reply = reply.map_err(|err| err.into_failure(self.settings.request_timeout))?;
         if let Some(target_id) = member(&reply["result"]["task"], "ID").and_then(text) {
-            return Ok(Done::created(reply, target_id));
+            let link = self.settings.webhook.link(&target_id);
+            return Ok(Done::created(reply, target_id).at(link));
         }
         if reply["result"].as_array().is_none_or(|rows| !rows.is_empty()) {
             return Err(Failure::Transient {

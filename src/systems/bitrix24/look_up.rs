@@ -16,6 +16,7 @@ use super::errors::{ApiError, Kind};
 use super::fields::{self, XML_ID};
 use super::{custom_fields, member, rows};
 use crate::message::{now_ms, text};
+use crate::terminal;
 
 /// A page of `tasks.task.list`.
 const PAGE: usize = 50;
@@ -195,7 +196,8 @@ fn failed(err: ApiError) -> NotAnswered {
 fn no_search(marker: &str) -> NotAnswered {
     NotAnswered::NoSearch(format!(
         "the portal cannot search tasks by {marker}, so doubles could not be prevented: make the field with \
-         `task-creator check --create-field`, or set BITRIX_TASK_ID_FIELD=XML_ID, or none"
+         `{}`, or set BITRIX_TASK_ID_FIELD=XML_ID, or none",
+        terminal::command(&["check", "--create-field"])
     ))
 }
 

@@ -1,7 +1,8 @@
 //! Bitrix24: its settings, and how its parts fit together.
 //!
 //! Reading order: [`fields`] (what a task becomes), [`handler`] with [`look_up`], [`owner`] and [`checklists`] (find, create, complete,
-//! synchronise), [`tracker`] with [`answers`] (finished?), [`client`] with [`batch`] and [`errors`] (the portal's REST),
+//! synchronise), [`tracker`] with [`answers`] (finished?), [`client`] with [`batch`], [`preamble`] and [`errors`] (the portal's
+//! REST),
 //! [`combiner`], [`concurrency`], [`learnt`], [`budget`] and [`holds`] (when to ask, and how much at once), [`check`] with
 //! [`custom_fields`] (is the portal ready?), [`explain`] (what would it be asked?). What the portal does and why is in the
 //! README beside this file.
@@ -23,10 +24,12 @@ pub mod holds;
 pub mod learnt;
 pub mod look_up;
 pub mod owner;
+pub mod preamble;
 pub mod tracker;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +38,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::System;
+use crate::config::address::{self, Url};
 use crate::config::{Config, Secret, Variables, is_this_machine};
 use crate::stop::Stop;
 
@@ -43,6 +47,12 @@ use crate::stop::Stop;
 const LONGEST_TIMEOUT: u32 = 300;
 /// A portal makes tokens of 16 characters. A much shorter one could be a word that is meant.
 const SHORTEST_TOKEN: usize = 8;
+
+/// The states of a task: new, waiting, in progress, awaiting control, completed, deferred, declined.
+const STATUSES: RangeInclusive<u64> = 1..=7;
+/// Fields of every portal, or of the answers, which hold something else than a task's id.
+const NO_MARKERS: &[&str] =
+    &["UF_CRM_TASK", "UF_TASK_WEBDAV_FILES", "UF_RESULT_ANSWER", "UF_RESULT_EXPECTED", "UF_RESULT_QUESTION"];
 
 /// What the `BITRIX_…` variables say.
 #[derive(Clone, Debug)]
@@ -131,17 +141,24 @@ fn marker_field(variables: &mut Variables) -> Option<String> {
     if field.eq_ignore_ascii_case("none") {
         return None;
     }
+    let example = "BITRIX_TASK_ID_FIELD=UF_CAMUNDA_ID_EXTERNAL_TASK";
+    if NO_MARKERS.contains(&&*field) {
+        let wrong = format!("is {field}, which holds something else than the id of a task");
+        variables.mistake("BITRIX_TASK_ID_FIELD", &wrong, example);
+    }
     if field != "XML_ID" && !fields::is_custom_field(&field) {
         let wrong = format!("is {field:?}, neither UF_ with capitals and digits, nor XML_ID, nor none");
-        variables.mistake("BITRIX_TASK_ID_FIELD", &wrong, "BITRIX_TASK_ID_FIELD=UF_CAMUNDA_ID_EXTERNAL_TASK");
+        variables.mistake("BITRIX_TASK_ID_FIELD", &wrong, example);
     }
     Some(field)
 }
 
 fn completed_statuses(variables: &mut Variables) -> Vec<u64> {
     let given = variables.text("BITRIX_COMPLETED_STATUSES").unwrap_or_else(|| "4,5".into());
-    given.split(',').map(|status| status.trim().parse()).collect::<Result<_, _>>().unwrap_or_else(|_| {
-        let wrong = format!("is {given:?}, not a list of numbers");
+    let status = |status: &str| status.trim().parse().ok().filter(|status| STATUSES.contains(status));
+    given.split(',').map(status).collect::<Option<_>>().unwrap_or_else(|| {
+        // With a number that no state has, tasks would never be finished.
+        let wrong = format!("is {given:?}, not a list of states, {} to {}", STATUSES.start(), STATUSES.end());
         variables.mistake("BITRIX_COMPLETED_STATUSES", &wrong, "BITRIX_COMPLETED_STATUSES=4,5");
         Vec::new()
     })
@@ -161,16 +178,34 @@ fn missing_answer(variables: &mut Variables) -> MissingAnswer {
 
 fn answer_texts(variables: &mut Variables) -> BTreeMap<String, String> {
     let Some(given) = variables.text("BITRIX_ANSWER_TEXTS") else { return BTreeMap::new() };
-    let pair = |pair: &str| {
-        let (id, text) = pair.split_once('=')?;
-        let (id, text) = (id.trim(), text.trim());
-        (!id.is_empty() && !text.is_empty()).then(|| (id.to_owned(), text.to_owned()))
-    };
-    given.split(',').map(pair).collect::<Option<_>>().unwrap_or_else(|| {
-        let wrong = format!("is {given:?}, not a list of id=text");
+    parse_answer_texts(&given).unwrap_or_else(|wrong| {
+        let wrong = format!("is {given:?}, {wrong}");
         variables.mistake("BITRIX_ANSWER_TEXTS", &wrong, "BITRIX_ANSWER_TEXTS=26=ДА,27=НЕТ");
         BTreeMap::new()
     })
+}
+
+/// Anything that is not noticed here would be found by a process that takes an answer for "no", or waits for ever.
+fn parse_answer_texts(given: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut texts = BTreeMap::new();
+    for pair in given.split(',') {
+        let (id, text) = pair.split_once('=').ok_or("not a list of id=text")?;
+        let (id, text) = (id.trim(), text.trim());
+        if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(format!("in which {id:?} stands for an id, which is a number"));
+        }
+        if text.is_empty() {
+            return Err(format!("in which {id} has no text"));
+        }
+        // What separates or encloses in other lists is part of the text here.
+        if text.contains(['=', ';', '"', '\'', '«', '»']) {
+            return Err(format!("in which the text of {id} is {text:?}, with a sign that no answer has"));
+        }
+        if texts.insert(id.to_owned(), text.to_owned()).is_some() {
+            return Err(format!("in which {id} has two texts"));
+        }
+    }
+    Ok(texts)
 }
 
 /// A webhook's address. The secret is in its path, so it is never shown whole.
@@ -186,27 +221,31 @@ impl Webhook {
     }
 
     fn parse(url: &str) -> Result<Webhook, &'static str> {
-        let url = url.trim_end_matches('/');
-        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-        let (host, path) = rest.and_then(|rest| rest.split_once('/')).ok_or("is not a URL of the form below")?;
-        let (place, token) = path.rsplit_once('/').ok_or("has no user and token in its path")?;
+        let Url { scheme, sign_in, place, path } = address::url(url)?;
+        let (before, token) = path.rsplit_once('/').ok_or("has no user and token in its path")?;
         // In `/rest/USER/TOKEN/METHOD` the last part would be taken for the token, and the token would be shown.
         let after_rest = path.split('/').skip_while(|part| *part != "rest").skip(1).count();
         if token.contains('.') || !matches!(after_rest, 0 | 2) {
             return Err("does not end with /rest/USER/TOKEN");
         }
-        if host.is_empty() || token.is_empty() || url.contains(['?', '#', ' ']) {
-            return Err("is not a URL of the form below");
-        }
-        let scheme = if url.starts_with("https") { "https" } else { "http" };
         // A user and password before the host would be a secret too.
-        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-        Ok(Webhook { url: Secret::new(url), shown: format!("{scheme}://{host}/{place}/***") })
+        let sign_in = sign_in.map(|sign_in| format!("{sign_in}@")).unwrap_or_default();
+        Ok(Webhook {
+            url: Secret::new(format!("{scheme}://{sign_in}{place}/{path}")),
+            shown: format!("{scheme}://{place}/{before}/***"),
+        })
     }
 
     /// The address of a method, for the place where the request is built.
     fn url(&self, method: &str) -> String {
         format!("{}/{method}", self.url.expose())
+    }
+
+    /// Where a person sees the task with this id: anybody who may, under the name of the webhook's owner.
+    pub fn link(&self, target_id: &str) -> String {
+        let (place, user) = self.shown.split_once("/rest/").unwrap_or((&self.shown, "0"));
+        let user = user.split('/').next().filter(|user| user.bytes().all(|byte| byte.is_ascii_digit()));
+        format!("{place}/company/personal/user/{}/tasks/task/view/{target_id}/", user.unwrap_or("0"))
     }
 
     /// Is it encrypted on its way?
@@ -242,11 +281,11 @@ impl Webhook {
 
     /// What the portal has answered, without the token, which it may show: an answer goes into queues.
     fn hide_token(&self, answer: Vec<u8>) -> Vec<u8> {
-        match std::str::from_utf8(&answer) {
-            Ok(text) if self.token().len() >= SHORTEST_TOKEN && text.contains(self.token()) => {
-                text.replace(self.token(), "***").into_bytes()
-            }
-            _ => answer,
+        // What stands before its JSON may be in any encoding.
+        let text = String::from_utf8_lossy(&answer);
+        match self.token().len() >= SHORTEST_TOKEN && text.contains(self.token()) {
+            true => text.replace(self.token(), "***").into_bytes(),
+            false => answer,
         }
     }
 }

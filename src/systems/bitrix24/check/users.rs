@@ -39,7 +39,7 @@ impl Look<'_> {
                 "bitrix24: {user} is dismissed: the portal takes tasks for a dismissed user, and nobody does them; \
                  correct {DEFAULT}"
             )),
-            Ok(State::Missing) if role == DEFAULT => self.report.warn(format!(
+            Ok(State::Missing) if role == DEFAULT => self.report.fail(format!(
                 "bitrix24: the portal has no {user}, or does not show it: a task that names nobody is refused and \
                  parked; correct {DEFAULT}"
             )),

@@ -11,7 +11,7 @@ fn a_plain_call_keeps_the_order_of_its_parameters() {
 }
 
 fn read(status: u16, body: &str) -> Result<Value, ApiError> {
-    reply(status, body.as_bytes())
+    reply(status, body.as_bytes(), |_| {})
 }
 
 #[test]
@@ -33,4 +33,30 @@ fn only_a_200_with_a_result_and_without_an_error_is_a_success() {
     ] {
         assert!(read(status, body).is_err(), "{status} {body}");
     }
+}
+
+#[test]
+fn a_reply_behind_a_notice_is_one_like_any_other_and_the_notice_is_heard() {
+    let notice = "<b>Notice</b>: x\n";
+    for (status, body) in [
+        (200, r#"{"result": 5}"#),
+        (200, r#"{"result": {}, "error": "ERROR_CORE"}"#),
+        (400, r#"{"error": "ERROR_CORE", "error_description": "x"}"#),
+        (503, r#"{"error": "QUERY_LIMIT_EXCEEDED"}"#),
+    ] {
+        let heard = std::cell::Cell::new(0);
+        let behind = reply(status, format!("{notice}{body}").as_bytes(), |before| heard.set(before.len()));
+        let plain = reply(status, body.as_bytes(), |_| panic!("nothing stands before it"));
+        match (behind, plain) {
+            (Ok(behind), Ok(plain)) => assert_eq!(behind, plain),
+            (Err(behind), Err(plain)) => {
+                assert_eq!((behind.kind, behind.to_string()), (plain.kind, plain.to_string()));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(heard.get(), notice.len());
+    }
+    let page = format!("{notice}{{\"result\": 5}} and more");
+    let err = reply(200, page.as_bytes(), |_| panic!("it is not read")).expect_err("no reply");
+    assert!(err.to_string().contains("not JSON: Notice : x {\"result\": 5} and more"), "{err}");
 }

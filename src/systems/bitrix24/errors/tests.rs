@@ -150,12 +150,31 @@ fn a_page_is_judged_by_the_status() {
         (502, Kind::Unknown),
         (504, Kind::Unknown),
     ] {
-        let err = ApiError::from_page(status, b"<html>secret</html>");
+        let err = ApiError::from_page(status, b"<html>broken</html>");
         assert_eq!(err.kind, kind, "{status}");
         let text = err.to_string();
-        assert!(text.contains(&format!("http status {status} and 19 bytes")) && !text.contains("secret"), "{text}");
+        let begin = format!("http status {status} and 19 bytes that are not JSON");
+        assert!(text.starts_with(&begin) && text.ends_with(": broken"), "{text}");
     }
-    assert!(ApiError::from_page(302, b"").to_string().contains("correct BITRIX_WEBHOOK_URL"));
+    assert!(ApiError::from_page(302, b"").to_string().ends_with("correct BITRIX_WEBHOOK_URL"));
+}
+
+#[test]
+fn of_a_page_the_beginning_is_shown_as_people_read_it() {
+    for (page, shown) in [
+        ("<html>\r\n<head><title>502 Bad Gateway</title></head>", "502 Bad Gateway"),
+        ("Fatal error:\tAllowed\n memory size", "Fatal error: Allowed memory size"),
+        ("\u{feff}{\"result\": {", "{\"result\": {"),
+        ("\u{1b}[31m\0red\u{202e}", "\\u{1b}[31m\\u{0}red\\u{202e}"),
+        ("<html></html>", "<html></html>"),
+        (" \n", ""),
+        ("", ""),
+    ] {
+        assert_eq!(beginning(page.as_bytes()).trim(), shown, "{page:?}");
+    }
+    assert_eq!(beginning(&b"<p>\xcf\xf0 x".repeat(1_000)).chars().count(), 100);
+    assert_eq!(beginning("<a".repeat(1 << 20).as_bytes()).chars().count(), 100);
+    assert_eq!(beginning(&[0xff; 200]), "\u{fffd}".repeat(100));
 }
 
 #[test]

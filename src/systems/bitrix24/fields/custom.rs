@@ -3,8 +3,9 @@
 
 use serde_json::{Value, json};
 
-use super::{EXTENSIONS, Fields, Sourced};
-use crate::message::{Task, text};
+use super::given::{self, Place};
+use super::{Fields, Sourced};
+use crate::message::Task;
 
 /// Bitrix24's number for "not finished without a result".
 const RESULT_REQUIRED: u8 = 3;
@@ -14,24 +15,26 @@ pub fn put(task: &Task, made: &mut Fields) {
     let custom = task.extension_properties.iter().filter(|(name, value)| is_custom_field(name) && !value.is_null());
     for (name, value) in custom {
         let value = match name.as_str() {
-            "UF_RESULT_EXPECTED" => Some(yes_or_no(is_yes(value))),
-            "UF_RESULT_QUESTION" => text(value).map(Value::from),
-            _ => Some(with_spelt_booleans(value)),
+            "UF_RESULT_EXPECTED" => answer(task, name, made),
+            "UF_RESULT_QUESTION" => {
+                given::first_text(task, Place::Extensions, &[name], made).map(|text| text.map(Value::from))
+            }
+            // What is blank is sent as it is, too.
+            _ if given::is_blank(value) => Some(Sourced::new(value.clone(), Place::Extensions.of(name))),
+            _ => given::value(task, Place::Extensions, name, made).map(|value| value.map(with_spelt_booleans)),
         };
-        made.put(name, value.map(|value| Sourced::new(value, format!("{EXTENSIONS}.{name}"))));
+        made.put(name, value);
     }
-    made.put("TASK_CONTROL", answer(task, "taskControl"));
-    let result_required = answer(task, "resultRequired");
-    made.put(
-        "SE_PARAMETER",
-        result_required.map(|given| given.map(|value| json!([{"CODE": RESULT_REQUIRED, "VALUE": value}]))),
-    );
+    let control = answer(task, "taskControl", made);
+    made.put("TASK_CONTROL", control);
+    let required = answer(task, "resultRequired", made);
+    let required = required.map(|given| given.map(|value| json!([{"CODE": RESULT_REQUIRED, "VALUE": value}])));
+    made.put("SE_PARAMETER", required);
 }
 
-/// The yes or no of an extension property.
-fn answer(task: &Task, name: &str) -> Option<Sourced<Value>> {
-    let value = task.extension_properties.get(name).filter(|value| !value.is_null())?;
-    Some(Sourced::new(yes_or_no(is_yes(value)), format!("{EXTENSIONS}.{name}")))
+/// The yes or no of an extension property, as the portal takes it.
+fn answer(task: &Task, name: &str, made: &mut Fields) -> Option<Sourced<Value>> {
+    given::answer(task, name, made).map(|answer| answer.map(yes_or_no))
 }
 
 /// Of all spellings only these mean the same to every version of the portal, plainly and in a batch.
@@ -54,11 +57,6 @@ fn with_spelt_booleans(value: &Value) -> Value {
 pub fn is_custom_field(name: &str) -> bool {
     let rest = name.strip_prefix("UF_").unwrap_or_default();
     !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
-}
-
-/// The spellings of "yes" in a process model and at a portal.
-pub fn is_yes(value: &Value) -> bool {
-    text(value).is_some_and(|text| matches!(text.to_lowercase().as_str(), "true" | "1" | "да" | "yes" | "y"))
 }
 
 #[cfg(test)]

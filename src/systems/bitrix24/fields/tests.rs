@@ -53,6 +53,10 @@ fn the_priority_is_0_1_or_2() {
         (json!("3"), 2),
         (json!(50), 2),
         (json!("99999999999999999999"), 2),
+        (json!(2.0), 2),
+        (json!("0.0"), 0),
+        (json!({"value": 2.0, "type": "Double"}), 2),
+        (json!(1e3), 2),
         (json!("urgent"), 1),
         (json!("-1"), 1),
         (json!(null), 1),
@@ -69,47 +73,81 @@ fn the_priority_is_0_1_or_2() {
 }
 
 #[test]
-fn the_deadline_is_sent_as_iso_8601() {
-    for (given, deadline) in [
-        ("2026-11-23T10:00:00+03:00", "2026-11-23T10:00:00+03:00"),
-        ("2026-11-23T10:00:00Z", "2026-11-23T10:00:00+00:00"),
-        ("2026-11-23T10:00:00.123456Z", "2026-11-23T10:00:00+00:00"),
-        ("2026-11-23T10:00+03:00", "2026-11-23T10:00:00+03:00"),
-        ("2026-11-23T10:00Z", "2026-11-23T10:00:00+00:00"),
-        ("2026-11-23T10:00:00+03", "2026-11-23T10:00:00+03:00"),
-        ("2026-11-23T10:00:00.000+0300", "2026-11-23T10:00:00+03:00"),
-        ("2026-11-23T10:00:00-0530", "2026-11-23T10:00:00-05:30"),
-        ("2026-11-23 10:00:00+0300", "2026-11-23T10:00:00+03:00"),
-        ("2026-11-23 10:00:00", "2026-11-23T10:00:00"),
-        ("2026-11-23T10:00:00", "2026-11-23T10:00:00"),
-        ("2026-11-23T10:00", "2026-11-23T10:00:00"),
-        ("2026-11-23", "2026-11-23T00:00:00"),
-    ] {
-        assert_eq!(of_variables(json!({"deadline": given}), "DEADLINE"), deadline, "{given}");
+fn a_priority_that_is_none_is_warned_about_and_a_blank_one_gives_the_next_name_its_turn() {
+    for wrong in [json!("urgent"), json!("-1"), json!(1.5), json!(true), json!(["high"]), json!({"a": 1})] {
+        let made = made(json!({"variables": {"priority": wrong, "urgency": "high"}}));
+        assert_eq!(made.fields["PRIORITY"], 1);
+        let expected = format!("variables.priority {wrong} is no priority: BITRIX_DEFAULT_PRIORITY counts");
+        assert_eq!(made.warnings, [expected]);
     }
-    for name in ["deadline", "due_date", "end_date", "finish_date"] {
-        assert_eq!(of_variables(json!({name: "2026-11-23"}), "DEADLINE"), "2026-11-23T00:00:00", "{name}");
-    }
-    let several = json!({"finish_date": "2026-11-24", "due_date": "2026-11-23", "deadline": ""});
-    assert_eq!(of_variables(several, "DEADLINE"), "2026-11-23T00:00:00");
-}
-
-#[test]
-fn what_is_no_date_is_not_sent_and_warned_about() {
-    for wrong in ["tomorrow", "2026-13-01", "2026-02-30", "23.11.2026", "1795409859911", "2026-11-23T25:00:00Z"] {
-        let made = made(json!({"variables": {"deadline": wrong}}));
-        assert!(!made.fields.contains_key("DEADLINE"), "{wrong}");
-        assert!(made.warnings.len() == 1 && made.warnings[0].contains(wrong), "{:?}", made.warnings);
+    for blank in [json!(null), json!(" "), json!([]), json!({})] {
+        let made = made(json!({"variables": {"priority": blank, "urgency": "high"}}));
+        assert_eq!((&made.fields["PRIORITY"], made.warnings.len()), (&json!(2), 0), "{blank}");
     }
 }
 
+/// Whatever field it is for: what says something and cannot be used is told, and what says nothing is not.
 #[test]
-fn tags_are_a_list_or_separated_by_commas() {
-    assert_eq!(of_variables(json!({"tags": ["a", " b ", "", null, 7]}), "TAGS"), json!(["a", "b", "7"]));
-    assert_eq!(of_variables(json!({"tags": " a, b,,в г "}), "TAGS"), json!(["a", "b", "в г"]));
-    for none in [json!([]), json!(""), json!(" , "), json!(null), json!({"a": 1})] {
-        assert_eq!(of_variables(json!({"tags": none}), "TAGS"), Value::Null, "{none}");
+fn every_value_that_cannot_be_used_is_warned_about() {
+    let variables = [
+        "title",
+        "description",
+        "description_additional",
+        "startedBy",
+        "group_id",
+        "groupId",
+        "project_id",
+        "parentTaskId",
+        "parent_task_id",
+        "priority",
+        "task_priority",
+        "urgency",
+        "importance",
+        "deadline",
+        "due_date",
+        "end_date",
+        "finish_date",
+        "tags",
+        "accomplices",
+    ];
+    let extensions = [
+        "assigneeId",
+        "accomplices",
+        "taskControl",
+        "resultRequired",
+        "UF_RESULT_EXPECTED",
+        "UF_RESULT_QUESTION",
+        "checklists",
+    ];
+    let of = |part: &str, name: &str, value: &Value| match part {
+        "variables" => made(json!({part: {name: value}})),
+        _ => made(json!({"metadata": {part: {name: value}}})),
+    };
+    let names = variables.map(|name| ("variables", name)).into_iter();
+    let names = names.chain(extensions.map(|name| ("extensionProperties", name)));
+    for (part, name) in names.chain([("processProperties", "groupId"), ("processProperties", "originatorId")]) {
+        let object = of(part, name, &json!({"a": [1]}));
+        // People can read it where it stands.
+        let expected = usize::from(!name.starts_with("description"));
+        assert_eq!(object.warnings.len(), expected, "{part}.{name}: {:?}", object.warnings);
+        let java = of(part, name, &json!("rO0ABXNyABFqYXZhLnV0aWwuTGlzdA=="));
+        assert_eq!(java.warnings.len(), 1, "{part}.{name}: {:?}", java.warnings);
+        let is_yes_or_no = name.ends_with("Control") || name.ends_with("Required") || name.ends_with("EXPECTED");
+        assert!(is_yes_or_no || java.warnings[0].contains("serialised Java object"), "{:?}", java.warnings);
+        for blank in [json!(null), json!(""), json!("\t ")] {
+            assert!(of(part, name, &blank).warnings.is_empty(), "{part}.{name}: {blank}");
+        }
     }
+}
+
+#[test]
+fn a_warning_shows_as_much_of_a_value_as_helps_to_find_it() {
+    let made = made(json!({"variables": {"group_id": "я".repeat(100_000)}}));
+    let shown = "я".repeat(59);
+    assert_eq!(
+        made.warnings,
+        [format!("variables.group_id \"{shown}… is not a positive whole number: it is not used")]
+    );
 }
 
 #[test]
@@ -149,28 +187,4 @@ fn an_id_of_more_than_50_bytes_is_no_second_marker_and_as_the_only_one_is_warned
     let expected = "task_id has 51 bytes and XML_ID holds 50: the task cannot be found again, and may be created twice";
     assert_eq!(only.warnings, [expected]);
     assert!(made(&short, XML_ID).warnings.is_empty());
-}
-
-#[test]
-fn checklists_are_read_from_a_text_that_holds_json() {
-    let lists = |text: &str| made(json!({"metadata": {"extensionProperties": {"checklists": text}}})).checklists;
-    let list = |name: &str, items: &[&str]| Checklist {
-        name: name.into(),
-        items: items.iter().map(|item| item.to_string()).collect(),
-    };
-    let two = r#"[{"name": " Документы ", "items": ["Устав", " ", "", null, " Доверенность "]}, {"items": ["x"]}]"#;
-    assert_eq!(lists(two), [list("Документы", &["Устав", "Доверенность"]), list("Без названия", &["x"])]);
-    assert_eq!(lists(r#"[{"name": " ", "items": []}, {"name": "a"}]"#), [list("Без названия", &[]), list("a", &[])]);
-    assert_eq!(lists(r#"[7, "x", null, {"name": "a", "items": "x"}]"#), [list("a", &[])]);
-    assert_eq!(lists("[]"), []);
-}
-
-#[test]
-fn checklists_that_cannot_be_read_are_warned_about() {
-    for wrong in ["not JSON", "{}", "null", r#"{"name": "a"}"#, "[", &"[".repeat(10_000)] {
-        let made = made(json!({"metadata": {"extensionProperties": {"checklists": wrong}}}));
-        assert!(made.checklists.is_empty());
-        assert_eq!(made.warnings.len(), 1);
-    }
-    assert!(made(json!({"metadata": {"extensionProperties": {"checklists": " "}}})).warnings.is_empty());
 }

@@ -1,7 +1,8 @@
 //! Title and description, cut so that the portal takes them. Knows how the portal measures a text, and no other field.
 
-use super::{Fields, Sourced, variable};
-use crate::message::Task;
+use super::given::{self, Place, first_text};
+use super::{Fields, Sourced};
+use crate::message::{Task, text};
 
 /// The portal cuts a longer title without a word, in characters.
 const LONGEST_TITLE: usize = 250;
@@ -53,17 +54,17 @@ impl Limit {
 
 /// Puts title and description. The description that falls back to the title has it in full.
 pub fn put(task: &Task, longest_description: usize, made: &mut Fields) {
-    let title = title(task);
-    let description = description(task, &title);
+    let title = title(task, made);
+    let description = description(task, &title, made);
     let limits = [Limit::characters(longest_description), Limit::stored_bytes(DESCRIPTION_COLUMN)];
     made.put("DESCRIPTION", Some(shortened(description, &limits, CUT_DESCRIPTION)));
     let limits = [Limit::characters(LONGEST_TITLE), Limit::stored_characters(TITLE_COLUMN)];
     made.put("TITLE", Some(shortened(title, &limits, CUT_TITLE)));
 }
 
-fn title(task: &Task) -> Sourced<String> {
+fn title(task: &Task, made: &mut Fields) -> Sourced<String> {
     let activity = || Some(Sourced::new(task.activity_name.clone()?, "metadata.activityInfo.name"));
-    let named = variable(task, &["title"]).and_then(trimmed).or_else(|| trimmed(activity()?));
+    let named = first_text(task, Place::Variables, &["title"], made).and_then(trimmed).or_else(|| trimmed(activity()?));
     named.unwrap_or_else(|| {
         let by_topic = match task.topic.as_str() {
             "bitrix_create_task" => "Новая задача из процесса Camunda".into(),
@@ -83,14 +84,20 @@ fn trimmed(title: Sourced<String>) -> Option<Sourced<String>> {
     (!title.value.is_empty()).then_some(title)
 }
 
-fn description(task: &Task, title: &Sourced<String>) -> Sourced<String> {
-    let mut description = variable(task, &["description"]).unwrap_or_else(|| title.clone());
-    if let Some(additional) = variable(task, &["description_additional"]) {
+fn description(task: &Task, title: &Sourced<String>, made: &mut Fields) -> Sourced<String> {
+    let mut description = prose(task, "description", made).unwrap_or_else(|| title.clone());
+    if let Some(additional) = prose(task, "description_additional", made) {
         description.value.push('\n');
         description.value.push_str(&additional.value);
         description.origin.extend(additional.origin);
     }
     description
+}
+
+/// A text, or what is none as JSON: people can read it there.
+fn prose(task: &Task, name: &str, made: &mut Fields) -> Option<Sourced<String>> {
+    let given = given::value(task, Place::Variables, name, made)?;
+    Some(given.map(|value| text(value).unwrap_or_else(|| value.to_string())))
 }
 
 /// The text, cut so that with `mark` at its end it keeps within each of the limits.

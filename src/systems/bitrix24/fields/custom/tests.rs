@@ -17,6 +17,8 @@ fn the_expected_result_is_y_or_n_and_absent_where_the_model_has_none() {
         json!("y"),
         json!(true),
         json!(1),
+        json!(1.0),
+        json!("1.0"),
     ] {
         assert_eq!(expected(yes.clone()), "Y", "{yes}");
     }
@@ -26,6 +28,29 @@ fn the_expected_result_is_y_or_n_and_absent_where_the_model_has_none() {
     }
     assert_eq!(expected(Value::Null), Value::Null);
     assert_eq!(of_extensions(json!({}), "UF_RESULT_EXPECTED"), Value::Null);
+}
+
+#[test]
+fn what_is_neither_yes_nor_no_counts_as_no_with_a_warning() {
+    for name in ["UF_RESULT_EXPECTED", "taskControl", "resultRequired"] {
+        let warnings = |value: Value| made(json!({"metadata": {"extensionProperties": {name: value}}})).warnings;
+        for (value, shown) in [(json!("on"), "\"on\""), (json!(2), "2"), (json!(["Y"]), "[\"Y\"]"), (json!(0.5), "0.5")]
+        {
+            let place = format!("metadata.extensionProperties.{name}");
+            assert_eq!(warnings(value), [format!("{place} {shown} is neither yes nor no: it counts as no")]);
+        }
+        let clear = [json!("Нет"), json!(" no "), json!("N"), json!("0"), json!(0.0), json!("FALSE"), json!(false)];
+        for value in clear.into_iter().chain([json!("да"), json!(1.0), json!(""), json!([]), json!(null)]) {
+            assert!(warnings(value.clone()).is_empty(), "{value}");
+        }
+    }
+}
+
+#[test]
+fn a_custom_field_that_java_has_serialised_is_not_sent() {
+    let made = made(json!({"metadata": {"extensionProperties": {"UF_A": "rO0ABXNyAA==", "UF_B": "rO0"}}}));
+    assert_eq!((made.fields.get("UF_A"), &made.fields["UF_B"]), (None, &json!("rO0")));
+    assert!(made.warnings.len() == 1 && made.warnings[0].contains("UF_A is a serialised Java object"));
 }
 
 #[test]

@@ -25,6 +25,34 @@ fn the_title_is_the_variable_else_the_activity_else_a_default() {
 }
 
 #[test]
+fn a_title_of_type_json_is_without_its_quotes() {
+    for kind in ["Json", "Object"] {
+        let titled = |text: &str| of_variables(json!({"title": {"value": text, "type": kind}}), "TITLE");
+        assert_eq!(titled("\"Счёт №5\""), "Счёт №5");
+        assert_eq!(titled("Счёт №5"), "Счёт №5");
+        assert_eq!(titled("\"ok \\ud83d\""), "ok \u{fffd}");
+    }
+    assert_eq!(of_variables(json!({"title": {"value": "\"Счёт №5\"", "type": "String"}}), "TITLE"), "\"Счёт №5\"");
+}
+
+#[test]
+fn a_title_that_is_no_text_is_warned_about_and_the_activity_has_its_turn() {
+    for wrong in [json!(["Счёт"]), json!({"a": 1}), json!("rO0ABXNyAA==")] {
+        let message = json!({"variables": {"title": wrong}, "metadata": {"activityInfo": {"name": "Этап"}}});
+        let made = made(message);
+        assert_eq!((&made.fields["TITLE"], made.warnings.len()), (&json!("Этап"), 1), "{:?}", made.warnings);
+    }
+}
+
+#[test]
+fn a_description_that_is_no_text_stands_there_as_json() {
+    let given = json!({"a": [1, "ё"]});
+    assert_eq!(of_variables(json!({"description": given}), "DESCRIPTION"), given.to_string());
+    let typed = json!({"description": {"value": given.to_string(), "type": "Json"}, "description_additional": [7]});
+    assert_eq!(of_variables(typed, "DESCRIPTION"), format!("{given}\n[7]"));
+}
+
+#[test]
 fn a_long_title_is_cut_in_characters_and_stays_whole_in_the_description() {
     let made = made(json!({"variables": {"title": "я".repeat(251)}}));
     assert_eq!(made.fields["TITLE"], "я".repeat(249) + "…");

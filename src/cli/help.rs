@@ -1,0 +1,166 @@
+//! The help: all of it, or that of one command. It fits 80 columns, and what it advises begins as the program was called.
+
+use crate::terminal::program;
+
+/// A command, and what there is to say of it.
+pub struct Topic {
+    /// Its name.
+    pub name: &'static str,
+    /// What may follow the name.
+    usage: &'static str,
+    about: &'static str,
+}
+
+const fn topic(name: &'static str, usage: &'static str, about: &'static str) -> Topic {
+    Topic { name, usage, about }
+}
+
+/// All commands, in the order of the help.
+pub const TOPICS: &[Topic] = &[
+    topic(
+        "run",
+        "",
+        "
+  run              work until Ctrl+C or SIGTERM (the default)",
+    ),
+    topic(
+        "check",
+        "[--create-field]",
+        "
+  check            look at settings, RabbitMQ and Bitrix24 and change nothing;
+                   a line for each, exit code 1 when one of them is wrong
+    --create-field   make the field for the task id at Bitrix24 if it is missing
+                     (the webhook's owner must be an administrator)",
+    ),
+    topic(
+        "send",
+        "[FILE | --sample NAME] [--queue NAME | --print]",
+        "
+  send [FILE]      put a task into a queue: the message in FILE, \"-\" for
+                   standard input, or a built-in sample with a new task_id
+    --sample NAME    approval (asks ДА or НЕТ, has a checklist; if not given) or
+                     invoice (typed variables, a deadline)
+    --print          print the sample and send nothing
+    --queue NAME     the queue; bitrix24.queue if not given",
+    ),
+    topic(
+        "explain",
+        "FILE",
+        "
+  explain FILE     what would become of the message in FILE, \"-\" for standard
+                   input: fields, where they come from, requests; needs neither
+                   RabbitMQ nor a webhook; exit code 1 when it would be parked",
+    ),
+    topic(
+        "parked",
+        "ACTION [ARGUMENT…]",
+        "
+  parked           what is in the error queue; nothing but replay and discard
+                   takes anything out, and each may be interrupted at any point
+    list             a line for each message; --group counts alike ones
+    show ID          all of one; ID is a task id, or the beginning of one
+    replay ID…       back to the queue it came from; --all, or --cause CAUSE,
+                     instead of ids; --limit N messages at most, --rate R a
+                     second; --dry-run only says what it would do
+    export FILE      all of them, a line of JSON each; --force replaces a FILE
+                     that is there
+    discard ID… --yes
+                     away with them, for good
+    --json           for list, show and replay: a JSON object a line
+    CAUSE is INVALID_MESSAGE, REQUEST_ERROR, RETRY_LIMIT_EXCEEDED,
+    TASK_NOT_FOUND, INVALID_RECORD, or what another program has written",
+    ),
+    topic(
+        "demo",
+        "",
+        "
+  demo             run the whole loop on this machine, with a Bitrix24 stand-in
+                   and queues of its own; needs only RabbitMQ",
+    ),
+    topic(
+        "sandbox",
+        "[--port N] [--finish-after SECONDS | STEP]",
+        "
+  sandbox          run the Bitrix24 stand-in alone, until Ctrl+C
+    --port N         its port on 127.0.0.1; 8024 if not given, 0 for a free one
+    --finish-after SECONDS
+                     its people finish each task so long after it was created;
+                     10 if not given, 0 for never
+  sandbox STEP     do something by hand at the stand-in that runs at --port;
+                   TASK is a task's number there, or its id in Camunda
+    finish TASK      somebody finishes it; with --answer ДА or НЕТ, answers too
+    answer TASK ДА   somebody answers ДА or НЕТ, and does not finish it
+    delete TASK      somebody deletes it
+    refuse METHOD    from now on calls of METHOD (\"*\": all) are refused, with
+                     --status 400, 401, 403, 429, 500 or 503 (400 if not
+                     given); with --times N only the next N of them
+    allow            nothing is refused any more",
+    ),
+];
+
+const EXIT_CODES: &str = "
+Exit codes: 0 done; 1 something failed, or was in the air when the time for
+stopping was over; 64 wrong usage; 78 wrong settings, or RabbitMQ refuses the
+very first session; 130 cut short by Ctrl+C: demo and parked by the first one,
+the worker by the second.
+";
+
+/// The help of the command of this name; of all of them without one.
+pub fn help(name: Option<&str>) -> String {
+    match TOPICS.iter().find(|topic| Some(topic.name) == name) {
+        Some(topic) => of_one(topic),
+        None => of_all(),
+    }
+}
+
+fn of_one(Topic { name, usage, about }: &Topic) -> String {
+    let usage = if usage.is_empty() { String::new() } else { format!(" {usage}") };
+    format!("Usage: {program} {name}{usage}\n{about}\n\nAll commands: {program} --help\n", program = program())
+}
+
+fn of_all() -> String {
+    let commands: String = TOPICS.iter().map(|topic| topic.about).collect();
+    format!(
+        "\
+Task Creator carries Camunda's tasks from RabbitMQ to Bitrix24, follows each one
+until a person has finished it, and answers on camunda.responses.queue.
+
+Usage: {} [COMMAND]
+
+Commands:{commands}
+
+Options:
+  -h, --help       print this; after a command, the help of that command
+  -V, --version    print the version
+
+Settings come from the environment and from .env in the working directory; the
+environment wins. config.env.example explains each of them.
+{EXIT_CODES}",
+        program()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Cause;
+
+    #[test]
+    fn a_command_has_a_help_of_its_own_and_all_fit_a_terminal() {
+        for topic in TOPICS {
+            // The path of a test is longer than what anybody types.
+            let help = help(Some(topic.name)).replace(program(), "./task-creator");
+            assert!(help.starts_with(&format!("Usage: ./task-creator {}", topic.name)), "{help}");
+            assert!(TOPICS.iter().filter(|other| help.contains(other.about)).count() == 1, "{help}");
+            assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+        }
+        let all = help(None);
+        assert!(TOPICS.iter().all(|topic| all.contains(topic.about)) && all.contains("Exit codes:"));
+        assert!(all.lines().filter(|line| !line.starts_with("Usage")).all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn the_help_names_every_cause() {
+        assert!(Cause::ALL.iter().all(|cause| help(Some("parked")).contains(cause.name())));
+    }
+}

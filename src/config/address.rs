@@ -1,0 +1,164 @@
+//! The addresses in the settings, parsed at the start: what cannot be reached by any network is told then, and not when the
+//! first request fails. It looks up no name, and no error repeats an address, which may hold a secret.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Of a name, and of each part between two dots, in bytes (RFC 1035).
+const LONGEST_NAME: usize = 253;
+const LONGEST_LABEL: usize = 63;
+
+const NO_HOST: &str = "is not a plain host name or address, without a port";
+const NO_URL: &str = "is not a URL of the form below";
+
+/// The parts of an http or https address.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Url<'a> {
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// `user:password`, if that stands before the host.
+    pub sign_in: Option<&'a str>,
+    /// The host, an international one as punycode, and the port if there is one.
+    pub place: String,
+    /// What follows the slash after it, without slashes at the end.
+    pub path: &'a str,
+}
+
+/// A host as the name look-up and certificates know it: an international name as punycode, an IPv6 address without
+/// its brackets.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn host(given: &str) -> Result<String, &'static str> {
+    let inside = given.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let bare = inside.unwrap_or(given);
+    // A link-local address names its interface: fe80::1%eth0.
+    if bare.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()) {
+        return Ok(bare.to_owned());
+    }
+    let name = match given.is_ascii() {
+        true => given.to_owned(),
+        false => idna::domain_to_ascii(given).map_err(|_| "is no host name; write an international one as punycode")?,
+    };
+    // Looked at last: some letters become a blank or a slash.
+    if inside.is_some() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+        return Err(NO_HOST);
+    }
+    let labels = || name.strip_suffix('.').unwrap_or(&name).split('.');
+    if name.len() > LONGEST_NAME || labels().any(|label| label.is_empty() || label.len() > LONGEST_LABEL) {
+        return Err("is not a host name: between two dots there are 1 to 63 characters, in all at most 253");
+    }
+    let is_numeric = labels().all(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_numeric && name.parse::<Ipv4Addr>().is_err() {
+        return Err("is not an address: it has four numbers up to 255");
+    }
+    Ok(name)
+}
+
+/// The parts of an address of http or https, which has no query.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn url(given: &str) -> Result<Url<'_>, &'static str> {
+    let (scheme, rest) = match given.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => ("https", rest),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => ("http", rest),
+        _ => return Err(NO_URL),
+    };
+    let (authority, path) = rest.trim_end_matches('/').split_once('/').ok_or(NO_URL)?;
+    let (sign_in, place) = authority.rsplit_once('@').map_or((None, authority), |(user, place)| (Some(user), place));
+    if place.is_empty() || !is_plain(path, "/") || !sign_in.is_none_or(|sign_in| is_plain(sign_in, "")) {
+        return Err(NO_URL);
+    }
+    // The colons of an IPv6 address stand in brackets.
+    let (name, port) = match place.rsplit_once(':').filter(|(_, port)| !port.contains(']')) {
+        Some((name, port)) => (name, Some(port)),
+        None => (place, None),
+    };
+    if port.is_some_and(|port| !matches!(port.parse::<u16>(), Ok(1..))) {
+        return Err("has a port that is no number from 1 to 65535");
+    }
+    let name = match host(name).map_err(|_| "has a host that is no name and no address")? {
+        // The interface of a link-local address has no place in a URL.
+        address if address.contains('%') || address.contains(':') != name.starts_with('[') => return Err(NO_URL),
+        address if address.contains(':') => format!("[{address}]"),
+        name => name,
+    };
+    let place = port.map_or(name.clone(), |port| format!("{name}:{port}"));
+    Ok(Url { scheme, sign_in, place, path })
+}
+
+/// Has it nothing but what may stand there unescaped (RFC 3986), and these?
+fn is_plain(text: &str, besides: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=:@".contains(c) || besides.contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_nothing_else() {
+        for (given, expected) in [
+            ("rmq.example", "rmq.example"),
+            ("rmq_1", "rmq_1"),
+            ("rmq.example.", "rmq.example."),
+            ("10.0.0.7", "10.0.0.7"),
+            ("::1", "::1"),
+            ("[::1]", "::1"),
+            ("[fe80::1%eth0]", "fe80::1%eth0"),
+            ("портал.example", "xn--80awhdgm.example"),
+            ("Портал.РФ", "xn--80awhdgm.xn--p1ai"),
+            ("bücher.example", "xn--bcher-kva.example"),
+        ] {
+            assert_eq!(host(given).as_deref(), Ok(expected), "{given}");
+        }
+        for wrong in [
+            "",
+            ".",
+            "a..b",
+            "rmq.example:5672",
+            "[::1]:5672",
+            "[rmq.example]",
+            "[::1",
+            "1:2",
+            "10.0.0.300",
+            "a b",
+            "a/b",
+            "a,b",
+            "é\u{a0}",
+        ] {
+            assert!(host(wrong).is_err(), "{wrong}: {:?}", host(wrong));
+        }
+        assert!(host(&"a".repeat(64)).is_err() && host(&"а".repeat(40)).is_ok());
+    }
+
+    #[test]
+    fn a_url_is_taken_apart_and_its_host_is_made_one_that_can_be_looked_up() {
+        let parts = |scheme, sign_in, place: &str| Url { scheme, sign_in, place: place.into(), path: "rest/1/T" };
+        for (given, expected) in [
+            ("https://bitrix.example/rest/1/T/", parts("https", None, "bitrix.example")),
+            ("HTTP://портал.example:8080/rest/1/T", parts("http", None, "xn--80awhdgm.example:8080")),
+            ("http://u:p@[::1]:80/rest/1/T", parts("http", Some("u:p"), "[::1]:80")),
+        ] {
+            assert_eq!(url(given), Ok(expected), "{given}");
+        }
+        for wrong in [
+            "bitrix.example/rest/1/T",
+            "https://bitrix.example",
+            "https:///rest/1/T",
+            "https://bitrix.example:/rest/1/T",
+            "https://bitrix.example:0/rest/1/T",
+            "https://bitrix.example:99999/rest/1/T",
+            "https://bitrix.example:80:80/rest/1/T",
+            "https://::1/rest/1/T",
+            "https://bitrix..example/rest/1/T",
+            "https://bitrix_example,/rest/1/T",
+            "https://10.0.0.300/rest/1/T",
+            "https://bitrix.example/rest/1/Т",
+            "https://bitrix.example/rest/1/T?a=b",
+            "https://bitrix.example\\rest/1/T",
+        ] {
+            assert!(url(wrong).is_err(), "{wrong}: {:?}", url(wrong));
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! A variable's text → a number, a name, a switch. Whatever is wrong is noted with the variable's name, its place in
+//! `.env` and a line that would be right; it knows no setting and no system.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::dotenv::{Environment, Given};
+use crate::tls::Authorities;
+
+/// Those of a keyboard, and those that a word processor makes of them.
+const QUOTES: &[char] = &['"', '\'', '`', '«', '»', '“', '”', '„', '‘', '’'];
+
+/// What gives a variable its value, or the reason why that cannot be read.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Result<Given, String>>;
+
+/// The variables while they are read, and the mistakes found so far.
+pub struct Variables<'a> {
+    lookup: Lookup<'a>,
+    mistakes: Vec<String>,
+    /// One mistake each is enough: further ones would follow from it.
+    mistaken: BTreeSet<String>,
+}
+
+impl Variables<'_> {
+    /// What `make` makes of the variables that `lookup` gives, and the mistakes it has found.
+    pub(super) fn read<T>(lookup: Lookup, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
+        let mut variables = Variables { lookup, mistakes: Vec::new(), mistaken: BTreeSet::new() };
+        let made = make(&mut variables);
+        (made, variables.mistakes)
+    }
+
+    /// What `make` makes of the variables of this process, and the mistakes in them.
+    pub fn of<T>(environment: &Environment, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
+        Variables::read(&|name| environment.get(name), make)
+    }
+
+    /// The variable's value, trimmed; one that is set to nothing counts as not set. Without the quotes around it, which
+    /// are a mistake: nothing has taken them off, and they would become part of a name or a password.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        let Given { value, .. } = self.given(name)?;
+        let text = value.trim();
+        let bare = text.trim_matches(QUOTES);
+        if bare != text {
+            self.note_quotes(name);
+        }
+        Some(bare.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// The same for a password: blanks and quotes within the quotes of `.env` are meant, and so is a quote at one end only.
+    pub fn secret(&mut self, name: &str) -> Option<String> {
+        let Given { value, quoted, .. } = self.given(name)?;
+        let text = if quoted { &*value } else { value.trim() };
+        let is_enclosed = text.chars().count() > 1 && text.starts_with(QUOTES) && text.ends_with(QUOTES);
+        if is_enclosed && !quoted {
+            self.note_quotes(name);
+        }
+        Some(text.to_owned()).filter(|text| !text.trim().is_empty())
+    }
+
+    fn note_quotes(&mut self, name: &str) {
+        let wrong =
+            "has quotes around it, which would be part of the value (docker --env-file keeps them): remove them";
+        self.mistake(name, wrong, &format!("{name}=value"));
+    }
+
+    /// As it stands there.
+    fn given(&mut self, name: &str) -> Option<Given> {
+        let given = (self.lookup)(name)?;
+        given.map_err(|wrong| self.note(name, wrong)).ok()
+    }
+
+    /// A name that RabbitMQ shall see, of at most `longest` bytes.
+    pub fn name(&mut self, name: &str, longest: usize) -> Option<String> {
+        let text = self.text(name)?;
+        let example = format!("{name}=tasks");
+        if text.len() > longest {
+            self.mistake(name, &format!("is longer than {longest} bytes"), &example);
+        }
+        if text.contains(char::is_control) || text.contains(" #") {
+            self.mistake(name, "has a control character or a comment in it, which would be part of the name", &example);
+        }
+        Some(text)
+    }
+
+    /// A whole number in `range`.
+    pub fn number<T>(&mut self, name: &str, default: T, range: RangeInclusive<T>) -> T
+    where
+        T: FromStr + PartialOrd + fmt::Display + Copy,
+    {
+        let Some(text) = self.text(name) else { return default };
+        match text.parse() {
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                let wrong = format!("is {text:?}, not a whole number from {} to {}", range.start(), range.end());
+                self.mistake(name, &wrong, &format!("{name}={default}"));
+                default
+            }
+        }
+    }
+
+    /// A number of seconds, a fraction allowed, above zero and at most a day.
+    pub fn seconds(&mut self, name: &str, default: u32) -> Duration {
+        self.seconds_up_to(name, default, 86_400)
+    }
+
+    /// The same with a limit of its own, in seconds.
+    pub fn seconds_up_to(&mut self, name: &str, default: u32, most: u32) -> Duration {
+        let default_duration = Duration::from_secs(default.into());
+        let Some(text) = self.text(name) else { return default_duration };
+        match text.parse::<f64>() {
+            Ok(seconds) if (0.001..=most.into()).contains(&seconds) => Duration::from_secs_f64(seconds),
+            _ => {
+                let wrong = format!("is {text:?}, not a number of seconds above 0 and up to {most}");
+                self.mistake(name, &wrong, &format!("{name}={default}"));
+                default_duration
+            }
+        }
+    }
+
+    /// A switch.
+    pub fn flag(&mut self, name: &str, default: bool) -> bool {
+        let Some(text) = self.text(name) else { return default };
+        match text.to_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => true,
+            "false" | "0" | "no" | "off" => false,
+            _ => {
+                self.mistake(name, &format!("is {text:?}, neither true nor false"), &format!("{name}={default}"));
+                default
+            }
+        }
+    }
+
+    /// The authorities in a PEM file.
+    pub fn authorities(&mut self, name: &str) -> Option<Authorities> {
+        let file = self.text(name)?;
+        let read = Authorities::read(Path::new(&file));
+        read.map_err(|wrong| self.mistake(name, &format!("is {file:?}, {wrong}"), &format!("{name}=ca.pem"))).ok()
+    }
+
+    /// Notes a mistake: what is wrong with this variable, and a line that would be right.
+    pub fn mistake(&mut self, name: &str, wrong: &str, example: &str) {
+        let place = (self.lookup)(name).and_then(|given| given.ok()?.place);
+        let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
+        self.note(name, format!("{name}{place} {wrong}; for example: {example}"));
+    }
+
+    fn note(&mut self, name: &str, mistake: String) {
+        if self.mistaken.insert(name.to_owned()) {
+            self.mistakes.push(mistake);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The name that somebody meant who has written another one. It knows no names.
+
+/// The nearest of `names`, if one is near: as many letters may differ as a slip of the fingers makes, at most a third.
+pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let written = written.to_lowercase();
+    let most = written.chars().count().div_ceil(3).min(3);
+    let near = names.into_iter().map(|name| (distance(&written, &name.to_lowercase()), name));
+    near.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
+}
+
+/// "; did you mean NAME?", or nothing.
+pub fn did_you_mean<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(written, names).map_or_else(String::new, |name| format!("; did you mean {name}?"))
+}
+
+/// How many letters are to be changed, added, left out or swapped with the next one to make the one name of the other.
+pub fn distance(one: &str, other: &str) -> usize {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    // Two rows before the current one, which a swap looks back to.
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=other.len()).collect();
+    for i in 1..=one.len() {
+        let mut row = vec![i];
+        for j in 1..=other.len() {
+            let changed = last[j - 1] + usize::from(one[i - 1] != other[j - 1]);
+            let mut least = changed.min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
+                least = least.min(before[j - 2] + 1);
+            }
+            row.push(least);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_understood_and_a_foreign_word_is_not() {
+        let names = ["send", "sandbox", "check", "parked", "--create-field"];
+        for (written, meant) in [
+            ("sned", Some("send")),
+            ("chek", Some("check")),
+            ("SEND", Some("send")),
+            ("--create-feild", Some("--create-field")),
+            ("--createfield", Some("--create-field")),
+            ("sandbocks", Some("sandbox")),
+            ("start", None),
+            ("x", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(written, names), meant, "{written}");
+        }
+    }
+}

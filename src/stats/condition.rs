@@ -1,0 +1,147 @@
+//! What keeps a lane from working: since when, why, how much waits, and when it is tried again.
+//!
+//! It is for people; nothing is decided by it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Local};
+
+use super::{Counter, span};
+
+/// What may stand in the way. Of several the first one is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Obstacle {
+    /// There is no session with RabbitMQ.
+    NoSession,
+    /// RabbitMQ takes no messages.
+    Alarm,
+    /// The target is away, or our settings for it are wrong.
+    Target,
+}
+
+impl Obstacle {
+    fn name(self) -> &'static str {
+        match self {
+            Obstacle::NoSession => "no session with RabbitMQ",
+            Obstacle::Alarm => "held by RabbitMQ",
+            Obstacle::Target => "paused",
+        }
+    }
+}
+
+/// The state of one lane.
+#[derive(Debug, Default)]
+pub struct Condition {
+    /// Locked for an instant only, by the lane and by the heartbeat.
+    state: Mutex<State>,
+    /// Messages that the lane has taken and cannot work on.
+    pub waiting: Counter,
+    /// Messages in the system's queue at the last sweep.
+    pub queued: Counter,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    begun: bool,
+    in_the_way: Vec<Standing>,
+}
+
+#[derive(Debug)]
+struct Standing {
+    obstacle: Obstacle,
+    since: (DateTime<Local>, Instant),
+    why: String,
+    next_try: Option<Instant>,
+}
+
+impl Condition {
+    /// The lane has had its first session.
+    pub fn begin(&self) {
+        self.lock().begun = true;
+    }
+
+    /// Has the lane had a session yet?
+    pub fn has_begun(&self) -> bool {
+        self.lock().begun
+    }
+
+    /// Something stands in the way, from now on or still, and is tried again after a while.
+    pub fn stands(&self, obstacle: Obstacle, why: &str, next_try: Option<Duration>) {
+        let mut state = self.lock();
+        let before = state.in_the_way.iter().position(|standing| standing.obstacle == obstacle);
+        let since = before.map(|index| state.in_the_way.swap_remove(index).since);
+        let now = Instant::now();
+        state.in_the_way.push(Standing {
+            obstacle,
+            since: since.unwrap_or_else(|| (Local::now(), now)),
+            why: why.to_owned(),
+            next_try: next_try.map(|pause| now + pause),
+        });
+    }
+
+    /// It is out of the way.
+    pub fn is_over(&self, obstacle: Obstacle) {
+        self.lock().in_the_way.retain(|standing| standing.obstacle != obstacle);
+    }
+
+    /// Does nothing stand in the way?
+    pub fn is_clear(&self) -> bool {
+        self.lock().in_the_way.is_empty()
+    }
+
+    /// The line about what stands in the way, if anything does.
+    pub fn line(&self, system: &str) -> Option<String> {
+        let state = self.lock();
+        let Standing { obstacle, since: (at, since), why, next_try } =
+            state.in_the_way.iter().min_by_key(|standing| standing.obstacle)?;
+        let next_try = next_try.map(|at| at.saturating_duration_since(Instant::now()));
+        let next_try = match next_try {
+            Some(pause) if pause.is_zero() => "trying again now".into(),
+            Some(pause) => format!("next try in {}", span(pause)),
+            None => "until it says otherwise".into(),
+        };
+        let (name, at, lasts) = (obstacle.name(), at.format("%H:%M:%S"), span(since.elapsed()));
+        let (waiting, queued) = (self.waiting.get(), self.queued.get());
+        Some(format!(
+            "{system} {name} since {at} ({lasts}), {next_try}; {waiting} in hand and {queued} in the queue wait: {why}"
+        ))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_says_since_when_why_how_many_wait_and_when_it_is_tried_again() {
+        let condition = Condition::default();
+        assert_eq!((condition.line("bitrix24"), condition.is_clear()), (None, true));
+        condition.waiting.set(12);
+        condition.queued.set(340);
+        condition.stands(Obstacle::Target, "http status: 503", Some(Duration::from_secs(3600)));
+        let line = condition.line("bitrix24").expect("something is in the way");
+        assert!(line.starts_with("bitrix24 paused since "), "{line}");
+        assert!(line.ends_with("next try in 59m59s; 12 in hand and 340 in the queue wait: http status: 503"), "{line}");
+        assert!(line.contains(" (0s), "), "{line}");
+    }
+
+    #[test]
+    fn what_stands_in_the_way_again_has_stood_there_since_the_first_time_and_the_worst_is_told() {
+        let condition = Condition::default();
+        condition.stands(Obstacle::Target, "one", None);
+        let since = condition.lock().in_the_way[0].since;
+        condition.stands(Obstacle::Target, "two", None);
+        assert_eq!(condition.lock().in_the_way[0].since, since);
+        condition.stands(Obstacle::NoSession, "three", None);
+        assert!(condition.line("x").expect("two things are in the way").ends_with("three"));
+        condition.is_over(Obstacle::NoSession);
+        assert!(condition.line("x").expect("one thing is in the way").ends_with("two"));
+        condition.is_over(Obstacle::Target);
+        assert!(condition.is_clear());
+    }
+}

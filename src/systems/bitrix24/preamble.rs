@@ -1,0 +1,95 @@
+//! What a portal puts before the JSON of its answers: notices that PHP shows, byte order marks of its files. It knows
+//! nothing of what the JSON means.
+
+use serde_json::Value;
+
+use super::errors::plain;
+use crate::message::document;
+
+/// The document in an answer, and what stands before it. With anything before it, it begins at the first `{` with a member
+/// and ends with the answer.
+pub fn read(answer: &[u8]) -> Option<(Value, &[u8])> {
+    if !answer.starts_with(document::BYTE_ORDER_MARK)
+        && let Ok(value) = document::read(answer)
+    {
+        return Some((value, &[]));
+    }
+    let (before, document) = answer.split_at(begin(answer)?);
+    document::read(document).ok().map(|value| (value, before))
+}
+
+/// Notices name variables in braces, too.
+fn begin(answer: &[u8]) -> Option<usize> {
+    let is_object =
+        |rest: &[u8]| rest.strip_prefix(b"{").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\""));
+    (0..answer.len()).find(|at| is_object(&answer[*at..]))
+}
+
+/// What to tell of it, on one line: what it is, and what to do about it.
+pub fn told(before: &[u8]) -> String {
+    match plain(&String::from_utf8_lossy(before).replace('\u{feff}', " ")).as_str() {
+        "" => {
+            "the portal's answers begin with a byte order mark; they are read from behind it. Save the PHP file that \
+               begins so without it"
+                .into()
+        }
+        notice => format!(
+            "the portal's answers do not begin with their JSON, they are read from its first brace on. Correct the portal, \
+             or switch display_errors off in its php.ini: {notice}"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const NOTICE: &str =
+        "<br />\n<b>Notice</b>:  Undefined index: {id} in <b>/home/bitrix/www/x.php</b> on line <b>5</b><br />\n";
+
+    #[test]
+    fn json_is_read_behind_whatever_stands_before_it() {
+        let document = r#"{"result": {"a": "{\"b\": 1}\ud83d"}, "time": {}}"#;
+        let expected = json!({"result": {"a": "{\"b\": 1}\u{fffd}"}, "time": {}});
+        for before in ["", "\u{feff}", "\u{feff}\u{feff}\r\n", NOTICE, "\u{feff}PHP Warning: x\n\u{feff}"] {
+            let answer = format!("{before}{document}\n");
+            assert_eq!(read(answer.as_bytes()), Some((expected.clone(), before.as_bytes())), "{before}");
+        }
+        // Of another encoding.
+        let answer = [b"\xcf\xf0\xe5\xe4\xf3\xef\xf0\n", document.as_bytes()].concat();
+        assert_eq!(read(&answer).map(|(value, _)| value), Some(expected));
+        assert_eq!(read(b" \n[]"), Some((json!([]), &[][..])));
+    }
+
+    #[test]
+    fn what_is_not_one_document_to_its_end_is_none() {
+        for other in [
+            "",
+            "\u{feff}",
+            "<html></html>",
+            "Notice: x",
+            "Notice: x\n{\"result\": {\"task\": {\"id\": \"1\"}}",
+            "{\"result\": {\"task\": {\"id\": \"1\"}}",
+            "Notice: x\n{\"result\": 1}<br />",
+            "<script>var x = {\"result\": 1};</script>",
+            "Notice: x\n{}",
+            "Notice: x\n[1]",
+        ] {
+            assert_eq!(read(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_notice_is_told_on_one_line_without_markup() {
+        let told_of = |before: &str| told(before.as_bytes());
+        let notice = "Notice : Undefined index: {id} in /home/bitrix/www/x.php on line 5";
+        assert!(told_of(NOTICE).ends_with(&format!("php.ini: {notice}")), "{}", told_of(NOTICE));
+        assert!(told_of(&format!("\u{feff}{NOTICE}")).ends_with(notice));
+        assert!(told_of("\u{1b}[31m\0x").ends_with("\\u{1b}[31m\\u{0}x"));
+        assert!(told_of(&"я".repeat(100_000)).chars().count() < 600);
+        assert!(told_of("\u{feff}\r\n\u{feff}").starts_with("the portal's answers begin with a byte order mark"));
+        assert!(told(b"\xcf\xf0: x").ends_with(": x"));
+    }
+}
