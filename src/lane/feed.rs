@@ -16,7 +16,7 @@ pub(super) struct Feed<'i> {
     intake: &'i Intake,
     /// Its queue.
     pub(super) queue: &'i str,
-    consumer: Consumer<'i>,
+    consumer: Option<Consumer<'i>>,
     receiver: Receiver<ConsumerMessage>,
 }
 
@@ -25,7 +25,17 @@ impl<'i> Feed<'i> {
     pub(super) fn open(intake: &'i Intake, queue: &'i str, prefetch: u16) -> Result<Feed<'i>, Trouble> {
         let consumer = intake.consume_up_to(queue, prefetch)?;
         let receiver = consumer.receiver().clone();
-        Ok(Feed { intake, queue, consumer, receiver })
+        Ok(Feed { intake, queue, consumer: Some(consumer), receiver })
+    }
+
+    /// Consumes nothing yet.
+    pub(super) fn later(intake: &'i Intake, queue: &'i str) -> Feed<'i> {
+        Feed { intake, queue, consumer: None, receiver: never() }
+    }
+
+    /// Whether it has begun to consume.
+    pub(super) fn is_open(&self) -> bool {
+        self.consumer.is_some()
     }
 
     /// For `select!`: what has come.
@@ -37,14 +47,14 @@ impl<'i> Feed<'i> {
     pub(super) fn replace(&mut self, prefetch: u16) -> Result<Vec<ConsumerMessage>, Trouble> {
         let next = Feed::open(self.intake, self.queue, prefetch)?;
         let last = std::mem::replace(self, next);
-        Ok(self.intake.end(&last.consumer)?)
+        Ok(last.consumer.as_ref().map_or(Ok(Vec::new()), |consumer| self.intake.end(consumer))?)
     }
 
     /// From now on nothing is received; what comes all the same goes back with the session.
     pub(super) fn close(&mut self) {
         self.receiver = never();
         // It fails where the connection is gone, and then nothing comes.
-        let _ = self.consumer.cancel();
+        let _ = self.consumer.as_ref().map(Consumer::cancel);
     }
 }
 
@@ -61,6 +71,11 @@ impl Prefetch {
     /// A few, until it is known how large they are, and then up to `most`.
     pub(super) fn new(most: u16) -> Prefetch {
         Prefetch { most, now: most.min(FIRST), mean_size: None }
+    }
+
+    /// From now on it may be up to so many.
+    pub(super) fn allow(&mut self, most: u16) {
+        self.most = most;
     }
 
     /// How many at present.

@@ -10,8 +10,9 @@ use super::{Job, Lane};
 use crate::logging;
 use crate::message::parked::original as original_of;
 use crate::message::{self, Cause, Earlier, LARGEST_BODY, Original, Parked, Record, Task, document, shorten};
+use crate::rabbitmq::intake::{DELIVERY_COUNT, WORN_OUT, times_returned};
 use crate::rabbitmq::publisher::Letter;
-use crate::rabbitmq::{AmqpValue, FieldTable, text_header};
+use crate::rabbitmq::{AmqpValue, FieldTable, number_header, text_header};
 use crate::terminal;
 
 /// How often the message has failed by itself.
@@ -34,10 +35,6 @@ const UNSEEN: &str = "x-unseen";
 const REPLAYED: &str = "x-replayed";
 /// Set on a record that waits in the retry queue until the sent queue takes it.
 const RECORD: &str = "x-record";
-/// Set by quorum queues: how often the message was given back.
-const DELIVERY_COUNT: &str = "x-delivery-count";
-/// A quorum queue of RabbitMQ 4 deletes a message that was given back more than 20 times.
-const MOST_DELIVERIES: i64 = 15;
 /// All headers of a message have to fit into one frame (128 KiB as a rule) together with those that we add; one that does
 /// not would end every session that publishes it.
 const LONGEST_HEADERS: usize = 100_000;
@@ -189,7 +186,7 @@ pub fn parked_job(lane: &Lane, job: Job, attempts: u32, cause: Cause, error: &st
 
 /// How often the message with these headers has failed by itself.
 pub fn attempts(headers: &FieldTable) -> u32 {
-    whole(headers, ATTEMPTS).and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(0)
+    number_header(headers, ATTEMPTS).and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(0)
 }
 
 /// Why the message with these headers failed the last time.
@@ -220,27 +217,14 @@ pub fn is_record(headers: &FieldTable) -> bool {
 /// How long the message with these headers has to wait, from its arrival on. It is the whole wait, since how long it has
 /// been in its queue could be told by a clock only.
 pub fn wait(headers: &FieldTable) -> Duration {
-    let milliseconds = |name| whole(headers, name).and_then(|number| u64::try_from(number).ok());
+    let milliseconds = |name| number_header(headers, name).and_then(|number| u64::try_from(number).ok());
     let by_clock = || Duration::from_millis(milliseconds(RETRY_AT).unwrap_or(0)).saturating_sub(message::since_1970());
     milliseconds(RETRY_WAIT).map_or_else(by_clock, Duration::from_millis).min(LONGEST_WAIT)
 }
 
-/// Has the message been given back so often that its queue is about to delete it?
+/// Has the message been given back so often that its queue is about to delete it? Then it is to be [`renewed`].
 pub fn wears_out(headers: &FieldTable) -> bool {
-    whole(headers, DELIVERY_COUNT).is_some_and(|count| count >= MOST_DELIVERIES)
-}
-
-fn whole(headers: &FieldTable, name: &str) -> Option<i64> {
-    match headers.get(name)? {
-        AmqpValue::ShortShortInt(number) => Some((*number).into()),
-        AmqpValue::ShortShortUInt(number) => Some((*number).into()),
-        AmqpValue::ShortInt(number) => Some((*number).into()),
-        AmqpValue::ShortUInt(number) => Some((*number).into()),
-        AmqpValue::LongInt(number) => Some((*number).into()),
-        AmqpValue::LongUInt(number) => Some((*number).into()),
-        AmqpValue::LongLongInt(number) => Some(*number),
-        _ => None,
-    }
+    times_returned(headers) >= WORN_OUT
 }
 
 #[cfg(test)]

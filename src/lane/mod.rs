@@ -1,14 +1,15 @@
 //! A lane: everything that works for one system. One cannot slow another.
 //!
 //! [`reader`] is the thread that owns the lane's RabbitMQ sessions, [`session`] one such session and [`results`] its other
-//! half, [`pool`] the threads that call the target, [`ledger`] what is under way, [`recovery`] what a failure leads to,
-//! [`letters`] what is published, [`rights`] what it must be allowed, [`tracking`] the thread that follows the created
-//! tasks, one [`sweep`] at a time, and [`moves`] how their records leave the sent queue. [`remembered`] is a set of ids that
-//! forgets, [`waits`] which tasks are to be left alone for a while, [`repeated`] keeps the same trouble from flooding the
-//! log. [`refusals`] is what is said of a queue that does not take messages, [`sizes`] what is done with a letter that is
-//! too large.
+//! half, [`caution`] how much it takes at a time, [`pool`] the threads that call the target, [`ledger`] what is under way,
+//! [`recovery`] what a failure leads to, [`letters`] what is published, [`rights`] what it must be allowed, [`tracking`] the
+//! thread that follows the created tasks, one [`sweep`] at a time, and [`moves`] how their records leave the sent queue.
+//! [`remembered`] is a set of ids that forgets, [`waits`] which tasks are to be left alone for a while, [`repeated`] keeps
+//! the same trouble from flooding the log. [`refusals`] is what is said of a queue that does not take messages, [`sizes`]
+//! what is done with a letter that is too large.
 //! Nothing here knows which system it works for.
 
+pub mod caution;
 mod feed;
 pub mod ledger;
 pub mod letters;

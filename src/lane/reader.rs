@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use super::caution::Caution;
 use super::ledger::Ledger;
 use super::pool::{Outcome, Pool};
 use super::recovery::Recovery;
@@ -34,6 +35,8 @@ pub struct Work {
     pub waits: Waits,
     /// To what the session of now has delivered.
     pub claim: Claim,
+    /// How many deliveries to take.
+    pub caution: Caution,
     /// Whether the target is trusted.
     pub recovery: Recovery,
     /// Deliveries that may continue a message which is just moving; see [`super::ledger::Admission::Later`].
@@ -69,6 +72,7 @@ pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
         ledger: Ledger::default(),
         waits: Waits::default(),
         claim: Claim::default(),
+        caution: Caution::new(lane.config.prefetch),
         recovery: Recovery::new(lane.config.retry_attempts, lane.config.retry_delay),
         held: Vec::new(),
         jobs,

@@ -16,9 +16,9 @@ use super::waits::Wait;
 use super::{Job, Lane, letters};
 use crate::message::{self, Cause, Claim, Earlier, Parked, Record, Task, Unreadable};
 use crate::rabbitmq::connection::Connection;
-use crate::rabbitmq::intake::{Arrival, Intake, Token};
+use crate::rabbitmq::intake::{Arrival, FIRST, Intake, Token, WORN_OUT, times_returned};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher};
-use crate::rabbitmq::{Blocked, ConsumerMessage, FieldTable, Trouble, queues, rights};
+use crate::rabbitmq::{Blocked, ConsumerMessage, Error, FieldTable, Trouble, queues, rights};
 use crate::stats::condition::Obstacle;
 
 /// The reader looks around this often even if nothing wakes it.
@@ -95,14 +95,20 @@ fn begin(
     })?;
     let queues = &lane.queues;
     let names = [&queues.input, &queues.sent, &queues.retry, &queues.errors, &queues.responses];
-    let prefetch = Prefetch::new(lane.config.prefetch);
-    let intake = consuming.within_deadline(|consuming| {
+    let (intake, first) = consuming.within_deadline(|consuming| {
         queues::ensure(consuming, &names.map(String::as_str))?;
         super::rights::follow(consuming, queues)?;
-        Intake::open(consuming, prefetch.now(), number).map_err(Trouble::from)
+        open_intake(consuming, [&queues.input, &queues.retry], number)
     })?;
+    let returned = first.iter().map(|arrival| times_returned(&arrival.headers)).max().unwrap_or(0);
+    work.caution.begins(returned);
+    let prefetch = Prefetch::new(work.caution.prefetch());
+    let reading = returned < WORN_OUT;
     let (input, retry) = consuming.within_deadline(|_| {
-        let open = |queue| Feed::open(&intake, queue, prefetch.now());
+        let open = |queue| match reading {
+            true => Feed::open(&intake, queue, prefetch.now()),
+            false => Ok(Feed::later(&intake, queue)),
+        };
         Ok::<_, Trouble>((open(&queues.input)?, open(&queues.retry)?))
     })?;
     lane.stats.is_connected.set(1);
@@ -112,17 +118,34 @@ fn begin(
     log::info!(
         "reading {}, up to {} deliveries at a time, up to {} handler threads",
         queues.input,
-        lane.config.prefetch,
+        work.caution.prefetch(),
         lane.config.handler_threads
     );
+    if work.caution.prefetch() < lane.config.prefetch {
+        log::info!(
+            "{}: what comes first was given back {returned} times, by a lane that waits or by one that dies again and \
+             again: beginning with few deliveries at a time",
+            queues.input
+        );
+    }
 
     let begun = Instant::now();
     work.ledger.session_begun(begun);
     work.claim = Claim::default();
-    let mut session =
-        Session { lane, work, intake: &intake, publisher, prefetch, publishing_blocked: false, stopping: false, begun };
+    let mut session = Session {
+        lane,
+        work,
+        intake: &intake,
+        publisher,
+        prefetch,
+        reading,
+        publishing_blocked: false,
+        stopping: false,
+        begun,
+    };
     let (mut input, mut retry) = (input, retry);
-    let ended = session.serve(&mut input, &mut retry, &blocked);
+    let ended = first.into_iter().try_for_each(|arrival| session.take_in(arrival));
+    let ended = ended.and_then(|()| session.serve(&mut input, &mut retry, &blocked));
     let Session { work, publisher, .. } = session;
     // At once: what waits for its turn at the target may be another worker's from now on.
     work.claim.lose();
@@ -137,6 +160,17 @@ fn begin(
     ended
 }
 
+/// Opens the intake, with the first message of each queue: it says how often what comes was given back.
+fn open_intake(consuming: &mut Connection, queues: [&str; 2], number: u64) -> Result<(Intake, Vec<Arrival>), Trouble> {
+    let intake = Intake::open(consuming, FIRST, number)?;
+    match queues.into_iter().map(|queue| intake.first(queue)).collect::<Result<Vec<_>, Error>>() {
+        Ok(first) => Ok((intake, first.into_iter().flatten().collect())),
+        // A queue that has one active consumer at a time gives nothing to anybody else.
+        Err(Error::ServerClosedChannel { code: 405, .. }) => Ok((Intake::open(consuming, FIRST, number)?, Vec::new())),
+        Err(err) => Err(err.into()),
+    }
+}
+
 /// A session while it works.
 pub(super) struct Session<'a, 'b> {
     pub(super) lane: &'a Lane<'b>,
@@ -144,6 +178,9 @@ pub(super) struct Session<'a, 'b> {
     pub(super) intake: &'a Intake,
     pub(super) publisher: Publisher,
     prefetch: Prefetch,
+    /// Else a message that wears out has come first and is on its way to the tail of its queue: until the broker has said
+    /// that it has it, or does not take it, nothing else is taken.
+    pub(super) reading: bool,
     /// An alarm at the broker: it does not read what we publish.
     publishing_blocked: bool,
     pub(super) stopping: bool,
@@ -297,26 +334,37 @@ impl Session<'_, '_> {
     /// Takes in what `select!` has received, and what else has come with it.
     fn arrived(&mut self, feed: &Feed, first: Result<ConsumerMessage, RecvError>) -> Result<(), Trouble> {
         let first = first.map_err(|_| Trouble::new("the connection to RabbitMQ is gone"))?;
-        self.take_in(feed.queue, std::iter::once(first).chain(feed.receiver().try_iter()))
+        self.take_all_in(feed.queue, std::iter::once(first).chain(feed.receiver().try_iter()))
     }
 
-    fn take_in(&mut self, queue: &str, messages: impl IntoIterator<Item = ConsumerMessage>) -> Result<(), Trouble> {
+    fn take_all_in(&mut self, queue: &str, messages: impl IntoIterator<Item = ConsumerMessage>) -> Result<(), Trouble> {
         for message in messages {
             let arrival = self.intake.arrival(message).map_err(|err| Trouble::new(format!("{queue}: {err}")))?;
-            self.lane.stats.last_message_time.set(message::now_ms());
-            self.prefetch.note(arrival.body.len());
-            self.admit(arrival)?;
+            self.take_in(arrival)?;
         }
         Ok(())
     }
 
-    /// Lets more deliveries come, or fewer, as they are smaller or larger.
+    fn take_in(&mut self, arrival: Arrival) -> Result<(), Trouble> {
+        self.lane.stats.last_message_time.set(message::now_ms());
+        self.prefetch.note(arrival.body.len());
+        self.admit(arrival)
+    }
+
+    /// Lets more deliveries come, or fewer, as they are smaller or larger, and as others were settled before.
     fn fit<'i>(&mut self, input: &mut Feed<'i>, retry: &mut Feed<'i>) -> Result<(), Trouble> {
-        let change = if self.stopping { None } else { self.prefetch.change(self.intake.in_hand()) };
+        if self.work.caution.grows() {
+            self.prefetch.allow(self.work.caution.prefetch());
+        }
+        let change = match (self.stopping || !self.reading, input.is_open()) {
+            (true, _) => None,
+            (false, false) => Some(self.prefetch.now()),
+            (false, true) => self.prefetch.change(self.intake.in_hand()),
+        };
         let Some(prefetch) = change else { return Ok(()) };
         for feed in [input, retry] {
             let rest = feed.replace(prefetch)?;
-            self.take_in(feed.queue, rest)?;
+            self.take_all_in(feed.queue, rest)?;
         }
         Ok(())
     }

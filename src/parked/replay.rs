@@ -143,10 +143,17 @@ impl Replay<'_> {
         }
     }
 
+    /// Ends with the last message that is wanted: each one more that is read would be given back, and counted for it.
     fn visit(&mut self, entry: &Entry) -> anyhow::Result<ControlFlow<Fate, Fate>> {
-        if self.manner.limit.is_some_and(|limit| self.replayed >= limit) {
-            return Ok(ControlFlow::Break(Fate::Stays));
-        }
+        let decided = self.decide(entry)?;
+        let enough = self.manner.limit.is_some_and(|limit| self.replayed >= limit);
+        Ok(match decided {
+            ControlFlow::Continue(fate) if enough => ControlFlow::Break(fate),
+            decided => decided,
+        })
+    }
+
+    fn decide(&mut self, entry: &Entry) -> anyhow::Result<ControlFlow<Fate, Fate>> {
         let known = !self.first_reading && self.left_alone.contains(&mark(entry));
         if !known && self.selection.includes(entry) {
             return self.replay(entry);

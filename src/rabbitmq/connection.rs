@@ -11,6 +11,7 @@ use amiquip::{Auth, Channel, ConnectionBlockedNotification, ConnectionOptions, C
 use anyhow::{Context as _, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::filter::Harmless;
 use super::handshake::{self, NotIn, Watched};
 use super::{Trouble, peer, tls};
 use crate::config::RabbitMq;
@@ -177,6 +178,7 @@ fn shake_hands<S: amiquip::IoStream>(
     encrypted: bool,
 ) -> Result<amiquip::Connection, NotIn> {
     let (stream, seen) = Watched::new(stream);
+    let stream = Harmless::new(stream);
     let opened = amiquip::Connection::insecure_open_stream(stream, options, ConnectionTuning::default());
     opened.map_err(|err| {
         let seen = handshake::lock(&seen);

@@ -7,11 +7,21 @@ use amiquip::{Channel, Consumer, ConsumerMessage, ConsumerOptions, Delivery, Fie
 use anyhow::anyhow;
 use crossbeam_channel::RecvTimeoutError;
 
-use super::Trouble;
 use super::connection::Connection;
+use super::{Trouble, number_header};
 
 /// When nothing has come for so long, a queue has no more to give.
 const NO_MORE: Duration = Duration::from_secs(2);
+/// Set by quorum queues: how often a message was given back, be it on purpose or by a connection that broke.
+pub const DELIVERY_COUNT: &str = "x-delivery-count";
+/// A quorum queue of RabbitMQ 4 deletes a message that was given back more than 20 times. Whoever takes one that was given
+/// back so often publishes it anew before anything else that may take long or fail.
+pub const WORN_OUT: u32 = 15;
+
+/// How often the message with these headers was given back; 0 in a queue that does not count.
+pub fn times_returned(headers: &FieldTable) -> u32 {
+    number_header(headers, DELIVERY_COUNT).and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
+}
 
 /// What a lane has in hand may have so many bytes; it is noticed when it is more.
 pub const MOST_BYTES: usize = 64 << 20;
@@ -77,6 +87,15 @@ impl Intake {
         Ok(Intake { channel, session, in_hand: Cell::default() })
     }
 
+    /// The message that the queue would deliver next, if it has any.
+    ///
+    /// # Errors
+    /// There is no such queue, we may not read it, it gives nothing but to its one active consumer (405), or the connection
+    /// is gone.
+    pub fn first(&self, queue: &str) -> amiquip::Result<Option<Arrival>> {
+        Ok(self.channel.basic_get(queue, false)?.map(|get| self.arrived(get.delivery)))
+    }
+
     /// Starts to consume. After its cancellation keep a clone of the consumer's receiver until its last message has come,
     /// or the channel is closed: in one of a hundred cases, and more often on a busy machine, the connection is killed
     /// otherwise.
@@ -111,8 +130,8 @@ impl Intake {
         Ok(rest)
     }
 
-    /// Takes up to `most` messages that are in the queue and keeps them unacknowledged; fewer when they are large, when the
-    /// queue has fewer, or when somebody else takes them. None, when it has none.
+    /// Takes up to `most` messages that are in the queue and keeps them unacknowledged; fewer when they are large or worn out,
+    /// when the queue has fewer, or when somebody else takes them. None, when it has none.
     ///
     /// # Errors
     /// As [`Intake::consume`], or the consumer ended.
@@ -123,8 +142,10 @@ impl Intake {
             let step = usize::from(most).saturating_sub(arrivals.len()).min(next_step(arrivals.len(), bytes));
             let more = self.take_next(queue, u16::try_from(step).unwrap_or(most))?;
             let no_more = more.len() < step;
+            // Whoever had one of these before has died before it could publish it anew: that comes first now.
+            let was_fatal = more.iter().any(|arrival| times_returned(&arrival.headers) > WORN_OUT);
             arrivals.extend(more);
-            if step == 0 || no_more {
+            if step == 0 || no_more || was_fatal {
                 return Ok(arrivals);
             }
         }
@@ -157,14 +178,7 @@ impl Intake {
     /// The message says that the consumer has ended, and why: nothing will come any more.
     pub fn arrival(&self, message: ConsumerMessage) -> anyhow::Result<Arrival> {
         match message {
-            ConsumerMessage::Delivery(mut delivery) => {
-                let body = std::mem::take(&mut delivery.body);
-                let headers = delivery.properties.headers().clone().unwrap_or_default();
-                let (redelivered, sent) = (delivery.redelivered, *delivery.properties.timestamp());
-                let token = Token { session: self.session, size: body.len(), delivery };
-                self.in_hand.update(|InHand { count, bytes }| InHand { count: count + 1, bytes: bytes + token.size });
-                Ok(Arrival { body, headers, redelivered, sent, token })
-            }
+            ConsumerMessage::Delivery(delivery) => Ok(self.arrived(delivery)),
             ConsumerMessage::ServerCancelled => Err(anyhow!("the queue was deleted, or moved to another node")),
             ConsumerMessage::ServerClosedChannel(err) | ConsumerMessage::ServerClosedConnection(err) => {
                 Err(anyhow!("{err}"))
@@ -173,6 +187,15 @@ impl Intake {
             | ConsumerMessage::ClientClosedChannel
             | ConsumerMessage::ClientClosedConnection => Err(anyhow!("the consumer was cancelled")),
         }
+    }
+
+    fn arrived(&self, mut delivery: Delivery) -> Arrival {
+        let body = std::mem::take(&mut delivery.body);
+        let headers = delivery.properties.headers().clone().unwrap_or_default();
+        let (redelivered, sent) = (delivery.redelivered, *delivery.properties.timestamp());
+        let token = Token { session: self.session, size: body.len(), delivery };
+        self.in_hand.update(|InHand { count, bytes }| InHand { count: count + 1, bytes: bytes + token.size });
+        Arrival { body, headers, redelivered, sent, token }
     }
 
     /// Acknowledges the delivery, unless it came from an earlier session: then the broker has taken it back already.

@@ -1,10 +1,12 @@
 //! The only folder that names amiquip, and so the only one that knows AMQP.
 //!
-//! [`connection`] opens and closes a connection (`handshake`, `peer` and `refusal` say why one is not let in), [`queues`] finds or makes a queue, [`rights`] finds out what we may do, [`intake`] takes deliveries and settles
-//! them, [`publisher`] publishes with confirms. What bites in amiquip is said where it is avoided. Nothing here knows a
-//! system, a task or the shape of a message.
+//! [`connection`] opens and closes a connection (`handshake`, `peer` and `refusal` say why one is not let in, `filter` keeps
+//! from amiquip what would kill it), [`queues`] finds or makes a queue, [`rights`] finds out what we may do, [`intake`] takes
+//! deliveries and settles them, [`publisher`] publishes with confirms. What bites in amiquip is said where it is avoided.
+//! Nothing here knows a system, a task or the shape of a message.
 
 pub mod connection;
+mod filter;
 mod handshake;
 pub mod intake;
 mod peer;
@@ -69,6 +71,20 @@ impl std::error::Error for Trouble {}
 pub fn text_header<'a>(headers: &'a FieldTable, name: &str) -> Option<&'a str> {
     match headers.get(name)? {
         AmqpValue::LongString(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// The header of this name, if it is a whole number.
+pub fn number_header(headers: &FieldTable, name: &str) -> Option<i64> {
+    match headers.get(name)? {
+        AmqpValue::ShortShortInt(number) => Some((*number).into()),
+        AmqpValue::ShortShortUInt(number) => Some((*number).into()),
+        AmqpValue::ShortInt(number) => Some((*number).into()),
+        AmqpValue::ShortUInt(number) => Some((*number).into()),
+        AmqpValue::LongInt(number) => Some((*number).into()),
+        AmqpValue::LongUInt(number) => Some((*number).into()),
+        AmqpValue::LongLongInt(number) => Some(*number),
         _ => None,
     }
 }

@@ -66,6 +66,8 @@
 //! | 59 | too large for `max_message_size` | `full_and_large::a_record_…`, `…::a_task_whose_record_…`, `…::an_answer_…` |
 //! | 60 | sent queue full, records worn out | `full_and_large::tasks_wait_…`, `records::a_record_that_its_queue_…` |
 //! | 61 | session lost, settled by another worker | `full_and_large::after_a_lost_session_…` |
+//! | 62 | AMQP that amiquip cannot take | `wear_out::amqp_that_…` |
+//! | 63 | given back too often: dying again and again, looking at parked messages | `wear_out::a_worker_that_dies_…`, `…::records_that_do_not_fit_…`, `…::a_replay_…`, `…::what_a_replay_…`, `…::no_way_of_looking_…` |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -100,3 +102,4 @@ mod sessions;
 mod stopping;
 mod tls;
 mod tracking;
+mod wear_out;

@@ -36,6 +36,7 @@ pub mod tasks;
 pub mod tls_front;
 pub mod traffic;
 pub mod wait;
+pub mod wire;
 pub mod worker;
 
 pub use broker::{Broker, Message, RabbitMq, rabbitmqctl};
@@ -52,4 +53,5 @@ pub use relay::{CONFIRM, Direction, Relay, Then, publish_to};
 pub use tasks::{Tasks, creates, looks_up};
 pub use tls_front::TlsFront;
 pub use wait::{PATIENCE, eventually, eventually_ok, eventually_some};
+pub use wire::Wire;
 pub use worker::Worker;
