@@ -139,13 +139,15 @@ fn an_answer_that_is_too_large_is_shortened_and_the_others_are_answered() {
     let queues = queues_of(&node, "large answer");
     let tasks = Tasks::new();
     let names = ["large-1", "stays-1", "task-1", "task-2", "task-3"];
-    let fill: [(&str, fn(&mut Value, String)); 2] = [("large-1", in_a_variable), ("stays-1", elsewhere)];
     for name in names {
         let id = tasks.put(name).to_string();
         tasks.set(name, "UF_RESULT_ANSWER", json!("26"));
         tasks.set_status(name, 5);
-        let large = fill.iter().find(|(large, _)| *large == name);
-        let message = large.map_or_else(|| field_text(name), |(name, fill)| of_size(name, MOST - 300, fill));
+        let message = match name {
+            "large-1" => of_size(name, MOST - 300, in_a_variable),
+            "stays-1" => of_size(name, MOST - 300, elsewhere),
+            small => field_text(small),
+        };
         let record = format!(
             r#"{{"original_message":{message},"response_data":{{"result":{{"task":{{"id":"{id}"}}}},"success":true}}}}"#
         );
