@@ -15,9 +15,11 @@ use crate::tracking::RESTLESS;
 
 /// What the narrow node takes, in bytes.
 const MOST: usize = 100_000;
-const QUICK: [(&str, &str); 3] = [("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "3600"), ("RETRY_DELAY", "0.2")];
+const QUICK: [(&str, &str); 4] =
+    [("BITRIX_REQUEST_TIMEOUT", "2"), ("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "3600"), ("RETRY_DELAY", "0.2")];
 /// A quorum queue may seem empty for a moment after its messages were looked at, so one sweep is not enough.
-const SWEEPING: [(&str, &str); 3] = [("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "1"), ("RETRY_DELAY", "0.2")];
+const SWEEPING: [(&str, &str); 4] =
+    [("BITRIX_REQUEST_TIMEOUT", "2"), ("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "1"), ("RETRY_DELAY", "0.2")];
 
 fn queues_of(node: &Node, test: &str) -> Queues {
     let queues = Queues::through(Broker::connect_to(node.rabbitmq()), test);
