@@ -15,9 +15,11 @@ use crate::tracking::RESTLESS;
 
 /// What the narrow node takes, in bytes.
 const MOST: usize = 100_000;
-const QUICK: [(&str, &str); 3] = [("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "3600"), ("RETRY_DELAY", "0.2")];
+const QUICK: [(&str, &str); 4] =
+    [("BITRIX_REQUEST_TIMEOUT", "2"), ("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "3600"), ("RETRY_DELAY", "0.2")];
 /// A quorum queue may seem empty for a moment after its messages were looked at, so one sweep is not enough.
-const SWEEPING: [(&str, &str); 3] = [("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "1"), ("RETRY_DELAY", "0.2")];
+const SWEEPING: [(&str, &str); 4] =
+    [("BITRIX_REQUEST_TIMEOUT", "2"), ("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "1"), ("RETRY_DELAY", "0.2")];
 
 fn queues_of(node: &Node, test: &str) -> Queues {
     let queues = Queues::through(Broker::connect_to(node.rabbitmq()), test);
@@ -139,14 +141,15 @@ fn an_answer_that_is_too_large_is_shortened_and_the_others_are_answered() {
     let queues = queues_of(&node, "large answer");
     let tasks = Tasks::new();
     let names = ["large-1", "stays-1", "task-1", "task-2", "task-3"];
-    type Fill = fn(&mut Value, String);
-    let fill: [(&str, Fill); 2] = [("large-1", in_a_variable), ("stays-1", elsewhere)];
     for name in names {
         let id = tasks.put(name).to_string();
         tasks.set(name, "UF_RESULT_ANSWER", json!("26"));
         tasks.set_status(name, 5);
-        let large = fill.iter().find(|(large, _)| *large == name);
-        let message = large.map_or_else(|| field_text(name), |(name, fill)| of_size(name, MOST - 300, fill));
+        let message = match name {
+            "large-1" => of_size(name, MOST - 300, in_a_variable),
+            "stays-1" => of_size(name, MOST - 300, elsewhere),
+            small => field_text(small),
+        };
         let record = format!(
             r#"{{"original_message":{message},"response_data":{{"result":{{"task":{{"id":"{id}"}}}},"success":true}}}}"#
         );

@@ -344,3 +344,21 @@ impl Walk {
         std::mem::take(&mut self.follow_ups).iter().for_each(|id| self.ack_followed_up(id));
     }
 }
+
+#[test]
+fn a_refused_letter_counts_as_waiting_until_it_is_confirmed_also_under_another_form() {
+    let mut ledger = ledger();
+    begun(&mut ledger, "a", 1);
+    ledger.settle("a", letter("a"), recorded("a"));
+    publish(&mut ledger, 7);
+    let now = Instant::now();
+    assert_eq!(ledger.refused(7, now + LATER).as_deref(), Some("q"));
+    assert_eq!([Some("q"), Some("other"), None].map(|queue| ledger.refused_letters(queue)), [1, 0, 1]);
+    ledger.wake(now + LATER);
+    assert!(ledger.next_letter().is_some() && ledger.recorded(&key("a")).is_some());
+    // It is parked instead: then nothing is followed up.
+    ledger.replace_letter(key("a"), letter("parked"), Some(Next::Leave));
+    assert_eq!(publish(&mut ledger, 8).as_deref(), Some("parked"));
+    assert_eq!((ledger.refused_letters(None), acked(ledger.confirmed(8))), (1, vec![1]));
+    assert_eq!(ledger.refused_letters(None), 0);
+}
