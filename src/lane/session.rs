@@ -144,6 +144,8 @@ fn begin(
         begun,
     };
     let (mut input, mut retry) = (input, retry);
+    // An alarm that stands already is known by now, and keeps what has come from being begun.
+    blocked.try_iter().for_each(|notice| session.blocked(notice));
     let ended = first.into_iter().try_for_each(|arrival| session.take_in(arrival));
     let ended = ended.and_then(|()| session.serve(&mut input, &mut retry, &blocked));
     let Session { work, publisher, .. } = session;

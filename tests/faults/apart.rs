@@ -227,7 +227,8 @@ fn a_second_copy_waits_for_the_first_one_that_is_not_even_delivered() {
     let queues = Queues::new("copies apart");
     queues.declare(&queues.retry());
     let in_a_minute = FieldTable::from([("x-retry-wait".to_string(), AmqpValue::LongLongInt(60_000))]);
-    for filler in ["filler-1", "filler-2"] {
+    // One is taken before there is a consumer, and two by that.
+    for filler in ["filler-1", "filler-2", "filler-3"] {
         queues.publish(&queues.retry(), seed_message(filler).to_string(), in_a_minute.clone());
     }
     let (tasks, made) = (Tasks::new(), Arc::new(Mutex::new(None::<Instant>)));
