@@ -68,7 +68,8 @@ pub const TOPICS: &[Topic] = &[
                      away with them, for good
     --json           for list, show and replay: a JSON object a line
     CAUSE is INVALID_MESSAGE, REQUEST_ERROR, RETRY_LIMIT_EXCEEDED,
-    TASK_NOT_FOUND, INVALID_RECORD, or what another program has written",
+    TASK_NOT_FOUND, INVALID_RECORD, MESSAGE_TOO_LARGE, or what another program
+    has written",
     ),
     topic(
         "demo",
@@ -100,9 +101,9 @@ pub const TOPICS: &[Topic] = &[
 
 const EXIT_CODES: &str = "
 Exit codes: 0 done; 1 something failed, or was in the air when the time for
-stopping was over; 64 wrong usage; 78 wrong settings, or RabbitMQ refuses the
-very first session; 130 cut short by Ctrl+C: demo and parked by the first one,
-the worker by the second.
+stopping was over; 64 wrong usage; 78 wrong settings, or RabbitMQ refuses
+credentials, virtual host or rights before a session has worked; 130 cut short
+by Ctrl+C: demo and parked by the first one, the worker by the second.
 ";
 
 /// The help of the command of this name; of all of them without one.

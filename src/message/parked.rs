@@ -30,12 +30,13 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Cause; 5] = [
+    pub const ALL: [Cause; 6] = [
         Cause::InvalidMessage,
         Cause::RequestError,
         Cause::RetryLimitExceeded,
         Cause::TaskNotFound,
         Cause::InvalidRecord,
+        Cause::MessageTooLarge,
     ];
 
     /// The spelling on the wire.

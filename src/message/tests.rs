@@ -371,6 +371,7 @@ fn each_cause_has_its_spelling_and_says_what_to_do() {
         (Cause::InvalidRecord, "INVALID_RECORD"),
         (Cause::MessageTooLarge, "MESSAGE_TOO_LARGE"),
     ];
+    assert_eq!(causes.map(|(cause, _)| cause), Cause::ALL);
     for (cause, name) in causes {
         assert_eq!(cause.name(), name);
         assert!(!cause.suggested_action(REPLAY).is_empty());

@@ -195,8 +195,9 @@ fn tasks_wait_while_the_sent_queue_is_full_and_sweeps_wear_its_records_out() {
     portal.await_count_of("a sweep", 60, is_sweep);
     assert_eq!(queues.count(&queues.errors()), 0, "{}", worker.errors());
     reopen(&queues, &queues.sent());
-    eventually("every record", PATIENCE, || {
-        tasks.markers().len() == 12 && worker.log().contains("takes messages again")
+    eventually_ok("every record", PATIENCE, || match (tasks.markers().len(), worker.log()) {
+        (12, log) if log.contains("takes messages again") => Ok(()),
+        (made, log) => Err(format!("{made} tasks; {}", log.lines().rev().take(12).collect::<Vec<_>>().join("\n"))),
     });
     worker.stop();
     let errors = worker.errors();
