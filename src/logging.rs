@@ -155,6 +155,8 @@ pub fn look_at(folder: &Path) -> Result<Option<String>, String> {
 /// Writes something and removes it: only that shows a disk that is full, or mounted read-only.
 fn probe(folder: &Path) -> io::Result<()> {
     let path = folder.join(format!("worker.probe.{}", process::id()));
+    // Of a process with this id that was killed meanwhile, as in a container, where all have the same.
+    let _ = fs::remove_file(&path);
     let written = OpenOptions::new().write(true).create_new(true).open(&path).and_then(|mut file| {
         file.write_all(&[0; PROBE])?;
         file.sync_data()

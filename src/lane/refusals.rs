@@ -31,6 +31,11 @@ impl Refusals {
         Some(if waiting.is_zero() { said } else { format!("{said}, for {} now", span(waiting)) })
     }
 
+    /// For how long the one that refuses longest has done so.
+    pub fn longest(&self, now: Instant) -> Option<Duration> {
+        self.0.values().filter_map(|refusal| refusal.since).map(|since| now.saturating_duration_since(since)).max()
+    }
+
     /// Is there a queue that messages wait for?
     pub fn any(&self) -> bool {
         self.0.values().any(|refusal| refusal.since.is_some())
@@ -59,6 +64,7 @@ mod tests {
         assert_eq!(refusals.refused("sent", "full", at(0)).as_deref(), Some("sent does not take messages: full"));
         assert!((1..60).all(|second| refusals.refused("sent", "full", at(second)).is_none()));
         assert!(refusals.refused("errors", "full", at(5)).is_some());
+        assert_eq!(refusals.longest(at(60)), Some(Duration::from_secs(60)));
         let again = refusals.refused("sent", "full", at(61)).unwrap_or_default();
         assert_eq!(again, "sent does not take messages: full (again, 60 times), for 1m01s now");
         assert_eq!(

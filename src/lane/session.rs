@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvError, after, never, select};
 
 use super::feed::{Feed, Prefetch};
-use super::ledger::{Admission, Key};
+use super::ledger::{Admission, Key, Next};
 use super::reader::Work;
 use super::recovery::Gate;
 use super::waits::Wait;
@@ -26,6 +26,9 @@ const TICK: Duration = Duration::from_secs(30);
 /// RabbitMQ takes a delivery back after half an hour unacknowledged; a lane that is paused so long gives all of them back
 /// before and takes them anew.
 const LONGEST_HOLD: Duration = Duration::from_secs(600);
+
+/// So often a message is published again before it is tried on another channel.
+const MOST_REFUSALS: u32 = 60;
 
 /// How a session ended.
 pub enum Ended {
@@ -95,11 +98,14 @@ fn begin(
     })?;
     let queues = &lane.queues;
     let names = [&queues.input, &queues.sent, &queues.retry, &queues.errors, &queues.responses];
-    let (intake, first) = consuming.within_deadline(|consuming| {
+    consuming.within_deadline(|consuming| {
         queues::ensure(consuming, &names.map(String::as_str))?;
-        super::rights::follow(consuming, queues)?;
-        open_intake(consuming, [&queues.input, &queues.retry], number)
+        super::rights::follow(consuming, queues)
     })?;
+    // Their bodies may be large and the link slow.
+    let deadline = consuming.at_most(LONGEST_HOLD);
+    let (intake, first) = open_intake(consuming, [&queues.input, &queues.retry], number)?;
+    drop(deadline);
     let returned = first.iter().map(|arrival| times_returned(&arrival.headers)).max().unwrap_or(0);
     work.caution.begins(returned);
     let prefetch = Prefetch::new(work.caution.prefetch());
@@ -205,7 +211,7 @@ impl Session<'_, '_> {
             if self.stopping && self.note_what_is_in_hand() == 0 {
                 return Ok(Ended::Stopped);
             }
-            if self.held_too_long() {
+            if self.held_too_long() || self.refused_too_long() {
                 return Ok(Ended::Refresh);
             }
             select! {
@@ -258,6 +264,12 @@ impl Session<'_, '_> {
         };
         for _ in 0..room {
             let Some(mut job) = self.work.ledger.next_job() else { break };
+            // One that may exist is looked up first, whatever becomes of its record.
+            if job.task.earlier == Earlier::None && !letters::can_be_recorded(self.lane, &job.task) {
+                let letter = self.park_too_large(&job);
+                self.work.ledger.settle(&job.task.id, letter, Next::Leave);
+                continue;
+            }
             job.task.claim = self.work.claim.clone();
             self.work.jobs.send(job).map_err(|_| Trouble::new("the handler threads are gone"))?;
         }
@@ -289,6 +301,17 @@ impl Session<'_, '_> {
         let too_long = paused && self.begun.elapsed() > LONGEST_HOLD && self.work.ledger.in_flight() == 0;
         if too_long {
             log::debug!("the lane has been paused for long: giving its deliveries back and taking them anew");
+        }
+        too_long
+    }
+
+    /// RabbitMQ 3.10 does not always tell a channel that a quorum queue has room again, and refuses for it until it is closed.
+    fn refused_too_long(&self) -> bool {
+        let longest = self.lane.config.retry_delay * MOST_REFUSALS;
+        let refused = self.work.refusals.longest(Instant::now()).is_some_and(|refused| refused > longest);
+        let too_long = refused && self.begun.elapsed() > longest && self.work.ledger.in_flight() == 0;
+        if too_long {
+            log::debug!("a queue has refused messages for long: asking it anew, on another channel");
         }
         too_long
     }
@@ -355,6 +378,8 @@ impl Session<'_, '_> {
 
     /// Lets more deliveries come, or fewer, as they are smaller or larger, and as others were settled before.
     fn fit<'i>(&mut self, input: &mut Feed<'i>, retry: &mut Feed<'i>) -> Result<(), Trouble> {
+        // What came first was settled without a letter.
+        self.reading |= self.intake.in_hand().count == 0;
         if self.work.caution.grows() {
             self.prefetch.allow(self.work.caution.prefetch());
         }
@@ -425,11 +450,6 @@ impl Session<'_, '_> {
             }
         }
         let job = Job { task, attempts, headers, arrived: Instant::now() };
-        // One that may exist is looked up first, whatever becomes of its record.
-        if job.task.earlier == Earlier::None && !letters::can_be_recorded(self.lane, &job.task) {
-            let letter = self.park_too_large(&job);
-            return self.work.ledger.add_letter(Key::Task(job.task.id), token, letter);
-        }
         self.work.ledger.add(token, job, not_before);
     }
 

@@ -65,7 +65,7 @@ impl LogFile {
 
     /// The file under our name, with room in it.
     fn current(&mut self) -> io::Result<&mut File> {
-        let ours = self.file.as_ref().map(File::metadata).transpose()?;
+        let ours = self.file.as_ref().and_then(|file| file.metadata().ok());
         let there = fs::metadata(&self.path).ok();
         let same = ours.zip(there).filter(|(ours, there)| (ours.dev(), ours.ino()) == (there.dev(), there.ino()));
         match same {

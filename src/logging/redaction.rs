@@ -20,7 +20,8 @@ pub fn hide(secrets: Vec<String>) {
     let encoded = secrets.iter().map(|secret| utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string());
     let mut hidden: Vec<String> = encoded.chain(secrets.iter().cloned()).collect();
     hidden.retain(|secret| secret.len() >= SHORTEST_SECRET);
-    hidden.sort();
+    // The longer ones first: one may be a part of another.
+    hidden.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
     hidden.dedup();
     let _ = SECRETS.set(hidden);
 }

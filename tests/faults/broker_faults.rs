@@ -87,8 +87,15 @@ fn a_killed_node_is_found_again_when_it_lives() {
 fn connections_that_an_administrator_closes_are_opened_again() {
     let Some(node) = node() else { return };
     let scene = Scene::set(&node, &[]);
-    node.ctl(&["close_all_connections", "maintenance"]);
-    scene.worker.await_log("maintenance", PATIENCE);
+    // amiquip may end before it has read the reason.
+    eventually("the reason is told", PATIENCE, || {
+        let lost = scene.worker.log().matches("no session with RabbitMQ").count();
+        node.ctl(&["close_all_connections", "maintenance"]);
+        eventually("the end of the session", PATIENCE, || {
+            scene.worker.log().matches("no session with RabbitMQ").count() > lost
+        });
+        scene.worker.log().contains("maintenance")
+    });
     scene.assert_goes_on();
 }
 

@@ -16,7 +16,7 @@ const BLOCKED: Duration = Duration::from_secs(300);
 /// How much of an error's text is kept, in characters.
 const LONGEST_TEXT: usize = 300;
 /// How much of a page is looked through for text, and how much of it is shown, in characters.
-const LONGEST_PAGE: usize = 10_000;
+pub(super) const LONGEST_PAGE: usize = 10_000;
 const LONGEST_BEGINNING: usize = 100;
 
 /// What kind of refusal it is.

@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use super::errors::plain;
+use super::errors::{LONGEST_PAGE, plain};
+use crate::logging;
 use crate::message::document;
 
 /// The document in an answer, and what stands before it. With anything before it, it begins at the first `{` with a member
@@ -27,7 +28,10 @@ fn begin(answer: &[u8]) -> Option<usize> {
 
 /// What to tell of it, on one line: what it is, and what to do about it.
 pub fn told(before: &[u8]) -> String {
-    match plain(&String::from_utf8_lossy(before).replace('\u{feff}', " ")).as_str() {
+    // Without secrets before it is cut: half of one is not recognised.
+    let before = logging::clean_in_full(&String::from_utf8_lossy(before).replace('\u{feff}', " "));
+    let before: String = before.chars().take(LONGEST_PAGE).collect();
+    match plain(&before).as_str() {
         "" => {
             "the portal's answers begin with a byte order mark; they are read from behind it. Save the PHP file that \
                begins so without it"
