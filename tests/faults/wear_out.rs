@@ -185,28 +185,6 @@ fn die_over_deliveries(
 }
 
 #[test]
-fn a_worker_that_dies_over_what_it_has_in_hand_takes_less_each_time_and_loses_nothing() {
-    let queues = counting_queues("dying");
-    let tasks = Tasks::new();
-    let portal = Portal::of(&tasks);
-    queues.publish_tasks(&(0..8).map(|number| field_text(&format!("task-{number}"))).collect::<Vec<_>>());
-    die_over_deliveries(&queues, &portal, &[("PREFETCH", "32")], 26, &|die| die);
-    // One may have been done before its worker died.
-    let places = [queues.input(), queues.sent(), queues.retry(), queues.errors()];
-    eventually_ok("all are back", PATIENCE, || {
-        let counts: Vec<usize> = places.iter().map(|place| queues.count(place)).collect();
-        if counts[0] + counts[1] >= 8 { Ok(()) } else { Err(format!("{counts:?}")) }
-    });
-    let mut worker = start(&queues, &portal, &[("PREFETCH", "32"), ("BITRIX_REQUEST_TIMEOUT", "0.5")]);
-    worker.await_log("beginning with few deliveries at a time", PATIENCE);
-    eventually("all are done", PATIENCE, || tasks.markers().len() == 8 && queues.count(&queues.sent()) >= 8);
-    // More again with success.
-    worker.await_log("deliveries at a time from now on", PATIENCE);
-    worker.stop();
-    Account::take(&queues, tasks.markers()).after_faults(26).assert_holds();
-}
-
-#[test]
 fn a_worker_that_dies_in_each_sweep_loses_no_record() {
     let queues = counting_queues("dying sweeps");
     let tasks = Tasks::new();
