@@ -29,7 +29,7 @@ fn begin(answer: &[u8]) -> Option<usize> {
 /// What to tell of it, on one line: what it is, and what to do about it.
 pub fn told(before: &[u8]) -> String {
     // Without secrets before it is cut: half of one is not recognised.
-    let before = logging::clean_in_full(&String::from_utf8_lossy(before).replace('\u{feff}', " "));
+    let before = logging::clean_in_full(&String::from_utf8_lossy(before).replace(['\r', '\n', '\t', '\u{feff}'], " "));
     let before: String = before.chars().take(LONGEST_PAGE).collect();
     match plain(&before).as_str() {
         "" => {
