@@ -6,22 +6,20 @@
 
 /// So often anything may be given back: a stop, a lost connection.
 const INNOCENT: u32 = 2;
-/// From here on it is one at a time; a quorum queue of RabbitMQ 4 deletes at the 21st.
-const ONE_BY_ONE: u32 = 10;
 
 /// How many, of at most the setting's number.
 #[derive(Debug)]
 pub struct Caution {
     most: u16,
     now: u16,
-    /// Settled since there are so many.
-    settled: usize,
+    /// Got over since there are so many.
+    got_over: usize,
 }
 
 impl Caution {
     /// A lane that may have so many in hand.
     pub fn new(most: u16) -> Caution {
-        Caution { most, now: most, settled: 0 }
+        Caution { most, now: most, got_over: 0 }
     }
 
     /// How many deliveries to take.
@@ -29,26 +27,25 @@ impl Caution {
         self.now
     }
 
-    /// A session begins, and what it will get first was given back so often.
-    pub fn begins(&mut self, times_returned: u32) {
-        self.now = match times_returned {
-            ONE_BY_ONE.. => 1,
-            times => (self.most >> times.saturating_sub(INNOCENT)).max(1),
-        };
-        self.settled = 0;
+    /// A session begins, and what it will get first was given back so often. Returns whether that is to be settled alone.
+    pub fn begins(&mut self, times_returned: u32) -> bool {
+        let careful = times_returned > INNOCENT;
+        self.now = if careful { 1 } else { self.most };
+        self.got_over = 0;
+        careful
     }
 
-    /// So many deliveries are acknowledged.
-    pub fn settled(&mut self, deliveries: usize) {
-        self.settled += deliveries;
+    /// So many deliveries are acknowledged, or wait for a time: nobody has died over them.
+    pub fn got_over(&mut self, deliveries: usize) {
+        self.got_over += deliveries;
     }
 
-    /// Whether to take twice as many from now on: all that may be in hand was settled.
+    /// Whether to take twice as many from now on: all that may be in hand was got over.
     pub fn grows(&mut self) -> bool {
-        let grows = self.now < self.most && self.settled >= usize::from(self.now);
+        let grows = self.now < self.most && self.got_over >= usize::from(self.now);
         if grows {
             self.now = self.now.saturating_mul(2).min(self.most);
-            self.settled = 0;
+            self.got_over = 0;
         }
         grows
     }
@@ -59,16 +56,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_given_back_often_is_taken_in_small_numbers() {
+    fn what_was_given_back_often_is_taken_alone() {
         let mut caution = Caution::new(256);
-        let mut after = |times| {
-            caution.begins(times);
-            caution.prefetch()
-        };
-        assert_eq!([0, 1, 2, 3, 4, 9, 10, 15, 1000].map(&mut after), [256, 256, 256, 128, 64, 2, 1, 1, 1]);
-        let mut large = Caution::new(65_535);
-        large.begins(10);
-        assert_eq!(large.prefetch(), 1);
+        let mut after = |times| (caution.begins(times), caution.prefetch());
+        assert_eq!([0, 2, 3, 1000].map(&mut after), [(false, 256), (false, 256), (true, 1), (true, 1)]);
     }
 
     #[test]
@@ -77,14 +68,14 @@ mod tests {
         caution.begins(20);
         let mut numbers = Vec::new();
         for _ in 0..17 {
-            caution.settled(1);
+            caution.got_over(1);
             if caution.grows() {
                 numbers.push(caution.prefetch());
             }
         }
         assert_eq!(numbers, [2, 4, 8, 10][..numbers.len()]);
         assert_eq!(numbers.last(), Some(&10));
-        caution.settled(100);
+        caution.got_over(100);
         assert!(!caution.grows());
     }
 }

@@ -46,15 +46,23 @@ impl<'i> Feed<'i> {
     /// Goes on with another prefetch, and returns what has still come with the old one.
     pub(super) fn replace(&mut self, prefetch: u16) -> Result<Vec<ConsumerMessage>, Trouble> {
         let next = Feed::open(self.intake, self.queue, prefetch)?;
-        let last = std::mem::replace(self, next);
-        Ok(last.consumer.as_ref().map_or(Ok(Vec::new()), |consumer| self.intake.end(consumer))?)
+        let mut last = std::mem::replace(self, next);
+        Ok(last.consumer.take().map_or(Ok(Vec::new()), |consumer| self.intake.end(&consumer))?)
     }
 
     /// From now on nothing is received; what comes all the same goes back with the session.
     pub(super) fn close(&mut self) {
         self.receiver = never();
-        // It fails where the connection is gone, and then nothing comes.
-        let _ = self.consumer.as_ref().map(Consumer::cancel);
+        if let Some(consumer) = self.consumer.take() {
+            // It fails where the connection is gone, and then nothing comes.
+            let _ = self.intake.end(&consumer);
+        }
+    }
+}
+
+impl Drop for Feed<'_> {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

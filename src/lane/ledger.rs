@@ -377,6 +377,16 @@ impl<T> Ledger<T> {
         later.into_iter().chain(self.claims_end).min()
     }
 
+    /// Whether every delivery that came is settled, or waits for a time.
+    pub fn is_at_rest(&self) -> bool {
+        let is_still = |entry: &Entry<T>| match entry.state {
+            State::Waiting(_) | State::Ready(..) | State::ToFollowUp(_) => true,
+            State::InFlight | State::Publishing(..) | State::FollowingUp => entry.unclaimed,
+        };
+        let nothing_due = self.due.is_empty() && self.to_publish.is_empty() && self.to_follow_up.is_empty();
+        nothing_due && self.entries.values().all(is_still)
+    }
+
     /// The results that have no delivery are published without one, which leaves nothing to acknowledge. What only moves to
     /// another queue is left to whoever has its message now.
     pub fn stop_waiting_for_deliveries(&mut self) {

@@ -176,7 +176,6 @@ impl Session<'_, '_> {
 
     fn published(&mut self, tag: u64, verdict: Published) -> Result<(), Trouble> {
         let stats = self.lane.stats;
-        self.reading = true;
         match verdict {
             Published::Confirmed => {
                 stats.sent_messages.count();
@@ -234,7 +233,7 @@ impl Session<'_, '_> {
     }
 
     fn ack(&mut self, tokens: Vec<Token>) -> Result<(), Trouble> {
-        self.work.caution.settled(tokens.len());
+        self.work.caution.got_over(tokens.len());
         tokens.into_iter().try_for_each(|token| self.intake.ack(token)).map_err(Trouble::from)
     }
 }

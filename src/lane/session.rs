@@ -16,7 +16,7 @@ use super::waits::Wait;
 use super::{Job, Lane, letters};
 use crate::message::{self, Cause, Claim, Earlier, Parked, Record, Task, Unreadable};
 use crate::rabbitmq::connection::Connection;
-use crate::rabbitmq::intake::{Arrival, FIRST, Intake, Token, WORN_OUT, times_returned};
+use crate::rabbitmq::intake::{Arrival, FIRST, Intake, Token, times_returned};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher};
 use crate::rabbitmq::{Blocked, ConsumerMessage, Error, FieldTable, Trouble, queues, rights};
 use crate::stats::condition::Obstacle;
@@ -107,9 +107,8 @@ fn begin(
     let (intake, first) = open_intake(consuming, [&queues.input, &queues.retry], number)?;
     drop(deadline);
     let returned = first.iter().map(|arrival| times_returned(&arrival.headers)).max().unwrap_or(0);
-    work.caution.begins(returned);
+    let reading = !work.caution.begins(returned);
     let prefetch = Prefetch::new(work.caution.prefetch());
-    let reading = returned < WORN_OUT;
     let (input, retry) = consuming.within_deadline(|_| {
         let open = |queue| match reading {
             true => Feed::open(&intake, queue, prefetch.now()),
@@ -130,7 +129,7 @@ fn begin(
     if work.caution.prefetch() < lane.config.prefetch {
         log::info!(
             "{}: what comes first was given back {returned} times, by a lane that waits or by one that dies again and \
-             again: beginning with few deliveries at a time",
+             again: beginning with one delivery at a time",
             queues.input
         );
     }
@@ -186,9 +185,9 @@ pub(super) struct Session<'a, 'b> {
     pub(super) intake: &'a Intake,
     pub(super) publisher: Publisher,
     prefetch: Prefetch,
-    /// Else a message that wears out has come first and is on its way to the tail of its queue: until the broker has said
-    /// that it has it, or does not take it, nothing else is taken.
-    pub(super) reading: bool,
+    /// Else what has come first was given back often. It may be what the process dies over, so nothing else is taken until it
+    /// is settled or waits for a time.
+    reading: bool,
     /// An alarm at the broker: it does not read what we publish.
     publishing_blocked: bool,
     pub(super) stopping: bool,
@@ -378,8 +377,7 @@ impl Session<'_, '_> {
 
     /// Lets more deliveries come, or fewer, as they are smaller or larger, and as others were settled before.
     fn fit<'i>(&mut self, input: &mut Feed<'i>, retry: &mut Feed<'i>) -> Result<(), Trouble> {
-        // What came first was settled without a letter.
-        self.reading |= self.intake.in_hand().count == 0;
+        self.reading = self.reading || self.work.ledger.is_at_rest();
         if self.work.caution.grows() {
             self.prefetch.allow(self.work.caution.prefetch());
         }
@@ -447,6 +445,7 @@ impl Session<'_, '_> {
             (_, None) => log::info!("received: task={} topic={} attempts={attempts}", task.id, task.topic),
             (_, Some(wait)) => {
                 log::info!("received, waiting {wait:.1?}: task={} topic={} attempts={attempts}", task.id, task.topic);
+                self.work.caution.got_over(1);
             }
         }
         let job = Job { task, attempts, headers, arrived: Instant::now() };

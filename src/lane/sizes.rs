@@ -74,8 +74,6 @@ impl Session<'_, '_> {
             }
             None => {
                 log::error!("{}; trying again in {AGAIN:?}: task={}", lane.too_large(letter), letter.message_id);
-                // Nobody waits for it.
-                self.reading = true;
                 self.work.ledger.postpone_letter(key, Instant::now() + AGAIN);
             }
         }

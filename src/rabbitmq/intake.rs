@@ -96,9 +96,8 @@ impl Intake {
         Ok(self.channel.basic_get(queue, false)?.map(|get| self.arrived(get.delivery)))
     }
 
-    /// Starts to consume. After its cancellation keep a clone of the consumer's receiver until its last message has come,
-    /// or the channel is closed: in one of a hundred cases, and more often on a busy machine, the connection is killed
-    /// otherwise.
+    /// Starts to consume. End it with [`Intake::end`], or keep a clone of its receiver until the channel is closed: in one of
+    /// a hundred cases, and more often on a busy machine, the connection is killed otherwise.
     ///
     /// # Errors
     /// There is no such queue, we may not read it, or the connection is gone.

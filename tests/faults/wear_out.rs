@@ -5,6 +5,7 @@ use crate::support::broker::header;
 use crate::support::wire::{entry, long, nested};
 use crate::support::*;
 use amiquip::{AmqpProperties, AmqpValue, FieldTable};
+use crossbeam_channel::unbounded;
 
 /// A queue that deletes what was given back more than 20 times, as RabbitMQ 4 has it by itself.
 fn counting() -> FieldTable {
@@ -182,6 +183,43 @@ fn die_over_deliveries(
     }
     drop(relay);
     worker.expect("it was started")
+}
+
+#[test]
+fn a_worker_that_dies_over_what_it_has_in_hand_takes_less_each_time_and_loses_nothing() {
+    let queues = counting_queues("dying");
+    let tasks = Tasks::new();
+    let (begun, begins) = unbounded();
+    // It dies as soon as it works on a task.
+    let deadly = Portal::start(move |call| match call.params.to_string().contains("task-") {
+        true => {
+            let _ = begun.send(());
+            Answer::Http(Reply::Hang)
+        }
+        false => Tasks::new().answer(call),
+    });
+    queues.publish_tasks(&(0..8).map(|number| field_text(&format!("task-{number}"))).collect::<Vec<_>>());
+    let changes = [("PREFETCH", "32"), ("BITRIX_REQUEST_TIMEOUT", "0.5")];
+    let mut worker = start(&queues, &deadly, &changes);
+    for _ in 0..50 {
+        begins.recv_timeout(PATIENCE).expect("a task is begun");
+        worker.kill();
+        while begins.try_recv().is_ok() {}
+        worker.start_again();
+    }
+    worker.kill();
+    // All together three times; then one, and what came before its predecessor was published anew.
+    let received = worker.log().matches("received: task=").count();
+    assert!(received < 90, "{received}");
+    eventually("all are back", PATIENCE, || queues.count(&queues.input()) == 8);
+    let portal = Portal::of(&tasks);
+    let mut worker = start(&queues, &portal, &changes);
+    worker.await_log("beginning with one delivery at a time", PATIENCE);
+    eventually("all are done", PATIENCE, || tasks.markers().len() == 8 && queues.count(&queues.sent()) >= 8);
+    // More again with success.
+    worker.await_log("deliveries at a time from now on", PATIENCE);
+    worker.stop();
+    Account::take(&queues, tasks.markers()).after_faults(50).assert_holds();
 }
 
 #[test]
