@@ -194,15 +194,7 @@ fn a_message_that_comes_twice_creates_one_task() {
     let queues = Queues::new("twice");
     let tasks = Tasks::new();
     let gate = Gate::closed();
-    let portal = {
-        let (tasks, gate) = (tasks.clone(), gate.clone());
-        Portal::start(move |call| {
-            if call.method == "tasks.task.add" {
-                gate.wait();
-            }
-            tasks.answer(call)
-        })
-    };
+    let portal = Portal::holding_creates(&tasks, &gate);
     let mut worker = start(&queues, &portal, &[("LOG_LEVEL", "DEBUG")]);
     queues.publish_task(&message("task-1"));
     gate.await_waiting(1, PATIENCE);
