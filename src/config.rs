@@ -204,11 +204,7 @@ impl RabbitMq {
     fn from_variables(variables: &mut Variables) -> RabbitMq {
         let password = variables.secret("RABBITMQ_PASSWORD");
         if password.is_none() {
-            variables.mistake(
-                "RABBITMQ_PASSWORD",
-                "is not set, neither in the environment nor in .env of this folder",
-                "RABBITMQ_PASSWORD=the password of RABBITMQ_USERNAME",
-            );
+            variables.lacks("RABBITMQ_PASSWORD", "RABBITMQ_PASSWORD=the password of RABBITMQ_USERNAME");
         }
         let tls = variables.flag("RABBITMQ_TLS", false);
         let authorities = variables.authorities("RABBITMQ_CA_FILE");

@@ -102,6 +102,10 @@ impl Environment {
         if is_ours && self.lines.contains_key(name) {
             self.advice.push(format!("{place}: {name} is set a second time, and this line counts; remove one"));
         }
+        if is_ours && env::var(name).is_ok_and(|value| value.trim().is_empty()) {
+            let wrong = "is not read, since the environment sets it to nothing; unset it there";
+            self.advice.push(format!("{place}: {name} {wrong}"));
+        }
         let taken = match value {
             // Nobody meant a value with lost characters.
             Value::Text { text, .. } if is_ours && text.contains(char::REPLACEMENT_CHARACTER) => {

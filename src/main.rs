@@ -7,7 +7,7 @@ use std::{env, process, thread};
 
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, after, bounded, select};
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::stat::{Mode, umask};
 use task_creator::cli::{self, Command};
 use task_creator::config::{Config, Mistakes};
@@ -191,9 +191,17 @@ fn reopen_logs_on_hangup() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Raised by Ctrl+C, SIGTERM and a closed terminal; a second one ends the process at once.
+/// Raised by Ctrl+C, SIGTERM and a closed terminal; a second Ctrl+C ends the process at once. A closed terminal sends SIGHUP
+/// several times, so only the first one counts, and only while nothing else has.
 fn stop_on_interrupt() -> anyhow::Result<Stop> {
     let (stopper, stop) = stop::signal();
+    hangup().thread_block().context("blocking SIGHUP")?;
+    let raised = stop.clone();
+    let wait = move || match hangup().wait() {
+        Ok(_) if !raised.raised() => raise(Signal::SIGTERM),
+        other => other.map(drop),
+    };
+    thread::Builder::new().name("hangup".into()).spawn(wait).context("cannot start a thread")?;
     let mut stopper = Some(stopper);
     let told = move || match stopper.take() {
         Some(stopper) => stopper.raise(),

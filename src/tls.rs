@@ -11,7 +11,6 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
@@ -23,8 +22,7 @@ use verifier::Verifier;
 #[derive(Clone, Debug)]
 pub struct Authorities {
     roots: RootCertStore,
-    /// Those of a file. A server that shows exactly one of them is trusted, whoever has signed it: a certificate that
-    /// somebody has made for one server is no CA.
+    /// All of a file. A server that shows exactly one of them is trusted, whoever has signed it.
     own: Vec<CertificateDer<'static>>,
 }
 
@@ -35,7 +33,7 @@ impl Authorities {
         Authorities { roots, own: Vec::new() }
     }
 
-    /// Those of a PEM file.
+    /// Those of a PEM file. What somebody has made for one server stands for that one only: its key signs for nobody.
     ///
     /// # Errors
     /// What is wrong with the file.
@@ -47,10 +45,14 @@ impl Authorities {
             let damaged =
                 || format!("whose certificate {number} is damaged: copy it there anew, first and last line included");
             let certificate = certificate.map_err(|_| damaged())?;
-            roots.add(certificate.clone()).map_err(|_| damaged())?;
+            let mut anchor = RootCertStore::empty();
+            anchor.add(certificate.clone()).map_err(|_| damaged())?;
+            if names::is_authority(&certificate) {
+                roots.extend(anchor.roots);
+            }
             own.push(certificate);
         }
-        match roots.is_empty() {
+        match own.is_empty() {
             true => {
                 Err("which holds no certificate in PEM form (-----BEGIN CERTIFICATE-----); a binary one becomes PEM \
                          with: openssl x509 -inform der -in FILE -out ca.pem"
@@ -71,15 +73,12 @@ impl Authorities {
     /// The settings of a client that trusts them, and nobody else.
     pub fn client(&self) -> Arc<ClientConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let by_authority = WebPkiServerVerifier::builder_with_provider(Arc::new(self.roots.clone()), provider.clone())
-            .build()
-            .expect("there are authorities, and no revocation list that could be wrong");
+        // What rustls calls dangerous is a check of one's own; ours lets rustls check first.
+        let verifier = Verifier::new(self.clone(), provider.signature_verification_algorithms);
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("ring has ciphers for all default versions");
-        // What rustls calls dangerous is a check of one's own; ours lets rustls check first.
-        let verifier = Arc::new(Verifier::new(by_authority, self.own.clone()));
-        Arc::new(config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+        Arc::new(config.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
     }
 }
 

@@ -38,6 +38,16 @@ fn check_portal(portal: &Portal, changes: &[(&str, &str)]) -> Ended {
     run_with(&["check"], &Queues::new("check"), &portal.webhook(), changes)
 }
 
+/// The last line counts what stands above it.
+#[track_caller]
+fn assert_summed_up(ended: &Ended, failures: usize) {
+    let told = |verdict: &str| ended.output.matches(&format!("\n{verdict}")).count();
+    let (failed, warnings) = (told("FAIL "), told("warn "));
+    let plural = if warnings == 1 { "" } else { "s" };
+    assert_eq!(failed, failures, "{}", ended.output);
+    assert!(ended.output.ends_with(&format!("\n{failures} failed, {warnings} warning{plural}\n")), "{}", ended.output);
+}
+
 #[test]
 fn a_check_of_a_healthy_installation_is_all_green_and_changes_nothing() {
     let queues = Queues::new("all green");
@@ -47,9 +57,7 @@ fn a_check_of_a_healthy_installation_is_all_green_and_changes_nothing() {
     queues.publish_task(&field_text("waiting"));
     let ended = run_with(&["check"], &queues, &portal.webhook(), &[]);
     ended.ended_with(0).has_not("FAIL").has_not("canary");
-    let warnings = ended.output.matches("\nwarn").count();
-    let plural = if warnings == 1 { "" } else { "s" };
-    ended.has(&format!("\n0 failed, {warnings} warning{plural}\n"));
+    assert_summed_up(&ended, 0);
     ended
         .has("ok    settings: ")
         .has("ok    LOG_DIR=")
@@ -537,7 +545,9 @@ fn a_default_password_is_warned_about_and_a_connection_that_stays_here_is_not() 
     let webhook = "http://localhost:1/rest/1/canary-token";
     for password in ["guest", "change me"] {
         let changes = [("RABBITMQ_HOST", "::1"), ("RABBITMQ_USERNAME", "worker"), ("RABBITMQ_PASSWORD", password)];
-        run_with(&["check"], &queues, webhook, &changes).ended_with(1).has(DEFAULT_PASSWORD).has_not("unencrypted");
+        let ended = run_with(&["check"], &queues, webhook, &changes);
+        ended.ended_with(1).has(DEFAULT_PASSWORD).has_not("unencrypted");
+        assert_summed_up(&ended, 2);
     }
     let changes = [("RABBITMQ_HOST", "127.0.0.2"), ("RABBITMQ_PASSWORD", "one of its own")];
     let ended = run_with(&["check"], &queues, "http://[::1]:1/rest/1/canary-token", &changes);

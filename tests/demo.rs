@@ -5,6 +5,7 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::Duration;
 use std::{env, fs, process};
 
 use support::*;
@@ -78,6 +79,28 @@ fn a_closed_terminal_that_interrupts_twice_lets_the_demo_clear_up() {
     demo.signal("HUP");
     assert_eq!(demo.wait(PATIENCE).code(), Some(130), "{}", demo.output());
     assert_no_queues(&prefix(&demo.output()));
+}
+
+/// RabbitMQ is so far away that the time for everything is over before the demo has seen its end.
+#[test]
+#[ignore = "takes a minute"]
+fn a_demo_whose_time_is_up_says_so_and_what_is_missing() {
+    let relay = Relay::to(RabbitMq::from_env().address());
+    let mut environment = rabbitmq();
+    set(&mut environment, "RABBITMQ_HOST", "127.0.0.1");
+    set(&mut environment, "RABBITMQ_PORT", &relay.port().to_string());
+    [Direction::ToServer, Direction::ToClient].iter().for_each(|way| relay.delay(*way, Duration::from_millis(670)));
+    let mut demo = Worker::run(&["demo"], &environment);
+    demo.await_output("sent: ", PATIENCE * 2);
+    relay.hold(Direction::ToClient);
+    demo.await_output("Time is up.", PATIENCE * 2);
+    relay.pass();
+    assert_eq!(demo.wait(PATIENCE).code(), Some(1), "{}", demo.output());
+    let output = demo.output();
+    assert!(output.contains("RabbitMQ has not taken it") && output.contains("The log says more"), "{output}");
+    // The time that playing has was not over.
+    assert!(!output.contains("After 30 s") && !output.contains("Interrupted"), "{output}");
+    assert_no_queues(&prefix(&output));
 }
 
 #[test]

@@ -218,6 +218,15 @@ fn exactly_the_certificate_in_the_ca_file_is_trusted_whoever_has_signed_it() {
 }
 
 #[test]
+fn a_servers_certificate_in_the_ca_file_is_trusted_for_nobody_but_its_server() {
+    let server = Authority::new("a CA that nobody knows").server_that_signs("portal.example");
+    assert_told(&server.identity(HERE), &server.pem(), "signed by nobody whom this program trusts");
+    let by_itself = Identity::own_but(&[HERE], |about| about.is_ca = rcgen::IsCa::NoCa);
+    let both = server.pem() + &by_itself.certificate;
+    assert_eq!(told_of(&by_itself, &both), None);
+}
+
+#[test]
 fn another_certificate_than_the_one_in_the_ca_file_is_not_trusted() {
     let trusted = Identity::own(&[HERE]).certificate;
     let by_itself =

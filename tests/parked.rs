@@ -265,3 +265,24 @@ fn wrong_usage_touches_nothing() {
 fn scratch(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("task-creator-parked-{name}-{}", std::process::id()))
 }
+
+#[test]
+fn json_stays_json_where_a_secret_is_a_part_of_it() {
+    let queues = Queues::new("parked secret");
+    let digits = parked(
+        r#"{"task_id":"digits-1","n":12345678901234567890,"s":"12345678","u":"\u0073ecret-word"}"#,
+        "X",
+        "y",
+        &queues.input(),
+    );
+    put(&queues, &[digits]);
+    let show = |password: &str| {
+        let webhook = format!("http://somebody:{password}@127.0.0.1:9/rest/1/portal-canary-token/");
+        let shown = run_with(&["parked", "show", "digits-1", "--json"], &queues, &webhook, &[]);
+        shown.ended_with(0).output.clone()
+    };
+    let message = json_lines(&show("12345678")).remove(0)["body"]["original_message"].clone();
+    assert_eq!(message["n"].to_string(), "12345678901234567890");
+    assert_eq!((&message["s"], &message["u"]), (&json!("***"), &json!("secret-word")));
+    assert_eq!(json_lines(&show("secret-word")).remove(0)["body"]["original_message"]["u"], "***");
+}

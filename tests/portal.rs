@@ -194,15 +194,7 @@ fn a_message_that_comes_twice_creates_one_task() {
     let queues = Queues::new("twice");
     let tasks = Tasks::new();
     let gate = Gate::closed();
-    let portal = {
-        let (tasks, gate) = (tasks.clone(), gate.clone());
-        Portal::start(move |call| {
-            if call.method == "tasks.task.add" {
-                gate.wait();
-            }
-            tasks.answer(call)
-        })
-    };
+    let portal = Portal::holding_creates(&tasks, &gate);
     let mut worker = start(&queues, &portal, &[("LOG_LEVEL", "DEBUG")]);
     queues.publish_task(&message("task-1"));
     gate.await_waiting(1, PATIENCE);
@@ -218,6 +210,35 @@ fn a_message_that_comes_twice_creates_one_task() {
     assert_eq!(statistic(&mut worker, "duplicates_prevented"), "2");
     assert_eq!(portal.count("tasks.task.add"), 1);
     Account::take(&queues, tasks.markers()).after_faults(1).assert_holds();
+}
+
+#[test]
+fn a_create_that_is_answered_with_another_task_is_looked_up_and_not_repeated() {
+    let queues = Queues::new("another's reply");
+    let tasks = Tasks::new();
+    let others = tasks.put("another");
+    let portal = Portal::start({
+        let tasks = tasks.clone();
+        move |call| {
+            let answer = tasks.answer(call);
+            match call.method.as_str() {
+                "tasks.task.add" => {
+                    Answer::Done(json!({"task": {"id": others.to_string(), "ufCamundaIdExternalTask": "another"}}))
+                }
+                _ => answer,
+            }
+        }
+    });
+    let mut worker = start(&queues, &portal, &[("BITRIX_REQUEST_TIMEOUT", "1")]);
+    queues.publish_task(&message("task-1"));
+    worker.await_log("the reply is about another task", PATIENCE);
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    stop(&mut worker);
+    assert_eq!(portal.count("tasks.task.add"), 1);
+    let record = queues.peek_all(&queues.sent()).remove(0).json();
+    let id = record["response_data"]["result"]["task"]["id"].to_string();
+    assert_ne!(id.trim_matches('"'), others.to_string());
+    assert_eq!(id.trim_matches('"'), tasks.ids_of("task-1")[0].to_string());
 }
 
 /// Refuses every create for user 17, and every create of the task `hopeless`.

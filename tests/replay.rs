@@ -273,6 +273,28 @@ fn an_interrupt_stops_after_the_message_in_hand_and_says_how_many_were_done() {
     assert_eq!((queues.count(&queues.errors()), queues.count(&queues.input())), (9, 1));
 }
 
+/// The shell and the kernel each send SIGHUP, while what the program holds is on its way back.
+#[test]
+fn a_closed_terminal_that_interrupts_twice_ends_a_replay_like_an_interrupt() {
+    let queues = Queues::new("replay hung up");
+    put_tasks(&queues, 10);
+    let relay = Relay::to(queues.broker().rabbitmq().address());
+    let port = relay.port().to_string();
+    let environment = changed(&queues, "", &[("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &port)]);
+    let mut program = Worker::run(&["parked", "replay", "--all", "--rate", "0.02"], &environment);
+    program.await_output("replayed      task-000", PATIENCE);
+    // What it gives back is not confirmed yet when the second one comes.
+    relay.hold(Direction::ToClient);
+    let passed = relay.passed(Direction::ToServer);
+    program.signal("HUP");
+    relay.await_passed(Direction::ToServer, passed + 1, PATIENCE);
+    program.signal("HUP");
+    relay.pass();
+    assert_eq!(program.wait(PATIENCE).code(), Some(130));
+    let ended = Ended { code: None, output: program.output() };
+    ended.has("replayed 1, skipped 0").has("interrupted; the rest is where it was");
+}
+
 #[test]
 fn discarding_takes_only_what_is_named() {
     let queues = Queues::new("discard");

@@ -57,6 +57,19 @@ fn the_dotenv_file_of_the_working_directory_adds_what_the_environment_does_not_s
 }
 
 #[test]
+fn a_variable_that_the_environment_sets_to_nothing_is_told_so() {
+    let mut settings = settings_for(&Listener::new()).to_vec();
+    settings.retain(|(name, _)| name != "RABBITMQ_PASSWORD" && name != "BITRIX_WEBHOOK_URL");
+    settings.extend(["RABBITMQ_PASSWORD", "BITRIX_WEBHOOK_URL"].map(|name| (name.to_owned(), String::new())));
+    let dotenv = format!("RABBITMQ_PASSWORD={PASSWORD}\nBITRIX_WEBHOOK_URL={WEBHOOK}\n");
+    let mut worker = run_with_dotenv(&settings, &dotenv, 0o600);
+    assert_eq!(worker.wait(PATIENCE).code(), Some(78));
+    let output = worker.output();
+    assert!(output.contains("RABBITMQ_PASSWORD is set to nothing in the environment"), "{output}");
+    assert!(output.contains(".env, line 2: BITRIX_WEBHOOK_URL is not read"), "{output}");
+}
+
+#[test]
 fn a_dotenv_file_that_others_may_write_is_refused() {
     let broker = Listener::new();
     let mut worker = run_with_dotenv(&[], dotenv_for(&broker), 0o620);

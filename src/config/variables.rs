@@ -141,6 +141,18 @@ impl Variables<'_> {
         read.map_err(|wrong| self.mistake(name, &format!("is {file:?}, {wrong}"), &format!("{name}=ca.pem"))).ok()
     }
 
+    /// Notes that a variable has no value and needs one, with a line that would be right.
+    pub fn lacks(&mut self, name: &str, example: &str) {
+        let wrong = match (self.lookup)(name) {
+            Some(Ok(Given { place: None, .. })) => {
+                "is set to nothing in the environment, before which .env does not count"
+            }
+            Some(_) => "is set to nothing",
+            None => "is not set, neither in the environment nor in .env of this folder",
+        };
+        self.mistake(name, wrong, example);
+    }
+
     /// Notes a mistake: what is wrong with this variable, and a line that would be right.
     pub fn mistake(&mut self, name: &str, wrong: &str, example: &str) {
         let place = (self.lookup)(name).and_then(|given| given.ok()?.place);

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use crossbeam_channel::{Receiver, after, bounded, select};
+use crossbeam_channel::{Receiver, after, at, bounded, select};
 
 use crate::config::{Config, Mistakes, RabbitMq};
 use crate::dotenv::{Environment, Given};
@@ -64,24 +64,25 @@ pub fn run(environment: &Environment, interrupts: &Receiver<()>) -> anyhow::Resu
     let _logger = logging::start_in_files(&config)?;
     let (stopper, interrupted) = stop::signal();
     let (sender, ended) = bounded(1);
+    let over = Instant::now() + LONGEST;
     thread::scope(|scope| {
         let demo = thread::Builder::new().name("demo".into()).spawn_scoped(scope, || {
-            let result = play(&run, &config, &sandbox, &interrupted);
+            let result = play(&run, &config, &sandbox, &interrupted, over);
             // Moved in, so that a panic closes the channel.
             let _ = { sender }.send(());
             result
         })?;
-        watch(&ended, interrupts, stopper, &run);
+        watch(&ended, interrupts, stopper, over, &run);
         demo.join().map_err(|_| anyhow!("the demo broke off; the last line of the log says where"))?
     })
 }
 
 /// Returns when the demo has ended; ends the process when that takes too long or a second signal comes.
-fn watch(ended: &Receiver<()>, interrupts: &Receiver<()>, stopper: Stopper, run: &str) {
+fn watch(ended: &Receiver<()>, interrupts: &Receiver<()>, stopper: Stopper, over: Instant, run: &str) {
     let mut code = select! {
         recv(ended) -> _ => return,
         recv(interrupts) -> _ => INTERRUPTED,
-        recv(after(LONGEST)) -> _ => 1,
+        recv(at(over)) -> _ => 1,
     };
     stopper.raise();
     // A terminal that is closed interrupts several times at once; only somebody who has waited means the second time.
@@ -140,14 +141,15 @@ enum Ending {
     Interrupted,
 }
 
-fn play(run: &str, config: &Config, sandbox: &Sandbox, interrupted: &Stop) -> anyhow::Result<ExitCode> {
+fn play(run: &str, config: &Config, sandbox: &Sandbox, interrupted: &Stop, over: Instant) -> anyhow::Result<ExitCode> {
     let queues = OwnQueues::make(config)?;
     let account = Account::open(messages::all(run));
     // Head and status line.
     let mut screen = Screen::new(account.ways.len() + 2);
     screen.say(&introduction(run, config, sandbox, account.ways.len(), screen.width));
     let begun = Instant::now();
-    let mut stage = Stage { sandbox, people: People::new(Some(FINISH_AFTER)), account, screen, begun };
+    let over = over.min(begun + PATIENCE);
+    let mut stage = Stage { sandbox, people: People::new(Some(FINISH_AFTER)), account, screen, begun, over };
     let played = queues
         .bridge(|bridge| with_worker(config, |counters, refusals| stage.play(bridge, counters, refusals, interrupted)));
     // The worker has ended by now, so what is left stays.
@@ -196,6 +198,8 @@ struct Stage<'a> {
     account: Account,
     screen: Screen,
     begun: Instant,
+    /// When the time is up.
+    over: Instant,
 }
 
 impl Stage<'_> {
@@ -211,7 +215,7 @@ impl Stage<'_> {
         let confirms = bridge.confirms().clone();
         let mut next_message = Some(self.begun);
         while !self.account.complete() {
-            if self.begun.elapsed() > PATIENCE {
+            if self.is_over() {
                 self.complain();
                 return Ok(Ending::Overdue);
             }
@@ -227,11 +231,16 @@ impl Stage<'_> {
                 recv(responses) -> message => self.arrived(bridge.arrival(message.context("RabbitMQ is gone")?)?),
                 recv(parked) -> message => self.arrived(bridge.arrival(message.context("RabbitMQ is gone")?)?),
                 recv(refusals) -> refusal => return Err(refusal?.context("the worker gave up")),
-                recv(interrupted.receiver()) -> _ => return Ok(Ending::Interrupted),
+                // Raised as well when the time is up, which is told above.
+                recv(interrupted.receiver()) -> _ => if !self.is_over() { return Ok(Ending::Interrupted) },
                 recv(after(TICK)) -> _ => {}
             }
         }
         Ok(Ending::Complete)
+    }
+
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.over
     }
 
     /// One at a time: the next is sent when the broker has this one.
@@ -250,7 +259,7 @@ impl Stage<'_> {
     fn complain(&mut self) {
         self.draw(None);
         let missing = self.account.balance(&[], 0).faults;
-        self.screen.say(&format!("\nNot all has arrived within {} s:\n", PATIENCE.as_secs()));
+        self.screen.say(&format!("\nTime is up. After {} s this is missing:\n", self.begun.elapsed().as_secs()));
         missing.iter().for_each(|fault| self.tell_fault(fault));
     }
 

@@ -6,6 +6,9 @@ use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use crate::message::document;
 
 /// Longer lines are cut, in bytes: an error text may hold a whole page.
 const LONGEST_LINE: usize = 4_000;
@@ -17,29 +20,52 @@ static SECRETS: OnceLock<Vec<String>> = OnceLock::new();
 
 /// Names what no line, and no text that goes through [`clean`], may hold.
 pub fn hide(secrets: Vec<String>) {
-    let encoded = secrets.iter().map(|secret| utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string());
-    let mut hidden: Vec<String> = encoded.chain(secrets.iter().cloned()).collect();
-    hidden.retain(|secret| secret.len() >= SHORTEST_SECRET);
-    // The longer ones first: one may be a part of another.
-    hidden.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-    hidden.dedup();
-    let _ = SECRETS.set(hidden);
+    let _ = SECRETS.set(dressed(&secrets));
+}
+
+/// The secrets in every form in which another program may show them, the longer ones first: one may be a part of another.
+fn dressed(secrets: &[String]) -> Vec<String> {
+    let dresses = secrets.iter().flat_map(|secret| {
+        let in_url = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
+        [secret.clone(), in_url, in_json(secret), in_json_of_php(secret)]
+    });
+    let mut dresses: Vec<String> = dresses.filter(|secret| secret.len() >= SHORTEST_SECRET).collect();
+    dresses.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    dresses.dedup();
+    dresses
+}
+
+/// As it stands within the quotes of JSON.
+fn in_json(text: &str) -> String {
+    let quoted = Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+/// The same from a program that escapes whatever can be escaped.
+fn in_json_of_php(text: &str) -> String {
+    let escaped = |character: char| match character {
+        '/' => r"\/".to_owned(),
+        ascii if ascii.is_ascii() => ascii.to_string(),
+        other => other.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+    };
+    in_json(text).chars().map(escaped).collect()
 }
 
 /// The text without secrets, on one line, and safe for a terminal.
 pub fn clean(text: &str) -> String {
-    escaped(&without_secrets(text), LONGEST_LINE)
+    escaped(&without(secrets(), text), LONGEST_LINE)
 }
 
 /// The same however long the text is, for what somebody has asked to see in full.
 pub fn clean_in_full(text: &str) -> String {
-    escaped(&without_secrets(text), usize::MAX)
+    escaped(&without(secrets(), text), usize::MAX)
 }
 
-/// JSON without secrets, still JSON with the same meaning, and safe for a terminal. It must be on one line.
+/// JSON without secrets in its texts, still JSON with the same meaning, and safe for a terminal. It must be on one line.
+/// Numbers stay: one with the digits of a secret in it has them by chance.
 pub fn clean_json(json: &str) -> String {
     let mut clean = String::with_capacity(json.len());
-    for character in without_secrets(json).chars() {
+    for character in json_without(secrets(), json).chars() {
         match is_harmful(character) {
             // All of them have four digits at most.
             true => drop(write!(clean, "\\u{:04x}", u32::from(character))),
@@ -49,8 +75,39 @@ pub fn clean_json(json: &str) -> String {
     clean
 }
 
-fn without_secrets(text: &str) -> String {
-    let secrets = SECRETS.get().map(Vec::as_slice).unwrap_or_default();
+fn json_without(secrets: &[String], json: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(json.len()), json);
+    while let Some(start) = rest.find('"') {
+        let (before, texts) = rest.split_at(start);
+        let (text, after) = texts.split_at(length_of_text(texts));
+        out += before;
+        // Other programs may have escaped any of its characters.
+        match document::read(text.as_bytes()).ok().as_ref().and_then(Value::as_str) {
+            Some(meant) if !secrets.iter().any(|secret| meant.contains(secret)) => out += text,
+            Some(meant) => out += &Value::from(without(secrets, meant)).to_string(),
+            None => out += &without(secrets, text),
+        }
+        rest = after;
+    }
+    out + rest
+}
+
+/// Of the text in JSON that begins here, its quotes included, in bytes.
+fn length_of_text(json: &str) -> usize {
+    let mut escaped = false;
+    let end = json.bytes().skip(1).position(|byte| {
+        let is_end = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        is_end
+    });
+    end.map_or(json.len(), |end| end + 2)
+}
+
+fn secrets() -> &'static [String] {
+    SECRETS.get().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn without(secrets: &[String], text: &str) -> String {
     secrets.iter().fold(text.to_owned(), |text, secret| match text.contains(secret) {
         true => text.replace(secret, "***"),
         false => text,
@@ -99,6 +156,21 @@ mod tests {
         let clean = clean_json(&value.to_string());
         assert!(!clean.chars().any(is_harmful), "{clean}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&clean).expect("JSON"), value);
+    }
+
+    #[test]
+    fn a_secret_is_hidden_however_json_shows_it_and_numbers_stay() {
+        let secrets = dressed(&["pa\"ss\\wörd/".into(), "12345678".into()]);
+        let json = r#"{"n":12345678.50,"pa\"ss\\wörd/":["12345678-","\u0070a\u0022ss\\w\u00f6rd\/!",""],"half":"\ud83d12345678"}"#;
+        let hidden = r#"{"n":12345678.50,"***":["***-","***!",""],"half":"\ud83d"}"#.replace(r"\ud83d", "\u{fffd}***");
+        assert_eq!(json_without(&secrets, json), hidden);
+        let shown = [r#"{"p": "pa\"ss\\wörd/"}"#, r#"{"p": "pa\"ss\\w\u00f6rd\/"}"#];
+        shown.iter().for_each(|shown| assert_eq!(without(&secrets, shown), r#"{"p": "***"}"#));
+        let text_in_text = Value::from(shown[1]).to_string();
+        assert_eq!(json_without(&secrets, &text_in_text), r#""{\"p\": \"***\"}""#);
+        // What is not JSON comes out as it is, or nearly.
+        assert_eq!(json_without(&secrets, r#"{"12345678"#), r#"{"***"#);
+        ["\"", "\"\\", "{", "\"a", ""].iter().for_each(|broken| assert_eq!(json_without(&secrets, broken), *broken));
     }
 
     #[test]

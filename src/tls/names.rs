@@ -1,5 +1,5 @@
-//! Who a certificate is for and who has signed it: just enough of DER to name them to a person. It judges nothing, so a
-//! certificate that it cannot read has no names.
+//! Who a certificate is for, who has signed it, and whether it is a CA's: just enough of DER for that. Whether it is a good
+//! one is none of its business; one that it cannot read has no names and is no CA's.
 
 /// The two names of a certificate, as they are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,13 +13,16 @@ pub struct Names<'a> {
 /// The identifiers of what a name consists of: 2.5.4.3 and 2.5.4.10.
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const ORGANISATION: &[u8] = &[0x55, 4, 10];
+/// 2.5.29.19, the extension that says whether it is a CA's.
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 /// The tag before a certificate's version, which the oldest ones lack.
 const VERSION: u8 = 0xa0;
+const EXTENSIONS: u8 = 0xa3;
+const BOOLEAN: u8 = 1;
 
 /// The names of this certificate.
 pub fn of(certificate: &[u8]) -> Option<Names<'_>> {
-    let signed = Element::first_of(Element::first_of(certificate)?.content)?;
-    let mut next = Element::first_of(signed.content)?;
+    let mut next = signed_part(certificate)?;
     if next.tag == VERSION {
         next = next.following()?;
     }
@@ -27,6 +30,34 @@ pub fn of(certificate: &[u8]) -> Option<Names<'_>> {
     let issuer = next.following()?.following()?;
     let subject = issuer.following()?.following()?;
     Some(Names { issuer: issuer.content, subject: subject.content })
+}
+
+/// Is it a CA's? Those of version 1, as some old CAs have them, cannot say it.
+pub fn is_authority(certificate: &[u8]) -> bool {
+    signed_part(certificate).is_some_and(|first| first.tag != VERSION || says_ca(first) == Some(true))
+}
+
+/// The first element of what is signed.
+fn signed_part(certificate: &[u8]) -> Option<Element<'_>> {
+    let signed = Element::first_of(Element::first_of(certificate)?.content)?;
+    Element::first_of(signed.content)
+}
+
+fn says_ca(mut element: Element<'_>) -> Option<bool> {
+    while element.tag != EXTENSIONS {
+        element = element.following()?;
+    }
+    let mut extension = Element::first_of(Element::first_of(element.content)?.content)?;
+    while Element::first_of(extension.content)?.content != BASIC_CONSTRAINTS {
+        extension = extension.following()?;
+    }
+    let mut value = Element::first_of(extension.content)?.following()?;
+    // Whether whoever does not know this extension may pass over it.
+    if value.tag == BOOLEAN {
+        value = value.following()?;
+    }
+    let ca = Element::first_of(Element::first_of(value.content)?.content)?;
+    Some(ca.tag == BOOLEAN && ca.content != [0])
 }
 
 /// A name for people: the common name, or that of the organisation.
@@ -84,6 +115,26 @@ mod tests {
         about.distinguished_name.push(DnType::OrganizationName, "ООО «Ромашка»");
         about.distinguished_name.push(DnType::CommonName, name);
         about
+    }
+
+    #[test]
+    fn only_a_certificate_that_says_so_is_a_cas_or_one_that_is_too_old_to_say_it() {
+        let made = |is_ca| {
+            let mut about = about("somebody");
+            about.is_ca = is_ca;
+            about.self_signed(&KeyPair::generate().expect("random numbers")).expect("a certificate").der().to_vec()
+        };
+        assert!(is_authority(&made(IsCa::Ca(BasicConstraints::Unconstrained))));
+        assert!(is_authority(&made(IsCa::Ca(BasicConstraints::Constrained(0)))));
+        assert!(!is_authority(&made(IsCa::ExplicitNoCa)));
+        let silent = made(IsCa::NoCa);
+        assert!(!is_authority(&silent) && !is_authority(b"no certificate"));
+        let sequence = |content: &[u8]| {
+            let length = u16::try_from(content.len()).expect("a short one").to_be_bytes();
+            [&[0x30, 0x82], &length[..], content].concat()
+        };
+        let versioned = signed_part(&silent).expect("a version");
+        assert!(is_authority(&sequence(&sequence(versioned.rest))));
     }
 
     #[test]

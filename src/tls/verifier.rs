@@ -5,20 +5,20 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_name;
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error as TlsError, OtherError, SignatureScheme};
 
-use super::names;
+use super::{Authorities, names};
 
 /// What a client checks a server's certificate with.
 #[derive(Debug)]
 pub struct Verifier {
-    by_authority: Arc<WebPkiServerVerifier>,
-    own: Vec<CertificateDer<'static>>,
+    authorities: Authorities,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 /// Nobody who is trusted has signed the certificate.
@@ -39,9 +39,23 @@ impl fmt::Display for Unknown {
 impl Error for Unknown {}
 
 impl Verifier {
-    /// Trusts what `by_authority` trusts, and a server that shows exactly one of `own`.
-    pub fn new(by_authority: Arc<WebPkiServerVerifier>, own: Vec<CertificateDer<'static>>) -> Verifier {
-        Verifier { by_authority, own }
+    /// Trusts whom the `authorities` have signed for, and a server that shows exactly one of their own certificates.
+    pub fn new(authorities: Authorities, algorithms: WebPkiSupportedAlgorithms) -> Verifier {
+        Verifier { authorities, algorithms }
+    }
+
+    /// rustls's own check. Its `WebPkiServerVerifier` does the same, and does not exist without an authority.
+    fn by_authority(
+        &self,
+        server: &CertificateDer<'_>,
+        sent: &[CertificateDer<'_>],
+        host: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), TlsError> {
+        let parsed = ParsedCertificate::try_from(server)?;
+        let roots = &self.authorities.roots;
+        verify_server_cert_signed_by_trust_anchor(&parsed, roots, sent, now, self.algorithms.all)?;
+        verify_server_name(&parsed, host)
     }
 }
 
@@ -101,14 +115,14 @@ impl ServerCertVerifier for Verifier {
         server: &CertificateDer<'_>,
         sent: &[CertificateDer<'_>],
         host: &ServerName<'_>,
-        ocsp: &[u8],
+        _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
-        let refused = match self.by_authority.verify_server_cert(server, sent, host, ocsp, now) {
+        let refused = match self.by_authority(server, sent, host, now) {
             Err(TlsError::InvalidCertificate(refused)) => refused,
-            verdict => return verdict,
+            verdict => return verdict.map(|()| ServerCertVerified::assertion()),
         };
-        let is_own = self.own.contains(server);
+        let is_own = self.authorities.own.contains(server);
         match refused {
             CertificateError::NotValidForNameContext { .. } if is_own => may_be_for(server, host),
             refused if is_own && lacks_authority_only(&refused) => may_be_for(server, host),
@@ -128,7 +142,7 @@ impl ServerCertVerifier for Verifier {
         server: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.by_authority.verify_tls12_signature(message, server, signed)
+        verify_tls12_signature(message, server, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -137,10 +151,10 @@ impl ServerCertVerifier for Verifier {
         server: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.by_authority.verify_tls13_signature(message, server, signed)
+        verify_tls13_signature(message, server, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.by_authority.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }

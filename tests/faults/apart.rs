@@ -262,15 +262,7 @@ fn a_second_copy_waits_for_the_first_one_that_is_not_even_delivered() {
 fn tasks_whose_input_queue_is_deleted_while_they_are_created_are_recorded() {
     let queues = Queues::new("input gone");
     let (tasks, gate) = (Tasks::new(), Gate::closed());
-    let portal = Portal::start({
-        let (tasks, gate) = (tasks.clone(), gate.clone());
-        move |call| {
-            if call.method == "tasks.task.add" {
-                gate.wait();
-            }
-            tasks.answer(call)
-        }
-    });
+    let portal = Portal::holding_creates(&tasks, &gate);
     let mut worker = start(&queues, &portal.webhook(), &[("BITRIX_REQUEST_TIMEOUT", "60")]);
     for (number, name) in ["task-1", "task-2", "task-3"].iter().enumerate() {
         queues.publish_task(&field_text(name));
@@ -292,15 +284,7 @@ fn tasks_whose_input_queue_is_deleted_are_recorded_by_a_worker_that_stops_too() 
     let queues = Queues::new("input gone, stop");
     let relay = relay();
     let (tasks, gate) = (Tasks::new(), Gate::closed());
-    let portal = Portal::start({
-        let (tasks, gate) = (tasks.clone(), gate.clone());
-        move |call| {
-            if call.method == "tasks.task.add" {
-                gate.wait();
-            }
-            tasks.answer(call)
-        }
-    });
+    let portal = Portal::holding_creates(&tasks, &gate);
     let mut worker = start_through(&relay, &queues, &portal.webhook(), &[("BITRIX_REQUEST_TIMEOUT", "60")]);
     queues.publish_task(&field_text("task-1"));
     gate.await_waiting(1, PATIENCE);

@@ -24,15 +24,7 @@ fn assert_work_in_hand_survives(changes: &[(&str, &str)], fault: impl Fn(&Relay,
     let queues = Queues::new("session lost");
     let relay = relay();
     let (tasks, gate) = (Tasks::new(), Gate::closed());
-    let portal = Portal::start({
-        let (tasks, gate) = (tasks.clone(), gate.clone());
-        move |call| {
-            if call.method == "tasks.task.add" {
-                gate.wait();
-            }
-            tasks.answer(call)
-        }
-    });
+    let portal = Portal::holding_creates(&tasks, &gate);
     let names = ["task-1", "task-2", "task-3"];
     let patient = [&[("BITRIX_REQUEST_TIMEOUT", "60")], changes].concat();
     let mut worker = start_through(&relay, &queues, &portal.webhook(), &patient);
@@ -151,15 +143,7 @@ fn a_result_that_comes_while_there_is_no_session_is_recorded_in_the_next_one() {
     let queues = Queues::new("result without a session");
     let relay = relay();
     let (tasks, gate) = (Tasks::new(), Gate::closed());
-    let portal = Portal::start({
-        let (tasks, gate) = (tasks.clone(), gate.clone());
-        move |call| {
-            if call.method == "tasks.task.add" {
-                gate.wait();
-            }
-            tasks.answer(call)
-        }
-    });
+    let portal = Portal::holding_creates(&tasks, &gate);
     let mut worker = start_through(&relay, &queues, &portal.webhook(), &[]);
     queues.publish_task(&field_text("task-1"));
     gate.await_waiting(1, PATIENCE);

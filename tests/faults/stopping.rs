@@ -17,17 +17,6 @@ fn start(queues: &Queues, webhook: &str, changes: &[(&str, &str)]) -> Worker {
     Worker::start(queues, webhook, &[&QUICK[..], changes].concat())
 }
 
-/// A portal that lets no create in before the gate is open.
-fn gated_portal(tasks: &Tasks, gate: &Gate) -> Portal {
-    let (tasks, gate) = (tasks.clone(), gate.clone());
-    Portal::start(move |call| {
-        if call.method == "tasks.task.add" {
-            gate.wait();
-        }
-        tasks.answer(call)
-    })
-}
-
 #[track_caller]
 fn assert_the_last_line_is(worker: &Worker, text: &str) {
     let log = worker.log();
@@ -40,7 +29,7 @@ const ALL_SETTLED: &str = "stopped: everything that was in hand is settled, the 
 fn assert_work_in_hand_is_finished_after(signal: &str) {
     let queues = Queues::new("work in hand");
     let (tasks, gate) = (Tasks::new(), Gate::closed());
-    let portal = gated_portal(&tasks, &gate);
+    let portal = Portal::holding_creates(&tasks, &gate);
     let mut worker = start(&queues, &portal.webhook(), &[]);
     queues.publish_task(&field_text("task-1"));
     gate.await_waiting(1, PATIENCE);
@@ -68,7 +57,7 @@ fn ctrl_c_lets_the_work_in_hand_be_finished_and_recorded() {
 fn what_was_not_begun_goes_back_to_its_queue() {
     let queues = Queues::new("not begun");
     let (tasks, gate) = (Tasks::new(), Gate::closed());
-    let portal = gated_portal(&tasks, &gate);
+    let portal = Portal::holding_creates(&tasks, &gate);
     let mut worker = start(&queues, &portal.webhook(), &[("HANDLER_THREADS", "1")]);
     queues.publish_task(&seed_message("task-0"));
     gate.await_waiting(1, PATIENCE);
@@ -108,7 +97,7 @@ fn a_message_that_waits_for_its_next_try_goes_back_with_its_attempts() {
 fn past_the_shutdown_timeout_the_worker_ends_with_1_and_names_the_task_in_the_air() {
     let queues = Queues::new("shutdown timeout");
     let (tasks, gate) = (Tasks::new(), Gate::closed());
-    let portal = gated_portal(&tasks, &gate);
+    let portal = Portal::holding_creates(&tasks, &gate);
     let mut worker = start(&queues, &portal.webhook(), &[("SHUTDOWN_TIMEOUT", "1"), ("BITRIX_REQUEST_TIMEOUT", "2")]);
     queues.publish_task(&field_text("task-1"));
     gate.await_waiting(1, PATIENCE);
@@ -131,7 +120,7 @@ fn past_the_shutdown_timeout_the_worker_ends_with_1_and_names_the_task_in_the_ai
 fn a_second_ctrl_c_ends_the_worker_at_once() {
     let queues = Queues::new("second Ctrl+C");
     let (tasks, gate) = (Tasks::new(), Gate::closed());
-    let portal = gated_portal(&tasks, &gate);
+    let portal = Portal::holding_creates(&tasks, &gate);
     let mut worker = start(&queues, &portal.webhook(), &[("SHUTDOWN_TIMEOUT", "60")]);
     queues.publish_task(&field_text("task-1"));
     gate.await_waiting(1, PATIENCE);
@@ -313,7 +302,7 @@ fn a_task_in_the_air_is_named_even_when_the_broker_hangs() {
     let queues = Queues::new("in the air with a hanging broker");
     let relay = Relay::to(RabbitMq::from_env().address());
     let (tasks, gate) = (Tasks::new(), Gate::closed());
-    let portal = gated_portal(&tasks, &gate);
+    let portal = Portal::holding_creates(&tasks, &gate);
     let port = relay.port().to_string();
     let changes = [("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &port), ("SHUTDOWN_TIMEOUT", "1")];
     let mut worker = start(&queues, &portal.webhook(), &[&changes[..], &[("RABBITMQ_HEARTBEAT", "60")]].concat());
@@ -331,7 +320,7 @@ fn a_task_in_the_air_is_named_even_when_the_broker_went_away_before() {
     let queues = Queues::new("in the air without a broker");
     let relay = Relay::to(RabbitMq::from_env().address());
     let (tasks, gate) = (Tasks::new(), Gate::closed());
-    let portal = gated_portal(&tasks, &gate);
+    let portal = Portal::holding_creates(&tasks, &gate);
     let port = relay.port().to_string();
     let changes = [("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &port), ("SHUTDOWN_TIMEOUT", "1")];
     let mut worker = start(&queues, &portal.webhook(), &changes);
@@ -350,7 +339,7 @@ fn a_task_that_was_created_and_could_not_be_recorded_is_named_in_the_last_line()
     let queues = Queues::new("created and not recorded");
     let relay = Relay::to(RabbitMq::from_env().address());
     let (tasks, gate) = (Tasks::new(), Gate::closed());
-    let portal = gated_portal(&tasks, &gate);
+    let portal = Portal::holding_creates(&tasks, &gate);
     let port = relay.port().to_string();
     let changes = [("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &port), ("BITRIX_REQUEST_TIMEOUT", "2")];
     let mut worker = start(&queues, &portal.webhook(), &changes);

@@ -47,6 +47,14 @@ impl Authority {
         Authority(signed.expect("an authority can sign for another"))
     }
 
+    /// The certificate of a server whose key signs others all the same.
+    pub fn server_that_signs(&self, host: &str) -> Authority {
+        let mut about = CertificateParams::new([host.to_owned()]).expect("a host's name can be in a certificate");
+        about.distinguished_name.push(DnType::CommonName, host);
+        let signed = CertifiedIssuer::signed_by(about, key(), &self.0);
+        Authority(signed.expect("an authority can sign for another"))
+    }
+
     fn sign(&self, host: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let mut about = CertificateParams::new([host.to_owned()]).expect("a host's name can be in a certificate");
         about.not_before = date_time_ymd(2010, 1, 1);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use task_creator::sandbox::{self, Batch, Refusal};
 
-use super::gate::let_go_when;
+use super::gate::{Gate, let_go_when};
 use super::http::{Reply, Request, content_type, drip, encode, json_head};
 use super::sockets::reset_when_dropped;
 use super::tasks::Tasks;
@@ -100,6 +100,17 @@ impl Portal {
     pub fn of(tasks: &Tasks) -> Portal {
         let tasks = tasks.clone();
         Portal::start(move |call| tasks.answer(call))
+    }
+
+    /// The same, but creates come no further than the gate.
+    pub fn holding_creates(tasks: &Tasks, gate: &Gate) -> Portal {
+        let (tasks, gate) = (tasks.clone(), gate.clone());
+        Portal::start(move |call| {
+            if call.method == "tasks.task.add" {
+                gate.wait();
+            }
+            tasks.answer(call)
+        })
     }
 
     /// `door` sees every HTTP request first, and answers it when it wants to; `None` lets it through to the script.
