@@ -43,8 +43,8 @@
 //! 1. Nothing is acknowledged before what follows from it is confirmed by the broker.
 //! 2. Everything of amiquip has one owner thread; a delivery is settled at most once, on the session it came from.
 //! 3. Nothing is created twice, but for what [`docs::failures`] lists under "Guarantees": the ledger knows what is under
-//!    way and what was finished; whatever it does not know is looked up at the target by its marker, moments before it is created
-//!    and while its message is ours. After a restart that look-up alone must do.
+//!    way and what was finished; whatever it does not know is looked up at the target by its marker, moments before it is
+//!    created and while its message is ours. After a restart that look-up alone must do.
 //! 4. Nothing is half done: what follows a create is completed after a crash, and never doubled.
 //! 5. Handlers know no queues; the broker code knows no systems; [`message`] knows neither.
 //! 6. Every wait has a deadline or ends on stop.
