@@ -27,6 +27,7 @@
 //!    `main.rs` and [`cli`] are the command line, [`check`] (with [`report`]), [`send`], [`parked`] and [`explain`] its
 //!    tools, [`terminal`] and [`nearest`] what they share; [`demo`] shows the whole loop, with [`sandbox`], a Bitrix24
 //!    stand-in, which the tests use too.
+//! 6. [`docs`] – the manual: operating, messages, failures, adding a system.
 //!
 //! # Where is…
 //! * the ack? [`lane::session`] and [`lane::results`], for records [`lane::moves`] and [`lane::tracking`]; when, says the ledger.
@@ -41,9 +42,9 @@
 //! # Invariants
 //! 1. Nothing is acknowledged before what follows from it is confirmed by the broker.
 //! 2. Everything of amiquip has one owner thread; a delivery is settled at most once, on the session it came from.
-//! 3. Nothing is created twice, but for what the README lists under "Guarantees": the ledger knows what is under way and
-//!    what was finished; whatever it does not know is looked up at the target by its marker, moments before it is created
-//!    and while its message is ours. After a restart that look-up alone must do.
+//! 3. Nothing is created twice, but for what [`docs::failures`] lists under "Guarantees": the ledger knows what is under
+//!    way and what was finished; whatever it does not know is looked up at the target by its marker, moments before it is
+//!    created and while its message is ours. After a restart that look-up alone must do.
 //! 4. Nothing is half done: what follows a create is completed after a crash, and never doubled.
 //! 5. Handlers know no queues; the broker code knows no systems; [`message`] knows neither.
 //! 6. Every wait has a deadline or ends on stop.
@@ -61,6 +62,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod dial;
+pub mod docs;
 pub mod dotenv;
 pub mod explain;
 pub mod lane;

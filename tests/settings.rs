@@ -1,4 +1,4 @@
-//! The settings as their user meets them: the three lists of them agree, defaults are the documented ones, and each mistake
+//! The settings as their user meets them: code and example agree, defaults are the documented ones, and each mistake
 //! is told. How the program starts with them is in `start.rs`.
 
 mod support;
@@ -62,30 +62,42 @@ const PASSWORD: &str = "canary-password";
 const TOKEN: &str = "canarytoken0123";
 const WEBHOOK: &str = "https://bitrix.example/rest/1/canarytoken0123";
 
-// The three lists.
+// The code and the example.
 
 #[test]
-fn the_code_the_example_and_the_readme_name_the_same_variables() {
+fn the_code_and_the_example_name_the_same_variables() {
     let known: BTreeSet<String> =
         DEFAULTS.iter().map(|(name, _)| *name).chain(WITHOUT_DEFAULT.iter().copied()).map(String::from).collect();
     assert_eq!(looked_up(), known, "the variables that config.rs looks up");
     assert_eq!(*Config::names(), known, "the variables whose misspelling is told");
-    assert_eq!(names(&example()), known, "the variables of config.env.example");
-    assert_eq!(names(&readme()), known, "the variables of the README's table");
+    let example = example();
+    let named: BTreeSet<String> = example.keys().cloned().collect();
+    assert_eq!(named, known, "the variables of config.env.example");
 }
 
 #[test]
-fn the_code_the_example_and_the_readme_state_the_same_defaults() {
+fn the_code_and_the_example_state_the_same_defaults() {
     let required = [("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)];
     let by_default = read(&required).expect("nothing else is needed");
     let spelt_out = read(&[&required[..], DEFAULTS].concat()).expect("the defaults are valid");
     assert_eq!(format!("{spelt_out:?}"), format!("{by_default:?}"));
-    for (name, default) in DEFAULTS {
-        // What is to be filled in is not a default.
-        if !ACTIVE.contains(name) {
-            assert_eq!(example()[*name], *default, "{name} in config.env.example");
-        }
-        assert_eq!(readme()[*name], format!("`{default}`"), "{name} in the README");
+    let without = WITHOUT_DEFAULT.iter().map(|name| (*name, "none"));
+    for (name, default) in DEFAULTS.iter().copied().chain(without) {
+        let Described { default: told, value, .. } = &example()[name];
+        assert_eq!(told, default, "{name} in config.env.example");
+        // What is to be filled in, and an example, is not a default.
+        let shows_default = !ACTIVE.contains(&name) && default != "none";
+        assert!(!shows_default || value == default, "{name} shows another value than its default");
+    }
+}
+
+#[test]
+fn the_example_says_of_each_variable_what_it_means_and_of_each_time_its_unit() {
+    for (name, Described { meaning, .. }) in example() {
+        assert!(meaning.ends_with('.'), "{name} has no meaning in sentences: {meaning:?}");
+        let wrong = with(&[(&name, "x")]).err().map(|mistakes| mistakes.to_string()).unwrap_or_default();
+        let is_time = wrong.contains("seconds");
+        assert!(!is_time || meaning.starts_with("Seconds"), "{name} is a time, and its unit is not said: {meaning:?}");
     }
 }
 
@@ -369,22 +381,35 @@ fn looked_up() -> BTreeSet<String> {
     names.into_inner()
 }
 
-fn names(list: &BTreeMap<String, String>) -> BTreeSet<String> {
-    list.keys().cloned().collect()
+/// A variable in the example.
+struct Described {
+    /// The comment above it, without its default.
+    meaning: String,
+    /// What "Default:" says, else the value.
+    default: String,
+    /// What the line shows.
+    value: String,
 }
 
-/// `NAME=value` and `#NAME=value` of the example; prose has a blank after its `#`.
-fn example() -> BTreeMap<String, String> {
+/// `NAME=value` and `#NAME=value` of the example, each with the comment above it; prose has a blank after its `#`.
+fn example() -> BTreeMap<String, Described> {
     let text = fs::read_to_string("config.env.example").expect("it is part of the repository");
-    let lines = text.lines().map(|line| line.strip_prefix('#').unwrap_or(line)).filter(|line| !line.starts_with(' '));
-    lines.filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
-/// Name and default in the table of the README's section "Settings".
-fn readme() -> BTreeMap<String, String> {
-    let text = fs::read_to_string("README.md").expect("it is part of the repository");
-    let (_, section) = text.split_once("\n## Settings\n").expect("the README has the section");
-    let section = section.split("\n## ").next().unwrap_or_default();
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
-    rows.map(|(name, rest)| (name.to_owned(), rest.split(" | ").next().unwrap_or_default().to_owned())).collect()
+    let mut described = BTreeMap::new();
+    let (mut meaning, mut default) = (Vec::new(), None);
+    for line in text.lines() {
+        match (line.strip_prefix("# "), line.trim_start_matches('#').split_once('=')) {
+            (Some(comment), _) => match comment.strip_prefix("Default: ") {
+                Some(told) => default = Some(told.to_owned()),
+                None => meaning.push(comment),
+            },
+            (None, Some((name, value))) => {
+                let default = default.take().unwrap_or_else(|| value.to_owned());
+                let meaning = std::mem::take(&mut meaning).join(" ");
+                let variable = Described { meaning, default, value: value.to_owned() };
+                assert!(described.insert(name.to_owned(), variable).is_none(), "{name} stands there twice");
+            }
+            (None, None) => meaning.clear(),
+        }
+    }
+    described
 }

@@ -72,9 +72,9 @@ mod tests {
     }
 
     #[test]
-    fn the_command_of_the_readme_is_the_one_that_is_told() {
+    fn the_command_of_the_manual_is_the_one_that_is_told() {
         let told = command_with(&[("RABBITMQ_USERNAME", "task-creator")]);
-        assert!(include_str!("../../README.md").contains(&told), "{told}");
+        assert!(include_str!("../docs/operating.md").contains(&told), "{told}");
     }
 
     #[test]

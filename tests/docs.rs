@@ -1,0 +1,232 @@
+//! The manual: its links lead somewhere, it names settings and messages that exist, and the README in Russian is the README.
+//!
+//! What rustdoc checks, links to code, is not looked at here; nor is what the sentences say.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+const README: &str = "README.md";
+const RUSSIAN: &str = "src/docs/README.ru.md";
+
+/// All pages that people read.
+const PAGES: &[&str] = &[
+    README,
+    RUSSIAN,
+    "src/docs/operating.md",
+    "src/docs/messages.md",
+    "src/docs/failures.md",
+    "src/docs/adding-a-system.md",
+    "src/systems/bitrix24/README.md",
+    "tests/bench/RESULTS.md",
+];
+
+#[test]
+fn the_readme_can_be_read_in_one_go() {
+    assert!(read(README).lines().count() < 200);
+}
+
+#[test]
+fn every_page_is_known_here() {
+    let pages = fs::read_dir("src/docs").expect("it is a folder").map(|entry| entry.expect("it can be read").path());
+    let pages: Vec<PathBuf> =
+        pages.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect();
+    assert!(!pages.is_empty());
+    for page in pages {
+        assert!(PAGES.iter().any(|known| Path::new(known) == page), "{} is in no list", page.display());
+    }
+}
+
+// The README in Russian.
+
+#[test]
+fn the_russian_readme_has_the_same_headings_in_the_same_order() {
+    // The words are others, so levels are compared, each with what stands below it.
+    let outline = |page| -> Vec<(usize, Vec<String>)> {
+        sections(&read(page))
+            .into_iter()
+            .map(|(level, text)| (level, blocks(&text).into_iter().map(|(kind, _)| kind).collect()))
+            .collect()
+    };
+    assert_eq!(outline(README), outline(RUSSIAN));
+    assert!(outline(README).len() > 5, "the headings are found");
+}
+
+#[test]
+fn the_russian_readme_has_the_same_commands() {
+    assert_eq!(commands(README), commands(RUSSIAN));
+    assert!(commands(README).len() > 8, "the commands are found");
+}
+
+#[test]
+fn the_russian_readme_names_the_same_settings_and_other_code() {
+    assert_eq!(code(&read(README)), code(&read(RUSSIAN)));
+    assert!(code(&read(README)).iter().any(|code| code == "BITRIX_WEBHOOK_URL"), "code is found");
+}
+
+#[test]
+fn the_russian_readme_leads_to_the_same_places() {
+    let [english, russian] = [README, RUSSIAN].map(|page| {
+        let targets = links(&read(page)).into_iter().map(|link| resolved(page, &link)).collect::<Vec<String>>();
+        // The first one leads to the other language.
+        assert_eq!(targets[0], if page == README { RUSSIAN } else { README });
+        targets[1..].to_vec()
+    });
+    assert_eq!(english, russian);
+}
+
+// All pages.
+
+#[test]
+fn every_link_to_a_file_leads_to_it_and_to_its_heading() {
+    for page in PAGES {
+        for link in links(&read(page)).iter().filter(|link| !link.contains(':')) {
+            let target = resolved(page, link);
+            let (file, heading) = target.split_once('#').unwrap_or((&target, ""));
+            assert!(Path::new(file).exists(), "{page}: {link}");
+            assert!(heading.is_empty() || anchors(&read(file)).contains(heading), "{page}: {link}");
+        }
+    }
+}
+
+#[test]
+fn every_page_that_is_named_in_brackets_is_a_link() {
+    for page in PAGES {
+        let text = read(page);
+        let named = text.split('[').skip(1).filter_map(|rest| rest.split_once(']'));
+        for (label, rest) in named.filter(|(label, _)| label.ends_with(".md") || label.ends_with(".example")) {
+            assert!(
+                rest.starts_with('(') || text.contains(&format!("\n[{label}]: ")),
+                "{page}: [{label}] leads nowhere"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_setting_that_a_page_names_exists() {
+    let example = read("config.env.example");
+    let exists = |name: &str| example.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{name}=")));
+    for page in PAGES {
+        for code in code(&read(page)) {
+            let name: String = code.chars().take_while(|sign| sign.is_ascii_uppercase() || *sign == '_').collect();
+            let is_ours = ["RABBITMQ_", "BITRIX_"].iter().any(|prefix| name.starts_with(prefix) && name != *prefix);
+            assert!(!is_ours || exists(&name), "{page}: {name} is no setting");
+        }
+    }
+}
+
+#[test]
+fn every_message_in_troubleshooting_is_one_of_the_program() {
+    let source = source();
+    let page = read("src/docs/failures.md");
+    let (_, table) = page.split_once("\n## Troubleshooting\n").expect("the section is there");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    let messages: Vec<String> = rows.flat_map(|cell| code(&format!("`{cell}"))).collect();
+    assert!(messages.len() > 20, "the messages are found");
+    for message in messages {
+        let known = pieces(&message).iter().filter(|piece| piece.len() >= 10 && source.contains(*piece)).count();
+        assert!(known > 0, "no message of the program is like {message:?}");
+    }
+}
+
+// Parts.
+
+fn read(page: &str) -> String {
+    fs::read_to_string(page).unwrap_or_else(|err| panic!("{page}: {err}"))
+}
+
+/// The code of the program, with texts that go over several lines in one.
+fn source() -> String {
+    fn collect(folder: &Path, source: &mut String) {
+        for entry in fs::read_dir(folder).expect("it is a folder") {
+            let path = entry.expect("it can be read").path();
+            if path.is_dir() {
+                collect(&path, source);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                source.push_str(&fs::read_to_string(&path).expect("it is text"));
+            }
+        }
+    }
+    let mut source = String::new();
+    collect(Path::new("src"), &mut source);
+    source.split("\\\n").map(str::trim_start).collect()
+}
+
+/// What a message says between the signs, names and numbers with which it is put together.
+fn pieces(message: &str) -> Vec<String> {
+    let parts = message.split(['…', ':', ';', '(', '=']).map(|part| part.split(' ').collect::<Vec<&str>>());
+    let is_prose = |word: &&str| word.chars().any(char::is_lowercase);
+    let pieces =
+        parts.map(|words| words.split(|word| !is_prose(word)).map(|words| words.join(" ")).collect::<Vec<String>>());
+    pieces.flatten().collect()
+}
+
+/// Level and text of each section, up to the next heading.
+fn sections(text: &str) -> Vec<(usize, String)> {
+    let mut sections = Vec::new();
+    let mut in_block = false;
+    for line in text.lines() {
+        in_block ^= line.starts_with("```");
+        let level = line.chars().take_while(|sign| *sign == '#').count();
+        if level > 0 && !in_block {
+            sections.push((level, String::new()));
+        } else if let Some((_, section)) = sections.last_mut() {
+            section.push_str(line);
+            section.push('\n');
+        }
+    }
+    sections
+}
+
+/// Language and text of each block of code.
+fn blocks(text: &str) -> Vec<(String, String)> {
+    let parts: Vec<&str> = text.split("```").collect();
+    let blocks = parts.iter().skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
+    blocks.map(|(kind, block)| (kind.to_owned(), block.to_owned())).collect()
+}
+
+/// The lines of all blocks for the shell, without comments.
+fn commands(page: &str) -> Vec<String> {
+    let blocks = blocks(&read(page)).into_iter().filter(|(kind, _)| kind == "sh");
+    let lines = blocks.flat_map(|(_, block)| block.lines().map(String::from).collect::<Vec<String>>());
+    lines.map(|line| line.split(" #").next().unwrap_or_default().trim_end().to_owned()).collect()
+}
+
+/// What stands between backticks in the text, in its order.
+fn code(text: &str) -> Vec<String> {
+    let prose: Vec<&str> = text.split("```").step_by(2).collect();
+    prose.iter().flat_map(|part| part.split('`').skip(1).step_by(2)).map(String::from).collect()
+}
+
+/// The targets of all links, in their order.
+fn links(text: &str) -> Vec<String> {
+    let prose: String = text.split("```").step_by(2).collect();
+    let inline = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let inline: Vec<String> = inline.map(|(target, _)| target.to_owned()).collect();
+    let defined = prose.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
+    inline.into_iter().chain(defined.map(|(_, target)| target.to_owned())).collect()
+}
+
+/// The target of a link as a path from the root, with its heading.
+fn resolved(page: &str, link: &str) -> String {
+    if link.starts_with('#') {
+        return format!("{page}{link}");
+    }
+    let mut path = PathBuf::from(page);
+    path.pop();
+    for component in Path::new(link).components() {
+        match component {
+            Component::ParentDir => drop(path.pop()),
+            other => path.push(other),
+        }
+    }
+    path.display().to_string()
+}
+
+/// What a heading is called in a link.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let kept = |sign: &char| sign.is_alphanumeric() || matches!(sign, ' ' | '-' | '_');
+    headings.map(|heading| heading.to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
+}
