@@ -1,14 +1,12 @@
 //! The settings as their user meets them: the three lists of them agree, defaults are the documented ones, and each mistake
 //! is told. How the program starts with them is in `start.rs`.
 
-mod support;
-
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self};
 
+use crate::support::*;
 use log::LevelFilter;
-use support::*;
 use task_creator::config::Config;
 use task_creator::dotenv::Given;
 use task_creator::dotenv::syntax::{self, Statement, Value};

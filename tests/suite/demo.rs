@@ -1,13 +1,11 @@
 //! `task-creator demo` and `task-creator sandbox` as a newcomer meets them: what they print, how they end, and that they
 //! leave nothing behind.
 
-mod support;
-
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::{env, fs, process};
 
-use support::*;
+use crate::support::*;
 
 const ALL_IS_WELL: &str = "lost 0, doubled 0";
 

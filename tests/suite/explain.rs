@@ -1,14 +1,12 @@
 //! `task-creator explain`: says what the worker would do, in the worker's own words, without a broker, a portal or a
 //! webhook; and does nothing.
 
-mod support;
-
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{self, Command};
 
+use crate::support::*;
 use serde_json::{Value, json};
-use support::*;
 
 /// A message in a file; removed when dropped.
 struct Message(PathBuf);

@@ -1,19 +1,17 @@
 //! Taking messages out of the error queue: a replay confirms before it takes, whatever interrupts it; what cannot be
 //! replayed stays; and discarding is asked for twice.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use crate::support::broker::header;
+use crate::support::parked::*;
+use crate::support::worker::settings;
+use crate::support::*;
 use amiquip::{AmqpProperties, AmqpValue, FieldTable};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
-use support::broker::header;
-use support::parked::*;
-use support::worker::settings;
-use support::*;
 
 fn replay(queues: &Queues, arguments: &[&str]) -> Ended {
     run_with(&[&["parked", "replay"], arguments].concat(), queues, "", &[])

@@ -1,12 +1,10 @@
 //! How the tracker asks a portal: many ids at once, and what it makes of every way in which the portal can fail to answer.
 //! The tracker is called directly, without RabbitMQ; from the sent queue to the answer it is in `portal.rs`.
 
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::*;
 use serde_json::{Value, json};
-use support::*;
 use task_creator::config::Config;
 use task_creator::message::{Record, Task, sent_record};
 use task_creator::stop;

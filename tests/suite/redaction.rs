@@ -1,10 +1,8 @@
 //! No secret anywhere: canaries in the settings, every failing path, and then a search through all that came out.
 
-mod support;
-
+use crate::support::secrets::{dressed, files, found_in};
+use crate::support::*;
 use serde_json::{Value, json};
-use support::secrets::{dressed, files, found_in};
-use support::*;
 
 const TOKEN: &str = "portal-canary-token";
 const PASSWORD: &str = "canary pässword/+=";

@@ -1,19 +1,17 @@
 //! Looking at the error queue: list, groups, one message in full, and the export; none of them takes anything out, whatever
 //! lies there.
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use crate::support::broker::header;
+use crate::support::parked::*;
+use crate::support::*;
 use amiquip::{AmqpValue, FieldTable};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use support::broker::header;
-use support::parked::*;
-use support::*;
 
 /// Texts that speak to a terminal, or break a line in two.
 const HOSTILE: &str = "\u{1b}[31mred\r\nFAIL  forged\u{202e}\u{9b}2J\0";

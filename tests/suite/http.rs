@@ -1,15 +1,13 @@
 //! The door to HTTP: every way in which a request can fail is told apart by what it may have done, within the deadline,
 //! and no text of an error holds a part of the URL. Nobody stands between but whom the address names.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::*;
 use serde_json::json;
-use support::*;
 use task_creator::systems::http::{self, Http, NoAnswer};
 use task_creator::tls::Authorities;
 

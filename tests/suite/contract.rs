@@ -2,12 +2,10 @@
 //! the response come out. Each queue is read as the bridge and the Python worker read it. And what careless programs write
 //! goes the same way.
 
-mod support;
-
 use std::sync::{Arc, Mutex};
 
+use crate::support::*;
 use serde_json::{Value, json};
-use support::*;
 
 /// As `json.dumps` writes the field's form: everything beyond ASCII escaped, a space behind each comma and colon.
 const FIELD: &str = r#"{"task_id": "field-1", "topic": "bitrix_create_task", "system": "bitrix24", "variables": {"startedBy": "31", "initiator": null, "serial": 12345678901234567890, "amount": 1.10, "": "\u0431\u0435\u0437\u044b\u043c\u044f\u043d\u043d\u0430\u044f", "deadline": "2026-11-23T10:00:00.000+0300", "tags": "a, b", "parentTaskId": "5"}, "process_instance_id": "instance-1", "process_definition_key": "Process_field", "activity_id": "Activity_field", "retries": null, "priority": 0, "business_key": null, "timestamp": 1795409859911, "metadata": {"extensionProperties": {"assigneeId": "17", "UF_RESULT_EXPECTED": "true", "UF_RESULT_QUESTION": "\u0414\u0430?", "accomplices": "29, 37", "taskControl": "false", "resultRequired": "true", "UF_CRM_TASK": ["L_4", true]}, "activityInfo": {"id": "Activity_field", "name": "\u0421\u043e\u0433\u043b\u0430\u0441\u043e\u0432\u0430\u0442\u044c"}, "processProperties": {"groupId": "42", "originatorId": "23"}}}"#;

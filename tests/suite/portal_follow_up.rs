@@ -1,9 +1,7 @@
 //! What follows a recorded task at Bitrix24: checklists, and the process that is synchronised. Best effort, and counted.
 
-mod support;
-
+use crate::support::*;
 use serde_json::{Value, json};
-use support::*;
 
 /// Without a sweep that would take records out of the sent queue for a moment.
 fn start(queues: &Queues, portal: &Portal, changes: &[(&str, &str)]) -> Worker {

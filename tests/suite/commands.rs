@@ -1,17 +1,15 @@
 //! The command line beside `run` and `check`: what `send` puts into a queue, help, wrong usage, wrong settings, advice that
 //! can be pasted, lines that fit a terminal, and that no command prints a secret.
 
-mod support;
-
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
+use crate::support::parked::{parked, put, small_task};
+use crate::support::worker::settings;
+use crate::support::*;
 use amiquip::AmqpValue;
 use serde_json::json;
-use support::parked::{parked, put, small_task};
-use support::worker::settings;
-use support::*;
 
 #[test]
 fn wrong_settings_are_told_together_and_nothing_is_touched() {

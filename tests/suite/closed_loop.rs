@@ -1,10 +1,8 @@
 //! The loop as its users see it: a message goes in, a task stands at the portal, a person finishes it, the answer is in
 //! the responses queue.
 
-mod support;
-
+use crate::support::*;
 use serde_json::{Value, json};
-use support::*;
 
 #[test]
 fn a_message_of_the_field_form_becomes_a_task_a_record_and_a_response() {

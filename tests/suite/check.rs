@@ -1,16 +1,14 @@
 //! `task-creator check`: all is well, one thing is wrong, nothing is changed.
 
-mod support;
-
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use crate::support::worker::settings;
+use crate::support::*;
 use serde_json::json;
-use support::worker::settings;
-use support::*;
 
 const MARKER: &str = "UF_CAMUNDA_ID_EXTERNAL_TASK";
 /// What `check` may call: nothing of it changes anything.

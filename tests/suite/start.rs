@@ -1,8 +1,6 @@
 //! The program with its settings: all mistakes are told before RabbitMQ is touched, and `.env` is read with care. What the
 //! values mean is in `settings.rs`.
 
-mod support;
-
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
@@ -12,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::*;
+use crate::support::*;
 
 const PASSWORD: &str = "canary-password";
 const WEBHOOK: &str = "https://bitrix.example/rest/1/canarytoken0123";

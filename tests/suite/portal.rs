@@ -1,13 +1,11 @@
 //! What the worker asks of Bitrix24 before a task is created, and what it does when it is refused; and the statistics.
 
-mod support;
-
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::support::*;
 use serde_json::{Value, json};
-use support::*;
 
 const MARKER: &str = "UF_CAMUNDA_ID_EXTERNAL_TASK";
 
