@@ -24,9 +24,8 @@
 //!    [`lane::recovery`] what a failure leads to, [`lane::tracking`] the sweep and the way back to Camunda.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
 //! 5. [`app`], [`config`], [`dotenv`], [`logging`], [`tls`], [`dial`], [`stats`], [`stop`], [`backoff`] – what holds it together.
-//!    `main.rs` and [`cli`] are the command line, [`check`] (with [`report`]), [`send`], [`parked`] and [`explain`] its
-//!    tools, [`terminal`] and [`nearest`] what they share; [`demo`] shows the whole loop, with [`sandbox`], a Bitrix24
-//!    stand-in, which the tests use too.
+//! 6. [`commands`] – the command line, a file for each command; [`report`], [`terminal`] and [`nearest`] are how they speak,
+//!    [`sandbox`] is a Bitrix24 stand-in, for people, for `demo` and for the tests.
 //!
 //! # Where is…
 //! * the ack? [`lane::session`] and [`lane::results`], for records [`lane::moves`] and [`lane::tracking`]; when, says the ledger.
@@ -56,22 +55,17 @@
 
 pub mod app;
 pub mod backoff;
-pub mod check;
-pub mod cli;
+pub mod commands;
 pub mod config;
-pub mod demo;
 pub mod dial;
 pub mod dotenv;
-pub mod explain;
 pub mod lane;
 pub mod logging;
 pub mod message;
 pub mod nearest;
-pub mod parked;
 pub mod rabbitmq;
 pub mod report;
 pub mod sandbox;
-pub mod send;
 pub mod stats;
 pub mod stop;
 pub mod systems;

@@ -9,15 +9,15 @@ use anyhow::Context as _;
 use crossbeam_channel::{Receiver, after, bounded, select};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
-use task_creator::cli::{self, Command};
+use task_creator::commands::sandbox::arguments::Order;
+use task_creator::commands::{self, Command, check, demo, explain, parked, sandbox, send};
 use task_creator::config::{Config, Mistakes};
 use task_creator::dotenv::Environment;
 use task_creator::rabbitmq::Trouble;
-use task_creator::sandbox::arguments::Order;
 use task_creator::stats::Stats;
 use task_creator::stop::Stop;
 use task_creator::terminal::{self, INTERRUPTED};
-use task_creator::{app, check, demo, explain, logging, parked, sandbox, send, stop};
+use task_creator::{app, logging, stop};
 
 /// As in sysexits.h: wrong usage, wrong settings.
 const EX_USAGE: u8 = 64;
@@ -26,7 +26,7 @@ const EX_CONFIG: u8 = 78;
 const DOTENV: &str = ".env";
 
 fn main() -> ExitCode {
-    let command = match cli::parse(env::args_os().skip(1)) {
+    let command = match commands::parse(env::args_os().skip(1)) {
         Ok(command) => command,
         Err(wrong) => return complain(EX_USAGE, &wrong.text),
     };
@@ -49,7 +49,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
     // Logs are for the group at most.
     umask(Mode::from_bits_truncate(0o027));
     match command {
-        Command::Help(name) => print(&cli::help::help(name)),
+        Command::Help(name) => print(&commands::help::help(name)),
         Command::Version => print(concat!("task-creator ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Run => run(),
         Command::Check { create_field } => check::run(create_field).map(|fine| ExitCode::from(u8::from(!fine))),
@@ -60,10 +60,8 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             explain::run(&file, &Environment::load(Path::new(DOTENV))?).map(|fine| ExitCode::from(u8::from(!fine)))
         }
         Command::Demo => demo::run(&Environment::load(Path::new(DOTENV))?, &interrupts()?),
-        Command::Sandbox(Order::Run { port, finish_after }) => {
-            sandbox::command::run(port, finish_after, &interrupts()?)
-        }
-        Command::Sandbox(Order::Step { port, step }) => sandbox::command::step(port, &step),
+        Command::Sandbox(Order::Run { port, finish_after }) => sandbox::run(port, finish_after, &interrupts()?),
+        Command::Sandbox(Order::Step { port, step }) => sandbox::step(port, &step),
     }
 }
 

@@ -1,6 +1,8 @@
 //! `task-creator sandbox`: the stand-in alone, until Ctrl+C, with a line for each task that is created or finished; and
 //! the steps that are taken by hand at one that runs.
 
+pub mod arguments;
+
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -10,9 +12,9 @@ use chrono::Local;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use serde_json::Value;
 
-use super::steering::{self, Step};
-use super::{Limits, News, People, Sandbox};
 use crate::logging::clean;
+use crate::sandbox::steering::{self, Step};
+use crate::sandbox::{Limits, News, People, Sandbox};
 use crate::systems::http::{Http, NoAnswer};
 use crate::terminal;
 use crate::tls::Authorities;

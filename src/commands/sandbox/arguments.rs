@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt as _};
 
-use super::fields::ANSWERS;
-use super::steering::{REFUSALS, Step};
-use crate::cli::{unexpected, value};
+use crate::commands::{unexpected, value};
 use crate::nearest::did_you_mean;
+use crate::sandbox::ANSWERS;
+use crate::sandbox::steering::{REFUSALS, Step};
 
 /// The port of the stand-in, and when its people finish a task, unless told otherwise.
 const PORT: u16 = 8024;

@@ -1,7 +1,13 @@
 //! The command line: what the program is asked to do. What may follow `parked` and `sandbox` is read there; the help is in
 //! [`help`].
 
+pub mod check;
+pub mod demo;
+pub mod explain;
 pub mod help;
+pub mod parked;
+pub mod sandbox;
+pub mod send;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,10 +15,9 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser, ValueExt as _};
 
 use crate::nearest::did_you_mean;
-use crate::parked::{self, Action};
-use crate::sandbox;
-use crate::send::{self, Sample};
 use crate::terminal;
+use parked::Action;
+use send::Sample;
 
 /// A command, with its arguments.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,9 +90,9 @@ fn read(parser: &mut Parser, name: &mut Option<&'static str>) -> Result<Command,
     let found = named(&given)?;
     *name = Some(found);
     let asked_for = match found {
-        "check" => check(parser)?,
-        "send" => send(parser)?,
-        "explain" => explain(parser)?,
+        "check" => read_check(parser)?,
+        "send" => read_send(parser)?,
+        "explain" => read_explain(parser)?,
         "parked" => parked::arguments::read(parser)?.map(Command::Parked),
         "sandbox" => sandbox::arguments::read(parser)?.map(Command::Sandbox),
         "demo" => nothing_more(parser)?.then_some(Command::Demo),
@@ -117,7 +122,7 @@ fn help_of(parser: &mut Parser) -> Result<Command, lexopt::Error> {
     Ok(Command::Help(name))
 }
 
-fn check(parser: &mut Parser) -> Result<Option<Command>, lexopt::Error> {
+fn read_check(parser: &mut Parser) -> Result<Option<Command>, lexopt::Error> {
     let mut create_field = false;
     while let Some(argument) = parser.next()? {
         match argument {
@@ -129,7 +134,7 @@ fn check(parser: &mut Parser) -> Result<Option<Command>, lexopt::Error> {
     Ok(Some(Command::Check { create_field }))
 }
 
-fn send(parser: &mut Parser) -> Result<Option<Command>, lexopt::Error> {
+fn read_send(parser: &mut Parser) -> Result<Option<Command>, lexopt::Error> {
     let (mut file, mut sample, mut queue, mut print) = (None, None, None, false);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -157,7 +162,7 @@ fn send(parser: &mut Parser) -> Result<Option<Command>, lexopt::Error> {
     }
 }
 
-fn explain(parser: &mut Parser) -> Result<Option<Command>, lexopt::Error> {
+fn read_explain(parser: &mut Parser) -> Result<Option<Command>, lexopt::Error> {
     let mut given = None;
     while let Some(argument) = parser.next()? {
         match argument {
