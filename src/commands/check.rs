@@ -5,7 +5,11 @@
 //! [`Entry::check`](crate::systems::Entry::check).
 
 use std::path::Path;
+use std::process::ExitCode;
 
+use lexopt::{Arg, Parser};
+
+use super::arguments::unexpected;
 use crate::config::{Config, RabbitMq, is_this_machine};
 use crate::dotenv::Environment;
 use crate::lane::{self, Queues};
@@ -25,13 +29,35 @@ const LONGEST_HEARTBEAT: u16 = 60;
 /// RabbitMQ's own, and the one in `config.env.example`.
 const DEFAULT_PASSWORDS: &[&str] = &["guest", "change me"];
 
-/// Prints a line for each thing; `create_field` first makes what is missing at the targets. Returns whether nothing
-/// failed.
+/// How to look.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Options {
+    /// First make what is missing at the targets.
+    pub create_field: bool,
+}
+
+/// What is asked for; `None` when it is the help.
+///
+/// # Errors
+/// What is wrong with the arguments.
+pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
+    let mut create_field = false;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => return Ok(None),
+            Arg::Long("create-field") => create_field = true,
+            other => return Err(unexpected(&other, &["--create-field", "--help"])),
+        }
+    }
+    Ok(Some(Options { create_field }))
+}
+
+/// Prints a line for each thing; 1 when something failed.
 ///
 /// # Errors
 /// [`Mistakes`](crate::config::Mistakes): with wrong settings there is nothing to look at.
-pub fn run(create_field: bool) -> anyhow::Result<bool> {
-    let file = Path::new(".env");
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let file = Path::new(super::DOTENV);
     let environment = Environment::read(file)?;
     // One of the mistakes may come of what the advice is about.
     let config = Config::from_env(&environment).inspect_err(|_| environment.tell())?;
@@ -54,7 +80,7 @@ pub fn run(create_field: bool) -> anyhow::Result<bool> {
     rabbitmq(&config, &stop, &mut report);
     for entry in TABLE {
         match (entry.open)(&config, &stop) {
-            Ok(_) if create_field => {
+            Ok(_) if options.create_field => {
                 (entry.prepare)(&config, &stop, &mut report);
                 (entry.check)(&config, &stop, &mut report);
             }
@@ -63,7 +89,7 @@ pub fn run(create_field: bool) -> anyhow::Result<bool> {
         }
     }
     report.sum_up();
-    Ok(!report.failed())
+    Ok(ExitCode::from(u8::from(report.failed())))
 }
 
 fn rabbitmq(config: &Config, stop: &Stop, report: &mut Report) {

@@ -4,12 +4,14 @@
 //! It reads settings, and opens no socket and no log. What a system would do is said by that system.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
+use lexopt::{Arg, Parser};
 use serde_json::Value;
 
+use super::arguments::unexpected;
 use crate::config::{self, Config, Variables};
-use crate::dotenv::Environment;
 use crate::lane::Queues;
 use crate::logging::{self, clean, clean_json};
 use crate::message::{Cause, Task, Unreadable, document, text};
@@ -22,11 +24,29 @@ const LONGEST_VALUE: usize = 60;
 /// Of the columns before it, in characters.
 const WIDEST: usize = 60;
 
-/// Explains the message in `file` (`-`: from standard input); `false` when it would be parked.
+/// The file; `None` when it is the help.
+///
+/// # Errors
+/// What is wrong with the arguments.
+pub fn read(parser: &mut Parser) -> Result<Option<PathBuf>, lexopt::Error> {
+    let mut given = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => return Ok(None),
+            Arg::Value(path) if given.is_none() && !path.is_empty() => given = Some(PathBuf::from(path)),
+            other => return Err(unexpected(&other, &["--help"])),
+        }
+    }
+    let file = given.ok_or("explain needs a FILE, or - for standard input")?;
+    Ok(Some(file))
+}
+
+/// Explains the message in `file` (`-`: from standard input); 1 when it would be parked.
 ///
 /// # Errors
 /// The message cannot be read, or a setting that counts is wrong.
-pub fn run(file: &Path, environment: &Environment) -> anyhow::Result<bool> {
+pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
+    let environment = &super::environment()?;
     let body = terminal::read(file)?;
     // Nothing is to be reached, so it does not matter what is wrong with the way there.
     let (config, _) = Variables::of(environment, Config::from_variables);
@@ -36,7 +56,7 @@ pub fn run(file: &Path, environment: &Environment) -> anyhow::Result<bool> {
         Err(Unreadable { reason, .. }) => {
             let (queue, cause) = (&config.error_queue, Cause::InvalidMessage.name());
             tell(&clean(&format!("it would be parked in {queue} as {cause}: {reason}")), 0);
-            return Ok(false);
+            return Ok(ExitCode::FAILURE);
         }
     };
     let body = document::read(task.body.get().as_bytes()).unwrap_or_default();
@@ -48,7 +68,7 @@ pub fn run(file: &Path, environment: &Environment) -> anyhow::Result<bool> {
         Some(explanation) => tell_all(&task, &body, &explanation),
         None => tell(&format!("\n{}", untold(entry, &config, &queue)), 0),
     }
-    Ok(true)
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The system that the message names; without a name that is known, the first one, as `send` has it.

@@ -1,23 +1,39 @@
-//! The command line: what the program is asked to do. What may follow `parked` and `sandbox` is read there; the help is in
-//! [`help`].
+//! The command line: which command is asked for, and what it is given.
+//!
+//! A file or folder for each command, with its arguments (`read`) and its work (`run`); here is only what finds the
+//! command and its settings. What reading arguments has in common is in [`arguments`], Ctrl+C in [`interrupts`], the
+//! text of the help in [`help`].
 
+pub mod arguments;
 pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod help;
+pub mod interrupts;
 pub mod parked;
+pub mod run;
 pub mod sandbox;
 pub mod send;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use lexopt::{Arg, Parser, ValueExt as _};
 
+use crate::config::Config;
+use crate::dotenv::Environment;
+use crate::logging::clean;
 use crate::nearest::did_you_mean;
 use crate::terminal;
-use parked::Action;
-use send::Sample;
+use arguments::{nothing_more, unexpected};
+
+/// Exit codes as in sysexits.h: wrong usage, wrong settings.
+pub const EX_USAGE: u8 = 64;
+/// See [`EX_USAGE`].
+pub const EX_CONFIG: u8 = 78;
+/// In the working directory.
+const DOTENV: &str = ".env";
 
 /// A command, with its arguments.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,26 +41,13 @@ pub enum Command {
     /// Work.
     Run,
     /// Look at everything.
-    Check {
-        /// Make the marker field if it is missing.
-        create_field: bool,
-    },
-    /// Publish a message.
-    Send {
-        /// The message.
-        what: send::What,
-        /// The queue; that of Bitrix24 when absent.
-        queue: Option<String>,
-    },
-    /// Print a sample message.
-    Print(&'static Sample),
-    /// Say what would become of a message.
-    Explain {
-        /// The message; standard input for `-`.
-        file: PathBuf,
-    },
+    Check(check::Options),
+    /// Publish a message, or print one.
+    Send(send::Order),
+    /// Say what would become of the message in this file; of standard input for `-`.
+    Explain(PathBuf),
     /// See to what was parked.
-    Parked(Action),
+    Parked(parked::Action),
     /// Show the whole loop.
     Demo,
     /// Run the stand-in, or do something at one that runs.
@@ -53,6 +56,46 @@ pub enum Command {
     Help(Option<&'static str>),
     /// Print the version.
     Version,
+}
+
+impl Command {
+    /// Does it, and says how it ended.
+    ///
+    /// # Errors
+    /// A setting is wrong ([`Mistakes`](crate::config::Mistakes)), or the command could not do its work.
+    pub fn execute(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Command::Run => run::run(),
+            Command::Check(options) => check::run(&options),
+            Command::Send(order) => send::run(&order),
+            Command::Explain(file) => explain::run(&file),
+            Command::Parked(action) => parked::run(action),
+            Command::Demo => demo::run(),
+            Command::Sandbox(order) => sandbox::run(&order),
+            Command::Help(name) => Ok(printed(&help::help(name))),
+            Command::Version => Ok(printed(concat!("task-creator ", env!("CARGO_PKG_VERSION"), "\n"))),
+        }
+    }
+}
+
+/// Complains on stderr of something that may have come from elsewhere: without secrets, and safe for a terminal.
+fn complain(text: &str) {
+    terminal::complain(&clean(text));
+}
+
+fn printed(text: &str) -> ExitCode {
+    terminal::print(text);
+    ExitCode::SUCCESS
+}
+
+/// The environment and `.env`.
+fn environment() -> anyhow::Result<Environment> {
+    Ok(Environment::load(Path::new(DOTENV))?)
+}
+
+/// The settings in them.
+fn settings() -> anyhow::Result<Config> {
+    Ok(Config::from_env(&environment()?)?)
 }
 
 /// Wrong usage.
@@ -90,9 +133,9 @@ fn read(parser: &mut Parser, name: &mut Option<&'static str>) -> Result<Command,
     let found = named(&given)?;
     *name = Some(found);
     let asked_for = match found {
-        "check" => read_check(parser)?,
-        "send" => read_send(parser)?,
-        "explain" => read_explain(parser)?,
+        "check" => check::read(parser)?.map(Command::Check),
+        "send" => send::read(parser)?.map(Command::Send),
+        "explain" => explain::read(parser)?.map(Command::Explain),
         "parked" => parked::arguments::read(parser)?.map(Command::Parked),
         "sandbox" => sandbox::arguments::read(parser)?.map(Command::Sandbox),
         "demo" => nothing_more(parser)?.then_some(Command::Demo),
@@ -122,97 +165,10 @@ fn help_of(parser: &mut Parser) -> Result<Command, lexopt::Error> {
     Ok(Command::Help(name))
 }
 
-fn read_check(parser: &mut Parser) -> Result<Option<Command>, lexopt::Error> {
-    let mut create_field = false;
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Arg::Short('h') | Arg::Long("help") => return Ok(None),
-            Arg::Long("create-field") => create_field = true,
-            other => return Err(unexpected(&other, &["--create-field", "--help"])),
-        }
-    }
-    Ok(Some(Command::Check { create_field }))
-}
-
-fn read_send(parser: &mut Parser) -> Result<Option<Command>, lexopt::Error> {
-    let (mut file, mut sample, mut queue, mut print) = (None, None, None, false);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Arg::Short('h') | Arg::Long("help") => return Ok(None),
-            Arg::Long("sample") => {
-                sample = Some(value(parser, "--sample", &Sample::names(), Sample::named)?);
-            }
-            Arg::Long("queue") => {
-                queue = Some(value(parser, "--queue", "the name of a queue", |name| Some(name.to_owned()))?)
-            }
-            Arg::Long("print") => print = true,
-            Arg::Value(path) if file.is_none() => file = Some(PathBuf::from(path)),
-            other => return Err(unexpected(&other, &["--sample", "--print", "--queue", "--help"])),
-        }
-    }
-    match (file, sample, queue, print) {
-        (Some(_), Some(_), ..) => Err("send takes a FILE or --sample NAME, not both".into()),
-        (Some(_), _, _, true) => Err("--print prints a sample: leave FILE out".into()),
-        (_, _, Some(_), true) => Err("--print sends nothing: leave --queue out".into()),
-        (None, sample, None, true) => Ok(Some(Command::Print(sample.unwrap_or(Sample::usual())))),
-        (Some(file), None, queue, false) => Ok(Some(Command::Send { what: send::What::File(file), queue })),
-        (None, sample, queue, false) => {
-            Ok(Some(Command::Send { what: send::What::Sample(sample.unwrap_or(Sample::usual())), queue }))
-        }
-    }
-}
-
-fn read_explain(parser: &mut Parser) -> Result<Option<Command>, lexopt::Error> {
-    let mut given = None;
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Arg::Short('h') | Arg::Long("help") => return Ok(None),
-            Arg::Value(path) if given.is_none() && !path.is_empty() => given = Some(PathBuf::from(path)),
-            other => return Err(unexpected(&other, &["--help"])),
-        }
-    }
-    let file = given.ok_or("explain needs a FILE, or - for standard input")?;
-    Ok(Some(Command::Explain { file }))
-}
-
-/// True when nothing follows, false when help is asked for.
-fn nothing_more(parser: &mut Parser) -> Result<bool, lexopt::Error> {
-    match parser.next()? {
-        None => Ok(true),
-        Some(Arg::Short('h') | Arg::Long("help")) => Ok(false),
-        Some(other) => Err(unexpected(&other, &["--help"])),
-    }
-}
-
-/// What to say of an argument that has no place where it stands; `options` are those that have.
-pub fn unexpected(argument: &Arg, options: &[&str]) -> lexopt::Error {
-    let option = match argument {
-        Arg::Value(value) => return format!("{value:?} is one argument too many").into(),
-        Arg::Short(letter) => format!("-{letter}"),
-        Arg::Long(name) => format!("--{name}"),
-    };
-    let meant = did_you_mean(&option, options.iter().copied());
-    format!("there is no option {option} here{meant}").into()
-}
-
-/// The value of an option; what is wrong with it is told by the option's name.
-///
-/// # Errors
-/// There is none, or it is not what is `wanted`.
-pub fn value<T>(
-    parser: &mut Parser,
-    option: &str,
-    wanted: &str,
-    read: impl Fn(&str) -> Option<T>,
-) -> Result<T, lexopt::Error> {
-    let given = parser.value().map_err(|_| format!("{option} needs a value: {wanted}"))?;
-    let text = given.string()?;
-    read(&text).ok_or_else(|| format!("{option}: {text:?} is not {wanted}").into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use send::Sample;
 
     fn command(line: &str) -> Result<Command, String> {
         parse(line.split_whitespace().map(OsString::from)).map_err(|wrong| wrong.text)
@@ -227,15 +183,16 @@ mod tests {
     #[test]
     fn options_belong_to_their_command() {
         let what = send::What::File("task.json".into());
-        let send = Command::Send { what, queue: Some("bitrix24.queue".into()) };
-        assert_eq!(command("send task.json --queue bitrix24.queue"), Ok(send));
+        let send = send::Order::Send { what, queue: Some("bitrix24.queue".into()) };
+        assert_eq!(command("send task.json --queue bitrix24.queue"), Ok(Command::Send(send)));
         let invoice = Sample::named("invoice").expect("there is one");
-        let send = Command::Send { what: send::What::Sample(invoice), queue: None };
-        assert_eq!(command("send --sample invoice"), Ok(send));
-        assert_eq!(command("send --print --sample invoice"), Ok(Command::Print(invoice)));
-        assert_eq!(command("send --print"), Ok(Command::Print(Sample::usual())));
-        assert_eq!(command("check --create-field"), Ok(Command::Check { create_field: true }));
-        assert_eq!(command("explain -"), Ok(Command::Explain { file: "-".into() }));
+        let send = send::Order::Send { what: send::What::Sample(invoice), queue: None };
+        assert_eq!(command("send --sample invoice"), Ok(Command::Send(send)));
+        let print = |sample| Ok(Command::Send(send::Order::Print(sample)));
+        assert_eq!(command("send --print --sample invoice"), print(invoice));
+        assert_eq!(command("send --print"), print(Sample::usual()));
+        assert_eq!(command("check --create-field"), Ok(Command::Check(check::Options { create_field: true })));
+        assert_eq!(command("explain -"), Ok(Command::Explain("-".into())));
         for wrong in [
             "explain",
             "explain a b",

@@ -5,10 +5,14 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{anyhow, bail};
 use chrono::{Days, Local, SecondsFormat, Utc};
+use lexopt::{Arg, Parser};
 
+use super::arguments::{unexpected, value};
+use super::complain;
 use crate::config::Config;
 use crate::lane::{Queues, letters};
 use crate::logging;
@@ -17,6 +21,20 @@ use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{Letter, Publisher};
 use crate::rabbitmq::{Trouble, queues};
 use crate::terminal;
+
+/// What is to be done with a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Publish it.
+    Send {
+        /// The message.
+        what: What,
+        /// The queue; that of Bitrix24 when absent.
+        queue: Option<String>,
+    },
+    /// Print a sample, and send nothing.
+    Print(&'static Sample),
+}
 
 /// What to send.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,11 +91,52 @@ impl Sample {
     }
 }
 
-/// Sends it to `queue` (none: that of Bitrix24).
+/// What is asked for; `None` when it is the help.
 ///
 /// # Errors
-/// The message cannot be read, or is not in its queue.
-pub fn run(config: &Config, what: &What, queue: Option<&str>) -> anyhow::Result<()> {
+/// What is wrong with the arguments.
+pub fn read(parser: &mut Parser) -> Result<Option<Order>, lexopt::Error> {
+    let (mut file, mut sample, mut queue, mut print) = (None, None, None, false);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => return Ok(None),
+            Arg::Long("sample") => {
+                sample = Some(value(parser, "--sample", &Sample::names(), Sample::named)?);
+            }
+            Arg::Long("queue") => {
+                queue = Some(value(parser, "--queue", "the name of a queue", |name| Some(name.to_owned()))?)
+            }
+            Arg::Long("print") => print = true,
+            Arg::Value(path) if file.is_none() => file = Some(PathBuf::from(path)),
+            other => return Err(unexpected(&other, &["--sample", "--print", "--queue", "--help"])),
+        }
+    }
+    match (file, sample, queue, print) {
+        (Some(_), Some(_), ..) => Err("send takes a FILE or --sample NAME, not both".into()),
+        (Some(_), _, _, true) => Err("--print prints a sample: leave FILE out".into()),
+        (_, _, Some(_), true) => Err("--print sends nothing: leave --queue out".into()),
+        (None, sample, None, true) => Ok(Some(Order::Print(sample.unwrap_or(Sample::usual())))),
+        (Some(file), None, queue, false) => Ok(Some(Order::Send { what: What::File(file), queue })),
+        (None, sample, queue, false) => {
+            Ok(Some(Order::Send { what: What::Sample(sample.unwrap_or(Sample::usual())), queue }))
+        }
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+/// A setting is wrong, the message cannot be read, or it is not in its queue.
+pub fn run(order: &Order) -> anyhow::Result<ExitCode> {
+    match order {
+        Order::Send { what, queue } => send(&super::settings()?, what, queue.as_deref())?,
+        Order::Print(sample) => terminal::print(&sample.message()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sends it to `queue` (none: that of Bitrix24).
+fn send(config: &Config, what: &What, queue: Option<&str>) -> anyhow::Result<()> {
     logging::hide(config.secrets());
     let body = match what {
         What::File(file) => terminal::read(file)?,
@@ -88,8 +147,7 @@ pub fn run(config: &Config, what: &What, queue: Option<&str>) -> anyhow::Result<
         Ok(task) => (task.id.clone(), format!("task_id={}", task.id)),
         Err(unreadable) => {
             let fate = format!("the worker parks this message in {}", config.error_queue);
-            let warning = logging::clean(&format!("{fate}: {}", unreadable.reason));
-            terminal::complain(&format!("warning: {warning}"));
+            complain(&format!("warning: {fate}: {}", unreadable.reason));
             (format!("no-task-{}", unique_id()), format!("{} byte(s) that are not a task", body.len()))
         }
     };

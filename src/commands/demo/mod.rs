@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use crossbeam_channel::{Receiver, after, bounded, select};
 
+use super::interrupts::{self, INTERRUPTED};
 use crate::config::{Config, Mistakes, RabbitMq};
 use crate::dotenv::{Environment, Given};
 use crate::sandbox::{Limits, News, People, Sandbox};
 use crate::stats::Stats;
 use crate::stop::{self, Stop, Stopper};
-use crate::terminal::{self, INTERRUPTED};
+use crate::terminal;
 use crate::{app, logging};
 use account::Account;
 use bridge::{Arrival, Bridge, OwnQueues};
@@ -54,7 +55,8 @@ const SAME_INTERRUPT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// A setting is wrong, there is no RabbitMQ, or something broke on the way.
-pub fn run(environment: &Environment, interrupts: &Receiver<()>) -> anyhow::Result<ExitCode> {
+pub fn run() -> anyhow::Result<ExitCode> {
+    let (environment, interrupts) = (&super::environment()?, &interrupts::channel()?);
     let limits = Limits { request_delay: PORTAL_DELAY, ..Limits::default() };
     let sandbox = Sandbox::start(0, limits)?;
     let run = format!("demo-{}-{:x}", process::id(), crate::message::now_ms() & 0xff_ffff);

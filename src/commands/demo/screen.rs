@@ -2,7 +2,7 @@
 //!
 //! Knows no task and no queue. A reader that has seen enough, or a closed stdout, is no reason to stop.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use crate::terminal;
 
@@ -37,7 +37,7 @@ impl Screen {
 
     /// Writes lines that stay.
     pub fn say(&mut self, text: &str) {
-        write(text);
+        terminal::print(text);
     }
 
     /// Draws the table over the one that stands there.
@@ -52,11 +52,6 @@ impl Screen {
         lines.iter().for_each(|line| frame.push_str(&format!("{line}\x1b[K\n")));
         frame.push_str("\x1b[J\x1b[?7h");
         *standing = lines.len();
-        write(&frame);
+        terminal::print(&frame);
     }
-}
-
-fn write(text: &str) {
-    let mut stdout = io::stdout();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

@@ -7,7 +7,7 @@ use lexopt::{Arg, Parser, ValueExt as _};
 
 use super::replay::Manner;
 use super::{Action, Which};
-use crate::commands::{unexpected, value};
+use crate::commands::arguments::{unexpected, value};
 use crate::message::Cause;
 use crate::nearest::did_you_mean;
 use crate::terminal;

@@ -23,12 +23,14 @@ use listing::Groups;
 use queue::{End, Fate};
 use replay::{Manner, Outcome};
 
+use super::complain;
+use super::interrupts::{self, INTERRUPTED};
 use crate::config::Config;
 use crate::logging::{self, clean, clean_json};
 use crate::message::Cause;
 use crate::nearest::did_you_mean;
 use crate::stop::Stop;
-use crate::terminal::{self, INTERRUPTED, say, tell};
+use crate::terminal::{self, say, tell};
 
 /// Of the ids that a prefix fits, in the complaint that it fits several.
 const MOST_NAMED: usize = 5;
@@ -109,8 +111,9 @@ impl Selection {
 /// Does it; 0, 1 when something could not be done, or 130 after an interrupt.
 ///
 /// # Errors
-/// RabbitMQ is not there, or has no error queue.
-pub fn run(config: &Config, action: Action, stop: &Stop) -> anyhow::Result<ExitCode> {
+/// A setting is wrong, RabbitMQ is not there, or it has no error queue.
+pub fn run(action: Action) -> anyhow::Result<ExitCode> {
+    let (config, stop) = (&super::settings()?, &interrupts::stop()?);
     logging::hide(config.secrets());
     match action {
         Action::List { group: false, json } => list(config, stop, json),
@@ -326,8 +329,4 @@ fn ended(end: End, all_done: bool) -> ExitCode {
         End::All | End::Enough if all_done => ExitCode::SUCCESS,
         End::All | End::Enough => ExitCode::FAILURE,
     }
-}
-
-fn complain(text: &str) {
-    terminal::complain(&clean(text));
 }

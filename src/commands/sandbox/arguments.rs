@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt as _};
 
-use crate::commands::{unexpected, value};
+use crate::commands::arguments::{unexpected, value};
 use crate::nearest::did_you_mean;
 use crate::sandbox::ANSWERS;
 use crate::sandbox::steering::{REFUSALS, Step};

@@ -3,21 +3,22 @@
 
 pub mod arguments;
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use chrono::Local;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 use serde_json::Value;
 
+use super::interrupts;
 use crate::logging::clean;
 use crate::sandbox::steering::{self, Step};
 use crate::sandbox::{Limits, News, People, Sandbox};
 use crate::systems::http::{Http, NoAnswer};
 use crate::terminal;
 use crate::tls::Authorities;
+use arguments::Order;
 
 /// How often people look for work: shorter than anybody notices.
 const LOOK: Duration = Duration::from_millis(100);
@@ -26,16 +27,26 @@ const TIME: usize = 10;
 /// For one step, which needs no waiting.
 const STEP_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Runs until an interrupt.
+/// Does what `sandbox` is asked for.
 ///
 /// # Errors
-/// The port is taken.
-pub fn run(port: u16, finish_after: Option<Duration>, interrupts: &Receiver<()>) -> anyhow::Result<ExitCode> {
+/// The port is taken; there is no stand-in to take a step, or it cannot be taken.
+pub fn run(order: &Order) -> anyhow::Result<ExitCode> {
+    match order {
+        Order::Run { port, finish_after } => stand_in(*port, *finish_after)?,
+        Order::Step { port, step } => take(*port, step)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs until an interrupt.
+fn stand_in(port: u16, finish_after: Option<Duration>) -> anyhow::Result<()> {
+    let interrupts = interrupts::channel()?;
     let sandbox = Sandbox::start(port, Limits::cloud()).with_context(|| {
         let elsewhere = terminal::command(&["sandbox", "--port", "0"]);
         format!("the stand-in cannot start; `{elsewhere}` takes a port that is free")
     })?;
-    say(&introduction(&sandbox, finish_after));
+    terminal::print(&introduction(&sandbox, finish_after));
     let mut people = People::new(finish_after);
     let (mut created, mut finished) = (0, 0);
     while interrupts.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
@@ -45,15 +56,12 @@ pub fn run(port: u16, finish_after: Option<Duration>, interrupts: &Receiver<()>)
             terminal::tell(&line(&news), TIME);
         }
     }
-    say(&format!("\nStopped. Tasks created: {created}, finished by its people: {finished}.\n"));
-    Ok(ExitCode::SUCCESS)
+    terminal::print(&format!("\nStopped. Tasks created: {created}, finished by its people: {finished}.\n"));
+    Ok(())
 }
 
 /// Has the stand-in at this port take a step, and says what was done.
-///
-/// # Errors
-/// There is none, or the step cannot be taken.
-pub fn step(port: u16, step: &Step) -> anyhow::Result<ExitCode> {
+fn take(port: u16, step: &Step) -> anyhow::Result<()> {
     let http = Http::new(STEP_DEADLINE, &Authorities::public());
     let body = serde_json::to_vec(step).context("writing the step as JSON")?;
     let reply =
@@ -76,7 +84,7 @@ pub fn step(port: u16, step: &Step) -> anyhow::Result<ExitCode> {
         (None, Some(wrong)) => bail!("{wrong}"),
         (None, None) => bail!("what listens at 127.0.0.1:{port} is no stand-in of this version; --port names another"),
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn introduction(sandbox: &Sandbox, finish_after: Option<Duration>) -> String {
@@ -119,10 +127,4 @@ fn line(news: &News) -> String {
         News::Finished(task, None) => format!("{time}  task {} finished", task.id),
         News::Finished(task, Some(answer)) => format!("{time}  task {} finished, answer {answer}", task.id),
     }
-}
-
-/// A reader that has seen enough does not end the stand-in.
-fn say(text: &str) {
-    let mut stdout = io::stdout();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
