@@ -21,4 +21,5 @@ mod redaction;
 mod replay;
 mod settings;
 mod start;
+mod systems;
 mod tracker;
