@@ -34,7 +34,8 @@
 //! * what is hidden from the log? [`logging::redaction`] hides the values that [`config::Config::secrets`] names.
 //! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `systems/https.rs` https.
 //! * a queue's name? [`lane::Queues`].
-//! * the tests? `tests/faults` is the fault matrix, `tests/soak` the soak, `tests/bench` the benchmarks, `tests/support` what
+//! * the tests? `tests/suite` is what users see, a module a subject; its `systems` is what every system of the table has to
+//!   stand. `tests/faults` is the fault matrix, `tests/soak` the soak, `tests/bench` the benchmarks, `tests/support` what
 //!   they stand on; `.ci/run` is what must pass before a change is taken.
 //!
 //! # Invariants

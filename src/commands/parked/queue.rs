@@ -82,14 +82,17 @@ pub fn read(
     let end = reading.all(ready.min(most), &mut visit);
     let gone = reading.gone;
     drop((reading, deadline));
-    let deadline = connection.closing();
-    let returned = intake.give_back().and_then(|()| await_return(&mut connection, queue, ready.saturating_sub(gone)));
-    let returned = returned.map_err(Trouble::from);
-    drop((intake, deadline));
-    let closed = connection.close().map_err(Trouble::from);
+    let (returned, closed) = connection.close_after(|connection| {
+        let returned = intake.give_back().and_then(|()| await_return(connection, queue, ready.saturating_sub(gone)));
+        drop(intake);
+        returned
+    });
     let end = end?;
     // Without an orderly end the last acknowledgements may not have arrived.
-    returned.and(closed).context("the connection broke at the end; what was done last may still be parked, too")?;
+    returned
+        .and(closed)
+        .map_err(Trouble::from)
+        .context("the connection broke at the end; what was done last may still be parked, too")?;
     Ok(end)
 }
 

@@ -78,9 +78,7 @@ pub fn run(config: &Config, stop: &Stop, selection: &Selection, manner: &Manner)
     };
     let result = replay.all();
     let Replay { publisher, connection, other_causes, replayed, skipped, .. } = replay;
-    let deadline = connection.closing();
-    drop(publisher);
-    drop((connection, deadline));
+    let _ = connection.close_after(|_| drop(publisher));
     let end = result.with_context(|| format!("replayed {replayed}, then stopped; all others are still parked"))?;
     Ok(Outcome { replayed, skipped, other_causes, end })
 }
