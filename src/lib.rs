@@ -24,10 +24,9 @@
 //!    [`lane::recovery`] what a failure leads to, [`lane::tracking`] the sweep and the way back to Camunda.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
 //! 5. [`app`], [`config`], [`dotenv`], [`logging`], [`tls`], [`dial`], [`stats`], [`stop`], [`backoff`] – what holds it together.
-//!    `main.rs` and [`cli`] are the command line, [`check`] (with [`report`]), [`send`], [`parked`] and [`explain`] its
-//!    tools, [`terminal`] and [`nearest`] what they share; [`demo`] shows the whole loop, with [`sandbox`], a Bitrix24
-//!    stand-in, which the tests use too.
-//! 6. [`docs`] – the manual: operating, messages, failures, adding a system.
+//! 6. [`commands`] – the command line, a file for each command; [`report`], [`terminal`] and [`nearest`] are how they speak,
+//!    [`sandbox`] is a Bitrix24 stand-in, for people, for `demo` and for the tests.
+//! 7. [`docs`] – the manual: operating, messages, failures, adding a system.
 //!
 //! # Where is…
 //! * the ack? [`lane::session`] and [`lane::results`], for records [`lane::moves`] and [`lane::tracking`]; when, says the ledger.
@@ -36,7 +35,8 @@
 //! * what is hidden from the log? [`logging::redaction`] hides the values that [`config::Config::secrets`] names.
 //! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `systems/https.rs` https.
 //! * a queue's name? [`lane::Queues`].
-//! * the tests? `tests/faults` is the fault matrix, `tests/soak` the soak, `tests/bench` the benchmarks, `tests/support` what
+//! * the tests? `tests/suite` is what users see, a module a subject; its `systems` is what every system of the table has to
+//!   stand. `tests/faults` is the fault matrix, `tests/soak` the soak, `tests/bench` the benchmarks, `tests/support` what
 //!   they stand on; `.ci/run` is what must pass before a change is taken.
 //!
 //! # Invariants
@@ -57,23 +57,18 @@
 
 pub mod app;
 pub mod backoff;
-pub mod check;
-pub mod cli;
+pub mod commands;
 pub mod config;
-pub mod demo;
 pub mod dial;
 pub mod docs;
 pub mod dotenv;
-pub mod explain;
 pub mod lane;
 pub mod logging;
 pub mod message;
 pub mod nearest;
-pub mod parked;
 pub mod rabbitmq;
 pub mod report;
 pub mod sandbox;
-pub mod send;
 pub mod stats;
 pub mod stop;
 pub mod systems;

@@ -13,11 +13,14 @@ use std::{env, fs};
 
 use anyhow::Context as _;
 
-/// The exit code of a command that Ctrl+C has cut short, as shells report it: 128 and the number of SIGINT.
-pub const INTERRUPTED: u8 = 130;
-
 /// Narrower than this, nothing is gained by breaking lines.
 const NARROWEST: usize = 20;
+
+/// Prints text as it is, at once, and nothing after it.
+pub fn print(text: &str) {
+    let mut stdout = stdout();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
 
 /// Prints a line, or what consists of lines, as it is: data, and what scripts read.
 pub fn say(line: &str) {

@@ -113,7 +113,7 @@ impl Tracking<'_, '_> {
             let ours = queues::lock(intake.channel(), &lane.queues.sweep_lock)?;
             Ok::<_, Error>(ours.then_some((intake, records)))
         });
-        let result = match opened.map_err(Trouble::from)? {
+        match opened.map_err(Trouble::from)? {
             Some((intake, records)) => {
                 let mut sweep = Sweep::new(&intake);
                 let deadline = connection.at_most(LONGEST_SWEEP + SLACK);
@@ -127,22 +127,21 @@ impl Tracking<'_, '_> {
                 drop(deadline);
                 if let Some((publishing, publisher, watch)) = sweep.publisher.take() {
                     drop(watch);
-                    let deadline = publishing.closing();
-                    drop(publisher);
-                    drop((publishing, deadline));
+                    let _ = publishing.close_after(|_| drop(publisher));
                 }
-                let deadline = connection.closing();
-                let returned = intake.give_back();
-                drop((intake, deadline));
+                let (returned, _) = connection.close_after(|_| {
+                    let returned = intake.give_back();
+                    drop(intake);
+                    returned
+                });
                 result.and(returned.map_err(|err| Trouble::from(err).into()))
             }
             None => {
                 log::debug!("no sweep: another worker is sweeping, or there is nothing yet");
+                let _ = connection.close();
                 Ok(())
             }
-        };
-        let _ = connection.close();
-        result
+        }
     }
 
     fn read_all(&mut self, sweep: &mut Sweep, records: u32, begun: Instant) -> anyhow::Result<()> {

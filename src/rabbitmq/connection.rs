@@ -124,6 +124,15 @@ impl Connection {
         Watch::over(&self.socket, CLOSE_DEADLINE)
     }
 
+    /// Does what is left to do, which ends what is open on the connection, and then ends the connection itself, each within
+    /// its deadline: in any other order it could wait for ever.
+    pub fn close_after<T>(mut self, last: impl FnOnce(&mut Connection) -> T) -> (T, Result<(), amiquip::Error>) {
+        let deadline = self.closing();
+        let done = last(&mut self);
+        drop(deadline);
+        (done, self.close())
+    }
+
     /// Runs out when the connection has been used for this long: then it is shut down, and whatever waits on it fails.
     pub fn at_most(&self, deadline: Duration) -> Watch {
         Watch::over(&self.socket, deadline)

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::request::{text, texts};
 
 /// The texts of the list field `UF_RESULT_ANSWER`, with the ids their values have.
-pub(super) const ANSWERS: [(&str, &str); 2] = [("26", "ДА"), ("27", "НЕТ")];
+pub const ANSWERS: [(&str, &str); 2] = [("26", "ДА"), ("27", "НЕТ")];
 
 /// Characters that a custom field's name may have.
 const LONGEST_NAME: usize = 50;

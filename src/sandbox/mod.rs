@@ -11,13 +11,11 @@
 //! the same portal without a server, [`Forgetful`] one that is asked for speed alone.
 //!
 //! Reading order: methods and tasks (what can be called), portal (what is remembered), list and batch (the two methods
-//! with rules of their own), memory (calls and faults), server (bytes in and out); people (who finish tasks), command
-//! (the stand-in alone), arguments and steering (what is done there by hand).
+//! with rules of their own), memory (calls and faults), server (bytes in and out); people (who finish tasks),
+//! steering (what is done by hand).
 
-pub mod arguments;
 mod batch;
 mod checklists;
-pub mod command;
 mod faults;
 mod fields;
 mod filter;
@@ -52,6 +50,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 pub use batch::Batch;
 pub use checklists::ChecklistItem;
 pub use faults::{ANY_CALL, ANY_REQUEST, Fault, Moment, Order, What};
+pub use fields::ANSWERS;
 pub use forgetful::Forgetful;
 pub use limits::Limits;
 pub use memory::Memory;

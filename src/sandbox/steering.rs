@@ -15,7 +15,7 @@ use super::server::{HttpReply, HttpRequest};
 use crate::nearest::did_you_mean;
 
 /// Where steps are heard; what a portal does begins with `/rest/`.
-pub(super) const PATH: &str = "/sandbox/step";
+pub const PATH: &str = "/sandbox/step";
 /// The status in which people leave a task.
 const COMPLETED: u8 = 5;
 

@@ -37,9 +37,9 @@
 //! | 28 | overload, 401, 403 | `outages::a_webhook_that_is_not_let_in_…`, `…::a_portal_that_was_blocked_by_hand_…`, `portal_errors::each_row_…` |
 //! | 29 | 400 | `failures::a_refused_message_…`, `portal_refusals`, `portal_errors::each_row_…` |
 //! | 30 | 200 with an error, or with nothing | `portal_errors::each_row_…`, `…::a_create_that_was_executed_without_a_clear_answer_…` |
-//! | 31 | HTML, half a JSON, a bomb | `portal_errors::a_create_that_was_executed_…`, `…_that_was_not_executed_…`; limits in `tests/http.rs` |
-//! | 32 | drips, black hole, no such name | `outages::a_portal_in_a_black_hole_…`, `…_whose_name_nobody_knows_…`; drips in `tests/http.rs` |
-//! | 33 | TLS | `tls::a_wrong_certificate_…`, `…::exactly_the_certificate_…`, all its ways in `tests/http.rs`; `tls::a_task_goes_round_…` are the control runs |
+//! | 31 | HTML, half a JSON, a bomb | `portal_errors::a_create_that_was_executed_…`, `…_that_was_not_executed_…`; limits in `tests/suite/http.rs` |
+//! | 32 | drips, black hole, no such name | `outages::a_portal_in_a_black_hole_…`, `…_whose_name_nobody_knows_…`; drips in `tests/suite/http.rs` |
+//! | 33 | TLS | `tls::a_wrong_certificate_…`, `…::exactly_the_certificate_…`, all its ways in `tests/suite/http.rs`; `tls::a_task_goes_round_…` are the control runs |
 //! | 34 | redirect | `portal_errors::a_redirect_…` |
 //! | 35–37 | malformed, huge, hostile | `hostile`, `failures::bodies_that_are_no_task_…`, `…::a_body_that_is_too_large_…` |
 //! | 38 | another clock | `machine::a_message_that_was_returned_under_another_clock_…`, `lane::letters::tests`; intervals are of the monotonic clock, which no test can turn |

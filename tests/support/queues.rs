@@ -19,8 +19,9 @@ const SYSTEMS: [&str; 5] = ["bitrix24", "openproject", "1c", "python-services", 
 /// Whatever the worker may have made for a system; deleted in the end whether it exists or not.
 const SYSTEM_QUEUES: [&str; 4] = [".queue", ".sent.queue", ".retry.queue", ".sent.queue.tracker.lock"];
 
-/// The queues of one test. Names are those of the system `bitrix24`; [`Queues::named`] makes the others.
+/// The queues of one test. Names are those of one system; [`Queues::named`] makes the others.
 pub struct Queues {
+    system: String,
     prefix: String,
     broker: Broker,
     // The threads of a load test publish at the same time.
@@ -32,7 +33,13 @@ impl Queues {
     /// Declares the input, the responses and the error queue as the bridge does: durable and without arguments. With
     /// `TEST_QUEUES=quorum` they are quorum queues, and so are those that the worker would make otherwise.
     pub fn new(test: &str) -> Queues {
-        let queues = Queues::undeclared(test);
+        Queues::of("bitrix24", test)
+    }
+
+    /// The same for another system.
+    pub fn of(system: &str, test: &str) -> Queues {
+        let mut queues = Queues::undeclared(test);
+        system.clone_into(&mut queues.system);
         for queue in [queues.input(), queues.responses(), queues.errors()] {
             queues.declare(&queue);
         }
@@ -50,6 +57,7 @@ impl Queues {
     /// The same on a connection of the test's choice.
     pub fn through(broker: Broker, test: &str) -> Queues {
         Queues {
+            system: "bitrix24".to_owned(),
             prefix: unique_prefix(test),
             broker,
             published: Mutex::new(Vec::new()),
@@ -71,15 +79,15 @@ impl Queues {
     }
 
     pub fn input(&self) -> String {
-        self.named("bitrix24.queue")
+        self.named(&format!("{}.queue", self.system))
     }
 
     pub fn sent(&self) -> String {
-        self.named("bitrix24.sent.queue")
+        self.named(&format!("{}.sent.queue", self.system))
     }
 
     pub fn retry(&self) -> String {
-        self.named("bitrix24.retry.queue")
+        self.named(&format!("{}.retry.queue", self.system))
     }
 
     pub fn responses(&self) -> String {
@@ -203,7 +211,8 @@ impl Queues {
     }
 
     fn delete_all(&self) {
-        let of_systems = SYSTEMS.iter().flat_map(|system| SYSTEM_QUEUES.map(|queue| format!("{system}{queue}")));
+        let systems = SYSTEMS.into_iter().chain([self.system.as_str()]);
+        let of_systems = systems.flat_map(|system| SYSTEM_QUEUES.map(|queue| format!("{system}{queue}")));
         let ours = of_systems.map(|name| self.named(&name)).chain([self.responses(), self.errors()]);
         for queue in ours.chain(lock(&self.declared).clone()) {
             // A lock queue that a worker still holds goes with the worker's connection.

@@ -1,4 +1,4 @@
-//! Which rows finish a task, and what the response shows then. What needs a portal is in `tests/tracker.rs`.
+//! Which rows finish a task, and what the response shows then. What needs a portal is in `tests/suite/tracker.rs`.
 
 use serde_json::json;
 

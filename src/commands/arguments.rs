@@ -1,0 +1,43 @@
+//! What reading the arguments of any command has in common. It knows no command.
+
+use lexopt::{Arg, Parser, ValueExt as _};
+
+use crate::nearest::did_you_mean;
+
+/// True when nothing follows, false when help is asked for.
+///
+/// # Errors
+/// Something else follows.
+pub fn nothing_more(parser: &mut Parser) -> Result<bool, lexopt::Error> {
+    match parser.next()? {
+        None => Ok(true),
+        Some(Arg::Short('h') | Arg::Long("help")) => Ok(false),
+        Some(other) => Err(unexpected(&other, &["--help"])),
+    }
+}
+
+/// What to say of an argument that has no place where it stands; `options` are those that have.
+pub fn unexpected(argument: &Arg, options: &[&str]) -> lexopt::Error {
+    let option = match argument {
+        Arg::Value(value) => return format!("{value:?} is one argument too many").into(),
+        Arg::Short(letter) => format!("-{letter}"),
+        Arg::Long(name) => format!("--{name}"),
+    };
+    let meant = did_you_mean(&option, options.iter().copied());
+    format!("there is no option {option} here{meant}").into()
+}
+
+/// The value of an option; what is wrong with it is told by the option's name.
+///
+/// # Errors
+/// There is none, or it is not what is `wanted`.
+pub fn value<T>(
+    parser: &mut Parser,
+    option: &str,
+    wanted: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<T, lexopt::Error> {
+    let given = parser.value().map_err(|_| format!("{option} needs a value: {wanted}"))?;
+    let text = given.string()?;
+    read(&text).ok_or_else(|| format!("{option}: {text:?} is not {wanted}").into())
+}

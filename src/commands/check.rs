@@ -1,0 +1,233 @@
+//! `task-creator check`: looks at the settings, at RabbitMQ and at the target of every system that is on.
+//!
+//! It changes nothing, but for what `--create-field` asks for, and goes on when a part is down, so that one look shows
+//! all that is wrong. It knows no system: what there is to see at a target is in the system's own folder, behind
+//! [`Entry::check`](crate::systems::Entry::check).
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use lexopt::{Arg, Parser};
+
+use super::arguments::unexpected;
+use crate::config::{Config, RabbitMq, is_this_machine};
+use crate::dotenv::Environment;
+use crate::lane::{self, Queues};
+use crate::logging;
+use crate::rabbitmq::connection::Connection;
+use crate::rabbitmq::publisher::Publisher;
+use crate::rabbitmq::queues::{self, Found};
+use crate::rabbitmq::{Blocked, Trouble, rights};
+use crate::report::Report;
+use crate::stop::{self, Stop};
+use crate::systems::{Entry, TABLE};
+
+/// In seconds. Above this the server's own proposal counts, 60 as installed, and a frozen server is noticed after twice
+/// that.
+const LONGEST_HEARTBEAT: u16 = 60;
+
+/// RabbitMQ's own, and the one in `config.env.example`.
+const DEFAULT_PASSWORDS: &[&str] = &["guest", "change me"];
+
+/// How to look.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Options {
+    /// First make what is missing at the targets.
+    pub create_field: bool,
+}
+
+/// What is asked for; `None` when it is the help.
+///
+/// # Errors
+/// What is wrong with the arguments.
+pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
+    let mut create_field = false;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => return Ok(None),
+            Arg::Long("create-field") => create_field = true,
+            other => return Err(unexpected(&other, &["--create-field", "--help"])),
+        }
+    }
+    Ok(Some(Options { create_field }))
+}
+
+/// Prints a line for each thing; 1 when something failed.
+///
+/// # Errors
+/// [`Mistakes`](crate::config::Mistakes): with wrong settings there is nothing to look at.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let file = Path::new(super::DOTENV);
+    let environment = Environment::read(file)?;
+    // One of the mistakes may come of what the advice is about.
+    let config = Config::from_env(&environment).inspect_err(|_| environment.tell())?;
+    logging::hide(config.secrets());
+    let mut report = Report::default();
+    report.ok(match file.exists() {
+        true => "settings: no mistakes in the environment and .env",
+        false => "settings: no mistakes in the environment; this folder has no .env",
+    });
+    environment.advice.iter().for_each(|advice| report.warn(advice));
+    match logging::look_at(&config.log_dir) {
+        Ok(None) => report.ok(format!("LOG_DIR={}: logs can be written", config.log_dir.display())),
+        Ok(Some(pid)) => {
+            report.ok(format!("LOG_DIR={}: a worker ({pid}) writes its logs there now", config.log_dir.display()));
+        }
+        Err(why) => report.fail(format!("LOG_DIR={}: {why}", config.log_dir.display())),
+    }
+    // Kept until the end: dropping it would raise the signal.
+    let (_stopper, stop) = stop::signal();
+    rabbitmq(&config, &stop, &mut report);
+    for entry in TABLE {
+        match (entry.open)(&config, &stop) {
+            Ok(_) if options.create_field => {
+                (entry.prepare)(&config, &stop, &mut report);
+                (entry.check)(&config, &stop, &mut report);
+            }
+            Ok(_) => (entry.check)(&config, &stop, &mut report),
+            Err(why) => report.off(format!("{}: {why}", entry.name)),
+        }
+    }
+    report.sum_up();
+    Ok(ExitCode::from(u8::from(report.failed())))
+}
+
+fn rabbitmq(config: &Config, stop: &Stop, report: &mut Report) {
+    let settings = &config.rabbitmq;
+    let RabbitMq { host, port, username, vhost, .. } = settings;
+    match Connection::open(settings, "task-creator: check") {
+        Ok(mut connection) => {
+            let tls = if settings.tls.is_some() { ", encrypted" } else { "" };
+            report.ok(format!("RabbitMQ at {host}:{port} as {username}, virtual host {vhost}{tls}"));
+            let is_on = |entry: &&Entry| (entry.open)(config, stop).is_ok();
+            let lanes: Vec<Queues> = TABLE.iter().filter(is_on).map(|entry| Queues::of(entry.name, config)).collect();
+            let blocked = connection.within_deadline(Connection::blocked);
+            if let Some(missing) = look_at_queues(&lanes, config, &mut connection, report)
+                && !lanes.is_empty()
+            {
+                look_at_rights(&lanes, &missing, config, &mut connection, report);
+            }
+            // Told to a connection only once it has published.
+            if let Some(Blocked::Blocked(why)) = blocked.ok().and_then(|told| told.try_recv().ok()) {
+                report.warn(format!("RabbitMQ takes no messages for now ({why}): free memory or disk there"));
+            }
+            // We were only looking: there is nothing to lose.
+            let _ = connection.close();
+        }
+        Err(trouble) if trouble.refused => {
+            report.fail(format!("{trouble}; now: RABBITMQ_USERNAME={username}, RABBITMQ_VHOST={vhost}"));
+        }
+        Err(trouble) => report.fail(format!("{trouble}; mend that, or correct RABBITMQ_HOST and RABBITMQ_PORT")),
+    }
+    if settings.tls.is_none() && !is_this_machine(host) {
+        report
+            .warn(format!("RabbitMQ: password and messages travel to {host} unencrypted; advised: RABBITMQ_TLS=true"));
+    }
+    let password = settings.password.expose();
+    if password == username || DEFAULT_PASSWORDS.contains(&password) {
+        report.warn(
+            "RabbitMQ: the password is the user's name or a default one; advised: a user of its own for this worker, \
+             with a password that nobody can guess",
+        );
+    }
+    if settings.heartbeat > LONGEST_HEARTBEAT {
+        report.warn(format!(
+            "RABBITMQ_HEARTBEAT={}: a dead connection is noticed after minutes; advised: RABBITMQ_HEARTBEAT=10",
+            settings.heartbeat
+        ));
+    }
+}
+
+/// Whose a queue is decides what it means when it is missing.
+enum Owner {
+    Bridge,
+    Worker,
+}
+
+/// Looks at the queues; returns those that the worker would have to make, or `None` when there is no looking.
+fn look_at_queues(
+    lanes: &[Queues],
+    config: &Config,
+    connection: &mut Connection,
+    report: &mut Report,
+) -> Option<Vec<String>> {
+    let mut missing = Vec::new();
+    for (name, owner) in queue_names(lanes, config) {
+        match connection.within_deadline(|connection| queues::look(connection, &name)).map_err(Trouble::from) {
+            Ok(Some(Found { ready, consumers })) => {
+                report.ok(format!("{name}: ready {ready}, consumers {consumers}"));
+            }
+            Ok(None) => {
+                match owner {
+                    Owner::Bridge => report.warn(format!(
+                        "{name}: missing in virtual host {}; the worker makes it at its start, but who else uses it? Start \
+                         the bridge, or correct RABBITMQ_VHOST and the queues' names",
+                        config.rabbitmq.vhost
+                    )),
+                    Owner::Worker => report.ok(format!("{name}: not there yet; the worker declares it at its start")),
+                }
+                missing.push(name);
+            }
+            Err(trouble) => {
+                report.fail(format!("{name}: cannot be looked at: {trouble}"));
+                return None;
+            }
+        }
+    }
+    Some(missing)
+}
+
+fn queue_names(lanes: &[Queues], config: &Config) -> Vec<(String, Owner)> {
+    let of_lane = |Queues { input, sent, retry, .. }: &Queues| {
+        [(input.clone(), Owner::Bridge), (sent.clone(), Owner::Worker), (retry.clone(), Owner::Worker)]
+    };
+    let shared = [config.responses_queue.clone(), config.error_queue.clone()].map(|name| (name, Owner::Bridge));
+    lanes.iter().flat_map(of_lane).chain(shared).collect()
+}
+
+/// Has the worker the rights that it needs? `missing` are the queues that it will make.
+fn look_at_rights(
+    lanes: &[Queues],
+    missing: &[String],
+    config: &Config,
+    connection: &mut Connection,
+    report: &mut Report,
+) {
+    let mut refused = Vec::new();
+    let mut note = |what: String, found: Result<(), Trouble>| {
+        refused.extend(found.err().map(|trouble| format!("{what}: {trouble}")));
+    };
+    let parked = connection.within_deadline(|connection| {
+        for Queues { input, sent, retry, sweep_lock, .. } in lanes {
+            for queue in [input, sent, retry] {
+                note(format!("{queue}: may not be read"), rights::may_read(connection, queue));
+            }
+            note(format!("{sweep_lock}: may not be made"), rights::may_configure(connection, sweep_lock));
+        }
+        for queue in missing {
+            note(format!("{queue}: may not be made"), rights::may_configure(connection, queue));
+        }
+        let parked = rights::may_read(connection, &config.error_queue);
+        // Last: in an alarm the connection is of no use after it.
+        let closing = connection.closing();
+        let written = Publisher::open(connection).map_err(Trouble::from);
+        note(
+            "messages may not be published".into(),
+            written.and_then(|mut publisher| rights::may_write(&mut publisher)),
+        );
+        drop(closing);
+        parked
+    });
+    match refused.is_empty() {
+        true => report.ok("RabbitMQ: the worker may read, make and publish what it needs"),
+        false => {
+            refused.iter().for_each(|refused| report.fail(refused));
+            report.fail(format!("RabbitMQ: rights lack; {}", lane::rights::advice(&config.rabbitmq, lanes)));
+        }
+    }
+    if let Err(trouble) = parked
+        && refused.is_empty()
+    {
+        report.warn(format!("{}: may not be read, so `parked` shows nothing: {trouble}", config.error_queue));
+    }
+}

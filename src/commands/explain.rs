@@ -1,0 +1,172 @@
+//! `task-creator explain`: what would become of a message, without sending anything: the fields with their origins, what
+//! of the message plays no part, and every request.
+//!
+//! It reads settings, and opens no socket and no log. What a system would do is said by that system.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use lexopt::{Arg, Parser};
+use serde_json::Value;
+
+use super::arguments::unexpected;
+use crate::config::{self, Config, Variables};
+use crate::lane::Queues;
+use crate::logging::{self, clean, clean_json};
+use crate::message::{Cause, Task, Unreadable, document, text};
+use crate::stop;
+use crate::systems::{Entry, Explained, Explanation, TABLE};
+use crate::terminal::{self, say, shortened, tell};
+
+/// Of a value in the list of fields, in characters; the request has all of it.
+const LONGEST_VALUE: usize = 60;
+/// Of the columns before it, in characters.
+const WIDEST: usize = 60;
+
+/// The file; `None` when it is the help.
+///
+/// # Errors
+/// What is wrong with the arguments.
+pub fn read(parser: &mut Parser) -> Result<Option<PathBuf>, lexopt::Error> {
+    let mut given = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => return Ok(None),
+            Arg::Value(path) if given.is_none() && !path.is_empty() => given = Some(PathBuf::from(path)),
+            other => return Err(unexpected(&other, &["--help"])),
+        }
+    }
+    let file = given.ok_or("explain needs a FILE, or - for standard input")?;
+    Ok(Some(file))
+}
+
+/// Explains the message in `file` (`-`: from standard input); 1 when it would be parked.
+///
+/// # Errors
+/// The message cannot be read, or a setting that counts is wrong.
+pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
+    let environment = &super::environment()?;
+    let body = terminal::read(file)?;
+    // Nothing is to be reached, so it does not matter what is wrong with the way there.
+    let (config, _) = Variables::of(environment, Config::from_variables);
+    logging::hide(config.secrets());
+    let task = match Task::parse(body) {
+        Ok(task) => task,
+        Err(Unreadable { reason, .. }) => {
+            let (queue, cause) = (&config.error_queue, Cause::InvalidMessage.name());
+            tell(&clean(&format!("it would be parked in {queue} as {cause}: {reason}")), 0);
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let body = document::read(task.body.get().as_bytes()).unwrap_or_default();
+    let entry = entry_of(&body);
+    let explanation = config::right(Variables::of(environment, |variables| (entry.explain)(&task, variables)))?;
+    let queue = Queues::of(entry.name, &config).input;
+    tell_task(&task, &queue);
+    match explanation {
+        Some(explanation) => tell_all(&task, &body, &explanation),
+        None => tell(&format!("\n{}", untold(entry, &config, &queue)), 0),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The system that the message names; without a name that is known, the first one, as `send` has it.
+fn entry_of(body: &Value) -> &'static Entry {
+    let system = text(&body["system"]);
+    TABLE.iter().find(|entry| Some(entry.name) == system.as_deref()).unwrap_or(&TABLE[0])
+}
+
+/// What to say of a system that does not explain itself.
+fn untold(entry: &Entry, config: &Config, queue: &str) -> String {
+    let (_stopper, stop) = stop::signal();
+    match (entry.open)(config, &stop) {
+        Ok(_) => format!("this version cannot say what {} makes of it", entry.name),
+        Err(why) => format!("{} is off ({why}): {queue} is left alone", entry.name),
+    }
+}
+
+fn tell_task(task: &Task, queue: &str) {
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+    let rows = [
+        ("task", task.id.clone()),
+        ("topic", Some(task.topic.clone()).filter(|topic| !topic.is_empty()).unwrap_or_else(|| "-".into())),
+        ("queue", queue.to_owned()),
+        ("process", or_none(&task.process_definition_key)),
+        ("instance", or_none(&task.process_instance_id)),
+    ];
+    rows.iter().for_each(|(name, value)| tell(&format!("{name:<8}  {}", clean(value)), 10));
+}
+
+fn tell_all(task: &Task, body: &Value, Explanation { values, notes, requests }: &Explanation) {
+    say("");
+    tell_values(values);
+    let used: HashSet<&str> = values.iter().flat_map(|value| &value.origin).map(String::as_str).collect();
+    let notes = notes.iter().map(|note| format!("note: {note}"));
+    let unused = unused(task, body, &used).into_iter().map(|place| format!("not used: {place}"));
+    let lines: Vec<String> = notes.chain(unused).collect();
+    if !lines.is_empty() {
+        say("");
+    }
+    lines.iter().for_each(|line| tell(&clean(line), 2));
+    for (number, request) in requests.iter().enumerate() {
+        tell(&format!("\n{}. {}: {}", number + 1, request.method, clean(&request.when)), 3);
+        say(&document::indented(&clean_json(&request.body)));
+    }
+}
+
+fn tell_values(values: &[Explained]) {
+    let row = |Explained { name, value, origin }: &Explained| {
+        [clean(name), clean(&origin.join(", ")), shortened(&clean_json(&value.to_string()), LONGEST_VALUE)]
+    };
+    let heading = ["FIELD", "FROM", "VALUE"].map(str::to_owned);
+    let rows: Vec<[String; 3]> = [heading].into_iter().chain(values.iter().map(row)).collect();
+    // A message may have a name that is longer than any line.
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count().min(WIDEST)).max().unwrap_or(0);
+    let (names, origins) = (width(0), width(1));
+    let values = rows.iter().map(|[_, _, value]| value.chars().count()).max().unwrap_or(0);
+    let narrow = terminal::width().is_some_and(|width| width < names + origins + values + 4);
+    for (number, [name, origin, value]) in rows.iter().enumerate() {
+        match narrow {
+            false => say(&format!("{name:<names$}  {origin:<origins$}  {value}")),
+            // The origin below the value; the heading needs none.
+            true if number == 0 => say(&format!("{name:<names$}  {value}")),
+            true => {
+                tell(&format!("{name:<names$}  {value}"), names + 2);
+                tell(&format!("{:names$}  from {origin}", ""), names + 2);
+            }
+        }
+    }
+}
+
+/// Places of the message that none of the values came from.
+fn unused(task: &Task, body: &Value, used: &HashSet<&str>) -> Vec<String> {
+    let metadata = &body["metadata"];
+    let parts = [
+        ("variables", Some(&task.variables)),
+        ("metadata.extensionProperties", Some(&task.extension_properties)),
+        ("metadata.processProperties", Some(&task.process_properties)),
+        ("metadata.inputParameters", metadata["inputParameters"].as_object()),
+        ("metadata.outputParameters", metadata["outputParameters"].as_object()),
+        ("metadata.fieldInjections", metadata["fieldInjections"].as_object()),
+    ];
+    let members = parts.into_iter().flat_map(|(part, members)| {
+        let members = members.into_iter().flatten();
+        members.map(move |(name, value)| match name.as_str() {
+            "" => (format!("{part}.\"\""), value),
+            name => (format!("{part}.{name}"), value),
+        })
+    });
+    let activity = metadata["activityInfo"].get("name").map(|name| ("metadata.activityInfo.name".to_owned(), name));
+    let unused = members.chain(activity).filter(|(place, _)| !used.contains(place.as_str()));
+    unused.map(|(place, value)| place + blank(value)).collect()
+}
+
+/// What is wrong with a value that says nothing.
+fn blank(value: &Value) -> &'static str {
+    match value {
+        Value::Null => " (null)",
+        Value::String(text) if text.trim().is_empty() => " (blank)",
+        _ => "",
+    }
+}

@@ -1,0 +1,248 @@
+//! The command line: which command is asked for, and what it is given.
+//!
+//! A file or folder for each command, with its arguments (`read`) and its work (`run`); here is only what finds the
+//! command and its settings. What reading arguments has in common is in [`arguments`], Ctrl+C in [`interrupts`], the
+//! text of the help in [`help`].
+
+pub mod arguments;
+pub mod check;
+pub mod demo;
+pub mod explain;
+pub mod help;
+pub mod interrupts;
+pub mod parked;
+pub mod run;
+pub mod sandbox;
+pub mod send;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use lexopt::{Arg, Parser, ValueExt as _};
+
+use crate::config::Config;
+use crate::dotenv::Environment;
+use crate::logging::clean;
+use crate::nearest::did_you_mean;
+use crate::terminal;
+use arguments::{nothing_more, unexpected};
+
+/// Exit codes as in sysexits.h: wrong usage, wrong settings.
+pub const EX_USAGE: u8 = 64;
+/// See [`EX_USAGE`].
+pub const EX_CONFIG: u8 = 78;
+/// In the working directory.
+const DOTENV: &str = ".env";
+
+/// A command, with its arguments.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Work.
+    Run,
+    /// Look at everything.
+    Check(check::Options),
+    /// Publish a message, or print one.
+    Send(send::Order),
+    /// Say what would become of the message in this file; of standard input for `-`.
+    Explain(PathBuf),
+    /// See to what was parked.
+    Parked(parked::Action),
+    /// Show the whole loop.
+    Demo,
+    /// Run the stand-in, or do something at one that runs.
+    Sandbox(sandbox::arguments::Order),
+    /// Print the help of the command of this name, or all of it.
+    Help(Option<&'static str>),
+    /// Print the version.
+    Version,
+}
+
+impl Command {
+    /// Does it, and says how it ended.
+    ///
+    /// # Errors
+    /// A setting is wrong ([`Mistakes`](crate::config::Mistakes)), or the command could not do its work.
+    pub fn execute(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Command::Run => run::run(),
+            Command::Check(options) => check::run(&options),
+            Command::Send(order) => send::run(&order),
+            Command::Explain(file) => explain::run(&file),
+            Command::Parked(action) => parked::run(action),
+            Command::Demo => demo::run(),
+            Command::Sandbox(order) => sandbox::run(&order),
+            Command::Help(name) => Ok(printed(&help::help(name))),
+            Command::Version => Ok(printed(concat!("task-creator ", env!("CARGO_PKG_VERSION"), "\n"))),
+        }
+    }
+}
+
+/// Complains on stderr of something that may have come from elsewhere: without secrets, and safe for a terminal.
+fn complain(text: &str) {
+    terminal::complain(&clean(text));
+}
+
+fn printed(text: &str) -> ExitCode {
+    terminal::print(text);
+    ExitCode::SUCCESS
+}
+
+/// The environment and `.env`.
+fn environment() -> anyhow::Result<Environment> {
+    Ok(Environment::load(Path::new(DOTENV))?)
+}
+
+/// The settings in them.
+fn settings() -> anyhow::Result<Config> {
+    Ok(Config::from_env(&environment()?)?)
+}
+
+/// Wrong usage.
+#[derive(Debug)]
+pub struct Wrong {
+    /// What is wrong, and which help says more.
+    pub text: String,
+}
+
+/// The command in these arguments, the program's name not among them.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Wrong> {
+    let mut parser = Parser::from_args(arguments);
+    let mut name = None;
+    read(&mut parser, &mut name).map_err(|err| {
+        let help: Vec<&str> = name.into_iter().chain(["--help"]).collect();
+        Wrong { text: format!("{err}\nTry: {}", terminal::command(&help)) }
+    })
+}
+
+/// `name` becomes that of the command as soon as it is known.
+fn read(parser: &mut Parser, name: &mut Option<&'static str>) -> Result<Command, lexopt::Error> {
+    let given = match parser.next()? {
+        None => return Ok(Command::Run),
+        Some(Arg::Short('h') | Arg::Long("help")) => return Ok(Command::Help(None)),
+        Some(Arg::Short('V') | Arg::Long("version")) => return Ok(Command::Version),
+        Some(Arg::Value(given)) => given.string()?,
+        Some(other) => return Err(unexpected(&other, &["--help", "--version"])),
+    };
+    if given == "help" {
+        return help_of(parser);
+    }
+    let found = named(&given)?;
+    *name = Some(found);
+    let asked_for = match found {
+        "check" => check::read(parser)?.map(Command::Check),
+        "send" => send::read(parser)?.map(Command::Send),
+        "explain" => explain::read(parser)?.map(Command::Explain),
+        "parked" => parked::arguments::read(parser)?.map(Command::Parked),
+        "sandbox" => sandbox::arguments::read(parser)?.map(Command::Sandbox),
+        "demo" => nothing_more(parser)?.then_some(Command::Demo),
+        _ => nothing_more(parser)?.then_some(Command::Run),
+    };
+    Ok(asked_for.unwrap_or(Command::Help(Some(found))))
+}
+
+/// The name of a command, as the help has it.
+fn named(given: &str) -> Result<&'static str, lexopt::Error> {
+    let names = || help::TOPICS.iter().map(|topic| topic.name);
+    names().find(|name| *name == given).ok_or_else(|| {
+        let meant = did_you_mean(given, names());
+        let all = names().collect::<Vec<_>>().join(", ");
+        let meant = if meant.is_empty() { format!("; there are {all}") } else { meant };
+        format!("there is no command {given:?}{meant}").into()
+    })
+}
+
+/// `help`, or `help COMMAND`.
+fn help_of(parser: &mut Parser) -> Result<Command, lexopt::Error> {
+    let name = match parser.next()? {
+        None | Some(Arg::Short('h') | Arg::Long("help")) => None,
+        Some(Arg::Value(name)) => Some(named(&name.string()?)?),
+        Some(other) => return Err(unexpected(&other, &["--help"])),
+    };
+    Ok(Command::Help(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use send::Sample;
+
+    fn command(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(OsString::from)).map_err(|wrong| wrong.text)
+    }
+
+    #[test]
+    fn without_a_command_the_worker_runs() {
+        assert_eq!(command(""), Ok(Command::Run));
+        assert_eq!(command("run"), Ok(Command::Run));
+    }
+
+    #[test]
+    fn options_belong_to_their_command() {
+        let what = send::What::File("task.json".into());
+        let send = send::Order::Send { what, queue: Some("bitrix24.queue".into()) };
+        assert_eq!(command("send task.json --queue bitrix24.queue"), Ok(Command::Send(send)));
+        let invoice = Sample::named("invoice").expect("there is one");
+        let send = send::Order::Send { what: send::What::Sample(invoice), queue: None };
+        assert_eq!(command("send --sample invoice"), Ok(Command::Send(send)));
+        let print = |sample| Ok(Command::Send(send::Order::Print(sample)));
+        assert_eq!(command("send --print --sample invoice"), print(invoice));
+        assert_eq!(command("send --print"), print(Sample::usual()));
+        assert_eq!(command("check --create-field"), Ok(Command::Check(check::Options { create_field: true })));
+        assert_eq!(command("explain -"), Ok(Command::Explain("-".into())));
+        for wrong in [
+            "explain",
+            "explain a b",
+            "run --port 9000",
+            "demo fast",
+            "send a b",
+            "send a --sample invoice",
+            "send a --print",
+            "send --print --queue q",
+        ] {
+            assert!(command(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn each_command_shows_its_own_help() {
+        for topic in help::TOPICS {
+            let help = Ok(Command::Help(Some(topic.name)));
+            for line in ["NAME --help", "NAME -h", "help NAME"] {
+                assert_eq!(command(&line.replace("NAME", topic.name)), help, "{line}");
+            }
+        }
+        assert_eq!(command("parked replay --help"), Ok(Command::Help(Some("parked"))));
+        assert_eq!(command("sandbox finish --help"), Ok(Command::Help(Some("sandbox"))));
+        assert_eq!(command("--help"), Ok(Command::Help(None)));
+        assert_eq!(command("help"), Ok(Command::Help(None)));
+    }
+
+    #[test]
+    fn a_slip_is_told_with_the_nearest_name_and_the_help_that_says_more() {
+        for (line, told, help) in [
+            ("sned -", "there is no command \"sned\"; did you mean send?", "--help"),
+            ("help chekc", "did you mean check?", "--help"),
+            ("frobnicate", "there are run, check, send, explain, parked, demo, sandbox", "--help"),
+            ("--verison", "there is no option --verison here; did you mean --version?", "--help"),
+            ("check --create-feild", "did you mean --create-field?", "check --help"),
+            ("send --smaple invoice", "did you mean --sample?", "send --help"),
+            ("send --sample invioce", "\"invioce\" is not approval or invoice", "send --help"),
+            ("send --sample", "--sample needs a value: approval or invoice", "send --help"),
+            ("send --queue", "--queue needs a value", "send --help"),
+            ("parked lits", "did you mean list?", "parked --help"),
+            ("parked replay --al", "did you mean --all?", "parked --help"),
+            ("parked replay --cause", "--cause needs a value: INVALID_MESSAGE, REQUEST_ERROR", "parked --help"),
+            ("sandbox finsh 7", "did you mean finish?", "sandbox --help"),
+            ("sandbox --prot 7", "did you mean --port?", "sandbox --help"),
+            ("run fast", "\"fast\" is one argument too many", "run --help"),
+        ] {
+            let wrong = command(line).expect_err(line);
+            assert!(wrong.contains(told), "{line}: {wrong}");
+            assert!(wrong.ends_with(&format!("Try: {} {help}", terminal::program())), "{line}: {wrong}");
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! `task-creator parked`: lists, shows, replays, exports and discards what was parked in the error queue.
+//!
+//! Looking takes nothing out; only replay and discard do, each message after what follows from it is certain. It can be
+//! interrupted at any point: whatever it holds goes back. [`arguments`] is the command line, [`entry`] a message as it was
+//! read, [`queue`] reads, [`mod@replay`] puts back, [`listing`] and [`mod@export`] write down. Nothing else takes messages
+//! from the error queue.
+
+pub mod arguments;
+pub mod entry;
+pub mod export;
+pub mod listing;
+pub mod queue;
+pub mod replay;
+
+use std::collections::{BTreeSet, HashSet};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use entry::Entry;
+use export::Export;
+use listing::Groups;
+use queue::{End, Fate};
+use replay::{Manner, Outcome};
+
+use super::complain;
+use super::interrupts::{self, INTERRUPTED};
+use crate::config::Config;
+use crate::logging::{self, clean, clean_json};
+use crate::message::Cause;
+use crate::nearest::did_you_mean;
+use crate::stop::Stop;
+use crate::terminal::{self, say, tell};
+
+/// Of the ids that a prefix fits, in the complaint that it fits several.
+const MOST_NAMED: usize = 5;
+
+/// A subcommand, with its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A line for each message, or for each group of alike ones.
+    List {
+        /// Count them by cause, system and error.
+        group: bool,
+        /// For scripts.
+        json: bool,
+    },
+    /// Everything about one.
+    Show {
+        /// Its id, or the beginning of it.
+        id: String,
+        /// For scripts.
+        json: bool,
+    },
+    /// Back to where they came from.
+    Replay {
+        /// Which.
+        which: Which,
+        /// How.
+        manner: Manner,
+    },
+    /// All of them into a file.
+    Export {
+        /// The file.
+        file: PathBuf,
+        /// Even if it is there.
+        force: bool,
+    },
+    /// Away with them, for good.
+    Discard {
+        /// Their ids, or the beginnings of them.
+        ids: Vec<String>,
+    },
+}
+
+/// Which messages somebody means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Those with these ids, or with ids that begin so.
+    Ids(Vec<String>),
+    /// Those of one cause.
+    Cause(String),
+    /// All.
+    All,
+}
+
+/// The same when it is known what the beginnings of ids stand for.
+#[derive(Debug)]
+pub enum Selection {
+    /// Those with these ids.
+    Ids(HashSet<String>),
+    /// Those of one cause.
+    Cause(String),
+    /// All.
+    All,
+}
+
+impl Selection {
+    /// Is this entry among them?
+    pub fn includes(&self, entry: &Entry) -> bool {
+        match self {
+            Selection::Ids(ids) => ids.contains(&entry.id),
+            Selection::Cause(cause) => {
+                entry.about.error_type.as_ref().is_some_and(|of_entry| of_entry.eq_ignore_ascii_case(cause))
+            }
+            Selection::All => true,
+        }
+    }
+}
+
+/// Does it; 0, 1 when something could not be done, or 130 after an interrupt.
+///
+/// # Errors
+/// A setting is wrong, RabbitMQ is not there, or it has no error queue.
+pub fn run(action: Action) -> anyhow::Result<ExitCode> {
+    let (config, stop) = (&super::settings()?, &interrupts::stop()?);
+    logging::hide(config.secrets());
+    match action {
+        Action::List { group: false, json } => list(config, stop, json),
+        Action::List { group: true, json } => groups(config, stop, json),
+        Action::Show { id, json } => show(config, stop, &id, json),
+        Action::Replay { which, manner } => replay(config, stop, which, &manner),
+        Action::Export { file, force } => export(config, stop, &file, force),
+        Action::Discard { ids } => discard(config, stop, &ids),
+    }
+}
+
+/// Reads all messages and takes none; an interrupted reading has shown only the first of them.
+fn look(config: &Config, stop: &Stop, mut visit: impl FnMut(&Entry) -> anyhow::Result<()>) -> anyhow::Result<End> {
+    queue::read(config, stop, u32::MAX, |entry| {
+        visit(&entry)?;
+        Ok(ControlFlow::Continue(Fate::Stays))
+    })
+}
+
+/// The lines are kept until nothing is held any more: whoever reads them may take a time.
+fn list(config: &Config, stop: &Stop, json: bool) -> anyhow::Result<ExitCode> {
+    let mut lines = Vec::new();
+    let end = look(config, stop, |entry| {
+        lines.push(if json { clean_json(&entry.summary()) } else { listing::line(entry, terminal::width()) });
+        Ok(())
+    })?;
+    let count = lines.len();
+    if !json && count > 0 {
+        say(listing::heading(terminal::width()));
+    }
+    lines.iter().for_each(|line| say(line));
+    if !json {
+        tell(&format!("{count} message(s) in {}", clean(&config.error_queue)), 0);
+    }
+    Ok(ended(end, true))
+}
+
+fn groups(config: &Config, stop: &Stop, json: bool) -> anyhow::Result<ExitCode> {
+    let (mut groups, mut count) = (Groups::default(), 0);
+    let end = look(config, stop, |entry| {
+        groups.add(entry);
+        count += 1;
+        Ok(())
+    })?;
+    let lines = groups.lines(json, terminal::width());
+    if json {
+        lines.iter().for_each(|line| say(&clean_json(line)));
+        return Ok(ended(end, true));
+    }
+    if count > 0 {
+        say(listing::groups_heading(terminal::width()));
+    }
+    lines.iter().for_each(|line| say(line));
+    tell(&format!("{count} message(s) in {} group(s) in {}", lines.len(), clean(&config.error_queue)), 0);
+    Ok(ended(end, true))
+}
+
+fn show(config: &Config, stop: &Stop, id: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let Resolved { ids, end, all_found } = resolve(config, stop, &[id.to_owned()])?;
+    if ids.is_empty() || end == End::Interrupted {
+        return Ok(ended(end, all_found));
+    }
+    let mut shown = Vec::new();
+    let end = look(config, stop, |entry| {
+        if ids.contains(&entry.id) {
+            let fate = match replay::letter(config, entry) {
+                Ok(letter) => format!("would go to {}", letter.queue),
+                Err(why) => format!("not possible: {why}"),
+            };
+            shown.push(if json {
+                clean_json(&entry.whole())
+            } else {
+                listing::in_full(entry, &fate, terminal::width())
+            });
+        }
+        Ok(())
+    })?;
+    shown.iter().for_each(|text| say(text.trim_end()));
+    Ok(ended(end, !shown.is_empty()))
+}
+
+fn replay(config: &Config, stop: &Stop, which: Which, manner: &Manner) -> anyhow::Result<ExitCode> {
+    let (selection, all_found) = match which {
+        Which::All => (Selection::All, true),
+        Which::Cause(cause) => (Selection::Cause(cause), true),
+        Which::Ids(ids) => {
+            let Resolved { ids, end, all_found } = resolve(config, stop, &ids)?;
+            if ids.is_empty() || end == End::Interrupted {
+                return Ok(ended(end, all_found));
+            }
+            (Selection::Ids(ids), all_found)
+        }
+    };
+    let Outcome { replayed, skipped, other_causes, end } = replay::run(config, stop, &selection, manner)?;
+    let done = if manner.dry_run { "would replay" } else { "replayed" };
+    let told = format!("{done} {replayed}, skipped {skipped}");
+    if manner.json {
+        complain(&told)
+    } else {
+        say(&told)
+    }
+    let any = replayed + skipped > 0;
+    if let (Selection::Cause(cause), false, End::All) = (&selection, any, end) {
+        complain(&no_such_cause(cause, &other_causes));
+    }
+    // Somebody else may have taken a named one meanwhile.
+    let any = any || matches!(selection, Selection::All);
+    Ok(ended(end, all_found && any && skipped == 0))
+}
+
+/// What to say when no message was parked for this cause.
+fn no_such_cause(cause: &str, there: &BTreeSet<String>) -> String {
+    let ours = Cause::ALL.map(Cause::name);
+    let is_ours = ours.iter().any(|name| name.eq_ignore_ascii_case(cause));
+    let meant = did_you_mean(cause, there.iter().map(String::as_str).chain(ours).filter(|_| !is_ours));
+    let list = |names: Vec<&str>| names.join(", ");
+    match there.is_empty() {
+        true => format!(
+            "no parked message has the cause {cause}{meant} (none at all is parked; causes are {})",
+            list(ours.into())
+        ),
+        false => format!(
+            "no parked message has the cause {cause}{meant} (there are: {})",
+            list(there.iter().map(String::as_str).collect())
+        ),
+    }
+}
+
+fn export(config: &Config, stop: &Stop, file: &Path, force: bool) -> anyhow::Result<ExitCode> {
+    let (mut export, mut count) = (Export::begin(file, force)?, 0);
+    let end = look(config, stop, |entry| {
+        count += 1;
+        export.add(&entry.whole())
+    })?;
+    if matches!(end, End::All | End::Enough) {
+        export.finish()?;
+        tell(&clean(&format!("exported {count} message(s) to {}", file.display())), 0);
+    } else {
+        complain("nothing exported: only a part was read");
+    }
+    Ok(ended(end, true))
+}
+
+fn discard(config: &Config, stop: &Stop, ids: &[String]) -> anyhow::Result<ExitCode> {
+    let Resolved { ids, end, all_found } = resolve(config, stop, ids)?;
+    if ids.is_empty() || end == End::Interrupted {
+        return Ok(ended(end, all_found));
+    }
+    let mut discarded = 0;
+    let end = queue::read(config, stop, u32::MAX, |entry| {
+        if !ids.contains(&entry.id) {
+            return Ok(ControlFlow::Continue(Fate::Stays));
+        }
+        discarded += 1;
+        tell(&clean(&format!("discarded     {}", entry.id)), 0);
+        Ok(ControlFlow::Continue(Fate::Leaves))
+    })?;
+    say(&format!("discarded {discarded}"));
+    Ok(ended(end, all_found && discarded > 0))
+}
+
+/// What the beginnings of ids stand for.
+struct Resolved {
+    ids: HashSet<String>,
+    end: End,
+    /// Each stands for one.
+    all_found: bool,
+}
+
+/// Finds the ids that somebody means, and complains of what fits none or several.
+fn resolve(config: &Config, stop: &Stop, wanted: &[String]) -> anyhow::Result<Resolved> {
+    let mut found: Vec<BTreeSet<String>> = vec![BTreeSet::new(); wanted.len()];
+    let end = look(config, stop, |entry| {
+        for (wanted, found) in wanted.iter().zip(&mut found) {
+            let fits = entry.id.starts_with(wanted) || clean(&entry.id).starts_with(wanted);
+            if fits && (found.len() <= MOST_NAMED || entry.id == *wanted) {
+                found.insert(entry.id.clone());
+            }
+        }
+        Ok(())
+    })?;
+    let mut resolved = Resolved { ids: HashSet::new(), end, all_found: true };
+    for (wanted, found) in wanted.iter().zip(found) {
+        let mut names = found.iter();
+        match (found.contains(wanted), names.next(), names.next()) {
+            (true, _, _) => drop(resolved.ids.insert(wanted.clone())),
+            (false, Some(id), None) => drop(resolved.ids.insert(id.clone())),
+            (false, None, _) => {
+                resolved.all_found = false;
+                let list = terminal::command(&["parked", "list"]);
+                complain(&format!("there is no parked message {wanted}; `{list}` shows all"));
+            }
+            (false, Some(_), Some(_)) => {
+                resolved.all_found = false;
+                let several: Vec<&str> = found.iter().take(MOST_NAMED).map(String::as_str).collect();
+                complain(&format!("{wanted} fits several parked messages: {}, …", several.join(", ")));
+            }
+        }
+    }
+    Ok(resolved)
+}
+
+fn ended(end: End, all_done: bool) -> ExitCode {
+    match end {
+        End::Interrupted => {
+            complain("interrupted; the rest is where it was");
+            ExitCode::from(INTERRUPTED)
+        }
+        End::OutOfTime(left) => {
+            complain(&format!("stopped after 15 minutes with {left} message(s) not read"));
+            ExitCode::FAILURE
+        }
+        End::All | End::Enough if all_done => ExitCode::SUCCESS,
+        End::All | End::Enough => ExitCode::FAILURE,
+    }
+}

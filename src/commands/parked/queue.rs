@@ -1,0 +1,218 @@
+//! Reading the error queue and leaving it as it is: every message is taken unacknowledged, shown to a visitor, and all
+//! that the visitor leaves are given back in one step.
+//!
+//! While it reads nobody else sees what it holds, so a visitor does not wait for a person. It keeps no message. It does not
+//! know what the messages are for.
+
+use std::ops::ControlFlow;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use super::entry::Entry;
+use crate::config::Config;
+use crate::lane::letters;
+use crate::rabbitmq::connection::Connection;
+use crate::rabbitmq::intake::{Arrival, Intake, Token};
+use crate::rabbitmq::publisher::Publisher;
+use crate::rabbitmq::{Error, FieldTable, Trouble, queues};
+use crate::stop::Stop;
+
+/// Messages in memory at once; each may have up to 16 MiB.
+const CHUNK: u16 = 50;
+/// From one message at once to `CHUNK`.
+const STEP_GROWTH: u16 = 4;
+/// RabbitMQ takes back what is unacknowledged for half an hour, with an error for the whole channel.
+const LONGEST_READING: Duration = Duration::from_secs(900);
+/// Longer than the last message of a reading takes; past it the connection is cut, and everything goes back.
+const SLACK: Duration = Duration::from_secs(300);
+
+/// A queue takes a moment to have back what was given back.
+const RETURN_DEADLINE: Duration = Duration::from_secs(2);
+const RETURN_LOOK: Duration = Duration::from_millis(5);
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes back to its place.
+    Stays,
+    /// It is acknowledged: it lives on elsewhere, or somebody wants it gone.
+    Leaves,
+}
+
+/// Why a reading ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Every message was read that was there when it began.
+    All,
+    /// The visitor has seen enough.
+    Enough,
+    /// Ctrl+C.
+    Interrupted,
+    /// Nothing may be held for longer; so many messages have not been read.
+    OutOfTime(u32),
+}
+
+/// Shows the messages that are in the queue now, `most` of them at most, to `visit`, which says what becomes of each and
+/// whether it wants another.
+///
+/// # Errors
+/// There is no error queue, the connection is gone, or `visit` failed: then the message in hand stays.
+pub fn read(
+    config: &Config,
+    stop: &Stop,
+    most: u32,
+    mut visit: impl FnMut(Entry) -> anyhow::Result<ControlFlow<Fate, Fate>>,
+) -> anyhow::Result<End> {
+    let queue = &config.error_queue;
+    let mut connection = Connection::open(&config.rabbitmq, "task-creator: parked")?;
+    let opened = connection.within_deadline(|connection| match queues::ready(connection, queue)? {
+        Some(ready) => Intake::open(connection, 1, 0).map(|intake| Some((intake, ready))),
+        None => Ok(None),
+    });
+    let Some((intake, ready)) = opened.map_err(Trouble::from)? else {
+        bail!(
+            "there is no queue {queue} in virtual host {}; the worker and the bridge declare it",
+            config.rabbitmq.vhost
+        );
+    };
+    let mut reading = Reading { config, stop, intake: &intake, gone: 0, renewing: None };
+    let deadline = connection.at_most(LONGEST_READING + SLACK);
+    let end = reading.all(ready.min(most), &mut visit);
+    let gone = reading.gone;
+    drop((reading, deadline));
+    let (returned, closed) = connection.close_after(|connection| {
+        let returned = intake.give_back().and_then(|()| await_return(connection, queue, ready.saturating_sub(gone)));
+        drop(intake);
+        returned
+    });
+    let end = end?;
+    // Without an orderly end the last acknowledgements may not have arrived.
+    returned
+        .and(closed)
+        .map_err(Trouble::from)
+        .context("the connection broke at the end; what was done last may still be parked, too")?;
+    Ok(end)
+}
+
+/// Waits until what was given back is in the queue again, where whoever reads next looks for it. Somebody else may take it.
+fn await_return(connection: &mut Connection, queue: &str, count: u32) -> Result<(), Error> {
+    let given_back = Instant::now();
+    while queues::ready(connection, queue)?.is_some_and(|ready| ready < count) && given_back.elapsed() < RETURN_DEADLINE
+    {
+        thread::sleep(RETURN_LOOK);
+    }
+    Ok(())
+}
+
+struct Reading<'a> {
+    config: &'a Config,
+    stop: &'a Stop,
+    intake: &'a Intake,
+    /// How many have left the queue.
+    gone: u32,
+    /// Opened when a message has to be published anew.
+    renewing: Option<(Publisher, Connection)>,
+}
+
+impl Reading<'_> {
+    fn all(
+        &mut self,
+        messages: u32,
+        visit: &mut impl FnMut(Entry) -> anyhow::Result<ControlFlow<Fate, Fate>>,
+    ) -> anyhow::Result<End> {
+        let begun = Instant::now();
+        // A visitor may want one only, and each one more is given back.
+        let (mut left, mut step) = (messages, 1);
+        while left > 0 {
+            let most = u16::try_from(left).unwrap_or(step).min(step);
+            let arrivals = self.intake.take(&self.config.error_queue, most)?;
+            step = (step * STEP_GROWTH).min(CHUNK);
+            if arrivals.is_empty() {
+                // Somebody else has taken the rest.
+                break;
+            }
+            let mut arrivals = arrivals.into_iter();
+            let end = self.show_some(&mut arrivals, &mut left, begun, visit);
+            // What nobody has seen goes back as well, and is counted for it.
+            let unseen_left = arrivals.try_for_each(|arrival| self.leave(arrival));
+            let end = end?;
+            unseen_left?;
+            if let Some(end) = end {
+                return Ok(end);
+            }
+        }
+        Ok(if self.stop.raised() { End::Interrupted } else { End::All })
+    }
+
+    /// Shows what has arrived, until one of them is the last.
+    fn show_some(
+        &mut self,
+        arrivals: &mut impl ExactSizeIterator<Item = Arrival>,
+        left: &mut u32,
+        begun: Instant,
+        visit: &mut impl FnMut(Entry) -> anyhow::Result<ControlFlow<Fate, Fate>>,
+    ) -> anyhow::Result<Option<End>> {
+        while arrivals.len() > 0 {
+            if self.stop.raised() {
+                return Ok(Some(End::Interrupted));
+            }
+            if begun.elapsed() > LONGEST_READING {
+                return Ok(Some(End::OutOfTime(*left)));
+            }
+            let Some(arrival) = arrivals.next() else { break };
+            *left = left.saturating_sub(1);
+            if self.show(arrival, visit)?.is_break() {
+                return Ok(Some(if self.stop.raised() { End::Interrupted } else { End::Enough }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn show(
+        &mut self,
+        Arrival { body, headers, sent, token, .. }: Arrival,
+        visit: &mut impl FnMut(Entry) -> anyhow::Result<ControlFlow<Fate, Fate>>,
+    ) -> anyhow::Result<ControlFlow<()>> {
+        let kept = letters::wears_out(&headers).then(|| (body.clone(), headers.clone()));
+        let entry = Entry::read(body, headers, sent);
+        let id = entry.id.clone();
+        let decided = visit(entry);
+        let fate = match decided {
+            Ok(ControlFlow::Continue(fate) | ControlFlow::Break(fate)) => fate,
+            Err(_) => Fate::Stays,
+        };
+        match (fate, kept) {
+            (Fate::Leaves, _) => {
+                self.intake.ack(token).map_err(Trouble::from)?;
+                self.gone += 1;
+            }
+            (Fate::Stays, Some((body, headers))) => self.renew(id, body, headers, token)?,
+            (Fate::Stays, None) => {}
+        }
+        Ok(if decided?.is_break() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    /// Leaves a message where it is, without showing it.
+    fn leave(&mut self, Arrival { body, headers, sent, token, .. }: Arrival) -> anyhow::Result<()> {
+        if !letters::wears_out(&headers) {
+            return Ok(());
+        }
+        let id = Entry::read(body.clone(), headers.clone(), sent).id;
+        self.renew(id, body, headers, token)
+    }
+
+    /// Publishes a message anew that was given back so often that a quorum queue is about to delete it.
+    fn renew(&mut self, id: String, body: Vec<u8>, headers: FieldTable, token: Token) -> anyhow::Result<()> {
+        if self.renewing.is_none() {
+            let mut connection = Connection::open(&self.config.rabbitmq, "task-creator: parked, anew")?;
+            let publisher = connection.within_deadline(Publisher::open).map_err(Trouble::from)?;
+            self.renewing = Some((publisher, connection));
+        }
+        let Some((publisher, _)) = &mut self.renewing else { return Ok(()) };
+        publisher.deliver(&letters::renewed(&self.config.error_queue, id, body, headers))?;
+        self.intake.ack(token).map_err(Trouble::from)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! `task-creator run`: the worker, from its settings to the last words of its log.
+//!
+//! It works until a signal, and picks the exit code. What it is that works it leaves to [`app`].
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::{self, ExitCode};
+use std::thread;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, after, bounded, select};
+
+use super::interrupts::{self, INTERRUPTED};
+use super::{DOTENV, EX_CONFIG};
+use crate::config::{Config, Mistakes};
+use crate::dotenv::Environment;
+use crate::logging::Logging;
+use crate::rabbitmq::Trouble;
+use crate::stats::Stats;
+use crate::{app, logging, stop};
+
+/// Works until a signal, and for as long after it as settling what is in hand takes.
+///
+/// # Errors
+/// A setting is wrong, or the system refuses threads or signals.
+pub fn run() -> anyhow::Result<ExitCode> {
+    let environment = Environment::read(Path::new(DOTENV))?;
+    // One of the mistakes may come of what the advice is about.
+    let config = Config::from_env(&environment).inspect_err(|_| environment.tell())?;
+    // Before the first thread: every later one inherits what is blocked here.
+    interrupts::hold_hangups()?;
+    let signals = interrupts::channel()?;
+    let logging = logging::start(&config).map_err(|err| Mistakes(vec![format!("{err:#}")]))?;
+    interrupts::on_hangup(|| {
+        log::info!("SIGHUP: opening the log files anew");
+        logging::reopen();
+        ControlFlow::Continue(())
+    })?;
+    app::introduce(&config, Path::new(DOTENV));
+    environment.advice.iter().for_each(|advice| log::warn!("{advice}"));
+    work(&config, &signals, &logging)
+}
+
+fn work(config: &Config, signals: &Receiver<()>, logging: &Logging) -> anyhow::Result<ExitCode> {
+    let (stopper, stop) = stop::signal();
+    let systems = app::systems(config, &stop);
+    let counters: Vec<Stats> = systems.iter().map(|_| Stats::default()).collect();
+    let (gave_up, given_up) = bounded(systems.len() + 1);
+    let (done, ended) = bounded(1);
+    let why = thread::scope(|scope| {
+        thread::Builder::new().name("heartbeat".into()).spawn_scoped(scope, || {
+            app::run(config, &stop, systems, &counters, &gave_up);
+            let _ = done.send(());
+        })?;
+        let why = select! {
+            recv(signals) -> _ => None,
+            recv(given_up) -> why => why.ok(),
+        };
+        stopper.raise();
+        // Before anything is said: nothing may hold the end up.
+        let deadline = after(config.shutdown_timeout);
+        if why.is_none() {
+            log::info!("stopping; a second Ctrl+C ends at once");
+        }
+        if let Some(code) = await_end(&ended, signals, &deadline) {
+            last_words(why.as_ref(), Some(code), &counters);
+            logging.flush();
+            // Not even a broker that hangs can hold this up.
+            process::exit(code.into());
+        }
+        anyhow::Ok(why)
+    })?;
+    Ok(ExitCode::from(last_words(why.as_ref(), None, &counters)))
+}
+
+/// Returns when all threads have ended, or, when that takes too long or a second signal comes, with the exit code for that.
+fn await_end(ended: &Receiver<()>, signals: &Receiver<()>, deadline: &Receiver<Instant>) -> Option<u8> {
+    select! {
+        recv(ended) -> _ => None,
+        recv(signals) -> _ => Some(INTERRUPTED),
+        recv(deadline) -> _ => Some(1),
+    }
+}
+
+/// Says how it ended, the reason last, and returns the exit code for it.
+fn last_words(why: Option<&anyhow::Error>, cut_short: Option<u8>, counters: &[Stats]) -> u8 {
+    let in_the_air = in_the_air(counters);
+    if cut_short.is_some() && !in_the_air {
+        log::warn!("stopped before all threads had ended; what was begun is delivered again and looked up first");
+    }
+    let Some(why) = why else {
+        if cut_short.is_none() && !in_the_air {
+            log::info!("stopped: everything that was in hand is settled, the rest waits in RabbitMQ");
+        }
+        return cut_short.unwrap_or(u8::from(in_the_air));
+    };
+    let refused = why.downcast_ref::<Trouble>();
+    match refused {
+        Some(refusal) => log::error!("stopped, since RabbitMQ does not let us in: {refusal:#}"),
+        None => log::error!("stopped: {why:#}"),
+    }
+    let code = if refused.is_some() && !in_the_air { EX_CONFIG } else { 1 };
+    cut_short.unwrap_or(code)
+}
+
+/// Says which tasks could not be settled, if there are any.
+fn in_the_air(counters: &[Stats]) -> bool {
+    let in_hand: Vec<String> = counters.iter().flat_map(Stats::in_hand).collect();
+    if in_hand.is_empty() {
+        return false;
+    }
+    log::warn!(
+        "stopped with {} task(s) in the air; RabbitMQ delivers them again, and the next start looks each one up before \
+         creating it: {}",
+        in_hand.len(),
+        in_hand.join(", ")
+    );
+    true
+}

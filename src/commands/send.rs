@@ -1,0 +1,206 @@
+//! `task-creator send`: puts one message into a queue, the way the bridge does; it has samples of its own.
+//!
+//! The bytes are sent as they are: a message that is no task is how one tests parking. It declares no queue and waits
+//! until the broker has the message.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{anyhow, bail};
+use chrono::{Days, Local, SecondsFormat, Utc};
+use lexopt::{Arg, Parser};
+
+use super::arguments::{unexpected, value};
+use super::complain;
+use crate::config::Config;
+use crate::lane::{Queues, letters};
+use crate::logging;
+use crate::message::{self, Task};
+use crate::rabbitmq::connection::Connection;
+use crate::rabbitmq::publisher::{Letter, Publisher};
+use crate::rabbitmq::{Trouble, queues};
+use crate::terminal;
+
+/// What is to be done with a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Publish it.
+    Send {
+        /// The message.
+        what: What,
+        /// The queue; that of Bitrix24 when absent.
+        queue: Option<String>,
+    },
+    /// Print a sample, and send nothing.
+    Print(&'static Sample),
+}
+
+/// What to send.
+#[derive(Debug, PartialEq, Eq)]
+pub enum What {
+    /// The message in this file; from standard input for `-`.
+    File(PathBuf),
+    /// A sample, as if it came for the first time.
+    Sample(&'static Sample),
+}
+
+/// A message of a form that bridges send, with invented values and ids that nobody has. It names no user and no group:
+/// they would have to be at the portal, which refuses the task otherwise.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sample {
+    name: &'static str,
+    text: &'static str,
+}
+
+/// The usual one first.
+static SAMPLES: [Sample; 2] = [
+    Sample { name: "approval", text: include_str!("send/approval.json") },
+    Sample { name: "invoice", text: include_str!("send/invoice.json") },
+];
+
+/// From now on, so that the sample's deadline lies ahead.
+const DEADLINE: Days = Days::new(3);
+
+impl Sample {
+    /// The one that is sent when none is named.
+    pub fn usual() -> &'static Sample {
+        &SAMPLES[0]
+    }
+
+    /// The sample of this name.
+    pub fn named(name: &str) -> Option<&'static Sample> {
+        SAMPLES.iter().find(|sample| sample.name == name)
+    }
+
+    /// The names of all, for people.
+    pub fn names() -> String {
+        SAMPLES.each_ref().map(|sample| sample.name).join(" or ")
+    }
+
+    /// The message, with a new `task_id`.
+    pub fn message(&self) -> String {
+        let (now, milliseconds) = (Utc::now(), message::now_ms());
+        self.text
+            .replace("TASK_ID", &unique_id())
+            .replace("INSTANCE_ID", &unique_id())
+            .replace("CREATED_TIME", &now.format("%Y-%m-%dT%H:%M:%S%.3f%z").to_string())
+            .replace("DEADLINE", &(Local::now() + DEADLINE).to_rfc3339_opts(SecondsFormat::Secs, false))
+            .replace("\"TIMESTAMP\"", &milliseconds.to_string())
+            .replace("\"SECONDS\"", &(milliseconds / 1000).to_string())
+    }
+}
+
+/// What is asked for; `None` when it is the help.
+///
+/// # Errors
+/// What is wrong with the arguments.
+pub fn read(parser: &mut Parser) -> Result<Option<Order>, lexopt::Error> {
+    let (mut file, mut sample, mut queue, mut print) = (None, None, None, false);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => return Ok(None),
+            Arg::Long("sample") => {
+                sample = Some(value(parser, "--sample", &Sample::names(), Sample::named)?);
+            }
+            Arg::Long("queue") => {
+                queue = Some(value(parser, "--queue", "the name of a queue", |name| Some(name.to_owned()))?)
+            }
+            Arg::Long("print") => print = true,
+            Arg::Value(path) if file.is_none() => file = Some(PathBuf::from(path)),
+            other => return Err(unexpected(&other, &["--sample", "--print", "--queue", "--help"])),
+        }
+    }
+    match (file, sample, queue, print) {
+        (Some(_), Some(_), ..) => Err("send takes a FILE or --sample NAME, not both".into()),
+        (Some(_), _, _, true) => Err("--print prints a sample: leave FILE out".into()),
+        (_, _, Some(_), true) => Err("--print sends nothing: leave --queue out".into()),
+        (None, sample, None, true) => Ok(Some(Order::Print(sample.unwrap_or(Sample::usual())))),
+        (Some(file), None, queue, false) => Ok(Some(Order::Send { what: What::File(file), queue })),
+        (None, sample, queue, false) => {
+            Ok(Some(Order::Send { what: What::Sample(sample.unwrap_or(Sample::usual())), queue }))
+        }
+    }
+}
+
+/// Does it.
+///
+/// # Errors
+/// A setting is wrong, the message cannot be read, or it is not in its queue.
+pub fn run(order: &Order) -> anyhow::Result<ExitCode> {
+    match order {
+        Order::Send { what, queue } => send(&super::settings()?, what, queue.as_deref())?,
+        Order::Print(sample) => terminal::print(&sample.message()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sends it to `queue` (none: that of Bitrix24).
+fn send(config: &Config, what: &What, queue: Option<&str>) -> anyhow::Result<()> {
+    logging::hide(config.secrets());
+    let body = match what {
+        What::File(file) => terminal::read(file)?,
+        What::Sample(sample) => sample.message().into_bytes(),
+    };
+    let queue = queue.map_or_else(|| Queues::of("bitrix24", config).input, str::to_owned);
+    let (message_id, what) = match Task::parse(body.clone()) {
+        Ok(task) => (task.id.clone(), format!("task_id={}", task.id)),
+        Err(unreadable) => {
+            let fate = format!("the worker parks this message in {}", config.error_queue);
+            complain(&format!("warning: {fate}: {}", unreadable.reason));
+            (format!("no-task-{}", unique_id()), format!("{} byte(s) that are not a task", body.len()))
+        }
+    };
+    publish(config, &letters::as_from_bridge(queue.clone(), message_id, body))?;
+    terminal::tell(&logging::clean(&format!("sent to {queue}: {what}")), 0);
+    Ok(())
+}
+
+fn publish(config: &Config, letter: &Letter) -> anyhow::Result<()> {
+    let mut connection = Connection::open(&config.rabbitmq, "task-creator: send")?;
+    let opened = connection.within_deadline(|connection| match queues::look(connection, &letter.queue)? {
+        Some(_) => Publisher::open(connection).map(Some),
+        None => Ok(None),
+    });
+    let Some(mut publisher) = opened.map_err(Trouble::from)? else {
+        bail!(
+            "there is no queue {} in virtual host {}; start the bridge or the worker (`{}`), which declare theirs, or \
+             name another with --queue",
+            letter.queue,
+            config.rabbitmq.vhost,
+            terminal::program()
+        );
+    };
+    // Without its chain: amiquip's text holds the cause already.
+    publisher.deliver(letter).map_err(|err| anyhow!("{err}"))?;
+    drop(publisher);
+    // The message is confirmed, so a poor end of the connection is nobody's concern.
+    let _ = connection.close();
+    Ok(())
+}
+
+/// 128 random bits in the shape of a UUID; std has no other source of them than the keys of its hash maps.
+fn unique_id() -> String {
+    let random = || RandomState::new().hash_one(message::now_ms());
+    let digits = format!("{:016x}{:016x}", random(), random());
+    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sample_is_a_task_of_its_own() {
+        for sample in &SAMPLES {
+            let [one, other] = [sample.message(), sample.message()].map(|text| Task::parse(text.into_bytes()));
+            let (one, other) = (one.expect("a task"), other.expect("a task"));
+            assert_ne!(one.id, other.id);
+            let text = one.body.get();
+            for placeholder in ["TASK_ID", "INSTANCE_ID", "CREATED_TIME", "DEADLINE", "TIMESTAMP", "SECONDS"] {
+                assert!(!text.contains(placeholder), "{placeholder} in {text}");
+            }
+            assert_eq!(Sample::named(sample.name), Some(sample));
+        }
+    }
+}

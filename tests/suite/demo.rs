@@ -1,0 +1,274 @@
+//! `task-creator demo` and `task-creator sandbox` as a newcomer meets them: what they print, how they end, and that they
+//! leave nothing behind.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::Duration;
+use std::{env, fs, process};
+
+use crate::support::*;
+
+const ALL_IS_WELL: &str = "lost 0, doubled 0";
+
+/// As `tests/with-rabbitmq` sets them, and nothing else.
+fn rabbitmq() -> Vec<(String, String)> {
+    env::vars().filter(|(name, _)| name.starts_with("RABBITMQ_")).collect()
+}
+
+fn set(environment: &mut Vec<(String, String)>, name: &str, value: &str) {
+    environment.retain(|(known, _)| known != name);
+    environment.push((name.into(), value.into()));
+}
+
+/// What the demo says its queues begin with.
+fn prefix(output: &str) -> String {
+    let named = output.split("only queues named ").nth(1).and_then(|rest| rest.split('*').next());
+    named.unwrap_or_else(|| panic!("no prefix in:\n{output}")).to_owned()
+}
+
+#[track_caller]
+fn assert_no_queues(prefix: &str) {
+    let broker = Broker::connect();
+    for name in ["bitrix24.queue", "bitrix24.sent.queue", "bitrix24.retry.queue", "camunda.responses.queue"] {
+        assert_eq!(broker.state(&format!("{prefix}{name}")), None, "{prefix}{name} is still there");
+    }
+    let listed = rabbitmqctl(&["-q", "-p", &broker.rabbitmq().vhost, "list_queues", "name"]).unwrap_or_default();
+    assert!(!listed.contains(prefix), "of {prefix}* there are still:\n{listed}");
+}
+
+#[test]
+fn the_demo_loses_nothing_doubles_nothing_and_leaves_no_queue() {
+    let mut demo = Worker::run(&["demo"], &rabbitmq());
+    let status = demo.wait(PATIENCE);
+    let output = demo.output();
+    assert!(status.success(), "{status}\n{output}");
+    let account = output.replace('\n', " ");
+    assert!(account.contains("8 messages in: 6 tasks created, 6 answered to Camunda"), "{output}");
+    assert!(account.contains(ALL_IS_WELL), "{output}");
+    assert!(output.contains("answered to Camunda: ДА") && output.contains("answered to Camunda: НЕТ"), "{output}");
+    assert!(output.contains("parked: INVALID_MESSAGE"), "{output}");
+    // A file is no terminal: nothing is redrawn there.
+    assert!(!output.contains('\u{1b}'), "{output}");
+    assert_eq!(demo.log(), "", "the log of the real worker is another");
+    let log = fs::read_to_string(demo.folder().join("logs/demo/worker.log")).expect("the demo has a log of its own");
+    assert!(log.contains("created: task="), "{log}");
+    assert!(output.starts_with("Connecting to RabbitMQ at "), "{output}");
+    assert!(output.lines().all(|line| line.chars().count() <= 80), "{output}");
+    assert_no_queues(&prefix(&output));
+}
+
+#[test]
+fn ctrl_c_in_the_middle_of_the_demo_clears_up() {
+    let mut demo = Worker::run(&["demo"], &rabbitmq());
+    demo.await_output("created as task ", PATIENCE);
+    demo.signal("INT");
+    let status = demo.wait(PATIENCE);
+    let output = demo.output();
+    assert_eq!(status.code(), Some(130), "{output}");
+    assert!(output.contains("Interrupted.") && !output.contains(ALL_IS_WELL), "{output}");
+    assert_no_queues(&prefix(&output));
+}
+
+#[test]
+fn a_closed_terminal_that_interrupts_twice_lets_the_demo_clear_up() {
+    let mut demo = Worker::run(&["demo"], &rabbitmq());
+    demo.await_output("created as task ", PATIENCE);
+    demo.signal("HUP");
+    demo.signal("HUP");
+    assert_eq!(demo.wait(PATIENCE).code(), Some(130), "{}", demo.output());
+    assert_no_queues(&prefix(&demo.output()));
+}
+
+/// RabbitMQ is so far away that the time for everything is over before the demo has seen its end.
+#[test]
+#[ignore = "takes a minute"]
+fn a_demo_whose_time_is_up_says_so_and_what_is_missing() {
+    let relay = Relay::to(RabbitMq::from_env().address());
+    let mut environment = rabbitmq();
+    set(&mut environment, "RABBITMQ_HOST", "127.0.0.1");
+    set(&mut environment, "RABBITMQ_PORT", &relay.port().to_string());
+    [Direction::ToServer, Direction::ToClient].iter().for_each(|way| relay.delay(*way, Duration::from_millis(670)));
+    let mut demo = Worker::run(&["demo"], &environment);
+    demo.await_output("sent: ", PATIENCE * 2);
+    relay.hold(Direction::ToClient);
+    demo.await_output("Time is up.", PATIENCE * 2);
+    relay.pass();
+    assert_eq!(demo.wait(PATIENCE).code(), Some(1), "{}", demo.output());
+    let output = demo.output();
+    assert!(output.contains("RabbitMQ has not taken it") && output.contains("The log says more"), "{output}");
+    // The time that playing has was not over.
+    assert!(!output.contains("After 30 s") && !output.contains("Interrupted"), "{output}");
+    assert_no_queues(&prefix(&output));
+}
+
+#[test]
+fn a_demo_that_is_killed_leaves_queues_that_expire() {
+    let mut demo = Worker::run(&["demo"], &rabbitmq());
+    demo.await_output("created as task ", PATIENCE);
+    demo.kill();
+    let prefix = prefix(&demo.output());
+    let Some(listed) = rabbitmqctl(&["-q", "list_queues", "name", "arguments"]) else { return };
+    let left: Vec<&str> = listed.lines().filter(|line| line.starts_with(&prefix)).collect();
+    assert!(!left.is_empty() && left.iter().all(|line| line.contains("x-expires")), "{left:#?}");
+    let broker = Broker::connect();
+    let names = left.iter().filter_map(|line| line.split_whitespace().next());
+    names.for_each(|name| broker.delete(name).expect("nobody else uses the queue"));
+}
+
+#[test]
+fn without_rabbitmq_the_demo_says_what_to_do() {
+    let mut environment = rabbitmq();
+    // A port that was free a moment ago.
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    set(&mut environment, "RABBITMQ_HOST", "127.0.0.1");
+    set(&mut environment, "RABBITMQ_PORT", &free.expect("there are free ports").port().to_string());
+    let mut demo = Worker::run(&["demo"], &environment);
+    let status = demo.wait(PATIENCE);
+    let output = demo.output();
+    assert_eq!(status.code(), Some(1), "{output}");
+    // It is not run in the folder of the source, so tests/with-rabbitmq would not be found.
+    assert!(output.contains("apt-get install rabbitmq-server") && output.contains("RABBITMQ_HOST"), "{output}");
+    assert!(!output.contains("with-rabbitmq"), "{output}");
+    assert_eq!(output.lines().count(), 2, "{output}");
+}
+
+#[test]
+fn a_user_without_rights_on_the_demos_queues_is_told_which_and_nothing_is_begun() {
+    let vhost = Broker::connect().rabbitmq().vhost.clone();
+    let none = "^$";
+    for (kind, [configure, write, read]) in
+        [("configure", [none, ".*", ".*"]), ("write", [".*", none, ".*"]), ("read", [".*", ".*", none])]
+    {
+        let name = format!("no-{kind}-{}", process::id());
+        if rabbitmqctl(&["-q", "add_user", &name, "demo-canary"]).is_none() {
+            return;
+        }
+        rabbitmqctl(&["-q", "set_permissions", "-p", &vhost, &name, configure, write, read]);
+        let mut environment = rabbitmq();
+        set(&mut environment, "RABBITMQ_USERNAME", &name);
+        set(&mut environment, "RABBITMQ_PASSWORD", "demo-canary");
+        let mut demo = Worker::run(&["demo"], &environment);
+        let (status, output, log) = (demo.wait(PATIENCE), demo.output(), demo.log());
+        rabbitmqctl(&["-q", "delete_user", &name]);
+        assert_eq!(status.code(), Some(1), "{kind}: {output}");
+        assert!(output.contains(&format!("{name} lacks rights on the demo's queues, demo-*")), "{kind}: {output}");
+        let advised = format!("`rabbitmqctl set_permissions -p {vhost} demo '^demo-' '^amq\\.default$' '^demo-'`");
+        assert!(output.contains(&advised) && output.contains("ACCESS_REFUSED"), "{kind}: {output}");
+        assert!(!output.contains("sent:") && log.is_empty(), "{kind}: {output}{log}");
+    }
+}
+
+#[test]
+fn the_rights_that_the_demo_advises_are_enough() {
+    let vhost = Broker::connect().rabbitmq().vhost.clone();
+    let name = format!("demo-user-{}", process::id());
+    if rabbitmqctl(&["-q", "add_user", &name, "demo-canary"]).is_none() {
+        return;
+    }
+    rabbitmqctl(&["-q", "set_permissions", "-p", &vhost, &name, "^demo-", "^amq\\.default$", "^demo-"]);
+    let mut environment = rabbitmq();
+    set(&mut environment, "RABBITMQ_USERNAME", &name);
+    set(&mut environment, "RABBITMQ_PASSWORD", "demo-canary");
+    let mut demo = Worker::run(&["demo"], &environment);
+    let (status, output) = (demo.wait(PATIENCE), demo.output());
+    rabbitmqctl(&["-q", "delete_user", &name]);
+    assert!(status.success() && output.replace('\n', " ").contains(ALL_IS_WELL), "{output}");
+}
+
+#[test]
+fn a_refused_password_is_told_from_a_missing_rabbitmq() {
+    let mut environment = rabbitmq();
+    set(&mut environment, "RABBITMQ_PASSWORD", "certainly-wrong");
+    let mut demo = Worker::run(&["demo"], &environment);
+    let status = demo.wait(PATIENCE);
+    let output = demo.output();
+    assert_eq!(status.code(), Some(1), "{output}");
+    assert!(output.contains("RABBITMQ_PASSWORD") && !output.contains("certainly-wrong"), "{output}");
+}
+
+#[test]
+fn the_seconds_before_the_demo_say_what_is_going_on() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/with-rabbitmq");
+    let done = process::Command::new(script).args(["--private", "cargo", "--version"]).output().expect("it starts");
+    let told = String::from_utf8_lossy(&done.stderr);
+    if done.status.code() == Some(69) {
+        // There is no RabbitMQ to start.
+        return;
+    }
+    for what in ["starting a private RabbitMQ", "it takes about 5 s", "RabbitMQ is up", "cargo compiles first"] {
+        assert!(told.contains(what), "{what} is missing from\n{told}");
+    }
+}
+
+/// The reply to a request with this body, from the stand-in whose address is in `output`.
+fn ask(output: &str, method: &str, body: &str) -> String {
+    let url = output.split("BITRIX_WEBHOOK_URL=http://").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let (place, path) = url.and_then(|url| url.split_once('/')).expect("the stand-in prints its webhook URL");
+    let mut stream = TcpStream::connect(place).expect("the stand-in listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let request = format!(
+        "POST /{path}/{method} HTTP/1.1\r\nHost: {place}\r\nContent-Type: application/json\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).expect("the stand-in reads");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).expect("the stand-in answers");
+    reply
+}
+
+#[test]
+fn the_stand_in_answers_finishes_tasks_and_ends_upon_ctrl_c() {
+    let mut sandbox = Worker::run(&["sandbox", "--port", "0", "--finish-after", "0.2"], &[]);
+    sandbox.await_output("Its people finish each task 0.2 s", PATIENCE);
+    let task = r#"{"fields": {"TITLE": "Спросить", "RESPONSIBLE_ID": 1, "UF_RESULT_EXPECTED": "Y"}}"#;
+    let reply = ask(&sandbox.output(), "tasks.task.add", task);
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+    let body = reply.split_once("\r\n\r\n").expect("a head and a body").1;
+    let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    let id = body["result"]["task"]["id"].as_str().expect("the reply names the task");
+    sandbox.await_output(&format!("task {id} created: Спросить"), PATIENCE);
+    sandbox.await_output(&format!("task {id} finished, answer ДА"), PATIENCE);
+    sandbox.signal("INT");
+    let status = sandbox.wait(PATIENCE);
+    assert!(status.success(), "{status}\n{}", sandbox.output());
+    sandbox.await_output("Tasks created: 1, finished by its people: 1.", PATIENCE);
+}
+
+#[test]
+fn the_stand_in_is_steered_by_hand() {
+    let mut sandbox = Worker::run(&["sandbox", "--port", "0", "--finish-after", "0"], &[]);
+    sandbox.await_output("Its people finish nothing", PATIENCE);
+    let output = sandbox.output();
+    let port = output.split("127.0.0.1:").nth(1).and_then(|rest| rest.split('/').next()).expect("it says its port");
+    assert!(output.contains(&format!(" sandbox finish NUMBER --answer ДА --port {port}")), "{output}");
+    let by_hand = |step: &[&str]| run(&[&["sandbox"], step, &["--port", port]].concat(), &[]);
+    let task = r#"{"fields": {"TITLE": "t", "RESPONSIBLE_ID": 1, "XML_ID": "camunda-7", "UF_RESULT_EXPECTED": "Y"}}"#;
+    assert!(ask(&output, "tasks.task.add", task).starts_with("HTTP/1.1 200"));
+    let read = || ask(&output, "tasks.task.list", r#"{"select": ["ID", "STATUS", "UF_RESULT_ANSWER"]}"#);
+    by_hand(&["finish", "nobody"]).ended_with(1).has("there is no task nobody here");
+    by_hand(&["answer", "camunda-7", "НЕТ"]).ended_with(0).has("answered: НЕТ");
+    assert!(read().contains(r#""status":"2""#) && read().contains(r#""ufResultAnswer":"27""#), "{}", read());
+    by_hand(&["finish", "camunda-7", "--answer", "ДА"]).ended_with(0).has("finished, answer ДА");
+    assert!(read().contains(r#""status":"5""#) && read().contains(r#""ufResultAnswer":"26""#), "{}", read());
+    by_hand(&["refuse", "tasks.task.list", "--status", "503", "--times", "1"]).ended_with(0).has("1 time(s)");
+    assert!(read().starts_with("HTTP/1.1 503") && read().starts_with("HTTP/1.1 200"));
+    by_hand(&["refuse", "tasks.task.lst"]).ended_with(1).has("did you mean tasks.task.list?");
+    by_hand(&["refuse", "*"]).ended_with(0).has("all calls are refused with 400");
+    assert!(read().starts_with("HTTP/1.1 400"));
+    by_hand(&["allow"]).ended_with(0);
+    by_hand(&["delete", "camunda-7"]).ended_with(0).has("deleted");
+    assert!(read().contains(r#""tasks":[]"#), "{}", read());
+    sandbox.signal("INT");
+    assert!(sandbox.wait(PATIENCE).success());
+    by_hand(&["delete", "camunda-7"]).ended_with(1).has("no stand-in at 127.0.0.1:").has(" sandbox --port ");
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_with_the_way_out() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there are free ports");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    let mut sandbox = Worker::run(&["sandbox", "--port", &port], &[]);
+    assert_eq!(sandbox.wait(PATIENCE).code(), Some(1));
+    assert!(sandbox.output().contains("--port"), "{}", sandbox.output());
+}

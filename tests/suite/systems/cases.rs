@@ -1,0 +1,233 @@
+//! What the worker promises of a task, whatever its target is. Each case ends with the account of every message: nothing
+//! lost, nothing doubled.
+//!
+//! A message may fail by itself once only, so that whatever is not its own fault shows when it uses that up.
+
+use super::targets::{Fault, Target};
+use crate::support::secrets::{dressed, files, found_in};
+use crate::support::{Account, PATIENCE, Queues, Worker, changed, eventually};
+
+const ID: &str = "task-1";
+/// What a target says that is asked amiss.
+const WORDS: &str = "words of the target";
+
+/// A worker, its queues and its target.
+struct Scene<T> {
+    queues: Queues,
+    target: T,
+    worker: Worker,
+    faults: usize,
+}
+
+impl<T: Target> Scene<T> {
+    fn set(case: &str) -> Scene<T> {
+        Scene::before(T::start(), case)
+    }
+
+    /// The worker is at work when this returns.
+    fn before(target: T, case: &str) -> Scene<T> {
+        let queues = Queues::of(T::SYSTEM, &format!("{} {case}", T::SYSTEM));
+        let own = target.settings();
+        let of_target = own.iter().map(|(name, value)| (*name, value.as_str()));
+        let quick =
+            [("RETRY_ATTEMPTS", "1"), ("RETRY_DELAY", "0.2"), ("HEARTBEAT_INTERVAL", "0.3"), ("LOG_LEVEL", "DEBUG")];
+        let settings = changed(&queues, "", &of_target.chain(quick).collect::<Vec<_>>());
+        let worker = Worker::run(&[], &settings);
+        queues.await_consumers(&queues.input(), 1, PATIENCE);
+        Scene { queues, target, worker, faults: 0 }
+    }
+
+    fn publish(&self, id: &str) {
+        self.queues.publish_task(&self.target.message(id));
+    }
+
+    fn created(&self, id: &str) -> usize {
+        self.target.tasks().iter().filter(|task| *task == id).count()
+    }
+
+    #[track_caller]
+    fn await_struck(&self, times: u64) {
+        eventually("the fault", PATIENCE, || self.target.struck() >= times);
+    }
+
+    #[track_caller]
+    fn await_recorded(&self, count: usize) {
+        self.queues.await_count(&self.queues.sent(), count, PATIENCE);
+    }
+
+    /// One fault: the message is recorded in the end, and its task is there once.
+    #[track_caller]
+    fn survives(self, fault: Fault) {
+        self.target.fail(fault, WORDS);
+        self.publish(ID);
+        self.await_struck(1);
+        self.await_recorded(1);
+        assert_eq!(self.created(ID), 1);
+        self.end();
+    }
+
+    /// Lets it finish what it has begun, and stops it.
+    #[track_caller]
+    fn stop(&mut self) {
+        for task in self.target.tasks() {
+            eventually(&format!("all that belongs to {task}"), PATIENCE, || self.target.is_whole(&task));
+        }
+        self.worker.stop();
+    }
+
+    fn account(&self) -> Account {
+        Account::take(&self.queues, self.target.tasks()).after_faults(self.faults)
+    }
+
+    /// Stops the worker, and nothing is lost or doubled; returns the target.
+    #[track_caller]
+    fn end(mut self) -> T {
+        self.stop();
+        self.account().assert_holds();
+        self.target
+    }
+}
+
+pub fn created_once<T: Target>() {
+    let scene = Scene::<T>::set("created once");
+    scene.publish(ID);
+    scene.await_recorded(1);
+    // The same message once more, as a bridge sends it that was not sure.
+    scene.publish(ID);
+    scene.publish("task-2");
+    eventually("the second task", PATIENCE, || scene.created("task-2") == 1);
+    scene.queues.await_count(&scene.queues.input(), 0, PATIENCE);
+    assert_eq!(scene.created(ID), 1);
+    Scene { faults: 1, ..scene }.end();
+}
+
+/// Another worker, which remembers nothing, gets a copy of the message.
+pub fn found<T: Target>() {
+    let first = Scene::<T>::set("found, first");
+    first.publish(ID);
+    first.await_recorded(1);
+    let second = Scene::before(first.end(), "found, second");
+    second.publish(ID);
+    second.await_recorded(1);
+    assert_eq!(second.created(ID), 1);
+    second.end();
+}
+
+pub fn unknown_outcome<T: Target>() {
+    Scene::<T>::set("unknown outcome").survives(Fault::AnswerLost);
+}
+
+pub fn slow<T: Target>() {
+    Scene::<T>::set("slow").survives(Fault::Slow);
+}
+
+pub fn garbage<T: Target>() {
+    Scene::<T>::set("garbage").survives(Fault::Garbage);
+}
+
+/// Parked at once, with the target's own words; the next message passes.
+pub fn refused<T: Target>() {
+    let scene = Scene::<T>::set("refused");
+    scene.target.fail(Fault::Refused, WORDS);
+    scene.publish(ID);
+    scene.queues.await_count(&scene.queues.errors(), 1, PATIENCE);
+    scene.target.mend();
+    scene.publish("task-2");
+    scene.await_recorded(1);
+    let parked = scene.queues.peek_all(&scene.queues.errors())[0].json();
+    assert_eq!(parked["error_type"], "REQUEST_ERROR");
+    assert!(parked["error_message"].as_str().is_some_and(|told| told.contains(WORDS)), "{parked}");
+    scene.end();
+}
+
+/// Nobody's attempt: messages wait for the target to come back.
+#[track_caller]
+fn waits_out<T: Target>(case: &str, fault: Fault) {
+    let scene = Scene::<T>::set(case);
+    scene.target.fail(fault, WORDS);
+    scene.publish(ID);
+    scene.worker.await_log("pausing, messages stay in their queue", PATIENCE);
+    scene.publish("task-2");
+    scene.target.mend();
+    scene.await_recorded(2);
+    assert_eq!(scene.queues.count(&scene.queues.errors()), 0);
+    scene.end();
+}
+
+pub fn down<T: Target>() {
+    waits_out::<T>("down", Fault::Down);
+}
+
+pub fn unauthorised<T: Target>() {
+    waits_out::<T>("unauthorised", Fault::Unauthorised);
+}
+
+pub fn gone<T: Target>() {
+    let scene = Scene::<T>::set("gone");
+    scene.publish(ID);
+    scene.await_recorded(1);
+    scene.target.delete(ID);
+    scene.queues.await_count(&scene.queues.errors(), 1, PATIENCE);
+    let parked = scene.queues.peek_all(&scene.queues.errors())[0].json();
+    assert_eq!((&parked["error_type"], &parked["original_message"]["task_id"]), (&"TASK_NOT_FOUND".into(), &ID.into()));
+    scene.end();
+}
+
+pub fn answered<T: Target>() {
+    let mut scene = Scene::<T>::set("answered");
+    ["task-1", "task-2"].iter().for_each(|id| scene.publish(id));
+    scene.await_recorded(2);
+    scene.target.finish(ID);
+    scene.queues.await_count(&scene.queues.responses(), 1, PATIENCE);
+    scene.stop();
+    scene.account().with_finished(vec![ID.into()]).assert_holds();
+}
+
+/// The target shows its secret in whatever it says, and the worker does not pass it on.
+pub fn redacted<T: Target>() {
+    let mut scene = Scene::<T>::set("redacted");
+    let words = format!("{WORDS}, among them {}", scene.target.secret());
+    scene.target.fail(Fault::Refused, &words);
+    scene.publish("refused");
+    scene.queues.await_count(&scene.queues.errors(), 1, PATIENCE);
+    scene.target.mend();
+    scene.target.fail(Fault::Garbage, &words);
+    scene.publish("garbage");
+    scene.await_recorded(1);
+    scene.target.fail(Fault::Unauthorised, &words);
+    scene.publish("unauthorised");
+    scene.worker.await_log("pausing, messages stay in their queue", PATIENCE);
+    scene.target.mend();
+    scene.await_recorded(2);
+    scene.stop();
+    let queues = [scene.queues.sent(), scene.queues.errors()];
+    let shown = |queue: &String| scene.queues.peek_all(queue).iter().map(|message| message.text()).collect::<String>();
+    let mut places: Vec<_> = queues.iter().map(|queue| (queue.clone(), shown(queue))).collect();
+    assert!(places[1].1.contains(WORDS), "the target's words are kept: {}", places[1].1);
+    places.extend(files(scene.worker.folder()));
+    assert_eq!(found_in(&places, &dressed(scene.target.secret(), "1")), None);
+    scene.account().assert_holds();
+}
+
+/// SIGKILL while the create is under way; what was on its way to the worker is lost.
+#[track_caller]
+fn survives_a_kill<T: Target>(case: &str, held: Fault) {
+    let mut scene = Scene::<T>::set(case);
+    scene.target.fail(held, WORDS);
+    scene.publish(ID);
+    scene.await_struck(1);
+    scene.worker.kill();
+    scene.target.mend();
+    scene.worker.start_again();
+    scene.await_recorded(1);
+    assert_eq!(scene.created(ID), 1);
+    scene.end();
+}
+
+pub fn killed_before_the_create<T: Target>() {
+    survives_a_kill::<T>("killed before", Fault::HeldBefore);
+}
+
+pub fn killed_after_the_create<T: Target>() {
+    survives_a_kill::<T>("killed after", Fault::HeldAfter);
+}

@@ -1,0 +1,44 @@
+//! Every system of the table, proven by the same cases: what the worker promises of a task holds whatever the target is and
+//! however it fails.
+//!
+//! [`targets`] are what a system has to bring along, [`cases`] are the promises, written once. A new system is proven by a file
+//! with its target and its line in `conformance!`; without them `every_line_of_the_table_is_proven` fails.
+
+mod cases;
+mod targets;
+
+use std::collections::BTreeSet;
+
+use task_creator::systems::TABLE;
+
+use crate::support::{Queues, run_with};
+
+/// Makes a module of tests for each system, and the list of their names.
+macro_rules! conformance {
+    ($($module:ident: $target:ty,)*) => {
+        const PROVEN: &[&str] = &[$(<$target as targets::Target>::SYSTEM),*];
+        $(mod $module {
+            conformance!(@cases $target: created_once, found, unknown_outcome, refused, down, slow, garbage, unauthorised, gone,
+                answered, redacted, killed_before_the_create, killed_after_the_create,);
+        })*
+    };
+    (@cases $target:ty: $($case:ident,)*) => {
+        $(#[test]
+        fn $case() {
+            super::cases::$case::<$target>();
+        })*
+    };
+}
+
+conformance! {
+    bitrix24: crate::systems::targets::bitrix24::Bitrix24,
+}
+
+#[test]
+fn every_line_of_the_table_is_proven() {
+    let queues = Queues::new("table");
+    let check = run_with(&["check"], &queues, "", &[]);
+    let planned = |name: &&str| check.output.contains(&format!("{name}: this version does not support it yet"));
+    let supported: BTreeSet<&str> = TABLE.iter().map(|entry| entry.name).filter(|name| !planned(name)).collect();
+    assert_eq!(supported, PROVEN.iter().copied().collect(), "systems of the table, and those with a target here");
+}
