@@ -7,14 +7,15 @@
 use std::path::Path;
 
 use crate::config::{Config, RabbitMq, is_this_machine};
-use crate::dotenv::Environment;
 use crate::lane::{self, Queues};
 use crate::logging;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::Publisher;
 use crate::rabbitmq::queues::{self, Found};
 use crate::rabbitmq::{Blocked, Trouble, rights};
+use crate::redact;
 use crate::report::Report;
+use crate::settings::dotenv::Environment;
 use crate::stop::{self, Stop};
 use crate::systems::{Entry, TABLE};
 
@@ -35,7 +36,7 @@ pub fn run(create_field: bool) -> anyhow::Result<bool> {
     let environment = Environment::read(file)?;
     // One of the mistakes may come of what the advice is about.
     let config = Config::from_env(&environment).inspect_err(|_| environment.tell())?;
-    logging::hide(config.secrets());
+    redact::hide(config.secrets());
     let mut report = Report::default();
     report.ok(match file.exists() {
         true => "settings: no mistakes in the environment and .env",

@@ -2,11 +2,7 @@
 //!
 //! The common settings are here; a system's own are read by its folder with the same [`Variables`]. Each variable is
 //! explained in `config.env.example` and in the README's table; a test compares the three. Nothing here opens a socket or
-//! a log; of files it reads those of certificates. Where the values come from is [`crate::dotenv`]'s business.
-
-pub mod address;
-pub mod spelling;
-pub mod variables;
+//! a log; of files it reads those of certificates. Where the values come from is [`crate::settings::dotenv`]'s business.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -20,10 +16,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use log::LevelFilter;
 
-pub use variables::{Lookup, Variables};
-
-use crate::dotenv::{Environment, Given};
 use crate::lane::Queues;
+use crate::settings::address;
+use crate::settings::dotenv::{Environment, Given};
+pub use crate::settings::variables::{Lookup, Variables};
 use crate::systems::bitrix24;
 use crate::tls::Authorities;
 

@@ -9,10 +9,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::config::{self, Config, Variables};
-use crate::dotenv::Environment;
 use crate::lane::Queues;
-use crate::logging::{self, clean, clean_json};
 use crate::message::{Cause, Task, Unreadable, document, text};
+use crate::redact::{self, clean, clean_json};
+use crate::settings::dotenv::Environment;
 use crate::stop;
 use crate::systems::{Entry, Explained, Explanation, TABLE};
 use crate::terminal::{self, say, shortened, tell};
@@ -30,7 +30,7 @@ pub fn run(file: &Path, environment: &Environment) -> anyhow::Result<bool> {
     let body = terminal::read(file)?;
     // Nothing is to be reached, so it does not matter what is wrong with the way there.
     let (config, _) = Variables::of(environment, Config::from_variables);
-    logging::hide(config.secrets());
+    redact::hide(config.secrets());
     let task = match Task::parse(body) {
         Ok(task) => task,
         Err(Unreadable { reason, .. }) => {

@@ -23,7 +23,7 @@
 //! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::ledger`] what is under way,
 //!    [`lane::recovery`] what a failure leads to, [`lane::tracking`] the sweep and the way back to Camunda.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
-//! 5. [`app`], [`config`], [`dotenv`], [`logging`], [`tls`], [`dial`], [`stats`], [`stop`], [`backoff`] – what holds it together.
+//! 5. [`worker`], [`config`], [`settings`], [`logging`], [`redact`], [`tls`], [`dial`], [`stats`], [`stop`], [`backoff`] – what holds it together.
 //!    `main.rs` and [`cli`] are the command line, [`check`] (with [`report`]), [`send`], [`parked`] and [`explain`] its
 //!    tools, [`terminal`] and [`nearest`] what they share; [`demo`] shows the whole loop, with [`sandbox`], a Bitrix24
 //!    stand-in, which the tests use too.
@@ -32,7 +32,7 @@
 //! * the ack? [`lane::session`] and [`lane::results`], for records [`lane::moves`] and [`lane::tracking`]; when, says the ledger.
 //! * the size of a batch? `systems/bitrix24/client.rs` fills it with what all threads have handed to `combiner.rs`;
 //!   `concurrency.rs` finds out how many requests may be under way, `budget.rs` how often there is one.
-//! * what is hidden from the log? [`logging::redaction`] hides the values that [`config::Config::secrets`] names.
+//! * what is hidden from the log? [`redact`] hides the values that [`config::Config::secrets`] names.
 //! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `systems/https.rs` https.
 //! * a queue's name? [`lane::Queues`].
 //! * the tests? `tests/faults` is the fault matrix, `tests/soak` the soak, `tests/bench` the benchmarks, `tests/support` what
@@ -54,14 +54,12 @@
 //!     at the target or unanswered.
 //! 11. A failure is logged once, where it is decided, and the line says what happens next.
 
-pub mod app;
 pub mod backoff;
 pub mod check;
 pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod dial;
-pub mod dotenv;
 pub mod explain;
 pub mod lane;
 pub mod logging;
@@ -69,11 +67,14 @@ pub mod message;
 pub mod nearest;
 pub mod parked;
 pub mod rabbitmq;
+pub mod redact;
 pub mod report;
 pub mod sandbox;
 pub mod send;
+pub mod settings;
 pub mod stats;
 pub mod stop;
 pub mod systems;
 pub mod terminal;
 pub mod tls;
+pub mod worker;

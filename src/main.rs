@@ -11,13 +11,13 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use task_creator::cli::{self, Command};
 use task_creator::config::{Config, Mistakes};
-use task_creator::dotenv::Environment;
 use task_creator::rabbitmq::Trouble;
 use task_creator::sandbox::arguments::Order;
+use task_creator::settings::dotenv::Environment;
 use task_creator::stats::Stats;
 use task_creator::stop::Stop;
 use task_creator::terminal::{self, INTERRUPTED};
-use task_creator::{app, check, demo, explain, logging, parked, sandbox, send, stop};
+use task_creator::{check, demo, explain, logging, parked, redact, sandbox, send, stop, worker};
 
 /// As in sysexits.h: wrong usage, wrong settings.
 const EX_USAGE: u8 = 64;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Err(err) if err.is::<Mistakes>() => {
             complain(EX_CONFIG, &format!("{err}\nconfig.env.example explains each setting."))
         }
-        Err(err) => complain(1, &logging::clean(&format!("{err:#}"))),
+        Err(err) => complain(1, &redact::clean(&format!("{err:#}"))),
     }
 }
 
@@ -83,16 +83,16 @@ fn run() -> anyhow::Result<ExitCode> {
     let signals = signals()?;
     let logging = logging::start(&config).map_err(|err| Mistakes(vec![format!("{err:#}")]))?;
     reopen_logs_on_hangup()?;
-    app::introduce(&config, Path::new(DOTENV));
+    worker::introduce(&config, Path::new(DOTENV));
     environment.advice.iter().for_each(|advice| log::warn!("{advice}"));
     let (stopper, stop) = stop::signal();
-    let systems = app::systems(&config, &stop);
+    let systems = worker::systems(&config, &stop);
     let counters: Vec<Stats> = systems.iter().map(|_| Stats::default()).collect();
     let (gave_up, given_up) = bounded(systems.len() + 1);
     let (done, ended) = bounded(1);
     let why = thread::scope(|scope| {
         thread::Builder::new().name("heartbeat".into()).spawn_scoped(scope, || {
-            app::run(&config, &stop, systems, &counters, &gave_up);
+            worker::run(&config, &stop, systems, &counters, &gave_up);
             let _ = done.send(());
         })?;
         let why = select! {

@@ -11,11 +11,11 @@ use chrono::{Days, Local, SecondsFormat, Utc};
 
 use crate::config::Config;
 use crate::lane::{Queues, letters};
-use crate::logging;
 use crate::message::{self, Task};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{Letter, Publisher};
 use crate::rabbitmq::{Trouble, queues};
+use crate::redact;
 use crate::terminal;
 
 /// What to send.
@@ -78,7 +78,7 @@ impl Sample {
 /// # Errors
 /// The message cannot be read, or is not in its queue.
 pub fn run(config: &Config, what: &What, queue: Option<&str>) -> anyhow::Result<()> {
-    logging::hide(config.secrets());
+    redact::hide(config.secrets());
     let body = match what {
         What::File(file) => terminal::read(file)?,
         What::Sample(sample) => sample.message().into_bytes(),
@@ -88,13 +88,13 @@ pub fn run(config: &Config, what: &What, queue: Option<&str>) -> anyhow::Result<
         Ok(task) => (task.id.clone(), format!("task_id={}", task.id)),
         Err(unreadable) => {
             let fate = format!("the worker parks this message in {}", config.error_queue);
-            let warning = logging::clean(&format!("{fate}: {}", unreadable.reason));
+            let warning = redact::clean(&format!("{fate}: {}", unreadable.reason));
             terminal::complain(&format!("warning: {warning}"));
             (format!("no-task-{}", unique_id()), format!("{} byte(s) that are not a task", body.len()))
         }
     };
     publish(config, &letters::as_from_bridge(queue.clone(), message_id, body))?;
-    terminal::tell(&logging::clean(&format!("sent to {queue}: {what}")), 0);
+    terminal::tell(&redact::clean(&format!("sent to {queue}: {what}")), 0);
     Ok(())
 }
 

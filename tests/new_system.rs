@@ -25,7 +25,7 @@ mod systems {
     pub use task_creator::systems::{Done, Failure, Handler, Progress, System, Tracker, http};
 }
 
-use task_creator::dotenv::Environment;
+use task_creator::settings::dotenv::Environment;
 use task_creator::{message, stop};
 
 #[test]

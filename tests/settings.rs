@@ -10,8 +10,8 @@ use std::fs::{self};
 use log::LevelFilter;
 use support::*;
 use task_creator::config::Config;
-use task_creator::dotenv::Given;
-use task_creator::dotenv::syntax::{self, Statement, Value};
+use task_creator::settings::dotenv::Given;
+use task_creator::settings::dotenv::syntax::{self, Statement, Value};
 
 /// Every variable with a default, and the default: those of the Python worker, and new ones beside them.
 const DEFAULTS: &[(&str, &str)] = &[

@@ -18,12 +18,12 @@ use anyhow::{Context as _, anyhow};
 use crossbeam_channel::{Receiver, after, bounded, select};
 
 use crate::config::{Config, Mistakes, RabbitMq};
-use crate::dotenv::{Environment, Given};
 use crate::sandbox::{Limits, News, People, Sandbox};
+use crate::settings::dotenv::{Environment, Given};
 use crate::stats::Stats;
 use crate::stop::{self, Stop, Stopper};
 use crate::terminal::{self, INTERRUPTED};
-use crate::{app, logging};
+use crate::{logging, worker};
 use account::Account;
 use bridge::{Arrival, Bridge, OwnQueues};
 use screen::Screen;
@@ -175,13 +175,13 @@ fn with_worker<T>(
     work: impl FnOnce(&[Stats], &Receiver<anyhow::Error>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let (stopper, stop) = stop::signal();
-    let systems = app::systems(config, &stop);
+    let systems = worker::systems(config, &stop);
     let counters: Vec<Stats> = systems.iter().map(|_| Stats::default()).collect();
     let (refused, refusals) = bounded(systems.len() + 1);
     thread::scope(|scope| {
         thread::Builder::new()
             .name("heartbeat".into())
-            .spawn_scoped(scope, || app::run(config, &stop, systems, &counters, &refused))?;
+            .spawn_scoped(scope, || worker::run(config, &stop, systems, &counters, &refused))?;
         let result = work(&counters, &refusals);
         // Dropped as well if `work` panics, so that the worker ends in any case.
         stopper.raise();

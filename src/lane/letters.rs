@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::{Job, Lane};
-use crate::logging;
 use crate::message::parked::original as original_of;
 use crate::message::{self, Cause, Earlier, LARGEST_BODY, Original, Parked, Record, Task, document, shorten};
 use crate::rabbitmq::intake::{DELIVERY_COUNT, WORN_OUT, times_returned};
 use crate::rabbitmq::publisher::Letter;
 use crate::rabbitmq::{AmqpValue, FieldTable, number_header, text_header};
+use crate::redact;
 use crate::terminal;
 
 /// How often the message has failed by itself.
@@ -73,7 +73,7 @@ pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: &
     headers.insert(ATTEMPTS.into(), AmqpValue::LongInt(i32::try_from(attempts).unwrap_or(i32::MAX)));
     headers.insert(RETRY_AT.into(), AmqpValue::LongLongInt(i64::try_from(at.as_millis()).unwrap_or(i64::MAX)));
     headers.insert(RETRY_WAIT.into(), AmqpValue::LongLongInt(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)));
-    let error = logging::clean(error).chars().take(LONGEST_ERROR).collect();
+    let error = redact::clean(error).chars().take(LONGEST_ERROR).collect();
     headers.insert(LAST_ERROR.into(), AmqpValue::LongString(error));
     // After the last try the task is only looked up once more.
     let may_exist = job.task.earlier == Earlier::MayExist || attempts >= lane.config.retry_attempts;
@@ -136,7 +136,7 @@ fn kept(mut headers: FieldTable) -> FieldTable {
 /// A message for the error queue. One too large to be wrapped goes as it is, with its cause in headers.
 pub fn parked(lane: &Lane, message_id: String, parked: &Parked, original: &Original) -> Letter {
     // A portal may repeat in its refusal what it was sent, secrets included.
-    let parked = &Parked { error: &logging::clean(parked.error), ..*parked };
+    let parked = &Parked { error: &redact::clean(parked.error), ..*parked };
     let (body, headers) = match original {
         Original::Bytes(bytes) if bytes.len() > LARGEST_BODY => {
             let text = |text: &str| AmqpValue::LongString(text.to_owned());

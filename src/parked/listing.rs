@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::entry::{Entry, iso, local};
-use crate::logging::{clean, clean_in_full};
 use crate::message::document;
+use crate::redact::{clean, clean_in_full};
 use crate::terminal::{shortened, wrapped};
 
 /// Of an error's text in a list, in characters; `show` has all of it.

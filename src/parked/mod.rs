@@ -24,9 +24,9 @@ use queue::{End, Fate};
 use replay::{Manner, Outcome};
 
 use crate::config::Config;
-use crate::logging::{self, clean, clean_json};
 use crate::message::Cause;
 use crate::nearest::did_you_mean;
+use crate::redact::{self, clean, clean_json};
 use crate::stop::Stop;
 use crate::terminal::{self, INTERRUPTED, say, tell};
 
@@ -111,7 +111,7 @@ impl Selection {
 /// # Errors
 /// RabbitMQ is not there, or has no error queue.
 pub fn run(config: &Config, action: Action, stop: &Stop) -> anyhow::Result<ExitCode> {
-    logging::hide(config.secrets());
+    redact::hide(config.secrets());
     match action {
         Action::List { group: false, json } => list(config, stop, json),
         Action::List { group: true, json } => groups(config, stop, json),

@@ -17,11 +17,11 @@ use super::entry::Entry;
 use super::queue::{self, End, Fate};
 use crate::config::Config;
 use crate::lane::{Queues, letters};
-use crate::logging::{clean, clean_json};
 use crate::message::Cause;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{Letter, Publisher, Verdict};
 use crate::rabbitmq::{Trouble, queues};
+use crate::redact::{clean, clean_json};
 use crate::stop::Stop;
 use crate::terminal::{say, tell};
 

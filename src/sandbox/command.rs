@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::steering::{self, Step};
 use super::{Limits, News, People, Sandbox};
-use crate::logging::clean;
+use crate::redact::clean;
 use crate::systems::http::{Http, NoAnswer};
 use crate::terminal;
 use crate::tls::Authorities;

@@ -38,8 +38,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::System;
-use crate::config::address::{self, Url};
 use crate::config::{Config, Secret, Variables, is_this_machine};
+use crate::settings::address::{self, Url};
 use crate::stop::Stop;
 
 /// In seconds. What was delivered before is kept so long before it is looked up again, and RabbitMQ takes back what is

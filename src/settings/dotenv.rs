@@ -13,7 +13,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::config::{Config, Mistakes, spelling};
+use super::spelling;
+use crate::config::{Config, Mistakes};
 use crate::terminal;
 use syntax::{Statement, Value};
 

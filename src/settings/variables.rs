@@ -8,7 +8,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::dotenv::{Environment, Given};
+use crate::settings::dotenv::{Environment, Given};
 use crate::tls::Authorities;
 
 /// Those of a keyboard, and those that a word processor makes of them.
@@ -27,7 +27,7 @@ pub struct Variables<'a> {
 
 impl Variables<'_> {
     /// What `make` makes of the variables that `lookup` gives, and the mistakes it has found.
-    pub(super) fn read<T>(lookup: Lookup, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
+    pub fn read<T>(lookup: Lookup, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
         let mut variables = Variables { lookup, mistakes: Vec::new(), mistaken: BTreeSet::new() };
         let made = make(&mut variables);
         (made, variables.mistakes)
