@@ -2,22 +2,23 @@
 //!
 //! It changes nothing, but for what `--create-field` asks for, and goes on when a part is down, so that one look shows
 //! all that is wrong. It knows no system: what there is to see at a target is in the system's own folder, behind
-//! [`Entry::check`](crate::systems::Entry::check).
+//! [`System::check`](crate::systems::System::check).
 
 use std::path::Path;
 
-use crate::config::{Config, RabbitMq, is_this_machine};
-use crate::lane::{self, Queues};
-use crate::logging;
+use crate::config::{Config, RabbitMq};
+use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::Publisher;
 use crate::rabbitmq::queues::{self, Found};
 use crate::rabbitmq::{Blocked, Trouble, rights};
-use crate::redact;
 use crate::report::Report;
-use crate::settings::dotenv::Environment;
-use crate::stop::{self, Stop};
-use crate::systems::{Entry, TABLE};
+use crate::settings::Environment;
+use crate::settings::address::is_this_machine;
+use crate::stop;
+use crate::systems::table::{self, Setup};
+use crate::systems::{Configured, Surroundings};
+use crate::{lane, logging, terminal};
 
 /// In seconds. Above this the server's own proposal counts, 60 as installed, and a frozen server is noticed after twice
 /// that.
@@ -30,13 +31,15 @@ const DEFAULT_PASSWORDS: &[&str] = &["guest", "change me"];
 /// failed.
 ///
 /// # Errors
-/// [`Mistakes`](crate::config::Mistakes): with wrong settings there is nothing to look at.
+/// [`Mistakes`](crate::settings::Mistakes): with wrong settings there is nothing to look at.
 pub fn run(create_field: bool) -> anyhow::Result<bool> {
     let file = Path::new(".env");
-    let environment = Environment::read(file)?;
+    let environment = Environment::read(file, table::settings())?;
     // One of the mistakes may come of what the advice is about.
-    let config = Config::from_env(&environment).inspect_err(|_| environment.tell())?;
-    redact::hide(config.secrets());
+    let told = |_: &_| environment.advice.iter().for_each(|advice| terminal::complain(advice));
+    let setup = Setup::from_env(&environment).inspect_err(told)?;
+    setup.hide_secrets();
+    let config = &setup.config;
     let mut report = Report::default();
     report.ok(match file.exists() {
         true => "settings: no mistakes in the environment and .env",
@@ -52,30 +55,32 @@ pub fn run(create_field: bool) -> anyhow::Result<bool> {
     }
     // Kept until the end: dropping it would raise the signal.
     let (_stopper, stop) = stop::signal();
-    rabbitmq(&config, &stop, &mut report);
-    for entry in TABLE {
-        match (entry.open)(&config, &stop) {
-            Ok(_) if create_field => {
-                (entry.prepare)(&config, &stop, &mut report);
-                (entry.check)(&config, &stop, &mut report);
+    rabbitmq(&setup, &mut report);
+    let around = Surroundings { https: &config.https, threads: 1, stop: &stop };
+    for (name, configured) in &setup.systems {
+        match configured {
+            Configured::On(system) => {
+                if create_field {
+                    system.prepare(&around, &mut report);
+                }
+                system.check(&around, &mut report);
             }
-            Ok(_) => (entry.check)(&config, &stop, &mut report),
-            Err(why) => report.off(format!("{}: {why}", entry.name)),
+            Configured::Off(why) => report.off(format!("{name}: {why}")),
         }
     }
     report.sum_up();
     Ok(!report.failed())
 }
 
-fn rabbitmq(config: &Config, stop: &Stop, report: &mut Report) {
+fn rabbitmq(setup: &Setup, report: &mut Report) {
+    let config = &setup.config;
     let settings = &config.rabbitmq;
     let RabbitMq { host, port, username, vhost, .. } = settings;
     match Connection::open(settings, "task-creator: check") {
         Ok(mut connection) => {
             let tls = if settings.tls.is_some() { ", encrypted" } else { "" };
             report.ok(format!("RabbitMQ at {host}:{port} as {username}, virtual host {vhost}{tls}"));
-            let is_on = |entry: &&Entry| (entry.open)(config, stop).is_ok();
-            let lanes: Vec<Queues> = TABLE.iter().filter(is_on).map(|entry| Queues::of(entry.name, config)).collect();
+            let lanes: Vec<Queues> = setup.on().map(|(name, _)| Queues::of(name, config)).collect();
             let blocked = connection.within_deadline(Connection::blocked);
             if let Some(missing) = look_at_queues(&lanes, config, &mut connection, report)
                 && !lanes.is_empty()

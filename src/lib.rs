@@ -19,11 +19,13 @@
 //!
 //! # Reading order
 //! 1. [`message`] – what comes in, lies between, goes out.
-//! 2. [`systems`] – what a system must be able to do, and the table of all; [`systems::bitrix24`] is the worked example.
+//! 2. [`systems`] – what a system must be able to do; [`systems::table`] – which there are, and the settings of the whole
+//!    program; [`systems::bitrix24`] is the worked example.
 //! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::ledger`] what is under way,
 //!    [`lane::recovery`] what a failure leads to, [`lane::tracking`] the sweep and the way back to Camunda.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
-//! 5. [`worker`], [`config`], [`settings`], [`logging`], [`redact`], [`tls`], [`dial`], [`stats`], [`stop`], [`backoff`] – what holds it together.
+//! 5. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – those that all
+//!    systems share, [`queues`] – what queues are called; [`logging`], [`redact`], [`tls`], [`dial`], [`stats`], [`stop`], [`backoff`].
 //!    `main.rs` and [`cli`] are the command line, [`check`] (with [`report`]), [`send`], [`parked`] and [`explain`] its
 //!    tools, [`terminal`] and [`nearest`] what they share; [`demo`] shows the whole loop, with [`sandbox`], a Bitrix24
 //!    stand-in, which the tests use too.
@@ -32,9 +34,9 @@
 //! * the ack? [`lane::session`] and [`lane::results`], for records [`lane::moves`] and [`lane::tracking`]; when, says the ledger.
 //! * the size of a batch? `systems/bitrix24/client.rs` fills it with what all threads have handed to `combiner.rs`;
 //!   `concurrency.rs` finds out how many requests may be under way, `budget.rs` how often there is one.
-//! * what is hidden from the log? [`redact`] hides the values that [`config::Config::secrets`] names.
+//! * what is hidden from the log? [`redact`] hides what [`systems::table::Setup::secrets`] names: each system names its own.
 //! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `systems/https.rs` https.
-//! * a queue's name? [`lane::Queues`].
+//! * a queue's name? [`queues`].
 //! * the tests? `tests/faults` is the fault matrix, `tests/soak` the soak, `tests/bench` the benchmarks, `tests/support` what
 //!   they stand on; `.ci/run` is what must pass before a change is taken.
 //!
@@ -66,6 +68,7 @@ pub mod logging;
 pub mod message;
 pub mod nearest;
 pub mod parked;
+pub mod queues;
 pub mod rabbitmq;
 pub mod redact;
 pub mod report;

@@ -29,7 +29,7 @@ use self::lock::Lock;
 use self::sink::{Out, Sink};
 use crate::config::Config;
 
-use crate::redact::{clean, hide};
+use crate::redact::clean;
 
 const WORKER_LOG: &str = "worker.log";
 const ERRORS_LOG: &str = "worker_errors.log";
@@ -85,7 +85,6 @@ pub fn start_in_files(config: &Config) -> anyhow::Result<Logging> {
 }
 
 fn start_with(config: &Config, lock: Option<Lock>) -> anyhow::Result<Logging> {
-    hide(config.secrets());
     let folder = &config.log_dir;
     probe(folder).map_err(|err| cannot(folder, &err))?;
     let terminal = Arc::new(Sink::start("log/terminal", Terminal::new()?)?);

@@ -10,12 +10,12 @@ use crossbeam_channel::{Receiver, after, bounded, select};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use task_creator::cli::{self, Command};
-use task_creator::config::{Config, Mistakes};
 use task_creator::rabbitmq::Trouble;
 use task_creator::sandbox::arguments::Order;
-use task_creator::settings::dotenv::Environment;
+use task_creator::settings::{Environment, Mistakes};
 use task_creator::stats::Stats;
 use task_creator::stop::Stop;
+use task_creator::systems::table::{self, Setup};
 use task_creator::terminal::{self, INTERRUPTED};
 use task_creator::{check, demo, explain, logging, parked, redact, sandbox, send, stop, worker};
 
@@ -53,13 +53,13 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Version => print(concat!("task-creator ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Run => run(),
         Command::Check { create_field } => check::run(create_field).map(|fine| ExitCode::from(u8::from(!fine))),
-        Command::Send { what, queue } => send::run(&settings()?, &what, queue.as_deref()).map(|()| ExitCode::SUCCESS),
-        Command::Print(sample) => print(&sample.message()),
-        Command::Parked(action) => parked::run(&settings()?, action, &stop_on_interrupt()?),
-        Command::Explain { file } => {
-            explain::run(&file, &Environment::load(Path::new(DOTENV))?).map(|fine| ExitCode::from(u8::from(!fine)))
+        Command::Send { what, queue } => {
+            send::run(&settings()?.config, &what, queue.as_deref()).map(|()| ExitCode::SUCCESS)
         }
-        Command::Demo => demo::run(&Environment::load(Path::new(DOTENV))?, &interrupts()?),
+        Command::Print(sample) => print(&sample.message()),
+        Command::Parked(action) => parked::run(&settings()?.config, action, &stop_on_interrupt()?),
+        Command::Explain { file } => explain::run(&file, &environment()?).map(|fine| ExitCode::from(u8::from(!fine))),
+        Command::Demo => demo::run(&environment()?, &interrupts()?),
         Command::Sandbox(Order::Run { port, finish_after }) => {
             sandbox::command::run(port, finish_after, &interrupts()?)
         }
@@ -76,23 +76,25 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
 
 /// Works until a signal, and for as long after it as settling what is in hand takes.
 fn run() -> anyhow::Result<ExitCode> {
-    let environment = Environment::read(Path::new(DOTENV))?;
+    let environment = Environment::read(Path::new(DOTENV), table::settings())?;
     // One of the mistakes may come of what the advice is about.
-    let config = Config::from_env(&environment).inspect_err(|_| environment.tell())?;
+    let setup = Setup::from_env(&environment).inspect_err(|_| tell(&environment))?;
+    setup.hide_secrets();
+    let config = &setup.config;
     // Before the first thread: every later one inherits what is blocked here.
     let signals = signals()?;
-    let logging = logging::start(&config).map_err(|err| Mistakes(vec![format!("{err:#}")]))?;
+    let logging = logging::start(config).map_err(|err| Mistakes(vec![format!("{err:#}")]))?;
     reopen_logs_on_hangup()?;
-    worker::introduce(&config, Path::new(DOTENV));
+    worker::introduce(&setup, Path::new(DOTENV));
     environment.advice.iter().for_each(|advice| log::warn!("{advice}"));
     let (stopper, stop) = stop::signal();
-    let systems = worker::systems(&config, &stop);
+    let systems = worker::systems(&setup, &stop)?;
     let counters: Vec<Stats> = systems.iter().map(|_| Stats::default()).collect();
     let (gave_up, given_up) = bounded(systems.len() + 1);
     let (done, ended) = bounded(1);
     let why = thread::scope(|scope| {
         thread::Builder::new().name("heartbeat".into()).spawn_scoped(scope, || {
-            worker::run(&config, &stop, systems, &counters, &gave_up);
+            worker::run(config, &stop, systems, &counters, &gave_up);
             let _ = done.send(());
         })?;
         let why = select! {
@@ -161,9 +163,22 @@ fn in_the_air(counters: &[Stats]) -> bool {
     true
 }
 
-/// The settings, `.env` of the working directory included.
-fn settings() -> anyhow::Result<Config> {
-    Ok(Config::from_env(&Environment::load(Path::new(DOTENV))?)?)
+/// The variables, those in `.env` of the working directory included; tells what should better be changed about them.
+fn environment() -> anyhow::Result<Environment> {
+    let environment = Environment::read(Path::new(DOTENV), table::settings())?;
+    tell(&environment);
+    Ok(environment)
+}
+
+fn tell(environment: &Environment) {
+    environment.advice.iter().for_each(|advice| terminal::complain(advice));
+}
+
+/// The settings in them, whose secrets nothing shows from here on.
+fn settings() -> anyhow::Result<Setup> {
+    let setup = Setup::from_env(&environment()?)?;
+    setup.hide_secrets();
+    Ok(setup)
 }
 
 /// Ctrl+C and SIGTERM. SIGHUP is blocked, here and in every thread to come: a closed terminal does not end the worker,

@@ -1,9 +1,9 @@
 //! What no line may hold: secrets, line breaks, and what speaks to a terminal.
 //!
-//! It does not know where a text goes.
+//! It does not know where a text goes, nor whose secrets it is given; what is hidden grows while the program runs.
 
 use std::fmt::Write as _;
-use std::sync::OnceLock;
+use std::sync::{PoisonError, RwLock};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -12,18 +12,20 @@ const LONGEST_LINE: usize = 4_000;
 /// A shorter secret is left alone: it would blacken half of every line.
 const SHORTEST_SECRET: usize = 4;
 
-/// The values that no line may hold. Set once; a panic anywhere is a line as well.
-static SECRETS: OnceLock<Vec<String>> = OnceLock::new();
+/// The values that no line may hold, the longer ones first: one may be a part of another. Whatever thread says something
+/// needs them, a panic in it included.
+static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
-/// Names what no line, and no text that goes through [`clean`], may hold.
-pub fn hide(secrets: Vec<String>) {
-    let encoded = secrets.iter().map(|secret| utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string());
-    let mut hidden: Vec<String> = encoded.chain(secrets.iter().cloned()).collect();
+/// Names what no line, and no text that goes through [`clean`], may hold from now on, beside what was named before.
+pub fn hide<'a>(secrets: impl IntoIterator<Item = &'a str>) {
+    let mut hidden = SECRETS.write().unwrap_or_else(PoisonError::into_inner);
+    for secret in secrets {
+        hidden.push(secret.to_owned());
+        hidden.push(utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string());
+    }
     hidden.retain(|secret| secret.len() >= SHORTEST_SECRET);
-    // The longer ones first: one may be a part of another.
     hidden.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
     hidden.dedup();
-    let _ = SECRETS.set(hidden);
 }
 
 /// The text without secrets, on one line, and safe for a terminal.
@@ -50,8 +52,8 @@ pub fn clean_json(json: &str) -> String {
 }
 
 fn without_secrets(text: &str) -> String {
-    let secrets = SECRETS.get().map(Vec::as_slice).unwrap_or_default();
-    secrets.iter().fold(text.to_owned(), |text, secret| match text.contains(secret) {
+    let hidden = SECRETS.read().unwrap_or_else(PoisonError::into_inner);
+    hidden.iter().fold(text.to_owned(), |text, secret| match text.contains(secret) {
         true => text.replace(secret, "***"),
         false => text,
     })
@@ -83,6 +85,14 @@ fn is_harmful(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_named_later_is_hidden_as_well_and_in_urls_too() {
+        hide(["canary/of redaction"]);
+        hide(["canary/of redaction, the longer", "of"]);
+        let text = "canary/of redaction, the longer; canary/of redaction; canary%2Fof%20redaction; of";
+        assert_eq!(clean(text), "***; ***; ***; of");
+    }
 
     #[test]
     fn one_event_is_one_line_whatever_it_contains() {

@@ -10,8 +10,9 @@ use anyhow::{anyhow, bail};
 use chrono::{Days, Local, SecondsFormat, Utc};
 
 use crate::config::Config;
-use crate::lane::{Queues, letters};
+use crate::lane::letters;
 use crate::message::{self, Task};
+use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{Letter, Publisher};
 use crate::rabbitmq::{Trouble, queues};
@@ -78,7 +79,6 @@ impl Sample {
 /// # Errors
 /// The message cannot be read, or is not in its queue.
 pub fn run(config: &Config, what: &What, queue: Option<&str>) -> anyhow::Result<()> {
-    redact::hide(config.secrets());
     let body = match what {
         What::File(file) => terminal::read(file)?,
         What::Sample(sample) => sample.message().into_bytes(),

@@ -11,8 +11,8 @@ use crossbeam_channel::Receiver;
 use serde_json::Value;
 
 use crate::config::{Config, RabbitMq};
-use crate::lane::Queues;
 use crate::message::text;
+use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::Intake;
 use crate::rabbitmq::publisher::{Letter, Publisher, Verdict};

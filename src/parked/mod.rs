@@ -26,7 +26,7 @@ use replay::{Manner, Outcome};
 use crate::config::Config;
 use crate::message::Cause;
 use crate::nearest::did_you_mean;
-use crate::redact::{self, clean, clean_json};
+use crate::redact::{clean, clean_json};
 use crate::stop::Stop;
 use crate::terminal::{self, INTERRUPTED, say, tell};
 
@@ -111,7 +111,6 @@ impl Selection {
 /// # Errors
 /// RabbitMQ is not there, or has no error queue.
 pub fn run(config: &Config, action: Action, stop: &Stop) -> anyhow::Result<ExitCode> {
-    redact::hide(config.secrets());
     match action {
         Action::List { group: false, json } => list(config, stop, json),
         Action::List { group: true, json } => groups(config, stop, json),

@@ -16,13 +16,15 @@ use super::Selection;
 use super::entry::Entry;
 use super::queue::{self, End, Fate};
 use crate::config::Config;
-use crate::lane::{Queues, letters};
+use crate::lane::letters;
 use crate::message::Cause;
+use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{Letter, Publisher, Verdict};
 use crate::rabbitmq::{Trouble, queues};
 use crate::redact::{clean, clean_json};
 use crate::stop::Stop;
+use crate::systems::table;
 use crate::terminal::{say, tell};
 
 /// Of the causes that are there instead of the one that was asked for; anybody may invent more.
@@ -93,7 +95,7 @@ pub fn letter(config: &Config, entry: &Entry) -> Result<Letter, String> {
     let original = entry.original.as_ref().ok_or("it is not a parked message")?;
     let queue = entry.about.source_queue.as_ref().ok_or("it does not name its source_queue")?;
     // Anybody may have written it, so it cannot direct us to answers for Camunda, or to the error queue.
-    if !Queues::hold_messages(queue, &config.queue_prefix) {
+    if !Queues::hold_messages(queue, &config.queue_prefix, &table::names()) {
         return Err(format!(
             "its source_queue {queue} is not a queue of a system (QUEUE_PREFIX={})",
             config.queue_prefix

@@ -230,7 +230,7 @@ fn connect(settings: &RabbitMq) -> anyhow::Result<TcpStream> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
+    use crate::settings::Secret;
     use std::net::TcpListener;
 
     /// What a broker from before 2013 says first: it will not say why it drops a link.
