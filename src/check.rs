@@ -88,7 +88,7 @@ fn rabbitmq(setup: &Setup, report: &mut Report) {
                 look_at_rights(&lanes, &missing, config, &mut connection, report);
             }
             // Told to a connection only once it has published.
-            if let Some(Blocked::Blocked(why)) = blocked.ok().and_then(|told| told.try_recv().ok()) {
+            if let Some(Blocked::Blocked(why)) = blocked.ok().and_then(|told| told.try_recv().ok()).map(Blocked::from) {
                 report.warn(format!("RabbitMQ takes no messages for now ({why}): free memory or disk there"));
             }
             // We were only looking: there is nothing to lose.
@@ -133,7 +133,7 @@ fn look_at_queues(
 ) -> Option<Vec<String>> {
     let mut missing = Vec::new();
     for (name, owner) in queue_names(lanes, config) {
-        match connection.within_deadline(|connection| queues::look(connection, &name)).map_err(Trouble::from) {
+        match connection.within_deadline(|connection| queues::look(connection, &name)) {
             Ok(Some(Found { ready, consumers })) => {
                 report.ok(format!("{name}: ready {ready}, consumers {consumers}"));
             }
@@ -190,7 +190,7 @@ fn look_at_rights(
         let parked = rights::may_read(connection, &config.error_queue);
         // Last: in an alarm the connection is of no use after it.
         let closing = connection.closing();
-        let written = Publisher::open(connection).map_err(Trouble::from);
+        let written = Publisher::open(connection);
         note(
             "messages may not be published".into(),
             written.and_then(|mut publisher| rights::may_write(&mut publisher)),

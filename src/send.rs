@@ -15,7 +15,7 @@ use crate::message::{self, Task};
 use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{Letter, Publisher};
-use crate::rabbitmq::{Trouble, queues};
+use crate::rabbitmq::queues;
 use crate::redact;
 use crate::terminal;
 
@@ -104,7 +104,7 @@ fn publish(config: &Config, letter: &Letter) -> anyhow::Result<()> {
         Some(_) => Publisher::open(connection).map(Some),
         None => Ok(None),
     });
-    let Some(mut publisher) = opened.map_err(Trouble::from)? else {
+    let Some(mut publisher) = opened? else {
         bail!(
             "there is no queue {} in virtual host {}; start the bridge or the worker (`{}`), which declare theirs, or \
              name another with --queue",

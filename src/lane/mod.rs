@@ -33,7 +33,7 @@ use std::time::Instant;
 use crate::config::Config;
 use crate::message::Task;
 use crate::queues::Queues;
-use crate::rabbitmq::FieldTable;
+use crate::rabbitmq::Headers;
 use crate::rabbitmq::publisher::LargestBody;
 use crate::stats::Stats;
 use crate::stop::Stop;
@@ -62,7 +62,7 @@ pub struct Job {
     /// How often it has failed by itself.
     pub attempts: u32,
     /// The headers it came with, which a returned message keeps.
-    pub headers: FieldTable,
+    pub headers: Headers,
     /// When it arrived.
     pub arrived: Instant,
 }

@@ -86,7 +86,7 @@ pub fn in_full(entry: &Entry, fate: &str, width: Option<usize>) -> String {
         fitted(format!("{name:<NAMES$}  {value}")) + "\n"
     });
     let mut text: String = rows.collect();
-    for (name, value) in &entry.headers {
+    for (name, value) in entry.headers.iter() {
         text += &fitted(clean_in_full(&format!("{:<NAMES$}  {name} = {value:?}", "header")));
         text.push('\n');
     }

@@ -21,7 +21,7 @@ use crate::message::Cause;
 use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{Letter, Publisher, Verdict};
-use crate::rabbitmq::{Trouble, queues};
+use crate::rabbitmq::queues;
 use crate::redact::{clean, clean_json};
 use crate::stop::Stop;
 use crate::systems::table;
@@ -62,7 +62,7 @@ pub struct Outcome {
 /// RabbitMQ is gone, or does not say whether it has the message in hand; that one stays, too.
 pub fn run(config: &Config, stop: &Stop, selection: &Selection, manner: &Manner) -> anyhow::Result<Outcome> {
     let mut connection = Connection::open(&config.rabbitmq, "task-creator: replay")?;
-    let publisher = connection.within_deadline(Publisher::open).map_err(Trouble::from)?;
+    let publisher = connection.within_deadline(Publisher::open)?;
     let mut replay = Replay {
         config,
         stop,
@@ -204,7 +204,7 @@ impl Replay<'_> {
             Some(exists) => *exists,
             None => {
                 let look = |connection: &mut Connection| queues::look(connection, &letter.queue);
-                let exists = self.connection.within_deadline(look).map_err(Trouble::from)?.is_some();
+                let exists = self.connection.within_deadline(look)?.is_some();
                 self.known_queues.insert(letter.queue.clone(), exists);
                 exists
             }

@@ -7,13 +7,13 @@ use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
-use amiquip::{Auth, Channel, ConnectionBlockedNotification, ConnectionOptions, ConnectionTuning};
+use amiquip::{Auth, Channel, ConnectionOptions, ConnectionTuning};
 use anyhow::{Context as _, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::filter::Harmless;
 use super::handshake::{self, NotIn, Watched};
-use super::{Trouble, peer, tls};
+use super::{Notice, Trouble, peer, tls};
 use crate::config::RabbitMq;
 use crate::dial;
 
@@ -98,7 +98,7 @@ impl Connection {
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn channel(&mut self) -> amiquip::Result<Channel> {
+    pub(super) fn channel(&mut self) -> amiquip::Result<Channel> {
         self.amqp()?.open_channel(None)
     }
 
@@ -106,8 +106,8 @@ impl Connection {
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn blocked(&mut self) -> amiquip::Result<Receiver<ConnectionBlockedNotification>> {
-        self.amqp()?.listen_for_connection_blocked()
+    pub fn blocked(&mut self) -> Result<Receiver<Notice>, Trouble> {
+        Ok(self.amqp()?.listen_for_connection_blocked()?)
     }
 
     /// Runs `setup`; if it takes longer than `SETUP_DEADLINE`, the connection is shut down and `setup` fails.
@@ -131,8 +131,8 @@ impl Connection {
 
     /// Ends the connection: what was sent before is flushed. Returns why the connection was already dead, if it was: the
     /// only place where amiquip says it.
-    pub fn close(mut self) -> Result<(), amiquip::Error> {
-        self.end()
+    pub fn close(mut self) -> Result<(), Trouble> {
+        self.end().map_err(|err| Trouble::new(err.to_string()))
     }
 
     fn end(&mut self) -> Result<(), amiquip::Error> {
