@@ -37,6 +37,7 @@
 //! * what is hidden from the log? [`redact`] hides what [`systems::table::Setup::secrets`] names: each system names its own.
 //! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `systems/https.rs` https.
 //! * a queue's name? [`queues`].
+//! * who may know whom? `tests/rooms.rs` reads it in the code; nothing outside [`rabbitmq`] names a type of amiquip.
 //! * the tests? `tests/faults` is the fault matrix, `tests/soak` the soak, `tests/bench` the benchmarks, `tests/support` what
 //!   they stand on; `.ci/run` is what must pass before a change is taken.
 //!

@@ -1,4 +1,6 @@
 //! Starts a lane for every system that is on, and the heartbeat, which says how they are; joins them all.
+//!
+//! It names no system, and knows neither what one of them does nor what its lane does.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

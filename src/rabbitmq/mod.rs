@@ -4,7 +4,8 @@
 //! from amiquip what would kill it), [`queues`] finds or makes a queue, [`rights`] finds out what we may do, [`intake`] takes
 //! deliveries and settles them, [`publisher`] publishes with confirms, [`headers`] are what a message carries beside its body.
 //! What bites in amiquip is said where it is avoided, and none of its types is named outside: of what comes through its
-//! channels, [`Incoming`], [`Confirmation`] and [`Notice`], others only know where here to hand it in. Nothing here knows a system, a task or the shape of a message.
+//! channels, [`Incoming`], [`Confirmation`] and [`Notice`], others only know where here to hand it in. Nothing here knows a
+//! system, a task or the shape of a message.
 
 pub mod connection;
 mod filter;
