@@ -19,11 +19,13 @@
 //!
 //! # Reading order
 //! 1. [`message`] – what comes in, lies between, goes out.
-//! 2. [`systems`] – what a system must be able to do, and the table of all; [`systems::bitrix24`] is the worked example.
+//! 2. [`systems`] – what a system must be able to do; [`systems::table`] – which there are, and the settings of the whole
+//!    program; [`systems::bitrix24`] is the worked example.
 //! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::ledger`] what is under way,
 //!    [`lane::recovery`] what a failure leads to, [`lane::tracking`] the sweep and the way back to Camunda.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
-//! 5. [`app`], [`config`], [`dotenv`], [`logging`], [`tls`], [`dial`], [`stats`], [`stop`], [`backoff`] – what holds it together.
+//! 5. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – those that all
+//!    systems share, [`queues`] – what queues are called; [`logging`], [`redact`], [`tls`], [`dial`], [`stats`], [`stop`], [`backoff`].
 //! 6. [`commands`] – the command line, a file for each command; [`report`], [`terminal`] and [`nearest`] are how they speak,
 //!    [`sandbox`] is a Bitrix24 stand-in, for people, for `demo` and for the tests.
 //! 7. [`docs`] – the manual: operating, messages, failures, adding a system.
@@ -32,9 +34,10 @@
 //! * the ack? [`lane::session`] and [`lane::results`], for records [`lane::moves`] and [`lane::tracking`]; when, says the ledger.
 //! * the size of a batch? `systems/bitrix24/client.rs` fills it with what all threads have handed to `combiner.rs`;
 //!   `concurrency.rs` finds out how many requests may be under way, `budget.rs` how often there is one.
-//! * what is hidden from the log? [`logging::redaction`] hides the values that [`config::Config::secrets`] names.
+//! * what is hidden from the log? [`redact`] hides what [`systems::table::Setup::secrets`] names: each system names its own.
 //! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `systems/https.rs` https.
-//! * a queue's name? [`lane::Queues`].
+//! * a queue's name? [`queues`].
+//! * who may know whom? `tests/suite/rooms.rs` reads it in the code; nothing outside [`rabbitmq`] names a type of amiquip.
 //! * the tests? `tests/suite` is what users see, a module a subject; its `systems` is what every system of the table has to
 //!   stand. `tests/faults` is the fault matrix, `tests/soak` the soak, `tests/bench` the benchmarks, `tests/support` what
 //!   they stand on; `.ci/run` is what must pass before a change is taken.
@@ -55,22 +58,24 @@
 //!     at the target or unanswered.
 //! 11. A failure is logged once, where it is decided, and the line says what happens next.
 
-pub mod app;
 pub mod backoff;
 pub mod commands;
 pub mod config;
 pub mod dial;
 pub mod docs;
-pub mod dotenv;
 pub mod lane;
 pub mod logging;
 pub mod message;
 pub mod nearest;
+pub mod queues;
 pub mod rabbitmq;
+pub mod redact;
 pub mod report;
 pub mod sandbox;
+pub mod settings;
 pub mod stats;
 pub mod stop;
 pub mod systems;
 pub mod terminal;
 pub mod tls;
+pub mod worker;

@@ -1,13 +1,12 @@
 //! Where log lines go, and what they look like: `worker.log`, `worker_errors.log` and the terminal.
 //!
-//! One event is one line, whatever a message contains, and no line holds a secret ([`redaction`]). A line is put into a
+//! One event is one line, whatever a message contains, and no line holds a secret ([`crate::redact`]). A line is put into a
 //! `sink` for each place, which a thread of its own writes: no full disk, full pipe or halted terminal holds up whoever
 //! has something to say. `file` is a log file that may be renamed or removed at any time, `lock` keeps two workers from
 //! writing the same ones. Which lines there are is decided where the events are.
 
 mod file;
 mod lock;
-pub mod redaction;
 mod sink;
 
 use std::fs::{self, File, OpenOptions};
@@ -30,7 +29,7 @@ use self::lock::Lock;
 use self::sink::{Out, Sink};
 use crate::config::Config;
 
-pub use self::redaction::{clean, clean_in_full, clean_json, hide};
+use crate::redact::clean;
 
 const WORKER_LOG: &str = "worker.log";
 const ERRORS_LOG: &str = "worker_errors.log";
@@ -86,7 +85,6 @@ pub fn start_in_files(config: &Config) -> anyhow::Result<Logging> {
 }
 
 fn start_with(config: &Config, lock: Option<Lock>) -> anyhow::Result<Logging> {
-    hide(config.secrets());
     let folder = &config.log_dir;
     probe(folder).map_err(|err| cannot(folder, &err))?;
     let terminal = Arc::new(Sink::start("log/terminal", Terminal::new()?)?);

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use nix::sys::stat::{Mode, umask};
 use task_creator::commands::{self, EX_CONFIG, EX_USAGE};
-use task_creator::config::Mistakes;
-use task_creator::{logging, terminal};
+use task_creator::settings::Mistakes;
+use task_creator::{redact, terminal};
 
 fn main() -> ExitCode {
     // Logs are for the group at most.
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     };
     command.execute().unwrap_or_else(|err| match err.is::<Mistakes>() {
         true => refuse(EX_CONFIG, &format!("{err}\nconfig.env.example explains each setting.")),
-        false => refuse(1, &logging::clean(&format!("{err:#}"))),
+        false => refuse(1, &redact::clean(&format!("{err:#}"))),
     })
 }
 

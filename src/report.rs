@@ -5,7 +5,7 @@
 
 use std::fmt::Display;
 
-use crate::{logging, terminal};
+use crate::{redact, terminal};
 
 /// Of the lines that a text takes after the first, so that the verdicts stand alone.
 const INDENT: usize = 6;
@@ -58,6 +58,6 @@ impl Report {
 }
 
 fn line(verdict: &str, found: impl Display) {
-    let found = logging::clean(&found.to_string());
+    let found = redact::clean(&found.to_string());
     terminal::tell(&format!("{verdict:<4}  {found}"), INDENT);
 }

@@ -4,29 +4,19 @@
 
 use std::fs;
 
-mod config {
-    pub use task_creator::config::{Secret, Variables};
-    use task_creator::tls::Authorities;
-
-    use crate::systems::helpdesk;
-
-    /// The settings, with the field that step 2 adds.
-    pub struct Config {
-        pub https: Authorities,
-        pub helpdesk: Option<helpdesk::Settings>,
-    }
-}
-
 #[path = "new_system"]
 mod systems {
     #[path = "helpdesk.rs"]
     pub mod helpdesk;
 
-    pub use task_creator::systems::{Done, Failure, Handler, Progress, System, Tracker, http};
+    pub use task_creator::systems::{
+        Configured, Connected, Done, Explanation, Failure, Handler, Progress, Request, Surroundings, System, Tracker,
+        http,
+    };
 }
 
-use task_creator::dotenv::Environment;
-use task_creator::{message, stop};
+use systems::Configured;
+use task_creator::{message, report, settings, stop, tls};
 
 #[test]
 #[ignore = "until the seam is the one that the page describes; then the page's example is a doc test instead"]
@@ -38,15 +28,22 @@ fn the_page_prints_what_is_compiled_here() {
 
 #[test]
 fn it_is_off_without_its_setting_and_on_with_it() {
+    let (off, mistakes) = settings::Variables::read(|_| None, systems::helpdesk::open);
+    assert!(mistakes.is_empty() && matches!(off, Configured::Off("HELPDESK_URL is not set")), "{off:?}");
+    let url = |name: &str| (name == "HELPDESK_URL").then(|| "http://127.0.0.1:9/canary".to_owned());
+    let (on, mistakes) = settings::Variables::read(url, systems::helpdesk::open);
+    assert!(mistakes.is_empty() && !format!("{on:?}").contains("canary"), "{on:?}");
+    let Configured::On(system) = on else { panic!("it is on") };
     let (_stopper, stop) = stop::signal();
-    let settings = systems::helpdesk::Settings {
-        url: config::Secret::new("http://127.0.0.1:9/canary"),
-        timeout: std::time::Duration::from_secs(1),
-    };
-    let config = |helpdesk| config::Config { https: task_creator::tls::Authorities::public(), helpdesk };
-    let environment = Environment::default();
-    let (unset, mistakes) = config::Variables::of(&environment, systems::helpdesk::Settings::from_variables);
-    assert!(mistakes.is_empty());
-    assert_eq!(systems::helpdesk::open(&config(unset), &stop).err(), Some("HELPDESK_URL is not set"));
-    assert!(systems::helpdesk::open(&config(Some(settings)), &stop).is_ok());
+    let around = systems::Surroundings { https: &tls::Authorities::public(), threads: 1, stop: &stop };
+    assert!(system.connect(&around).is_ok());
+}
+
+#[test]
+fn it_explains_itself_without_knowing_where_its_target_is() {
+    let (explaining, _) = settings::Variables::read(|_| None, systems::helpdesk::open_without_target);
+    let Configured::On(system) = explaining else { panic!("it is on") };
+    let task = message::Task::parse(br#"{"task_id": "task-1"}"#.to_vec()).expect("a task");
+    let requests = system.explain(&task).requests;
+    assert!(requests[0].body.contains("task-1"), "{requests:?}");
 }

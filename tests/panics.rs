@@ -6,8 +6,8 @@ mod support;
 use std::{fs, panic, thread};
 
 use support::secrets::{dressed, files, found_in};
-use task_creator::config::Config;
 use task_creator::logging;
+use task_creator::systems::table::Setup;
 
 const SECRETS: [&str; 2] = ["panic-canary-password", "panic-canary-token"];
 
@@ -15,13 +15,15 @@ const SECRETS: [&str; 2] = ["panic-canary-password", "panic-canary-token"];
 fn a_panic_is_logged_without_secrets() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("panics");
     let _ = fs::remove_dir_all(&folder);
-    let config = Config::read(|name| match name {
+    let setup = Setup::read(|name| match name {
         "LOG_DIR" => folder.to_str().map(String::from),
         "RABBITMQ_PASSWORD" => Some(SECRETS[0].into()),
         "BITRIX_WEBHOOK_URL" => Some(format!("https://bitrix.example/rest/1/{}", SECRETS[1])),
         _ => None,
     });
-    let logger = logging::start(&config.expect("right settings")).expect("the folder is writable");
+    let setup = setup.expect("right settings");
+    setup.hide_secrets();
+    let logger = logging::start(&setup.config).expect("the folder is writable");
     let panicking = thread::spawn(|| panic!("cannot go on\nwith {} at /rest/1/{}/", SECRETS[0], SECRETS[1]));
     assert!(panicking.join().is_err());
     logger.flush();

@@ -2,7 +2,7 @@
 //!
 //! It changes nothing, but for what `--create-field` asks for, and goes on when a part is down, so that one look shows
 //! all that is wrong. It knows no system: what there is to see at a target is in the system's own folder, behind
-//! [`Entry::check`](crate::systems::Entry::check).
+//! [`System::check`](crate::systems::System::check).
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,17 +10,19 @@ use std::process::ExitCode;
 use lexopt::{Arg, Parser};
 
 use super::arguments::unexpected;
-use crate::config::{Config, RabbitMq, is_this_machine};
-use crate::dotenv::Environment;
-use crate::lane::{self, Queues};
-use crate::logging;
+use crate::config::{Config, RabbitMq};
+use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::Publisher;
 use crate::rabbitmq::queues::{self, Found};
 use crate::rabbitmq::{Blocked, Trouble, rights};
 use crate::report::Report;
-use crate::stop::{self, Stop};
-use crate::systems::{Entry, TABLE};
+use crate::settings::Environment;
+use crate::settings::address::is_this_machine;
+use crate::stop;
+use crate::systems::table::{self, Setup};
+use crate::systems::{Configured, Surroundings};
+use crate::{lane, logging};
 
 /// In seconds. Above this the server's own proposal counts, 60 as installed, and a frozen server is noticed after twice
 /// that.
@@ -55,13 +57,14 @@ pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
 /// Prints a line for each thing; 1 when something failed.
 ///
 /// # Errors
-/// [`Mistakes`](crate::config::Mistakes): with wrong settings there is nothing to look at.
+/// [`Mistakes`](crate::settings::Mistakes): with wrong settings there is nothing to look at.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let file = Path::new(super::DOTENV);
-    let environment = Environment::read(file)?;
+    let environment = Environment::read(file, table::settings())?;
     // One of the mistakes may come of what the advice is about.
-    let config = Config::from_env(&environment).inspect_err(|_| environment.tell())?;
-    logging::hide(config.secrets());
+    let setup = Setup::from_env(&environment).inspect_err(|_| super::tell(&environment))?;
+    setup.hide_secrets();
+    let config = &setup.config;
     let mut report = Report::default();
     report.ok(match file.exists() {
         true => "settings: no mistakes in the environment and .env",
@@ -77,30 +80,32 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     // Kept until the end: dropping it would raise the signal.
     let (_stopper, stop) = stop::signal();
-    rabbitmq(&config, &stop, &mut report);
-    for entry in TABLE {
-        match (entry.open)(&config, &stop) {
-            Ok(_) if options.create_field => {
-                (entry.prepare)(&config, &stop, &mut report);
-                (entry.check)(&config, &stop, &mut report);
+    rabbitmq(&setup, &mut report);
+    let around = Surroundings { https: &config.https, threads: 1, stop: &stop };
+    for (name, configured) in &setup.systems {
+        match configured {
+            Configured::On(system) => {
+                if options.create_field {
+                    system.prepare(&around, &mut report);
+                }
+                system.check(&around, &mut report);
             }
-            Ok(_) => (entry.check)(&config, &stop, &mut report),
-            Err(why) => report.off(format!("{}: {why}", entry.name)),
+            Configured::Off(why) => report.off(format!("{name}: {why}")),
         }
     }
     report.sum_up();
     Ok(ExitCode::from(u8::from(report.failed())))
 }
 
-fn rabbitmq(config: &Config, stop: &Stop, report: &mut Report) {
+fn rabbitmq(setup: &Setup, report: &mut Report) {
+    let config = &setup.config;
     let settings = &config.rabbitmq;
     let RabbitMq { host, port, username, vhost, .. } = settings;
     match Connection::open(settings, "task-creator: check") {
         Ok(mut connection) => {
             let tls = if settings.tls.is_some() { ", encrypted" } else { "" };
             report.ok(format!("RabbitMQ at {host}:{port} as {username}, virtual host {vhost}{tls}"));
-            let is_on = |entry: &&Entry| (entry.open)(config, stop).is_ok();
-            let lanes: Vec<Queues> = TABLE.iter().filter(is_on).map(|entry| Queues::of(entry.name, config)).collect();
+            let lanes: Vec<Queues> = setup.on().map(|(name, _)| Queues::of(name, config)).collect();
             let blocked = connection.within_deadline(Connection::blocked);
             if let Some(missing) = look_at_queues(&lanes, config, &mut connection, report)
                 && !lanes.is_empty()
@@ -108,7 +113,7 @@ fn rabbitmq(config: &Config, stop: &Stop, report: &mut Report) {
                 look_at_rights(&lanes, &missing, config, &mut connection, report);
             }
             // Told to a connection only once it has published.
-            if let Some(Blocked::Blocked(why)) = blocked.ok().and_then(|told| told.try_recv().ok()) {
+            if let Some(Blocked::Blocked(why)) = blocked.ok().and_then(|told| told.try_recv().ok()).map(Blocked::from) {
                 report.warn(format!("RabbitMQ takes no messages for now ({why}): free memory or disk there"));
             }
             // We were only looking: there is nothing to lose.
@@ -153,7 +158,7 @@ fn look_at_queues(
 ) -> Option<Vec<String>> {
     let mut missing = Vec::new();
     for (name, owner) in queue_names(lanes, config) {
-        match connection.within_deadline(|connection| queues::look(connection, &name)).map_err(Trouble::from) {
+        match connection.within_deadline(|connection| queues::look(connection, &name)) {
             Ok(Some(Found { ready, consumers })) => {
                 report.ok(format!("{name}: ready {ready}, consumers {consumers}"));
             }
@@ -210,7 +215,7 @@ fn look_at_rights(
         let parked = rights::may_read(connection, &config.error_queue);
         // Last: in an alarm the connection is of no use after it.
         let closing = connection.closing();
-        let written = Publisher::open(connection).map_err(Trouble::from);
+        let written = Publisher::open(connection);
         note(
             "messages may not be published".into(),
             written.and_then(|mut publisher| rights::may_write(&mut publisher)),

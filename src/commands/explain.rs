@@ -11,12 +11,12 @@ use lexopt::{Arg, Parser};
 use serde_json::Value;
 
 use super::arguments::unexpected;
-use crate::config::{self, Config, Variables};
-use crate::lane::Queues;
-use crate::logging::{self, clean, clean_json};
 use crate::message::{Cause, Task, Unreadable, document, text};
-use crate::stop;
-use crate::systems::{Entry, Explained, Explanation, TABLE};
+use crate::queues::Queues;
+use crate::redact::{clean, clean_json};
+use crate::settings::{Variables, right};
+use crate::systems::table::{Entry, Setup, TABLE};
+use crate::systems::{Configured, Explained, Explanation};
 use crate::terminal::{self, say, shortened, tell};
 
 /// Of a value in the list of fields, in characters; the request has all of it.
@@ -49,8 +49,9 @@ pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let environment = &super::environment()?;
     let body = terminal::read(file)?;
     // Nothing is to be reached, so it does not matter what is wrong with the way there.
-    let (config, _) = Variables::of(environment, Config::from_variables);
-    logging::hide(config.secrets());
+    let (setup, _) = Variables::of(environment, Setup::from_variables);
+    setup.hide_secrets();
+    let config = &setup.config;
     let task = match Task::parse(body) {
         Ok(task) => task,
         Err(Unreadable { reason, .. }) => {
@@ -61,12 +62,12 @@ pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
     };
     let body = document::read(task.body.get().as_bytes()).unwrap_or_default();
     let entry = entry_of(&body);
-    let explanation = config::right(Variables::of(environment, |variables| (entry.explain)(&task, variables)))?;
-    let queue = Queues::of(entry.name, &config).input;
+    let configured = right(Variables::of(environment, entry.open_without_target))?;
+    let queue = Queues::of(entry.name, config).input;
     tell_task(&task, &queue);
-    match explanation {
-        Some(explanation) => tell_all(&task, &body, &explanation),
-        None => tell(&format!("\n{}", untold(entry, &config, &queue)), 0),
+    match configured {
+        Configured::On(system) => tell_all(&task, &body, &system.explain(&task)),
+        Configured::Off(why) => tell(&format!("\n{} is off ({why}): {queue} is left alone", entry.name), 0),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -75,15 +76,6 @@ pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
 fn entry_of(body: &Value) -> &'static Entry {
     let system = text(&body["system"]);
     TABLE.iter().find(|entry| Some(entry.name) == system.as_deref()).unwrap_or(&TABLE[0])
-}
-
-/// What to say of a system that does not explain itself.
-fn untold(entry: &Entry, config: &Config, queue: &str) -> String {
-    let (_stopper, stop) = stop::signal();
-    match (entry.open)(config, &stop) {
-        Ok(_) => format!("this version cannot say what {} makes of it", entry.name),
-        Err(why) => format!("{} is off ({why}): {queue} is left alone", entry.name),
-    }
 }
 
 fn tell_task(task: &Task, queue: &str) {

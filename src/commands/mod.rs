@@ -21,10 +21,10 @@ use std::process::ExitCode;
 
 use lexopt::{Arg, Parser, ValueExt as _};
 
-use crate::config::Config;
-use crate::dotenv::Environment;
-use crate::logging::clean;
 use crate::nearest::did_you_mean;
+use crate::redact::clean;
+use crate::settings::Environment;
+use crate::systems::table::{self, Setup};
 use crate::terminal;
 use arguments::{nothing_more, unexpected};
 
@@ -62,7 +62,7 @@ impl Command {
     /// Does it, and says how it ended.
     ///
     /// # Errors
-    /// A setting is wrong ([`Mistakes`](crate::config::Mistakes)), or the command could not do its work.
+    /// A setting is wrong ([`Mistakes`](crate::settings::Mistakes)), or the command could not do its work.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         match self {
             Command::Run => run::run(),
@@ -88,14 +88,22 @@ fn printed(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The environment and `.env`.
+/// The variables, those in `.env` of the working directory included; tells what should better be changed about them.
 fn environment() -> anyhow::Result<Environment> {
-    Ok(Environment::load(Path::new(DOTENV))?)
+    let environment = Environment::read(Path::new(DOTENV), table::settings())?;
+    tell(&environment);
+    Ok(environment)
 }
 
-/// The settings in them.
-fn settings() -> anyhow::Result<Config> {
-    Ok(Config::from_env(&environment()?)?)
+fn tell(environment: &Environment) {
+    environment.advice.iter().for_each(|advice| terminal::complain(advice));
+}
+
+/// The settings in them, whose secrets nothing shows from here on.
+fn settings() -> anyhow::Result<Setup> {
+    let setup = Setup::from_env(&environment()?)?;
+    setup.hide_secrets();
+    Ok(setup)
 }
 
 /// Wrong usage.

@@ -1,6 +1,6 @@
 //! `task-creator run`: the worker, from its settings to the last words of its log.
 //!
-//! It works until a signal, and picks the exit code. What it is that works it leaves to [`app`].
+//! It works until a signal, and picks the exit code. What it is that works it leaves to [`worker`].
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -12,44 +12,46 @@ use crossbeam_channel::{Receiver, after, bounded, select};
 
 use super::interrupts::{self, INTERRUPTED};
 use super::{DOTENV, EX_CONFIG};
-use crate::config::{Config, Mistakes};
-use crate::dotenv::Environment;
 use crate::logging::Logging;
 use crate::rabbitmq::Trouble;
+use crate::settings::{Environment, Mistakes};
 use crate::stats::Stats;
-use crate::{app, logging, stop};
+use crate::systems::table::{self, Setup};
+use crate::{logging, stop, worker};
 
 /// Works until a signal, and for as long after it as settling what is in hand takes.
 ///
 /// # Errors
 /// A setting is wrong, or the system refuses threads or signals.
 pub fn run() -> anyhow::Result<ExitCode> {
-    let environment = Environment::read(Path::new(DOTENV))?;
+    let environment = Environment::read(Path::new(DOTENV), table::settings())?;
     // One of the mistakes may come of what the advice is about.
-    let config = Config::from_env(&environment).inspect_err(|_| environment.tell())?;
+    let setup = Setup::from_env(&environment).inspect_err(|_| super::tell(&environment))?;
+    setup.hide_secrets();
     // Before the first thread: every later one inherits what is blocked here.
     interrupts::hold_hangups()?;
     let signals = interrupts::channel()?;
-    let logging = logging::start(&config).map_err(|err| Mistakes(vec![format!("{err:#}")]))?;
+    let logging = logging::start(&setup.config).map_err(|err| Mistakes(vec![format!("{err:#}")]))?;
     interrupts::on_hangup(|| {
         log::info!("SIGHUP: opening the log files anew");
         logging::reopen();
         ControlFlow::Continue(())
     })?;
-    app::introduce(&config, Path::new(DOTENV));
+    worker::introduce(&setup, Path::new(DOTENV));
     environment.advice.iter().for_each(|advice| log::warn!("{advice}"));
-    work(&config, &signals, &logging)
+    work(&setup, &signals, &logging)
 }
 
-fn work(config: &Config, signals: &Receiver<()>, logging: &Logging) -> anyhow::Result<ExitCode> {
+fn work(setup: &Setup, signals: &Receiver<()>, logging: &Logging) -> anyhow::Result<ExitCode> {
     let (stopper, stop) = stop::signal();
-    let systems = app::systems(config, &stop);
+    let config = &setup.config;
+    let systems = worker::systems(setup, &stop)?;
     let counters: Vec<Stats> = systems.iter().map(|_| Stats::default()).collect();
     let (gave_up, given_up) = bounded(systems.len() + 1);
     let (done, ended) = bounded(1);
     let why = thread::scope(|scope| {
         thread::Builder::new().name("heartbeat".into()).spawn_scoped(scope, || {
-            app::run(config, &stop, systems, &counters, &gave_up);
+            worker::run(config, &stop, systems, &counters, &gave_up);
             let _ = done.send(());
         })?;
         let why = select! {

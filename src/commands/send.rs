@@ -14,12 +14,13 @@ use lexopt::{Arg, Parser};
 use super::arguments::{unexpected, value};
 use super::complain;
 use crate::config::Config;
-use crate::lane::{Queues, letters};
-use crate::logging;
+use crate::lane::letters;
 use crate::message::{self, Task};
+use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{Letter, Publisher};
-use crate::rabbitmq::{Trouble, queues};
+use crate::rabbitmq::queues;
+use crate::redact;
 use crate::terminal;
 
 /// What is to be done with a message.
@@ -129,7 +130,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<Order>, lexopt::Error> {
 /// A setting is wrong, the message cannot be read, or it is not in its queue.
 pub fn run(order: &Order) -> anyhow::Result<ExitCode> {
     match order {
-        Order::Send { what, queue } => send(&super::settings()?, what, queue.as_deref())?,
+        Order::Send { what, queue } => send(&super::settings()?.config, what, queue.as_deref())?,
         Order::Print(sample) => terminal::print(&sample.message()),
     }
     Ok(ExitCode::SUCCESS)
@@ -137,7 +138,6 @@ pub fn run(order: &Order) -> anyhow::Result<ExitCode> {
 
 /// Sends it to `queue` (none: that of Bitrix24).
 fn send(config: &Config, what: &What, queue: Option<&str>) -> anyhow::Result<()> {
-    logging::hide(config.secrets());
     let body = match what {
         What::File(file) => terminal::read(file)?,
         What::Sample(sample) => sample.message().into_bytes(),
@@ -152,7 +152,7 @@ fn send(config: &Config, what: &What, queue: Option<&str>) -> anyhow::Result<()>
         }
     };
     publish(config, &letters::as_from_bridge(queue.clone(), message_id, body))?;
-    terminal::tell(&logging::clean(&format!("sent to {queue}: {what}")), 0);
+    terminal::tell(&redact::clean(&format!("sent to {queue}: {what}")), 0);
     Ok(())
 }
 
@@ -162,7 +162,7 @@ fn publish(config: &Config, letter: &Letter) -> anyhow::Result<()> {
         Some(_) => Publisher::open(connection).map(Some),
         None => Ok(None),
     });
-    let Some(mut publisher) = opened.map_err(Trouble::from)? else {
+    let Some(mut publisher) = opened? else {
         bail!(
             "there is no queue {} in virtual host {}; start the bridge or the worker (`{}`), which declare theirs, or \
              name another with --queue",

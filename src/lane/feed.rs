@@ -5,8 +5,8 @@
 
 use crossbeam_channel::{Receiver, never};
 
-use crate::rabbitmq::intake::{FIRST, InHand, Intake, MOST_BYTES};
-use crate::rabbitmq::{Consumer, ConsumerMessage, Trouble};
+use crate::rabbitmq::intake::{FIRST, InHand, Intake, MOST_BYTES, Subscription};
+use crate::rabbitmq::{Incoming, Trouble};
 
 /// How much one more delivery changes what is known of their size.
 const WEIGHT: f64 = 1.0 / 16.0;
@@ -16,8 +16,8 @@ pub(super) struct Feed<'i> {
     intake: &'i Intake,
     /// Its queue.
     pub(super) queue: &'i str,
-    consumer: Option<Consumer<'i>>,
-    receiver: Receiver<ConsumerMessage>,
+    consumer: Option<Subscription<'i>>,
+    receiver: Receiver<Incoming>,
 }
 
 impl<'i> Feed<'i> {
@@ -39,15 +39,15 @@ impl<'i> Feed<'i> {
     }
 
     /// For `select!`: what has come.
-    pub(super) fn receiver(&self) -> &Receiver<ConsumerMessage> {
+    pub(super) fn receiver(&self) -> &Receiver<Incoming> {
         &self.receiver
     }
 
     /// Goes on with another prefetch, and returns what has still come with the old one.
-    pub(super) fn replace(&mut self, prefetch: u16) -> Result<Vec<ConsumerMessage>, Trouble> {
+    pub(super) fn replace(&mut self, prefetch: u16) -> Result<Vec<Incoming>, Trouble> {
         let next = Feed::open(self.intake, self.queue, prefetch)?;
         let mut last = std::mem::replace(self, next);
-        Ok(last.consumer.take().map_or(Ok(Vec::new()), |consumer| self.intake.end(&consumer))?)
+        last.consumer.take().map_or(Ok(Vec::new()), |consumer| self.intake.end(&consumer))
     }
 
     /// From now on nothing is received; what comes all the same goes back with the session.

@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::{Job, Lane};
-use crate::logging;
 use crate::message::parked::original as original_of;
 use crate::message::{self, Cause, Earlier, LARGEST_BODY, Original, Parked, Record, Task, document, shorten};
+use crate::rabbitmq::Headers;
 use crate::rabbitmq::intake::{DELIVERY_COUNT, WORN_OUT, times_returned};
 use crate::rabbitmq::publisher::Letter;
-use crate::rabbitmq::{AmqpValue, FieldTable, number_header, text_header};
+use crate::redact;
 use crate::terminal;
 
 /// How often the message has failed by itself.
@@ -53,7 +53,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(900);
 /// The sent record of a task, with the target's whole reply, and where the target is.
 pub fn record(lane: &Lane, task: &Task, reply: serde_json::Value, host: Option<&str>) -> Letter {
     let body = message::sent_record(task, &lane.queues.input, reply, host);
-    Letter { queue: lane.queues.sent.clone(), message_id: task.id.clone(), body, headers: FieldTable::new() }
+    Letter { queue: lane.queues.sent.clone(), message_id: task.id.clone(), body, headers: Headers::new() }
 }
 
 /// The response to a finished task.
@@ -62,7 +62,7 @@ pub fn response(lane: &Lane, record: &Record, finished: serde_json::Value) -> Le
         queue: lane.queues.responses.clone(),
         message_id: record.task.id.clone(),
         body: record.response(finished),
-        headers: FieldTable::new(),
+        headers: Headers::new(),
     }
 }
 
@@ -70,33 +70,32 @@ pub fn response(lane: &Lane, record: &Record, finished: serde_json::Value) -> Le
 pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: &str) -> Letter {
     let at = message::since_1970() + delay;
     let mut headers = kept(job.headers.clone());
-    headers.insert(ATTEMPTS.into(), AmqpValue::LongInt(i32::try_from(attempts).unwrap_or(i32::MAX)));
-    headers.insert(RETRY_AT.into(), AmqpValue::LongLongInt(i64::try_from(at.as_millis()).unwrap_or(i64::MAX)));
-    headers.insert(RETRY_WAIT.into(), AmqpValue::LongLongInt(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)));
-    let error = logging::clean(error).chars().take(LONGEST_ERROR).collect();
-    headers.insert(LAST_ERROR.into(), AmqpValue::LongString(error));
+    headers.set(ATTEMPTS, i32::try_from(attempts).unwrap_or(i32::MAX));
+    headers.set(RETRY_AT, i64::try_from(at.as_millis()).unwrap_or(i64::MAX));
+    headers.set(RETRY_WAIT, i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
+    headers.set(LAST_ERROR, redact::clean(error).chars().take(LONGEST_ERROR).collect::<String>());
     // After the last try the task is only looked up once more.
     let may_exist = job.task.earlier == Earlier::MayExist || attempts >= lane.config.retry_attempts;
-    headers.insert(MAY_EXIST.into(), AmqpValue::Boolean(may_exist));
-    headers.insert(UNSEEN.into(), AmqpValue::Boolean(job.task.earlier == Earlier::Unseen));
+    headers.set(MAY_EXIST, may_exist);
+    headers.set(UNSEEN, job.task.earlier == Earlier::Unseen);
     Letter { queue: lane.queues.retry.clone(), message_id: job.task.id.clone(), body: job.task.message(), headers }
 }
 
 /// The same message for the tail of its own queue, where it is counted from nothing again. It was delivered before.
-pub fn renewed(queue: &str, message_id: String, body: Vec<u8>, headers: FieldTable) -> Letter {
+pub fn renewed(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> Letter {
     let mut headers = kept(headers);
-    headers.insert(MAY_EXIST.into(), AmqpValue::Boolean(true));
+    headers.set(MAY_EXIST, true);
     Letter { queue: queue.to_owned(), message_id, body, headers }
 }
 
 /// A record for the retry queue, since the sent queue would soon delete it and does not take it anew; and back.
-pub fn record_on_its_way(lane: &Lane, id: String, body: Vec<u8>, mut headers: FieldTable, back: bool) -> Letter {
+pub fn record_on_its_way(lane: &Lane, id: String, body: Vec<u8>, mut headers: Headers, back: bool) -> Letter {
     headers.remove(RECORD);
     if back {
         return renewed(&lane.queues.sent, id, body, headers);
     }
     let mut letter = renewed(&lane.queues.retry, id, body, headers);
-    letter.headers.insert(RECORD.into(), AmqpValue::Boolean(true));
+    letter.headers.set(RECORD, true);
     letter
 }
 
@@ -105,7 +104,7 @@ pub fn as_from_bridge(queue: String, message_id: String, body: Vec<u8>) -> Lette
     let members = document::read(&body).unwrap_or_default();
     let present = FROM_BODY.iter().filter_map(|(header, member)| {
         let text = members[*member].as_str().filter(|text| text.len() <= LONGEST_HEADER)?;
-        Some(((*header).to_owned(), AmqpValue::LongString(text.to_owned())))
+        Some((*header, text))
     });
     let headers = present.collect();
     Letter { queue, message_id, body, headers }
@@ -113,22 +112,21 @@ pub fn as_from_bridge(queue: String, message_id: String, body: Vec<u8>) -> Lette
 
 /// The same, put back by a person: it is done anew even if its task was finished before.
 pub fn put_back(mut letter: Letter) -> Letter {
-    letter.headers.insert(REPLAYED.into(), AmqpValue::Boolean(true));
+    letter.headers.set(REPLAYED, true);
     letter
 }
 
 /// The same for a task that an earlier delivery may have created: it is looked up with more patience.
 pub fn that_may_exist(mut letter: Letter) -> Letter {
-    letter.headers.insert(MAY_EXIST.into(), AmqpValue::Boolean(true));
+    letter.headers.set(MAY_EXIST, true);
     letter
 }
 
 /// The headers that a message keeps when it is published anew: all, or only ours where they are too long.
-fn kept(mut headers: FieldTable) -> FieldTable {
+fn kept(mut headers: Headers) -> Headers {
     headers.remove(DELIVERY_COUNT);
-    // How it is written for debugging is longer than how it is encoded.
-    if format!("{headers:?}").len() > LONGEST_HEADERS {
-        headers.retain(|name, _| [ATTEMPTS, RETRY_AT, RETRY_WAIT, UNSEEN, REPLAYED].contains(&name.as_str()));
+    if headers.size() > LONGEST_HEADERS {
+        headers.keep_only(&[ATTEMPTS, RETRY_AT, RETRY_WAIT, UNSEEN, REPLAYED]);
     }
     headers
 }
@@ -136,20 +134,16 @@ fn kept(mut headers: FieldTable) -> FieldTable {
 /// A message for the error queue. One too large to be wrapped goes as it is, with its cause in headers.
 pub fn parked(lane: &Lane, message_id: String, parked: &Parked, original: &Original) -> Letter {
     // A portal may repeat in its refusal what it was sent, secrets included.
-    let parked = &Parked { error: &logging::clean(parked.error), ..*parked };
+    let parked = &Parked { error: &redact::clean(parked.error), ..*parked };
     let (body, headers) = match original {
         Original::Bytes(bytes) if bytes.len() > LARGEST_BODY => {
-            let text = |text: &str| AmqpValue::LongString(text.to_owned());
-            let headers = [
-                ("error_type", text(parked.cause.name())),
-                ("system", text(parked.system)),
-                ("source_queue", text(parked.source_queue)),
-            ];
-            (bytes.clone(), headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+            let headers =
+                [("error_type", parked.cause.name()), ("system", parked.system), ("source_queue", parked.source_queue)];
+            (bytes.clone(), headers.into_iter().collect())
         }
         original => {
             let replay = terminal::command_with_ids(&["parked", "replay"], slice::from_ref(&message_id));
-            (parked.body(original, &replay), FieldTable::new())
+            (parked.body(original, &replay), Headers::new())
         }
     };
     Letter { queue: lane.queues.errors.clone(), message_id, body, headers }
@@ -165,7 +159,7 @@ pub fn fitted(letter: &Letter, most: usize) -> Option<(Letter, String)> {
     members.get("error_type")?;
     let texts = ["error_type", "error_message", "system", "source_queue"].map(|name| {
         let text: String = serde_json::from_str(members.get(name)?.get()).ok()?;
-        Some((name.to_owned(), AmqpValue::LongString(text.chars().take(LONGEST_ERROR).collect())))
+        Some((name, text.chars().take(LONGEST_ERROR).collect::<String>()))
     });
     let body = original_of(&members).filter(|body| body.len() <= most)?;
     let bare = Letter { body, headers: texts.into_iter().flatten().collect(), ..letter.clone() };
@@ -185,45 +179,44 @@ pub fn parked_job(lane: &Lane, job: Job, attempts: u32, cause: Cause, error: &st
 }
 
 /// How often the message with these headers has failed by itself.
-pub fn attempts(headers: &FieldTable) -> u32 {
-    number_header(headers, ATTEMPTS).and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(0)
+pub fn attempts(headers: &Headers) -> u32 {
+    headers.number(ATTEMPTS).and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(0)
 }
 
 /// Why the message with these headers failed the last time.
-pub fn last_error(headers: &FieldTable) -> Option<&str> {
-    text_header(headers, LAST_ERROR)
+pub fn last_error(headers: &Headers) -> Option<&str> {
+    headers.text(LAST_ERROR)
 }
 
 /// What an earlier delivery of the message with these headers may have done.
-pub fn earlier(headers: &FieldTable, redelivered: bool) -> Earlier {
-    let is_set = |name: &str| headers.get(name) == Some(&AmqpValue::Boolean(true));
+pub fn earlier(headers: &Headers, redelivered: bool) -> Earlier {
     match () {
-        () if is_set(UNSEEN) => Earlier::Unseen,
-        () if redelivered || is_set(MAY_EXIST) => Earlier::MayExist,
+        () if headers.is_set(UNSEEN) => Earlier::Unseen,
+        () if redelivered || headers.is_set(MAY_EXIST) => Earlier::MayExist,
         () => Earlier::None,
     }
 }
 
 /// Has a person put the message with these headers back?
-pub fn replayed(headers: &FieldTable) -> bool {
-    headers.get(REPLAYED) == Some(&AmqpValue::Boolean(true))
+pub fn replayed(headers: &Headers) -> bool {
+    headers.is_set(REPLAYED)
 }
 
 /// Is this a record, waiting for the sent queue to take it?
-pub fn is_record(headers: &FieldTable) -> bool {
-    headers.get(RECORD) == Some(&AmqpValue::Boolean(true))
+pub fn is_record(headers: &Headers) -> bool {
+    headers.is_set(RECORD)
 }
 
 /// How long the message with these headers has to wait, from its arrival on. It is the whole wait, since how long it has
 /// been in its queue could be told by a clock only.
-pub fn wait(headers: &FieldTable) -> Duration {
-    let milliseconds = |name| number_header(headers, name).and_then(|number| u64::try_from(number).ok());
+pub fn wait(headers: &Headers) -> Duration {
+    let milliseconds = |name| headers.number(name).and_then(|number| u64::try_from(number).ok());
     let by_clock = || Duration::from_millis(milliseconds(RETRY_AT).unwrap_or(0)).saturating_sub(message::since_1970());
     milliseconds(RETRY_WAIT).map_or_else(by_clock, Duration::from_millis).min(LONGEST_WAIT)
 }
 
 /// Has the message been given back so often that its queue is about to delete it? Then it is to be [`renewed`].
-pub fn wears_out(headers: &FieldTable) -> bool {
+pub fn wears_out(headers: &Headers) -> bool {
     times_returned(headers) >= WORN_OUT
 }
 
@@ -235,22 +228,22 @@ mod tests {
     fn waits(seconds: i64) -> Duration {
         let now = message::now_ms();
         let at = i64::try_from(now).unwrap_or_default() + seconds * 1000;
-        wait(&FieldTable::from([(RETRY_AT.to_owned(), AmqpValue::LongLongInt(at))]))
+        wait(&Headers::from_iter([(RETRY_AT, at)]))
     }
 
     #[test]
     fn a_clock_that_was_turned_cannot_keep_a_message() {
         assert!(waits(5) > Duration::from_secs(4) && waits(5) <= Duration::from_secs(5));
         assert_eq!((waits(-3600), waits(3600)), (Duration::ZERO, LONGEST_WAIT));
-        assert_eq!(wait(&FieldTable::new()), Duration::ZERO);
+        assert_eq!(wait(&Headers::new()), Duration::ZERO);
     }
 
     #[test]
     fn where_the_wait_itself_is_told_no_clock_shortens_it() {
-        let told = |wait: i64| (RETRY_WAIT.to_owned(), AmqpValue::LongLongInt(wait));
-        let long_ago = (RETRY_AT.to_owned(), AmqpValue::LongLongInt(1_700_000_000_000));
-        assert_eq!(wait(&FieldTable::from([long_ago.clone(), told(30_000)])), Duration::from_secs(30));
-        assert_eq!(wait(&FieldTable::from([long_ago.clone(), told(i64::MAX)])), LONGEST_WAIT);
-        assert_eq!(wait(&FieldTable::from([long_ago, told(-1)])), Duration::ZERO);
+        let told = |wait: i64| (RETRY_WAIT, wait);
+        let long_ago = (RETRY_AT, 1_700_000_000_000);
+        assert_eq!(wait(&Headers::from_iter([long_ago, told(30_000)])), Duration::from_secs(30));
+        assert_eq!(wait(&Headers::from_iter([long_ago, told(i64::MAX)])), LONGEST_WAIT);
+        assert_eq!(wait(&Headers::from_iter([long_ago, told(-1)])), Duration::ZERO);
     }
 }

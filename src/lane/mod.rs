@@ -32,11 +32,11 @@ use std::time::Instant;
 
 use crate::config::Config;
 use crate::message::Task;
-use crate::rabbitmq::FieldTable;
+use crate::queues::Queues;
+use crate::rabbitmq::Headers;
 use crate::rabbitmq::publisher::LargestBody;
 use crate::stats::Stats;
 use crate::stop::Stop;
-use crate::systems::TABLE;
 
 /// What the threads of a lane share.
 pub struct Lane<'a> {
@@ -54,62 +54,6 @@ pub struct Lane<'a> {
     pub stop: Stop,
 }
 
-/// What a system's own queues are called after its name.
-const INPUT: &str = "queue";
-const SENT: &str = "sent.queue";
-const RETRY: &str = "retry.queue";
-const SWEEP_LOCK: &str = "sent.queue.sweep";
-
-/// The queues of a lane. Their names are made here and nowhere else.
-#[derive(Clone, Debug)]
-pub struct Queues {
-    /// Where the bridge puts the tasks.
-    pub input: String,
-    /// Created tasks, until somebody has finished them.
-    pub sent: String,
-    /// Failed messages, until their next try.
-    pub retry: String,
-    /// A name that the tracker holds during a sweep, so that two workers do not sweep at once.
-    pub sweep_lock: String,
-    /// Parked messages, of all systems.
-    pub errors: String,
-    /// Answers for Camunda, of all systems.
-    pub responses: String,
-}
-
-impl Queues {
-    /// The queues of this system.
-    pub fn of(system: &str, config: &Config) -> Queues {
-        let own = |kind: &str| own(&config.queue_prefix, system, kind);
-        Queues {
-            input: own(INPUT),
-            sent: own(SENT),
-            retry: own(RETRY),
-            sweep_lock: own(SWEEP_LOCK),
-            errors: config.error_queue.clone(),
-            responses: config.responses_queue.clone(),
-        }
-    }
-
-    /// Is this where messages of a system lie, whichever it is?
-    pub fn hold_messages(name: &str, prefix: &str) -> bool {
-        is_any(name, prefix, &[INPUT, SENT, RETRY])
-    }
-
-    /// Is this a name that a system uses, whichever it is?
-    pub fn are_called(name: &str, prefix: &str) -> bool {
-        is_any(name, prefix, &[INPUT, SENT, RETRY, SWEEP_LOCK])
-    }
-}
-
-fn own(prefix: &str, system: &str, kind: &str) -> String {
-    format!("{prefix}{system}.{kind}")
-}
-
-fn is_any(name: &str, prefix: &str, kinds: &[&str]) -> bool {
-    TABLE.iter().any(|entry| kinds.iter().any(|kind| own(prefix, entry.name, kind) == name))
-}
-
 /// A task on its way through the pool.
 #[derive(Debug)]
 pub struct Job {
@@ -118,7 +62,7 @@ pub struct Job {
     /// How often it has failed by itself.
     pub attempts: u32,
     /// The headers it came with, which a returned message keeps.
-    pub headers: FieldTable,
+    pub headers: Headers,
     /// When it arrived.
     pub arrived: Instant,
 }

@@ -12,7 +12,7 @@ use crate::message::{Cause, Original, Parked, Record, Unreadable, fingerprint, n
 use crate::rabbitmq::connection::{Connection, Watch};
 use crate::rabbitmq::intake::{Arrival, Token};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Letter, Publisher, Verdict};
-use crate::rabbitmq::{Trouble, queues};
+use crate::rabbitmq::queues;
 use crate::stats::span;
 
 impl Tracking<'_, '_> {
@@ -26,7 +26,7 @@ impl Tracking<'_, '_> {
         // With a body: in an alarm RabbitMQ stops reading in front of the first one, and takes a message without.
         let probe = Letter::new(self.lane.queues.sweep_lock.clone(), "probe".into(), b"probe".to_vec());
         let publisher = self.publisher(sweep)?;
-        publisher.publish(&probe).map_err(Trouble::from)?;
+        publisher.publish(&probe)?;
         let confirm = select! {
             recv(publisher.confirms()) -> confirm => confirm.context("the connection to RabbitMQ is gone")?,
             // Nothing is read then either.
@@ -104,7 +104,7 @@ impl Tracking<'_, '_> {
         let fits = letter.body.len() <= self.lane.largest.bytes();
         let fitted = if fits { Some((letter, sent)) } else { self.small_enough(&letter, sent, &record()) };
         let Some((letter, sent)) = fitted else { return Ok(None) };
-        let tag = self.publisher(sweep)?.publish(&letter).map_err(Trouble::from)?;
+        let tag = self.publisher(sweep)?.publish(&letter)?;
         sweep.on_the_way.insert(tag, (sent, vec![token]));
         Ok(Some(tag))
     }
@@ -125,7 +125,7 @@ impl Tracking<'_, '_> {
             Publisher::open(connection)
         });
         let watch = connection.at_most(LONGEST_SWEEP + SLACK);
-        Ok((connection, publisher.map_err(Trouble::from)?, watch))
+        Ok((connection, publisher?, watch))
     }
 
     /// To be called after each letter: waits for the confirms of those on the way once they are many.
@@ -166,8 +166,7 @@ impl Tracking<'_, '_> {
             Sent::Parked => stats.parked.count(),
             Sent::Renewed(_) | Sent::PutAside(_) => {}
         }
-        tokens.into_iter().try_for_each(|token| sweep.intake.ack(token)).map_err(Trouble::from)?;
-        Ok(())
+        Ok(tokens.into_iter().try_for_each(|token| sweep.intake.ack(token))?)
     }
 
     /// The record stays in the sent queue, so the next sweep tries again. One that its queue would soon delete waits in the

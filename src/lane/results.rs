@@ -15,7 +15,7 @@ use super::{Job, letters};
 use crate::message::{Earlier, Task};
 use crate::rabbitmq::intake::Token;
 use crate::rabbitmq::publisher::Verdict as Published;
-use crate::rabbitmq::{Confirm, Trouble};
+use crate::rabbitmq::{Confirmation, Trouble};
 use crate::stats::condition::Obstacle;
 use crate::stats::span;
 use crate::systems::{Done, Failure, FollowUp};
@@ -29,7 +29,7 @@ impl Session<'_, '_> {
         Ok(())
     }
 
-    pub(super) fn confirmed(&mut self, confirm: Result<Confirm, RecvError>) -> Result<(), Trouble> {
+    pub(super) fn confirmed(&mut self, confirm: Result<Confirmation, RecvError>) -> Result<(), Trouble> {
         let confirm = confirm.map_err(|_| self.publisher.why_gone())?;
         self.publisher.verdicts(confirm).into_iter().try_for_each(|(tag, verdict)| self.published(tag, verdict))
     }
@@ -234,7 +234,7 @@ impl Session<'_, '_> {
 
     fn ack(&mut self, tokens: Vec<Token>) -> Result<(), Trouble> {
         self.work.caution.got_over(tokens.len());
-        tokens.into_iter().try_for_each(|token| self.intake.ack(token)).map_err(Trouble::from)
+        tokens.into_iter().try_for_each(|token| self.intake.ack(token))
     }
 }
 

@@ -3,8 +3,8 @@
 //!
 //! How a right is found out is the business of [`crate::rabbitmq::rights`].
 
-use super::{INPUT, Queues};
 use crate::config::RabbitMq;
+use crate::queues::Queues;
 use crate::rabbitmq::Trouble;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::rights::{may_configure, may_read};
@@ -23,7 +23,7 @@ pub fn follow(connection: &mut Connection, queues: &Queues) -> Result<(), Troubl
 
 /// The command that gives a user all rights which these lanes need, and no others.
 pub fn command(rabbitmq: &RabbitMq, lanes: &[Queues]) -> String {
-    let own = |queues: &Queues| format!("{}.*", escaped(queues.input.strip_suffix(INPUT).unwrap_or(&queues.input)));
+    let own = |queues: &Queues| format!("{}.*", escaped(queues.stem()));
     let mut read: Vec<String> = lanes.iter().map(own).collect();
     read.extend(lanes.first().map(|queues| escaped(&queues.errors)));
     let mut configure = read.clone();

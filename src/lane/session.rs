@@ -18,7 +18,7 @@ use crate::message::{self, Cause, Claim, Earlier, Parked, Record, Task, Unreadab
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, FIRST, Intake, Token, times_returned};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher};
-use crate::rabbitmq::{Blocked, ConsumerMessage, Error, FieldTable, Trouble, queues, rights};
+use crate::rabbitmq::{Blocked, Headers, Incoming, Notice, Trouble, queues, rights};
 use crate::stats::condition::Obstacle;
 
 /// The reader looks around this often even if nothing wakes it.
@@ -102,9 +102,9 @@ fn begin(
         queues::ensure(consuming, &names.map(String::as_str))?;
         super::rights::follow(consuming, queues)
     })?;
-    // Their bodies may be large and the link slow.
+    // The first message of each queue says how often what comes was given back. Their bodies may be large and the link slow.
     let deadline = consuming.at_most(LONGEST_HOLD);
-    let (intake, first) = open_intake(consuming, [&queues.input, &queues.retry], number)?;
+    let (intake, first) = Intake::open_with_first(consuming, &[&queues.input, &queues.retry], FIRST, number)?;
     drop(deadline);
     let returned = first.iter().map(|arrival| times_returned(&arrival.headers)).max().unwrap_or(0);
     let reading = !work.caution.begins(returned);
@@ -150,7 +150,7 @@ fn begin(
     };
     let (mut input, mut retry) = (input, retry);
     // An alarm that stands already is known by now, and keeps what has come from being begun.
-    blocked.try_iter().for_each(|notice| session.blocked(notice));
+    blocked.try_iter().for_each(|notice| session.blocked(notice.into()));
     let ended = first.into_iter().try_for_each(|arrival| session.take_in(arrival));
     let ended = ended.and_then(|()| session.serve(&mut input, &mut retry, &blocked));
     let Session { work, publisher, .. } = session;
@@ -165,17 +165,6 @@ fn begin(
     drop((publisher, intake));
     drop(deadlines);
     ended
-}
-
-/// Opens the intake, with the first message of each queue: it says how often what comes was given back.
-fn open_intake(consuming: &mut Connection, queues: [&str; 2], number: u64) -> Result<(Intake, Vec<Arrival>), Trouble> {
-    let intake = Intake::open(consuming, FIRST, number)?;
-    match queues.into_iter().map(|queue| intake.first(queue)).collect::<Result<Vec<_>, Error>>() {
-        Ok(first) => Ok((intake, first.into_iter().flatten().collect())),
-        // A queue that has one active consumer at a time gives nothing to anybody else.
-        Err(Error::ServerClosedChannel { code: 405, .. }) => Ok((Intake::open(consuming, FIRST, number)?, Vec::new())),
-        Err(err) => Err(err.into()),
-    }
 }
 
 /// A session while it works.
@@ -199,7 +188,7 @@ impl Session<'_, '_> {
         &mut self,
         input: &mut Feed<'i>,
         retry: &mut Feed<'i>,
-        blocked: &Receiver<Blocked>,
+        blocked: &Receiver<Notice>,
     ) -> Result<Ended, Trouble> {
         let mut stop = self.lane.stop.receiver().clone();
         let results = self.work.results.clone();
@@ -218,7 +207,7 @@ impl Session<'_, '_> {
                 recv(retry.receiver()) -> message => self.arrived(retry, message)?,
                 recv(results) -> outcome => all(&results, outcome).try_for_each(|outcome| self.done(outcome))?,
                 recv(confirms) -> confirm => all(&confirms, confirm).try_for_each(|confirm| self.confirmed(confirm))?,
-                recv(blocked) -> notice => self.blocked(notice.map_err(|_| Trouble::new("the publishing connection is gone"))?),
+                recv(blocked) -> notice => self.blocked(notice.map_err(|_| Trouble::new("the publishing connection is gone"))?.into()),
                 recv(stop) -> _ => {
                     stop = never();
                     self.stop();
@@ -358,12 +347,12 @@ fn all<T>(channel: &Receiver<T>, first: Result<T, RecvError>) -> impl Iterator<I
 /// Deliveries.
 impl Session<'_, '_> {
     /// Takes in what `select!` has received, and what else has come with it.
-    fn arrived(&mut self, feed: &Feed, first: Result<ConsumerMessage, RecvError>) -> Result<(), Trouble> {
+    fn arrived(&mut self, feed: &Feed, first: Result<Incoming, RecvError>) -> Result<(), Trouble> {
         let first = first.map_err(|_| Trouble::new("the connection to RabbitMQ is gone"))?;
         self.take_all_in(feed.queue, std::iter::once(first).chain(feed.receiver().try_iter()))
     }
 
-    fn take_all_in(&mut self, queue: &str, messages: impl IntoIterator<Item = ConsumerMessage>) -> Result<(), Trouble> {
+    fn take_all_in(&mut self, queue: &str, messages: impl IntoIterator<Item = Incoming>) -> Result<(), Trouble> {
         for message in messages {
             let arrival = self.intake.arrival(message).map_err(|err| Trouble::new(format!("{queue}: {err}")))?;
             self.take_in(arrival)?;
@@ -436,7 +425,7 @@ impl Session<'_, '_> {
         Ok(())
     }
 
-    fn begin(&mut self, task: Task, headers: FieldTable, redelivered: bool, token: Token) {
+    fn begin(&mut self, task: Task, headers: Headers, redelivered: bool, token: Token) {
         let attempts = letters::attempts(&headers);
         // A message that comes back for another try is the same message.
         self.lane.stats.total_messages.add(u64::from(attempts == 0));
@@ -455,7 +444,7 @@ impl Session<'_, '_> {
     }
 
     /// A record that has waited in the retry queue goes back to the sent queue, as soon as that takes it.
-    fn put_record_back(&mut self, body: Vec<u8>, headers: FieldTable, token: Token) {
+    fn put_record_back(&mut self, body: Vec<u8>, headers: Headers, token: Token) {
         self.work.unreadable += 1;
         let key = Key::Unreadable(self.work.unreadable);
         let id = Record::parse(body.clone()).map_or_else(|_| "record".into(), |record| record.task.id);
@@ -466,7 +455,7 @@ impl Session<'_, '_> {
 
     /// What an earlier delivery may have done, and until when the task is left alone. A wait that has begun before goes on:
     /// neither a lost session nor another copy of the message begins it anew, or gets around it.
-    fn patience(&mut self, id: &str, headers: &FieldTable, redelivered: bool) -> (Earlier, Option<Instant>) {
+    fn patience(&mut self, id: &str, headers: &Headers, redelivered: bool) -> (Earlier, Option<Instant>) {
         let now = Instant::now();
         let known = self.work.waits.of(id, now);
         let earlier = letters::earlier(headers, redelivered && known.is_none());

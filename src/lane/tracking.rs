@@ -17,7 +17,7 @@ use super::{Lane, letters};
 use crate::message::{Cause, Original, Record, now_ms};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Intake, Token};
-use crate::rabbitmq::{Error, Trouble, queues};
+use crate::rabbitmq::{Trouble, queues};
 use crate::stats::span;
 use crate::systems::{Failure, Progress, Tracker};
 
@@ -110,10 +110,10 @@ impl Tracking<'_, '_> {
                 lane.stats.condition.queued.set(queued.into());
             }
             let intake = Intake::open(connection, CHUNK, 0)?;
-            let ours = queues::lock(intake.channel(), &lane.queues.sweep_lock)?;
-            Ok::<_, Error>(ours.then_some((intake, records)))
+            let ours = queues::lock(connection, &lane.queues.sweep_lock)?;
+            Ok::<_, Trouble>(ours.then_some((intake, records)))
         });
-        match opened.map_err(Trouble::from)? {
+        match opened? {
             Some((intake, records)) => {
                 let mut sweep = Sweep::new(&intake);
                 let deadline = connection.at_most(LONGEST_SWEEP + SLACK);
@@ -134,7 +134,7 @@ impl Tracking<'_, '_> {
                     drop(intake);
                     returned
                 });
-                result.and(returned.map_err(|err| Trouble::from(err).into()))
+                result.and(returned.map_err(Into::into))
             }
             None => {
                 log::debug!("no sweep: another worker is sweeping, or there is nothing yet");
@@ -235,7 +235,7 @@ impl Tracking<'_, '_> {
         let id = record.task.id.as_str();
         if self.answered.contains(id) {
             log::info!("answered before, dropping a second record: task={id}");
-            sweep.intake.ack(token).map_err(Trouble::from)?;
+            sweep.intake.ack(token)?;
             return Ok(());
         }
         if !matches!(progress, Progress::Gone) {

@@ -7,13 +7,13 @@ use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
-use amiquip::{Auth, Channel, ConnectionBlockedNotification, ConnectionOptions, ConnectionTuning};
+use amiquip::{Auth, Channel, ConnectionOptions, ConnectionTuning};
 use anyhow::{Context as _, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::filter::Harmless;
 use super::handshake::{self, NotIn, Watched};
-use super::{Trouble, peer, tls};
+use super::{Notice, Trouble, peer, tls};
 use crate::config::RabbitMq;
 use crate::dial;
 
@@ -98,7 +98,7 @@ impl Connection {
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn channel(&mut self) -> amiquip::Result<Channel> {
+    pub(super) fn channel(&mut self) -> amiquip::Result<Channel> {
         self.amqp()?.open_channel(None)
     }
 
@@ -106,8 +106,8 @@ impl Connection {
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn blocked(&mut self) -> amiquip::Result<Receiver<ConnectionBlockedNotification>> {
-        self.amqp()?.listen_for_connection_blocked()
+    pub fn blocked(&mut self) -> Result<Receiver<Notice>, Trouble> {
+        Ok(self.amqp()?.listen_for_connection_blocked()?)
     }
 
     /// Runs `setup`; if it takes longer than `SETUP_DEADLINE`, the connection is shut down and `setup` fails.
@@ -126,7 +126,7 @@ impl Connection {
 
     /// Does what is left to do, which ends what is open on the connection, and then ends the connection itself, each within
     /// its deadline: in any other order it could wait for ever.
-    pub fn close_after<T>(mut self, last: impl FnOnce(&mut Connection) -> T) -> (T, Result<(), amiquip::Error>) {
+    pub fn close_after<T>(mut self, last: impl FnOnce(&mut Connection) -> T) -> (T, Result<(), Trouble>) {
         let deadline = self.closing();
         let done = last(&mut self);
         drop(deadline);
@@ -140,8 +140,8 @@ impl Connection {
 
     /// Ends the connection: what was sent before is flushed. Returns why the connection was already dead, if it was: the
     /// only place where amiquip says it.
-    pub fn close(mut self) -> Result<(), amiquip::Error> {
-        self.end()
+    pub fn close(mut self) -> Result<(), Trouble> {
+        self.end().map_err(|err| Trouble::new(err.to_string()))
     }
 
     fn end(&mut self) -> Result<(), amiquip::Error> {
@@ -239,7 +239,7 @@ fn connect(settings: &RabbitMq) -> anyhow::Result<TcpStream> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
+    use crate::settings::Secret;
     use std::net::TcpListener;
 
     /// What a broker from before 2013 says first: it will not say why it drops a link.

@@ -3,12 +3,12 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use amiquip::{Channel, Consumer, ConsumerMessage, ConsumerOptions, Delivery, FieldTable};
+use amiquip::{Channel, ConsumerMessage, ConsumerOptions, Error};
 use anyhow::anyhow;
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::connection::Connection;
-use super::{Trouble, number_header};
+use super::{Headers, Incoming, Trouble};
 
 /// When nothing has come for so long, a queue has no more to give.
 const NO_MORE: Duration = Duration::from_secs(2);
@@ -19,8 +19,8 @@ pub const DELIVERY_COUNT: &str = "x-delivery-count";
 pub const WORN_OUT: u32 = 15;
 
 /// How often the message with these headers was given back; 0 in a queue that does not count.
-pub fn times_returned(headers: &FieldTable) -> u32 {
-    number_header(headers, DELIVERY_COUNT).and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
+pub fn times_returned(headers: &Headers) -> u32 {
+    headers.number(DELIVERY_COUNT).and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
 }
 
 /// What a lane has in hand may have so many bytes; it is noticed when it is more.
@@ -39,7 +39,7 @@ const GROWTH: usize = 8;
 #[derive(Debug)]
 pub struct Token {
     session: u64,
-    delivery: Delivery,
+    delivery: amiquip::Delivery,
     /// Of the body, in bytes.
     size: usize,
 }
@@ -50,7 +50,7 @@ pub struct Arrival {
     /// The body.
     pub body: Vec<u8>,
     /// The headers; what the broker could not read is silently absent.
-    pub headers: FieldTable,
+    pub headers: Headers,
     /// It was delivered before, to us or to somebody else.
     pub redelivered: bool,
     /// When its sender says that it was sent, in seconds since 1970.
@@ -64,6 +64,24 @@ pub struct Intake {
     channel: Channel,
     session: u64,
     in_hand: Cell<InHand>,
+}
+
+/// A queue's deliveries, on their way to us.
+pub struct Subscription<'i>(amiquip::Consumer<'i>);
+
+impl Subscription<'_> {
+    /// For `select!`: what has come.
+    pub fn receiver(&self) -> &Receiver<Incoming> {
+        self.0.receiver()
+    }
+
+    /// Asks the broker to send no more; what was on its way has come when it has answered.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn cancel(&self) -> Result<(), Trouble> {
+        Ok(self.0.cancel()?)
+    }
 }
 
 /// The deliveries of a channel that have arrived and are not acknowledged.
@@ -81,19 +99,36 @@ impl Intake {
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn open(connection: &mut Connection, prefetch: u16, session: u64) -> amiquip::Result<Intake> {
+    pub fn open(connection: &mut Connection, prefetch: u16, session: u64) -> Result<Intake, Trouble> {
         let channel = connection.channel()?;
         channel.qos(0, prefetch, false)?;
         Ok(Intake { channel, session, in_hand: Cell::default() })
     }
 
-    /// The message that the queue would deliver next, if it has any.
+    /// The same, with the message that each of these queues would deliver next, if it has any; with none, where a queue gives
+    /// nothing but to its one active consumer.
     ///
     /// # Errors
-    /// There is no such queue, we may not read it, it gives nothing but to its one active consumer (405), or the connection
-    /// is gone.
-    pub fn first(&self, queue: &str) -> amiquip::Result<Option<Arrival>> {
-        Ok(self.channel.basic_get(queue, false)?.map(|get| self.arrived(get.delivery)))
+    /// There is no such queue, we may not read it, or the connection is gone.
+    pub fn open_with_first(
+        connection: &mut Connection,
+        queues: &[&str],
+        prefetch: u16,
+        session: u64,
+    ) -> Result<(Intake, Vec<Arrival>), Trouble> {
+        let intake = Intake::open(connection, prefetch, session)?;
+        let first = queues.iter().map(|queue| intake.channel.basic_get(*queue, false));
+        match first.collect::<Result<Vec<_>, _>>() {
+            Ok(first) => {
+                let first = first.into_iter().flatten().map(|get| intake.arrived(get.delivery)).collect();
+                Ok((intake, first))
+            }
+            // The broker has closed the channel with its answer.
+            Err(Error::ServerClosedChannel { code: 405, .. }) => {
+                Ok((Intake::open(connection, prefetch, session)?, Vec::new()))
+            }
+            Err(err) => Err(err.into()),
+        }
     }
 
     /// Starts to consume. End it with [`Intake::end`], or keep a clone of its receiver until the channel is closed: in one of
@@ -101,26 +136,26 @@ impl Intake {
     ///
     /// # Errors
     /// There is no such queue, we may not read it, or the connection is gone.
-    pub fn consume(&self, queue: &str) -> amiquip::Result<Consumer<'_>> {
-        self.channel.basic_consume(queue, ConsumerOptions::default())
+    pub fn consume(&self, queue: &str) -> Result<Subscription<'_>, Trouble> {
+        Ok(Subscription(self.channel.basic_consume(queue, ConsumerOptions::default())?))
     }
 
     /// The same with another prefetch.
     ///
     /// # Errors
     /// As [`Intake::consume`].
-    pub fn consume_up_to(&self, queue: &str, prefetch: u16) -> amiquip::Result<Consumer<'_>> {
+    pub fn consume_up_to(&self, queue: &str, prefetch: u16) -> Result<Subscription<'_>, Trouble> {
         self.channel.qos(0, prefetch, false)?;
         self.consume(queue)
     }
 
-    /// Ends a consumer, and returns what it has brought and nobody has received.
+    /// Ends a subscription, and returns what it has brought and nobody has received.
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn end(&self, consumer: &Consumer<'_>) -> amiquip::Result<Vec<ConsumerMessage>> {
-        let receiver = consumer.receiver().clone();
-        consumer.cancel()?;
+    pub fn end(&self, subscription: &Subscription<'_>) -> Result<Vec<Incoming>, Trouble> {
+        let receiver = subscription.receiver().clone();
+        subscription.cancel()?;
         let mut rest = Vec::new();
         // The receiver has to be there until the consumer's last message has come, see `consume`.
         while let Ok(message @ ConsumerMessage::Delivery(_)) = receiver.recv_timeout(NO_MORE) {
@@ -155,8 +190,8 @@ impl Intake {
         if most == 0 {
             return Ok(Vec::new());
         }
-        let consumer = self.consume_up_to(queue, most).map_err(Trouble::from)?;
-        let receiver = consumer.receiver().clone();
+        let subscription = self.consume_up_to(queue, most)?;
+        let receiver = subscription.receiver().clone();
         let mut arrivals = Vec::with_capacity(most.into());
         while arrivals.len() < usize::from(most) {
             match receiver.recv_timeout(NO_MORE) {
@@ -165,7 +200,7 @@ impl Intake {
                 Err(RecvTimeoutError::Disconnected) => return Err(anyhow!("the connection to RabbitMQ is gone")),
             }
         }
-        for message in self.end(&consumer).map_err(Trouble::from)? {
+        for message in self.end(&subscription)? {
             arrivals.push(self.arrival(message)?);
         }
         Ok(arrivals)
@@ -175,7 +210,7 @@ impl Intake {
     ///
     /// # Errors
     /// The message says that the consumer has ended, and why: nothing will come any more.
-    pub fn arrival(&self, message: ConsumerMessage) -> anyhow::Result<Arrival> {
+    pub fn arrival(&self, message: Incoming) -> anyhow::Result<Arrival> {
         match message {
             ConsumerMessage::Delivery(delivery) => Ok(self.arrived(delivery)),
             ConsumerMessage::ServerCancelled => Err(anyhow!("the queue was deleted, or moved to another node")),
@@ -188,9 +223,9 @@ impl Intake {
         }
     }
 
-    fn arrived(&self, mut delivery: Delivery) -> Arrival {
+    fn arrived(&self, mut delivery: amiquip::Delivery) -> Arrival {
         let body = std::mem::take(&mut delivery.body);
-        let headers = delivery.properties.headers().clone().unwrap_or_default();
+        let headers = Headers::of(delivery.properties.headers().clone().unwrap_or_default());
         let (redelivered, sent) = (delivery.redelivered, *delivery.properties.timestamp());
         let token = Token { session: self.session, size: body.len(), delivery };
         self.in_hand.update(|InHand { count, bytes }| InHand { count: count + 1, bytes: bytes + token.size });
@@ -201,7 +236,7 @@ impl Intake {
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn ack(&self, token: Token) -> amiquip::Result<()> {
+    pub fn ack(&self, token: Token) -> Result<(), Trouble> {
         if token.session != self.session {
             return Ok(());
         }
@@ -209,7 +244,7 @@ impl Intake {
             count: count.saturating_sub(1),
             bytes: bytes.saturating_sub(token.size),
         });
-        token.delivery.ack(&self.channel)
+        Ok(token.delivery.ack(&self.channel)?)
     }
 
     /// What has arrived and is not acknowledged.
@@ -221,14 +256,9 @@ impl Intake {
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn give_back(&self) -> amiquip::Result<()> {
+    pub fn give_back(&self) -> Result<(), Trouble> {
         self.in_hand.take();
-        self.channel.nack_all(true)
-    }
-
-    /// The channel, for what concerns neither deliveries nor acks.
-    pub fn channel(&self) -> &Channel {
-        &self.channel
+        Ok(self.channel.nack_all(true)?)
     }
 }
 

@@ -2,12 +2,15 @@
 //!
 //! [`connection`] opens and closes a connection (`handshake`, `peer` and `refusal` say why one is not let in, `filter` keeps
 //! from amiquip what would kill it), [`queues`] finds or makes a queue, [`rights`] finds out what we may do, [`intake`] takes
-//! deliveries and settles them, [`publisher`] publishes with confirms. What bites in amiquip is said where it is avoided.
-//! Nothing here knows a system, a task or the shape of a message.
+//! deliveries and settles them, [`publisher`] publishes with confirms, [`headers`] are what a message carries beside its body.
+//! What bites in amiquip is said where it is avoided, and none of its types is named outside: of what comes through its
+//! channels, [`Incoming`], [`Confirmation`] and [`Notice`], others only know where here to hand it in. Nothing here knows a
+//! system, a task or the shape of a message.
 
 pub mod connection;
 mod filter;
 mod handshake;
+pub mod headers;
 pub mod intake;
 mod peer;
 pub mod publisher;
@@ -18,9 +21,34 @@ mod tls;
 
 use std::fmt;
 
-pub use amiquip::{
-    AmqpValue, Confirm, ConnectionBlockedNotification as Blocked, Consumer, ConsumerMessage, Error, FieldTable,
-};
+use amiquip::Error;
+
+pub use headers::Headers;
+
+/// What a consumer brings, for [`intake::Intake::arrival`].
+pub type Incoming = amiquip::ConsumerMessage;
+/// What the broker says about published letters, for [`publisher::Publisher::verdicts`].
+pub type Confirmation = amiquip::Confirm;
+/// What the broker says about its own reading, for [`Blocked`].
+pub type Notice = amiquip::ConnectionBlockedNotification;
+
+/// Does the broker read what we publish?
+#[derive(Debug)]
+pub enum Blocked {
+    /// Not any more, and why: an alarm.
+    Blocked(String),
+    /// It does again.
+    Unblocked,
+}
+
+impl From<Notice> for Blocked {
+    fn from(notice: Notice) -> Blocked {
+        match notice {
+            Notice::Blocked(why) => Blocked::Blocked(why),
+            Notice::Unblocked => Blocked::Unblocked,
+        }
+    }
+}
 
 /// Why a session could not be opened, or was lost. Holds no password.
 #[derive(Debug)]
@@ -66,25 +94,3 @@ impl fmt::Display for Trouble {
 }
 
 impl std::error::Error for Trouble {}
-
-/// The header of this name, if it is a text.
-pub fn text_header<'a>(headers: &'a FieldTable, name: &str) -> Option<&'a str> {
-    match headers.get(name)? {
-        AmqpValue::LongString(text) => Some(text),
-        _ => None,
-    }
-}
-
-/// The header of this name, if it is a whole number.
-pub fn number_header(headers: &FieldTable, name: &str) -> Option<i64> {
-    match headers.get(name)? {
-        AmqpValue::ShortShortInt(number) => Some((*number).into()),
-        AmqpValue::ShortShortUInt(number) => Some((*number).into()),
-        AmqpValue::ShortInt(number) => Some((*number).into()),
-        AmqpValue::ShortUInt(number) => Some((*number).into()),
-        AmqpValue::LongInt(number) => Some((*number).into()),
-        AmqpValue::LongUInt(number) => Some((*number).into()),
-        AmqpValue::LongLongInt(number) => Some(*number),
-        _ => None,
-    }
-}

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use amiquip::{AmqpProperties, Channel, Confirm, ConfirmPayload, Error, FieldTable, Publish, Return};
+use amiquip::{AmqpProperties, Channel, Confirm, ConfirmPayload, Error, Publish, Return};
 use anyhow::bail;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::Trouble;
 use super::connection::Connection;
+use super::{Confirmation, Headers, Trouble};
 
 /// Delivery mode 2: kept on disk.
 const PERSISTENT: u8 = 2;
@@ -32,13 +32,13 @@ pub struct Letter {
     /// The body.
     pub body: Vec<u8>,
     /// Short ones only: a header that does not fit a frame kills the connection.
-    pub headers: FieldTable,
+    pub headers: Headers,
 }
 
 impl Letter {
     /// A letter without headers.
     pub fn new(queue: String, message_id: String, body: Vec<u8>) -> Letter {
-        Letter { queue, message_id, body, headers: FieldTable::new() }
+        Letter { queue, message_id, body, headers: Headers::new() }
     }
 }
 
@@ -105,7 +105,7 @@ impl Publisher {
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn open(connection: &mut Connection) -> amiquip::Result<Publisher> {
+    pub fn open(connection: &mut Connection) -> Result<Publisher, Trouble> {
         let channel = connection.channel()?;
         let returns = channel.listen_for_returns()?;
         let confirms = channel.listen_for_publisher_confirms()?;
@@ -117,7 +117,7 @@ impl Publisher {
     ///
     /// # Errors
     /// The channel is gone; throw the publisher away, since its tags no longer agree with the broker's.
-    pub fn publish(&mut self, letter: &Letter) -> amiquip::Result<u64> {
+    pub fn publish(&mut self, letter: &Letter) -> Result<u64, Trouble> {
         // A clock before 1970 gives 0, which harms nobody: this time is for people to read.
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let properties = AmqpProperties::default()
@@ -126,7 +126,7 @@ impl Publisher {
             .with_delivery_mode(PERSISTENT)
             .with_message_id(letter.message_id.clone())
             .with_timestamp(since_1970.as_secs())
-            .with_headers(letter.headers.clone());
+            .with_headers(letter.headers.table().clone());
         let mut publish = Publish::with_properties(&letter.body, letter.queue.clone(), properties);
         publish.mandatory = true;
         self.channel.basic_publish("", publish)?;
@@ -138,12 +138,12 @@ impl Publisher {
     }
 
     /// For `select!`: what the broker says about published letters, to be given to [`Publisher::verdicts`].
-    pub fn confirms(&self) -> &Receiver<Confirm> {
+    pub fn confirms(&self) -> &Receiver<Confirmation> {
         &self.confirms
     }
 
     /// What `confirm` says about the letters on the way; it may be about many.
-    pub fn verdicts(&mut self, confirm: Confirm) -> Vec<(u64, Verdict)> {
+    pub fn verdicts(&mut self, confirm: Confirmation) -> Vec<(u64, Verdict)> {
         // A return reaches us before the confirm of its letter, so all that matter are here by now.
         while let Ok(returned) = self.returns.try_recv() {
             self.note_return(&returned);

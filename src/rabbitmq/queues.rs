@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use amiquip::{AmqpValue, Channel, Error, FieldTable, QueueDeclareOptions};
 
+use super::Trouble;
 use super::connection::Connection;
 
 /// Sees to it that the queues are there.
 ///
 /// # Errors
 /// The connection is gone, or we may not configure one of the queues.
-pub fn ensure(connection: &mut Connection, names: &[&str]) -> amiquip::Result<()> {
+pub fn ensure(connection: &mut Connection, names: &[&str]) -> Result<(), Trouble> {
     let mut channel = connection.channel()?;
     for name in names {
         match channel.queue_declare_passive(*name) {
@@ -23,7 +24,7 @@ pub fn ensure(connection: &mut Connection, names: &[&str]) -> amiquip::Result<()
                 declare(&channel, name)?;
                 log::info!("declared the queue {name}, which was not there");
             }
-            Err(err) => return Err(err),
+            Err(err) => return Err(err.into()),
         }
     }
     Ok(())
@@ -42,7 +43,7 @@ pub struct Found {
 ///
 /// # Errors
 /// The connection is gone, or we may not look at the queue.
-pub fn ready(connection: &mut Connection, name: &str) -> amiquip::Result<Option<u32>> {
+pub fn ready(connection: &mut Connection, name: &str) -> Result<Option<u32>, Trouble> {
     Ok(look(connection, name)?.map(|found| found.ready))
 }
 
@@ -50,12 +51,12 @@ pub fn ready(connection: &mut Connection, name: &str) -> amiquip::Result<Option<
 ///
 /// # Errors
 /// The connection is gone, or we may not look at the queue.
-pub fn look(connection: &mut Connection, name: &str) -> amiquip::Result<Option<Found>> {
+pub fn look(connection: &mut Connection, name: &str) -> Result<Option<Found>, Trouble> {
     let channel = connection.channel()?;
     match channel.queue_declare_passive(name) {
         Ok(queue) => Ok(queue.declared_message_count().zip(queue.declared_consumer_count()).map(found)),
         Err(err) if is_missing(&err) => Ok(None),
-        Err(err) => Err(err),
+        Err(err) => Err(err.into()),
     }
 }
 
@@ -67,13 +68,13 @@ fn found((ready, consumers): (u32, u32)) -> Found {
 ///
 /// # Errors
 /// The connection is gone, or we may not configure the queue.
-pub fn lock(channel: &Channel, name: &str) -> amiquip::Result<bool> {
+pub fn lock(connection: &mut Connection, name: &str) -> Result<bool, Trouble> {
     let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
-    match channel.queue_declare(name, options) {
+    match connection.channel()?.queue_declare(name, options) {
         Ok(_) => Ok(true),
         // 405 RESOURCE_LOCKED: an exclusive queue of another connection.
         Err(Error::ServerClosedChannel { code: 405, .. }) => Ok(false),
-        Err(err) => Err(err),
+        Err(err) => Err(err.into()),
     }
 }
 
@@ -82,27 +83,27 @@ pub fn lock(channel: &Channel, name: &str) -> amiquip::Result<bool> {
 ///
 /// # Errors
 /// The connection is gone, or we may not configure the queue.
-pub fn make_passing(channel: &Channel, name: &str, unused: Duration) -> amiquip::Result<()> {
+pub fn make_passing(connection: &mut Connection, name: &str, unused: Duration) -> Result<(), Trouble> {
     let milliseconds = i32::try_from(unused.as_millis()).unwrap_or(i32::MAX);
     let arguments = FieldTable::from_iter([("x-expires".to_owned(), AmqpValue::LongInt(milliseconds))]);
     let options = QueueDeclareOptions { durable: true, arguments, ..QueueDeclareOptions::default() };
-    channel.queue_declare(name, options).map(drop)
+    Ok(connection.channel()?.queue_declare(name, options).map(drop)?)
 }
 
 /// Asks for a message of a queue that is empty, to see whether we may read there.
 ///
 /// # Errors
 /// The connection is gone, or we may not.
-pub fn peek(channel: &Channel, name: &str) -> amiquip::Result<()> {
-    channel.basic_get(name, true).map(drop)
+pub fn peek(connection: &mut Connection, name: &str) -> Result<(), Trouble> {
+    Ok(connection.channel()?.basic_get(name, true).map(drop)?)
 }
 
 /// Removes a queue and what is in it. For queues that only this program uses: those of `demo`.
 ///
 /// # Errors
 /// The connection is gone, or we may not configure the queue.
-pub fn delete(channel: &Channel, name: &str) -> amiquip::Result<()> {
-    channel.queue_delete(name, amiquip::QueueDeleteOptions::default()).map(drop)
+pub fn delete(connection: &mut Connection, name: &str) -> Result<(), Trouble> {
+    Ok(connection.channel()?.queue_delete(name, amiquip::QueueDeleteOptions::default()).map(drop)?)
 }
 
 fn declare(channel: &Channel, name: &str) -> amiquip::Result<()> {

@@ -1,22 +1,79 @@
-//! The systems where people do the work: what each must be able to do, and [`TABLE`], the one place where all are named.
+//! The systems where people do the work: what each must be able to do. Which there are says [`table`], and nobody else.
 //!
-//! A system is a file or folder beside this one, a line in the table, and its settings in `config.rs`. It speaks HTTP to
-//! its target and knows tasks, records and replies; it knows no queue, no ack and no retry. Adding one is worked through in the README.
+//! A system is a file or folder beside this one and a line in the table. It reads its own settings, speaks HTTP to its target
+//! and knows tasks, records and replies; it knows no queue, no ack and no retry. Adding one is worked through in the README.
 
 pub mod bitrix24;
 pub mod http;
 mod https;
 mod resolver;
+pub mod table;
 
 use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::config::{Config, Variables};
 use crate::message::{Record, Task};
 use crate::report::Report;
+use crate::settings::Secret;
 use crate::stop::Stop;
+use crate::tls::Authorities;
+
+/// A system, as its settings say it is. Nothing is connected yet; what is printed of it holds no secret.
+pub trait System: fmt::Debug + Send + Sync {
+    /// What it is and where, for people, such as "Helpdesk at https://helpdesk.example".
+    fn target(&self) -> String;
+
+    /// Is its target reached by https?
+    fn uses_https(&self) -> bool;
+
+    /// What of its settings must not appear in any output.
+    fn secrets(&self) -> Vec<Secret>;
+
+    /// Makes what its lane works with.
+    ///
+    /// # Errors
+    /// It cannot work on this machine, and why.
+    fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected>;
+
+    /// For `task-creator check`: looks at the target, changes nothing there, and ends within its deadlines.
+    fn check(&self, around: &Surroundings, report: &mut Report);
+
+    /// For `task-creator check --create-field`, before the check: makes what tasks need at the target and is missing.
+    fn prepare(&self, _around: &Surroundings, _report: &mut Report) {}
+
+    /// For `task-creator explain`: what it would do with this task. Asks nobody.
+    fn explain(&self, task: &Task) -> Explanation;
+}
+
+/// What a system finds where it works.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// Whom to trust, at every address with https.
+    pub https: &'a Authorities,
+    /// How many threads call its handler at once.
+    pub threads: usize,
+    /// Ends whatever waits.
+    pub stop: &'a Stop,
+}
+
+/// What the settings say of a system.
+#[derive(Debug)]
+pub enum Configured {
+    /// It is off, and why.
+    Off(&'static str),
+    /// It is on.
+    On(Box<dyn System>),
+}
+
+/// What the lane of a system works with.
+pub struct Connected {
+    /// Creates its tasks.
+    pub handler: Box<dyn Handler>,
+    /// Follows them.
+    pub tracker: Box<dyn Tracker>,
+}
 
 /// Creates tasks at the target.
 pub trait Handler: Send + Sync {
@@ -201,48 +258,4 @@ pub struct Request {
     pub when: String,
     /// Its body, as JSON.
     pub body: String,
-}
-
-/// A system that is switched on.
-pub struct System {
-    /// Creates its tasks.
-    pub handler: Box<dyn Handler>,
-    /// Follows them.
-    pub tracker: Box<dyn Tracker>,
-}
-
-/// A line of [`TABLE`].
-pub struct Entry {
-    /// The system's name; its queues are called after it.
-    pub name: &'static str,
-    /// Makes the system from its settings, or says why it is off.
-    pub open: fn(&Config, &Stop) -> Result<System, &'static str>,
-    /// For `task-creator check`, once the system is known to be on: looks at the target, changes nothing there, and ends
-    /// within its deadlines.
-    pub check: fn(&Config, &Stop, &mut Report),
-    /// For `task-creator check --create-field`, before the check: makes what tasks need at the target and is missing.
-    pub prepare: fn(&Config, &Stop, &mut Report),
-    /// For `task-creator explain`: what the system would do with this task, from the settings that this depends on. It may
-    /// be off, and asks nobody. `None` while the system is planned.
-    pub explain: fn(&Task, &mut Variables) -> Option<Explanation>,
-}
-
-/// Every system. The queue of a system is its name followed by `.queue`.
-pub const TABLE: &[Entry] = &[
-    Entry {
-        name: "bitrix24",
-        open: bitrix24::open,
-        check: bitrix24::check::run,
-        prepare: bitrix24::check::prepare,
-        explain: bitrix24::explain::run,
-    },
-    planned("openproject"),
-    planned("1c"),
-    planned("python-services"),
-    planned("default"),
-];
-
-const fn planned(name: &'static str) -> Entry {
-    let open = |_: &Config, _: &Stop| Err("this version does not support it yet");
-    Entry { name, open, check: |_, _, _| {}, prepare: |_, _, _| {}, explain: |_, _| None }
 }

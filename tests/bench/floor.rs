@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::select;
-use task_creator::config::{RabbitMq, Secret};
+use task_creator::config::RabbitMq;
 use task_creator::rabbitmq::connection::Connection;
 use task_creator::rabbitmq::intake::{Intake, Token};
 use task_creator::rabbitmq::publisher::{Letter, Publisher};
+use task_creator::settings::Secret;
 
 use crate::support::Queues;
 

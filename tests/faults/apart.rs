@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use amiquip::{AmqpValue, FieldTable};
 use serde_json::json;
-use task_creator::config::Config;
+use task_creator::settings::{Variables, right};
 use task_creator::stop;
+use task_creator::systems::bitrix24::Settings;
 use task_creator::systems::bitrix24::client::{Call as ClientCall, Client, Pace};
 use task_creator::systems::bitrix24::errors::Kind;
 use task_creator::tls::Authorities;
@@ -160,9 +161,10 @@ fn a_call_that_may_go_no_more_after_a_pause_is_not_sent_once_more() {
         _ => Answer::Done(json!({"task": {"id": "1"}})),
     });
     let webhook = portal.webhook();
-    let known = [("RABBITMQ_PASSWORD", "x"), ("BITRIX_WEBHOOK_URL", webhook.as_str()), ("BITRIX_RATE", "0")];
+    let known = [("BITRIX_WEBHOOK_URL", webhook.as_str()), ("BITRIX_RATE", "0")];
     let lookup = |name: &str| known.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string());
-    let settings = Config::read(lookup).expect("right settings").bitrix24.expect("the webhook is set");
+    let settings =
+        right(Variables::read(lookup, Settings::from_variables)).expect("right settings").expect("the webhook is set");
     // Without anybody who could raise it, a stop counts as raised.
     let (_raise, stop) = stop::signal();
     let client = Client::new(&settings, &Authorities::public(), 4, &stop);

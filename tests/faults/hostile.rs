@@ -8,9 +8,9 @@ use amiquip::{AmqpProperties, AmqpValue, FieldTable};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use task_creator::config::Config;
 use task_creator::message::{Original, Record, Task, sent_record};
-use task_creator::systems::bitrix24::fields;
+use task_creator::settings::{Variables, right};
+use task_creator::systems::bitrix24::{Settings, fields};
 
 /// A byte order mark, which is no part of the document behind it.
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -281,11 +281,10 @@ fn no_mutation_of_a_message_panics_or_changes_it() {
     let seed = std::env::var("TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x5eed_2026_1123);
     println!("TEST_SEED={seed}");
     let lookup = |name: &str| match name {
-        "RABBITMQ_PASSWORD" => Some("x".to_owned()),
         "BITRIX_WEBHOOK_URL" => Some("https://bitrix.example/rest/1/token".to_owned()),
         _ => None,
     };
-    let settings = Config::read(lookup).expect("right settings").bitrix24.expect("it is on");
+    let settings = right(Variables::read(lookup, Settings::from_variables)).expect("right settings").expect("it is on");
     let samples = [field_text("field-1"), seed_message("seed-1").to_string(), hostile_message("hostile-1").to_string()];
     let mut random = Random(seed);
     let mut tasks = 0;

@@ -5,8 +5,9 @@ use std::thread;
 
 use serde_json::json;
 use task_creator::config::Config;
-use task_creator::lane::{self, Lane, reader, tracking};
+use task_creator::lane::{Lane, reader, tracking};
 use task_creator::message::{Record, Task};
+use task_creator::queues;
 use task_creator::rabbitmq::publisher::LargestBody;
 use task_creator::stats::Stats;
 use task_creator::stop;
@@ -64,7 +65,7 @@ pub fn with_lane(queues: &Queues, work: impl FnOnce(), run: impl Fn(&Lane) + Syn
     let (stats, (stopper, stop)) = (Stats::default(), stop::signal());
     let lane = Lane {
         name: "bitrix24",
-        queues: lane::Queues::of("bitrix24", &config),
+        queues: queues::Queues::of("bitrix24", &config),
         config: &config,
         stats: &stats,
         largest: LargestBody::default(),

@@ -4,36 +4,66 @@ use anyhow::anyhow;
 use serde_json::{Value, json};
 
 use super::http::{Http, NoAnswer};
-use super::{Done, Failure, Handler, Progress, System, Tracker};
-use crate::config::{Config, Secret, Variables};
+use super::{
+    Configured, Connected, Done, Explanation, Failure, Handler, Progress, Request, Surroundings, System, Tracker,
+};
 use crate::message::{Record, Task, text};
-use crate::stop::Stop;
+use crate::report::Report;
+use crate::settings::{Secret, Variables};
 
 /// What the `HELPDESK_…` variables say.
 #[derive(Clone, Debug)]
-pub struct Settings {
+struct Settings {
     /// The address, the token included.
-    pub url: Secret,
+    url: Secret,
     /// For one request.
-    pub timeout: std::time::Duration,
+    timeout: std::time::Duration,
 }
 
-impl Settings {
-    /// Reads the settings; without `HELPDESK_URL` the system is off.
-    pub fn from_variables(variables: &mut Variables) -> Option<Settings> {
-        let url = Secret::new(variables.text("HELPDESK_URL")?);
-        Some(Settings { url, timeout: variables.seconds("HELPDESK_TIMEOUT", 30) })
+/// Reads the settings; without `HELPDESK_URL` the system is off.
+pub fn open(variables: &mut Variables) -> Configured {
+    match variables.secret("HELPDESK_URL") {
+        Some(url) => with_url(url, variables),
+        None => Configured::Off("HELPDESK_URL is not set"),
     }
 }
 
-/// Switches the system on.
-///
-/// # Errors
-/// Why it stays off.
-pub fn open(config: &Config, _: &Stop) -> Result<System, &'static str> {
-    let settings = config.helpdesk.clone().ok_or("HELPDESK_URL is not set")?;
-    let helpdesk = || Helpdesk { http: Http::new(settings.timeout, &config.https), settings: settings.clone() };
-    Ok(System { handler: Box::new(helpdesk()), tracker: Box::new(helpdesk()) })
+/// The same where nothing will be sent.
+pub fn open_without_target(variables: &mut Variables) -> Configured {
+    with_url(Secret::default(), variables)
+}
+
+fn with_url(url: Secret, variables: &mut Variables) -> Configured {
+    Configured::On(Box::new(Settings { url, timeout: variables.seconds("HELPDESK_TIMEOUT", 30) }))
+}
+
+impl System for Settings {
+    fn target(&self) -> String {
+        "the helpdesk".into()
+    }
+
+    fn uses_https(&self) -> bool {
+        self.url.expose().starts_with("https://")
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        vec![self.url.clone()]
+    }
+
+    fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected> {
+        let helpdesk = || Helpdesk { http: Http::new(self.timeout, around.https), settings: self.clone() };
+        Ok(Connected { handler: Box::new(helpdesk()), tracker: Box::new(helpdesk()) })
+    }
+
+    fn check(&self, _: &Surroundings, report: &mut Report) {
+        report.ok("helpdesk: HELPDESK_URL is set");
+    }
+
+    fn explain(&self, task: &Task) -> Explanation {
+        let body = ticket(task).to_string();
+        let request = Request { method: "tickets", when: "once, it returns the ticket that is there".into(), body };
+        Explanation { requests: vec![request], ..Explanation::default() }
+    }
 }
 
 struct Helpdesk {
@@ -59,6 +89,10 @@ impl Helpdesk {
     }
 }
 
+fn ticket(task: &Task) -> Value {
+    json!({"external_id": task.id, "title": task.activity_name})
+}
+
 fn again(error: anyhow::Error) -> Failure {
     Failure::Transient { error, after: Default::default() }
 }
@@ -66,7 +100,7 @@ fn again(error: anyhow::Error) -> Failure {
 impl Handler for Helpdesk {
     fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>> {
         let create = |task: &Task| {
-            let reply = self.post("tickets", &json!({"external_id": task.id, "title": task.activity_name}))?;
+            let reply = self.post("tickets", &ticket(task))?;
             let target_id = text(&reply["id"]).ok_or_else(|| again(anyhow!("tickets: the reply has no id")))?;
             let existed = reply["existed"] == true;
             Ok(Done { existed, ..Done::created(reply, target_id) })

@@ -20,6 +20,7 @@ mod portal;
 mod portal_follow_up;
 mod redaction;
 mod replay;
+mod rooms;
 mod settings;
 mod start;
 mod systems;

@@ -7,9 +7,10 @@ use std::fs::{self};
 
 use crate::support::*;
 use log::LevelFilter;
-use task_creator::config::Config;
-use task_creator::dotenv::Given;
-use task_creator::dotenv::syntax::{self, Statement, Value};
+use task_creator::settings::dotenv::syntax::{self, Statement, Value};
+use task_creator::settings::{Given, Mistakes, Secret, Variables, right};
+use task_creator::systems::bitrix24;
+use task_creator::systems::table::{self, Setup};
 
 /// Every variable with a default, and the default: those of the Python worker, and new ones beside them.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -66,8 +67,8 @@ const WEBHOOK: &str = "https://bitrix.example/rest/1/canarytoken0123";
 fn the_code_and_the_example_name_the_same_variables() {
     let known: BTreeSet<String> =
         DEFAULTS.iter().map(|(name, _)| *name).chain(WITHOUT_DEFAULT.iter().copied()).map(String::from).collect();
-    assert_eq!(looked_up(), known, "the variables that config.rs looks up");
-    assert_eq!(*Config::names(), known, "the variables whose misspelling is told");
+    assert_eq!(looked_up(), known, "the variables that the code looks up");
+    assert_eq!(*table::settings(), known, "the variables whose misspelling is told");
     let example = example();
     let named: BTreeSet<String> = example.keys().cloned().collect();
     assert_eq!(named, known, "the variables of config.env.example");
@@ -109,7 +110,7 @@ fn the_example_loads_as_it_is_and_needs_only_the_secrets_changed() {
     let loaded: BTreeMap<String, String> = syntax::parse(&text).into_iter().map(value).collect();
     let active: Vec<&str> = loaded.keys().map(String::as_str).collect();
     assert_eq!(active, ACTIVE);
-    assert!(Config::read(|name| loaded.get(name).cloned()).is_ok());
+    assert!(Setup::read(|name| loaded.get(name).cloned()).is_ok());
     assert!(loaded["RABBITMQ_HOST"].ends_with(".example") && loaded["BITRIX_WEBHOOK_URL"].contains(".example/"));
 }
 
@@ -118,15 +119,15 @@ fn the_example_loads_as_it_is_and_needs_only_the_secrets_changed() {
 #[test]
 fn names_and_spellings_of_the_python_worker_keep_their_meaning() {
     let old = with(&[("RABBITMQ_VIRTUAL_HOST", "camunda")]).unwrap();
-    assert_eq!(old.rabbitmq.vhost, "camunda");
+    assert_eq!(old.config.rabbitmq.vhost, "camunda");
     let both = with(&[("RABBITMQ_VIRTUAL_HOST", "camunda"), ("RABBITMQ_VHOST", "tasks")]).unwrap();
-    assert_eq!(both.rabbitmq.vhost, "tasks");
+    assert_eq!(both.config.rabbitmq.vhost, "tasks");
     let levels = ["debug", "Info", "WARNING", "warn", "error"].map(|level| with(&[("LOG_LEVEL", level)]).unwrap());
     let expected = [LevelFilter::Debug, LevelFilter::Info, LevelFilter::Warn, LevelFilter::Warn, LevelFilter::Error];
-    assert_eq!(levels.map(|config| config.log_level), expected);
+    assert_eq!(levels.map(|setup| setup.config.log_level), expected);
     assert!(with(&[("BITRIX_WEBHOOK_URL", &format!("{WEBHOOK}/"))]).is_ok(), "a slash at the end");
-    assert!(with(&[("BITRIX_WEBHOOK_URL", " ")]).unwrap().bitrix24.is_none(), "blank is the same as not set");
-    assert_eq!(with(&[("RABBITMQ_TLS", "yes")]).unwrap().rabbitmq.port, 5671, "amqps has a port of its own");
+    assert!(with(&[("BITRIX_WEBHOOK_URL", " ")]).unwrap().on().count() == 0, "blank is the same as not set");
+    assert_eq!(with(&[("RABBITMQ_TLS", "yes")]).unwrap().config.rabbitmq.port, 5671, "amqps has a port of its own");
 }
 
 #[test]
@@ -200,22 +201,22 @@ fn quotes_around_a_value_are_a_mistake_in_every_setting() {
     assert!(with(&[("RESPONSES_QUEUE", "camunda.responses.queue # answers")]).is_err());
     assert!(with(&[("BITRIX_ANSWER_TEXTS", "26=\"ДА\",27=НЕТ")]).is_err());
     for password in ["it's", "\"", "'half", "a\"b", "pa\"ss\"word"] {
-        let config = with(&[("RABBITMQ_PASSWORD", password)]).unwrap_or_else(|err| panic!("{password}: {err}"));
-        assert_eq!(config.rabbitmq.password.expose(), password);
+        let setup = with(&[("RABBITMQ_PASSWORD", password)]).unwrap_or_else(|err| panic!("{password}: {err}"));
+        assert_eq!(setup.config.rabbitmq.password.expose(), password);
     }
 }
 
 #[test]
 fn what_the_quotes_of_dotenv_enclose_is_meant_in_a_password_and_nowhere_else() {
     let in_quotes = |value: &'static str| {
-        Config::of(&move |name| {
+        Setup::found(&move |name| {
             let value = if name == "RABBITMQ_PASSWORD" || name == "RESPONSES_QUEUE" { value } else { return None };
             Some(Ok(Given { value: value.to_owned(), place: Some(".env, line 7".into()), quoted: true }))
         })
     };
     for value in [" canary ", "canary"] {
-        assert_eq!(in_quotes(value).unwrap().rabbitmq.password.expose(), value);
-        assert_eq!(in_quotes(value).unwrap().responses_queue, "canary");
+        assert_eq!(in_quotes(value).unwrap().config.rabbitmq.password.expose(), value);
+        assert_eq!(in_quotes(value).unwrap().config.responses_queue, "canary");
     }
     let mistakes = in_quotes("'canary'").unwrap_err().0;
     let told = "RESPONSES_QUEUE (.env, line 7) has quotes around it";
@@ -224,17 +225,17 @@ fn what_the_quotes_of_dotenv_enclose_is_meant_in_a_password_and_nowhere_else() {
 
 #[test]
 fn an_international_host_becomes_punycode_and_brackets_are_stripped() {
-    let config = with(&[
+    let international = [
         ("RABBITMQ_HOST", "раббит.example"),
         ("BITRIX_WEBHOOK_URL", "http://портал.example:8080/rest/1/canarytoken0123"),
-    ]);
-    let config = config.unwrap();
-    assert_eq!(config.rabbitmq.host, "xn--80aca2azbq.example");
-    let webhook = config.bitrix24.expect("it is on").webhook;
+    ];
+    assert_eq!(with(&international).unwrap().config.rabbitmq.host, "xn--80aca2azbq.example");
+    let portal = Variables::read(value_in(&international), bitrix24::Settings::from_variables);
+    let webhook = right(portal).unwrap().expect("it is on").webhook;
     assert_eq!(webhook.to_string(), "http://xn--80awhdgm.example:8080/rest/1/***");
     assert_eq!(webhook.unprotected_host(), Some("xn--80awhdgm.example"));
     for host in ["[::1]", "::1"] {
-        assert_eq!(with(&[("RABBITMQ_HOST", host)]).unwrap().rabbitmq.host, "::1");
+        assert_eq!(with(&[("RABBITMQ_HOST", host)]).unwrap().config.rabbitmq.host, "::1");
     }
 }
 
@@ -344,10 +345,10 @@ fn certificates_are_a_file_that_can_be_read_and_belong_to_tls() {
 
 #[test]
 fn no_secret_is_printed_with_the_settings_or_with_their_mistakes() {
-    let config = read(&[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)]).unwrap();
+    let setup = read(&[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)]).unwrap();
     // The last one is "admin:canary-password" in base64, as in a sign-in.
-    assert_eq!(config.secrets(), [TOKEN, PASSWORD, "YWRtaW46Y2FuYXJ5LXBhc3N3b3Jk"]);
-    let shown = format!("{config:?} {config:#?}");
+    assert_eq!(setup.secrets(), [TOKEN, PASSWORD, "YWRtaW46Y2FuYXJ5LXBhc3N3b3Jk"].map(Secret::new));
+    let shown = format!("{setup:?} {setup:#?}");
     assert!(shown.contains("bitrix.example") && !shown.contains(TOKEN) && !shown.contains(PASSWORD), "{shown}");
     for url in ["ftp://bitrix.example/rest/1/canarytoken0123", "https://bitrix.example/rest/1/canarytoken0123?a=b"] {
         let mistakes = with(&[("BITRIX_WEBHOOK_URL", url)]).unwrap_err();
@@ -357,22 +358,27 @@ fn no_secret_is_printed_with_the_settings_or_with_their_mistakes() {
 
 // Parts.
 
-fn read(settings: &[(&str, &str)]) -> Result<Config, task_creator::config::Mistakes> {
-    Config::read(|wanted| {
+fn read(settings: &[(&str, &str)]) -> Result<Setup, Mistakes> {
+    Setup::read(value_in(settings))
+}
+
+/// What gives a variable the last of the values that it has there.
+fn value_in(settings: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+    |wanted| {
         let last = settings.iter().rev().find(|(name, _)| *name == wanted);
         last.map(|(_, value)| (*value).to_owned())
-    })
+    }
 }
 
 /// The least settings, changed.
-fn with(changes: &[(&str, &str)]) -> Result<Config, task_creator::config::Mistakes> {
+fn with(changes: &[(&str, &str)]) -> Result<Setup, Mistakes> {
     read(&[&[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)], changes].concat())
 }
 
 /// The names for which the code asks when Bitrix24 is on.
 fn looked_up() -> BTreeSet<String> {
     let names = RefCell::new(BTreeSet::new());
-    let _ = Config::read(|name| {
+    let _ = Setup::read(|name| {
         names.borrow_mut().insert(name.to_owned());
         (name == "BITRIX_WEBHOOK_URL").then(|| WEBHOOK.to_owned())
     });

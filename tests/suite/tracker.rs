@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::support::*;
 use serde_json::{Value, json};
-use task_creator::config::Config;
 use task_creator::message::{Record, Task, sent_record};
+use task_creator::settings::{Variables, right};
 use task_creator::stop;
+use task_creator::systems::bitrix24::Settings;
 use task_creator::systems::bitrix24::client::Client;
 use task_creator::systems::bitrix24::tracker::BitrixTracker;
 use task_creator::systems::{Failure, Progress, Tracker};
@@ -15,10 +16,11 @@ use task_creator::tls::Authorities;
 
 fn tracker(portal: &Portal, changes: &[(&str, &str)]) -> BitrixTracker {
     let webhook = portal.webhook();
-    let known = [("RABBITMQ_PASSWORD", "x"), ("BITRIX_WEBHOOK_URL", webhook.as_str()), ("BITRIX_RATE", "0")];
+    let known = [("BITRIX_WEBHOOK_URL", webhook.as_str()), ("BITRIX_RATE", "0")];
     let lookup =
         |name: &str| changes.iter().chain(&known).find(|(known, _)| *known == name).map(|(_, value)| value.to_string());
-    let settings = Config::read(lookup).expect("right settings").bitrix24.expect("the webhook is set");
+    let settings =
+        right(Variables::read(lookup, Settings::from_variables)).expect("right settings").expect("the webhook is set");
     let client = Arc::new(Client::new(&settings, &Authorities::public(), 4, &stop::signal().1));
     BitrixTracker::new(settings, client)
 }

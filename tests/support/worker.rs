@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{env, process, thread};
 
-use task_creator::dotenv::syntax::{self, Statement, Value};
+use task_creator::settings::dotenv::syntax::{self, Statement, Value};
 
 use super::broker::RabbitMq;
 use super::queues::Queues;

@@ -11,12 +11,12 @@ use crossbeam_channel::Receiver;
 use serde_json::Value;
 
 use crate::config::{Config, RabbitMq};
-use crate::lane::Queues;
 use crate::message::text;
+use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::Intake;
 use crate::rabbitmq::publisher::{Letter, Publisher, Verdict};
-use crate::rabbitmq::{Confirm, ConsumerMessage, Error, FieldTable, Trouble, queues};
+use crate::rabbitmq::{Confirmation, Incoming, Trouble, queues};
 use crate::terminal;
 
 /// The system whose queues are used.
@@ -47,14 +47,13 @@ impl OwnQueues<'_> {
         // From here on what was made is removed, whatever happens.
         let own = OwnQueues { config, names: Queues::of(SYSTEM, config), removed: false };
         let made = connection.within_deadline(|connection| {
-            let channel = connection.channel()?;
-            own.all().into_iter().try_for_each(|name| queues::make_passing(&channel, name, UNUSED))?;
-            queues::peek(&channel, own.names.errors.as_str())?;
+            own.all().into_iter().try_for_each(|name| queues::make_passing(connection, name, UNUSED))?;
+            queues::peek(connection, own.names.errors.as_str())?;
             Publisher::open(connection)
         });
         // Before anything is begun: a message without a queue shows whether we may publish at all.
         let nowhere = Letter::new(format!("{}nobody", config.queue_prefix), "demo".into(), Vec::new());
-        let made = made.map_err(|err| Trouble::from(err).into());
+        let made = made.map_err(anyhow::Error::from);
         let made = made.and_then(|mut publisher| publisher.try_deliver(&nowhere).map(drop));
         let _ = connection.close();
         made.map_err(|err| without_rights(config, err))?;
@@ -72,7 +71,7 @@ impl OwnQueues<'_> {
             counts.map(|count| count.map(Option::unwrap_or_default)).sum::<Result<u32, _>>()
         });
         let _ = connection.close();
-        Ok(waiting.map_err(Trouble::from)?)
+        Ok(waiting?)
     }
 
     /// Removes the queues.
@@ -89,12 +88,10 @@ impl OwnQueues<'_> {
     fn delete(&mut self) -> anyhow::Result<()> {
         self.removed = true;
         let mut connection = Connection::open(&self.config.rabbitmq, "task-creator demo: queues")?;
-        let deleted = connection.within_deadline(|connection| {
-            let channel = connection.channel()?;
-            self.all().into_iter().try_for_each(|name| queues::delete(&channel, name))
-        });
+        let deleted = connection
+            .within_deadline(|connection| self.all().into_iter().try_for_each(|name| queues::delete(connection, name)));
         let _ = connection.close();
-        Ok(deleted.map_err(Trouble::from)?)
+        Ok(deleted?)
     }
 
     /// All but the lock of the sweep, which goes with the connection that holds it.
@@ -180,7 +177,7 @@ pub struct Bridge<'a> {
     intake: &'a Intake,
     input: &'a str,
     /// Both queues at the far end; they outlive their consumers, see [`Intake::consume`].
-    far_ends: [Receiver<ConsumerMessage>; 2],
+    far_ends: [Receiver<Incoming>; 2],
 }
 
 impl OwnQueues<'_> {
@@ -191,16 +188,12 @@ impl OwnQueues<'_> {
     /// The connection is gone, or `work` fails.
     pub fn bridge<T>(&self, work: impl FnOnce(&mut Bridge) -> anyhow::Result<T>) -> anyhow::Result<(T, Vec<Arrival>)> {
         let mut connection = Connection::open(&self.config.rabbitmq, "task-creator demo: Camunda's side")?;
-        let (publisher, intake) = connection
-            .within_deadline(|connection| {
-                Ok::<_, Error>((Publisher::open(connection)?, Intake::open(connection, PREFETCH, 1)?))
-            })
-            .map_err(Trouble::from)?;
-        let consumers = connection
-            .within_deadline(|_| {
-                Ok::<_, Error>([intake.consume(&self.names.responses)?, intake.consume(&self.names.errors)?])
-            })
-            .map_err(Trouble::from)?;
+        let (publisher, intake) = connection.within_deadline(|connection| {
+            Ok::<_, Trouble>((Publisher::open(connection)?, Intake::open(connection, PREFETCH, 1)?))
+        })?;
+        let consumers = connection.within_deadline(|_| {
+            Ok::<_, Trouble>([intake.consume(&self.names.responses)?, intake.consume(&self.names.errors)?])
+        })?;
         let far_ends = [consumers[0].receiver().clone(), consumers[1].receiver().clone()];
         let mut bridge = Bridge { publisher, intake: &intake, input: &self.names.input, far_ends };
         let done = work(&mut bridge);
@@ -225,13 +218,13 @@ impl Bridge<'_> {
     pub fn publish(&mut self, body: &[u8]) -> anyhow::Result<()> {
         // Only told apart from others on the way, and there are none.
         let (queue, message_id) = (self.input.to_owned(), "demo".to_owned());
-        let letter = Letter { queue, message_id, body: body.to_vec(), headers: FieldTable::new() };
-        self.publisher.publish(&letter).map_err(Trouble::from)?;
+        let letter = Letter::new(queue, message_id, body.to_vec());
+        self.publisher.publish(&letter)?;
         Ok(())
     }
 
     /// For `select!`: what the broker says about published messages, to be given to [`Bridge::taken`].
-    pub fn confirms(&self) -> &Receiver<Confirm> {
+    pub fn confirms(&self) -> &Receiver<Confirmation> {
         self.publisher.confirms()
     }
 
@@ -239,7 +232,7 @@ impl Bridge<'_> {
     ///
     /// # Errors
     /// It has refused a message.
-    pub fn taken(&mut self, confirm: Confirm) -> anyhow::Result<bool> {
+    pub fn taken(&mut self, confirm: Confirmation) -> anyhow::Result<bool> {
         for (_, verdict) in self.publisher.verdicts(confirm) {
             if let Verdict::Refused(why) = verdict {
                 bail!("{} did not take a message: {why}", self.input);
@@ -249,7 +242,7 @@ impl Bridge<'_> {
     }
 
     /// For `select!`: what comes out, to be given to [`Bridge::arrival`]; the responses first, the parked second.
-    pub fn far_ends(&self) -> &[Receiver<ConsumerMessage>; 2] {
+    pub fn far_ends(&self) -> &[Receiver<Incoming>; 2] {
         &self.far_ends
     }
 
@@ -257,9 +250,9 @@ impl Bridge<'_> {
     ///
     /// # Errors
     /// The connection is gone, or it is nothing that the worker may publish.
-    pub fn arrival(&self, message: ConsumerMessage) -> anyhow::Result<Arrival> {
+    pub fn arrival(&self, message: Incoming) -> anyhow::Result<Arrival> {
         let arrival = self.intake.arrival(message)?;
-        self.intake.ack(arrival.token).map_err(Trouble::from)?;
+        self.intake.ack(arrival.token)?;
         let body: Value = serde_json::from_slice(&arrival.body).context("a message of the worker is not JSON")?;
         read(&body).context("a message of the worker has an unknown form")
     }

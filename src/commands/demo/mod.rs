@@ -18,13 +18,14 @@ use anyhow::{Context as _, anyhow};
 use crossbeam_channel::{Receiver, after, at, bounded, select};
 
 use super::interrupts::{self, INTERRUPTED};
-use crate::config::{Config, Mistakes, RabbitMq};
-use crate::dotenv::{Environment, Given};
+use crate::config::{Config, RabbitMq};
 use crate::sandbox::{Limits, News, People, Sandbox};
+use crate::settings::{Environment, Given, Mistakes};
 use crate::stats::Stats;
 use crate::stop::{self, Stop, Stopper};
+use crate::systems::table::Setup;
 use crate::terminal;
-use crate::{app, logging};
+use crate::{logging, worker};
 use account::Account;
 use bridge::{Arrival, Bridge, OwnQueues};
 use screen::Screen;
@@ -60,16 +61,18 @@ pub fn run() -> anyhow::Result<ExitCode> {
     let limits = Limits { request_delay: PORTAL_DELAY, ..Limits::default() };
     let sandbox = Sandbox::start(0, limits)?;
     let run = format!("demo-{}-{:x}", process::id(), crate::message::now_ms() & 0xff_ffff);
-    let config = config(environment, &run, &sandbox.webhook_url())?;
+    let setup = setup(environment, &run, &sandbox.webhook_url())?;
+    setup.hide_secrets();
+    let config = &setup.config;
     // Compiling and a broker that is far away have taken their time by now; say that something goes on.
-    terminal::tell(&connecting(&config), 0);
-    let _logger = logging::start_in_files(&config)?;
+    terminal::tell(&connecting(config), 0);
+    let _logger = logging::start_in_files(config)?;
     let (stopper, interrupted) = stop::signal();
     let (sender, ended) = bounded(1);
     let over = Instant::now() + LONGEST;
     thread::scope(|scope| {
         let demo = thread::Builder::new().name("demo".into()).spawn_scoped(scope, || {
-            let result = play(&run, &config, &sandbox, &interrupted, over);
+            let result = play(&run, &setup, &sandbox, &interrupted, over);
             // Moved in, so that a panic closes the channel.
             let _ = { sender }.send(());
             result
@@ -106,12 +109,12 @@ fn watch(ended: &Receiver<()>, interrupts: &Receiver<()>, stopper: Stopper, over
 }
 
 /// The settings of the demo: RabbitMQ and the log as they are set, all else its own.
-fn config(environment: &Environment, run: &str, webhook_url: &str) -> Result<Config, Mistakes> {
+fn setup(environment: &Environment, run: &str, webhook_url: &str) -> Result<Setup, Mistakes> {
     let is_blank = |given: &Result<Given, String>| given.as_ref().is_ok_and(|given| given.value.trim().is_empty());
     let given = |name: &str| environment.get(name).filter(|given| !is_blank(given));
     let own = |value: String| Some(Ok(Given { value, place: None, quoted: false }));
     let newcomer = given("RABBITMQ_PASSWORD").is_none();
-    let mut config = Config::of(&|name| match name {
+    let mut setup = Setup::found(&|name| match name {
         "QUEUE_PREFIX" => own(format!("{run}.")),
         "ERROR_QUEUE" => own(format!("{run}.errors.camunda_tasks.queue")),
         "RESPONSES_QUEUE" => own(format!("{run}.camunda.responses.queue")),
@@ -124,8 +127,8 @@ fn config(environment: &Environment, run: &str, webhook_url: &str) -> Result<Con
         _ => None,
     })?;
     // What is played is nothing for the log of the real worker.
-    config.log_dir.push(LOG_FOLDER);
-    Ok(config)
+    setup.config.log_dir.push(LOG_FOLDER);
+    Ok(setup)
 }
 
 fn connecting(config: &Config) -> String {
@@ -143,7 +146,8 @@ enum Ending {
     Interrupted,
 }
 
-fn play(run: &str, config: &Config, sandbox: &Sandbox, interrupted: &Stop, over: Instant) -> anyhow::Result<ExitCode> {
+fn play(run: &str, setup: &Setup, sandbox: &Sandbox, interrupted: &Stop, over: Instant) -> anyhow::Result<ExitCode> {
+    let config = &setup.config;
     let queues = OwnQueues::make(config)?;
     let account = Account::open(messages::all(run));
     // Head and status line.
@@ -153,7 +157,7 @@ fn play(run: &str, config: &Config, sandbox: &Sandbox, interrupted: &Stop, over:
     let over = over.min(begun + PATIENCE);
     let mut stage = Stage { sandbox, people: People::new(Some(FINISH_AFTER)), account, screen, begun, over };
     let played = queues
-        .bridge(|bridge| with_worker(config, |counters, refusals| stage.play(bridge, counters, refusals, interrupted)));
+        .bridge(|bridge| with_worker(setup, |counters, refusals| stage.play(bridge, counters, refusals, interrupted)));
     // The worker has ended by now, so what is left stays.
     let left = queues.waiting();
     let removed = queues.remove().inspect_err(|err| log::error!("{err:#}"));
@@ -175,17 +179,17 @@ fn play(run: &str, config: &Config, sandbox: &Sandbox, interrupted: &Stop, over:
 
 /// Runs the worker, as the command `run` does, for as long as `work` takes.
 fn with_worker<T>(
-    config: &Config,
+    setup: &Setup,
     work: impl FnOnce(&[Stats], &Receiver<anyhow::Error>) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let (stopper, stop) = stop::signal();
-    let systems = app::systems(config, &stop);
+    let systems = worker::systems(setup, &stop)?;
     let counters: Vec<Stats> = systems.iter().map(|_| Stats::default()).collect();
     let (refused, refusals) = bounded(systems.len() + 1);
     thread::scope(|scope| {
         thread::Builder::new()
             .name("heartbeat".into())
-            .spawn_scoped(scope, || app::run(config, &stop, systems, &counters, &refused))?;
+            .spawn_scoped(scope, || worker::run(&setup.config, &stop, systems, &counters, &refused))?;
         let result = work(&counters, &refusals);
         // Dropped as well if `work` panics, so that the worker ends in any case.
         stopper.raise();
@@ -379,11 +383,13 @@ mod tests {
 
     #[test]
     fn the_demo_keeps_to_queues_and_a_portal_of_its_own() {
-        let config = config(&Environment::default(), "demo-1-2", "http://127.0.0.1:8024/rest/1/token")
+        let setup = setup(&Environment::default(), "demo-1-2", "http://127.0.0.1:8024/rest/1/token")
             .expect("the settings are right");
+        let config = &setup.config;
         assert_eq!(config.queue_prefix, "demo-1-2.");
         assert!(config.log_dir.ends_with("demo"), "the log of the real worker is another");
         assert!(config.error_queue.starts_with("demo-1-2.") && config.responses_queue.starts_with("demo-1-2."));
-        assert_eq!(config.bitrix24.expect("Bitrix24 is on").webhook.to_string(), "http://127.0.0.1:8024/rest/1/***");
+        let targets: Vec<String> = setup.on().map(|(_, system)| system.target()).collect();
+        assert_eq!(targets, ["Bitrix24 at http://127.0.0.1:8024/rest/1/***"]);
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::message::{self, Record, Task, document, fingerprint, parked, text};
-use crate::rabbitmq::{AmqpValue, FieldTable, text_header};
+use crate::rabbitmq::Headers;
 
 /// A message of the error queue.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct Entry {
     /// The whole body.
     pub body: Vec<u8>,
     /// The headers.
-    pub headers: FieldTable,
+    pub headers: Headers,
 }
 
 /// What a parked message says about itself; whatever it does not say is absent.
@@ -51,7 +51,7 @@ pub struct About {
 
 impl Entry {
     /// Reads a message that was `sent` so many seconds after 1970, if its sender said so.
-    pub fn read(body: Vec<u8>, headers: FieldTable, sent: Option<u64>) -> Entry {
+    pub fn read(body: Vec<u8>, headers: Headers, sent: Option<u64>) -> Entry {
         let (original, about) = match raw_parked(&headers, sent) {
             Some(about) => (Some(body.clone()), about),
             None => {
@@ -81,13 +81,10 @@ impl Entry {
             #[serde(skip_serializing_if = "Option::is_none")]
             body_base64: Option<String>,
         }
-        let texts = self.headers.iter().filter_map(|(name, value)| match value {
-            AmqpValue::LongString(text) => Some((name.as_str(), text.as_str())),
-            _ => None,
-        });
         let body: Option<&RawValue> = serde_json::from_slice(&self.body).ok();
         let body_base64 = body.is_none().then(|| STANDARD.encode(&self.body));
-        let whole = encode(&Whole { outline: self.outline(), headers: texts.collect(), body, body_base64 });
+        let whole =
+            encode(&Whole { outline: self.outline(), headers: self.headers.texts().collect(), body, body_base64 });
         // A line break in JSON is never part of a text.
         whole.replace(['\n', '\r'], " ")
     }
@@ -153,8 +150,8 @@ impl About {
 }
 
 /// A body too large to be wrapped was parked as it is, and the headers say why. They come first: the body is anybody's.
-fn raw_parked(headers: &FieldTable, sent: Option<u64>) -> Option<About> {
-    let header = |name: &str| text_header(headers, name).map(str::to_owned);
+fn raw_parked(headers: &Headers, sent: Option<u64>) -> Option<About> {
+    let header = |name: &str| headers.text(name).map(str::to_owned);
     let (error_type, source_queue) = (header("error_type")?, header("source_queue")?);
     Some(About {
         parked_at: sent.and_then(seconds),

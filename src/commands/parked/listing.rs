@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::entry::{Entry, iso, local};
-use crate::logging::{clean, clean_in_full};
 use crate::message::document;
+use crate::redact::{clean, clean_in_full};
 use crate::terminal::{shortened, wrapped};
 
 /// Of an error's text in a list, in characters; `show` has all of it.
@@ -86,7 +86,7 @@ pub fn in_full(entry: &Entry, fate: &str, width: Option<usize>) -> String {
         fitted(format!("{name:<NAMES$}  {value}")) + "\n"
     });
     let mut text: String = rows.collect();
-    for (name, value) in &entry.headers {
+    for (name, value) in entry.headers.iter() {
         text += &fitted(clean_in_full(&format!("{:<NAMES$}  {name} = {value:?}", "header")));
         text.push('\n');
     }

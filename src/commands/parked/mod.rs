@@ -26,9 +26,9 @@ use replay::{Manner, Outcome};
 use super::complain;
 use super::interrupts::{self, INTERRUPTED};
 use crate::config::Config;
-use crate::logging::{self, clean, clean_json};
 use crate::message::Cause;
 use crate::nearest::did_you_mean;
+use crate::redact::{clean, clean_json};
 use crate::stop::Stop;
 use crate::terminal::{self, say, tell};
 
@@ -113,8 +113,8 @@ impl Selection {
 /// # Errors
 /// A setting is wrong, RabbitMQ is not there, or it has no error queue.
 pub fn run(action: Action) -> anyhow::Result<ExitCode> {
-    let (config, stop) = (&super::settings()?, &interrupts::stop()?);
-    logging::hide(config.secrets());
+    let (setup, stop) = (super::settings()?, &interrupts::stop()?);
+    let config = &setup.config;
     match action {
         Action::List { group: false, json } => list(config, stop, json),
         Action::List { group: true, json } => groups(config, stop, json),

@@ -16,7 +16,7 @@ use crate::lane::letters;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Intake, Token};
 use crate::rabbitmq::publisher::Publisher;
-use crate::rabbitmq::{Error, FieldTable, Trouble, queues};
+use crate::rabbitmq::{Headers, Trouble, queues};
 use crate::stop::Stop;
 
 /// Messages in memory at once; each may have up to 16 MiB.
@@ -71,7 +71,7 @@ pub fn read(
         Some(ready) => Intake::open(connection, 1, 0).map(|intake| Some((intake, ready))),
         None => Ok(None),
     });
-    let Some((intake, ready)) = opened.map_err(Trouble::from)? else {
+    let Some((intake, ready)) = opened? else {
         bail!(
             "there is no queue {queue} in virtual host {}; the worker and the bridge declare it",
             config.rabbitmq.vhost
@@ -89,15 +89,12 @@ pub fn read(
     });
     let end = end?;
     // Without an orderly end the last acknowledgements may not have arrived.
-    returned
-        .and(closed)
-        .map_err(Trouble::from)
-        .context("the connection broke at the end; what was done last may still be parked, too")?;
+    returned.and(closed).context("the connection broke at the end; what was done last may still be parked, too")?;
     Ok(end)
 }
 
 /// Waits until what was given back is in the queue again, where whoever reads next looks for it. Somebody else may take it.
-fn await_return(connection: &mut Connection, queue: &str, count: u32) -> Result<(), Error> {
+fn await_return(connection: &mut Connection, queue: &str, count: u32) -> Result<(), Trouble> {
     let given_back = Instant::now();
     while queues::ready(connection, queue)?.is_some_and(|ready| ready < count) && given_back.elapsed() < RETURN_DEADLINE
     {
@@ -185,7 +182,7 @@ impl Reading<'_> {
         };
         match (fate, kept) {
             (Fate::Leaves, _) => {
-                self.intake.ack(token).map_err(Trouble::from)?;
+                self.intake.ack(token)?;
                 self.gone += 1;
             }
             (Fate::Stays, Some((body, headers))) => self.renew(id, body, headers, token)?,
@@ -204,15 +201,15 @@ impl Reading<'_> {
     }
 
     /// Publishes a message anew that was given back so often that a quorum queue is about to delete it.
-    fn renew(&mut self, id: String, body: Vec<u8>, headers: FieldTable, token: Token) -> anyhow::Result<()> {
+    fn renew(&mut self, id: String, body: Vec<u8>, headers: Headers, token: Token) -> anyhow::Result<()> {
         if self.renewing.is_none() {
             let mut connection = Connection::open(&self.config.rabbitmq, "task-creator: parked, anew")?;
-            let publisher = connection.within_deadline(Publisher::open).map_err(Trouble::from)?;
+            let publisher = connection.within_deadline(Publisher::open)?;
             self.renewing = Some((publisher, connection));
         }
         let Some((publisher, _)) = &mut self.renewing else { return Ok(()) };
         publisher.deliver(&letters::renewed(&self.config.error_queue, id, body, headers))?;
-        self.intake.ack(token).map_err(Trouble::from)?;
+        self.intake.ack(token)?;
         Ok(())
     }
 }

@@ -16,13 +16,15 @@ use super::Selection;
 use super::entry::Entry;
 use super::queue::{self, End, Fate};
 use crate::config::Config;
-use crate::lane::{Queues, letters};
-use crate::logging::{clean, clean_json};
+use crate::lane::letters;
 use crate::message::Cause;
+use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{Letter, Publisher, Verdict};
-use crate::rabbitmq::{Trouble, queues};
+use crate::rabbitmq::queues;
+use crate::redact::{clean, clean_json};
 use crate::stop::Stop;
+use crate::systems::table;
 use crate::terminal::{say, tell};
 
 /// Of the causes that are there instead of the one that was asked for; anybody may invent more.
@@ -60,7 +62,7 @@ pub struct Outcome {
 /// RabbitMQ is gone, or does not say whether it has the message in hand; that one stays, too.
 pub fn run(config: &Config, stop: &Stop, selection: &Selection, manner: &Manner) -> anyhow::Result<Outcome> {
     let mut connection = Connection::open(&config.rabbitmq, "task-creator: replay")?;
-    let publisher = connection.within_deadline(Publisher::open).map_err(Trouble::from)?;
+    let publisher = connection.within_deadline(Publisher::open)?;
     let mut replay = Replay {
         config,
         stop,
@@ -91,7 +93,7 @@ pub fn letter(config: &Config, entry: &Entry) -> Result<Letter, String> {
     let original = entry.original.as_ref().ok_or("it is not a parked message")?;
     let queue = entry.about.source_queue.as_ref().ok_or("it does not name its source_queue")?;
     // Anybody may have written it, so it cannot direct us to answers for Camunda, or to the error queue.
-    if !Queues::hold_messages(queue, &config.queue_prefix) {
+    if !Queues::hold_messages(queue, &config.queue_prefix, &table::names()) {
         return Err(format!(
             "its source_queue {queue} is not a queue of a system (QUEUE_PREFIX={})",
             config.queue_prefix
@@ -200,7 +202,7 @@ impl Replay<'_> {
             Some(exists) => *exists,
             None => {
                 let look = |connection: &mut Connection| queues::look(connection, &letter.queue);
-                let exists = self.connection.within_deadline(look).map_err(Trouble::from)?.is_some();
+                let exists = self.connection.within_deadline(look)?.is_some();
                 self.known_queues.insert(letter.queue.clone(), exists);
                 exists
             }

@@ -12,7 +12,7 @@ use crossbeam_channel::RecvTimeoutError;
 use serde_json::Value;
 
 use super::interrupts;
-use crate::logging::clean;
+use crate::redact::clean;
 use crate::sandbox::steering::{self, Step};
 use crate::sandbox::{Limits, News, People, Sandbox};
 use crate::systems::http::{Http, NoAnswer};

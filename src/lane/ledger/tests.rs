@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::*;
-use crate::rabbitmq::FieldTable;
+use crate::rabbitmq::Headers;
 
 const LATER: Duration = Duration::from_secs(5);
 
@@ -20,7 +20,7 @@ fn key(id: &str) -> Key {
 
 fn job(id: &str, attempts: u32) -> Job {
     let task = Task::parse(json!({"task_id": id}).to_string().into_bytes()).expect("a task");
-    Job { task, attempts, headers: FieldTable::new(), arrived: Instant::now() }
+    Job { task, attempts, headers: Headers::new(), arrived: Instant::now() }
 }
 
 fn letter(id: &str) -> Letter {

@@ -17,11 +17,9 @@ use super::errors::{ApiError, Kind};
 use super::handler;
 use super::look_up::LookUp;
 use super::{Settings, custom_fields, fields};
-use crate::config::Config;
 use crate::message::text;
 use crate::report::Report;
-use crate::stop::Stop;
-use crate::systems::Failure;
+use crate::systems::{Failure, Surroundings};
 use crate::terminal;
 
 /// Without one of these tasks are not created, or lack their checklists.
@@ -51,9 +49,9 @@ struct Look<'a> {
 type Answered<T = ()> = Result<T, ApiError>;
 
 /// Looks at everything that the worker will need.
-pub fn run(config: &Config, stop: &Stop, report: &mut Report) {
-    let Some(settings) = &config.bitrix24 else { return };
-    let mut look = Look { settings, client: Arc::new(Client::new(settings, &config.https, 1, stop)), report };
+pub fn run(settings: &Settings, around: &Surroundings, report: &mut Report) {
+    let client = Arc::new(Client::new(settings, around.https, 1, around.stop));
+    let mut look = Look { settings, client, report };
     look.at_settings();
     let looked = look
         .at_webhook()
@@ -68,12 +66,11 @@ pub fn run(config: &Config, stop: &Stop, report: &mut Report) {
 }
 
 /// Makes the marker's field if it is missing.
-pub fn prepare(config: &Config, stop: &Stop, report: &mut Report) {
-    let Some(settings) = &config.bitrix24 else { return };
+pub fn prepare(settings: &Settings, around: &Surroundings, report: &mut Report) {
     let Some(marker) = settings.marker_field.as_deref().filter(|marker| fields::is_custom_field(marker)) else {
         return report.ok("bitrix24: BITRIX_TASK_ID_FIELD names no custom field, so there is none to make");
     };
-    let client = Client::new(settings, &config.https, 1, stop);
+    let client = Client::new(settings, around.https, 1, around.stop);
     let made = custom_fields::list(&client, json!({})).and_then(|rows| match custom_fields::named(&rows, marker) {
         Some(_) => Ok(false),
         None => client.call(&custom_fields::make_marker(marker)).map(|_| true),

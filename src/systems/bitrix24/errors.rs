@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use serde_json::Value;
 
-use crate::logging;
+use crate::redact;
 use crate::systems::Failure;
 
 /// Between two looks at a portal that was blocked by hand.
@@ -155,7 +155,7 @@ fn code_and_description(reply: &Value) -> (String, String) {
 /// What a page begins with, as it is read on a screen; where that is nothing, its markup.
 fn beginning(page: &[u8]) -> String {
     // Without secrets before it is cut: half of one is not recognised.
-    let page = logging::clean_in_full(&String::from_utf8_lossy(page).replace(['\r', '\n', '\t', '\u{feff}'], " "));
+    let page = redact::clean_in_full(&String::from_utf8_lossy(page).replace(['\r', '\n', '\t', '\u{feff}'], " "));
     let page: String = page.chars().take(LONGEST_PAGE).collect();
     let shown = Some(plain(&page)).filter(|text| !text.is_empty()).unwrap_or(page);
     shown.chars().take(LONGEST_BEGINNING).collect()
@@ -178,7 +178,7 @@ pub(super) fn plain(text: &str) -> String {
     }
     plain.push_str(rest);
     let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
-    logging::clean(&plain).chars().take(LONGEST_TEXT).collect()
+    redact::clean(&plain).chars().take(LONGEST_TEXT).collect()
 }
 
 fn kind_of_code(code: &str) -> Option<Kind> {

@@ -5,7 +5,6 @@
 use super::client::Call;
 use super::fields::{self, Checklist, Fields};
 use super::{Settings, checklists, handler, look_up};
-use crate::config::Variables;
 use crate::message::Task;
 use crate::systems::{Explained, Explanation, Request};
 
@@ -13,11 +12,10 @@ use crate::systems::{Explained, Explanation, Request};
 const TASK: &str = "<id of the task>";
 
 /// What would be done with this task.
-pub fn run(task: &Task, variables: &mut Variables) -> Option<Explanation> {
-    let settings = Settings::without_portal(variables);
-    let fields = fields::fields(task, &settings);
+pub fn run(task: &Task, settings: &Settings) -> Explanation {
+    let fields = fields::fields(task, settings);
     let mut explanation = Explanation::default();
-    ask_for_task(task, &settings, &fields, &mut explanation);
+    ask_for_task(task, settings, &fields, &mut explanation);
     explanation.requests.extend(checklist_items(&fields.checklists));
     match handler::sync(task) {
         Some(call) => explanation.requests.push(request(&call, "last")),
@@ -34,7 +32,7 @@ pub fn run(task: &Task, variables: &mut Variables) -> Option<Explanation> {
         .chain(checklists)
         .map(|(name, value)| Explained { origin: origins.remove(&name).unwrap_or_default(), name, value })
         .collect();
-    Some(explanation)
+    explanation
 }
 
 fn ask_for_task(task: &Task, settings: &Settings, fields: &Fields, explanation: &mut Explanation) {

@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use super::errors::{LONGEST_PAGE, plain};
-use crate::logging;
 use crate::message::document;
+use crate::redact;
 
 /// The document in an answer, and what stands before it. With anything before it, it begins at the first `{` with a member
 /// and ends with the answer.
@@ -29,7 +29,7 @@ fn begin(answer: &[u8]) -> Option<usize> {
 /// What to tell of it, on one line: what it is, and what to do about it.
 pub fn told(before: &[u8]) -> String {
     // Without secrets before it is cut: half of one is not recognised.
-    let before = logging::clean_in_full(&String::from_utf8_lossy(before).replace(['\r', '\n', '\t', '\u{feff}'], " "));
+    let before = redact::clean_in_full(&String::from_utf8_lossy(before).replace(['\r', '\n', '\t', '\u{feff}'], " "));
     let before: String = before.chars().take(LONGEST_PAGE).collect();
     match plain(&before).as_str() {
         "" => {

@@ -1,18 +1,22 @@
 //! The `BITRIX_…` settings, and settings for the other tests of this folder.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::*;
+use crate::settings::{Mistakes, right};
 
 /// Settings as if these variables were set, and nothing else that is not needed.
 pub fn settings(variables: &[(&str, &str)]) -> Settings {
-    read(variables).expect("right settings").bitrix24.expect("the webhook is set")
+    read(variables).expect("right settings").expect("the webhook is set")
 }
 
-fn read(variables: &[(&str, &str)]) -> Result<Config, crate::config::Mistakes> {
-    let needed = [("RABBITMQ_PASSWORD", "guest"), ("BITRIX_WEBHOOK_URL", "https://bitrix.example/rest/1/canary-token")];
+fn read(variables: &[(&str, &str)]) -> Result<Option<Settings>, Mistakes> {
+    let needed = [("BITRIX_WEBHOOK_URL", "https://bitrix.example/rest/1/canary-token")];
     let all: BTreeMap<&str, &str> = needed.into_iter().chain(variables.iter().copied()).collect();
-    Config::read(|name| all.get(name).map(|value| value.to_string()))
+    right(Variables::read(|name| all.get(name).map(|value| value.to_string()), Settings::from_variables))
 }
 
 fn mistake(name: &str, value: &str) -> String {
@@ -23,7 +27,7 @@ fn mistake(name: &str, value: &str) -> String {
 
 #[test]
 fn without_a_webhook_the_system_is_off() {
-    assert!(read(&[("BITRIX_WEBHOOK_URL", " ")]).expect("right settings").bitrix24.is_none());
+    assert!(read(&[("BITRIX_WEBHOOK_URL", " ")]).expect("right settings").is_none());
 }
 
 #[test]
@@ -118,7 +122,7 @@ fn a_portal_has_one_host_however_it_is_reached() {
 fn a_webhook_never_shows_its_token() {
     let webhook = Webhook::parse("https://user:password@bitrix.example/rest/1/canary-token/").expect("a webhook");
     // The last one is "user:password" in base64, as in a sign-in.
-    assert_eq!(webhook.secrets(), ["canary-token", "password", "dXNlcjpwYXNzd29yZA=="]);
+    assert_eq!(webhook.secrets(), ["canary-token", "password", "dXNlcjpwYXNzd29yZA=="].map(Secret::new));
     assert_eq!(webhook.to_string(), "https://bitrix.example/rest/1/***");
     let settings = format!("{:?}", settings(&[]));
     assert!(settings.contains("https://bitrix.example/rest/1/***") && !settings.contains("canary"), "{settings}");

@@ -9,7 +9,7 @@ mod targets;
 
 use std::collections::BTreeSet;
 
-use task_creator::systems::TABLE;
+use task_creator::systems::table::TABLE;
 
 use crate::support::{Queues, run_with};
 

@@ -3,7 +3,7 @@
 use super::*;
 
 fn read(body: &str) -> Entry {
-    Entry::read(body.as_bytes().to_vec(), FieldTable::new(), Some(1_795_409_858))
+    Entry::read(body.as_bytes().to_vec(), Headers::new(), Some(1_795_409_858))
 }
 
 #[test]

@@ -1,37 +1,35 @@
 //! What no line may hold: secrets, line breaks, and what speaks to a terminal.
 //!
-//! It does not know where a text goes.
+//! It does not know where a text goes, nor whose secrets it is given; what is hidden grows while the program runs.
 
 use std::fmt::Write as _;
-use std::sync::OnceLock;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-
-use crate::message::document;
 
 /// Longer lines are cut, in bytes: an error text may hold a whole page.
 const LONGEST_LINE: usize = 4_000;
 /// A shorter secret is left alone: it would blacken half of every line.
 const SHORTEST_SECRET: usize = 4;
 
-/// The values that no line may hold. Set once; a panic anywhere is a line as well.
-static SECRETS: OnceLock<Vec<String>> = OnceLock::new();
+/// The values that no line may hold, the longer ones first: one may be a part of another. Whatever thread says something
+/// needs them, a panic in it included.
+static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
-/// Names what no line, and no text that goes through [`clean`], may hold.
-pub fn hide(secrets: Vec<String>) {
-    let _ = SECRETS.set(dressed(&secrets));
+/// Names what no line, and no text that goes through [`clean`], may hold from now on, beside what was named before.
+pub fn hide<'a>(secrets: impl IntoIterator<Item = &'a str>) {
+    let mut hidden = SECRETS.write().unwrap_or_else(PoisonError::into_inner);
+    hidden.extend(secrets.into_iter().flat_map(dressed));
+    hidden.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    hidden.dedup();
 }
 
-/// The secrets in every form in which another program may show them, the longer ones first: one may be a part of another.
-fn dressed(secrets: &[String]) -> Vec<String> {
-    let dresses = secrets.iter().flat_map(|secret| {
-        let in_url = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
-        [secret.clone(), in_url, in_json(secret), in_json_of_php(secret)]
-    });
-    let mut dresses: Vec<String> = dresses.filter(|secret| secret.len() >= SHORTEST_SECRET).collect();
-    dresses.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-    dresses.dedup();
+/// The secret in every form in which another program may show it.
+fn dressed(secret: &str) -> Vec<String> {
+    let in_url = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
+    let mut dresses = vec![secret.to_owned(), in_url, in_json(secret), in_json_of_php(secret)];
+    dresses.retain(|secret| secret.len() >= SHORTEST_SECRET);
     dresses
 }
 
@@ -53,19 +51,19 @@ fn in_json_of_php(text: &str) -> String {
 
 /// The text without secrets, on one line, and safe for a terminal.
 pub fn clean(text: &str) -> String {
-    escaped(&without(secrets(), text), LONGEST_LINE)
+    escaped(&without(&hidden(), text), LONGEST_LINE)
 }
 
 /// The same however long the text is, for what somebody has asked to see in full.
 pub fn clean_in_full(text: &str) -> String {
-    escaped(&without(secrets(), text), usize::MAX)
+    escaped(&without(&hidden(), text), usize::MAX)
 }
 
 /// JSON without secrets in its texts, still JSON with the same meaning, and safe for a terminal. It must be on one line.
 /// Numbers stay: one with the digits of a secret in it has them by chance.
 pub fn clean_json(json: &str) -> String {
     let mut clean = String::with_capacity(json.len());
-    for character in json_without(secrets(), json).chars() {
+    for character in json_without(&hidden(), json).chars() {
         match is_harmful(character) {
             // All of them have four digits at most.
             true => drop(write!(clean, "\\u{:04x}", u32::from(character))),
@@ -82,10 +80,11 @@ fn json_without(secrets: &[String], json: &str) -> String {
         let (text, after) = texts.split_at(length_of_text(texts));
         out += before;
         // Other programs may have escaped any of its characters.
-        match document::read(text.as_bytes()).ok().as_ref().and_then(Value::as_str) {
-            Some(meant) if !secrets.iter().any(|secret| meant.contains(secret)) => out += text,
-            Some(meant) => out += &Value::from(without(secrets, meant)).to_string(),
-            None => out += &without(secrets, text),
+        match serde_json::from_str::<String>(text) {
+            Ok(meant) if !secrets.iter().any(|secret| meant.contains(secret)) => out += text,
+            Ok(meant) => out += &Value::from(without(secrets, &meant)).to_string(),
+            // Half an emoji is in it, or it is no JSON.
+            Err(_) => out += &without(secrets, text),
         }
         rest = after;
     }
@@ -103,8 +102,8 @@ fn length_of_text(json: &str) -> usize {
     end.map_or(json.len(), |end| end + 2)
 }
 
-fn secrets() -> &'static [String] {
-    SECRETS.get().map(Vec::as_slice).unwrap_or_default()
+fn hidden() -> RwLockReadGuard<'static, Vec<String>> {
+    SECRETS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn without(secrets: &[String], text: &str) -> String {
@@ -139,7 +138,17 @@ fn is_harmful(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Reverse;
+
     use super::*;
+
+    #[test]
+    fn what_is_named_later_is_hidden_as_well_and_in_urls_too() {
+        hide(["canary/of redaction"]);
+        hide(["canary/of redaction, the longer", "of"]);
+        let text = "canary/of redaction, the longer; canary/of redaction; canary%2Fof%20redaction; of";
+        assert_eq!(clean(text), "***; ***; ***; of");
+    }
 
     #[test]
     fn one_event_is_one_line_whatever_it_contains() {
@@ -160,9 +169,10 @@ mod tests {
 
     #[test]
     fn a_secret_is_hidden_however_json_shows_it_and_numbers_stay() {
-        let secrets = dressed(&["pa\"ss\\wörd/".into(), "12345678".into()]);
+        let mut secrets: Vec<String> = ["pa\"ss\\wörd/", "12345678"].into_iter().flat_map(dressed).collect();
+        secrets.sort_by_key(|secret| Reverse(secret.len()));
         let json = r#"{"n":12345678.50,"pa\"ss\\wörd/":["12345678-","\u0070a\u0022ss\\w\u00f6rd\/!",""],"half":"\ud83d12345678"}"#;
-        let hidden = r#"{"n":12345678.50,"***":["***-","***!",""],"half":"\ud83d"}"#.replace(r"\ud83d", "\u{fffd}***");
+        let hidden = r#"{"n":12345678.50,"***":["***-","***!",""],"half":"\ud83d***"}"#;
         assert_eq!(json_without(&secrets, json), hidden);
         let shown = [r#"{"p": "pa\"ss\\wörd/"}"#, r#"{"p": "pa\"ss\\w\u00f6rd\/"}"#];
         shown.iter().for_each(|shown| assert_eq!(without(&secrets, shown), r#"{"p": "***"}"#));

@@ -1,31 +1,37 @@
 //! Starts a lane for every system that is on, and the heartbeat, which says how they are; joins them all.
+//!
+//! It names no system, and knows neither what one of them does nor what its lane does.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{process, thread};
 
+use anyhow::Context as _;
 use crossbeam_channel::Sender;
 use log::Level;
 
 use crate::config::{Config, RabbitMq};
-use crate::lane::{Lane, Queues, reader, tracking};
+use crate::lane::{Lane, reader, tracking};
 use crate::logging;
+use crate::queues::Queues;
 use crate::rabbitmq::publisher::LargestBody;
 use crate::stats::Stats;
 use crate::stop::Stop;
-use crate::systems::{System, TABLE};
+use crate::systems::table::Setup;
+use crate::systems::{Configured, Connected, Surroundings};
 
-/// A system that is on, with its counters.
+/// A system that is on, and what its lane works with.
 pub struct Running {
     name: &'static str,
-    system: System,
+    connected: Connected,
 }
 
 /// The line with every number is written this often, and at the end.
 const FULL_LINE: Duration = Duration::from_secs(3600);
 
 /// Says what runs here, with which settings, and where it connects to.
-pub fn introduce(config: &Config, settings: &Path) {
+pub fn introduce(setup: &Setup, settings: &Path) {
+    let config = &setup.config;
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let from = match settings.exists() {
         true => format!("settings from {} and the environment", absolute(settings).display()),
@@ -40,21 +46,35 @@ pub fn introduce(config: &Config, settings: &Path) {
     let RabbitMq { host, port, username, vhost, tls, .. } = &config.rabbitmq;
     let tls = if tls.is_some() { ", encrypted" } else { "" };
     log::info!("RabbitMQ at {host}:{port}, virtual host {vhost}, as {username}{tls}");
-    if let Some(bitrix24) = &config.bitrix24 {
-        log::info!("Bitrix24 at {}, tasks from {}", bitrix24.webhook, Queues::of("bitrix24", config).input);
+    for (name, system) in setup.on() {
+        log::info!("{}, tasks from {}", system.target(), Queues::of(name, config).input);
     }
 }
 
-/// The systems that are on.
-pub fn systems(config: &Config, stop: &Stop) -> Vec<Running> {
-    let open = |entry: &crate::systems::Entry| {
-        (entry.open)(config, stop).ok().map(|system| Running { name: entry.name, system })
-    };
-    let running: Vec<Running> = TABLE.iter().filter_map(open).collect();
-    if running.is_empty() {
-        log::warn!("no system is on, so there is nothing to do; BITRIX_WEBHOOK_URL switches Bitrix24 on");
+/// Connects the systems that are on.
+///
+/// # Errors
+/// One of them cannot work on this machine.
+pub fn systems(setup: &Setup, stop: &Stop) -> anyhow::Result<Vec<Running>> {
+    let Config { https, handler_threads: threads, .. } = &setup.config;
+    let around = Surroundings { https, threads: *threads, stop };
+    let running: anyhow::Result<Vec<Running>> = setup
+        .on()
+        .map(|(name, system)| Ok(Running { name, connected: system.connect(&around).context(name)? }))
+        .collect();
+    if running.as_ref().is_ok_and(Vec::is_empty) {
+        log::warn!("no system is on, so there is nothing to do; {}", reasons(setup));
     }
     running
+}
+
+/// Why each system is off that is.
+fn reasons(setup: &Setup) -> String {
+    let off = setup.systems.iter().filter_map(|(name, configured)| match configured {
+        Configured::Off(why) => Some(format!("{name}: {why}")),
+        Configured::On(_) => None,
+    });
+    off.collect::<Vec<_>>().join("; ")
 }
 
 /// Works until the stop signal. The counters, one for each system, belong to the caller, who may read them when this takes
@@ -74,7 +94,7 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stat
         .collect();
     thread::scope(|scope| {
         let named = |name: String| thread::Builder::new().name(name);
-        for (lane, Running { system: System { handler, tracker }, .. }) in lanes.iter().zip(systems) {
+        for (lane, Running { connected: Connected { handler, tracker }, .. }) in lanes.iter().zip(systems) {
             let reading = named(lane.name.into()).spawn_scoped(scope, move || {
                 reader::run(lane, handler.as_ref()).map_err(|err| drop(gave_up.send(err)))
             });

@@ -2,19 +2,18 @@
 //!
 //! `.env` may serve other programs too: what is not a setting of ours is passed over, readable or not. It holds passwords,
 //! so its permissions are looked at, and of its lines only numbers and names of settings are ever shown. How a line is read is
-//! in [`syntax`]; what a value means is none of its business.
+//! in [`syntax`]; which names are settings it is told; what a value means is none of its business.
 
 pub mod syntax;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env::{self, VarError};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::config::{Config, Mistakes, spelling};
-use crate::terminal;
+use super::{Mistakes, spelling};
 use syntax::{Statement, Value};
 
 const NOT_UTF8: &str = "is not UTF-8, but perhaps CP1251 (Windows); save the file as UTF-8";
@@ -40,38 +39,23 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment and this file, if there is one; tells the terminal what should better be changed.
-    ///
-    /// # Errors
-    /// As [`Environment::read`].
-    pub fn load(file: &Path) -> Result<Environment, Mistakes> {
-        let environment = Environment::read(file)?;
-        environment.tell();
-        Ok(environment)
-    }
-
-    /// Tells the terminal what should better be changed.
-    pub fn tell(&self) {
-        self.advice.iter().for_each(|advice| terminal::complain(advice));
-    }
-
-    /// The environment and this file, if there is one.
+    /// The environment and this file, if there is one, of which only the settings of these names count.
     ///
     /// # Errors
     /// [`Mistakes`] when the file cannot be read, can be written by others, or is no text in UTF-8. A line of ours that is
     /// wrong is an error only once it is asked for.
-    pub fn read(file: &Path) -> Result<Environment, Mistakes> {
+    pub fn read(file: &Path, settings: &BTreeSet<String>) -> Result<Environment, Mistakes> {
         let mut environment = Environment::default();
         let shown = file.display().to_string();
         let names: Vec<String> = env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
-        let misspelt = names.iter().filter_map(|name| Some((name, spelling::nearest(name, Config::names())?)));
+        let misspelt = names.iter().filter_map(|name| Some((name, spelling::nearest(name, settings)?)));
         environment.advice.extend(misspelt.map(|(name, meant)| misspelling("the environment", name, meant)));
         let text = match text_of(file, &mut environment.advice) {
             Ok(Some(text)) => text,
             Ok(None) => return Ok(environment),
             Err(wrong) => return Err(Mistakes(vec![format!("{shown}: {wrong}")])),
         };
-        syntax::parse(&text).iter().for_each(|statement| environment.take(statement, &shown));
+        syntax::parse(&text).iter().for_each(|statement| environment.take(statement, &shown, settings));
         Ok(environment)
     }
 
@@ -93,12 +77,12 @@ impl Environment {
     }
 
     /// Adds a line; a later one of the same name replaces an earlier one.
-    fn take(&mut self, Statement { line, name, value }: &Statement, file: &str) {
+    fn take(&mut self, Statement { line, name, value }: &Statement, file: &str, settings: &BTreeSet<String>) {
         let place = format!("{file}, line {line}");
-        if let Some(meant) = spelling::nearest(name, Config::names()) {
+        if let Some(meant) = spelling::nearest(name, settings) {
             self.advice.push(misspelling(&place, name, meant));
         }
-        let is_ours = Config::names().contains(name);
+        let is_ours = settings.contains(name);
         if is_ours && self.lines.contains_key(name) {
             self.advice.push(format!("{place}: {name} is set a second time, and this line counts; remove one"));
         }
@@ -114,7 +98,7 @@ impl Environment {
             Value::Text { text, quoted, cut } => {
                 let (value, is_lost) = syntax::interpolated(text, |name| self.value(name));
                 self.advise_on_loss(name, is_ours && is_lost, *cut, &place);
-                self.advise_on_swallowed(text, &place);
+                self.advise_on_swallowed(text, &place, settings);
                 Ok(Given { value, place: Some(place), quoted: *quoted })
             }
             Value::Absent => Err(format!("{name} ({place}) has no = behind its name; for example: {name}=value")),
@@ -140,9 +124,9 @@ impl Environment {
     }
 
     /// A quote that is left open swallows what stands before the next one, which was meant to open something.
-    fn advise_on_swallowed(&mut self, value: &str, place: &str) {
+    fn advise_on_swallowed(&mut self, value: &str, place: &str, settings: &BTreeSet<String>) {
         let within = value.split('\n').skip(1).flat_map(syntax::parse);
-        let is_set = |found: &Statement| Config::names().contains(&found.name) && found.value != Value::Absent;
+        let is_set = |found: &Statement| settings.contains(&found.name) && found.value != Value::Absent;
         for Statement { name, .. } in within.filter(is_set) {
             let wrong = "the quotes that open in this line are closed only behind";
             self.advice.push(format!("{place}: {wrong} {name}, which is not read so; close them earlier"));

@@ -1,7 +1,7 @@
 //! The addresses in the settings, parsed at the start: what cannot be reached by any network is told then, and not when the
 //! first request fails. It looks up no name, and no error repeats an address, which may hold a secret.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Of a name, and of each part between two dots, in bytes (RFC 1035).
 const LONGEST_NAME: usize = 253;
@@ -92,6 +92,12 @@ pub fn url(given: &str) -> Result<Url<'_>, String> {
     };
     let place = port.map_or(name.clone(), |port| format!("{name}:{port}"));
     Ok(Url { scheme, sign_in, place, path })
+}
+
+/// Does what is sent to this host stay on this machine? Only what says so by itself counts: no name is looked up.
+pub fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// Has it nothing but what may stand there unescaped (RFC 3986), and these?

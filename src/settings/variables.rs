@@ -4,12 +4,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::dotenv::{Environment, Given};
-use crate::tls::Authorities;
+use super::Secret;
+use super::dotenv::{Environment, Given};
 
 /// Those of a keyboard, and those that a word processor makes of them.
 const QUOTES: &[char] = &['"', '\'', '`', '«', '»', '“', '”', '„', '‘', '’'];
@@ -26,8 +25,13 @@ pub struct Variables<'a> {
 }
 
 impl Variables<'_> {
-    /// What `make` makes of the variables that `lookup` gives, and the mistakes it has found.
-    pub(super) fn read<T>(lookup: Lookup, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
+    /// What `make` makes of these values, and the mistakes it has found.
+    pub fn read<T>(value: impl Fn(&str) -> Option<String>, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
+        Variables::found(&|name| Some(Ok(Given { value: value(name)?, place: None, quoted: false })), make)
+    }
+
+    /// The same where it is known in which place each value stands.
+    pub fn found<T>(lookup: Lookup, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
         let mut variables = Variables { lookup, mistakes: Vec::new(), mistaken: BTreeSet::new() };
         let made = make(&mut variables);
         (made, variables.mistakes)
@@ -35,7 +39,7 @@ impl Variables<'_> {
 
     /// What `make` makes of the variables of this process, and the mistakes in them.
     pub fn of<T>(environment: &Environment, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
-        Variables::read(&|name| environment.get(name), make)
+        Variables::found(&|name| environment.get(name), make)
     }
 
     /// The variable's value, trimmed; one that is set to nothing counts as not set. Without the quotes around it, which
@@ -51,14 +55,14 @@ impl Variables<'_> {
     }
 
     /// The same for a password: blanks and quotes within the quotes of `.env` are meant, and so is a quote at one end only.
-    pub fn secret(&mut self, name: &str) -> Option<String> {
+    pub fn secret(&mut self, name: &str) -> Option<Secret> {
         let Given { value, quoted, .. } = self.given(name)?;
         let text = if quoted { &*value } else { value.trim() };
         let is_enclosed = text.chars().count() > 1 && text.starts_with(QUOTES) && text.ends_with(QUOTES);
         if is_enclosed && !quoted {
             self.note_quotes(name);
         }
-        Some(text.to_owned()).filter(|text| !text.trim().is_empty())
+        (!text.trim().is_empty()).then(|| Secret::new(text))
     }
 
     fn note_quotes(&mut self, name: &str) {
@@ -134,11 +138,10 @@ impl Variables<'_> {
         }
     }
 
-    /// The authorities in a PEM file.
-    pub fn authorities(&mut self, name: &str) -> Option<Authorities> {
-        let file = self.text(name)?;
-        let read = Authorities::read(Path::new(&file));
-        read.map_err(|wrong| self.mistake(name, &format!("is {file:?}, {wrong}"), &format!("{name}=ca.pem"))).ok()
+    /// What `parse` makes of the value, or says is wrong with it.
+    pub fn parsed<T>(&mut self, name: &str, example: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let text = self.text(name)?;
+        parse(&text).map_err(|wrong| self.mistake(name, &wrong, example)).ok()
     }
 
     /// Notes that a variable has no value and needs one, with a line that would be right.

@@ -1,0 +1,67 @@
+//! What queues are called: a system's own after its name, behind the prefix, and those that all systems share.
+//!
+//! Their names are made here and nowhere else. It knows no system by name, and neither what lies in a queue nor how one is
+//! reached.
+
+use crate::config::Config;
+
+/// What a system's own queues are called after its name.
+const INPUT: &str = "queue";
+const SENT: &str = "sent.queue";
+const RETRY: &str = "retry.queue";
+const SWEEP_LOCK: &str = "sent.queue.sweep";
+
+/// The queues of a system.
+#[derive(Clone, Debug)]
+pub struct Queues {
+    /// Where the bridge puts the tasks.
+    pub input: String,
+    /// Created tasks, until somebody has finished them.
+    pub sent: String,
+    /// Failed messages, until their next try.
+    pub retry: String,
+    /// A name that the tracker holds during a sweep, so that two workers do not sweep at once.
+    pub sweep_lock: String,
+    /// Parked messages, of all systems.
+    pub errors: String,
+    /// Answers for Camunda, of all systems.
+    pub responses: String,
+}
+
+impl Queues {
+    /// The queues of this system.
+    pub fn of(system: &str, config: &Config) -> Queues {
+        let own = |kind: &str| own(&config.queue_prefix, system, kind);
+        Queues {
+            input: own(INPUT),
+            sent: own(SENT),
+            retry: own(RETRY),
+            sweep_lock: own(SWEEP_LOCK),
+            errors: config.error_queue.clone(),
+            responses: config.responses_queue.clone(),
+        }
+    }
+
+    /// With what the names of the system's own queues begin, and no others.
+    pub fn stem(&self) -> &str {
+        self.input.strip_suffix(INPUT).unwrap_or(&self.input)
+    }
+
+    /// Is this where messages of one of these systems lie?
+    pub fn hold_messages(name: &str, prefix: &str, systems: &[&str]) -> bool {
+        is_any(name, prefix, systems, &[INPUT, SENT, RETRY])
+    }
+
+    /// Is this a name that one of these systems uses?
+    pub fn are_called(name: &str, prefix: &str, systems: &[&str]) -> bool {
+        is_any(name, prefix, systems, &[INPUT, SENT, RETRY, SWEEP_LOCK])
+    }
+}
+
+fn own(prefix: &str, system: &str, kind: &str) -> String {
+    format!("{prefix}{system}.{kind}")
+}
+
+fn is_any(name: &str, prefix: &str, systems: &[&str], kinds: &[&str]) -> bool {
+    systems.iter().any(|system| kinds.iter().any(|kind| own(prefix, system, kind) == name))
+}

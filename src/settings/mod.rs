@@ -1,0 +1,58 @@
+//! How settings are read, whatever they are: from the environment and `.env`, checked, every mistake told at once.
+//!
+//! [`variables`] makes numbers, names and switches of texts, [`address`] hosts and URLs, [`dotenv`] finds the texts, and
+//! [`spelling`] says which setting may be meant by a name that is none. A leaf: it names no variable and no system, and knows
+//! nothing of what a value is for.
+
+pub mod address;
+pub mod dotenv;
+pub mod spelling;
+pub mod variables;
+
+use std::fmt;
+
+pub use dotenv::{Environment, Given};
+pub use variables::{Lookup, Variables};
+
+/// A text that never prints itself.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(secret: impl Into<String>) -> Secret {
+        Secret(secret.into())
+    }
+
+    /// The secret itself, for the place where a request is built, and for what hides it everywhere else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// All that is wrong with the settings, a line each.
+#[derive(Debug)]
+pub struct Mistakes(pub Vec<String>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the settings have {} mistake(s):", self.0.len())?;
+        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// What was made of the variables, if there are no mistakes in them.
+///
+/// # Errors
+/// The mistakes.
+pub fn right<T>((made, mistakes): (T, Vec<String>)) -> Result<T, Mistakes> {
+    if mistakes.is_empty() { Ok(made) } else { Err(Mistakes(mistakes)) }
+}

@@ -1,0 +1,124 @@
+//! Where a portal is, and who asks there: one address with a secret in it.
+//!
+//! It sends nothing. Whatever is shown of it, the secret is not.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::settings::Secret;
+use crate::settings::address::{self, Url, is_this_machine};
+
+/// A portal makes tokens of 16 characters. A much shorter one could be a word that is meant.
+const SHORTEST_TOKEN: usize = 8;
+
+/// A webhook's address. The secret is in its path, so it is never shown whole.
+#[derive(Clone)]
+pub struct Webhook {
+    url: Secret,
+    shown: String,
+}
+
+impl Webhook {
+    /// In place of one, where nothing will be sent.
+    pub(super) fn nowhere() -> Webhook {
+        Webhook { url: Secret::new(""), shown: String::new() }
+    }
+
+    /// Takes it apart, or says what is wrong with it.
+    pub(super) fn parse(url: &str) -> Result<Webhook, String> {
+        let Url { scheme, sign_in, place, path } = address::url(url)?;
+        let (before, token) = path.rsplit_once('/').ok_or("has no user and token in its path")?;
+        // In `/rest/USER/TOKEN/METHOD` the last part would be taken for the token, and the token would be shown.
+        let after_rest = path.split('/').skip_while(|part| *part != "rest").skip(1).count();
+        if token.contains('.') || !matches!(after_rest, 0 | 2) {
+            return Err("does not end with /rest/USER/TOKEN".into());
+        }
+        // A user and password before the host would be a secret too.
+        let sign_in = sign_in.map(|sign_in| format!("{sign_in}@")).unwrap_or_default();
+        Ok(Webhook {
+            url: Secret::new(format!("{scheme}://{sign_in}{place}/{path}")),
+            shown: format!("{scheme}://{place}/{before}/***"),
+        })
+    }
+
+    /// The address of a method, for the place where the request is built.
+    pub(super) fn url(&self, method: &str) -> String {
+        format!("{}/{method}", self.url.expose())
+    }
+
+    /// The portal's host, with its port where that is not the usual one: by whatever way it is reached, it is the same portal.
+    pub(super) fn host(&self) -> String {
+        let (usual, rest) = match self.shown.strip_prefix("https://") {
+            Some(rest) => (":443", rest),
+            None => (":80", self.shown.trim_start_matches("http://")),
+        };
+        let host = rest.split('/').next().unwrap_or_default().to_lowercase();
+        host.strip_suffix(usual).map_or(host.clone(), str::to_owned)
+    }
+
+    /// Where a person sees the task with this id: anybody who may, under the name of the webhook's owner.
+    pub fn link(&self, target_id: &str) -> String {
+        let (place, user) = self.shown.split_once("/rest/").unwrap_or((&self.shown, "0"));
+        let user = user.split('/').next().filter(|user| user.bytes().all(|byte| byte.is_ascii_digit()));
+        format!("{place}/company/personal/user/{}/tasks/task/view/{target_id}/", user.unwrap_or("0"))
+    }
+
+    /// Is it encrypted on its way?
+    pub fn is_https(&self) -> bool {
+        self.shown.starts_with("https://")
+    }
+
+    /// The host to which the secret travels unencrypted, unless that is this machine.
+    pub fn unprotected_host(&self) -> Option<&str> {
+        let place = self.shown.strip_prefix("http://")?.split('/').next()?;
+        // The colons of an IPv6 address stand in brackets.
+        let host = place.rsplit_once(':').map_or(place, |(host, port)| if port.contains(']') { place } else { host });
+        (!is_this_machine(host)).then_some(host)
+    }
+
+    /// What must not appear in any output: the token, and what else proves who asks.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let mut secrets = vec![Secret::new(self.token())];
+        if let Some(sign_in) = self.sign_in() {
+            if let Some((_, password)) = sign_in.split_once(':') {
+                secrets.push(Secret::new(password));
+            }
+            secrets.push(Secret::new(STANDARD.encode(sign_in)));
+        }
+        secrets
+    }
+
+    fn token(&self) -> &str {
+        self.url.expose().rsplit('/').next().unwrap_or_default()
+    }
+
+    /// `user:password`, which may stand before the host.
+    fn sign_in(&self) -> Option<&str> {
+        let authority = self.url.expose().split('/').nth(2)?;
+        Some(authority.rsplit_once('@')?.0)
+    }
+
+    /// What the portal has answered, without the token, which it may show: an answer goes into queues.
+    pub(super) fn hide_token(&self, answer: Vec<u8>) -> Vec<u8> {
+        // What stands before its JSON may be in any encoding.
+        let text = String::from_utf8_lossy(&answer);
+        match self.token().len() >= SHORTEST_TOKEN && text.contains(self.token()) {
+            true => text.replace(self.token(), "***").into_bytes(),
+            false => answer,
+        }
+    }
+}
+
+impl fmt::Display for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
