@@ -56,6 +56,11 @@ impl<'i> Feed<'i> {
         // It fails where the connection is gone, and then nothing comes.
         let _ = self.consumer.as_ref().map(Consumer::cancel);
     }
+
+    /// Ends it, and returns what is to be kept until its channel is closed, see [`Intake::consume`].
+    pub(super) fn end(self) -> Option<Receiver<ConsumerMessage>> {
+        self.consumer.map(|consumer| consumer.receiver().clone())
+    }
 }
 
 /// How many deliveries fit.

@@ -162,9 +162,9 @@ fn begin(
     }
     // What is dropped here asks the broker and waits, so it is done under a deadline.
     let deadlines = (consuming.closing(), publishing.closing());
-    drop((input, retry));
+    let until_closed = (input.end(), retry.end());
     drop((publisher, intake));
-    drop(deadlines);
+    drop((until_closed, deadlines));
     ended
 }
 
