@@ -157,6 +157,8 @@ impl Tracking<'_, '_> {
             let arrivals = self.renew(sweep, arrivals)?;
             if read > checked_last_time {
                 self.check(sweep, arrivals)?;
+            } else {
+                arrivals.into_iter().for_each(|arrival| sweep.intake.leave(arrival.token));
             }
             if begun.elapsed() > LONGEST_SWEEP && read < records {
                 log::warn!("{records} records are too many for one sweep: the next one goes on after {read} of them");
@@ -200,19 +202,25 @@ impl Tracking<'_, '_> {
         let mut failed = 0;
         for ((record, token), result) in records.iter().zip(deliveries).zip(results) {
             self.lane.stats.tracker.total_checked.count();
-            match result {
-                Ok(Progress::Gone) if !trust => drop(self.missed.remove(&record.task.id)),
+            let left = match result {
+                Ok(Progress::Gone) if !trust => {
+                    self.missed.remove(&record.task.id);
+                    Some(token)
+                }
                 Ok(progress) => self.decide(sweep, record, progress, token)?,
                 Err(Failure::Permanent(err)) => {
                     let original = Original::Json(record.document());
                     let error = format!("{err:#}");
                     self.park(sweep, &record.task.id, Cause::InvalidRecord, &error, &original, token)?;
+                    None
                 }
                 Err(failure) => {
                     failed += 1;
                     unavailable = unavailable.or(Some(failure));
+                    Some(token)
                 }
-            }
+            };
+            left.into_iter().for_each(|token| sweep.intake.leave(token));
             self.make_room(sweep)?;
         }
         self.await_confirms(sweep)?;
@@ -230,13 +238,19 @@ impl Tracking<'_, '_> {
         }
     }
 
-    /// Acts on the progress of a task. A delivery that nothing is done with goes back at the end of the sweep.
-    fn decide(&mut self, sweep: &mut Sweep, record: &Record, progress: Progress, token: Token) -> anyhow::Result<()> {
+    /// Acts on the progress of a task, and returns a delivery that nothing is done with.
+    fn decide(
+        &mut self,
+        sweep: &mut Sweep,
+        record: &Record,
+        progress: Progress,
+        token: Token,
+    ) -> anyhow::Result<Option<Token>> {
         let id = record.task.id.as_str();
         if self.answered.contains(id) {
             log::info!("answered before, dropping a second record: task={id}");
             sweep.intake.ack(token)?;
-            return Ok(());
+            return Ok(None);
         }
         if !matches!(progress, Progress::Gone) {
             self.missed.remove(id);
@@ -245,49 +259,49 @@ impl Tracking<'_, '_> {
             Progress::Open => {
                 sweep.open += 1;
                 sweep.oldest = sweep.oldest.max(record.age().unwrap_or_default());
-                Ok(())
+                Ok(Some(token))
             }
             Progress::Unanswered(why) => {
                 sweep.unanswered += 1;
                 if self.unanswered.insert(id.to_owned()) {
                     log::warn!("finished, but not answered to Camunda yet: task={id}: {why}");
                 }
-                Ok(())
+                Ok(Some(token))
             }
-            Progress::Finished(task) => self.answer(sweep, record, task, token),
+            Progress::Finished(task) => self.answer(sweep, record, task, token).map(|()| None),
             Progress::Foreign(why) => {
                 sweep.foreign += 1;
                 if self.foreign.len() < MOST_NAMED && self.foreign.insert(id.to_owned()) {
                     let queue = &self.lane.queues.sent;
                     log::error!("not answered to Camunda, the record stays in {queue}: task={id}: {why}");
                 }
-                Ok(())
+                Ok(Some(token))
             }
             Progress::Gone => self.miss(sweep, record, token),
         }
     }
 
-    /// Counts a task that the target does not show once in a sweep, and parks it when it was missed too often.
-    fn miss(&mut self, sweep: &mut Sweep, record: &Record, token: Token) -> anyhow::Result<()> {
+    /// Counts a task that the target does not show once in a sweep, and parks it when it was missed too often; until then
+    /// returns the delivery.
+    fn miss(&mut self, sweep: &mut Sweep, record: &Record, token: Token) -> anyhow::Result<Option<Token>> {
         let id = &record.task.id;
         if let Some(parking) = sweep.missing.get(id) {
             // Another record of the same task goes where the first one goes.
-            sweep.join(*parking, token);
-            return Ok(());
+            return Ok(sweep.join(*parking, token));
         }
         sweep.missing.insert(id.clone(), None);
         let missed = self.missed.entry(id.clone()).or_default();
         *missed += 1;
         if *missed < MISSED {
             log::warn!("the target does not show the task ({missed} of {MISSED} times): task={id}");
-            return Ok(());
+            return Ok(Some(token));
         }
         self.missed.remove(id);
         let error = format!("{MISSED} checks in a row have not found the task at the target");
         let original = Original::Json(record.task.body.clone());
         let tag = self.park(sweep, id, Cause::TaskNotFound, &error, &original, token)?;
         sweep.missing.insert(id.clone(), tag);
-        Ok(())
+        Ok(None)
     }
 
     fn answer(

@@ -1,6 +1,6 @@
 //! Takes deliveries with manual acks, and settles each one at most once, on the session it came from.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use amiquip::{Channel, ConsumerMessage, ConsumerOptions, Error};
@@ -42,6 +42,8 @@ pub struct Token {
     delivery: amiquip::Delivery,
     /// Of the body, in bytes.
     size: usize,
+    /// The number of the consumer that it came to.
+    consumer: usize,
 }
 
 /// A message as it arrived.
@@ -64,6 +66,10 @@ pub struct Intake {
     channel: Channel,
     session: u64,
     in_hand: Cell<InHand>,
+    /// How many there were so far.
+    consumers: Cell<usize>,
+    /// Of what was left the last delivery of each consumer.
+    left: RefCell<Vec<Token>>,
 }
 
 /// A queue's deliveries, on their way to us.
@@ -102,7 +108,7 @@ impl Intake {
     pub fn open(connection: &mut Connection, prefetch: u16, session: u64) -> Result<Intake, Trouble> {
         let channel = connection.channel()?;
         channel.qos(0, prefetch, false)?;
-        Ok(Intake { channel, session, in_hand: Cell::default() })
+        Ok(Intake { channel, session, in_hand: Cell::default(), consumers: Cell::default(), left: RefCell::default() })
     }
 
     /// The same, with the message that each of these queues would deliver next, if it has any; with none, where a queue gives
@@ -137,6 +143,7 @@ impl Intake {
     /// # Errors
     /// There is no such queue, we may not read it, or the connection is gone.
     pub fn consume(&self, queue: &str) -> Result<Subscription<'_>, Trouble> {
+        self.consumers.update(|consumers| consumers + 1);
         Ok(Subscription(self.channel.basic_consume(queue, ConsumerOptions::default())?))
     }
 
@@ -225,9 +232,11 @@ impl Intake {
 
     fn arrived(&self, mut delivery: amiquip::Delivery) -> Arrival {
         let body = std::mem::take(&mut delivery.body);
-        let headers = Headers::of(delivery.properties.headers().clone().unwrap_or_default());
-        let (redelivered, sent) = (delivery.redelivered, *delivery.properties.timestamp());
-        let token = Token { session: self.session, size: body.len(), delivery };
+        // Headers may be large, and a token may live long.
+        let properties = std::mem::take(&mut delivery.properties);
+        let headers = Headers::of(properties.headers().clone().unwrap_or_default());
+        let (redelivered, sent) = (delivery.redelivered, *properties.timestamp());
+        let token = Token { session: self.session, size: body.len(), consumer: self.consumers.get(), delivery };
         self.in_hand.update(|InHand { count, bytes }| InHand { count: count + 1, bytes: bytes + token.size });
         Arrival { body, headers, redelivered, sent, token }
     }
@@ -247,17 +256,35 @@ impl Intake {
         Ok(token.delivery.ack(&self.channel)?)
     }
 
+    /// Leaves the delivery to [`Intake::give_back`]; to be called in the order in which deliveries came.
+    pub fn leave(&self, token: Token) {
+        if token.session != self.session {
+            return;
+        }
+        let mut left = self.left.borrow_mut();
+        match left.last_mut() {
+            Some(last) if last.consumer == token.consumer => *last = token,
+            _ => left.push(token),
+        }
+    }
+
     /// What has arrived and is not acknowledged.
     pub fn in_hand(&self) -> InHand {
         self.in_hand.get()
     }
 
-    /// Gives all that is unacknowledged on this channel back to its queue, in one step.
+    /// Gives all that is unacknowledged on this channel back to its queue, and what was left in the order in which it came.
+    ///
+    /// A classic queue puts each back in its place anyway. A quorum queue puts it behind all that was given back before, from
+    /// RabbitMQ 4 on in the order of giving; but what several consumers had and is given back in one step comes at random.
     ///
     /// # Errors
     /// The connection is gone.
     pub fn give_back(&self) -> Result<(), Trouble> {
         self.in_hand.take();
+        for last in self.left.take() {
+            last.delivery.nack_multiple(&self.channel, true)?;
+        }
         Ok(self.channel.nack_all(true)?)
     }
 }

@@ -123,7 +123,7 @@ fn attempts_are_counted_on_when_the_worker_was_started_again() {
 
     let mut worker = start(&queues, &portal.webhook(), &[("RETRY_ATTEMPTS", "2")]);
     // Not for a minute: the message says when it is to be tried.
-    queues.await_consumers(&queues.retry(), 1, PATIENCE);
+    worker.await_log("received, waiting", PATIENCE);
     worker.stop();
     assert_eq!(portal.count_of(|call| creates(call, "ill")), 1);
 

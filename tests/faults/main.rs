@@ -28,7 +28,7 @@
 //! | 19 | memory or disk alarm | `broker_faults::a_node_without_memory_…`, also at the start, `…_without_room_on_its_disk_…`, `records::an_answer_…`, `full_and_large::a_burst_…` |
 //! | 20 | input queue deleted | `sessions::an_input_queue_that_is_deleted_…` |
 //! | 21 | output queue gone or full | `sessions::a_sent_queue_…`, `tracking::a_responses_queue_…` |
-//! | 22 | queue of another form | `sessions::queues_that_exist_in_another_form_…`, `…_that_counts_deliveries_…`, `records::a_record_in_a_queue_…`, `…::a_record_that_its_queue_…` |
+//! | 22 | queue of another form | `sessions::queues_that_exist_in_another_form_…`, `…_that_counts_deliveries_…`, `records::records_in_a_queue_…`, `…::a_record_that_its_queue_…` |
 //! | 23 | acknowledgement timeout | `broker_faults::a_broker_that_takes_deliveries_back_…` |
 //! | 24 | twice at once; two workers | `failures::a_message_published_twice_at_once_…`, `sessions::two_workers_…`, `…::a_task_whose_create_is_under_way_…`, `tracking::two_workers_…` |
 //! | 25 | target: 5xx, no connection | `failures::a_message_comes_back_…`, `outages` |

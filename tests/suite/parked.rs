@@ -232,6 +232,7 @@ fn a_quorum_queue_deletes_nothing_however_often_it_is_looked_at() {
     }
     look(&queues, &["show", "task-007"]).ended_with(0);
     let mut left = bodies(&queues, &queues.errors());
+    // RabbitMQ 3.10 mixes what it is given back to a queue with a delivery limit.
     put.sort();
     left.sort();
     assert_eq!(left, put);

@@ -159,8 +159,10 @@ fn only_what_is_named_is_replayed() {
     let none = replay(&queues, &["--cause", "RETRY_LIMIT"]);
     none.ended_with(1).has("replayed 0").has("no parked message has the cause RETRY_LIMIT (there are: REQUEST_ERROR)");
     assert_eq!(ids(&queues, &queues.input())[3..], ["task-008", "task-000", "task-001"]);
-    let left = ids(&queues, &queues.errors());
-    assert_eq!((left.len(), left[0].as_str(), left[1].as_str()), (15, "task-002", "task-004"));
+    // What a replay has read in vain is at the end of a quorum queue.
+    let left = BTreeSet::from_iter(ids(&queues, &queues.errors()));
+    let others = (0..20).filter(|number| ![0, 1, 3, 7, 8].contains(number)).map(|number| format!("task-{number:03}"));
+    assert_eq!((left, queues.count(&queues.errors())), (others.collect(), 15));
     let begun = Instant::now();
     replay(&queues, &["--all", "--rate", "20", "--limit", "11"]).ended_with(0);
     assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
@@ -170,7 +172,7 @@ fn only_what_is_named_is_replayed() {
 fn a_thousand_are_replayed_in_order() {
     let queues = Queues::new("replay thousand");
     put_tasks(&queues, 1000);
-    let before = ids(&queues, &queues.errors());
+    let before: Vec<String> = (0..1000).map(|number| format!("task-{number:03}")).collect();
     replay(&queues, &["--all"]).ended_with(0).has("replayed 1000, skipped 0");
     assert_eq!(ids(&queues, &queues.input()), before);
     assert_eq!(queues.count(&queues.errors()), 0);

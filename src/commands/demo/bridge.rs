@@ -202,9 +202,11 @@ impl OwnQueues<'_> {
         // What was on its way to the consumers comes before the answer to their cancellation.
         consumers.iter().for_each(|consumer| drop(consumer.cancel()));
         let last = bridge.last_arrivals();
+        // Until the channel is closed, see `Intake::consume`.
+        let far_ends = bridge.far_ends.clone();
         drop(bridge);
         drop(consumers);
-        drop((intake, deadline));
+        drop((intake, far_ends, deadline));
         let _ = connection.close();
         Ok((done?, last))
     }

@@ -143,14 +143,22 @@ impl Replay<'_> {
         }
     }
 
-    /// Ends with the last message that is wanted: each one more that is read would be given back, and counted for it.
+    /// Ends with the last message that is wanted: each one more that is read would be given back, and counted for it. But
+    /// looking goes on: a quorum queue has at its end what it was given back, so the replay would take others.
     fn visit(&mut self, entry: &Entry) -> anyhow::Result<ControlFlow<Fate, Fate>> {
+        if self.has_enough() {
+            return Ok(ControlFlow::Continue(Fate::Stays));
+        }
         let decided = self.decide(entry)?;
-        let enough = self.manner.limit.is_some_and(|limit| self.replayed >= limit);
+        let ends = self.has_enough() && !self.manner.dry_run;
         Ok(match decided {
-            ControlFlow::Continue(fate) if enough => ControlFlow::Break(fate),
+            ControlFlow::Continue(fate) if ends => ControlFlow::Break(fate),
             decided => decided,
         })
+    }
+
+    fn has_enough(&self) -> bool {
+        self.manner.limit.is_some_and(|limit| self.replayed >= limit)
     }
 
     fn decide(&mut self, entry: &Entry) -> anyhow::Result<ControlFlow<Fate, Fate>> {
