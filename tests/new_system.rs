@@ -22,7 +22,9 @@ mod systems {
     #[path = "helpdesk.rs"]
     pub mod helpdesk;
 
-    pub use task_creator::systems::{Done, Failure, Handler, Progress, System, Tracker, http};
+    pub use task_creator::systems::{
+        Created, Failure, Found, Handler, Missing, Progress, System, Tracker, create, http,
+    };
 }
 
 use task_creator::dotenv::Environment;

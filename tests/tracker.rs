@@ -52,7 +52,9 @@ fn words(results: &[Result<Progress, Failure>]) -> Vec<&'static str> {
         Err(Failure::Transient { .. }) => "again",
         Err(Failure::Unavailable { .. }) => "wait",
         Err(Failure::Permanent(_)) => "never",
-        Err(Failure::Unsettled(_) | Failure::Unseen(_) | Failure::Outdated) => "unsettled",
+        Err(Failure::OutcomeUnknown { .. } | Failure::Unsettled(_) | Failure::Unseen(_) | Failure::Outdated) => {
+            "unsettled"
+        }
     };
     results.iter().map(word).collect()
 }

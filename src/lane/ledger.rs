@@ -17,7 +17,7 @@ use super::Job;
 use super::remembered::Remembered;
 use crate::message::Task;
 use crate::rabbitmq::publisher::Letter;
-use crate::systems::Done;
+use crate::systems::Created;
 
 /// Finished ids that are kept: a crashed broker brings back thousands of messages that were acknowledged already.
 const FINISHED: usize = 100_000;
@@ -39,7 +39,7 @@ pub enum Key {
 #[derive(Debug)]
 pub enum Next {
     /// The result is recorded: the follow-up, then the ack.
-    FollowUp(Box<(Task, Done)>),
+    FollowUp(Box<(Task, Created)>),
     /// The message lives on in another queue: the ack, and forget it.
     Leave,
 }
@@ -52,7 +52,7 @@ enum State {
     Publishing(Letter, Next),
     FollowingUp,
     /// The follow-up was not finished and waits for its next try.
-    ToFollowUp(Box<(Task, Done)>),
+    ToFollowUp(Box<(Task, Created)>),
 }
 
 impl State {
@@ -92,7 +92,7 @@ pub enum Admission<T> {
 #[derive(Debug)]
 pub enum Confirmed<T> {
     /// Do the follow-up of this task.
-    FollowUp(Box<(Task, Done)>),
+    FollowUp(Box<(Task, Created)>),
     /// Acknowledge these.
     Ack(Vec<T>),
 }
@@ -225,7 +225,7 @@ impl<T> Ledger<T> {
     }
 
     /// The follow-up is to be tried once more.
-    pub fn follow_up_again(&mut self, recorded: Box<(Task, Done)>, at: Instant) {
+    pub fn follow_up_again(&mut self, recorded: Box<(Task, Created)>, at: Instant) {
         let key = Key::Task(recorded.0.id.clone());
         match self.entries.get_mut(&key) {
             // Without a delivery it is left to whoever gets that: the task is found then, and followed up.
@@ -239,7 +239,7 @@ impl<T> Ledger<T> {
     }
 
     /// The next follow-up whose time has come.
-    pub fn next_follow_up(&mut self) -> Option<Box<(Task, Done)>> {
+    pub fn next_follow_up(&mut self) -> Option<Box<(Task, Created)>> {
         while let Some(key) = self.to_follow_up.pop_front() {
             let Some(entry) = self.entries.get_mut(&key) else { continue };
             match std::mem::replace(&mut entry.state, State::FollowingUp) {
@@ -328,7 +328,7 @@ impl<T> Ledger<T> {
     }
 
     /// The task whose record this entry has to publish.
-    pub fn recorded(&self, key: &Key) -> Option<&(Task, Done)> {
+    pub fn recorded(&self, key: &Key) -> Option<&(Task, Created)> {
         match &self.entries.get(key)?.state {
             State::Ready(_, Next::FollowUp(recorded)) => Some(recorded),
             _ => None,

@@ -21,7 +21,7 @@ use crate::backoff;
 use crate::message::{Claim, Task};
 use crate::rabbitmq::intake::{Arrival, Token};
 use crate::stats::condition::Obstacle;
-use crate::systems::{Done, Handler};
+use crate::systems::{Created, Handler};
 
 /// Between two tries to reach RabbitMQ.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -46,7 +46,7 @@ pub struct Work {
     /// The other end of `jobs`, to take back what no thread has begun.
     pub not_begun: Receiver<Job>,
     /// To the pool: recorded tasks.
-    pub recorded: Sender<(Task, Done)>,
+    pub recorded: Sender<(Task, Created)>,
     /// From the pool.
     pub results: Receiver<Outcome>,
     /// Counts messages without a readable id.

@@ -18,7 +18,7 @@ use crate::rabbitmq::publisher::Verdict as Published;
 use crate::rabbitmq::{Confirm, Trouble};
 use crate::stats::condition::Obstacle;
 use crate::stats::span;
-use crate::systems::{Done, Failure, FollowUp};
+use crate::systems::{Created, Failure, FollowUp};
 
 impl Session<'_, '_> {
     pub(super) fn done(&mut self, outcome: Result<Outcome, RecvError>) -> Result<(), Trouble> {
@@ -34,7 +34,7 @@ impl Session<'_, '_> {
         self.publisher.verdicts(confirm).into_iter().try_for_each(|(tag, verdict)| self.published(tag, verdict))
     }
 
-    fn handled(&mut self, job: Job, result: Result<Done, Failure>) {
+    fn handled(&mut self, job: Job, result: Result<Created, Failure>) {
         let now = Instant::now();
         let mut done = match result {
             Ok(done) => done,
@@ -149,12 +149,12 @@ impl Session<'_, '_> {
         }
     }
 
-    fn followed_up(&mut self, tasks: Vec<((Task, Done), FollowUp)>) -> Result<(), Trouble> {
+    fn followed_up(&mut self, tasks: Vec<((Task, Created), FollowUp)>) -> Result<(), Trouble> {
         let mut done = Vec::new();
         for ((task, task_done), follow_up) in tasks {
             let stats = self.lane.stats;
             if let Some(pause) = follow_up.again {
-                let task_done = Done { follow_ups: task_done.follow_ups + 1, ..task_done };
+                let task_done = Created { follow_ups: task_done.follow_ups + 1, ..task_done };
                 self.work.ledger.follow_up_again(Box::new((task, task_done)), Instant::now() + pause);
                 continue;
             }
@@ -238,6 +238,6 @@ impl Session<'_, '_> {
     }
 }
 
-fn link(done: &Done) -> String {
+fn link(done: &Created) -> String {
     done.link.as_ref().map(|link| format!(": {link}")).unwrap_or_default()
 }

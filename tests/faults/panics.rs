@@ -2,6 +2,7 @@
 //! these run a lane of the library, on a real RabbitMQ, with a handler and a tracker that do.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use task_creator::config::Config;
@@ -10,7 +11,7 @@ use task_creator::message::{Record, Task};
 use task_creator::rabbitmq::publisher::LargestBody;
 use task_creator::stats::Stats;
 use task_creator::stop;
-use task_creator::systems::{Batch, Done, Failure, FollowUp, Handler, Progress, Tracker};
+use task_creator::systems::{Batch, Created, Failure, FollowUp, Found, Handler, Missing, Progress, Tracker};
 
 use crate::support::*;
 
@@ -26,16 +27,24 @@ impl Handler for Fragile {
         panic!("in the look before the first task")
     }
 
-    fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>> {
-        assert!(!tasks.iter().any(|task| task.id.starts_with("ill")), "over a task");
-        let created = |task: &Task| {
-            let reply = json!({"result": {"task": {"id": "1"}}, "success": true, "of": task.id});
-            Ok(Done::created(reply, "1".into()))
-        };
-        tasks.iter().map(created).collect()
+    fn visible_within(&self) -> Option<Duration> {
+        None
     }
 
-    fn follow_up(&self, _: &[(Task, Done)]) -> Vec<FollowUp> {
+    fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {
+        tasks.iter().map(|_| Ok(Found::Nothing(Instant::now()))).collect()
+    }
+
+    fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
+        assert!(!missing.iter().any(|missing| missing.task.id.starts_with("ill")), "over a task");
+        let created = |missing: &Missing| {
+            let reply = json!({"result": {"task": {"id": "1"}}, "success": true, "of": missing.task.id});
+            Ok(Created::new(reply, "1".into()))
+        };
+        missing.iter().map(created).collect()
+    }
+
+    fn follow_up(&self, _: &[(Task, Created)]) -> Vec<FollowUp> {
         panic!("in the follow-up")
     }
 }

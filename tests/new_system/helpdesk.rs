@@ -1,10 +1,12 @@
-//! Helpdesk: one POST creates a ticket or returns the one that this task has already; one POST asks for states.
+//! Helpdesk: a POST finds a ticket by the id of its task, another one creates it, and one asks for its state.
+
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
 
 use super::http::{Http, NoAnswer};
-use super::{Done, Failure, Handler, Progress, System, Tracker};
+use super::{Created, Failure, Found, Handler, Missing, Progress, System, Tracker, create};
 use crate::config::{Config, Secret, Variables};
 use crate::message::{Record, Task, text};
 use crate::stop::Stop;
@@ -15,7 +17,7 @@ pub struct Settings {
     /// The address, the token included.
     pub url: Secret,
     /// For one request.
-    pub timeout: std::time::Duration,
+    pub timeout: Duration,
 }
 
 impl Settings {
@@ -46,7 +48,6 @@ impl Helpdesk {
         let url = format!("{}/{method}", self.settings.url.expose());
         let answer = self.http.post_json(&url, body.to_string().as_bytes()).map_err(|err| match err {
             NoAnswer::NotSent(why) => Failure::Unavailable { error: anyhow!("{method}: {why}"), until: None },
-            // The create is repeated: the helpdesk returns the ticket that it may have made.
             NoAnswer::Unknown(why) | NoAnswer::TooLarge(why) => again(anyhow!("{method}: {why}")),
         })?;
         let error = anyhow!("{method}: http status {}", answer.status);
@@ -60,18 +61,38 @@ impl Helpdesk {
 }
 
 fn again(error: anyhow::Error) -> Failure {
-    Failure::Transient { error, after: Default::default() }
+    Failure::Transient { error }
+}
+
+/// The ticket in a reply, if there is one.
+fn ticket(reply: Value) -> Option<Created> {
+    let id = text(&reply["id"])?;
+    Some(Created::new(reply, id))
 }
 
 impl Handler for Helpdesk {
-    fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>> {
-        let create = |task: &Task| {
-            let reply = self.post("tickets", &json!({"external_id": task.id, "title": task.activity_name}))?;
-            let target_id = text(&reply["id"]).ok_or_else(|| again(anyhow!("tickets: the reply has no id")))?;
-            let existed = reply["existed"] == true;
-            Ok(Done { existed, ..Done::created(reply, target_id) })
+    fn visible_within(&self) -> Option<Duration> {
+        Some(self.settings.timeout)
+    }
+
+    fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {
+        let find = |task: &&Task| {
+            let asked = Instant::now();
+            let reply = self.post("find", &json!({"external_id": task.id}))?;
+            Ok(ticket(reply).map_or(Found::Nothing(asked), Found::There))
         };
-        tasks.iter().map(create).collect()
+        tasks.iter().map(find).collect()
+    }
+
+    fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
+        create::one_by_one(missing, |task| {
+            let reply = self.post("tickets", &json!({"external_id": task.id, "title": task.activity_name}));
+            let no_id = || again(anyhow!("tickets: the reply has no id"));
+            // Without a clear answer it may have been created.
+            reply
+                .and_then(|reply| ticket(reply).ok_or_else(no_id))
+                .map_err(|failure| failure.of_create(self.settings.timeout))
+        })
     }
 }
 

@@ -28,7 +28,7 @@ fn letter(id: &str) -> Letter {
 }
 
 fn recorded(id: &str) -> Next {
-    Next::FollowUp(Box::new((job(id, 0).task, Done::created(json!({}), "1".into()))))
+    Next::FollowUp(Box::new((job(id, 0).task, Created::new(json!({}), "1".into()))))
 }
 
 /// The task is with the pool.

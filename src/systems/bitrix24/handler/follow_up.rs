@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::super::checklists::{self, Wanted};
 use super::super::client::{Call, Reply};
 use super::super::errors::{ApiError, Kind};
-use super::super::look_up::{Found, Seen};
+use super::super::look_up::{Looked, Seen};
 use super::super::{fields, member};
 use super::BitrixHandler;
 use crate::backoff;
 use crate::message::{Earlier, Task, text};
-use crate::systems::{Done, Failure, FollowUp};
+use crate::systems::{Created, Failure, FollowUp};
 
 /// How often what follows a create is tried again when a call got no clear answer, or when the portal says that it may not be
 /// called like that: with the pauses between them, a minute.
@@ -21,7 +21,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 impl BitrixHandler {
-    pub(super) fn complete_checklists(&self, done: &[(Task, Done)]) -> Vec<FollowUp> {
+    pub(super) fn complete_checklists(&self, done: &[(Task, Created)]) -> Vec<FollowUp> {
         let lists: Vec<Vec<fields::Checklist>> = done.iter().map(|(task, _)| fields::checklists(task)).collect();
         let lost = self.lost(done, &lists);
         let wanted = done.iter().zip(&lists).map(|((task, done), lists)| Wanted {
@@ -45,11 +45,11 @@ impl BitrixHandler {
 
     /// The tasks that their ids do not lead to any more. At the first try an id has just come from the portal; before a later
     /// one the portal may have been set up anew, with another task under the id.
-    fn lost<'a>(&self, done: &'a [(Task, Done)], lists: &[Vec<fields::Checklist>]) -> Vec<&'a str> {
+    fn lost<'a>(&self, done: &'a [(Task, Created)], lists: &[Vec<fields::Checklist>]) -> Vec<&'a str> {
         let again = done.iter().zip(lists).filter(|((_, done), lists)| done.follow_ups > 0 && !lists.is_empty());
-        let again: Vec<&(Task, Done)> = again.map(|(done, _)| done).filter(|_| self.looks_up()).collect();
-        let found = self.find(&again.iter().map(|(task, _)| task).collect::<Vec<_>>());
-        let is_lost = |((_, done), found): &(&(Task, Done), Found)| match found {
+        let again: Vec<&(Task, Created)> = again.map(|(done, _)| done).filter(|_| self.looks_up()).collect();
+        let found = self.look(&again.iter().map(|(task, _)| task).collect::<Vec<_>>());
+        let is_lost = |((_, done), found): &(&(Task, Created), Looked)| match found {
             Ok(Seen::Task(row)) => member(row, "ID").and_then(text).as_deref() != Some(done.target_id.as_str()),
             Ok(Seen::Nothing(_)) => true,
             // The next call finds no answer either.
@@ -59,7 +59,7 @@ impl BitrixHandler {
     }
 
     /// What follows from the checklists that a task lacks.
-    fn lacks(&self, task: &Task, done: &Done, missing: Option<checklists::Missing>) -> FollowUp {
+    fn lacks(&self, task: &Task, done: &Created, missing: Option<checklists::Missing>) -> FollowUp {
         let Some(checklists::Missing { parts, titles, why }) = missing else { return FollowUp::default() };
         let lacking = format!("checklists lack {parts} ({titles})");
         let again = self.next_try(done, &why);
@@ -76,9 +76,10 @@ impl BitrixHandler {
     }
 
     /// When what failed like this is tried again, if it is.
-    fn next_try(&self, done: &Done, why: &ApiError) -> Option<Duration> {
-        let asked = match why.clone().into_failure(self.settings.request_timeout) {
-            Failure::Transient { after, .. } => Some(after),
+    fn next_try(&self, done: &Created, why: &ApiError) -> Option<Duration> {
+        let asked = match why.clone().into_failure().of_create(self.settings.request_timeout) {
+            Failure::Transient { .. } => Some(Duration::ZERO),
+            Failure::OutcomeUnknown { visible_in, .. } => Some(visible_in),
             Failure::Unavailable { until, .. } => Some(until.unwrap_or_default()),
             Failure::Outdated => Some(Duration::ZERO),
             Failure::Permanent(_) | Failure::Unsettled(_) | Failure::Unseen(_) => None,
@@ -96,7 +97,7 @@ impl BitrixHandler {
     /// Tells the portal which process each task belongs to: whether that worked, `None` where the message does not say, and when
     /// to try again what the portal has certainly not done. Safe to repeat: the portal begins to synchronise a process that is
     /// synchronised already.
-    pub(super) fn synchronise(&self, tasks: Vec<&(Task, Done)>) -> Vec<(Option<bool>, Option<Duration>)> {
+    pub(super) fn synchronise(&self, tasks: Vec<&(Task, Created)>) -> Vec<(Option<bool>, Option<Duration>)> {
         let calls: Vec<Option<Call>> = tasks.iter().map(|(task, _)| sync(task)).collect();
         let mut replies = self.client.call_to_finish(calls.iter().flatten().cloned().collect()).into_iter();
         let outcomes = calls.iter().zip(tasks).map(|(call, (task, done))| {
@@ -106,7 +107,7 @@ impl BitrixHandler {
         outcomes.collect()
     }
 
-    fn synchronised(&self, task: &Task, done: &Done, call: &Call, reply: Reply) -> (Option<bool>, Option<Duration>) {
+    fn synchronised(&self, task: &Task, done: &Created, call: &Call, reply: Reply) -> (Option<bool>, Option<Duration>) {
         // In a batch it may be the error of another command.
         let reply = match reply {
             Err(err) if err.in_batch && err.kind == Kind::Refused => self.client.call(call),
@@ -130,7 +131,7 @@ impl BitrixHandler {
 }
 
 /// What follows when the task that lacks checklists is not there any more.
-fn left_alone(task: &Task, done: &Done, lists: &[fields::Checklist]) -> FollowUp {
+fn left_alone(task: &Task, done: &Created, lists: &[fields::Checklist]) -> FollowUp {
     let missing_parts = lists.iter().map(|list| 1 + list.items.len() as u32).sum();
     log::warn!("checklists not completed: task={}: the portal has it under the id {} no more", task.id, done.target_id);
     FollowUp { missing_parts, ..FollowUp::default() }
