@@ -51,8 +51,7 @@ impl Session<'_, '_> {
         self.work.waits.forget(&job.task.id);
         // Another worker may have had the message meanwhile, and have followed the task up.
         done.existed |= !job.task.claim.is_held();
-        // From here on the reply is in the record only.
-        let letter = letters::record(self.lane, &job.task, std::mem::take(&mut done.reply), done.host.as_deref());
+        let letter = letters::result(self.lane, &job.task, &mut done);
         let task = job.task.without_message();
         let id = task.id.clone();
         self.work.ledger.settle(&id, letter, Next::FollowUp(Box::new((task, done))));
@@ -177,7 +176,7 @@ impl Session<'_, '_> {
                 self.note_room();
                 match confirmed {
                     Some(Confirmed::FollowUp(recorded)) => {
-                        stats.sent_to_success_queue.count();
+                        self.recorded(&recorded);
                         let sent = self.work.recorded.send(*recorded);
                         sent.map_err(|_| Trouble::new("the handler threads are gone"))
                     }
@@ -193,9 +192,9 @@ impl Session<'_, '_> {
                 stats.failed_messages.count();
                 let (now, pause) = (Instant::now(), self.lane.config.retry_delay);
                 let Some(queue) = self.work.ledger.refused(tag, now + pause) else { return Ok(()) };
-                if queue == self.lane.queues.sent {
-                    stats.failed_to_send_success.count();
-                }
+                let queues = &self.lane.queues;
+                stats.failed_to_send_success.add(u64::from(queue == queues.sent));
+                stats.tracker.failed_moves.add(u64::from(queue == queues.responses));
                 let waiting = self.work.ledger.refused_letters(None);
                 stats.waiting_for_room.set(waiting as u64);
                 let all_wait = format!("{queue} does not take messages, {waiting} wait");
@@ -208,6 +207,16 @@ impl Session<'_, '_> {
                 if why.starts_with("312") { Err(Trouble::new(format!("the queue {queue} is gone"))) } else { Ok(()) }
             }
         }
+    }
+
+    /// What the target has said is safe.
+    fn recorded(&self, (task, created): &(Task, Created)) {
+        let stats = self.lane.stats;
+        if created.answer.is_none() {
+            return stats.sent_to_success_queue.count();
+        }
+        stats.tracker.moved_to_responses.count();
+        log::info!("finished at once and answered to Camunda: task={}", task.id);
     }
 
     /// Says that a queue takes messages again, when nothing waits for it any more.

@@ -17,7 +17,9 @@ pub struct Sweep<'i> {
     pub on_the_way: HashMap<u64, (Sent, Vec<Token>)>,
     /// Tasks of this sweep whose response is on its way.
     pub answering: HashMap<String, u64>,
-    /// Tasks that this sweep has missed, with the tag of the letter that parks them.
+    /// Tasks whose response is confirmed, and whose tracker has not heard of it.
+    pub answered: Vec<String>,
+    /// Tasks that this sweep has missed, or that have failed, with the tag of the letter that parks them.
     pub missing: HashMap<String, Option<u64>>,
     /// How many letters were refused whose records stay, and why the first one was.
     pub refused: Option<(u32, String)>,
@@ -57,6 +59,7 @@ impl<'i> Sweep<'i> {
             publisher: None,
             on_the_way: HashMap::new(),
             answering: HashMap::new(),
+            answered: Vec::new(),
             missing: HashMap::new(),
             refused: None,
             put_aside: 0,

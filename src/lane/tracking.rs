@@ -9,11 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
+use serde_json::Value;
 
 use super::remembered::Remembered;
 use super::repeated::Repeated;
 use super::sweep::{Sent, Sweep};
 use super::{Lane, letters};
+use crate::message::record::answer_text;
 use crate::message::{Cause, Original, Record, now_ms};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Intake, Token};
@@ -44,7 +46,7 @@ const MOST_NAMED: usize = 20;
 /// What the tracker thread remembers between two sweeps.
 pub(super) struct Tracking<'a, 'b> {
     pub(super) lane: &'a Lane<'b>,
-    tracker: Box<dyn Tracker>,
+    pub(super) tracker: Box<dyn Tracker>,
     pub(super) answered: Remembered,
     /// How often in a row a task was missing.
     missed: HashMap<String, u32>,
@@ -249,14 +251,14 @@ impl Tracking<'_, '_> {
                 sweep.oldest = sweep.oldest.max(record.age().unwrap_or_default());
                 Ok(())
             }
-            Progress::Unanswered(why) => {
+            Progress::Waiting(why) => {
                 sweep.unanswered += 1;
                 if self.unanswered.insert(id.to_owned()) {
                     log::warn!("finished, but not answered to Camunda yet: task={id}: {why}");
                 }
                 Ok(())
             }
-            Progress::Finished(task) => self.answer(sweep, record, task, token),
+            Progress::Finished(finished) => self.answer(sweep, record, finished, token),
             Progress::Foreign(why) => {
                 sweep.foreign += 1;
                 if self.foreign.len() < MOST_NAMED && self.foreign.insert(id.to_owned()) {
@@ -265,6 +267,7 @@ impl Tracking<'_, '_> {
                 }
                 Ok(())
             }
+            Progress::Failed(error) => self.park_task(sweep, record, Cause::TaskFailed, &format!("{error:#}"), token),
             Progress::Gone => self.miss(sweep, record, token),
         }
     }
@@ -286,27 +289,35 @@ impl Tracking<'_, '_> {
         }
         self.missed.remove(id);
         let error = format!("{MISSED} checks in a row have not found the task at the target");
-        let original = Original::Json(record.task.body.clone());
-        let tag = self.park(sweep, id, Cause::TaskNotFound, &error, &original, token)?;
+        self.park_task(sweep, record, Cause::TaskNotFound, &error, token)
+    }
+
+    /// Parks the message of a task, once for all records that this sweep finds of it.
+    fn park_task(
+        &mut self,
+        sweep: &mut Sweep,
+        record: &Record,
+        cause: Cause,
+        error: &str,
+        token: Token,
+    ) -> anyhow::Result<()> {
+        let id = &record.task.id;
+        let parking = sweep.missing.get(id).copied().flatten();
+        let Some(token) = sweep.join(parking, token) else { return Ok(()) };
+        let tag = self.park(sweep, id, cause, error, &Original::Json(record.task.body.clone()), token)?;
         sweep.missing.insert(id.clone(), tag);
         Ok(())
     }
 
-    fn answer(
-        &mut self,
-        sweep: &mut Sweep,
-        record: &Record,
-        task: serde_json::Value,
-        token: Token,
-    ) -> anyhow::Result<()> {
+    fn answer(&mut self, sweep: &mut Sweep, record: &Record, finished: Value, token: Token) -> anyhow::Result<()> {
         let id = &record.task.id;
         let Some(token) = sweep.join(sweep.answering.get(id).copied(), token) else { return Ok(()) };
         self.lane.stats.tracker.completed_tasks.count();
-        match answer_in(&task) {
+        match answer_text(&finished) {
             Some(answer) => log::info!("finished, answer {answer:?}: task={id}"),
             None => log::info!("finished: task={id}"),
         }
-        let letter = letters::response(self.lane, record, task);
+        let letter = letters::response(self.lane, record, finished);
         let whole = || record.document().get().as_bytes().to_vec();
         let tag = self.publish(sweep, letter, Sent::Response(id.clone(), record.age()), token, whole)?;
         sweep.answering.extend(tag.map(|tag| (id.clone(), tag)));
@@ -335,9 +346,4 @@ impl Tracking<'_, '_> {
             span(sweep.oldest)
         );
     }
-}
-
-/// The answer as Camunda gets it: every system puts its text under the bridge's name for it.
-fn answer_in(task: &serde_json::Value) -> Option<&str> {
-    task["ufResultAnswer_text"].as_str().filter(|answer| !answer.is_empty())
 }

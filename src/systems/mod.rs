@@ -66,6 +66,11 @@ pub trait Handler: Send + Sync {
 pub trait Tracker: Send {
     /// One result for each record, in order, with as few requests as the target allows.
     fn check(&mut self, records: &[Record]) -> Vec<Result<Progress, Failure>>;
+
+    /// The responses to these tasks are confirmed by RabbitMQ: what the target must not hear before.
+    fn answered(&mut self, task_ids: &[&str]) {
+        let _ = task_ids;
+    }
 }
 
 /// How many tasks one call should carry.
@@ -95,6 +100,9 @@ pub enum Found {
 pub struct Created {
     /// The target's whole reply; null once it is in the record.
     pub reply: Value,
+    /// What Camunda is told, as `response_data`, where the task is finished as soon as it is created: it is answered at once
+    /// and never tracked. Null once it is in the response.
+    pub answer: Option<Value>,
     /// The task's id at the target, for the log.
     pub target_id: String,
     /// Where the target is, for the record, where an id at one place may be another task's at another; no secret.
@@ -110,7 +118,12 @@ pub struct Created {
 impl Created {
     /// A task with this id at the target, which replied so.
     pub fn new(reply: Value, target_id: String) -> Created {
-        Created { reply, target_id, host: None, link: None, existed: false, follow_ups: 0 }
+        Created { reply, answer: None, target_id, host: None, link: None, existed: false, follow_ups: 0 }
+    }
+
+    /// One that is finished at once, which Camunda is told in these words.
+    pub fn finished(answer: Value, target_id: String) -> Created {
+        Created { answer: Some(answer), ..Created::new(Value::Null, target_id) }
     }
 
     /// The same, at this host and with the address at which a person sees it.
@@ -134,9 +147,12 @@ pub enum Progress {
     /// Somebody is still working on it.
     Open,
     /// It is finished, but the answer that the process needs is not there, and why; it is asked for again.
-    Unanswered(String),
-    /// It is finished: the task as the response shall show it.
+    Waiting(String),
+    /// It is finished: what Camunda is told, as `response_data`.
     Finished(Value),
+    /// The target has failed over it, for good: it is parked for a person. Where a setting of the system wants Camunda to be
+    /// told instead, it is [`Progress::Finished`], with the error in it.
+    Failed(anyhow::Error),
     /// The target does not know it, or does not show it.
     Gone,
     /// What the target has under the record's id is another task, and how that shows: it must not answer this one.

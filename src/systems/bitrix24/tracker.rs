@@ -205,10 +205,10 @@ impl BitrixTracker {
         };
         match answer {
             Ok(answer) => set(&mut task, "ufResultAnswer_text", &answer),
-            Err(why) if expected => return Progress::Unanswered(why),
+            Err(why) if expected => return Progress::Waiting(why),
             Err(_) => set(&mut task, "ufResultAnswer_text", ""),
         }
-        Progress::Finished(task)
+        Progress::Finished(json!({"result": {"task": task}}))
     }
 }
 
