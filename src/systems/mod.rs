@@ -68,9 +68,7 @@ pub trait Tracker: Send {
     fn check(&mut self, records: &[Record]) -> Vec<Result<Progress, Failure>>;
 
     /// The responses to these tasks are confirmed by RabbitMQ: what the target must not hear before.
-    fn answered(&mut self, task_ids: &[&str]) {
-        let _ = task_ids;
-    }
+    fn answered(&mut self, _task_ids: &[&str]) {}
 }
 
 /// How many tasks one call should carry.

@@ -103,11 +103,14 @@ fn a_create_that_may_have_happened_is_looked_for_and_not_repeated() {
     Account::take(&queues, target.tasks().clone()).assert_holds();
 }
 
-/// Says the same of every task, and notes of whose responses it hears, and how many there are then.
+/// Of whose responses the tracker has heard at once, and how many responses there were by then.
+type Heard = Vec<(HashSet<String>, usize)>;
+
+/// Says the same of every task, and notes what it hears.
 struct Says {
     progress: fn(&Record) -> Progress,
     responses: (RabbitMq, String),
-    heard: Arc<Mutex<Vec<(HashSet<String>, usize)>>>,
+    heard: Arc<Mutex<Heard>>,
 }
 
 impl Tracker for Says {
@@ -124,14 +127,14 @@ impl Tracker for Says {
 }
 
 /// Records of these tasks are in the sent queue; sweeps until it is empty. Returns what the tracker has heard.
-fn sweep(queues: &Queues, tasks: &[&str], progress: fn(&Record) -> Progress) -> Vec<(HashSet<String>, usize)> {
+fn sweep(queues: &Queues, tasks: &[&str], progress: fn(&Record) -> Progress) -> Heard {
     queues.declare(&queues.sent());
     for task in tasks {
         let record =
             json!({"original_message": seed_message(task), "response_data": {}, "processing_status": "success"});
         queues.publish(&queues.sent(), record.to_string(), FieldTable::new());
     }
-    let heard = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::new(Mutex::new(Heard::new()));
     let responses = (queues.broker().rabbitmq().clone(), queues.responses());
     let tracker = || Box::new(Says { progress, responses: responses.clone(), heard: Arc::clone(&heard) });
     let out = || queues.count(&queues.responses()) + queues.count(&queues.errors());
