@@ -40,6 +40,8 @@ pub enum Key {
 pub enum Next {
     /// The result is recorded: the follow-up, then the ack.
     FollowUp(Box<(Task, Created)>),
+    /// The task was finished as soon as it was created, and this was its response: the ack, and it is known as finished.
+    Finish(Box<(Task, Created)>),
     /// The message lives on in another queue: the ack, and forget it.
     Leave,
 }
@@ -93,6 +95,8 @@ pub enum Admission<T> {
 pub enum Confirmed<T> {
     /// Do the follow-up of this task.
     FollowUp(Box<(Task, Created)>),
+    /// The task with this id is finished: acknowledge these.
+    Finished(String, Vec<T>),
     /// Acknowledge these.
     Ack(Vec<T>),
 }
@@ -250,7 +254,7 @@ impl<T> Ledger<T> {
         None
     }
 
-    /// The follow-up is done: what to acknowledge. From now on the task is known as finished.
+    /// Nothing more is to be done: what to acknowledge. From now on the task is known as finished.
     pub fn followed_up(&mut self, id: &str) -> Vec<T> {
         self.finished.add(id);
         self.entries.remove(&Key::Task(id.to_owned())).map(|entry| entry.tokens).unwrap_or_default()
@@ -287,6 +291,11 @@ impl<T> Ledger<T> {
         entry.refused = false;
         match std::mem::replace(&mut entry.state, State::FollowingUp) {
             State::Publishing(_, Next::FollowUp(recorded)) => Some(Confirmed::FollowUp(recorded)),
+            State::Publishing(_, Next::Finish(answered)) => {
+                let id = answered.0.id;
+                let tokens = self.followed_up(&id);
+                Some(Confirmed::Finished(id, tokens))
+            }
             State::Publishing(_, Next::Leave) => self.entries.remove(&key).map(|entry| Confirmed::Ack(entry.tokens)),
             other => {
                 entry.state = other;
@@ -327,10 +336,10 @@ impl<T> Ledger<T> {
         there.count()
     }
 
-    /// The task whose record this entry has to publish.
+    /// The task whose record or response this entry has to publish.
     pub fn recorded(&self, key: &Key) -> Option<&(Task, Created)> {
         match &self.entries.get(key)?.state {
-            State::Ready(_, Next::FollowUp(recorded)) => Some(recorded),
+            State::Ready(_, Next::FollowUp(recorded) | Next::Finish(recorded)) => Some(recorded),
             _ => None,
         }
     }

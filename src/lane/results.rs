@@ -54,7 +54,8 @@ impl Session<'_, '_> {
         let letter = letters::result(self.lane, &job.task, &mut done);
         let task = job.task.without_message();
         let id = task.id.clone();
-        self.work.ledger.settle(&id, letter, Next::FollowUp(Box::new((task, done))));
+        let next = if done.answer.is_some() { Next::Finish } else { Next::FollowUp };
+        self.work.ledger.settle(&id, letter, next(Box::new((task, done))));
     }
 
     fn note_success(&mut self, now: Instant) {
@@ -176,10 +177,11 @@ impl Session<'_, '_> {
                 self.note_room();
                 match confirmed {
                     Some(Confirmed::FollowUp(recorded)) => {
-                        self.recorded(&recorded);
+                        stats.sent_to_success_queue.count();
                         let sent = self.work.recorded.send(*recorded);
                         sent.map_err(|_| Trouble::new("the handler threads are gone"))
                     }
+                    Some(Confirmed::Finished(id, tokens)) => self.finished_at_once(&id, tokens),
                     Some(Confirmed::Ack(tokens)) => {
                         self.ack(tokens)?;
                         // What was held may be the continuation of the message that has just moved.
@@ -209,14 +211,13 @@ impl Session<'_, '_> {
         }
     }
 
-    /// What the target has said is safe.
-    fn recorded(&self, (task, created): &(Task, Created)) {
+    fn finished_at_once(&mut self, id: &str, tokens: Vec<Token>) -> Result<(), Trouble> {
         let stats = self.lane.stats;
-        if created.answer.is_none() {
-            return stats.sent_to_success_queue.count();
-        }
+        stats.successful_tasks.count();
         stats.tracker.moved_to_responses.count();
-        log::info!("finished at once and answered to Camunda: task={}", task.id);
+        stats.duplicates_prevented.add(tokens.len().saturating_sub(1) as u64);
+        log::info!("answered to Camunda: task={id}");
+        self.ack(tokens)
     }
 
     /// Says that a queue takes messages again, when nothing waits for it any more.

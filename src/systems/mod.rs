@@ -50,7 +50,7 @@ pub trait Handler: Send + Sync {
     /// [`Missing::claim`] when it goes.
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>>;
 
-    /// Runs when the results are safely in their queue, for tasks that existed too: completes what a crash has left out, and
+    /// Runs when the results are safely in the sent queue, for tasks that existed too: completes what a crash has left out, and
     /// doubles nothing. The tasks come without their variables and bodies. Failures are logged and counted here.
     fn follow_up(&self, done: &[(Task, Created)]) -> Vec<FollowUp> {
         done.iter().map(|_| FollowUp::Done).collect()
@@ -98,8 +98,8 @@ pub enum Found {
 pub struct Created {
     /// The target's whole reply; null once it is in the record.
     pub reply: Value,
-    /// What Camunda is told, as `response_data`, where the task is finished as soon as it is created: it is answered at once
-    /// and never tracked. Null once it is in the response.
+    /// What Camunda is told, as `response_data`, where the task is finished as soon as it is created: it is answered at once,
+    /// and neither followed up nor tracked. Null once it is in the response.
     pub answer: Option<Value>,
     /// The task's id at the target, for the log.
     pub target_id: String,

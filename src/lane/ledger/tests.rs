@@ -31,6 +31,10 @@ fn recorded(id: &str) -> Next {
     Next::FollowUp(Box::new((job(id, 0).task, Created::new(json!({}), "1".into()))))
 }
 
+fn finished(id: &str) -> Next {
+    Next::Finish(Box::new((job(id, 0).task, Created::finished(json!({}), "1".into()))))
+}
+
 /// The task is with the pool.
 fn begun(ledger: &mut Ledger<u32>, id: &str, token: u32) -> Job {
     assert_eq!(ledger.admit(&key(id), token, 0), Admission::New(token));
@@ -63,6 +67,23 @@ fn a_delivery_is_given_back_for_its_ack_only_after_record_confirm_and_follow_up(
     assert!(matches!(ledger.confirmed(7), Some(Confirmed::FollowUp(_))));
     assert_eq!(ledger.followed_up("a"), [1]);
     assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Finished(2));
+}
+
+#[test]
+fn what_is_finished_at_once_is_given_back_for_its_ack_when_its_response_is_confirmed() {
+    let mut ledger = ledger();
+    begun(&mut ledger, "a", 1);
+    ledger.settle("a", letter("a"), finished("a"));
+    assert_eq!(publish(&mut ledger, 7).as_deref(), Some("a"));
+    assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Joined);
+    // Its response outlives the session that could have told of its confirm.
+    ledger.session_lost();
+    assert!(ledger.confirmed(7).is_none());
+    assert_eq!(ledger.admit(&key("a"), 3, 0), Admission::Joined);
+    assert_eq!(publish(&mut ledger, 1).as_deref(), Some("a"));
+    let Some(Confirmed::Finished(id, tokens)) = ledger.confirmed(1) else { panic!("it is finished") };
+    assert_eq!((id.as_str(), tokens), ("a", vec![3]));
+    assert_eq!(ledger.admit(&key("a"), 4, 0), Admission::Finished(4));
 }
 
 #[test]
@@ -302,9 +323,10 @@ impl Walk {
         let index = self.below(self.pool.len() as u64) as usize;
         let job = self.pool.swap_remove(index);
         let id = job.task.id.clone();
-        match self.below(3) {
+        match self.below(4) {
             0 => self.ledger.settle(&id, letter(&id), recorded(&id)),
-            1 => self.ledger.settle(&id, letter(&id), Next::Leave),
+            1 => self.ledger.settle(&id, letter(&id), finished(&id)),
+            2 => self.ledger.settle(&id, letter(&id), Next::Leave),
             _ => self.ledger.put_back(job, None),
         }
     }
@@ -317,7 +339,7 @@ impl Walk {
     fn confirm(&mut self, tag: u64) {
         match self.ledger.confirmed(tag) {
             Some(Confirmed::FollowUp(recorded)) => self.follow_ups.push(recorded.0.id),
-            Some(Confirmed::Ack(tokens)) => self.ack(tokens),
+            Some(Confirmed::Finished(_, tokens) | Confirmed::Ack(tokens)) => self.ack(tokens),
             None => {}
         }
     }
