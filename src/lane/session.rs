@@ -235,8 +235,10 @@ impl Session<'_, '_> {
     fn move_on(&mut self) -> Result<(), Trouble> {
         let now = Instant::now();
         self.work.ledger.wake(now);
-        // A blocked broker does not read; what is written to it all the same fills the socket and then holds us up.
+        // A blocked broker does not read; what is written to it all the same, or before it is known, fills the socket and
+        // then holds us up.
         while !self.publishing_blocked
+            && !self.publisher.is_full()
             && let Some((key, letter)) = self.work.ledger.next_letter()
         {
             if letter.body.len() > self.lane.largest.bytes() {

@@ -7,6 +7,9 @@ use crate::rabbitmq::connection::{Connection, Watch};
 use crate::rabbitmq::intake::{Intake, Token};
 use crate::rabbitmq::publisher::{Letter, Publisher};
 
+/// Letters without a confirm. In an alarm the next sweep publishes them once more.
+const MOST_ON_THE_WAY: usize = 500;
+
 /// The sweep.
 pub struct Sweep<'i> {
     /// Where the records come from.
@@ -67,6 +70,12 @@ impl<'i> Sweep<'i> {
             foreign: 0,
             oldest: Duration::ZERO,
         }
+    }
+
+    /// So much is on the way that its confirms should be waited for.
+    pub fn is_full(&self) -> bool {
+        let by_size = self.publisher.as_ref().is_some_and(|(_, publisher, _)| publisher.is_full());
+        by_size || self.on_the_way.len() >= MOST_ON_THE_WAY
     }
 
     /// Lets a delivery be acknowledged together with those of the letter under this tag; gives it back when no such letter

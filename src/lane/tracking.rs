@@ -33,8 +33,6 @@ pub(super) const MISSED: u32 = 3;
 /// If at least this many tasks are not shown in a sweep, and none is, it is more likely that our account there may not see
 /// them.
 const SUSPICIOUS: usize = 10;
-/// Letters without a confirm. In an alarm nobody reads them: more than 16 MiB would hold the thread up within amiquip.
-pub(super) const MOST_ON_THE_WAY: usize = 500;
 /// Answered tasks that are remembered, since a task may be in the sent queue twice.
 const ANSWERED: usize = 100_000;
 
@@ -180,7 +178,10 @@ impl Tracking<'_, '_> {
                     records.push(record);
                     deliveries.push(token);
                 }
-                Err(unreadable) => self.park_unreadable(sweep, unreadable, token)?,
+                Err(unreadable) => {
+                    self.park_unreadable(sweep, unreadable, token)?;
+                    self.make_room(sweep)?;
+                }
             }
         }
         let results = self.tracker.check(&records);
@@ -213,9 +214,7 @@ impl Tracking<'_, '_> {
                     unavailable = unavailable.or(Some(failure));
                 }
             }
-            if sweep.on_the_way.len() >= MOST_ON_THE_WAY {
-                self.await_confirms(sweep)?;
-            }
+            self.make_room(sweep)?;
         }
         self.await_confirms(sweep)?;
         match unavailable {
