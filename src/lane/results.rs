@@ -182,9 +182,10 @@ impl Session<'_, '_> {
                 let confirmed = self.work.ledger.confirmed(tag);
                 self.note_room();
                 match confirmed {
-                    Some(Confirmed::FollowUp(recorded)) => {
+                    Some(Confirmed::Recorded) => {
                         stats.sent_to_success_queue.count();
-                        let sent = self.work.recorded.send(*recorded);
+                        let recorded = self.work.ledger.next_follow_up(false).map(|recorded| *recorded);
+                        let sent = recorded.into_iter().try_for_each(|recorded| self.work.recorded.send(recorded));
                         sent.map_err(|_| Trouble::new("the handler threads are gone"))
                     }
                     Some(Confirmed::Ack(tokens)) => {

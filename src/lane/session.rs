@@ -239,7 +239,8 @@ impl Session<'_, '_> {
         // then holds us up.
         while !self.publishing_blocked
             && !self.publisher.is_full()
-            && let Some((key, letter)) = self.work.ledger.next_letter()
+            && let Some(key) = self.work.ledger.next_to_publish()
+            && let Some(letter) = self.work.ledger.letter(&key)
         {
             if letter.body.len() > self.lane.largest.bytes() {
                 let letter = letter.clone();
@@ -274,7 +275,7 @@ impl Session<'_, '_> {
             job.task.claim = self.work.claim.clone();
             self.work.jobs.send(job).map_err(|_| Trouble::new("the handler threads are gone"))?;
         }
-        while let Some(recorded) = self.work.ledger.next_follow_up() {
+        while let Some(recorded) = self.work.ledger.next_follow_up(true) {
             self.work.recorded.send(*recorded).map_err(|_| Trouble::new("the handler threads are gone"))?;
         }
         Ok(())
