@@ -137,10 +137,7 @@ impl<T> Ledger<T> {
     /// Takes an entry through a step, and returns what the step gives, if it fits.
     fn step<R>(&mut self, key: &Key, step: impl FnOnce(State) -> Step<R>) -> Option<R> {
         let (key, entry) = self.entries.remove_entry(key)?;
-        let (state, given) = match step(entry.state) {
-            Ok((state, given)) => (state, Some(given)),
-            Err(state) => (state, None),
-        };
+        let (state, given) = step(entry.state);
         self.entries.insert(key, Entry { state, ..entry });
         given
     }
@@ -356,7 +353,8 @@ impl<T> Ledger<T> {
         self.claims_end = None;
         self.by_tag.clear();
         self.later.clear();
-        [&mut self.due, &mut self.to_publish, &mut self.first_follow_ups, &mut self.to_follow_up].map(VecDeque::clear);
+        let due = [&mut self.due, &mut self.to_publish, &mut self.first_follow_ups, &mut self.to_follow_up];
+        due.into_iter().for_each(VecDeque::clear);
         let entries = std::mem::take(&mut self.entries).into_iter();
         self.entries = entries.filter_map(|(key, entry)| Some((key, entry.without_session()?))).collect();
     }

@@ -149,7 +149,7 @@ impl Tracking<'_, '_> {
 
     fn settle(&mut self, sweep: &mut Sweep, sent: Sent, tokens: Vec<Token>, verdict: Verdict) -> anyhow::Result<()> {
         let stats = self.lane.stats;
-        if let Verdict::Refused(why) = verdict {
+        if let Verdict::NoQueue(why) | Verdict::Refused(why) = verdict {
             stats.failed_messages.count();
             stats.tracker.failed_moves.add(u64::from(matches!(sent, Sent::Response(..))));
             return self.refused(sweep, sent, tokens, &why);

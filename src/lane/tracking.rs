@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
+use crossbeam_channel::select;
 
 use super::remembered::Remembered;
 use super::repeated::Repeated;
@@ -94,8 +95,10 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
                 }
             }
         }
-        if lane.stop.pause(interval.saturating_sub(begun.elapsed())) {
-            return;
+        select! {
+            recv(lane.stop.receiver()) -> _ => return,
+            recv(lane.control.polls()) -> _ => {},
+            default(interval.saturating_sub(begun.elapsed())) => {},
         }
     }
 }

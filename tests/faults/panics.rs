@@ -5,6 +5,7 @@ use std::thread;
 
 use serde_json::json;
 use task_creator::config::Config;
+use task_creator::lane::control::Control;
 use task_creator::lane::{self, Lane, reader, tracking};
 use task_creator::message::{Record, Task};
 use task_creator::rabbitmq::publisher::LargestBody;
@@ -68,6 +69,7 @@ pub fn with_lane(queues: &Queues, work: impl FnOnce(), run: impl Fn(&Lane) + Syn
         config: &config,
         stats: &stats,
         largest: LargestBody::default(),
+        control: Control::default(),
         stop,
     };
     thread::scope(|scope| {

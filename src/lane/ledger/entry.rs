@@ -37,35 +37,35 @@ pub(super) enum State {
     FollowingUp,
 }
 
-/// The next state and what the step gives, or the state that the step does not fit.
-pub(super) type Step<R> = Result<(State, R), State>;
+/// The next state and what the step gives; or the state as it was and nothing, where the step does not fit.
+pub(super) type Step<R> = (State, Option<R>);
 
 impl State {
     pub(super) fn hand_out(self) -> Step<Job> {
         match self {
-            State::Waiting(job) => Ok((State::InFlight, job)),
-            other => Err(other),
+            State::Waiting(job) => (State::InFlight, Some(job)),
+            other => (other, None),
         }
     }
 
     pub(super) fn hand_out_follow_up(self) -> Step<Box<(Task, Done)>> {
         match self {
-            State::ToFollowUp(recorded) => Ok((State::FollowingUp, recorded)),
-            other => Err(other),
+            State::ToFollowUp(recorded) => (State::FollowingUp, Some(recorded)),
+            other => (other, None),
         }
     }
 
     pub(super) fn published(self) -> Step<()> {
         match self {
-            State::Ready(letter, next) => Ok((State::Publishing(letter, next), ())),
-            other => Err(other),
+            State::Ready(letter, next) => (State::Publishing(letter, next), Some(())),
+            other => (other, None),
         }
     }
 
     pub(super) fn recorded(self) -> Step<()> {
         match self {
-            State::Publishing(_, Next::FollowUp(recorded)) => Ok((State::ToFollowUp(recorded), ())),
-            other => Err(other),
+            State::Publishing(_, Next::FollowUp(recorded)) => (State::ToFollowUp(recorded), Some(())),
+            other => (other, None),
         }
     }
 
@@ -74,9 +74,9 @@ impl State {
         match self {
             State::Publishing(letter, next) => {
                 let queue = letter.queue.clone();
-                Ok((State::Ready(letter, next), queue))
+                (State::Ready(letter, next), Some(queue))
             }
-            other => Err(other),
+            other => (other, None),
         }
     }
 

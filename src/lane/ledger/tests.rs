@@ -237,6 +237,33 @@ fn what_is_published_anew_after_it_was_finished_is_done_again() {
     assert_eq!(ledger.admit(&key("a"), 3, 0), Admission::Joined);
 }
 
+impl<T> Ledger<T> {
+    /// The deliveries that it has.
+    pub fn tokens(&self) -> impl Iterator<Item = &T> {
+        self.entries.values().flat_map(|entry| &entry.tokens)
+    }
+
+    /// Every entry is where its state says that it is.
+    pub fn assert_consistent(&self) {
+        let in_flight = self.entries.values().filter(|entry| matches!(entry.state, State::InFlight));
+        assert_eq!(self.in_flight, in_flight.count(), "tasks of the pool");
+        let waits = |key: &Key| self.later.keys().any(|(_, later)| later == key);
+        for (key, Entry { tokens, state, unclaimed, .. }) in &self.entries {
+            let is_there = match state {
+                State::Waiting(_) => self.due.contains(key) || waits(key),
+                State::Ready(..) => *unclaimed || self.to_publish.contains(key) || waits(key),
+                State::Publishing(..) => self.by_tag.values().filter(|of| *of == key).count() == 1,
+                State::ToFollowUp(_) => {
+                    self.first_follow_ups.contains(key) || self.to_follow_up.contains(key) || waits(key)
+                }
+                State::InFlight | State::FollowingUp => true,
+            };
+            assert!(is_there, "forgotten: {key:?} {state:?}");
+            assert!(!unclaimed || tokens.is_empty(), "unclaimed with a delivery: {key:?}");
+        }
+    }
+}
+
 /// Whatever happens in whatever order: each delivery comes out once for its ack, or its session is lost.
 #[test]
 fn no_delivery_is_forgotten_and_none_acknowledged_twice() {
