@@ -8,8 +8,8 @@
 //! what the state decides; `links` opens and closes what it works on, `feed` brings its deliveries. [`pool`] is the threads
 //! that call the target, [`control`] what may be asked of the lane from outside.
 //!
-//! [`tracking`] is the thread that follows the created tasks, one [`sweep`] at a time, and [`moves`] how their records leave
-//! the sent queue.
+//! [`tracking`] is the thread that follows the created tasks, one [`sweep`] at a time; `finding` is what it has found of a
+//! record, and [`moves`] how records leave the sent queue.
 //!
 //! [`letters`] is what is published, [`sizes`] what is done with a letter that is too large, [`rights`] what a lane must be
 //! allowed. [`remembered`] is a set of ids that forgets, [`repeated`] keeps the same trouble from flooding the log.
@@ -18,6 +18,7 @@
 pub mod caution;
 pub mod control;
 mod feed;
+mod finding;
 pub mod ledger;
 pub mod letters;
 mod links;

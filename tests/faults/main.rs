@@ -87,6 +87,7 @@ mod full_and_large;
 mod half_done;
 mod hostile;
 mod kills;
+mod lane_control;
 mod later_kills;
 mod links;
 mod load;

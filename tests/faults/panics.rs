@@ -57,7 +57,18 @@ impl Tracker for FragileTracker {
 
 /// Runs `work` beside a lane's threads and ends them.
 pub fn with_lane(queues: &Queues, work: impl FnOnce(), run: impl Fn(&Lane) + Sync) -> Stats {
+    with_changed_lane(queues, &[], work, run)
+}
+
+/// The same with other settings.
+pub fn with_changed_lane(
+    queues: &Queues,
+    changes: &[(&str, &str)],
+    work: impl FnOnce(),
+    run: impl Fn(&Lane) + Sync,
+) -> Stats {
     let mut settings = worker::settings(queues, "http://127.0.0.1:1/rest/1/none");
+    settings.extend(changes.iter().map(|(name, value)| (name.to_string(), value.to_string())));
     settings.push(("RETRY_ATTEMPTS".into(), "2".into()));
     settings.push(("HANDLER_THREADS".into(), "1".into()));
     let value = |name: &str| settings.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());

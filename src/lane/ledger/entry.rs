@@ -62,9 +62,10 @@ impl State {
         }
     }
 
-    pub(super) fn recorded(self) -> Step<()> {
+    /// Gives the letter, which is safe now.
+    pub(super) fn recorded(self) -> Step<Letter> {
         match self {
-            State::Publishing(_, Next::FollowUp(recorded)) => (State::ToFollowUp(recorded), Some(())),
+            State::Publishing(letter, Next::FollowUp(recorded)) => (State::ToFollowUp(recorded), Some(letter)),
             other => (other, None),
         }
     }

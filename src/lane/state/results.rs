@@ -10,7 +10,7 @@ use crate::lane::pool::Outcome;
 use crate::lane::recovery::Verdict;
 use crate::lane::waits::Wait;
 use crate::lane::{Job, letters};
-use crate::message::{Earlier, Task};
+use crate::message::{Cause, Earlier, Task};
 use crate::stats::condition::Obstacle;
 use crate::systems::{Done, Failure, FollowUp};
 
@@ -70,57 +70,68 @@ impl<T> State<'_, T> {
         if self.recovery.paused_for(now).is_none() {
             self.note_recovery(was_paused);
         }
-        let id = job.task.id.clone();
         match verdict {
-            Verdict::Return { attempts, delay } => {
-                let most = self.lane.config.retry_attempts;
-                log::warn!("trying again in {delay:?} (failed {attempts} of {most} times): task={id}: {failure}");
-                self.lane.stats.returned.count();
-                let letter = letters::returned(self.lane, &job, attempts, delay, &failure.to_string());
-                self.waits.add(&id, Wait { until: now + delay, decides: false }, now);
-                self.ledger.settle(&id, letter, Next::Leave);
-            }
-            Verdict::Park { attempts, cause } => {
-                let error = match (failure, letters::last_error(&job.headers)) {
-                    (Failure::Unsettled(_), Some(last)) => {
-                        format!("{last} ({attempts} times; a last look found no task)")
-                    }
-                    (Failure::Unsettled(_), None) => format!("failed {attempts} times; a last look found no task"),
-                    (failure, _) => failure.to_string(),
-                };
-                log::error!("parking in {} as {}: task={id}: {error}", self.lane.queues.errors, cause.name());
-                self.count_parked();
-                let letter = letters::parked_job(self.lane, job, attempts, cause, &error);
-                self.ledger.settle(&id, letter, Next::Leave);
-            }
-            Verdict::Wait(wait) => {
-                log::info!("delivered before and not to be seen: looking again in {wait:?}: task={id}");
-                if ours {
-                    self.waits.add(&id, Wait { until: now + wait, decides: true }, now);
-                    job.task.earlier = Earlier::None;
-                }
-                self.ledger.put_back(job, Some(now + wait));
-            }
+            Verdict::Return { attempts, delay } => self.retry(&job, failure, attempts, delay, now),
+            Verdict::Park { attempts, cause } => self.park(job, failure, attempts, cause),
+            Verdict::Wait(wait) => self.look_again(job, ours, wait, now),
             Verdict::Again => {
-                log::debug!("looking up again: task={id}: {failure}");
+                log::debug!("looking up again: task={}: {failure}", job.task.id);
                 self.ledger.put_back(job, None);
             }
             Verdict::Pause { pause, wait, news } => {
                 if !self.stopping {
                     self.note_pause(pause, news, failure, now);
                 }
-                if let (Failure::Unseen(_), Earlier::None | Earlier::MayExist) = (failure, job.task.earlier) {
-                    // Written into the message, since no restart may forget it.
-                    job.task.earlier = Earlier::Unseen;
-                    let letter = letters::returned(self.lane, &job, job.attempts, pause, &failure.to_string());
-                    return self.ledger.settle(&id, letter, Next::Leave);
-                }
-                log::info!("waiting until the target answers: task={id}");
-                let not_before = (!wait.is_zero()).then(|| now + wait);
-                not_before.inspect(|until| self.waits.add(&id, Wait { until: *until, decides: false }, now));
-                self.ledger.put_back(job, not_before);
+                self.wait_for_target(job, failure, pause, wait, now);
             }
         }
+    }
+
+    fn retry(&mut self, job: &Job, failure: &Failure, attempts: u32, delay: Duration, now: Instant) {
+        let (id, most) = (&job.task.id, self.lane.config.retry_attempts);
+        log::warn!("trying again in {delay:?} (failed {attempts} of {most} times): task={id}: {failure}");
+        self.lane.stats.returned.count();
+        let letter = letters::returned(self.lane, job, attempts, delay, &failure.to_string());
+        self.waits.add(id, Wait { until: now + delay, decides: false }, now);
+        self.ledger.settle(id, letter, Next::Leave);
+    }
+
+    fn park(&mut self, job: Job, failure: &Failure, attempts: u32, cause: Cause) {
+        let error = match (failure, letters::last_error(&job.headers)) {
+            (Failure::Unsettled(_), Some(last)) => format!("{last} ({attempts} times; a last look found no task)"),
+            (Failure::Unsettled(_), None) => format!("failed {attempts} times; a last look found no task"),
+            (failure, _) => failure.to_string(),
+        };
+        let (id, errors) = (job.task.id.clone(), &self.lane.queues.errors);
+        log::error!("parking in {errors} as {}: task={id}: {error}", cause.name());
+        self.count_parked();
+        let letter = letters::parked_job(self.lane, job, attempts, cause, &error);
+        self.ledger.settle(&id, letter, Next::Leave);
+    }
+
+    /// The next look decides, if no other worker can have had the message meanwhile.
+    fn look_again(&mut self, mut job: Job, ours: bool, wait: Duration, now: Instant) {
+        let id = &job.task.id;
+        log::info!("delivered before and not to be seen: looking again in {wait:?}: task={id}");
+        if ours {
+            self.waits.add(id, Wait { until: now + wait, decides: true }, now);
+            job.task.earlier = Earlier::None;
+        }
+        self.ledger.put_back(job, Some(now + wait));
+    }
+
+    fn wait_for_target(&mut self, mut job: Job, failure: &Failure, pause: Duration, wait: Duration, now: Instant) {
+        let id = job.task.id.clone();
+        if let (Failure::Unseen(_), Earlier::None | Earlier::MayExist) = (failure, job.task.earlier) {
+            // Written into the message, since no restart may forget it.
+            job.task.earlier = Earlier::Unseen;
+            let letter = letters::returned(self.lane, &job, job.attempts, pause, &failure.to_string());
+            return self.ledger.settle(&id, letter, Next::Leave);
+        }
+        log::info!("waiting until the target answers: task={id}");
+        let not_before = (!wait.is_zero()).then(|| now + wait);
+        not_before.inspect(|until| self.waits.add(&id, Wait { until: *until, decides: false }, now));
+        self.ledger.put_back(job, not_before);
     }
 
     /// Takes back what the pool has not begun, and says once why the lane stands still.

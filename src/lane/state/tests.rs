@@ -9,9 +9,10 @@ use serde_json::json;
 
 use super::*;
 use crate::config::Config;
+use crate::lane::ledger::Key;
 use crate::lane::pool::Outcome;
 use crate::lane::recovery::Gate;
-use crate::lane::{Queues, control::Control};
+use crate::lane::{Queues, control::Control, letters};
 use crate::message::{Task, fingerprint, sent_record};
 use crate::rabbitmq::intake::{DELIVERY_COUNT, InHand, WORN_OUT, times_returned};
 use crate::rabbitmq::publisher::{LargestBody, Letter, Verdict};

@@ -41,8 +41,8 @@ pub struct World<'a> {
     /// Input and retry.
     queues: [VecDeque<Message>; 2],
     delivered: BTreeMap<Token, Delivered>,
-    /// Letters without a confirm.
-    unconfirmed: BTreeMap<u64, Letter>,
+    /// Letters without a confirm, and whether they are of tasks.
+    unconfirmed: BTreeMap<u64, (bool, Letter)>,
     tag: u64,
     /// What no thread has begun.
     queued: VecDeque<Job>,
@@ -54,9 +54,11 @@ pub struct World<'a> {
     /// All messages, and those that have come to the sent or the error queue.
     published: BTreeSet<String>,
     arrived: BTreeSet<String>,
-    /// Messages whose record is confirmed, and when the last letter of each was.
+    /// Tasks whose record is confirmed, and those that are followed up.
     recorded: BTreeSet<String>,
-    confirmed: BTreeMap<String, u64>,
+    followed_up: BTreeSet<String>,
+    /// Of tasks (or not): when the last letter was confirmed that moves the message to another queue.
+    moved: BTreeMap<(bool, String), u64>,
 }
 
 impl<'a> World<'a> {
@@ -84,7 +86,8 @@ impl<'a> World<'a> {
             published: BTreeSet::new(),
             arrived: BTreeSet::new(),
             recorded: BTreeSet::new(),
-            confirmed: BTreeMap::new(),
+            followed_up: BTreeSet::new(),
+            moved: BTreeMap::new(),
         };
         world.begin_session();
         world
@@ -243,6 +246,9 @@ impl World<'_> {
     fn follow_up(&mut self, follow_up: FollowUp) {
         if let Some(recorded) = self.follow_ups.pop() {
             assert!(self.in_pool.remove(&recorded.0.id));
+            if follow_up.again.is_none() {
+                self.followed_up.insert(recorded.0.id.clone());
+            }
             self.state.done(Outcome::FollowedUp(vec![(recorded, follow_up)]), self.now);
         }
     }
@@ -268,12 +274,13 @@ impl World<'_> {
     }
 
     fn confirm(&mut self, tag: u64) {
-        let Some(letter) = self.unconfirmed.remove(&tag) else { return };
+        let Some((is_task, letter)) = self.unconfirmed.remove(&tag) else { return };
         self.step += 1;
-        if letter.queue == self.lane.queues.sent {
-            self.recorded.insert(letter.message_id.clone());
+        let (queues, id) = (&self.lane.queues, letter.message_id.clone());
+        match is_task && [&queues.sent, &queues.responses].contains(&&letter.queue) {
+            true => drop(self.recorded.insert(id)),
+            false => drop(self.moved.insert((is_task, id), self.step)),
         }
-        self.confirmed.insert(letter.message_id.clone(), self.step);
         self.enqueue(letter);
         self.state.answered(tag, Verdict::Confirmed, self.now);
     }
@@ -334,6 +341,7 @@ impl World<'_> {
 
     fn end_session(&mut self) {
         self.state.session_lost();
+        assert!(!self.begun.iter().any(|job| job.task.claim.is_held()), "of a session that is lost");
         while let Some(job) = self.queued.pop_front() {
             assert!(self.in_pool.remove(&job.task.id));
             self.state.take_back(job);
@@ -342,7 +350,7 @@ impl World<'_> {
             message.returned += 1;
             self.queues[queue].push_front(message);
         }
-        for letter in std::mem::take(&mut self.unconfirmed).into_values() {
+        for (_, letter) in std::mem::take(&mut self.unconfirmed).into_values() {
             if self.once_in(2) {
                 self.enqueue(letter);
             }
@@ -371,7 +379,7 @@ impl World<'_> {
             Some(Action::Publish(key, letter)) => {
                 assert!(!alarm && !self.full, "published although nobody reads");
                 self.tag += 1;
-                self.unconfirmed.insert(self.tag, letter.clone());
+                self.unconfirmed.insert(self.tag, (matches!(key, Key::Task(_)), letter.clone()));
                 self.state.published(key, self.tag);
             }
             Some(Action::Handle(job)) => {
@@ -417,9 +425,11 @@ impl World<'_> {
     fn acknowledge(&mut self, token: Token) {
         assert_eq!(token.0, self.session, "the session that it came from is lost");
         let delivered = self.delivered.remove(&token).expect("a delivery that is not settled yet");
-        let label = &delivered.message.label;
-        let moved = self.confirmed.get(label).is_some_and(|confirmed| *confirmed > delivered.step);
-        assert!(moved || self.recorded.contains(label), "settled before anything is confirmed: {label}");
+        let Message { label, body, headers, .. } = delivered.message;
+        let is_task = !letters::is_record(&headers) && Task::parse(body).is_ok();
+        let is_done = is_task && self.followed_up.contains(&label);
+        let moved = self.moved.get(&(is_task, label.clone())).is_some_and(|moved| *moved > delivered.step);
+        assert!(is_done || moved, "settled too early: {label}");
     }
 }
 
