@@ -336,6 +336,11 @@ impl World<'_> {
     /// The broker takes back what was not acknowledged, and has some of the letters that it has not confirmed.
     fn lose_session(&mut self) {
         self.end_session();
+        let queue = self.below(6);
+        if let Some(message) = self.queues.get_mut(queue).and_then(VecDeque::pop_front) {
+            // Another worker gets one of the messages, and does what is to be done.
+            self.arrived.insert(message.label);
+        }
         self.begin_session();
     }
 
@@ -465,6 +470,7 @@ impl World<'_> {
         let wakes = self.state.next_wake(self.now).is_some_and(|wake| wake > self.now);
         let wakes = others || paused || self.stopping || wakes;
         assert!(wakes || tokens.is_empty(), "asleep with {tokens:?}");
+        assert!(wakes || self.state.unsettled().is_empty(), "asleep with results without a delivery");
         assert!(wakes || self.prefetch.is_some(), "asleep and reads nothing");
     }
 }
