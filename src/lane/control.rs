@@ -55,7 +55,7 @@ pub struct Snapshot {
     pub target_away_for: Option<Duration>,
     /// Tasks that it has and that nobody works on.
     pub waiting: usize,
-    /// Tasks that its handler threads have.
+    /// Tasks that its pool has.
     pub in_pool: usize,
     /// Tasks that are begun and not settled.
     pub unsettled: Vec<String>,

@@ -1,4 +1,5 @@
-//! What is under way in a lane: a state machine without I/O, keyed by task. The steps of one task are in [`entry`].
+//! What is under way in a lane: a state machine without I/O, keyed by task. The steps of one task are in
+//! `ledger/entry.rs`.
 //!
 //! ```text
 //!  Waiting ──▶ InFlight ──▶ Ready ──▶ Publishing ──▶ ToFollowUp ──▶ FollowingUp ──▶ remembered as finished

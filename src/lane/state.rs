@@ -1,8 +1,8 @@
 //! All decisions of a lane: it takes what has happened, and says what to do next.
 //!
-//! What happens is a delivery ([`deliveries`]), a result of the pool ([`results`]), the broker's word on a letter
-//! ([`confirms`]), an alarm, a command, the stop, or that time passes; a session carries out what [`State::next`] says. It
-//! outlives the sessions. `T` is the right to acknowledge one delivery.
+//! What happens is a delivery (`deliveries`), a result of the pool (`results`), the broker's word on a letter (`confirms`),
+//! an alarm, a command, the stop, or that time passes; a session carries out what [`State::next`] says. The state outlives
+//! the sessions. `T` is the right to acknowledge one delivery.
 //!
 //! It does no I/O, but that it logs and counts what it has decided, for people; and it decides by no clock but the time it
 //! is told (and, for a message that an earlier version put aside, the date in it). So a random walk (`state/tests.rs`) can
@@ -215,7 +215,7 @@ impl<T> State<'_, T> {
             has_session: self.session.begun.is_some(),
             in_alarm: self.session.alarm,
             stopping: self.stopping,
-            paused: self.paused.clone(),
+            paused: self.paused.clone().filter(|pause| !pause.is_over(now)),
             target_away_for: self.recovery.paused_for(now),
             waiting: self.ledger.waiting(),
             in_pool: self.ledger.at_work().len(),

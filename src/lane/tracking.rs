@@ -117,35 +117,39 @@ impl Tracking<'_, '_> {
             let ours = queues::lock(intake.channel(), &lane.queues.sweep_lock)?;
             Ok::<_, Error>(ours.then_some((intake, records)))
         });
-        let result = match opened.map_err(Trouble::from)? {
-            Some((intake, records)) => {
-                let mut sweep = Sweep::new(&intake);
-                let deadline = connection.at_most(LONGEST_SWEEP + SLACK);
-                let result = self.probe(&mut sweep).and_then(|()| {
-                    let result = self.read_all(&mut sweep, records, begun);
-                    self.note(&sweep, records, begun);
-                    self.note_refused(&sweep);
-                    result
-                });
-                self.unconfirmed |= !sweep.on_the_way.is_empty();
-                drop(deadline);
-                if let Some((publishing, publisher, watch)) = sweep.publisher.take() {
-                    drop(watch);
-                    let deadline = publishing.closing();
-                    drop(publisher);
-                    drop((publishing, deadline));
-                }
-                let deadline = connection.closing();
-                let returned = intake.give_back();
-                drop((intake, deadline));
-                result.and(returned.map_err(|err| Trouble::from(err).into()))
-            }
-            None => {
-                log::debug!("no sweep: another worker is sweeping, or there is nothing yet");
-                Ok(())
-            }
+        let Some((intake, records)) = opened.map_err(Trouble::from)? else {
+            log::debug!("no sweep: another worker is sweeping, or there is nothing yet");
+            return Ok(());
         };
-        let _ = connection.close();
+        let result = self.sweep_with(&connection, &intake, records, begun);
+        let deadline = connection.closing();
+        let returned = intake.give_back().map_err(|err| Trouble::from(err).into());
+        drop(deadline);
+        connection.close_with(intake);
+        result.and(returned)
+    }
+
+    fn sweep_with(
+        &mut self,
+        connection: &Connection,
+        intake: &Intake,
+        records: u32,
+        begun: Instant,
+    ) -> anyhow::Result<()> {
+        let mut sweep = Sweep::new(intake);
+        let deadline = connection.at_most(LONGEST_SWEEP + SLACK);
+        let result = self.probe(&mut sweep).and_then(|()| {
+            let result = self.read_all(&mut sweep, records, begun);
+            self.note(&sweep, records, begun);
+            self.note_refused(&sweep);
+            result
+        });
+        self.unconfirmed |= !sweep.on_the_way.is_empty();
+        drop(deadline);
+        if let Some((publishing, publisher, watch)) = sweep.publisher.take() {
+            drop(watch);
+            publishing.close_with(publisher);
+        }
         result
     }
 

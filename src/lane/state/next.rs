@@ -77,11 +77,12 @@ impl<T> State<'_, T> {
         if let Some(queue) = self.session.queue_gone.take() {
             return Some(Action::End(End::QueueGone(queue)));
         }
-        if let Some(key) = self.next_letter(sight) {
-            return self.ledger.letter(&key).map(|letter| Action::Publish(key, letter));
-        }
+        // Before the letters, since a task that cannot be recorded becomes one.
         if let Some(job) = self.next_job(sight.now) {
             return Some(Action::Handle(job));
+        }
+        if let Some(key) = self.next_letter(sight) {
+            return self.ledger.letter(&key).map(|letter| Action::Publish(key, letter));
         }
         if let Some(prefetch) = self.next_prefetch(sight.in_hand) {
             return Some(Action::Consume(prefetch));

@@ -25,6 +25,9 @@ mod world;
 
 use world::World;
 
+/// What RabbitMQ takes in some of the worlds, in bytes.
+const LIMIT: usize = 1000;
+
 /// Runs `walk` with a world that has a lane of its own.
 fn with_world(seed: u64, walk: impl FnOnce(World)) {
     let config = Config::read(|name: &str| match name {
@@ -43,6 +46,9 @@ fn with_world(seed: u64, walk: impl FnOnce(World)) {
         control: Control::default(),
         stop,
     };
+    if seed % 3 == 0 {
+        lane.largest.learn(&format!("larger than configured max size {LIMIT}"));
+    }
     walk(World::new(&lane, seed));
 }
 

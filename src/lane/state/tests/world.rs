@@ -154,17 +154,19 @@ impl World<'_> {
                 let headers = FieldTable::from([("x-record".to_owned(), AmqpValue::Boolean(true))]);
                 self.add(1, Message { label: id, body, headers, returned: 0 });
             }
-            2 => self.add_task(&id, WORN_OUT + 1),
-            _ => self.add_task(&id, 0),
+            2 => self.add_task(&id, WORN_OUT + 1, ""),
+            // Where there is a limit, its message is not too large, and its record is.
+            3 => self.add_task(&id, 0, &"x".repeat(LIMIT - 100)),
+            _ => self.add_task(&id, 0, ""),
         }
     }
 
     pub fn publish(&mut self, id: &str) {
-        self.add_task(id, 0);
+        self.add_task(id, 0, "");
     }
 
-    fn add_task(&mut self, id: &str, returned: u32) {
-        let body = json!({"task_id": id}).to_string().into_bytes();
+    fn add_task(&mut self, id: &str, returned: u32, process: &str) {
+        let body = json!({"task_id": id, "process_instance_id": process}).to_string().into_bytes();
         self.add(0, Message { label: id.to_owned(), body, headers: FieldTable::new(), returned });
     }
 
