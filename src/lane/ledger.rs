@@ -48,8 +48,8 @@ pub enum Admission<T> {
 /// What a confirm leads to.
 #[derive(Debug)]
 pub enum Confirmed<T> {
-    /// The result is recorded in this letter, and its follow-up is due.
-    Recorded(Letter),
+    /// The result is recorded, and its follow-up is due.
+    Recorded,
     /// Acknowledge these.
     Ack(Vec<T>),
 }
@@ -252,9 +252,9 @@ impl<T> Ledger<T> {
         if let State::Publishing(_, Next::Leave) = entry.state {
             return self.entries.remove(&key).map(|entry| Confirmed::Ack(entry.tokens));
         }
-        let letter = self.step(&key, State::recorded)?;
+        self.step(&key, State::recorded)?;
         self.first_follow_ups.push_back(key);
-        Some(Confirmed::Recorded(letter))
+        Some(Confirmed::Recorded)
     }
 
     /// The broker has not taken the letter with this tag; it is published again at `again`. Returns its queue.
