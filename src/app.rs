@@ -8,6 +8,7 @@ use crossbeam_channel::Sender;
 use log::Level;
 
 use crate::config::{Config, RabbitMq};
+use crate::lane::control::Control;
 use crate::lane::{Lane, Queues, reader, tracking};
 use crate::logging;
 use crate::rabbitmq::publisher::LargestBody;
@@ -76,6 +77,7 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stat
             config,
             stats,
             largest: LargestBody::default(),
+            control: Control::default(),
             stop: stop.clone(),
         })
         .collect();

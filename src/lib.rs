@@ -22,8 +22,9 @@
 //! 1. [`message`] – what comes in, lies between, goes out.
 //! 2. [`systems`] – what a system must be able to do, and the table of all; [`systems::create`] is the rule by
 //!    which each creates its tasks, [`systems::bitrix24`] the worked example.
-//! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::ledger`] what is under way,
-//!    [`lane::recovery`] what a failure leads to, [`lane::tracking`] the sweep and the way back to Camunda.
+//! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::state`] all that it decides, with
+//!    [`lane::ledger`], what is under way, and [`lane::recovery`], what a failure leads to; [`lane::tracking`] is the sweep
+//!    and the way back to Camunda, [`lane::control`] what may be asked of a lane from outside.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
 //! 5. [`app`], [`config`], [`dotenv`], [`logging`], [`tls`], [`dial`], [`stats`], [`stop`], [`backoff`] – what holds it together.
 //!    `main.rs` and [`cli`] are the command line, [`check`] (with [`report`]), [`send`], [`parked`] and [`explain`] its
@@ -31,7 +32,7 @@
 //!    stand-in, which the tests use too.
 //!
 //! # Where is…
-//! * the ack? [`lane::session`] and [`lane::results`], for records [`lane::moves`] and [`lane::tracking`]; when, says the ledger.
+//! * the ack? [`lane::session`], for records [`lane::moves`] and [`lane::tracking`]; when, says [`lane::state`].
 //! * the size of a batch? `systems/bitrix24/client.rs` fills it with what all threads have handed to `combiner.rs`;
 //!   `concurrency.rs` finds out how many requests may be under way, `budget.rs` how often there is one.
 //! * what is hidden from the log? [`logging::redaction`] hides the values that [`config::Config::secrets`] names.

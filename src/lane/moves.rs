@@ -7,7 +7,7 @@ use crossbeam_channel::select;
 
 use super::letters;
 use super::sweep::{Sent, Sweep};
-use super::tracking::{LONGEST_SWEEP, MISSED, MOST_ON_THE_WAY, SLACK, Tracking};
+use super::tracking::{LONGEST_SWEEP, MISSED, SLACK, Tracking};
 use crate::message::{Cause, Original, Parked, Record, Unreadable, fingerprint, now_ms};
 use crate::rabbitmq::connection::{Connection, Watch};
 use crate::rabbitmq::intake::{Arrival, Token};
@@ -52,9 +52,7 @@ impl Tracking<'_, '_> {
             let letter = letters::renewed(&self.lane.queues.sent, id, body, headers);
             let (sent, record) = (Sent::Renewed(Box::new(letter.clone())), letter.body.clone());
             self.publish(sweep, letter, sent, token, || record)?;
-            if sweep.on_the_way.len() >= MOST_ON_THE_WAY {
-                self.await_confirms(sweep)?;
-            }
+            self.make_room(sweep)?;
         }
         self.await_confirms(sweep)?;
         Ok(others)
@@ -131,6 +129,11 @@ impl Tracking<'_, '_> {
         Ok((connection, publisher.map_err(Trouble::from)?, watch))
     }
 
+    /// To be called after each letter: waits for the confirms of those on the way once they are many.
+    pub(super) fn make_room(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
+        if sweep.is_full() { self.await_confirms(sweep) } else { Ok(()) }
+    }
+
     /// Waits until the broker has taken what was published, and acknowledges the records it came from. When that fails, what
     /// else is confirmed is noted all the same, so that the next sweep does not publish it again.
     pub(super) fn await_confirms(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
@@ -156,7 +159,7 @@ impl Tracking<'_, '_> {
 
     fn settle(&mut self, sweep: &mut Sweep, sent: Sent, tokens: Vec<Token>, verdict: Verdict) -> anyhow::Result<()> {
         let stats = self.lane.stats;
-        if let Verdict::Refused(why) = verdict {
+        if let Verdict::NoQueue(why) | Verdict::Refused(why) = verdict {
             stats.failed_messages.count();
             stats.tracker.failed_moves.add(u64::from(matches!(sent, Sent::Response(..))));
             return self.refused(sweep, sent, tokens, &why);

@@ -6,6 +6,10 @@ use std::time::Duration;
 use crate::rabbitmq::connection::{Connection, Watch};
 use crate::rabbitmq::intake::{Intake, Token};
 use crate::rabbitmq::publisher::{Letter, Publisher};
+use crate::systems::Failure;
+
+/// Letters without a confirm. In an alarm the next sweep publishes them once more.
+const MOST_ON_THE_WAY: usize = 500;
 
 /// The sweep.
 pub struct Sweep<'i> {
@@ -23,6 +27,8 @@ pub struct Sweep<'i> {
     pub missing: HashMap<String, Option<u64>>,
     /// How many letters were refused whose records stay, and why the first one was.
     pub refused: Option<(u32, String)>,
+    /// Why tasks of the records that are being checked could not be looked up.
+    pub failures: Vec<Failure>,
     /// How many records wait in the retry queue, since their own would soon delete them and does not take them anew.
     pub put_aside: u32,
     /// The target has shown a task.
@@ -62,6 +68,7 @@ impl<'i> Sweep<'i> {
             answered: Vec::new(),
             missing: HashMap::new(),
             refused: None,
+            failures: Vec::new(),
             put_aside: 0,
             seen: false,
             not_shown: 0,
@@ -70,6 +77,12 @@ impl<'i> Sweep<'i> {
             foreign: 0,
             oldest: Duration::ZERO,
         }
+    }
+
+    /// So much is on the way that its confirms should be waited for.
+    pub fn is_full(&self) -> bool {
+        let by_size = self.publisher.as_ref().is_some_and(|(_, publisher, _)| publisher.is_full());
+        by_size || self.on_the_way.len() >= MOST_ON_THE_WAY
     }
 
     /// Lets a delivery be acknowledged together with those of the letter under this tag; gives it back when no such letter

@@ -9,8 +9,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
+use crossbeam_channel::select;
 use serde_json::Value;
 
+use super::finding::{Finding, shown_and_gone};
 use super::remembered::Remembered;
 use super::repeated::Repeated;
 use super::sweep::{Sent, Sweep};
@@ -35,8 +37,6 @@ pub(super) const MISSED: u32 = 3;
 /// If at least this many tasks are not shown in a sweep, and none is, it is more likely that our account there may not see
 /// them.
 const SUSPICIOUS: usize = 10;
-/// Letters without a confirm. In an alarm nobody reads them: more than 16 MiB would hold the thread up within amiquip.
-pub(super) const MOST_ON_THE_WAY: usize = 500;
 /// Answered tasks that are remembered, since a task may be in the sent queue twice.
 const ANSWERED: usize = 100_000;
 
@@ -98,8 +98,10 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
                 }
             }
         }
-        if lane.stop.pause(interval.saturating_sub(begun.elapsed())) {
-            return;
+        select! {
+            recv(lane.stop.receiver()) -> _ => return,
+            recv(lane.control.polls()) -> _ => {},
+            default(interval.saturating_sub(begun.elapsed())) => {},
         }
     }
 }
@@ -117,35 +119,39 @@ impl Tracking<'_, '_> {
             let ours = queues::lock(intake.channel(), &lane.queues.sweep_lock)?;
             Ok::<_, Error>(ours.then_some((intake, records)))
         });
-        let result = match opened.map_err(Trouble::from)? {
-            Some((intake, records)) => {
-                let mut sweep = Sweep::new(&intake);
-                let deadline = connection.at_most(LONGEST_SWEEP + SLACK);
-                let result = self.probe(&mut sweep).and_then(|()| {
-                    let result = self.read_all(&mut sweep, records, begun);
-                    self.note(&sweep, records, begun);
-                    self.note_refused(&sweep);
-                    result
-                });
-                self.unconfirmed |= !sweep.on_the_way.is_empty();
-                drop(deadline);
-                if let Some((publishing, publisher, watch)) = sweep.publisher.take() {
-                    drop(watch);
-                    let deadline = publishing.closing();
-                    drop(publisher);
-                    drop((publishing, deadline));
-                }
-                let deadline = connection.closing();
-                let returned = intake.give_back();
-                drop((intake, deadline));
-                result.and(returned.map_err(|err| Trouble::from(err).into()))
-            }
-            None => {
-                log::debug!("no sweep: another worker is sweeping, or there is nothing yet");
-                Ok(())
-            }
+        let Some((intake, records)) = opened.map_err(Trouble::from)? else {
+            log::debug!("no sweep: another worker is sweeping, or there is nothing yet");
+            return Ok(());
         };
-        let _ = connection.close();
+        let result = self.sweep_with(&connection, &intake, records, begun);
+        let deadline = connection.closing();
+        let returned = intake.give_back().map_err(|err| Trouble::from(err).into());
+        drop(deadline);
+        connection.close_with(intake);
+        result.and(returned)
+    }
+
+    fn sweep_with(
+        &mut self,
+        connection: &Connection,
+        intake: &Intake,
+        records: u32,
+        begun: Instant,
+    ) -> anyhow::Result<()> {
+        let mut sweep = Sweep::new(intake);
+        let deadline = connection.at_most(LONGEST_SWEEP + SLACK);
+        let result = self.probe(&mut sweep).and_then(|()| {
+            let result = self.read_all(&mut sweep, records, begun);
+            self.note(&sweep, records, begun);
+            self.note_refused(&sweep);
+            result
+        });
+        self.unconfirmed |= !sweep.on_the_way.is_empty();
+        drop(deadline);
+        if let Some((publishing, publisher, watch)) = sweep.publisher.take() {
+            drop(watch);
+            publishing.close_with(publisher);
+        }
         result
     }
 
@@ -174,74 +180,77 @@ impl Tracking<'_, '_> {
 
     /// Checks some records and waits until what follows from them is confirmed.
     fn check(&mut self, sweep: &mut Sweep, arrivals: Vec<Arrival>) -> anyhow::Result<()> {
-        let mut records = Vec::with_capacity(arrivals.len());
-        let mut deliveries = Vec::with_capacity(arrivals.len());
+        let (records, tokens) = self.readable(sweep, arrivals)?;
+        let results = self.tracker.check(&records);
+        let trusted = is_trusted(sweep, &results);
+        for ((record, token), result) in records.iter().zip(tokens).zip(results) {
+            self.lane.stats.tracker.total_checked.count();
+            let finding = Finding::of(result, trusted, self.answered.contains(&record.task.id));
+            self.act(sweep, record, finding, token)?;
+            self.make_room(sweep)?;
+        }
+        self.await_confirms(sweep)?;
+        self.note_failures(std::mem::take(&mut sweep.failures), records.len())
+    }
+
+    /// The records that can be read, with their deliveries; the others are parked.
+    fn readable(&mut self, sweep: &mut Sweep, arrivals: Vec<Arrival>) -> anyhow::Result<(Vec<Record>, Vec<Token>)> {
+        let (mut records, mut tokens) = (Vec::with_capacity(arrivals.len()), Vec::with_capacity(arrivals.len()));
         for Arrival { body, token, .. } in arrivals {
             match Record::parse(body) {
                 Ok(record) => {
                     records.push(record);
-                    deliveries.push(token);
+                    tokens.push(token);
                 }
-                Err(unreadable) => self.park_unreadable(sweep, unreadable, token)?,
-            }
-        }
-        let results = self.tracker.check(&records);
-        let checked = records.len();
-        let gone = results.iter().filter(|result| matches!(result, Ok(Progress::Gone))).count();
-        let foreign = results.iter().filter(|result| matches!(result, Ok(Progress::Foreign(_)))).count();
-        let shown = results.iter().flatten().count() - gone - foreign;
-        sweep.not_shown += checked - shown;
-        sweep.seen |= shown > 0;
-        let trust = sweep.not_shown < SUSPICIOUS || sweep.seen;
-        if !trust && gone > 0 {
-            log::error!(
-                "the target does not show {gone} of {checked} tasks; they stay: may our account there see them?"
-            );
-        }
-        let mut unavailable = None;
-        let mut failed = 0;
-        for ((record, token), result) in records.iter().zip(deliveries).zip(results) {
-            self.lane.stats.tracker.total_checked.count();
-            match result {
-                Ok(Progress::Gone) if !trust => drop(self.missed.remove(&record.task.id)),
-                Ok(progress) => self.decide(sweep, record, progress, token)?,
-                Err(Failure::Permanent(err)) => {
-                    let original = Original::Json(record.document());
-                    let error = format!("{err:#}");
-                    self.park(sweep, &record.task.id, Cause::InvalidRecord, &error, &original, token)?;
-                }
-                Err(failure) => {
-                    failed += 1;
-                    unavailable = unavailable.or(Some(failure));
+                Err(unreadable) => {
+                    self.park_unreadable(sweep, unreadable, token)?;
+                    self.make_room(sweep)?;
                 }
             }
-            if sweep.on_the_way.len() >= MOST_ON_THE_WAY {
-                self.await_confirms(sweep)?;
-            }
         }
-        self.await_confirms(sweep)?;
-        match unavailable {
-            Some(failure) => {
-                self.lane.stats.tracker.failed_checks.count();
-                // One task that cannot be asked for does not keep the others from being asked for.
-                if failed == checked || matches!(failure, Failure::Unavailable { .. }) {
-                    bail!("{failure}");
-                }
-                log::warn!("{failed} of {checked} tasks could not be checked, they stay: {failure}");
+        Ok((records, tokens))
+    }
+
+    /// Does what a finding asks for. A delivery that nothing is done with goes back at the end of the sweep.
+    fn act(&mut self, sweep: &mut Sweep, record: &Record, finding: Finding, token: Token) -> anyhow::Result<()> {
+        let id = record.task.id.as_str();
+        match finding {
+            Finding::AnsweredBefore => {
+                log::info!("answered before, dropping a second record: task={id}");
+                Ok(sweep.intake.ack(token).map_err(Trouble::from)?)
+            }
+            Finding::Progress(progress) => self.follow(sweep, record, progress, token),
+            Finding::Hidden => {
+                self.missed.remove(id);
                 Ok(())
             }
-            None => Ok(()),
+            Finding::Invalid(err) => {
+                let original = Original::Json(record.document());
+                self.park(sweep, id, Cause::InvalidRecord, &format!("{err:#}"), &original, token).map(drop)
+            }
+            Finding::Unknown(failure) => {
+                sweep.failures.push(failure);
+                Ok(())
+            }
         }
     }
 
-    /// Acts on the progress of a task. A delivery that nothing is done with goes back at the end of the sweep.
-    fn decide(&mut self, sweep: &mut Sweep, record: &Record, progress: Progress, token: Token) -> anyhow::Result<()> {
-        let id = record.task.id.as_str();
-        if self.answered.contains(id) {
-            log::info!("answered before, dropping a second record: task={id}");
-            sweep.intake.ack(token).map_err(Trouble::from)?;
-            return Ok(());
+    /// What could not be looked up stays.
+    fn note_failures(&self, failures: Vec<Failure>, checked: usize) -> anyhow::Result<()> {
+        let failed = failures.len();
+        let Some(failure) = failures.into_iter().next() else { return Ok(()) };
+        self.lane.stats.tracker.failed_checks.count();
+        // One task that cannot be asked for does not keep the others from being asked for.
+        if failed == checked || matches!(failure, Failure::Unavailable { .. }) {
+            bail!("{failure}");
         }
+        log::warn!("{failed} of {checked} tasks could not be checked, they stay: {failure}");
+        Ok(())
+    }
+
+    /// Acts on the progress of a task.
+    fn follow(&mut self, sweep: &mut Sweep, record: &Record, progress: Progress, token: Token) -> anyhow::Result<()> {
+        let id = record.task.id.as_str();
         if !matches!(progress, Progress::Gone) {
             self.missed.remove(id);
         }
@@ -346,4 +355,17 @@ impl Tracking<'_, '_> {
             span(sweep.oldest)
         );
     }
+}
+
+/// Notes how many tasks were shown. `false`: so many were not, and none was, that those which are gone may be hidden from us.
+fn is_trusted(sweep: &mut Sweep, results: &[Result<Progress, Failure>]) -> bool {
+    let (shown, gone) = shown_and_gone(results);
+    sweep.not_shown += results.len() - shown;
+    sweep.seen |= shown > 0;
+    let trusted = sweep.not_shown < SUSPICIOUS || sweep.seen;
+    if !trusted && gone > 0 {
+        let checked = results.len();
+        log::error!("the target does not show {gone} of {checked} tasks; they stay: may our account there see them?");
+    }
+    trusted
 }

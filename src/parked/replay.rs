@@ -189,7 +189,9 @@ impl Replay<'_> {
                 self.tell(entry, "replayed", Some(&letter.queue), None);
                 Ok(ControlFlow::Continue(Fate::Leaves))
             }
-            Verdict::Refused(why) => Ok(self.skip(entry, &format!("{} did not take it: {why}", letter.queue))),
+            Verdict::NoQueue(why) | Verdict::Refused(why) => {
+                Ok(self.skip(entry, &format!("{} did not take it: {why}", letter.queue)))
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
-use amiquip::{Auth, Channel, ConnectionBlockedNotification, ConnectionOptions, ConnectionTuning};
+use amiquip::{Auth, Channel, ConnectionBlockedNotification, ConnectionOptions, ConnectionTuning, Error};
 use anyhow::{Context as _, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
@@ -131,17 +131,32 @@ impl Connection {
 
     /// Ends the connection: what was sent before is flushed. Returns why the connection was already dead, if it was: the
     /// only place where amiquip says it.
-    pub fn close(mut self) -> Result<(), amiquip::Error> {
+    pub fn close(mut self) -> Result<(), Error> {
         self.end()
     }
 
-    fn end(&mut self) -> Result<(), amiquip::Error> {
+    /// Ends what is open on the connection, and then the connection itself, each within its deadline: in any other order
+    /// it could wait for ever. Returns why the connection was already dead, if that is known.
+    pub fn close_with<T>(self, open: T) -> Option<String> {
+        let deadline = self.closing();
+        drop(open);
+        drop(deadline);
+        match self.close() {
+            // That a channel has ended says nothing of why the connection has.
+            Ok(()) | Err(Error::EventLoopDropped | Error::ClientClosedChannel | Error::ServerClosedChannel { .. }) => {
+                None
+            }
+            Err(cause) => Some(cause.to_string()),
+        }
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
         let _watch = Watch::over(&self.socket, CLOSE_DEADLINE);
         self.amqp.take().map_or(Ok(()), amiquip::Connection::close)
     }
 
     fn amqp(&mut self) -> amiquip::Result<&mut amiquip::Connection> {
-        self.amqp.as_mut().ok_or(amiquip::Error::ClientClosedConnection)
+        self.amqp.as_mut().ok_or(Error::ClientClosedConnection)
     }
 }
 

@@ -16,8 +16,13 @@ use super::connection::Connection;
 
 /// Delivery mode 2: kept on disk.
 const PERSISTENT: u8 = 2;
+/// What a message is returned with that reaches no queue.
+const NO_ROUTE: u16 = 312;
 /// A broker that takes longer, and is not blocked by an alarm, is not going to confirm.
 pub const CONFIRM_DEADLINE: Duration = Duration::from_secs(60);
+/// So much may be on the way. amiquip takes a letter at once while less than 16 MiB wait for the socket; behind a broker
+/// that does not read, as in an alarm, whoever publishes more is held up.
+const MOST_BYTES: usize = 8 << 20;
 
 /// One message to publish through the default exchange.
 #[derive(Clone, Debug)]
@@ -68,7 +73,9 @@ impl LargestBody {
 pub enum Verdict {
     /// It is on the broker's disk, in its queue.
     Confirmed,
-    /// It is not in its queue, and why.
+    /// There is no queue of its name; in the broker's words.
+    NoQueue(String),
+    /// Its queue has not taken it, and why.
     Refused(String),
 }
 
@@ -78,14 +85,23 @@ pub struct Publisher {
     confirms: Receiver<Confirm>,
     returns: Receiver<Return>,
     last_tag: u64,
-    on_the_way: BTreeMap<u64, OnTheWay>,
+    on_the_way: Unconfirmed,
+}
+
+/// Letters by their tags.
+#[derive(Default)]
+struct Unconfirmed {
+    letters: BTreeMap<u64, OnTheWay>,
+    /// Of all of them.
+    bytes: usize,
 }
 
 struct OnTheWay {
     queue: String,
     message_id: String,
+    bytes: usize,
     since: Instant,
-    returned: Option<String>,
+    returned: Option<Verdict>,
 }
 
 impl Publisher {
@@ -98,7 +114,7 @@ impl Publisher {
         let returns = channel.listen_for_returns()?;
         let confirms = channel.listen_for_publisher_confirms()?;
         channel.enable_publisher_confirms()?;
-        Ok(Publisher { channel, confirms, returns, last_tag: 0, on_the_way: BTreeMap::new() })
+        Ok(Publisher { channel, confirms, returns, last_tag: 0, on_the_way: Unconfirmed::default() })
     }
 
     /// Sends the letter off and returns its tag, by which [`Publisher::verdicts`] names it.
@@ -120,7 +136,8 @@ impl Publisher {
         self.channel.basic_publish("", publish)?;
         self.last_tag += 1;
         let (queue, message_id) = (letter.queue.clone(), letter.message_id.clone());
-        self.on_the_way.insert(self.last_tag, OnTheWay { queue, message_id, since: Instant::now(), returned: None });
+        let (bytes, since) = (letter.body.len(), Instant::now());
+        self.on_the_way.add(self.last_tag, OnTheWay { queue, message_id, bytes, since, returned: None });
         Ok(self.last_tag)
     }
 
@@ -135,22 +152,27 @@ impl Publisher {
         while let Ok(returned) = self.returns.try_recv() {
             self.note_return(&returned);
         }
-        settled(&mut self.on_the_way, &confirm)
+        self.on_the_way.settle(&confirm)
     }
 
     /// When the letter that waits longest was sent.
     pub fn waiting_since(&self) -> Option<Instant> {
-        self.on_the_way.first_key_value().map(|(_, letter)| letter.since)
+        self.on_the_way.letters.first_key_value().map(|(_, letter)| letter.since)
     }
 
     /// The broker did not read for a while, and reads again: from now on the letters wait anew.
     pub fn wait_anew(&mut self) {
-        self.on_the_way.values_mut().for_each(|letter| letter.since = Instant::now());
+        self.on_the_way.letters.values_mut().for_each(|letter| letter.since = Instant::now());
     }
 
     /// How many letters are on the way.
     pub fn on_the_way(&self) -> usize {
-        self.on_the_way.len()
+        self.on_the_way.letters.len()
+    }
+
+    /// So much is on the way that the next letter should wait for a confirm.
+    pub fn is_full(&self) -> bool {
+        self.on_the_way.bytes >= MOST_BYTES
     }
 
     /// Publishes one letter and waits until the broker has it. For few letters: it costs a round trip each.
@@ -160,7 +182,7 @@ impl Publisher {
     pub fn deliver(&mut self, letter: &Letter) -> anyhow::Result<()> {
         match self.try_deliver(letter)? {
             Verdict::Confirmed => Ok(()),
-            Verdict::Refused(why) => bail!("{} did not take the message: {why}", letter.queue),
+            Verdict::NoQueue(why) | Verdict::Refused(why) => bail!("{} did not take the message: {why}", letter.queue),
         }
     }
 
@@ -202,40 +224,64 @@ impl Publisher {
         let message_id = returned.properties.message_id().as_ref();
         let letter = self
             .on_the_way
+            .letters
             .values_mut()
             .filter(|letter| letter.returned.is_none())
             .find(|letter| letter.queue == returned.routing_key && Some(&letter.message_id) == message_id);
         match letter {
-            Some(letter) => letter.returned = Some(format!("{} {}", returned.reply_code, returned.reply_text)),
+            Some(letter) => letter.returned = Some(reason(returned.reply_code, &returned.reply_text)),
             None => log::error!("RabbitMQ returned a message that was not on its way to {}", returned.routing_key),
         }
     }
 }
 
-/// The letters that `confirm` settles, and how. amiquip's own `ConfirmSmoother` would take a letter for confirmed that was
-/// refused out of turn, as soon as a later one is confirmed together with all before it.
-fn settled(on_the_way: &mut BTreeMap<u64, OnTheWay>, confirm: &Confirm) -> Vec<(u64, Verdict)> {
-    let (ConfirmPayload { delivery_tag, multiple }, taken) = match confirm {
-        Confirm::Ack(payload) => (payload, true),
-        Confirm::Nack(payload) => (payload, false),
-    };
-    let first = if *multiple { 0 } else { *delivery_tag };
-    let tags: Vec<u64> = on_the_way.range(first..=*delivery_tag).map(|(tag, _)| *tag).collect();
-    let verdict = |letter: OnTheWay| match letter.returned {
-        Some(why) => Verdict::Refused(why),
-        None if taken => Verdict::Confirmed,
-        None => Verdict::Refused("the queue refuses messages (it is full, or in trouble)".into()),
-    };
-    tags.into_iter().filter_map(|tag| Some((tag, verdict(on_the_way.remove(&tag)?)))).collect()
+/// Why a letter was returned.
+fn reason(code: u16, text: &str) -> Verdict {
+    let why = format!("{code} {text}");
+    if code == NO_ROUTE { Verdict::NoQueue(why) } else { Verdict::Refused(why) }
+}
+
+impl Unconfirmed {
+    fn add(&mut self, tag: u64, letter: OnTheWay) {
+        self.bytes += letter.bytes;
+        self.letters.insert(tag, letter);
+    }
+
+    /// The letters that `confirm` settles, and how. amiquip's own `ConfirmSmoother` would take a letter for confirmed that
+    /// was refused out of turn, as soon as a later one is confirmed together with all before it.
+    fn settle(&mut self, confirm: &Confirm) -> Vec<(u64, Verdict)> {
+        let (ConfirmPayload { delivery_tag, multiple }, taken) = match confirm {
+            Confirm::Ack(payload) => (payload, true),
+            Confirm::Nack(payload) => (payload, false),
+        };
+        let first = if *multiple { 0 } else { *delivery_tag };
+        let tags: Vec<u64> = self.letters.range(first..=*delivery_tag).map(|(tag, _)| *tag).collect();
+        let verdict = |letter: OnTheWay| match letter.returned {
+            Some(refused) => refused,
+            None if taken => Verdict::Confirmed,
+            None => Verdict::Refused("the queue refuses messages (it is full, or in trouble)".into()),
+        };
+        let settled = tags.into_iter().filter_map(|tag| Some((tag, self.letters.remove(&tag)?)));
+        settled
+            .map(|(tag, letter)| {
+                self.bytes -= letter.bytes;
+                (tag, verdict(letter))
+            })
+            .collect()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn on_the_way(tags: &[u64]) -> BTreeMap<u64, OnTheWay> {
-        let letter = || OnTheWay { queue: "q".into(), message_id: "m".into(), since: Instant::now(), returned: None };
-        tags.iter().map(|tag| (*tag, letter())).collect()
+    fn on_the_way(tags: &[u64]) -> Unconfirmed {
+        let (queue, message_id, since) = (String::from("q"), String::from("m"), Instant::now());
+        let letter =
+            || OnTheWay { queue: queue.clone(), message_id: message_id.clone(), bytes: 10, since, returned: None };
+        let mut on_the_way = Unconfirmed::default();
+        tags.iter().for_each(|tag| on_the_way.add(*tag, letter()));
+        on_the_way
     }
 
     #[test]
@@ -257,18 +303,18 @@ mod tests {
     #[test]
     fn a_letter_refused_out_of_turn_stays_refused_when_all_before_a_later_one_are_confirmed() {
         let mut on_the_way = on_the_way(&[1, 2, 3, 4]);
-        let refused = settled(&mut on_the_way, &Confirm::Nack(payload(2, false)));
+        let refused = on_the_way.settle(&Confirm::Nack(payload(2, false)));
         assert!(matches!(refused[..], [(2, Verdict::Refused(_))]), "{refused:?}");
-        let confirmed = settled(&mut on_the_way, &Confirm::Ack(payload(3, true)));
+        let confirmed = on_the_way.settle(&Confirm::Ack(payload(3, true)));
         assert_eq!(confirmed, [(1, Verdict::Confirmed), (3, Verdict::Confirmed)]);
-        assert_eq!(on_the_way.keys().copied().collect::<Vec<_>>(), [4]);
+        assert_eq!((on_the_way.letters.keys().copied().collect(), on_the_way.bytes), (vec![4], 10));
     }
 
     #[test]
     fn a_returned_letter_is_refused_although_it_is_confirmed() {
         let mut on_the_way = on_the_way(&[1]);
-        on_the_way.values_mut().for_each(|letter| letter.returned = Some("312 NO_ROUTE".into()));
-        let settled = settled(&mut on_the_way, &Confirm::Ack(payload(1, false)));
-        assert_eq!(settled, [(1, Verdict::Refused("312 NO_ROUTE".into()))]);
+        on_the_way.letters.values_mut().for_each(|letter| letter.returned = Some(reason(312, "NO_ROUTE")));
+        let settled = on_the_way.settle(&Confirm::Ack(payload(1, false)));
+        assert_eq!(settled, [(1, Verdict::NoQueue("312 NO_ROUTE".into()))]);
     }
 }

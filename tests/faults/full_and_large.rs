@@ -239,3 +239,34 @@ fn after_a_lost_session_what_another_worker_has_settled_is_not_in_the_air() {
     second.stop();
     assert_eq!((tasks.markers().len(), queues.count(&queues.input())), (1, 0));
 }
+
+/// 40 MiB of records, and nobody reads them: as in an alarm before it is known, or behind a link that is stuck.
+#[test]
+fn a_burst_of_large_records_behind_a_broker_that_does_not_read_holds_nobody_up() {
+    let queues = Queues::new("burst");
+    let relay = relay();
+    let (tasks, gate) = (Tasks::new(), Gate::closed());
+    let portal = Portal::start({
+        let (tasks, gate) = (tasks.clone(), gate.clone());
+        move |call| {
+            gate.wait();
+            tasks.answer(call)
+        }
+    });
+    let patient = [("BITRIX_REQUEST_TIMEOUT", "60"), ("RABBITMQ_HEARTBEAT", "60")];
+    let mut worker = start_through(&relay, &queues, &portal.webhook(), &patient);
+    let messages: Vec<String> =
+        (0..160).map(|number| of_size(&format!("task-{number}"), 256 << 10, elsewhere)).collect();
+    queues.publish_tasks(&messages);
+    eventually("all messages in hand", PATIENCE, || worker.log().matches("received: task=").count() == 160);
+    relay.hold(Direction::ToServer);
+    relay.hold(Direction::ToClient);
+    gate.open();
+    eventually("all creates", PATIENCE, || tasks.markers().len() == 160);
+    worker.signal("TERM");
+    worker.await_log("stopping: finishing 160 in hand", PATIENCE);
+    relay.pass();
+    assert_eq!(worker.wait(PATIENCE).code(), Some(0), "{}", worker.log());
+    assert_eq!((queues.count(&queues.sent()), queues.count(&queues.input())), (160, 0));
+    Account::take(&queues, tasks.markers()).assert_holds();
+}

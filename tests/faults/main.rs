@@ -25,7 +25,7 @@
 //! | 16 | cut or reset in mid-frame | `sessions::a_link_that_is_cut_at_any_step_of_the_handshake_…`, `links::connections_cut_at_any_byte_…`, `…::a_cut_…`, `…::a_reset_connection_…` |
 //! | 17 | half-open link | `links::a_connection_whose_packets_vanish_…`, `…_that_carries_nothing_…`, `broker_faults::a_frozen_node_…` |
 //! | 18 | slow broker | `links::confirms_that_come_late_…`, `…::a_record_whose_confirm_was_lost_…` |
-//! | 19 | memory or disk alarm | `broker_faults::a_node_without_memory_…`, also at the start, `…_without_room_on_its_disk_…`, `records::an_answer_…` |
+//! | 19 | memory or disk alarm | `broker_faults::a_node_without_memory_…`, also at the start, `…_without_room_on_its_disk_…`, `records::an_answer_…`, `full_and_large::a_burst_…` |
 //! | 20 | input queue deleted | `sessions::an_input_queue_that_is_deleted_…` |
 //! | 21 | output queue gone or full | `sessions::a_sent_queue_…`, `tracking::a_responses_queue_…` |
 //! | 22 | queue of another form | `sessions::queues_that_exist_in_another_form_…`, `…_that_counts_deliveries_…`, `records::a_record_in_a_queue_…`, `…::a_record_that_its_queue_…` |
@@ -88,6 +88,7 @@ mod full_and_large;
 mod half_done;
 mod hostile;
 mod kills;
+mod lane_control;
 mod later_kills;
 mod links;
 mod load;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use task_creator::config::Config;
+use task_creator::lane::control::Control;
 use task_creator::lane::{self, Lane, reader, tracking};
 use task_creator::message::{Record, Task};
 use task_creator::rabbitmq::publisher::LargestBody;
@@ -65,7 +66,18 @@ impl Tracker for FragileTracker {
 
 /// Runs `work` beside a lane's threads and ends them.
 pub fn with_lane(queues: &Queues, work: impl FnOnce(), run: impl Fn(&Lane) + Sync) -> Stats {
+    with_changed_lane(queues, &[], work, run)
+}
+
+/// The same with other settings.
+pub fn with_changed_lane(
+    queues: &Queues,
+    changes: &[(&str, &str)],
+    work: impl FnOnce(),
+    run: impl Fn(&Lane) + Sync,
+) -> Stats {
     let mut settings = worker::settings(queues, "http://127.0.0.1:1/rest/1/none");
+    settings.extend(changes.iter().map(|(name, value)| (name.to_string(), value.to_string())));
     settings.push(("RETRY_ATTEMPTS".into(), "2".into()));
     settings.push(("HANDLER_THREADS".into(), "1".into()));
     let value = |name: &str| settings.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
@@ -77,6 +89,7 @@ pub fn with_lane(queues: &Queues, work: impl FnOnce(), run: impl Fn(&Lane) + Syn
         config: &config,
         stats: &stats,
         largest: LargestBody::default(),
+        control: Control::default(),
         stop,
     };
     thread::scope(|scope| {
