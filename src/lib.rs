@@ -1,16 +1,17 @@
 //! Task Creator: closes the loop between Camunda 7 and the systems where people do the work.
 //!
 //! ```text
-//!                        reader "bitrix24" (select! loop)             pool "bitrix24/1..N"        target
-//!  bitrix24.queue ──deliveries──▶ ledger ── jobs ═══════════════════▶ batch ─▶ Handler ──HTTP──▶ Bitrix24
-//!  bitrix24.retry.queue ─────────▶ │  ◀════════════════════ results ═══┘
+//!                        reader "bitrix24" (select! loop)             pool "bitrix24/1..N"             target
+//!  bitrix24.queue ──deliveries──▶ ledger ── jobs ══════════════════▶ find, else create ─▶ Handler ─▶ Bitrix24
+//!  bitrix24.retry.queue ─────────▶ │  ◀════════════════════ results ════┘
 //!         ▲                        ├─ publish ─▶ bitrix24.sent.queue      (mandatory, confirmed, pipelined)
-//!         │                        ├─ confirmed: follow-up job ════════▶ checklists, process sync ──HTTP──▶ Bitrix24
+//!         │                        ├─ finished at once: publish ─▶ camunda.responses.queue
+//!         │                        ├─ confirmed: follow-up job ═══════▶ checklists, process sync ─────▶ Bitrix24
 //!         └──── ack ───────────────┘  (failures: retry queue or error queue, confirmed, then ack)
 //!
 //!                        tracker "bitrix24/tracker"
 //!  bitrix24.sent.queue ──sweep──▶ Tracker ──HTTP, many tasks a request──▶ Bitrix24
-//!         ▲                         │ finished: publish ─▶ camunda.responses.queue, confirmed, then ack
+//!         ▲                         │ finished: publish ─▶ camunda.responses.queue, confirmed, then ack, then `answered`
 //!         └──────── the rest goes back, once, at the end of the sweep
 //! ```
 //!
@@ -19,10 +20,11 @@
 //!
 //! # Reading order
 //! 1. [`message`] – what comes in, lies between, goes out.
-//! 2. [`systems`] – what a system must be able to do; [`systems::table`] – which there are, and the settings of the whole
-//!    program; [`systems::bitrix24`] is the worked example.
-//! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::ledger`] what is under way,
-//!    [`lane::recovery`] what a failure leads to, [`lane::tracking`] the sweep and the way back to Camunda.
+//! 2. [`systems`] – what a system must be able to do; [`systems::create`] is the rule by which each creates its tasks,
+//!    [`systems::table`] – which there are, and the settings of the whole program; [`systems::bitrix24`] the worked example.
+//! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::state`] all that it decides, with
+//!    [`lane::ledger`], what is under way, and [`lane::recovery`], what a failure leads to; [`lane::tracking`] is the sweep
+//!    and the way back to Camunda, [`lane::control`] what may be asked of a lane from outside.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
 //! 5. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – those that all
 //!    systems share, [`queues`] – what queues are called; [`logging`], [`redact`], [`tls`], [`dial`], [`stats`], [`stop`], [`backoff`].
@@ -31,7 +33,7 @@
 //! 7. [`docs`] – the manual: operating, messages, failures, adding a system.
 //!
 //! # Where is…
-//! * the ack? [`lane::session`] and [`lane::results`], for records [`lane::moves`] and [`lane::tracking`]; when, says the ledger.
+//! * the ack? [`lane::session`], for records [`lane::moves`] and [`lane::tracking`]; when, says [`lane::state`].
 //! * the size of a batch? `systems/bitrix24/client.rs` fills it with what all threads have handed to `combiner.rs`;
 //!   `concurrency.rs` finds out how many requests may be under way, `budget.rs` how often there is one.
 //! * what is hidden from the log? [`redact`] hides what [`systems::table::Setup::secrets`] names: each system names its own.
@@ -45,9 +47,9 @@
 //! # Invariants
 //! 1. Nothing is acknowledged before what follows from it is confirmed by the broker.
 //! 2. Everything of amiquip has one owner thread; a delivery is settled at most once, on the session it came from.
-//! 3. Nothing is created twice, but for what [`docs::failures`] lists under "Guarantees": the ledger knows what is under
-//!    way and what was finished; whatever it does not know is looked up at the target by its marker, moments before it is
-//!    created and while its message is ours. After a restart that look-up alone must do.
+//! 3. Nothing is created twice, but for what [`docs::failures`] lists under "Guarantees": the ledger knows what is under way
+//!    and what was finished; whatever it does not know is looked up at the target, moments before it is created and while its
+//!    message is ours, for every system by [`systems::create`]. After a restart that look-up alone must do.
 //! 4. Nothing is half done: what follows a create is completed after a crash, and never doubled.
 //! 5. Handlers know no queues; the broker code knows no systems; [`message`] knows neither.
 //! 6. Every wait has a deadline or ends on stop.

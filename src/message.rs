@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use claim::Claim;
 pub use parked::{Cause, Parked, fingerprint};
-pub use record::{Record, sent_record};
+pub use record::{Record, response_at_once, sent_record};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};

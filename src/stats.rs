@@ -5,8 +5,9 @@
 
 pub mod condition;
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use self::condition::Condition;
@@ -26,12 +27,8 @@ pub struct Stats {
     pub sent_to_success_queue: Counter,
     /// Times that the sent queue did not take a record; it is published again.
     pub failed_to_send_success: Counter,
-    /// Processes synchronised.
-    pub sync_requests_sent: Counter,
-    /// Synchronisations that failed.
-    pub sync_requests_failed: Counter,
-    /// Checklists and items of checklists that could not be added.
-    pub missing_parts: Counter,
+    /// What only the lane's system counts.
+    own: Vec<Declared>,
     /// Messages put aside for a later try.
     pub returned: Counter,
     /// Messages and records in the error queue.
@@ -108,6 +105,24 @@ impl Counter {
     }
 }
 
+/// A number that a system declares and counts by itself, with its name in the statistics line.
+#[derive(Clone, Debug)]
+pub enum Declared {
+    /// How often something has happened.
+    Count(&'static str, Arc<Counter>),
+    /// How many of the first and the second are the first, in percent.
+    Rate(&'static str, Arc<Counter>, Arc<Counter>),
+}
+
+impl fmt::Display for Declared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Declared::Count(name, counter) => write!(f, "{name}={}", counter.get()),
+            Declared::Rate(name, good, bad) => write!(f, "{name}={}", percent(good.get(), bad.get())),
+        }
+    }
+}
+
 impl Default for Stats {
     fn default() -> Stats {
         Stats {
@@ -117,9 +132,7 @@ impl Default for Stats {
             failed_tasks: Counter::default(),
             sent_to_success_queue: Counter::default(),
             failed_to_send_success: Counter::default(),
-            sync_requests_sent: Counter::default(),
-            sync_requests_failed: Counter::default(),
-            missing_parts: Counter::default(),
+            own: Vec::new(),
             returned: Counter::default(),
             parked: Counter::default(),
             duplicates_prevented: Counter::default(),
@@ -136,6 +149,11 @@ impl Default for Stats {
 }
 
 impl Stats {
+    /// Of a lane whose system counts this beside what all count.
+    pub fn with(own: Vec<Declared>) -> Stats {
+        Stats { own, ..Stats::default() }
+    }
+
     /// What matters most, in a line that fits a terminal of 120 columns together with its time.
     pub fn short_line(&self, system: &str) -> String {
         let state = if self.condition.is_clear() { "works" } else { "waits" };
@@ -153,14 +171,13 @@ impl Stats {
     pub fn line(&self, system: &str) -> String {
         let (good, bad) = (self.successful_tasks.get(), self.failed_tasks.get());
         let (recorded, unrecorded) = (self.sent_to_success_queue.get(), self.failed_to_send_success.get());
-        let (synced, unsynced) = (self.sync_requests_sent.get(), self.sync_requests_failed.get());
+        let own: String = self.own.iter().map(|declared| format!("{declared} ")).collect();
         let (sent, unsent) = (self.sent_messages.get(), self.failed_messages.get());
         let tracker = &self.tracker;
         format!(
             "{system}: total_messages={} successful_tasks={good} failed_tasks={bad} success_rate={} \
              sent_to_success_queue={recorded} failed_to_send_success={unrecorded} success_queue_rate={} \
-             sync_requests_sent={synced} sync_requests_failed={unsynced} sync_success_rate={} missing_parts={} \
-             returned={} parked={} duplicates_prevented={} last_message_time={} uptime_seconds={} lost_log_lines={} | \
+             {own}returned={} parked={} duplicates_prevented={} last_message_time={} uptime_seconds={} lost_log_lines={} | \
              publisher: sent_messages={sent} failed_messages={unsent} waiting_for_room={} success_rate={} \
              is_connected={} | \
              tracker: total_checked={} completed_tasks={} moved_to_responses={} failed_moves={} failed_checks={} \
@@ -168,8 +185,6 @@ impl Stats {
             self.total_messages.get(),
             percent(good, bad),
             percent(recorded, unrecorded),
-            percent(synced, unsynced),
-            self.missing_parts.get(),
             self.returned.get(),
             self.parked.get(),
             self.duplicates_prevented.get(),
@@ -246,6 +261,18 @@ mod tests {
         stats.successful_tasks.add(2);
         stats.failed_tasks.add(1);
         assert!(stats.line("bitrix24").contains("success_rate=66.7 "));
+    }
+
+    #[test]
+    fn what_a_system_declares_stands_in_the_line_and_nothing_else_changes() {
+        let (good, bad) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
+        let count = Declared::Count("own", Arc::clone(&good));
+        let stats = Stats::with(vec![count, Declared::Rate("own_rate", Arc::clone(&good), Arc::clone(&bad))]);
+        good.add(3);
+        bad.count();
+        let line = stats.line("x");
+        assert!(line.contains(" success_queue_rate=0 own=3 own_rate=75.0 returned=0 "), "{line}");
+        assert_eq!(line.replace("own=3 own_rate=75.0 ", ""), Stats::default().line("x"));
     }
 
     #[test]

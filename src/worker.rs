@@ -11,6 +11,7 @@ use crossbeam_channel::Sender;
 use log::Level;
 
 use crate::config::{Config, RabbitMq};
+use crate::lane::control::Control;
 use crate::lane::{Lane, reader, tracking};
 use crate::logging;
 use crate::queues::Queues;
@@ -24,6 +25,13 @@ use crate::systems::{Configured, Connected, Surroundings};
 pub struct Running {
     name: &'static str,
     connected: Connected,
+}
+
+impl Running {
+    /// Its counters, all at zero.
+    pub fn counters(&self) -> Stats {
+        Stats::with(self.connected.handler.counters())
+    }
 }
 
 /// The line with every number is written this often, and at the end.
@@ -89,6 +97,7 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stat
             config,
             stats,
             largest: LargestBody::default(),
+            control: Control::default(),
             stop: stop.clone(),
         })
         .collect();

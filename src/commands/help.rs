@@ -68,8 +68,8 @@ pub const TOPICS: &[Topic] = &[
                      away with them, for good
     --json           for list, show and replay: a JSON object a line
     CAUSE is INVALID_MESSAGE, REQUEST_ERROR, RETRY_LIMIT_EXCEEDED,
-    TASK_NOT_FOUND, INVALID_RECORD, MESSAGE_TOO_LARGE, or what another program
-    has written",
+    TASK_FAILED, TASK_NOT_FOUND, INVALID_RECORD, MESSAGE_TOO_LARGE, or what
+    another program has written",
     ),
     topic(
         "demo",

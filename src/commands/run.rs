@@ -46,7 +46,7 @@ fn work(setup: &Setup, signals: &Receiver<()>, logging: &Logging) -> anyhow::Res
     let (stopper, stop) = stop::signal();
     let config = &setup.config;
     let systems = worker::systems(setup, &stop)?;
-    let counters: Vec<Stats> = systems.iter().map(|_| Stats::default()).collect();
+    let counters: Vec<Stats> = systems.iter().map(worker::Running::counters).collect();
     let (gave_up, given_up) = bounded(systems.len() + 1);
     let (done, ended) = bounded(1);
     let why = thread::scope(|scope| {

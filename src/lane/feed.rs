@@ -1,15 +1,24 @@
-//! What brings deliveries to a session: one consumer for each queue, with as many deliveries at once as the setting allows,
-//! and fewer where they are large, so that what a lane has in hand is bounded in bytes too.
+//! What brings deliveries to a session: a consumer for each of its two queues.
 //!
-//! A consumer's prefetch cannot be changed, so the consumer is replaced. It knows neither messages nor what becomes of them.
+//! A consumer's prefetch cannot be changed, so the consumer is replaced. It knows neither messages nor what becomes of
+//! them, and does not decide how many there may be at once.
 
 use crossbeam_channel::{Receiver, never};
 
-use crate::rabbitmq::intake::{FIRST, InHand, Intake, MOST_BYTES, Subscription};
+use crate::queues::Queues;
+use crate::rabbitmq::connection::Connection;
+use crate::rabbitmq::intake::{Intake, Subscription};
 use crate::rabbitmq::{Incoming, Trouble};
 
-/// How much one more delivery changes what is known of their size.
-const WEIGHT: f64 = 1.0 / 16.0;
+/// The consumers of a session.
+pub(super) struct Feeds<'i> {
+    /// On it they are.
+    connection: &'i Connection,
+    /// Tasks from the bridge.
+    pub(super) input: Feed<'i>,
+    /// Messages that have failed before.
+    pub(super) retry: Feed<'i>,
+}
 
 /// The consumer of one queue.
 pub(super) struct Feed<'i> {
@@ -20,134 +29,54 @@ pub(super) struct Feed<'i> {
     receiver: Receiver<Incoming>,
 }
 
+impl<'i> Feeds<'i> {
+    /// Of these queues; nothing is consumed yet.
+    pub(super) fn new(connection: &'i Connection, intake: &'i Intake, queues: &'i Queues) -> Feeds<'i> {
+        let feed = |queue| Feed { intake, queue, consumer: None, receiver: never() };
+        Feeds { connection, input: feed(&queues.input), retry: feed(&queues.retry) }
+    }
+
+    /// Consumes with this prefetch from now on, and returns what has still come with the one before, with its queue.
+    pub(super) fn consume(&mut self, prefetch: u16) -> Result<Vec<(&'i str, Incoming)>, Trouble> {
+        let mut rest = Vec::new();
+        for feed in [&mut self.input, &mut self.retry] {
+            rest.extend(feed.replace(prefetch)?.into_iter().map(|message| (feed.queue, message)));
+        }
+        Ok(rest)
+    }
+
+    /// From now on nothing is received; what comes all the same goes back with the session.
+    pub(super) fn close(&mut self) {
+        self.input.close();
+        self.retry.close();
+    }
+}
+
+impl Drop for Feeds<'_> {
+    fn drop(&mut self) {
+        let _deadline = self.connection.closing();
+        self.close();
+    }
+}
+
 impl<'i> Feed<'i> {
-    /// Begins to consume.
-    pub(super) fn open(intake: &'i Intake, queue: &'i str, prefetch: u16) -> Result<Feed<'i>, Trouble> {
-        let consumer = intake.consume_up_to(queue, prefetch)?;
-        let receiver = consumer.receiver().clone();
-        Ok(Feed { intake, queue, consumer: Some(consumer), receiver })
-    }
-
-    /// Consumes nothing yet.
-    pub(super) fn later(intake: &'i Intake, queue: &'i str) -> Feed<'i> {
-        Feed { intake, queue, consumer: None, receiver: never() }
-    }
-
-    /// Whether it has begun to consume.
-    pub(super) fn is_open(&self) -> bool {
-        self.consumer.is_some()
-    }
-
     /// For `select!`: what has come.
     pub(super) fn receiver(&self) -> &Receiver<Incoming> {
         &self.receiver
     }
 
-    /// Goes on with another prefetch, and returns what has still come with the old one.
-    pub(super) fn replace(&mut self, prefetch: u16) -> Result<Vec<Incoming>, Trouble> {
-        let next = Feed::open(self.intake, self.queue, prefetch)?;
-        let mut last = std::mem::replace(self, next);
-        last.consumer.take().map_or(Ok(Vec::new()), |consumer| self.intake.end(&consumer))
+    fn replace(&mut self, prefetch: u16) -> Result<Vec<Incoming>, Trouble> {
+        let next = self.intake.consume_up_to(self.queue, prefetch)?;
+        self.receiver = next.receiver().clone();
+        let last = self.consumer.replace(next);
+        last.map_or(Ok(Vec::new()), |last| self.intake.end(&last))
     }
 
-    /// From now on nothing is received; what comes all the same goes back with the session.
-    pub(super) fn close(&mut self) {
+    fn close(&mut self) {
         self.receiver = never();
         if let Some(consumer) = self.consumer.take() {
             // It fails where the connection is gone, and then nothing comes.
             let _ = self.intake.end(&consumer);
         }
-    }
-}
-
-impl Drop for Feed<'_> {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-/// How many deliveries fit.
-#[derive(Debug)]
-pub(super) struct Prefetch {
-    most: u16,
-    now: u16,
-    /// Of the last deliveries, in bytes.
-    mean_size: Option<f64>,
-}
-
-impl Prefetch {
-    /// A few, until it is known how large they are, and then up to `most`.
-    pub(super) fn new(most: u16) -> Prefetch {
-        Prefetch { most, now: most.min(FIRST), mean_size: None }
-    }
-
-    /// From now on it may be up to so many.
-    pub(super) fn allow(&mut self, most: u16) {
-        self.most = most;
-    }
-
-    /// How many at present.
-    pub(super) fn now(&self) -> u16 {
-        self.now
-    }
-
-    /// A delivery of this size has come.
-    pub(super) fn note(&mut self, size: usize) {
-        let size = size as f64;
-        self.mean_size = Some(self.mean_size.map_or(size, |mean| mean + WEIGHT * (size - mean)));
-    }
-
-    /// The new number, where it is time for another one: fewer when too much is in hand; more when twice as many fit, and
-    /// all that may come have come.
-    pub(super) fn change(&mut self, in_hand: InHand) -> Option<u16> {
-        let fitting = (MOST_BYTES as f64 / self.mean_size?.max(1.0)) as u16;
-        let fitting = fitting.clamp(1, self.most);
-        let is_time = match fitting > self.now {
-            true => {
-                let full = in_hand.count >= self.now.into() && in_hand.bytes <= MOST_BYTES / 2;
-                full && (fitting == self.most || fitting / 2 >= self.now)
-            }
-            false => in_hand.bytes > MOST_BYTES && fitting < self.now,
-        };
-        is_time.then(|| {
-            log::debug!("up to {fitting} deliveries at a time from now on, {} before", self.now);
-            self.now = fitting;
-            fitting
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn in_hand(count: usize, bytes: usize) -> InHand {
-        InHand { count, bytes }
-    }
-
-    #[test]
-    fn the_setting_counts_when_more_come_and_are_known_to_be_small() {
-        let mut prefetch = Prefetch::new(256);
-        assert_eq!((prefetch.now(), prefetch.change(in_hand(0, 0))), (8, None));
-        prefetch.note(1200);
-        assert_eq!(prefetch.change(in_hand(1, 1200)), None);
-        assert_eq!((prefetch.change(in_hand(8, 9600)), prefetch.now()), (Some(256), 256));
-        assert_eq!(prefetch.change(in_hand(256, 307_200)), None);
-        assert_eq!((Prefetch::new(5).now(), Prefetch::new(1).now()), (5, 1));
-    }
-
-    #[test]
-    fn of_large_ones_there_are_as_many_as_fit_and_more_again_when_they_are_small() {
-        let mut prefetch = Prefetch::new(256);
-        (0..8).for_each(|_| prefetch.note(4 << 20));
-        assert_eq!(prefetch.change(in_hand(8, 32 << 20)), Some(16));
-        prefetch.note(4 << 20);
-        assert_eq!(prefetch.change(in_hand(16, 68 << 20)), None);
-        (0..100).for_each(|_| prefetch.note(1000));
-        assert_eq!(prefetch.change(in_hand(16, 40 << 20)), None, "the large ones are still in hand");
-        assert_eq!(prefetch.change(in_hand(16, 20 << 20)), Some(256));
-        (0..20).for_each(|_| prefetch.note(11 << 20));
-        assert_eq!(prefetch.change(in_hand(256, 20 << 20)), None);
-        assert!(prefetch.change(in_hand(256, 65 << 20)).is_some_and(|fewer| (5..=9).contains(&fewer)), "{prefetch:?}");
     }
 }

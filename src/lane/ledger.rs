@@ -1,23 +1,29 @@
-//! What is under way in a lane: a state machine without I/O, keyed by task.
+//! What is under way in a lane: a state machine without I/O, keyed by task. The steps of one task are in
+//! `ledger/entry.rs`.
 //!
 //! ```text
-//!  Waiting ──▶ InFlight ──▶ Ready ──▶ Publishing ──▶ FollowingUp ──▶ remembered as finished
-//!     ▲            │          ▲            │           │      ▲
-//!     └── put back ┘          └── refused ─┘           ▼      │
-//!                                                     ToFollowUp   (a retry or a parked message ends after Publishing)
+//!  Waiting ──▶ InFlight ──▶ Ready ──▶ Publishing ──▶ ToFollowUp ──▶ FollowingUp ──▶ remembered as finished
+//!     ▲            │          ▲            │              ▲              │
+//!     └── put back ┘          └── refused ─┘              └─── again ────┘
+//!                                          └──▶ gone: a retry or a parked message lives on in another queue
 //! ```
 //!
 //! The letter with a result is stored *before* it is published, so a lost session costs nothing but time. It says what is
 //! to be acknowledged and never does it; `T` is the right to acknowledge one delivery.
 
+mod entry;
+mod overview;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use self::entry::{Entry, State, Step};
+pub use self::entry::{Key, Next};
 use super::Job;
 use super::remembered::Remembered;
 use crate::message::Task;
 use crate::rabbitmq::publisher::Letter;
-use crate::systems::Done;
+use crate::systems::Created;
 
 /// Finished ids that are kept: a crashed broker brings back thousands of messages that were acknowledged already.
 const FINISHED: usize = 100_000;
@@ -25,55 +31,6 @@ const FINISHED: usize = 100_000;
 /// has gone to another worker, which a second record does not harm, or down with its queue. RabbitMQ delivers first what it
 /// takes back, so a few seconds are enough.
 const UNCLAIMED: Duration = Duration::from_secs(15);
-
-/// Which piece of work.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Key {
-    /// The task with this id.
-    Task(String),
-    /// A message without a readable id: the n-th one of this process.
-    Unreadable(u64),
-}
-
-/// What follows when the broker has confirmed a letter.
-#[derive(Debug)]
-pub enum Next {
-    /// The result is recorded: the follow-up, then the ack.
-    FollowUp(Box<(Task, Done)>),
-    /// The message lives on in another queue: the ack, and forget it.
-    Leave,
-}
-
-#[derive(Debug)]
-enum State {
-    Waiting(Job),
-    InFlight,
-    Ready(Letter, Next),
-    Publishing(Letter, Next),
-    FollowingUp,
-    /// The follow-up was not finished and waits for its next try.
-    ToFollowUp(Box<(Task, Done)>),
-}
-
-impl State {
-    /// Nobody works on it: when the worker stops it goes back to the broker.
-    fn is_waiting(&self) -> bool {
-        matches!(self, State::Waiting(_) | State::ToFollowUp(_))
-    }
-}
-
-#[derive(Debug)]
-struct Entry<T> {
-    /// All deliveries of this task in this session; settled together.
-    tokens: Vec<T>,
-    state: State,
-    /// How often the task has failed, by whichever of its deliveries has seen most.
-    attempts: u32,
-    /// It has no delivery in this session yet.
-    unclaimed: bool,
-    /// Its queue has not taken its letter, and has not yet taken it since.
-    refused: bool,
-}
 
 /// What to do with a delivery.
 #[derive(Debug, PartialEq, Eq)]
@@ -91,8 +48,10 @@ pub enum Admission<T> {
 /// What a confirm leads to.
 #[derive(Debug)]
 pub enum Confirmed<T> {
-    /// Do the follow-up of this task.
-    FollowUp(Box<(Task, Done)>),
+    /// The result is recorded in this letter, and its follow-up is due.
+    Recorded(Letter),
+    /// The task with this id is finished: acknowledge these.
+    Finished(String, Vec<T>),
     /// Acknowledge these.
     Ack(Vec<T>),
 }
@@ -105,7 +64,9 @@ pub struct Ledger<T> {
     due: VecDeque<Key>,
     /// Letters whose time has come.
     to_publish: VecDeque<Key>,
-    /// Follow-ups whose time has come.
+    /// Recorded tasks that nobody has followed up yet.
+    first_follow_ups: VecDeque<Key>,
+    /// Follow-ups that were tried before and whose time has come again.
     to_follow_up: VecDeque<Key>,
     /// What waits for a time, be it a task, a letter or a follow-up.
     later: BTreeMap<(Instant, Key), ()>,
@@ -122,6 +83,7 @@ impl<T> Default for Ledger<T> {
             entries: HashMap::new(),
             due: VecDeque::new(),
             to_publish: VecDeque::new(),
+            first_follow_ups: VecDeque::new(),
             to_follow_up: VecDeque::new(),
             later: BTreeMap::new(),
             by_tag: HashMap::new(),
@@ -158,17 +120,13 @@ impl<T> Ledger<T> {
     pub fn add(&mut self, token: T, job: Job, not_before: Option<Instant>) {
         self.finished.remove(&job.task.id);
         let (key, attempts) = (Key::Task(job.task.id.clone()), job.attempts);
-        let entry =
-            Entry { tokens: vec![token], state: State::Waiting(job), attempts, unclaimed: false, refused: false };
-        self.entries.insert(key.clone(), entry);
+        self.entries.insert(key.clone(), Entry::new(token, State::Waiting(job), attempts));
         self.schedule(key, not_before);
     }
 
     /// Adds a message that only moves to another queue.
     pub fn add_letter(&mut self, key: Key, token: T, letter: Letter) {
-        let state = State::Ready(letter, Next::Leave);
-        let entry = Entry { tokens: vec![token], state, attempts: 0, unclaimed: false, refused: false };
-        self.entries.insert(key.clone(), entry);
+        self.entries.insert(key.clone(), Entry::new(token, State::Ready(letter, Next::Leave), 0));
         self.to_publish.push_back(key);
     }
 
@@ -178,6 +136,14 @@ impl<T> Ledger<T> {
             None => self.due.push_back(key),
         }
     }
+
+    /// Takes an entry through a step, and returns what the step gives, if it fits.
+    fn step<R>(&mut self, key: &Key, step: impl FnOnce(State) -> Step<R>) -> Option<R> {
+        let (key, entry) = self.entries.remove_entry(key)?;
+        let (state, given) = step(entry.state);
+        self.entries.insert(key, Entry { state, ..entry });
+        given
+    }
 }
 
 /// Handing out, and taking back.
@@ -185,13 +151,9 @@ impl<T> Ledger<T> {
     /// The next task to hand to the pool.
     pub fn next_job(&mut self) -> Option<Job> {
         while let Some(key) = self.due.pop_front() {
-            let Some(entry) = self.entries.get_mut(&key) else { continue };
-            match std::mem::replace(&mut entry.state, State::InFlight) {
-                State::Waiting(job) => {
-                    self.in_flight += 1;
-                    return Some(job);
-                }
-                other => entry.state = other,
+            if let Some(job) = self.step(&key, State::hand_out) {
+                self.in_flight += 1;
+                return Some(job);
             }
         }
         None
@@ -225,7 +187,7 @@ impl<T> Ledger<T> {
     }
 
     /// The follow-up is to be tried once more.
-    pub fn follow_up_again(&mut self, recorded: Box<(Task, Done)>, at: Instant) {
+    pub fn follow_up_again(&mut self, recorded: Box<(Task, Created)>, at: Instant) {
         let key = Key::Task(recorded.0.id.clone());
         match self.entries.get_mut(&key) {
             // Without a delivery it is left to whoever gets that: the task is found then, and followed up.
@@ -238,16 +200,16 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// The next follow-up whose time has come.
-    pub fn next_follow_up(&mut self) -> Option<Box<(Task, Done)>> {
-        while let Some(key) = self.to_follow_up.pop_front() {
-            let Some(entry) = self.entries.get_mut(&key) else { continue };
-            match std::mem::replace(&mut entry.state, State::FollowingUp) {
-                State::ToFollowUp(recorded) => return Some(recorded),
-                other => entry.state = other,
+    /// The next follow-up to hand to the pool; `again`: also one that was tried before.
+    pub fn next_follow_up(&mut self, again: bool) -> Option<Box<(Task, Created)>> {
+        loop {
+            let tried_before = if again { self.to_follow_up.pop_front() } else { None };
+            let key = tried_before.or_else(|| self.first_follow_ups.pop_front())?;
+            let recorded = self.step(&key, State::hand_out_follow_up);
+            if recorded.is_some() {
+                return recorded;
             }
         }
-        None
     }
 
     /// The follow-up is done: what to acknowledge. From now on the task is known as finished.
@@ -259,23 +221,27 @@ impl<T> Ledger<T> {
 
 /// Publishing.
 impl<T> Ledger<T> {
-    /// Whose letter to publish next; say with [`Ledger::published`] that it was.
-    pub fn next_letter(&mut self) -> Option<(Key, &Letter)> {
+    /// Whose [letter](Ledger::letter) to publish next; say with [`Ledger::published`] that it was.
+    pub fn next_to_publish(&mut self) -> Option<Key> {
         while let Some(key) = self.to_publish.pop_front() {
-            if let Some(Entry { state: State::Ready(letter, _), unclaimed: false, .. }) = self.entries.get(&key) {
-                return Some((key, letter));
+            if self.entries.get(&key).is_some_and(|entry| !entry.unclaimed) && self.letter(&key).is_some() {
+                return Some(key);
             }
         }
         None
     }
 
+    /// The letter that this entry has to publish.
+    pub fn letter(&self, key: &Key) -> Option<&Letter> {
+        match &self.entries.get(key)?.state {
+            State::Ready(letter, _) => Some(letter),
+            _ => None,
+        }
+    }
+
     /// The letter of this entry is on its way under `tag`.
     pub fn published(&mut self, key: Key, tag: u64) {
-        if let Some(entry) = self.entries.get_mut(&key) {
-            entry.state = match std::mem::replace(&mut entry.state, State::InFlight) {
-                State::Ready(letter, next) => State::Publishing(letter, next),
-                other => other,
-            };
+        if self.step(&key, State::published).is_some() {
             self.by_tag.insert(tag, key);
         }
     }
@@ -285,52 +251,38 @@ impl<T> Ledger<T> {
         let key = self.by_tag.remove(&tag)?;
         let entry = self.entries.get_mut(&key)?;
         entry.refused = false;
-        match std::mem::replace(&mut entry.state, State::FollowingUp) {
-            State::Publishing(_, Next::FollowUp(recorded)) => Some(Confirmed::FollowUp(recorded)),
-            State::Publishing(_, Next::Leave) => self.entries.remove(&key).map(|entry| Confirmed::Ack(entry.tokens)),
-            other => {
-                entry.state = other;
-                None
+        match &entry.state {
+            State::Publishing(_, Next::Leave) => {
+                return self.entries.remove(&key).map(|entry| Confirmed::Ack(entry.tokens));
             }
+            State::Publishing(_, Next::Finish(answered)) => {
+                let id = answered.0.id.clone();
+                let tokens = self.followed_up(&id);
+                return Some(Confirmed::Finished(id, tokens));
+            }
+            _ => {}
         }
+        let letter = self.step(&key, State::recorded)?;
+        self.first_follow_ups.push_back(key);
+        Some(Confirmed::Recorded(letter))
     }
 
     /// The broker has not taken the letter with this tag; it is published again at `again`. Returns its queue.
     pub fn refused(&mut self, tag: u64, again: Instant) -> Option<String> {
         let key = self.by_tag.remove(&tag)?;
-        let entry = self.entries.get_mut(&key)?;
-        match std::mem::replace(&mut entry.state, State::InFlight) {
-            State::Publishing(letter, next) => {
-                let queue = letter.queue.clone();
-                entry.state = State::Ready(letter, next);
-                entry.refused = true;
-                self.later.insert((again, key), ());
-                Some(queue)
-            }
-            other => {
-                entry.state = other;
-                None
-            }
-        }
+        let queue = self.step(&key, State::refused)?;
+        self.entries.get_mut(&key)?.refused = true;
+        self.later.insert((again, key), ());
+        Some(queue)
     }
 }
 
 /// Letters that cannot be published as they are.
 impl<T> Ledger<T> {
-    /// How many letters wait for this queue to take them, or for any.
-    pub fn refused_letters(&self, queue: Option<&str>) -> usize {
-        let refused = self.entries.values().filter(|entry| entry.refused);
-        let there = refused.filter(|entry| match &entry.state {
-            State::Ready(letter, _) | State::Publishing(letter, _) => queue.is_none_or(|queue| letter.queue == queue),
-            State::Waiting(_) | State::InFlight | State::FollowingUp | State::ToFollowUp(_) => false,
-        });
-        there.count()
-    }
-
-    /// The task whose record this entry has to publish.
-    pub fn recorded(&self, key: &Key) -> Option<&(Task, Done)> {
+    /// The task whose record or response this entry has to publish.
+    pub fn recorded(&self, key: &Key) -> Option<&(Task, Created)> {
         match &self.entries.get(key)?.state {
-            State::Ready(_, Next::FollowUp(recorded)) => Some(recorded),
+            State::Ready(_, Next::FollowUp(recorded) | Next::Finish(recorded)) => Some(recorded),
             _ => None,
         }
     }
@@ -341,7 +293,9 @@ impl<T> Ledger<T> {
             && let State::Ready(old, old_next) = &mut entry.state
         {
             *old = letter;
-            *old_next = next.unwrap_or_else(|| std::mem::replace(old_next, Next::Leave));
+            if let Some(next) = next {
+                *old_next = next;
+            }
             self.to_publish.push_back(key);
         }
     }
@@ -383,8 +337,8 @@ impl<T> Ledger<T> {
             State::Waiting(_) | State::Ready(..) | State::ToFollowUp(_) => true,
             State::InFlight | State::Publishing(..) | State::FollowingUp => entry.unclaimed,
         };
-        let nothing_due = self.due.is_empty() && self.to_publish.is_empty() && self.to_follow_up.is_empty();
-        nothing_due && self.entries.values().all(is_still)
+        let due = [&self.due, &self.to_publish, &self.first_follow_ups, &self.to_follow_up];
+        due.iter().all(|queue| queue.is_empty()) && self.entries.values().all(is_still)
     }
 
     /// The results that have no delivery are published without one, which leaves nothing to acknowledge. What only moves to
@@ -409,71 +363,11 @@ impl<T> Ledger<T> {
     pub fn session_lost(&mut self) {
         self.claims_end = None;
         self.by_tag.clear();
-        self.due.clear();
-        self.to_publish.clear();
-        self.to_follow_up.clear();
         self.later.clear();
-        self.entries.retain(|_, entry| {
-            entry.tokens.clear();
-            entry.unclaimed = true;
-            let state = std::mem::replace(&mut entry.state, State::InFlight);
-            entry.state = match state {
-                State::Publishing(letter, next) => State::Ready(letter, next),
-                other => other,
-            };
-            if let State::Ready(_, Next::FollowUp(recorded)) = &mut entry.state {
-                // Whoever gets the message meanwhile may follow the task up as well.
-                recorded.1.existed = true;
-            }
-            match entry.state {
-                // Not begun: whoever gets it next begins it.
-                State::Waiting(_) => false,
-                // Its record is safe: whoever gets it next finds the task and completes it.
-                State::ToFollowUp(_) => false,
-                // A message that only moves has no result to keep.
-                State::Ready(_, Next::Leave) => false,
-                State::Ready(..) | State::InFlight | State::Publishing(..) | State::FollowingUp => true,
-            }
-        });
-    }
-
-    /// How often this task has failed before: a copy of its message that arrived while it was at work may know better.
-    pub fn attempts(&self, id: &str) -> Option<u32> {
-        self.entries.get(&Key::Task(id.to_owned())).map(|entry| entry.attempts)
-    }
-
-    /// How many tasks the pool has.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight
-    }
-
-    /// How many tasks wait for the pool, be it for the first time or for a follow-up.
-    pub fn waiting(&self) -> usize {
-        self.entries.values().filter(|entry| entry.state.is_waiting()).count()
-    }
-
-    /// What is begun and can be settled in this session, by id.
-    pub fn in_hand(&self) -> Vec<&str> {
-        self.begun().filter(|(_, entry)| !entry.unclaimed).map(|(id, _)| id).collect()
-    }
-
-    /// What is begun and not settled, by id, whether or not it has a delivery.
-    pub fn in_the_air(&self) -> Vec<&str> {
-        self.begun().map(|(id, _)| id).collect()
-    }
-
-    /// What a thread of the pool has in hand, by id.
-    pub fn at_work(&self) -> Vec<&str> {
-        let at_work = |state: &State| matches!(state, State::InFlight | State::FollowingUp);
-        self.begun().filter(|(_, entry)| at_work(&entry.state)).map(|(id, _)| id).collect()
-    }
-
-    fn begun(&self) -> impl Iterator<Item = (&str, &Entry<T>)> {
-        let begun = self.entries.iter().filter(|(_, entry)| !entry.state.is_waiting());
-        begun.map(|(key, entry)| match key {
-            Key::Task(id) => (id.as_str(), entry),
-            Key::Unreadable(_) => ("(unreadable)", entry),
-        })
+        let due = [&mut self.due, &mut self.to_publish, &mut self.first_follow_ups, &mut self.to_follow_up];
+        due.into_iter().for_each(VecDeque::clear);
+        let entries = std::mem::take(&mut self.entries).into_iter();
+        self.entries = entries.filter_map(|(key, entry)| Some((key, entry.without_session()?))).collect();
     }
 }
 

@@ -13,6 +13,7 @@ use crate::rabbitmq::Headers;
 use crate::rabbitmq::intake::{DELIVERY_COUNT, WORN_OUT, times_returned};
 use crate::rabbitmq::publisher::Letter;
 use crate::redact;
+use crate::systems::Created;
 use crate::terminal;
 
 /// How often the message has failed by itself.
@@ -50,10 +51,16 @@ const LONGEST_HEADER: usize = 255;
 /// No returned message waits longer than this, whatever a clock that was set back says.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
 
-/// The sent record of a task, with the target's whole reply, and where the target is.
-pub fn record(lane: &Lane, task: &Task, reply: serde_json::Value, host: Option<&str>) -> Letter {
-    let body = message::sent_record(task, &lane.queues.input, reply, host);
-    Letter { queue: lane.queues.sent.clone(), message_id: task.id.clone(), body, headers: Headers::new() }
+/// What follows a create: the response where the task is finished at once, else its sent record. From here on what the target
+/// has said is in there only.
+pub fn result(lane: &Lane, task: &Task, created: &mut Created) -> Letter {
+    let Created { reply, answer, host, .. } = created;
+    let (queues, host, reply) = (&lane.queues, host.as_deref(), reply.take());
+    let (queue, body) = match answer {
+        Some(answer) => (&queues.responses, message::response_at_once(task, &queues.input, answer.take(), host)),
+        None => (&queues.sent, message::sent_record(task, &queues.input, reply, host)),
+    };
+    Letter { queue: queue.clone(), message_id: task.id.clone(), body, headers: Headers::new() }
 }
 
 /// The response to a finished task.

@@ -1,35 +1,46 @@
 //! A lane: everything that works for one system. One cannot slow another.
 //!
-//! [`reader`] is the thread that owns the lane's RabbitMQ sessions, [`session`] one such session and [`results`] its other
-//! half, [`caution`] how much it takes at a time, [`pool`] the threads that call the target, [`ledger`] what is under way,
-//! [`recovery`] what a failure leads to, [`letters`] what is published, [`rights`] what it must be allowed, [`tracking`] the
-//! thread that follows the created tasks, one [`sweep`] at a time, and [`moves`] how their records leave the sent queue.
-//! [`remembered`] is a set of ids that forgets, [`waits`] which tasks are to be left alone for a while, [`repeated`] keeps
-//! the same trouble from flooding the log. [`refusals`] is what is said of a queue that does not take messages, [`sizes`]
-//! what is done with a letter that is too large.
+//! [`state`] makes all decisions and does no I/O; [`ledger`] is its part that knows what is under way, [`recovery`] what a
+//! failure leads to, [`caution`] and `prefetch` how much is taken at a time, [`waits`] which tasks are to be left alone for a
+//! while, [`refusals`] which queues do not take messages.
+//!
+//! [`reader`] is the thread that keeps the lane's sessions with RabbitMQ, [`session`] one such session, which carries out
+//! what the state decides; `links` opens and closes what it works on, `feed` brings its deliveries. [`pool`] is the threads
+//! that call the target, [`control`] what may be asked of the lane from outside.
+//!
+//! [`tracking`] is the thread that follows the created tasks, one [`sweep`] at a time; `finding` is what it has found of a
+//! record, and [`moves`] how records leave the sent queue.
+//!
+//! [`letters`] is what is published, [`sizes`] what is done with a letter that is too large, [`rights`] what a lane must be
+//! allowed. [`remembered`] is a set of ids that forgets, [`repeated`] keeps the same trouble from flooding the log.
 //! Nothing here knows which system it works for.
 
 pub mod caution;
+pub mod control;
 mod feed;
+mod finding;
 pub mod ledger;
 pub mod letters;
+mod links;
 pub mod moves;
 pub mod pool;
+mod prefetch;
 pub mod reader;
 pub mod recovery;
 pub mod refusals;
 pub mod remembered;
 pub mod repeated;
-pub mod results;
 pub mod rights;
 pub mod session;
 pub mod sizes;
+pub mod state;
 pub mod sweep;
 pub mod tracking;
 pub mod waits;
 
 use std::time::Instant;
 
+use self::control::Control;
 use crate::config::Config;
 use crate::message::Task;
 use crate::queues::Queues;
@@ -50,6 +61,8 @@ pub struct Lane<'a> {
     pub stats: &'a Stats,
     /// What RabbitMQ takes, as far as it has said so.
     pub largest: LargestBody,
+    /// What is asked of it while it works.
+    pub control: Control,
     /// Ends it.
     pub stop: Stop,
 }

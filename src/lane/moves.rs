@@ -83,6 +83,7 @@ impl Tracking<'_, '_> {
         let (source_queue, attempts) = match cause {
             // Whoever puts the message back wants the task created anew.
             Cause::TaskNotFound => (&lane.queues.input, MISSED),
+            Cause::TaskFailed => (&lane.queues.input, 1),
             _ => (&lane.queues.sent, 1),
         };
         let about = Parked { cause, error, system: lane.name, source_queue, attempts };
@@ -136,6 +137,15 @@ impl Tracking<'_, '_> {
     /// Waits until the broker has taken what was published, and acknowledges the records it came from. When that fails, what
     /// else is confirmed is noted all the same, so that the next sweep does not publish it again.
     pub(super) fn await_confirms(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
+        let settled = self.settle_all(sweep);
+        let answered = std::mem::take(&mut sweep.answered);
+        if !answered.is_empty() {
+            self.tracker.answered(&answered.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        settled
+    }
+
+    fn settle_all(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
         let mut settled = Ok(());
         while let Some((_, publisher, _)) = sweep.publisher.as_mut().filter(|_| !sweep.on_the_way.is_empty()) {
             for (tag, verdict) in publisher.next_verdicts().context("answering Camunda")? {
@@ -149,7 +159,7 @@ impl Tracking<'_, '_> {
 
     fn settle(&mut self, sweep: &mut Sweep, sent: Sent, tokens: Vec<Token>, verdict: Verdict) -> anyhow::Result<()> {
         let stats = self.lane.stats;
-        if let Verdict::Refused(why) = verdict {
+        if let Verdict::NoQueue(why) | Verdict::Refused(why) = verdict {
             stats.failed_messages.count();
             stats.tracker.failed_moves.add(u64::from(matches!(sent, Sent::Response(..))));
             return self.refused(sweep, sent, tokens, &why);
@@ -162,6 +172,7 @@ impl Tracking<'_, '_> {
                 self.unanswered.remove(&id);
                 let after = age.map(|age| format!(" {} after it was created", span(age))).unwrap_or_default();
                 log::info!("answered to Camunda{after}: task={id}");
+                sweep.answered.push(id);
             }
             Sent::Parked => stats.parked.count(),
             Sent::Renewed(_) | Sent::PutAside(_) => {}

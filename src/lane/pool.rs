@@ -13,14 +13,14 @@ use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 
 use super::Job;
 use crate::message::{Earlier, Task};
-use crate::systems::{Batch, Done, Failure, FollowUp, Handler};
+use crate::systems::{Batch, Created, Failure, FollowUp, Handler, create};
 
 /// What the pool works on, and where the results go.
 pub struct Pool {
     /// Tasks to create.
     jobs: Receiver<Job>,
     /// Recorded tasks to follow up.
-    recorded: Receiver<(Task, Done)>,
+    recorded: Receiver<(Task, Created)>,
     /// To the reader.
     results: Sender<Outcome>,
     /// The system's name, after which the threads are called.
@@ -46,14 +46,14 @@ const LONGEST_GATHERING: Duration = Duration::from_millis(5);
 /// What a thread has done.
 pub enum Outcome {
     /// Tasks were created, or not.
-    Handled(Vec<(Job, Result<Done, Failure>)>),
+    Handled(Vec<(Job, Result<Created, Failure>)>),
     /// Recorded tasks were followed up.
-    FollowedUp(Vec<((Task, Done), FollowUp)>),
+    FollowedUp(Vec<((Task, Created), FollowUp)>),
 }
 
 enum Work {
     Handle(Vec<Job>),
-    FollowUp(Vec<(Task, Done)>),
+    FollowUp(Vec<(Task, Created)>),
 }
 
 impl Pool {
@@ -61,7 +61,7 @@ impl Pool {
     pub fn new(
         name: &'static str,
         jobs: Receiver<Job>,
-        recorded: Receiver<(Task, Done)>,
+        recorded: Receiver<(Task, Created)>,
         results: Sender<Outcome>,
         most: usize,
     ) -> Pool {
@@ -204,8 +204,8 @@ fn handle(handler: &dyn Handler, jobs: Vec<Job>) -> Outcome {
 
 /// The handler's results. When it panics over several tasks, each is tried by itself, so that only the one that makes it
 /// panic pays for it. Whatever it did before may still have an effect that cannot be seen yet.
-fn handle_tasks(handler: &dyn Handler, tasks: &mut [Task]) -> Vec<Result<Done, Failure>> {
-    let answer = catch_unwind(AssertUnwindSafe(|| handler.handle(tasks)));
+fn handle_tasks(handler: &dyn Handler, tasks: &mut [Task]) -> Vec<Result<Created, Failure>> {
+    let answer = catch_unwind(AssertUnwindSafe(|| create::find_or_create(handler, tasks)));
     let why = match answer {
         Ok(results) if results.len() == tasks.len() => return results,
         Ok(_) => "the handler did not answer for every task",
@@ -213,15 +213,15 @@ fn handle_tasks(handler: &dyn Handler, tasks: &mut [Task]) -> Vec<Result<Done, F
     };
     tasks.iter_mut().filter(|task| task.earlier == Earlier::None).for_each(|task| task.earlier = Earlier::MayExist);
     match tasks {
-        [_] => vec![Err(Failure::Transient { error: anyhow!("{why}"), after: Duration::ZERO })],
+        [_] => vec![Err(Failure::Transient { error: anyhow!("{why}") })],
         several => several.chunks_mut(1).flat_map(|one| handle_tasks(handler, one)).collect(),
     }
 }
 
-fn follow_up(handler: &dyn Handler, recorded: Vec<(Task, Done)>) -> Outcome {
+fn follow_up(handler: &dyn Handler, recorded: Vec<(Task, Created)>) -> Outcome {
     let mut followed = catch_unwind(AssertUnwindSafe(|| handler.follow_up(&recorded))).unwrap_or_default();
-    // Best effort: what the handler did not answer for has not been followed up.
-    followed.resize(recorded.len(), FollowUp { synced: Some(false), ..FollowUp::default() });
+    // Best effort: what the handler did not answer for is not followed up.
+    followed.resize(recorded.len(), FollowUp::Done);
     Outcome::FollowedUp(recorded.into_iter().zip(followed).collect())
 }
 
@@ -232,6 +232,7 @@ mod tests {
     use crossbeam_channel::unbounded;
 
     use super::*;
+    use crate::systems::{Found, Missing};
 
     /// Panics where it is told to, and says of each task whether it may exist.
     struct Fragile {
@@ -244,11 +245,19 @@ mod tests {
             (self.next_batch)()
         }
 
-        fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>> {
-            assert!(tasks.len() <= self.most, "over several tasks");
+        fn visible_within(&self) -> Option<Duration> {
+            None
+        }
+
+        fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {
+            tasks.iter().map(|_| Ok(Found::Nothing(Instant::now()))).collect()
+        }
+
+        fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
+            assert!(missing.len() <= self.most, "over several tasks");
             let may_exist = |task: &Task| (task.earlier == Earlier::MayExist).into();
-            let done = |task: &Task| Done::created(may_exist(task), tasks.len().to_string());
-            tasks.iter().map(|task| Ok(done(task))).collect()
+            let created = |task: &Task| Created::new(may_exist(task), missing.len().to_string());
+            missing.iter().map(|missing| Ok(created(missing.task))).collect()
         }
     }
 

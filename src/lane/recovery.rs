@@ -146,22 +146,26 @@ impl Recovery {
             Failure::Outdated => Verdict::Again,
             // However often: an attempt that is used up would park a task that exists.
             Failure::Unseen(_) => self.pause(None, Duration::ZERO, now),
-            Failure::Transient { after, .. } => {
-                if !self.failed_in_a_row.iter().any(|failed| failed == id) && self.failed_in_a_row.len() < OUTAGE {
-                    self.failed_in_a_row.push(id.to_owned());
-                }
-                if self.pause.is_some() {
-                    return self.pause(None, *after, now);
-                }
-                if self.failed_in_a_row.len() >= OUTAGE {
-                    self.forgiven = self.failed_in_a_row.iter().filter(|failed| *failed != id).cloned().collect();
-                    return self.pause(None, *after, now);
-                }
-                let forgiven = self.forgiven.iter().position(|forgiven| forgiven == id);
-                let forgiven = forgiven.map(|index| self.forgiven.swap_remove(index)).is_some();
-                self.counted(attempts.saturating_sub(forgiven.into()), *after)
-            }
+            Failure::Transient { .. } => self.failed_by_itself(id, attempts, Duration::ZERO, now),
+            Failure::OutcomeUnknown { visible_in, .. } => self.failed_by_itself(id, attempts, *visible_in, now),
         }
+    }
+
+    /// This message failed, by itself unless others do too; it is not tried again before `after`.
+    fn failed_by_itself(&mut self, id: &str, attempts: u32, after: Duration, now: Instant) -> Verdict {
+        if !self.failed_in_a_row.iter().any(|failed| failed == id) && self.failed_in_a_row.len() < OUTAGE {
+            self.failed_in_a_row.push(id.to_owned());
+        }
+        if self.pause.is_some() {
+            return self.pause(None, after, now);
+        }
+        if self.failed_in_a_row.len() >= OUTAGE {
+            self.forgiven = self.failed_in_a_row.iter().filter(|failed| *failed != id).cloned().collect();
+            return self.pause(None, after, now);
+        }
+        let forgiven = self.forgiven.iter().position(|forgiven| forgiven == id);
+        let forgiven = forgiven.map(|index| self.forgiven.swap_remove(index)).is_some();
+        self.counted(attempts.saturating_sub(forgiven.into()), after)
     }
 
     /// One more failure of this message's own.
@@ -201,7 +205,7 @@ mod tests {
     const DELAY: Duration = Duration::from_secs(5);
 
     fn transient() -> Failure {
-        Failure::Transient { error: anyhow!("no answer"), after: Duration::ZERO }
+        Failure::Transient { error: anyhow!("no answer") }
     }
 
     fn unavailable() -> Failure {
@@ -222,7 +226,7 @@ mod tests {
     #[test]
     fn a_create_that_may_still_show_is_not_repeated_before_it_has_had_its_time() {
         let mut recovery = Recovery::new(3, DELAY);
-        let failure = Failure::Transient { error: anyhow!("no answer"), after: DELAY * 6 };
+        let failure = Failure::OutcomeUnknown { error: anyhow!("no answer"), visible_in: DELAY * 6 };
         let verdict = recovery.failed("a", 0, &failure, Instant::now());
         assert_eq!(verdict, Verdict::Return { attempts: 1, delay: DELAY * 6 });
     }
@@ -231,7 +235,7 @@ mod tests {
     fn before_a_message_is_parked_whose_last_try_may_have_worked_there_is_a_last_look() {
         let mut recovery = Recovery::new(3, DELAY);
         let now = Instant::now();
-        let unknown = Failure::Transient { error: anyhow!("no answer"), after: DELAY * 6 };
+        let unknown = Failure::OutcomeUnknown { error: anyhow!("no answer"), visible_in: DELAY * 6 };
         assert_eq!(recovery.failed("a", 2, &unknown, now), Verdict::Return { attempts: 3, delay: DELAY * 6 });
         let verdict = recovery.failed("a", 3, &Failure::Unsettled(DELAY * 6), now);
         assert_eq!(verdict, Verdict::Park { attempts: 3, cause: Cause::RetryLimitExceeded });

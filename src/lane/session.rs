@@ -1,34 +1,26 @@
 //! One session of a lane with RabbitMQ: everything for which its reader thread wakes up, and what it does then.
 //!
-//! The thread owns the session's channels. The lane's input and retry deliveries are settled on this thread only, here and
-//! in [`results`](super::results), each after what follows from it is confirmed. It knows no system, and decides neither what
-//! is under way (the ledger) nor what a failure leads to (recovery).
+//! The thread owns the session's channels. The lane's input and retry deliveries are settled on this thread only. It tells
+//! the [`state`](super::state) what has happened, carries out what that says, and decides nothing itself.
 
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvError, after, never, select};
 
-use super::feed::{Feed, Prefetch};
-use super::ledger::{Admission, Key, Next};
-use super::reader::Work;
-use super::recovery::Gate;
-use super::waits::Wait;
-use super::{Job, Lane, letters};
-use crate::message::{self, Cause, Claim, Earlier, Parked, Record, Task, Unreadable};
-use crate::rabbitmq::connection::Connection;
-use crate::rabbitmq::intake::{Arrival, FIRST, Intake, Token, times_returned};
+use super::Lane;
+use super::feed::{Feed, Feeds};
+use super::links::{Channels, Links};
+use super::reader::PoolEnds;
+use super::state::{Action, End, Sight, State};
+use crate::message;
+use crate::rabbitmq::connection::SETUP_DEADLINE;
+use crate::rabbitmq::intake::{Arrival, Intake, Token, times_returned};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher};
-use crate::rabbitmq::{Blocked, Headers, Incoming, Notice, Trouble, queues, rights};
+use crate::rabbitmq::{Blocked, Confirmation, Incoming, Notice, Trouble};
 use crate::stats::condition::Obstacle;
 
 /// The reader looks around this often even if nothing wakes it.
 const TICK: Duration = Duration::from_secs(30);
-/// RabbitMQ takes a delivery back after half an hour unacknowledged; a lane that is paused so long gives all of them back
-/// before and takes them anew.
-const LONGEST_HOLD: Duration = Duration::from_secs(600);
-
-/// So often a message is published again before it is tried on another channel.
-const MOST_REFUSALS: u32 = 60;
 
 /// How a session ended.
 pub enum Ended {
@@ -38,466 +30,232 @@ pub enum Ended {
     Refresh,
     /// The broker does not let us in.
     Refused(anyhow::Error),
-    /// Something broke, this long after the session began.
+    /// Something broke.
     Lost {
-        /// How long the session worked.
-        after: Duration,
+        /// How long the session worked; `None`: it did not come to that.
+        worked: Option<Duration>,
         /// What broke.
         error: anyhow::Error,
     },
 }
 
-/// Opens a session and works until it ends. `number` tells it from earlier ones.
-pub fn run(lane: &Lane, work: &mut Work, number: u64) -> Ended {
-    let begun = Instant::now();
-    let lost = |trouble: Trouble| match lane.stats.is_connected.get() == 1 {
-        // What is refused while we are at work is told again when the next session begins.
-        true => Ended::Lost { after: begun.elapsed(), error: trouble.into() },
-        false if trouble.refused => Ended::Refused(trouble.into()),
-        false => Ended::Lost { after: Duration::ZERO, error: trouble.into() },
-    };
-    let connections = Connection::open(&lane.config.rabbitmq, &format!("task-creator {}: consume", lane.name))
-        // Its own connection, since an alarm at the broker freezes one that publishes, acks included.
-        .and_then(|consuming| {
-            let publishing = Connection::open(&lane.config.rabbitmq, &format!("task-creator {}: publish", lane.name))?;
-            Ok((consuming, publishing))
-        });
-    let (mut consuming, mut publishing) = match connections {
-        Ok(connections) => connections,
-        Err(trouble) => return lost(trouble),
-    };
-    let ended = begin(lane, work, number, &mut consuming, &mut publishing);
-    // The root cause of a dead connection is told only when it is closed.
-    let causes = [consuming.close(), publishing.close()].into_iter().filter_map(Result::err);
-    let cause = causes.map(|err| err.to_string()).find(|text| !text.contains("channel"));
-    match (ended, cause) {
-        (Ok(ended), _) => ended,
-        // We are in, so it is a right that lacks.
-        (Err(trouble), _) if trouble.refused => {
-            let advice = super::rights::advice(&lane.config.rabbitmq, std::slice::from_ref(&lane.queues));
-            lost(trouble.with(&advice))
-        }
-        (Err(trouble), Some(cause)) if trouble.to_string() != cause => lost(trouble.at(&cause)),
-        (Err(trouble), _) => lost(trouble),
+impl Ended {
+    /// Did the session come to work?
+    pub fn has_worked(&self) -> bool {
+        !matches!(self, Ended::Refused(_) | Ended::Lost { worked: None, .. })
     }
 }
 
-fn begin(
+/// Opens a session and works until it ends. `number` tells it from earlier ones.
+pub fn run(lane: &Lane, state: &mut State<Token>, pool: &PoolEnds, number: u64) -> Ended {
+    let begun = Instant::now();
+    let mut links = match Links::open(lane) {
+        Ok(links) => links,
+        Err(trouble) => return not_let_in(trouble),
+    };
+    let mut works = false;
+    let ended = links.channels(lane, number).and_then(|channels| work(lane, state, pool, channels, &mut works));
+    // The root cause of a dead connection is told only when it is closed.
+    let trouble = match (ended, links.close()) {
+        (Ok(ended), _) => return ended,
+        // We are in, so it is a right that lacks.
+        (Err(trouble), _) if trouble.refused => {
+            trouble.with(&super::rights::advice(&lane.config.rabbitmq, std::slice::from_ref(&lane.queues)))
+        }
+        (Err(trouble), Some(cause)) if trouble.to_string() != cause => trouble.at(&cause),
+        (Err(trouble), _) => trouble,
+    };
+    match works {
+        // What is refused while we are at work is told again when the next session begins.
+        true => Ended::Lost { worked: Some(begun.elapsed()), error: trouble.into() },
+        false => not_let_in(trouble),
+    }
+}
+
+fn not_let_in(trouble: Trouble) -> Ended {
+    match trouble.refused {
+        true => Ended::Refused(trouble.into()),
+        false => Ended::Lost { worked: None, error: trouble.into() },
+    }
+}
+
+/// Sets `works` when all is ready for work.
+fn work(
     lane: &Lane,
-    work: &mut Work,
-    number: u64,
-    consuming: &mut Connection,
-    publishing: &mut Connection,
+    state: &mut State<Token>,
+    pool: &PoolEnds,
+    channels: Channels,
+    works: &mut bool,
 ) -> Result<Ended, Trouble> {
-    let (publisher, blocked) = publishing.within_deadline(|publishing| {
-        let blocked = publishing.blocked()?;
-        let mut publisher = Publisher::open(publishing)?;
-        // What cannot be recorded must not be created.
-        rights::may_write(&mut publisher)?;
-        Ok::<_, Trouble>((publisher, blocked))
-    })?;
-    let queues = &lane.queues;
-    let names = [&queues.input, &queues.sent, &queues.retry, &queues.errors, &queues.responses];
-    consuming.within_deadline(|consuming| {
-        queues::ensure(consuming, &names.map(String::as_str))?;
-        super::rights::follow(consuming, queues)
-    })?;
-    // The first message of each queue says how often what comes was given back. Their bodies may be large and the link slow.
-    let deadline = consuming.at_most(LONGEST_HOLD);
-    let (intake, first) = Intake::open_with_first(consuming, &[&queues.input, &queues.retry], FIRST, number)?;
-    drop(deadline);
+    let Channels { consuming, intake, publisher, blocked, first } = channels;
     let returned = first.iter().map(|arrival| times_returned(&arrival.headers)).max().unwrap_or(0);
-    let reading = !work.caution.begins(returned);
-    let prefetch = Prefetch::new(work.caution.prefetch());
-    let (input, retry) = consuming.within_deadline(|_| {
-        let open = |queue| match reading {
-            true => Feed::open(&intake, queue, prefetch.now()),
-            false => Ok(Feed::later(&intake, queue)),
-        };
-        Ok::<_, Trouble>((open(&queues.input)?, open(&queues.retry)?))
-    })?;
+    let mut feeds = Feeds::new(consuming, intake, &lane.queues);
+    if let Some(prefetch) = state.session_begun(returned, Instant::now()) {
+        let _deadline = consuming.at_most(SETUP_DEADLINE);
+        feeds.consume(prefetch)?;
+    }
+    *works = true;
+    say_ready(lane, state.most_deliveries(), returned);
+    let mut session = Session { lane, state, pool, intake, publisher };
+    // An alarm that stands already is known by now, and keeps what has come from being begun.
+    blocked.try_iter().for_each(|notice| session.noticed(notice.into()));
+    first.into_iter().for_each(|arrival| session.delivered(arrival));
+    let ended = session.serve(&mut feeds, &blocked);
+    // At once, while the closing may take seconds.
+    state.session_lost();
+    if let Err(trouble) = &ended {
+        lane.learn_largest(&trouble.to_string());
+    }
+    ended
+}
+
+fn say_ready(lane: &Lane, most: u16, returned: u32) {
     lane.stats.is_connected.set(1);
     let condition = &lane.stats.condition;
     condition.begin();
     [Obstacle::NoSession, Obstacle::Alarm].into_iter().for_each(|obstacle| condition.is_over(obstacle));
-    log::info!(
-        "reading {}, up to {} deliveries at a time, up to {} handler threads",
-        queues.input,
-        work.caution.prefetch(),
-        lane.config.handler_threads
-    );
-    if work.caution.prefetch() < lane.config.prefetch {
+    let (input, threads) = (&lane.queues.input, lane.config.handler_threads);
+    log::info!("reading {input}, up to {most} deliveries at a time, up to {threads} handler threads");
+    if most < lane.config.prefetch {
         log::info!(
-            "{}: what comes first was given back {returned} times, by a lane that waits or by one that dies again and \
-             again: beginning with one delivery at a time",
-            queues.input
+            "{input}: what comes first was given back {returned} times, by a lane that waits or by one that dies again and \
+             again: beginning with one delivery at a time"
         );
     }
-
-    let begun = Instant::now();
-    work.ledger.session_begun(begun);
-    work.claim = Claim::default();
-    let mut session = Session {
-        lane,
-        work,
-        intake: &intake,
-        publisher,
-        prefetch,
-        reading,
-        publishing_blocked: false,
-        stopping: false,
-        begun,
-    };
-    let (mut input, mut retry) = (input, retry);
-    // An alarm that stands already is known by now, and keeps what has come from being begun.
-    blocked.try_iter().for_each(|notice| session.blocked(notice.into()));
-    let ended = first.into_iter().try_for_each(|arrival| session.take_in(arrival));
-    let ended = ended.and_then(|()| session.serve(&mut input, &mut retry, &blocked));
-    let Session { work, publisher, .. } = session;
-    // At once: what waits for its turn at the target may be another worker's from now on.
-    work.claim.lose();
-    if let Err(trouble) = &ended {
-        lane.learn_largest(&trouble.to_string());
-    }
-    // What is dropped here asks the broker and waits, so it is done under a deadline.
-    let deadlines = (consuming.closing(), publishing.closing());
-    drop((input, retry));
-    drop((publisher, intake));
-    drop(deadlines);
-    ended
 }
 
 /// A session while it works.
-pub(super) struct Session<'a, 'b> {
-    pub(super) lane: &'a Lane<'b>,
-    pub(super) work: &'a mut Work,
-    pub(super) intake: &'a Intake,
-    pub(super) publisher: Publisher,
-    prefetch: Prefetch,
-    /// Else what has come first was given back often. It may be what the process dies over, so nothing else is taken until it
-    /// is settled or waits for a time.
-    reading: bool,
-    /// An alarm at the broker: it does not read what we publish.
-    publishing_blocked: bool,
-    pub(super) stopping: bool,
-    begun: Instant,
+struct Session<'s, 'a> {
+    lane: &'s Lane<'s>,
+    state: &'s mut State<'a, Token>,
+    pool: &'s PoolEnds,
+    intake: &'s Intake,
+    publisher: &'s mut Publisher,
 }
 
 impl Session<'_, '_> {
-    fn serve<'i>(
-        &mut self,
-        input: &mut Feed<'i>,
-        retry: &mut Feed<'i>,
-        blocked: &Receiver<Notice>,
-    ) -> Result<Ended, Trouble> {
+    fn serve(&mut self, feeds: &mut Feeds, blocked: &Receiver<Notice>) -> Result<Ended, Trouble> {
         let mut stop = self.lane.stop.receiver().clone();
-        let results = self.work.results.clone();
+        let results = &self.pool.results;
         let confirms = self.publisher.confirms().clone();
         loop {
-            self.move_on()?;
-            self.fit(input, retry)?;
-            if self.stopping && self.note_what_is_in_hand() == 0 {
-                return Ok(Ended::Stopped);
-            }
-            if self.held_too_long() || self.refused_too_long() {
-                return Ok(Ended::Refresh);
+            if let Some(ended) = self.carry_out(feeds)? {
+                return Ok(ended);
             }
             select! {
-                recv(input.receiver()) -> message => self.arrived(input, message)?,
-                recv(retry.receiver()) -> message => self.arrived(retry, message)?,
-                recv(results) -> outcome => all(&results, outcome).try_for_each(|outcome| self.done(outcome))?,
+                recv(feeds.input.receiver()) -> message => self.arrived(&feeds.input, message)?,
+                recv(feeds.retry.receiver()) -> message => self.arrived(&feeds.retry, message)?,
+                recv(results) -> outcome => {
+                    for outcome in all(results, outcome) {
+                        self.state.done(outcome.map_err(|_| gone("the pool of handler threads"))?, Instant::now());
+                    }
+                },
                 recv(confirms) -> confirm => all(&confirms, confirm).try_for_each(|confirm| self.confirmed(confirm))?,
-                recv(blocked) -> notice => self.blocked(notice.map_err(|_| Trouble::new("the publishing connection is gone"))?.into()),
+                recv(blocked) -> notice => self.noticed(notice.map_err(|_| gone("the publishing connection"))?.into()),
+                recv(self.lane.control.commands()) -> command => {
+                    // The lane itself holds the other end.
+                    command.into_iter().for_each(|command| command.carry_out(self.state, Instant::now()));
+                },
                 recv(stop) -> _ => {
                     stop = never();
-                    self.stop();
+                    self.state.stop(self.pool.not_begun.try_iter());
                     // A broker that hangs keeps us here until the process is ended; by now it is known what is in hand.
-                    input.close();
-                    retry.close();
+                    feeds.close();
                 },
                 recv(after(self.next_tick())) -> _ => {},
             }
         }
     }
 
-    /// Does what can be done without anybody else: publishes letters and hands tasks to the pool.
-    fn move_on(&mut self) -> Result<(), Trouble> {
-        let now = Instant::now();
-        self.work.ledger.wake(now);
-        // A blocked broker does not read; what is written to it all the same, or before it is known, fills the socket and
-        // then holds us up.
-        while !self.publishing_blocked
-            && !self.publisher.is_full()
-            && let Some((key, letter)) = self.work.ledger.next_letter()
-        {
-            if letter.body.len() > self.lane.largest.bytes() {
-                let letter = letter.clone();
-                self.make_small_enough(key, &letter);
-                continue;
-            }
-            let tag = self.publisher.publish(letter)?;
-            self.work.ledger.published(key, tag);
-        }
+    /// Does all that is to be done now.
+    fn carry_out(&mut self, feeds: &mut Feeds) -> Result<Option<Ended>, Trouble> {
         if self.unconfirmed_since().is_some_and(|since| since.elapsed() > CONFIRM_DEADLINE) {
             return Err(Trouble::new(format!("no confirm from RabbitMQ within {CONFIRM_DEADLINE:?}")));
         }
-        if self.publishing_blocked || self.work.recovery.paused_for(now).is_some() {
-            self.lane.stats.condition.waiting.set(self.work.ledger.waiting() as u64);
-        }
-        if self.stopping || self.publishing_blocked {
-            return Ok(());
-        }
-        let room = match self.work.recovery.gate(now) {
-            Gate::Open(window) => window.saturating_sub(self.work.ledger.in_flight()),
-            Gate::Probe => usize::from(self.work.ledger.in_flight() == 0),
-            Gate::Shut(_) => 0,
-        };
-        for _ in 0..room {
-            let Some(mut job) = self.work.ledger.next_job() else { break };
-            // One that may exist is looked up first, whatever becomes of its record.
-            if job.task.earlier == Earlier::None && !letters::can_be_recorded(self.lane, &job.task) {
-                let letter = self.park_too_large(&job);
-                self.work.ledger.settle(&job.task.id, letter, Next::Leave);
-                continue;
+        loop {
+            let (publisher_is_full, in_hand) = (self.publisher.is_full(), self.intake.in_hand());
+            let Some(action) = self.state.next(Sight { now: Instant::now(), publisher_is_full, in_hand }) else {
+                return Ok(None);
+            };
+            match action {
+                Action::Ack(token) => self.intake.ack(token)?,
+                Action::Publish(key, letter) => {
+                    let tag = self.publisher.publish(letter)?;
+                    self.state.published(key, tag);
+                }
+                Action::Handle(job) => self.pool.jobs.send(job).map_err(|_| gone("the pool of handler threads"))?,
+                Action::FollowUp(recorded) => {
+                    self.pool.recorded.send(*recorded).map_err(|_| gone("the pool of handler threads"))?;
+                }
+                Action::TakeBack => self.pool.not_begun.try_iter().for_each(|job| self.state.take_back(job)),
+                Action::Consume(prefetch) => {
+                    for (queue, message) in feeds.consume(prefetch)? {
+                        self.received(queue, message)?;
+                    }
+                }
+                Action::End(End::Settled) => return Ok(Some(Ended::Stopped)),
+                Action::End(End::Refresh) => return Ok(Some(Ended::Refresh)),
+                Action::End(End::QueueGone(queue)) => return Err(gone(&format!("the queue {queue}"))),
             }
-            job.task.claim = self.work.claim.clone();
-            self.work.jobs.send(job).map_err(|_| Trouble::new("the handler threads are gone"))?;
         }
-        while let Some(recorded) = self.work.ledger.next_follow_up() {
-            self.work.recorded.send(*recorded).map_err(|_| Trouble::new("the handler threads are gone"))?;
-        }
-        Ok(())
     }
 
     /// How long nothing happens by itself.
     fn next_tick(&self) -> Duration {
-        let gate = match self.work.recovery.gate(Instant::now()) {
-            Gate::Shut(until) => Some(until),
-            Gate::Open(_) | Gate::Probe => None,
-        };
+        let now = Instant::now();
         let confirm = self.unconfirmed_since().map(|since| since + CONFIRM_DEADLINE);
-        let next = [self.work.ledger.next_wake(), gate, confirm].into_iter().flatten().min();
+        let next = self.state.next_wake(now).into_iter().chain(confirm).min();
         // A moment longer than needed, so that the time has come when we look.
-        next.map_or(TICK, |next| next.saturating_duration_since(Instant::now()) + Duration::from_millis(1)).min(TICK)
+        next.map_or(TICK, |next| next.saturating_duration_since(now) + Duration::from_millis(1)).min(TICK)
     }
 
-    /// Since when the oldest letter waits for its confirm; a blocked broker owes none.
+    /// Since when the oldest letter waits for its confirm; a broker in an alarm owes none.
     fn unconfirmed_since(&self) -> Option<Instant> {
-        self.publisher.waiting_since().filter(|_| !self.publishing_blocked)
+        self.publisher.waiting_since().filter(|_| !self.state.in_alarm())
     }
 
-    fn held_too_long(&self) -> bool {
-        let paused = self.work.recovery.paused_for(Instant::now()).is_some_and(|paused| paused > LONGEST_HOLD);
-        let too_long = paused && self.begun.elapsed() > LONGEST_HOLD && self.work.ledger.in_flight() == 0;
-        if too_long {
-            log::debug!("the lane has been paused for long: giving its deliveries back and taking them anew");
-        }
-        too_long
-    }
-
-    /// RabbitMQ 3.10 does not always tell a channel that a quorum queue has room again, and refuses for it until it is closed.
-    fn refused_too_long(&self) -> bool {
-        let longest = self.lane.config.retry_delay * MOST_REFUSALS;
-        let refused = self.work.refusals.longest(Instant::now()).is_some_and(|refused| refused > longest);
-        let too_long = refused && self.begun.elapsed() > longest && self.work.ledger.in_flight() == 0;
-        if too_long {
-            log::debug!("a queue has refused messages for long: asking it anew, on another channel");
-        }
-        too_long
-    }
-
-    fn blocked(&mut self, notice: Blocked) {
+    fn noticed(&mut self, notice: Blocked) {
         match notice {
-            Blocked::Blocked(why) => {
-                self.publishing_blocked = true;
-                self.lane.stats.condition.stands(Obstacle::Alarm, &why, None);
-                log::warn!("RabbitMQ takes no messages for now ({why}): no new work until it does");
-            }
+            Blocked::Blocked(why) => self.state.alarm(Some(&why)),
             Blocked::Unblocked => {
-                self.publishing_blocked = false;
-                self.lane.stats.condition.is_over(Obstacle::Alarm);
                 self.publisher.wait_anew();
-                log::info!("RabbitMQ takes messages again");
+                self.state.alarm(None);
             }
         }
     }
 
-    /// No new work; what no thread has begun stays with the broker.
-    fn stop(&mut self) {
-        self.stopping = true;
-        self.work.not_begun.clone().try_iter().for_each(|job| self.work.ledger.put_back(job, None));
-        self.work.ledger.stop_waiting_for_deliveries();
-        let (in_hand, waiting) = (self.work.ledger.in_hand().len(), self.work.ledger.waiting());
-        self.note_what_is_in_hand();
-        log::info!("stopping: finishing {in_hand} in hand, {waiting} go back to RabbitMQ");
+    fn confirmed(&mut self, confirm: Result<Confirmation, RecvError>) -> Result<(), Trouble> {
+        let confirm = confirm.map_err(|_| self.publisher.why_gone())?;
+        for (tag, verdict) in self.publisher.verdicts(confirm) {
+            self.state.answered(tag, verdict, Instant::now());
+        }
+        Ok(())
     }
 
-    fn note_what_is_in_hand(&self) -> usize {
-        let in_hand = self.work.ledger.in_hand();
-        self.lane.stats.note_in_hand(&in_hand);
-        in_hand.len()
+    /// Takes in what `select!` has received, and what else has come with it.
+    fn arrived(&mut self, feed: &Feed, first: Result<Incoming, RecvError>) -> Result<(), Trouble> {
+        let first = first.map_err(|_| gone("the connection to RabbitMQ"))?;
+        let rest = feed.receiver().try_iter();
+        std::iter::once(first).chain(rest).try_for_each(|message| self.received(feed.queue, message))
     }
+
+    fn received(&mut self, queue: &str, message: Incoming) -> Result<(), Trouble> {
+        let arrival = self.intake.arrival(message).map_err(|err| Trouble::new(format!("{queue}: {err}")))?;
+        self.delivered(arrival);
+        Ok(())
+    }
+
+    fn delivered(&mut self, arrival: Arrival) {
+        self.lane.stats.last_message_time.set(message::now_ms());
+        self.state.delivered(arrival, Instant::now());
+    }
+}
+
+fn gone(what: &str) -> Trouble {
+    Trouble::new(format!("{what} is gone"))
 }
 
 /// What `select!` has received, and what else has come to that channel meanwhile.
 fn all<T>(channel: &Receiver<T>, first: Result<T, RecvError>) -> impl Iterator<Item = Result<T, RecvError>> {
     std::iter::once(first).chain(channel.try_iter().map(Ok))
-}
-
-/// Deliveries.
-impl Session<'_, '_> {
-    /// Takes in what `select!` has received, and what else has come with it.
-    fn arrived(&mut self, feed: &Feed, first: Result<Incoming, RecvError>) -> Result<(), Trouble> {
-        let first = first.map_err(|_| Trouble::new("the connection to RabbitMQ is gone"))?;
-        self.take_all_in(feed.queue, std::iter::once(first).chain(feed.receiver().try_iter()))
-    }
-
-    fn take_all_in(&mut self, queue: &str, messages: impl IntoIterator<Item = Incoming>) -> Result<(), Trouble> {
-        for message in messages {
-            let arrival = self.intake.arrival(message).map_err(|err| Trouble::new(format!("{queue}: {err}")))?;
-            self.take_in(arrival)?;
-        }
-        Ok(())
-    }
-
-    fn take_in(&mut self, arrival: Arrival) -> Result<(), Trouble> {
-        self.lane.stats.last_message_time.set(message::now_ms());
-        self.prefetch.note(arrival.body.len());
-        self.admit(arrival)
-    }
-
-    /// Lets more deliveries come, or fewer, as they are smaller or larger, and as others were settled before.
-    fn fit<'i>(&mut self, input: &mut Feed<'i>, retry: &mut Feed<'i>) -> Result<(), Trouble> {
-        self.reading = self.reading || self.work.ledger.is_at_rest();
-        if self.work.caution.grows() {
-            self.prefetch.allow(self.work.caution.prefetch());
-        }
-        let change = match (self.stopping || !self.reading, input.is_open()) {
-            (true, _) => None,
-            (false, false) => Some(self.prefetch.now()),
-            (false, true) => self.prefetch.change(self.intake.in_hand()),
-        };
-        let Some(prefetch) = change else { return Ok(()) };
-        for feed in [input, retry] {
-            let rest = feed.replace(prefetch)?;
-            self.take_all_in(feed.queue, rest)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn admit(&mut self, arrival: Arrival) -> Result<(), Trouble> {
-        let Arrival { body, headers, redelivered, sent, token } = arrival;
-        if letters::is_record(&headers) {
-            self.put_record_back(body, headers, token);
-            return Ok(());
-        }
-        let task = match Task::parse(body) {
-            Ok(task) => task,
-            Err(unreadable) => {
-                self.park_unreadable(unreadable, token);
-                return Ok(());
-            }
-        };
-        let key = Key::Task(task.id.clone());
-        match self.work.ledger.admit(&key, token, letters::attempts(&headers)) {
-            Admission::New(token) if letters::wears_out(&headers) => {
-                log::debug!("publishing anew what its queue would soon delete: task={}", task.id);
-                let body = task.message();
-                let letter = letters::renewed(&self.lane.queues.input, task.id, body, headers);
-                self.work.ledger.add_letter(key, token, letter);
-            }
-            Admission::New(token) => self.begin(task, headers, redelivered, token),
-            // Published anew: somebody may have put the message of a deleted task back, so it is looked up.
-            Admission::Finished(token) if !redelivered || letters::replayed(&headers) => {
-                self.begin(task, headers, redelivered, token)
-            }
-            Admission::Joined => log::debug!("received again while at work: task={}", task.id),
-            Admission::Later(token) => {
-                let body = task.message();
-                self.work.held.push(Arrival { body, headers, redelivered, sent, token });
-            }
-            Admission::Finished(token) => {
-                self.lane.stats.duplicates_prevented.count();
-                log::info!("received again although finished, nothing to do: task={}", task.id);
-                self.intake.ack(token)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self, task: Task, headers: Headers, redelivered: bool, token: Token) {
-        let attempts = letters::attempts(&headers);
-        // A message that comes back for another try is the same message.
-        self.lane.stats.total_messages.add(u64::from(attempts == 0));
-        let (earlier, not_before) = self.patience(&task.id, &headers, redelivered);
-        let task = Task { earlier, ..task };
-        match (attempts, not_before.map(|until| until.saturating_duration_since(Instant::now()))) {
-            (0, None) => log::info!("received: task={} topic={}", task.id, task.topic),
-            (_, None) => log::info!("received: task={} topic={} attempts={attempts}", task.id, task.topic),
-            (_, Some(wait)) => {
-                log::info!("received, waiting {wait:.1?}: task={} topic={} attempts={attempts}", task.id, task.topic);
-                self.work.caution.got_over(1);
-            }
-        }
-        let job = Job { task, attempts, headers, arrived: Instant::now() };
-        self.work.ledger.add(token, job, not_before);
-    }
-
-    /// A record that has waited in the retry queue goes back to the sent queue, as soon as that takes it.
-    fn put_record_back(&mut self, body: Vec<u8>, headers: Headers, token: Token) {
-        self.work.unreadable += 1;
-        let key = Key::Unreadable(self.work.unreadable);
-        let id = Record::parse(body.clone()).map_or_else(|_| "record".into(), |record| record.task.id);
-        log::info!("the record goes back to {}: task={id}", self.lane.queues.sent);
-        let back = !letters::wears_out(&headers);
-        self.work.ledger.add_letter(key, token, letters::record_on_its_way(self.lane, id, body, headers, back));
-    }
-
-    /// What an earlier delivery may have done, and until when the task is left alone. A wait that has begun before goes on:
-    /// neither a lost session nor another copy of the message begins it anew, or gets around it.
-    fn patience(&mut self, id: &str, headers: &Headers, redelivered: bool) -> (Earlier, Option<Instant>) {
-        let now = Instant::now();
-        let known = self.work.waits.of(id, now);
-        let earlier = letters::earlier(headers, redelivered && known.is_none());
-        match (earlier, known) {
-            // One that exists unseen keeps the others from being created, also right after a restart; it is only looked up.
-            (Earlier::Unseen, _) => (earlier, None),
-            (_, Some(Wait { until, decides: true })) => (Earlier::None, Some(until)),
-            (_, Some(Wait { until, decides: false })) => (earlier, Some(until)),
-            (_, None) => {
-                let wait = Wait { until: now + letters::wait(headers), decides: false };
-                let waits = wait.until > now;
-                if waits {
-                    self.work.waits.add(id, wait, now);
-                }
-                (earlier, waits.then_some(wait.until))
-            }
-        }
-    }
-
-    fn park_unreadable(&mut self, unreadable: Unreadable, token: Token) {
-        let Unreadable { reason, original } = unreadable;
-        self.lane.stats.total_messages.count();
-        self.work.unreadable += 1;
-        let key = Key::Unreadable(self.work.unreadable);
-        let about = Parked {
-            cause: Cause::InvalidMessage,
-            error: &reason,
-            system: self.lane.name,
-            source_queue: &self.lane.queues.input,
-            attempts: 1,
-        };
-        // Under this id `parked list` shows it.
-        let id = message::fingerprint(original.bytes());
-        let (errors, cause) = (&self.lane.queues.errors, about.cause.name());
-        log::error!("parking in {errors} as {cause}: task={id}: {reason}");
-        let letter = letters::parked(self.lane, id, &about, &original);
-        self.count_parked();
-        self.work.ledger.add_letter(key, token, letter);
-    }
-
-    pub(super) fn count_parked(&self) {
-        self.lane.stats.failed_tasks.count();
-        self.lane.stats.parked.count();
-    }
 }

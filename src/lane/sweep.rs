@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::rabbitmq::connection::{Connection, Watch};
 use crate::rabbitmq::intake::{Intake, Token};
 use crate::rabbitmq::publisher::{Letter, Publisher};
+use crate::systems::Failure;
 
 /// Letters without a confirm. In an alarm the next sweep publishes them once more.
 const MOST_ON_THE_WAY: usize = 500;
@@ -20,10 +21,14 @@ pub struct Sweep<'i> {
     pub on_the_way: HashMap<u64, (Sent, Vec<Token>)>,
     /// Tasks of this sweep whose response is on its way.
     pub answering: HashMap<String, u64>,
-    /// Tasks that this sweep has missed, with the tag of the letter that parks them.
+    /// Tasks whose response is confirmed, and whose tracker has not heard of it.
+    pub answered: Vec<String>,
+    /// Tasks that this sweep has missed, or that have failed, with the tag of the letter that parks them.
     pub missing: HashMap<String, Option<u64>>,
     /// How many letters were refused whose records stay, and why the first one was.
     pub refused: Option<(u32, String)>,
+    /// Why tasks of the records that are being checked could not be looked up.
+    pub failures: Vec<Failure>,
     /// How many records wait in the retry queue, since their own would soon delete them and does not take them anew.
     pub put_aside: u32,
     /// The target has shown a task.
@@ -60,8 +65,10 @@ impl<'i> Sweep<'i> {
             publisher: None,
             on_the_way: HashMap::new(),
             answering: HashMap::new(),
+            answered: Vec::new(),
             missing: HashMap::new(),
             refused: None,
+            failures: Vec::new(),
             put_aside: 0,
             seen: false,
             not_shown: 0,

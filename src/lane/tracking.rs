@@ -9,11 +9,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
+use crossbeam_channel::select;
+use serde_json::Value;
 
+use super::finding::{Finding, shown_and_gone};
 use super::remembered::Remembered;
 use super::repeated::Repeated;
 use super::sweep::{Sent, Sweep};
 use super::{Lane, letters};
+use crate::message::record::answer_text;
 use crate::message::{Cause, Original, Record, now_ms};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Intake, Token};
@@ -42,7 +46,7 @@ const MOST_NAMED: usize = 20;
 /// What the tracker thread remembers between two sweeps.
 pub(super) struct Tracking<'a, 'b> {
     pub(super) lane: &'a Lane<'b>,
-    tracker: Box<dyn Tracker>,
+    pub(super) tracker: Box<dyn Tracker>,
     pub(super) answered: Remembered,
     /// How often in a row a task was missing.
     missed: HashMap<String, u32>,
@@ -94,8 +98,10 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
                 }
             }
         }
-        if lane.stop.pause(interval.saturating_sub(begun.elapsed())) {
-            return;
+        select! {
+            recv(lane.stop.receiver()) -> _ => return,
+            recv(lane.control.polls()) -> _ => {},
+            default(interval.saturating_sub(begun.elapsed())) => {},
         }
     }
 }
@@ -113,35 +119,40 @@ impl Tracking<'_, '_> {
             let ours = queues::lock(connection, &lane.queues.sweep_lock)?;
             Ok::<_, Trouble>(ours.then_some((intake, records)))
         });
-        match opened? {
-            Some((intake, records)) => {
-                let mut sweep = Sweep::new(&intake);
-                let deadline = connection.at_most(LONGEST_SWEEP + SLACK);
-                let result = self.probe(&mut sweep).and_then(|()| {
-                    let result = self.read_all(&mut sweep, records, begun);
-                    self.note(&sweep, records, begun);
-                    self.note_refused(&sweep);
-                    result
-                });
-                self.unconfirmed |= !sweep.on_the_way.is_empty();
-                drop(deadline);
-                if let Some((publishing, publisher, watch)) = sweep.publisher.take() {
-                    drop(watch);
-                    let _ = publishing.close_after(|_| drop(publisher));
-                }
-                let (returned, _) = connection.close_after(|_| {
-                    let returned = intake.give_back();
-                    drop(intake);
-                    returned
-                });
-                result.and(returned.map_err(Into::into))
-            }
-            None => {
-                log::debug!("no sweep: another worker is sweeping, or there is nothing yet");
-                let _ = connection.close();
-                Ok(())
-            }
+        let Some((intake, records)) = opened? else {
+            log::debug!("no sweep: another worker is sweeping, or there is nothing yet");
+            return Ok(());
+        };
+        let result = self.sweep_with(&connection, &intake, records, begun);
+        let deadline = connection.closing();
+        let returned = intake.give_back().map_err(Into::into);
+        drop(deadline);
+        connection.close_with(intake);
+        result.and(returned)
+    }
+
+    fn sweep_with(
+        &mut self,
+        connection: &Connection,
+        intake: &Intake,
+        records: u32,
+        begun: Instant,
+    ) -> anyhow::Result<()> {
+        let mut sweep = Sweep::new(intake);
+        let deadline = connection.at_most(LONGEST_SWEEP + SLACK);
+        let result = self.probe(&mut sweep).and_then(|()| {
+            let result = self.read_all(&mut sweep, records, begun);
+            self.note(&sweep, records, begun);
+            self.note_refused(&sweep);
+            result
+        });
+        self.unconfirmed |= !sweep.on_the_way.is_empty();
+        drop(deadline);
+        if let Some((publishing, publisher, watch)) = sweep.publisher.take() {
+            drop(watch);
+            publishing.close_with(publisher);
         }
+        result
     }
 
     fn read_all(&mut self, sweep: &mut Sweep, records: u32, begun: Instant) -> anyhow::Result<()> {
@@ -171,13 +182,27 @@ impl Tracking<'_, '_> {
 
     /// Checks some records and waits until what follows from them is confirmed.
     fn check(&mut self, sweep: &mut Sweep, arrivals: Vec<Arrival>) -> anyhow::Result<()> {
-        let mut records = Vec::with_capacity(arrivals.len());
-        let mut deliveries = Vec::with_capacity(arrivals.len());
+        let (records, tokens) = self.readable(sweep, arrivals)?;
+        let results = self.tracker.check(&records);
+        let trusted = is_trusted(sweep, &results);
+        for ((record, token), result) in records.iter().zip(tokens).zip(results) {
+            self.lane.stats.tracker.total_checked.count();
+            let finding = Finding::of(result, trusted, self.answered.contains(&record.task.id));
+            self.act(sweep, record, finding, token)?;
+            self.make_room(sweep)?;
+        }
+        self.await_confirms(sweep)?;
+        self.note_failures(std::mem::take(&mut sweep.failures), records.len())
+    }
+
+    /// The records that can be read, with their deliveries; the others are parked.
+    fn readable(&mut self, sweep: &mut Sweep, arrivals: Vec<Arrival>) -> anyhow::Result<(Vec<Record>, Vec<Token>)> {
+        let (mut records, mut tokens) = (Vec::with_capacity(arrivals.len()), Vec::with_capacity(arrivals.len()));
         for Arrival { body, token, .. } in arrivals {
             match Record::parse(body) {
                 Ok(record) => {
                     records.push(record);
-                    deliveries.push(token);
+                    tokens.push(token);
                 }
                 Err(unreadable) => {
                     self.park_unreadable(sweep, unreadable, token)?;
@@ -185,73 +210,51 @@ impl Tracking<'_, '_> {
                 }
             }
         }
-        let results = self.tracker.check(&records);
-        let checked = records.len();
-        let gone = results.iter().filter(|result| matches!(result, Ok(Progress::Gone))).count();
-        let foreign = results.iter().filter(|result| matches!(result, Ok(Progress::Foreign(_)))).count();
-        let shown = results.iter().flatten().count() - gone - foreign;
-        sweep.not_shown += checked - shown;
-        sweep.seen |= shown > 0;
-        let trust = sweep.not_shown < SUSPICIOUS || sweep.seen;
-        if !trust && gone > 0 {
-            log::error!(
-                "the target does not show {gone} of {checked} tasks; they stay: may our account there see them?"
-            );
-        }
-        let mut unavailable = None;
-        let mut failed = 0;
-        for ((record, token), result) in records.iter().zip(deliveries).zip(results) {
-            self.lane.stats.tracker.total_checked.count();
-            let left = match result {
-                Ok(Progress::Gone) if !trust => {
-                    self.missed.remove(&record.task.id);
-                    Some(token)
-                }
-                Ok(progress) => self.decide(sweep, record, progress, token)?,
-                Err(Failure::Permanent(err)) => {
-                    let original = Original::Json(record.document());
-                    let error = format!("{err:#}");
-                    self.park(sweep, &record.task.id, Cause::InvalidRecord, &error, &original, token)?;
-                    None
-                }
-                Err(failure) => {
-                    failed += 1;
-                    unavailable = unavailable.or(Some(failure));
-                    Some(token)
-                }
-            };
-            left.into_iter().for_each(|token| sweep.intake.leave(token));
-            self.make_room(sweep)?;
-        }
-        self.await_confirms(sweep)?;
-        match unavailable {
-            Some(failure) => {
-                self.lane.stats.tracker.failed_checks.count();
-                // One task that cannot be asked for does not keep the others from being asked for.
-                if failed == checked || matches!(failure, Failure::Unavailable { .. }) {
-                    bail!("{failure}");
-                }
-                log::warn!("{failed} of {checked} tasks could not be checked, they stay: {failure}");
+        Ok((records, tokens))
+    }
+
+    /// Does what a finding asks for. A delivery that nothing is done with is left to the end of the sweep.
+    fn act(&mut self, sweep: &mut Sweep, record: &Record, finding: Finding, token: Token) -> anyhow::Result<()> {
+        let id = record.task.id.as_str();
+        match finding {
+            Finding::AnsweredBefore => {
+                log::info!("answered before, dropping a second record: task={id}");
+                Ok(sweep.intake.ack(token).map_err(Trouble::from)?)
+            }
+            Finding::Progress(progress) => self.follow(sweep, record, progress, token),
+            Finding::Hidden => {
+                self.missed.remove(id);
+                sweep.intake.leave(token);
                 Ok(())
             }
-            None => Ok(()),
+            Finding::Invalid(err) => {
+                let original = Original::Json(record.document());
+                self.park(sweep, id, Cause::InvalidRecord, &format!("{err:#}"), &original, token).map(drop)
+            }
+            Finding::Unknown(failure) => {
+                sweep.failures.push(failure);
+                sweep.intake.leave(token);
+                Ok(())
+            }
         }
     }
 
-    /// Acts on the progress of a task, and returns a delivery that nothing is done with.
-    fn decide(
-        &mut self,
-        sweep: &mut Sweep,
-        record: &Record,
-        progress: Progress,
-        token: Token,
-    ) -> anyhow::Result<Option<Token>> {
-        let id = record.task.id.as_str();
-        if self.answered.contains(id) {
-            log::info!("answered before, dropping a second record: task={id}");
-            sweep.intake.ack(token)?;
-            return Ok(None);
+    /// What could not be looked up stays.
+    fn note_failures(&self, failures: Vec<Failure>, checked: usize) -> anyhow::Result<()> {
+        let failed = failures.len();
+        let Some(failure) = failures.into_iter().next() else { return Ok(()) };
+        self.lane.stats.tracker.failed_checks.count();
+        // One task that cannot be asked for does not keep the others from being asked for.
+        if failed == checked || matches!(failure, Failure::Unavailable { .. }) {
+            bail!("{failure}");
         }
+        log::warn!("{failed} of {checked} tasks could not be checked, they stay: {failure}");
+        Ok(())
+    }
+
+    /// Acts on the progress of a task.
+    fn follow(&mut self, sweep: &mut Sweep, record: &Record, progress: Progress, token: Token) -> anyhow::Result<()> {
+        let id = record.task.id.as_str();
         if !matches!(progress, Progress::Gone) {
             self.missed.remove(id);
         }
@@ -259,66 +262,79 @@ impl Tracking<'_, '_> {
             Progress::Open => {
                 sweep.open += 1;
                 sweep.oldest = sweep.oldest.max(record.age().unwrap_or_default());
-                Ok(Some(token))
+                sweep.intake.leave(token);
+                Ok(())
             }
-            Progress::Unanswered(why) => {
+            Progress::Waiting(why) => {
                 sweep.unanswered += 1;
                 if self.unanswered.insert(id.to_owned()) {
                     log::warn!("finished, but not answered to Camunda yet: task={id}: {why}");
                 }
-                Ok(Some(token))
+                sweep.intake.leave(token);
+                Ok(())
             }
-            Progress::Finished(task) => self.answer(sweep, record, task, token).map(|()| None),
+            Progress::Finished(finished) => self.answer(sweep, record, finished, token),
             Progress::Foreign(why) => {
                 sweep.foreign += 1;
                 if self.foreign.len() < MOST_NAMED && self.foreign.insert(id.to_owned()) {
                     let queue = &self.lane.queues.sent;
                     log::error!("not answered to Camunda, the record stays in {queue}: task={id}: {why}");
                 }
-                Ok(Some(token))
+                sweep.intake.leave(token);
+                Ok(())
             }
+            Progress::Failed(error) => self.park_task(sweep, record, Cause::TaskFailed, &format!("{error:#}"), token),
             Progress::Gone => self.miss(sweep, record, token),
         }
     }
 
-    /// Counts a task that the target does not show once in a sweep, and parks it when it was missed too often; until then
-    /// returns the delivery.
-    fn miss(&mut self, sweep: &mut Sweep, record: &Record, token: Token) -> anyhow::Result<Option<Token>> {
+    /// Counts a task that the target does not show once in a sweep, and parks it when it was missed too often.
+    fn miss(&mut self, sweep: &mut Sweep, record: &Record, token: Token) -> anyhow::Result<()> {
         let id = &record.task.id;
         if let Some(parking) = sweep.missing.get(id) {
             // Another record of the same task goes where the first one goes.
-            return Ok(sweep.join(*parking, token));
+            sweep.join(*parking, token).into_iter().for_each(|token| sweep.intake.leave(token));
+            return Ok(());
         }
         sweep.missing.insert(id.clone(), None);
         let missed = self.missed.entry(id.clone()).or_default();
         *missed += 1;
         if *missed < MISSED {
             log::warn!("the target does not show the task ({missed} of {MISSED} times): task={id}");
-            return Ok(Some(token));
+            sweep.intake.leave(token);
+            return Ok(());
         }
         self.missed.remove(id);
         let error = format!("{MISSED} checks in a row have not found the task at the target");
-        let original = Original::Json(record.task.body.clone());
-        let tag = self.park(sweep, id, Cause::TaskNotFound, &error, &original, token)?;
-        sweep.missing.insert(id.clone(), tag);
-        Ok(None)
+        self.park_task(sweep, record, Cause::TaskNotFound, &error, token)
     }
 
-    fn answer(
+    /// Parks the message of a task, once for all records that this sweep finds of it.
+    fn park_task(
         &mut self,
         sweep: &mut Sweep,
         record: &Record,
-        task: serde_json::Value,
+        cause: Cause,
+        error: &str,
         token: Token,
     ) -> anyhow::Result<()> {
         let id = &record.task.id;
+        let parking = sweep.missing.get(id).copied().flatten();
+        let Some(token) = sweep.join(parking, token) else { return Ok(()) };
+        let tag = self.park(sweep, id, cause, error, &Original::Json(record.task.body.clone()), token)?;
+        sweep.missing.insert(id.clone(), tag);
+        Ok(())
+    }
+
+    fn answer(&mut self, sweep: &mut Sweep, record: &Record, finished: Value, token: Token) -> anyhow::Result<()> {
+        let id = &record.task.id;
         let Some(token) = sweep.join(sweep.answering.get(id).copied(), token) else { return Ok(()) };
         self.lane.stats.tracker.completed_tasks.count();
-        match answer_in(&task) {
+        match answer_text(&finished) {
             Some(answer) => log::info!("finished, answer {answer:?}: task={id}"),
             None => log::info!("finished: task={id}"),
         }
-        let letter = letters::response(self.lane, record, task);
+        let letter = letters::response(self.lane, record, finished);
         let whole = || record.document().get().as_bytes().to_vec();
         let tag = self.publish(sweep, letter, Sent::Response(id.clone(), record.age()), token, whole)?;
         sweep.answering.extend(tag.map(|tag| (id.clone(), tag)));
@@ -349,7 +365,15 @@ impl Tracking<'_, '_> {
     }
 }
 
-/// The answer as Camunda gets it: every system puts its text under the bridge's name for it.
-fn answer_in(task: &serde_json::Value) -> Option<&str> {
-    task["ufResultAnswer_text"].as_str().filter(|answer| !answer.is_empty())
+/// Notes how many tasks were shown. `false`: so many were not, and none was, that those which are gone may be hidden from us.
+fn is_trusted(sweep: &mut Sweep, results: &[Result<Progress, Failure>]) -> bool {
+    let (shown, gone) = shown_and_gone(results);
+    sweep.not_shown += results.len() - shown;
+    sweep.seen |= shown > 0;
+    let trusted = sweep.not_shown < SUSPICIOUS || sweep.seen;
+    if !trusted && gone > 0 {
+        let checked = results.len();
+        log::error!("the target does not show {gone} of {checked} tasks; they stay: may our account there see them?");
+    }
+    trusted
 }

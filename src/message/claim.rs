@@ -2,20 +2,29 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// Ends with the session that delivered the message: from then on the broker may give it to another worker. All clones are
 /// the same claim, held by the thread of the session and by those that work on what it brought.
 #[derive(Clone, Debug, Default)]
-pub struct Claim(Arc<AtomicBool>);
+pub struct Claim {
+    lost: Arc<AtomicBool>,
+    end: Option<Instant>,
+}
 
 impl Claim {
     /// Is the message still ours, as far as is known?
     pub fn is_held(&self) -> bool {
-        !self.0.load(Ordering::Acquire)
+        !self.lost.load(Ordering::Acquire) && self.end.is_none_or(|end| Instant::now() < end)
     }
 
     /// The session is gone.
     pub fn lose(&self) {
-        self.0.store(true, Ordering::Release);
+        self.lost.store(true, Ordering::Release);
+    }
+
+    /// The same claim, which ends at this time in any case.
+    pub fn until(&self, end: Instant) -> Claim {
+        Claim { lost: Arc::clone(&self.lost), end: Some(end) }
     }
 }

@@ -20,6 +20,8 @@ pub enum Cause {
     RequestError,
     /// The message failed by itself as often as it may.
     RetryLimitExceeded,
+    /// The target took the task and then failed over it.
+    TaskFailed,
     /// The target no longer knows the task.
     TaskNotFound,
     /// A record in the sent queue that cannot be read.
@@ -30,10 +32,11 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Cause; 6] = [
+    pub const ALL: [Cause; 7] = [
         Cause::InvalidMessage,
         Cause::RequestError,
         Cause::RetryLimitExceeded,
+        Cause::TaskFailed,
         Cause::TaskNotFound,
         Cause::InvalidRecord,
         Cause::MessageTooLarge,
@@ -45,6 +48,7 @@ impl Cause {
             Cause::InvalidMessage => "INVALID_MESSAGE",
             Cause::RequestError => "REQUEST_ERROR",
             Cause::RetryLimitExceeded => "RETRY_LIMIT_EXCEEDED",
+            Cause::TaskFailed => "TASK_FAILED",
             Cause::TaskNotFound => "TASK_NOT_FOUND",
             Cause::InvalidRecord => "INVALID_RECORD",
             Cause::MessageTooLarge => "MESSAGE_TOO_LARGE",
@@ -56,7 +60,9 @@ impl Cause {
         match self {
             Cause::InvalidMessage => "correct the sender, then publish a valid message with the same task_id".into(),
             Cause::RequestError => format!("correct what the target objects to, then repeat it: {replay}"),
-            Cause::RetryLimitExceeded => format!("find out from error_message what fails, then repeat it: {replay}"),
+            Cause::RetryLimitExceeded | Cause::TaskFailed => {
+                format!("find out from error_message what fails, then repeat it: {replay}")
+            }
             Cause::TaskNotFound => format!(
                 "the task was deleted, or is hidden from our account there: complete the external task in Camunda by hand, \
                  or create it anew: {replay}"

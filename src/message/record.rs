@@ -11,12 +11,30 @@ use serde_json::{Map, Value};
 
 use super::{Original, Task, Unreadable, document, encode, now};
 
+/// The bridge acknowledges and ignores a response with any other status than this or `completed`.
+const ANSWERED: &str = "completed_by_tracker";
+
 /// The sent record of a task that was just created: the body for `<system>.sent.queue`.
 ///
 /// `reply` is the target's whole reply; `success: true` is added to it. `host` says where the target is.
 pub fn sent_record(task: &Task, original_queue: &str, reply: Value, host: Option<&str>) -> Vec<u8> {
+    record(task, original_queue, reply, host, "success")
+}
+
+/// The response for a task that is finished as soon as it is created: as if its record had been answered at once.
+pub fn response_at_once(task: &Task, original_queue: &str, answer: Value, host: Option<&str>) -> Vec<u8> {
+    record(task, original_queue, answer, host, ANSWERED)
+}
+
+fn record(
+    task: &Task,
+    original_queue: &str,
+    data: Value,
+    host: Option<&str>,
+    processing_status: &'static str,
+) -> Vec<u8> {
     #[derive(Serialize)]
-    struct Sent<'a> {
+    struct Body<'a> {
         timestamp: f64,
         original_queue: &'a str,
         original_message: &'a RawValue,
@@ -28,15 +46,20 @@ pub fn sent_record(task: &Task, original_queue: &str, reply: Value, host: Option
         target_host: Option<&'a str>,
     }
     let now = now();
-    encode(&Sent {
+    encode(&Body {
         timestamp: task.timestamp.unwrap_or(now),
         original_queue,
         original_message: &task.body,
-        response_data: successful(reply),
-        processing_status: "success",
+        response_data: successful(data),
+        processing_status,
         processed_at: now,
         target_host: host,
     })
+}
+
+/// What the person has answered, as the bridge finds it in the `response_data` of any system.
+pub fn answer_text(response_data: &Value) -> Option<&str> {
+    response_data["result"]["task"]["ufResultAnswer_text"].as_str().filter(|answer| !answer.is_empty())
 }
 
 /// The reply as an object with `success: true`.
@@ -82,13 +105,12 @@ impl Record {
         Ok(Record { task, response_data, rest })
     }
 
-    /// The response for Camunda: this record with the finished task in place of the reply to its create.
+    /// The response for Camunda: this record with what the target says of the finished task in place of its reply to the create.
     pub fn response(&self, finished: Value) -> Vec<u8> {
         #[derive(Serialize)]
         struct Response<'a> {
             original_message: &'a RawValue,
             response_data: Value,
-            /// The bridge acknowledges and ignores a response with any other status than this or `completed`.
             processing_status: &'static str,
             processed_at: f64,
             #[serde(flatten)]
@@ -97,8 +119,8 @@ impl Record {
         let own = ["processing_status", "processed_at"];
         encode(&Response {
             original_message: &self.task.body,
-            response_data: successful(serde_json::json!({"result": {"task": finished}})),
-            processing_status: "completed_by_tracker",
+            response_data: successful(finished),
+            processing_status: ANSWERED,
             processed_at: now(),
             rest: self
                 .rest

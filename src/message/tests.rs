@@ -142,7 +142,8 @@ fn the_message_is_kept_character_by_character() {
         sent_record(&parsed(FIELD), "bitrix24.queue", json!({"result": {"task": {"id": "7"}}}), Some("bitrix.example"));
     let record = String::from_utf8(record).expect("JSON is UTF-8");
     assert!(record.contains(FIELD), "{record}");
-    let response = Record::parse(record.into_bytes()).expect("a record").response(json!({"id": "7"}));
+    let response =
+        Record::parse(record.into_bytes()).expect("a record").response(json!({"result": {"task": {"id": "7"}}}));
     assert!(String::from_utf8(response).expect("JSON is UTF-8").contains(FIELD));
     let Ok(Task { body, .. }) = Task::parse(FIELD.into()) else { panic!("not a task") };
     let parked = about("400").body(&Original::Json(body), REPLAY);
@@ -300,7 +301,8 @@ fn a_record_of_the_python_worker_is_answered_with_all_its_members() {
     assert_eq!(record.response_data["result"]["task"]["id"], 12345);
     assert!(record.age().expect("it has a time") > Duration::from_secs(1_000_000));
 
-    let response = String::from_utf8(record.response(json!({"id": "12345", "status": "5"}))).expect("JSON is UTF-8");
+    let finished = json!({"result": {"task": {"id": "12345", "status": "5"}}});
+    let response = String::from_utf8(record.response(finished)).expect("JSON is UTF-8");
     assert!(response.contains(r#""timestamp":1672531200.10"#), "{response}");
     assert!(response.contains(r#""serial":12345678901234567890"#), "{response}");
     let response: Value = serde_json::from_str(&response).expect("JSON");
@@ -310,6 +312,20 @@ fn a_record_of_the_python_worker_is_answered_with_all_its_members() {
     assert_eq!(response["system"], "bitrix24");
     assert_eq!(response["response_data"], json!({"result": {"task": {"id": "12345", "status": "5"}}, "success": true}));
     assert!((response["processed_at"].as_f64().expect("a number") - now()).abs() < 5.0);
+}
+
+#[test]
+fn what_is_finished_at_once_is_answered_as_its_record_would_be() {
+    let (task, host, answer) = (parsed(FIELD), Some("service.example"), json!({"sum": 3}));
+    let at_once = response_at_once(&task, "q", answer.clone(), host);
+    let record = Record::parse(sent_record(&task, "q", json!({}), host)).expect("a record");
+    let members = |response: Vec<u8>| {
+        let mut response: Value = serde_json::from_slice(&response).expect("JSON");
+        response["processed_at"].take();
+        response
+    };
+    assert!(String::from_utf8_lossy(&at_once).contains(FIELD));
+    assert_eq!(members(at_once), members(record.response(answer)));
 }
 
 #[test]
@@ -367,6 +383,7 @@ fn each_cause_has_its_spelling_and_says_what_to_do() {
         (Cause::InvalidMessage, "INVALID_MESSAGE"),
         (Cause::RequestError, "REQUEST_ERROR"),
         (Cause::RetryLimitExceeded, "RETRY_LIMIT_EXCEEDED"),
+        (Cause::TaskFailed, "TASK_FAILED"),
         (Cause::TaskNotFound, "TASK_NOT_FOUND"),
         (Cause::InvalidRecord, "INVALID_RECORD"),
         (Cause::MessageTooLarge, "MESSAGE_TOO_LARGE"),

@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
 
-use amiquip::{Auth, Channel, ConnectionOptions, ConnectionTuning};
+use amiquip::{Auth, Channel, ConnectionOptions, ConnectionTuning, Error};
 use anyhow::{Context as _, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
@@ -144,13 +144,28 @@ impl Connection {
         self.end().map_err(|err| Trouble::new(err.to_string()))
     }
 
-    fn end(&mut self) -> Result<(), amiquip::Error> {
+    /// Ends what is open on the connection, and then the connection itself, each within its deadline: in any other order
+    /// it could wait for ever. Returns why the connection was already dead, if that is known.
+    pub fn close_with<T>(mut self, open: T) -> Option<String> {
+        let deadline = self.closing();
+        drop(open);
+        drop(deadline);
+        match self.end() {
+            // That a channel has ended says nothing of why the connection has.
+            Ok(()) | Err(Error::EventLoopDropped | Error::ClientClosedChannel | Error::ServerClosedChannel { .. }) => {
+                None
+            }
+            Err(cause) => Some(cause.to_string()),
+        }
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
         let _watch = Watch::over(&self.socket, CLOSE_DEADLINE);
         self.amqp.take().map_or(Ok(()), amiquip::Connection::close)
     }
 
     fn amqp(&mut self) -> amiquip::Result<&mut amiquip::Connection> {
-        self.amqp.as_mut().ok_or(amiquip::Error::ClientClosedConnection)
+        self.amqp.as_mut().ok_or(Error::ClientClosedConnection)
     }
 }
 

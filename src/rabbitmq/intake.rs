@@ -46,9 +46,9 @@ pub struct Token {
     consumer: usize,
 }
 
-/// A message as it arrived.
+/// A message as it arrived. `T` is the right to acknowledge it.
 #[derive(Debug)]
-pub struct Arrival {
+pub struct Arrival<T = Token> {
     /// The body.
     pub body: Vec<u8>,
     /// The headers; what the broker could not read is silently absent.
@@ -58,7 +58,7 @@ pub struct Arrival {
     /// When its sender says that it was sent, in seconds since 1970.
     pub sent: Option<u64>,
     /// To acknowledge it with.
-    pub token: Token,
+    pub token: T,
 }
 
 /// A channel with manual acks.

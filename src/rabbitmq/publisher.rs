@@ -16,6 +16,8 @@ use super::{Confirmation, Headers, Trouble};
 
 /// Delivery mode 2: kept on disk.
 const PERSISTENT: u8 = 2;
+/// What a message is returned with that reaches no queue.
+const NO_ROUTE: u16 = 312;
 /// A broker that takes longer, and is not blocked by an alarm, is not going to confirm.
 pub const CONFIRM_DEADLINE: Duration = Duration::from_secs(60);
 /// So much may be on the way. amiquip takes a letter at once while less than 16 MiB wait for the socket; behind a broker
@@ -71,7 +73,9 @@ impl LargestBody {
 pub enum Verdict {
     /// It is on the broker's disk, in its queue.
     Confirmed,
-    /// It is not in its queue, and why.
+    /// There is no queue of its name; in the broker's words.
+    NoQueue(String),
+    /// Its queue has not taken it, and why.
     Refused(String),
 }
 
@@ -97,7 +101,7 @@ struct OnTheWay {
     message_id: String,
     bytes: usize,
     since: Instant,
-    returned: Option<String>,
+    returned: Option<Verdict>,
 }
 
 impl Publisher {
@@ -178,7 +182,7 @@ impl Publisher {
     pub fn deliver(&mut self, letter: &Letter) -> anyhow::Result<()> {
         match self.try_deliver(letter)? {
             Verdict::Confirmed => Ok(()),
-            Verdict::Refused(why) => bail!("{} did not take the message: {why}", letter.queue),
+            Verdict::NoQueue(why) | Verdict::Refused(why) => bail!("{} did not take the message: {why}", letter.queue),
         }
     }
 
@@ -225,10 +229,16 @@ impl Publisher {
             .filter(|letter| letter.returned.is_none())
             .find(|letter| letter.queue == returned.routing_key && Some(&letter.message_id) == message_id);
         match letter {
-            Some(letter) => letter.returned = Some(format!("{} {}", returned.reply_code, returned.reply_text)),
+            Some(letter) => letter.returned = Some(reason(returned.reply_code, &returned.reply_text)),
             None => log::error!("RabbitMQ returned a message that was not on its way to {}", returned.routing_key),
         }
     }
+}
+
+/// Why a letter was returned.
+fn reason(code: u16, text: &str) -> Verdict {
+    let why = format!("{code} {text}");
+    if code == NO_ROUTE { Verdict::NoQueue(why) } else { Verdict::Refused(why) }
 }
 
 impl Unconfirmed {
@@ -247,7 +257,7 @@ impl Unconfirmed {
         let first = if *multiple { 0 } else { *delivery_tag };
         let tags: Vec<u64> = self.letters.range(first..=*delivery_tag).map(|(tag, _)| *tag).collect();
         let verdict = |letter: OnTheWay| match letter.returned {
-            Some(why) => Verdict::Refused(why),
+            Some(refused) => refused,
             None if taken => Verdict::Confirmed,
             None => Verdict::Refused("the queue refuses messages (it is full, or in trouble)".into()),
         };
@@ -303,8 +313,8 @@ mod tests {
     #[test]
     fn a_returned_letter_is_refused_although_it_is_confirmed() {
         let mut on_the_way = on_the_way(&[1]);
-        on_the_way.letters.values_mut().for_each(|letter| letter.returned = Some("312 NO_ROUTE".into()));
+        on_the_way.letters.values_mut().for_each(|letter| letter.returned = Some(reason(312, "NO_ROUTE")));
         let settled = on_the_way.settle(&Confirm::Ack(payload(1, false)));
-        assert_eq!(settled, [(1, Verdict::Refused("312 NO_ROUTE".into()))]);
+        assert_eq!(settled, [(1, Verdict::NoQueue("312 NO_ROUTE".into()))]);
     }
 }

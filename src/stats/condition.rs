@@ -18,6 +18,8 @@ pub enum Obstacle {
     Alarm,
     /// A queue is full, or in trouble: what is for it waits.
     FullQueue,
+    /// Somebody has paused the lane.
+    Paused,
     /// The target is away, or our settings for it are wrong.
     Target,
 }
@@ -28,6 +30,7 @@ impl Obstacle {
             Obstacle::NoSession => "no session with RabbitMQ",
             Obstacle::Alarm => "held by RabbitMQ",
             Obstacle::FullQueue => "waiting for room",
+            Obstacle::Paused => "paused by command",
             Obstacle::Target => "paused",
         }
     }

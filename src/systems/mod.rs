@@ -4,19 +4,23 @@
 //! and knows tasks, records and replies; it knows no queue, no ack and no retry. Adding one is worked through in the README.
 
 pub mod bitrix24;
+pub mod create;
 pub mod http;
 mod https;
 mod resolver;
 pub mod table;
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+pub use self::create::Missing;
 
 use crate::message::{Record, Task};
 use crate::report::Report;
 use crate::settings::Secret;
+use crate::stats::Declared;
 use crate::stop::Stop;
 use crate::tls::Authorities;
 
@@ -75,15 +79,16 @@ pub struct Connected {
     pub tracker: Box<dyn Tracker>,
 }
 
-/// Creates tasks at the target.
+/// Creates tasks at the target, in two steps. When each of them is taken, and that nothing is created twice, is written once
+/// for all systems in [`create`].
 pub trait Handler: Send + Sync {
     /// How many tasks the next call should carry.
     fn next_batch(&self) -> Batch {
         Batch::One
     }
 
-    /// Looks, once at the start, whether the target can do what [`Handler::handle`] needs. Nothing depends on the result
-    /// but a line in the log.
+    /// Looks, once at the start, whether the target can do what the other methods need. Nothing depends on the result but a
+    /// line in the log.
     ///
     /// # Errors
     /// What is wrong at the target, or that it cannot be reached.
@@ -91,14 +96,26 @@ pub trait Handler: Send + Sync {
         Ok(())
     }
 
-    /// Does the work outside; one result for each task, in order. May run again for the same task and must tolerate it.
-    fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>>;
+    /// How late a task that exists may still be invisible to [`Handler::find`]. `None`: tasks cannot be looked up, so a
+    /// message that comes twice may create two; the system says so when it starts.
+    fn visible_within(&self) -> Option<Duration>;
 
-    /// Runs when the results are safely in the sent queue, for tasks that existed too: completes what a crash has left out,
-    /// and doubles nothing. The tasks come without their variables and bodies. Failures are logged here and counted by the
-    /// caller.
-    fn follow_up(&self, done: &[(Task, Done)]) -> Vec<FollowUp> {
-        done.iter().map(|_| FollowUp::default()).collect()
+    /// Looks for each task by its id; one result for each, in order. Changes nothing at the target.
+    fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>>;
+
+    /// Creates tasks that were not there moments ago; one result for each, in order. Whatever waits for its turn asks
+    /// [`Missing::claim`] when it goes.
+    fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>>;
+
+    /// Runs when the results are safely in the sent queue, for tasks that existed too: completes what a crash has left out, and
+    /// doubles nothing. The tasks come without their variables and bodies. Failures are logged and counted here.
+    fn follow_up(&self, done: &[(Task, Created)]) -> Vec<FollowUp> {
+        done.iter().map(|_| FollowUp::Done).collect()
+    }
+
+    /// What only this system counts, for the statistics line.
+    fn counters(&self) -> Vec<Declared> {
+        Vec::new()
     }
 }
 
@@ -106,9 +123,12 @@ pub trait Handler: Send + Sync {
 pub trait Tracker: Send {
     /// One result for each record, in order, with as few requests as the target allows.
     fn check(&mut self, records: &[Record]) -> Vec<Result<Progress, Failure>>;
+
+    /// The responses to these tasks are confirmed by RabbitMQ: what the target must not hear before.
+    fn answered(&mut self, _task_ids: &[&str]) {}
 }
 
-/// How many tasks one call to [`Handler::handle`] should carry.
+/// How many tasks one call should carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Batch {
     /// One: the target has no bulk call.
@@ -120,49 +140,60 @@ pub enum Batch {
     Gathered(usize),
 }
 
+/// What a look-up has shown.
+#[derive(Debug)]
+pub enum Found {
+    /// The task is there.
+    There(Created),
+    /// It is not, as far as anybody can know. The target was asked at this time or later: what it said is good for a few
+    /// seconds only.
+    Nothing(Instant),
+}
+
 /// A task that exists at the target.
 #[derive(Debug)]
-pub struct Done {
+pub struct Created {
     /// The target's whole reply; null once it is in the record.
     pub reply: Value,
+    /// What Camunda is told, as `response_data`, where the task is finished as soon as it is created: it is answered at once,
+    /// and neither followed up nor tracked. Null once it is in the response.
+    pub answer: Option<Value>,
     /// The task's id at the target, for the log.
     pub target_id: String,
     /// Where the target is, for the record, where an id at one place may be another task's at another; no secret.
     pub host: Option<String>,
-    /// It was there already: a second one has been prevented.
-    pub existed: bool,
     /// Where a person sees it, for the log.
     pub link: Option<String>,
-    /// How often it has been followed up.
+    /// It was there already: a second one has been prevented.
+    pub existed: bool,
+    /// How often it has been followed up; the lane counts that.
     pub follow_ups: u32,
 }
 
-impl Done {
-    /// A task that was created just now.
-    pub fn created(reply: Value, target_id: String) -> Done {
-        Done { reply, target_id, host: None, existed: false, link: None, follow_ups: 0 }
+impl Created {
+    /// A task with this id at the target, which replied so.
+    pub fn new(reply: Value, target_id: String) -> Created {
+        Created { reply, answer: None, target_id, host: None, link: None, existed: false, follow_ups: 0 }
     }
 
-    /// A task that was there already.
-    pub fn found(reply: Value, target_id: String) -> Done {
-        Done { existed: true, ..Done::created(reply, target_id) }
+    /// One that is finished at once, which Camunda is told in these words.
+    pub fn finished(answer: Value, target_id: String) -> Created {
+        Created { answer: Some(answer), ..Created::new(Value::Null, target_id) }
     }
 
     /// The same, at this host and with the address at which a person sees it.
-    pub fn at(self, host: &str, link: String) -> Done {
-        Done { host: Some(host.to_owned()), link: Some(link), ..self }
+    pub fn at(self, host: &str, link: String) -> Created {
+        Created { host: Some(host.to_owned()), link: Some(link), ..self }
     }
 }
 
 /// What became of the work that follows a recorded result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FollowUp {
-    /// The process was synchronised (`true`), that failed (`false`), or there was nothing to synchronise.
-    pub synced: Option<bool>,
-    /// Parts of the task, such as items of a checklist, that could not be added.
-    pub missing_parts: u32,
-    /// It is not done yet: again after this time.
-    pub again: Option<Duration>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FollowUp {
+    /// It is over, whether or not all of it could be done.
+    Done,
+    /// It is not over: again after this time.
+    Again(Duration),
 }
 
 /// How a tracked task is doing.
@@ -171,9 +202,12 @@ pub enum Progress {
     /// Somebody is still working on it.
     Open,
     /// It is finished, but the answer that the process needs is not there, and why; it is asked for again.
-    Unanswered(String),
-    /// It is finished: the task as the response shall show it.
+    Waiting(String),
+    /// It is finished: what Camunda is told, as `response_data`.
     Finished(Value),
+    /// The target has failed over it, for good: it is parked for a person. Where a setting of the system wants Camunda to be
+    /// told instead, it is [`Progress::Finished`], with the error in it.
+    Failed(anyhow::Error),
     /// The target does not know it, or does not show it.
     Gone,
     /// What the target has under the record's id is another task, and how that shows: it must not answer this one.
@@ -183,13 +217,18 @@ pub enum Progress {
 /// Why something did not work, which decides what happens next.
 #[derive(Debug)]
 pub enum Failure {
-    /// This message failed: again later, counted as one of its attempts. Not before `after`, since what was sent may
-    /// still have an effect that cannot be seen yet.
+    /// This message failed: again later, counted as one of its attempts.
     Transient {
         /// What went wrong.
         error: anyhow::Error,
-        /// The least time before the next try.
-        after: Duration,
+    },
+    /// The same of a create that may have happened all the same. It is looked for before it is repeated, and not before that
+    /// says something.
+    OutcomeUnknown {
+        /// What went wrong.
+        error: anyhow::Error,
+        /// By then it can be seen whether it has happened.
+        visible_in: Duration,
     },
     /// The target is down, or our configuration is wrong: nobody's attempt, the lane pauses. `until` is the pause the
     /// target asked for.
@@ -202,20 +241,32 @@ pub enum Failure {
     /// This message can never succeed.
     Permanent(anyhow::Error),
     /// Nothing was done, because an earlier delivery may have created the task moments ago: look again after this time.
-    /// Not an attempt, and nobody else's concern.
+    /// Not an attempt, and nobody else's concern. [`create`] says it, no handler does.
     Unsettled(Duration),
     /// The task was created, and the target does not show it to us: nothing may create it again, and somebody has to do
-    /// something, which the text says. The lane pauses; nobody's attempt.
+    /// something, which the text says. The lane pauses; nobody's attempt. While its message says
+    /// [`Unseen`](crate::message::Earlier::Unseen), a look-up that cannot be sure says so again.
     Unseen(anyhow::Error),
     /// Nothing was done, because what was seen of the task had become too old before its create could be sent, or because
     /// its [claim](crate::message::Claim) was lost. Once more, from the look on, if it is still ours; nobody's attempt.
     Outdated,
 }
 
+impl Failure {
+    /// The same of a create: what failed without a clear answer may have happened, and shows by then.
+    pub fn of_create(self, visible_in: Duration) -> Failure {
+        match self {
+            Failure::Transient { error } => Failure::OutcomeUnknown { error, visible_in },
+            failure => failure,
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Transient { error, .. }
+            Failure::Transient { error }
+            | Failure::OutcomeUnknown { error, .. }
             | Failure::Unavailable { error, .. }
             | Failure::Permanent(error)
             | Failure::Unseen(error) => write!(f, "{error:#}"),

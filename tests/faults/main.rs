@@ -68,6 +68,7 @@
 //! | 61 | session lost, settled by another worker | `full_and_large::after_a_lost_session_…` |
 //! | 62 | AMQP that amiquip cannot take | `wear_out::amqp_that_…` |
 //! | 63 | given back too often: dying again and again, looking at parked messages | `wear_out::a_worker_that_dies_…`, `…::records_that_do_not_fit_…`, `…::a_replay_…`, `…::what_a_replay_…`, `…::no_way_of_looking_…` |
+//! | 64 | finished at once, failed at the target, a create that may have happened: of any system | `seam` |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -87,6 +88,7 @@ mod full_and_large;
 mod half_done;
 mod hostile;
 mod kills;
+mod lane_control;
 mod later_kills;
 mod links;
 mod load;
@@ -98,6 +100,7 @@ mod portal_as_it_is;
 mod portal_errors;
 mod portal_refusals;
 mod records;
+mod seam;
 mod sessions;
 mod stopping;
 mod tls;

@@ -2,16 +2,18 @@
 //! these run a lane of the library, on a real RabbitMQ, with a handler and a tracker that do.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use task_creator::config::Config;
+use task_creator::lane::control::Control;
 use task_creator::lane::{Lane, reader, tracking};
 use task_creator::message::{Record, Task};
 use task_creator::queues;
 use task_creator::rabbitmq::publisher::LargestBody;
 use task_creator::stats::Stats;
 use task_creator::stop;
-use task_creator::systems::{Batch, Done, Failure, FollowUp, Handler, Progress, Tracker};
+use task_creator::systems::{Batch, Created, Failure, FollowUp, Found, Handler, Missing, Progress, Tracker};
 
 use crate::support::*;
 
@@ -27,16 +29,24 @@ impl Handler for Fragile {
         panic!("in the look before the first task")
     }
 
-    fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>> {
-        assert!(!tasks.iter().any(|task| task.id.starts_with("ill")), "over a task");
-        let created = |task: &Task| {
-            let reply = json!({"result": {"task": {"id": "1"}}, "success": true, "of": task.id});
-            Ok(Done::created(reply, "1".into()))
-        };
-        tasks.iter().map(created).collect()
+    fn visible_within(&self) -> Option<Duration> {
+        None
     }
 
-    fn follow_up(&self, _: &[(Task, Done)]) -> Vec<FollowUp> {
+    fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {
+        tasks.iter().map(|_| Ok(Found::Nothing(Instant::now()))).collect()
+    }
+
+    fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
+        assert!(!missing.iter().any(|missing| missing.task.id.starts_with("ill")), "over a task");
+        let created = |missing: &Missing| {
+            let reply = json!({"result": {"task": {"id": "1"}}, "success": true, "of": missing.task.id});
+            Ok(Created::new(reply, "1".into()))
+        };
+        missing.iter().map(created).collect()
+    }
+
+    fn follow_up(&self, _: &[(Task, Created)]) -> Vec<FollowUp> {
         panic!("in the follow-up")
     }
 }
@@ -57,7 +67,18 @@ impl Tracker for FragileTracker {
 
 /// Runs `work` beside a lane's threads and ends them.
 pub fn with_lane(queues: &Queues, work: impl FnOnce(), run: impl Fn(&Lane) + Sync) -> Stats {
+    with_changed_lane(queues, &[], work, run)
+}
+
+/// The same with other settings.
+pub fn with_changed_lane(
+    queues: &Queues,
+    changes: &[(&str, &str)],
+    work: impl FnOnce(),
+    run: impl Fn(&Lane) + Sync,
+) -> Stats {
     let mut settings = worker::settings(queues, "http://127.0.0.1:1/rest/1/none");
+    settings.extend(changes.iter().map(|(name, value)| (name.to_string(), value.to_string())));
     settings.push(("RETRY_ATTEMPTS".into(), "2".into()));
     settings.push(("HANDLER_THREADS".into(), "1".into()));
     let value = |name: &str| settings.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
@@ -69,6 +90,7 @@ pub fn with_lane(queues: &Queues, work: impl FnOnce(), run: impl Fn(&Lane) + Syn
         config: &config,
         stats: &stats,
         largest: LargestBody::default(),
+        control: Control::default(),
         stop,
     };
     thread::scope(|scope| {

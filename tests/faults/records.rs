@@ -110,9 +110,7 @@ impl Tracker for Blind {
     fn check(&mut self, records: &[Record]) -> Vec<Result<Progress, Failure>> {
         self.checks.fetch_add(1, Ordering::Relaxed);
         let progress = |record: &Record| match self.fails_over {
-            Some(task) if record.task.id == task => {
-                Err(Failure::Transient { error: anyhow!("no answer"), after: Duration::ZERO })
-            }
+            Some(task) if record.task.id == task => Err(Failure::Transient { error: anyhow!("no answer") }),
             _ => Ok(Progress::Gone),
         };
         records.iter().map(progress).collect()

@@ -45,14 +45,17 @@ fn many(tasks: &Tasks, count: usize) -> Vec<Record> {
 fn words(results: &[Result<Progress, Failure>]) -> Vec<&'static str> {
     let word = |result: &Result<Progress, Failure>| match result {
         Ok(Progress::Open) => "open",
-        Ok(Progress::Unanswered(_)) => "unanswered",
+        Ok(Progress::Waiting(_)) => "unanswered",
         Ok(Progress::Finished(_)) => "finished",
         Ok(Progress::Gone) => "gone",
+        Ok(Progress::Failed(_)) => "failed",
         Ok(Progress::Foreign(_)) => "foreign",
         Err(Failure::Transient { .. }) => "again",
         Err(Failure::Unavailable { .. }) => "wait",
         Err(Failure::Permanent(_)) => "never",
-        Err(Failure::Unsettled(_) | Failure::Unseen(_) | Failure::Outdated) => "unsettled",
+        Err(Failure::OutcomeUnknown { .. } | Failure::Unsettled(_) | Failure::Unseen(_) | Failure::Outdated) => {
+            "unsettled"
+        }
     };
     results.iter().map(word).collect()
 }
@@ -250,8 +253,8 @@ fn the_texts_of_answers_come_from_the_portal() {
     let texts: Vec<Value> = checked
         .iter()
         .map(|result| match result {
-            Ok(Progress::Finished(task)) => task["ufResultAnswer_text"].clone(),
-            Ok(Progress::Unanswered(why)) => why.clone().into(),
+            Ok(Progress::Finished(response)) => response["result"]["task"]["ufResultAnswer_text"].clone(),
+            Ok(Progress::Waiting(why)) => why.clone().into(),
             other => panic!("{other:?}"),
         })
         .collect();

@@ -18,7 +18,7 @@ use super::broker::Message;
 use super::queues::Queues;
 
 /// Of a task in the target a record may be parked only for a cause that arises after the create.
-const CAUSES_AFTER_CREATE: [&str; 2] = ["TASK_NOT_FOUND", "MESSAGE_TOO_LARGE"];
+const CAUSES_AFTER_CREATE: [&str; 3] = ["TASK_FAILED", "TASK_NOT_FOUND", "MESSAGE_TOO_LARGE"];
 
 /// The bridge acknowledges and drops a response with any other status, which is a loss.
 const STATUSES_THE_BRIDGE_TAKES: [&str; 2] = ["completed", "completed_by_tracker"];

@@ -236,7 +236,7 @@ impl Bridge<'_> {
     /// It has refused a message.
     pub fn taken(&mut self, confirm: Confirmation) -> anyhow::Result<bool> {
         for (_, verdict) in self.publisher.verdicts(confirm) {
-            if let Verdict::Refused(why) = verdict {
+            if let Verdict::NoQueue(why) | Verdict::Refused(why) = verdict {
                 bail!("{} did not take a message: {why}", self.input);
             }
         }

@@ -184,7 +184,7 @@ fn with_worker<T>(
 ) -> anyhow::Result<T> {
     let (stopper, stop) = stop::signal();
     let systems = worker::systems(setup, &stop)?;
-    let counters: Vec<Stats> = systems.iter().map(|_| Stats::default()).collect();
+    let counters: Vec<Stats> = systems.iter().map(worker::Running::counters).collect();
     let (refused, refusals) = bounded(systems.len() + 1);
     thread::scope(|scope| {
         thread::Builder::new()

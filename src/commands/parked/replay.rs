@@ -105,7 +105,8 @@ pub fn letter(config: &Config, entry: &Entry) -> Result<Letter, String> {
 
 /// May its last try have created a task that does not show yet?
 fn may_exist(entry: &Entry) -> bool {
-    let certain = [Cause::InvalidMessage, Cause::RequestError, Cause::TaskNotFound, Cause::InvalidRecord];
+    let certain =
+        [Cause::InvalidMessage, Cause::RequestError, Cause::TaskFailed, Cause::TaskNotFound, Cause::InvalidRecord];
     let cause = entry.about.error_type.as_deref();
     !certain.iter().any(|certain| Some(certain.name()) == cause)
 }
@@ -196,7 +197,9 @@ impl Replay<'_> {
                 self.tell(entry, "replayed", Some(&letter.queue), None);
                 Ok(ControlFlow::Continue(Fate::Leaves))
             }
-            Verdict::Refused(why) => Ok(self.skip(entry, &format!("{} did not take it: {why}", letter.queue))),
+            Verdict::NoQueue(why) | Verdict::Refused(why) => {
+                Ok(self.skip(entry, &format!("{} did not take it: {why}", letter.queue)))
+            }
         }
     }
 

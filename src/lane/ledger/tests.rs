@@ -28,7 +28,11 @@ fn letter(id: &str) -> Letter {
 }
 
 fn recorded(id: &str) -> Next {
-    Next::FollowUp(Box::new((job(id, 0).task, Done::created(json!({}), "1".into()))))
+    Next::FollowUp(Box::new((job(id, 0).task, Created::new(json!({}), "1".into()))))
+}
+
+fn finished(id: &str) -> Next {
+    Next::Finish(Box::new((job(id, 0).task, Created::finished(json!({}), "1".into()))))
 }
 
 /// The task is with the pool.
@@ -40,10 +44,16 @@ fn begun(ledger: &mut Ledger<u32>, id: &str, token: u32) -> Job {
 
 /// Publishes the next letter under this tag.
 fn publish(ledger: &mut Ledger<u32>, tag: u64) -> Option<String> {
-    let (key, letter) = ledger.next_letter()?;
-    let id = letter.message_id.clone();
+    let key = ledger.next_to_publish()?;
+    let id = ledger.letter(&key)?.message_id.clone();
     ledger.published(key, tag);
     Some(id)
+}
+
+/// The record under this tag is confirmed: its follow-up goes to the pool.
+fn follow_up(ledger: &mut Ledger<u32>, tag: u64) -> Box<(Task, Created)> {
+    assert!(matches!(ledger.confirmed(tag), Some(Confirmed::Recorded(_))));
+    ledger.next_follow_up(false).expect("the follow-up is due")
 }
 
 fn acked(confirmed: Option<Confirmed<u32>>) -> Vec<u32> {
@@ -57,12 +67,29 @@ fn acked(confirmed: Option<Confirmed<u32>>) -> Vec<u32> {
 fn a_delivery_is_given_back_for_its_ack_only_after_record_confirm_and_follow_up() {
     let mut ledger = ledger();
     begun(&mut ledger, "a", 1);
-    assert!(ledger.next_letter().is_none());
+    assert!(ledger.next_to_publish().is_none());
     ledger.settle("a", letter("a"), recorded("a"));
     assert_eq!(publish(&mut ledger, 7).as_deref(), Some("a"));
-    assert!(matches!(ledger.confirmed(7), Some(Confirmed::FollowUp(_))));
+    follow_up(&mut ledger, 7);
     assert_eq!(ledger.followed_up("a"), [1]);
     assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Finished(2));
+}
+
+#[test]
+fn what_is_finished_at_once_is_given_back_for_its_ack_when_its_response_is_confirmed() {
+    let mut ledger = ledger();
+    begun(&mut ledger, "a", 1);
+    ledger.settle("a", letter("a"), finished("a"));
+    assert_eq!(publish(&mut ledger, 7).as_deref(), Some("a"));
+    assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Joined);
+    // Its response outlives the session that could have told of its confirm.
+    ledger.session_lost();
+    assert!(ledger.confirmed(7).is_none());
+    assert_eq!(ledger.admit(&key("a"), 3, 0), Admission::Joined);
+    assert_eq!(publish(&mut ledger, 1).as_deref(), Some("a"));
+    let Some(Confirmed::Finished(id, tokens)) = ledger.confirmed(1) else { panic!("it is finished") };
+    assert_eq!((id.as_str(), tokens), ("a", vec![3]));
+    assert_eq!(ledger.admit(&key("a"), 4, 0), Admission::Finished(4));
 }
 
 #[test]
@@ -88,12 +115,12 @@ fn a_result_outlives_its_session_and_waits_for_the_delivery() {
     ledger.session_lost();
     // The pool was still at it when the session was lost.
     ledger.settle("b", letter("b"), recorded("b"));
-    assert!(ledger.next_letter().is_none(), "published without a delivery");
+    assert!(ledger.next_to_publish().is_none(), "published without a delivery");
     assert!(ledger.confirmed(1).is_none(), "the tag of another session");
     for (id, token) in [("a", 3), ("b", 4)] {
         assert_eq!(ledger.admit(&key(id), token, 0), Admission::Joined);
         assert_eq!(publish(&mut ledger, 1).as_deref(), Some(id));
-        assert!(matches!(ledger.confirmed(1), Some(Confirmed::FollowUp(_))));
+        follow_up(&mut ledger, 1);
         assert_eq!(ledger.followed_up(id), [token]);
     }
 }
@@ -104,10 +131,10 @@ fn a_follow_up_that_is_under_way_when_the_session_is_lost_is_not_done_again() {
     begun(&mut ledger, "a", 1);
     ledger.settle("a", letter("a"), recorded("a"));
     publish(&mut ledger, 1);
-    assert!(ledger.confirmed(1).is_some());
+    follow_up(&mut ledger, 1);
     ledger.session_lost();
     assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Joined);
-    assert!(ledger.next_job().is_none() && ledger.next_letter().is_none());
+    assert!(ledger.next_job().is_none() && ledger.next_to_publish().is_none());
     assert_eq!(ledger.followed_up("a"), [2]);
 }
 
@@ -135,12 +162,12 @@ fn a_result_whose_message_does_not_come_back_is_recorded_all_the_same() {
     ledger.wake(now + UNCLAIMED * 2);
     ledger.session_begun(now + UNCLAIMED * 2);
     ledger.wake(now + UNCLAIMED * 2);
-    assert!(ledger.next_letter().is_none());
+    assert!(ledger.next_to_publish().is_none());
     assert_eq!(ledger.next_wake(), Some(now + UNCLAIMED * 3));
     ledger.wake(now + UNCLAIMED * 3);
     assert_eq!(ledger.next_wake(), None, "nothing more to wake up for");
     assert_eq!(publish(&mut ledger, 1).as_deref(), Some("a"));
-    let Some(Confirmed::FollowUp(recorded)) = ledger.confirmed(1) else { panic!("no follow-up") };
+    let recorded = follow_up(&mut ledger, 1);
     assert!(recorded.1.existed, "somebody else may have followed it up");
     assert!(ledger.followed_up("a").is_empty());
     // It was only late.
@@ -159,10 +186,10 @@ fn a_result_that_comes_when_its_message_has_long_been_away_is_recorded_too() {
     // The pool was at it all the time: one was created, one failed.
     ledger.settle("a", letter("a"), recorded("a"));
     ledger.settle("b", letter("b"), Next::Leave);
-    assert!(ledger.next_letter().is_none());
+    assert!(ledger.next_to_publish().is_none());
     ledger.wake(now + UNCLAIMED * 2);
     assert_eq!(publish(&mut ledger, 1).as_deref(), Some("a"));
-    assert!(ledger.next_letter().is_none(), "what failed is left to whoever has its message");
+    assert!(ledger.next_to_publish().is_none(), "what failed is left to whoever has its message");
     assert_eq!(ledger.in_the_air(), ["a"]);
 }
 
@@ -198,7 +225,7 @@ fn a_refused_letter_is_published_again_at_its_time() {
     publish(&mut ledger, 1);
     assert_eq!(ledger.refused(1, now + LATER).as_deref(), Some("q"));
     ledger.wake(now);
-    assert!(ledger.next_letter().is_none());
+    assert!(ledger.next_to_publish().is_none());
     assert_eq!(ledger.next_wake(), Some(now + LATER));
     ledger.wake(now + LATER);
     assert_eq!(publish(&mut ledger, 2).as_deref(), Some("a"));
@@ -223,12 +250,39 @@ fn what_is_published_anew_after_it_was_finished_is_done_again() {
     begun(&mut ledger, "a", 1);
     ledger.settle("a", letter("a"), recorded("a"));
     publish(&mut ledger, 1);
-    ledger.confirmed(1);
+    follow_up(&mut ledger, 1);
     ledger.followed_up("a");
     assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Finished(2));
     ledger.add(2, job("a", 0), None);
     assert_eq!(ledger.next_job().expect("a is due").task.id, "a");
     assert_eq!(ledger.admit(&key("a"), 3, 0), Admission::Joined);
+}
+
+impl<T> Ledger<T> {
+    /// The deliveries that it has.
+    pub fn tokens(&self) -> impl Iterator<Item = &T> {
+        self.entries.values().flat_map(|entry| &entry.tokens)
+    }
+
+    /// Every entry is where its state says that it is.
+    pub fn assert_consistent(&self) {
+        let in_flight = self.entries.values().filter(|entry| matches!(entry.state, State::InFlight));
+        assert_eq!(self.in_flight, in_flight.count(), "tasks of the pool");
+        let waits = |key: &Key| self.later.keys().any(|(_, later)| later == key);
+        for (key, Entry { tokens, state, unclaimed, .. }) in &self.entries {
+            let is_there = match state {
+                State::Waiting(_) => self.due.contains(key) || waits(key),
+                State::Ready(..) => *unclaimed || self.to_publish.contains(key) || waits(key),
+                State::Publishing(..) => self.by_tag.values().filter(|of| *of == key).count() == 1,
+                State::ToFollowUp(_) => {
+                    self.first_follow_ups.contains(key) || self.to_follow_up.contains(key) || waits(key)
+                }
+                State::InFlight | State::FollowingUp => true,
+            };
+            assert!(is_there, "forgotten: {key:?} {state:?}");
+            assert!(!unclaimed || tokens.is_empty(), "unclaimed with a delivery: {key:?}");
+        }
+    }
 }
 
 /// Whatever happens in whatever order: each delivery comes out once for its ack, or its session is lost.
@@ -302,9 +356,10 @@ impl Walk {
         let index = self.below(self.pool.len() as u64) as usize;
         let job = self.pool.swap_remove(index);
         let id = job.task.id.clone();
-        match self.below(3) {
+        match self.below(4) {
             0 => self.ledger.settle(&id, letter(&id), recorded(&id)),
-            1 => self.ledger.settle(&id, letter(&id), Next::Leave),
+            1 => self.ledger.settle(&id, letter(&id), finished(&id)),
+            2 => self.ledger.settle(&id, letter(&id), Next::Leave),
             _ => self.ledger.put_back(job, None),
         }
     }
@@ -316,8 +371,11 @@ impl Walk {
 
     fn confirm(&mut self, tag: u64) {
         match self.ledger.confirmed(tag) {
-            Some(Confirmed::FollowUp(recorded)) => self.follow_ups.push(recorded.0.id),
-            Some(Confirmed::Ack(tokens)) => self.ack(tokens),
+            Some(Confirmed::Recorded(_)) => {
+                let recorded = self.ledger.next_follow_up(false).expect("the follow-up is due");
+                self.follow_ups.push(recorded.0.id);
+            }
+            Some(Confirmed::Finished(_, tokens) | Confirmed::Ack(tokens)) => self.ack(tokens),
             None => {}
         }
     }
@@ -355,7 +413,7 @@ fn a_refused_letter_counts_as_waiting_until_it_is_confirmed_also_under_another_f
     assert_eq!(ledger.refused(7, now + LATER).as_deref(), Some("q"));
     assert_eq!([Some("q"), Some("other"), None].map(|queue| ledger.refused_letters(queue)), [1, 0, 1]);
     ledger.wake(now + LATER);
-    assert!(ledger.next_letter().is_some() && ledger.recorded(&key("a")).is_some());
+    assert!(ledger.next_to_publish().is_some() && ledger.recorded(&key("a")).is_some());
     // It is parked instead: then nothing is followed up.
     ledger.replace_letter(key("a"), letter("parked"), Some(Next::Leave));
     assert_eq!(publish(&mut ledger, 8).as_deref(), Some("parked"));

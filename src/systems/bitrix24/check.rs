@@ -232,12 +232,15 @@ impl Look<'_> {
                 self.report.ok(format!("bitrix24: tasks can be found by {marker}"));
                 return self.at_speed(marker);
             }
-            Err(Failure::Unavailable { error, .. } | Failure::Transient { error, .. } | Failure::Permanent(error)) => {
+            Err(Failure::Unavailable { error, .. } | Failure::Transient { error } | Failure::Permanent(error)) => {
                 self.report.fail(format!("bitrix24: {error:#}"));
             }
-            Err(failure @ (Failure::Unsettled(_) | Failure::Unseen(_) | Failure::Outdated)) => {
-                self.report.fail(format!("bitrix24: {failure}"))
-            }
+            Err(
+                failure @ (Failure::OutcomeUnknown { .. }
+                | Failure::Unsettled(_)
+                | Failure::Unseen(_)
+                | Failure::Outdated),
+            ) => self.report.fail(format!("bitrix24: {failure}")),
         }
         // It may have failed because it takes so long.
         if began.elapsed() > speed::SLOW {

@@ -125,8 +125,8 @@ impl ApiError {
         ApiError::new(kind, format!("{code}: {description}"))
     }
 
-    /// What this means for a task. `settle` is how long a call without an answer may take to show its effect.
-    pub fn into_failure(self, settle: Duration) -> Failure {
+    /// What this means for a task, of a call without an effect.
+    pub fn into_failure(self) -> Failure {
         let error = anyhow!("{}", self.text);
         match self.kind {
             // That it was the portal, and no message, is known for sure here: no message pays, however often it is hit.
@@ -139,7 +139,7 @@ impl ApiError {
             },
             Kind::Refused => Failure::Permanent(error),
             Kind::Outdated => Failure::Outdated,
-            Kind::Unknown => Failure::Transient { error, after: settle },
+            Kind::Unknown => Failure::Transient { error },
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Creates Bitrix24 tasks: looks each one up by its markers, creates what is not there, and once it is recorded completes
-//! its checklists and synchronises the process.
+//! Bitrix24 tasks: how one is found by its markers, how it is created, and what is completed once it is recorded.
 //!
-//! One task or fifty go the same way; [`Client`] decides how calls travel. It knows no queues and no attempts.
+//! When a task is looked up and when it may be created is decided in [`create`](crate::systems::create); [`Client`] decides
+//! how calls travel. It knows no queues and no attempts.
 
 mod follow_up;
 
@@ -13,17 +13,15 @@ pub use follow_up::sync;
 use serde_json::{Map, Value, json};
 
 use super::client::{Call, Client, MayGo, Pace, Reply};
+use super::counters::Counters;
 use super::errors::{ApiError, Kind};
 use super::fields::{self, Fields};
-use super::look_up::{self, Found, LookUp, NotAnswered, Seen};
+use super::look_up::{self, LookUp, Looked, NotAnswered, Seen};
 use super::owner::Owner;
 use super::{Settings, member};
 use crate::message::{Earlier, Task, text};
-use crate::systems::{Batch, Done, Failure, FollowUp, Handler};
-
-/// So long after it was not found a task may be created. It bounds what may have happened to it since, elsewhere or while
-/// this process stood still; mostly its turn comes within it.
-const FRESH: Duration = Duration::from_secs(10);
+use crate::stats::Declared;
+use crate::systems::{Batch, Created, Failure, FollowUp, Found, Handler, Missing};
 
 /// The handler. Several threads use it at once.
 pub struct BitrixHandler {
@@ -36,6 +34,7 @@ pub struct BitrixHandler {
     /// not be seen either. One lock for one id, held for no call.
     unseen: Mutex<Option<String>>,
     owner: Owner,
+    counters: Counters,
 }
 
 impl BitrixHandler {
@@ -50,7 +49,15 @@ impl BitrixHandler {
         let look_up = LookUp::new(Arc::clone(&client), marker);
         let owner = Owner::new(Arc::clone(&client));
         let host = settings.webhook.host();
-        BitrixHandler { settings, client, look_up, host, unseen: Mutex::default(), owner }
+        BitrixHandler {
+            settings,
+            client,
+            look_up,
+            host,
+            unseen: Mutex::default(),
+            owner,
+            counters: Counters::default(),
+        }
     }
 }
 
@@ -63,98 +70,89 @@ impl Handler for BitrixHandler {
         if self.looks_up() { self.look_up.probe().map_err(|err| not_looked_up(&err)) } else { Ok(()) }
     }
 
-    fn handle(&self, tasks: &[Task]) -> Vec<Result<Done, Failure>> {
-        let mut results = self.find_or_create(&tasks.iter().collect::<Vec<_>>(), Pace::InTurn);
-        // Where requests are scarce a turn may take longer than a look-up is good for: then the create follows it at once.
-        let is_late =
-            |(task, result): &(&Task, &mut _)| matches!(result, Err(Failure::Outdated)) && task.claim.is_held();
-        let (late, outdated): (Vec<&Task>, Vec<_>) = tasks.iter().zip(&mut results).filter(is_late).unzip();
-        if !late.is_empty() {
-            outdated.into_iter().zip(self.find_or_create(&late, Pace::AtOnce)).for_each(|(old, new)| *old = new);
-        }
-        results
+    fn visible_within(&self) -> Option<Duration> {
+        self.looks_up().then_some(self.settings.request_timeout)
     }
 
-    fn follow_up(&self, done: &[(Task, Done)]) -> Vec<FollowUp> {
-        let mut outcomes = self.complete_checklists(done);
-        // One that comes back is synchronised then, so that it is counted once.
-        let ready: Vec<usize> = (0..done.len()).filter(|index| outcomes[*index].again.is_none()).collect();
-        let synced = self.synchronise(ready.iter().map(|index| &done[*index]).collect());
-        for (index, (synced, again)) in ready.into_iter().zip(synced) {
-            outcomes[index] = FollowUp { synced, again, ..outcomes[index] };
+    fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {
+        // Before the look: one made by an owner who saw less says nothing.
+        let saw_all = self.owner.saw_all();
+        tasks.iter().zip(self.look(tasks)).map(|(task, looked)| self.found(task, looked, saw_all)).collect()
+    }
+
+    fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
+        if let Some(why) = self.still_unseen() {
+            return missing.iter().map(|_| Err(away(anyhow!("{why:#}")))).collect();
         }
-        outcomes
+        let pending: Vec<(&Missing, Fields)> = missing.iter().map(|missing| (missing, self.fields(missing))).collect();
+        let calls = pending.iter().map(|(missing, fields)| (add(&fields.fields), may_go(missing))).collect();
+        let pace = missing.first().map_or(Pace::InTurn, pace);
+        let result = |((missing, fields), reply): (&(&Missing, Fields), Reply)| match reply {
+            Err(err) if err.kind == Kind::Refused => self.create_again(missing, fields, err),
+            reply => self.created(missing.task, reply),
+        };
+        pending.iter().zip(self.client.call_all_while(calls, pace)).map(result).collect()
+    }
+
+    fn follow_up(&self, done: &[(Task, Created)]) -> Vec<FollowUp> {
+        self.finish(done)
+    }
+
+    fn counters(&self) -> Vec<Declared> {
+        self.counters.declared()
     }
 }
 
 /// Looking up.
 impl BitrixHandler {
-    fn find_or_create(&self, tasks: &[&Task], pace: Pace) -> Vec<Result<Done, Failure>> {
-        let saw_all = self.owner.saw_all();
-        let mut missing = Vec::new();
-        let mut results: Vec<Option<Result<Done, Failure>>> = Vec::with_capacity(tasks.len());
-        for (task, found) in tasks.iter().copied().zip(self.find(tasks)) {
-            let asked = if let Ok(Seen::Nothing(asked)) = found { Some(asked) } else { None };
-            let known = self.known(task, found, saw_all);
-            if let (None, Some(asked)) = (&known, asked) {
-                missing.push(Missing { task, asked, pace });
-            }
-            results.push(known);
-        }
-        let mut created = self.create(&missing).into_iter();
-        let empty = results.iter_mut().filter(|result| result.is_none());
-        empty.for_each(|result| *result = created.next());
-        results.into_iter().map(|result| result.expect("each task was found, failed or created")).collect()
-    }
-
     /// Are tasks looked up before they are created?
     fn looks_up(&self) -> bool {
         self.settings.marker_field.is_some()
     }
 
-    fn find(&self, tasks: &[&Task]) -> Vec<Found> {
+    fn look(&self, tasks: &[&Task]) -> Vec<Looked> {
         if !self.looks_up() && tasks.iter().all(|task| task.earlier != Earlier::Unseen) {
             return tasks.iter().map(|_| Ok(Seen::Nothing(Instant::now()))).collect();
         }
         self.look_up.find(tasks.iter().map(|task| task.id.as_str()))
     }
 
-    /// The result for a task that was found or may not be created; `None` when it is to be created.
-    fn known(&self, task: &Task, found: Found, saw_all: bool) -> Option<Result<Done, Failure>> {
-        match found {
-            Ok(Seen::Task(row)) => {
-                self.was_seen(&task.id);
-                Some(match member(&row, "ID").and_then(text) {
-                    Some(target_id) => {
-                        let link = self.settings.webhook.link(&target_id);
-                        Ok(Done::found(json!({"result": {"task": row}}), target_id).at(&self.host, link))
-                    }
-                    None => Err(Failure::Transient {
-                        error: anyhow!("tasks.task.list: the row of the task has no ID"),
-                        after: Duration::ZERO,
-                    }),
-                })
-            }
-            Ok(Seen::Nothing(_)) => self.not_found(task, saw_all).map(Err),
-            Err(err) => Some(Err(not_looked_up(&err))),
+    /// What a look says about a task. `saw_all`: the webhook's owner was an administrator before it.
+    fn found(&self, task: &Task, looked: Looked, saw_all: bool) -> Result<Found, Failure> {
+        match looked {
+            Ok(Seen::Task(row)) => self.there(task, row).map(Found::There),
+            Ok(Seen::Nothing(asked)) => match self.may_be_hidden(task, saw_all) {
+                Some(failure) => Err(failure),
+                None => Ok(Found::Nothing(asked)),
+            },
+            Err(err) => Err(not_looked_up(&err)),
         }
     }
 
-    /// Why a task that was not found is not to be created, if it is not. To an owner who is no administrator it says nothing
-    /// that a task cannot be found. `saw_all`: the owner was one before the look.
-    fn not_found(&self, task: &Task, saw_all: bool) -> Option<Failure> {
+    fn there(&self, task: &Task, row: Value) -> Result<Created, Failure> {
+        self.was_seen(&task.id);
+        let target_id = member(&row, "ID")
+            .and_then(text)
+            .ok_or_else(|| Failure::Transient { error: anyhow!("tasks.task.list: the row of the task has no ID") })?;
+        let link = self.settings.webhook.link(&target_id);
+        Ok(Created::new(json!({"result": {"task": row}}), target_id).at(&self.host, link))
+    }
+
+    /// To an owner who is no administrator it says nothing that a task cannot be found: what is to be done where this task may
+    /// be there all the same.
+    fn may_be_hidden(&self, task: &Task, saw_all: bool) -> Option<Failure> {
         match task.earlier {
             Earlier::None => None,
             Earlier::MayExist if !self.looks_up() => None,
-            Earlier::MayExist => Some(match self.owner.sees_all() {
-                Ok(Some(false)) => away(anyhow!(
+            Earlier::MayExist => match self.owner.sees_all() {
+                Ok(Some(false)) => Some(away(anyhow!(
                     "an earlier try may have created task {}, and the webhook's owner does not see all tasks: make the \
                      owner an administrator, so that it is not created twice",
                     task.id
-                )),
-                Ok(Some(true) | None) => Failure::Unsettled(self.settings.request_timeout),
-                Err(err) => away(anyhow!("{err}")),
-            }),
+                ))),
+                Ok(Some(true) | None) => None,
+                Err(err) => Some(away(anyhow!("{err}"))),
+            },
             // Somebody has deleted it.
             Earlier::Unseen if saw_all => {
                 self.was_seen(&task.id);
@@ -181,49 +179,28 @@ pub fn not_looked_up(err: &NotAnswered) -> Failure {
     let NotAnswered::Failed { err, everywhere } = err else {
         return Failure::Unavailable { error: err.error(), until: None };
     };
-    match err.clone().into_failure(Duration::ZERO) {
+    match err.clone().into_failure() {
         Failure::Permanent(error) => Failure::Unavailable { error, until: None },
-        Failure::Transient { error, .. } if *everywhere => Failure::Unavailable { error, until: None },
+        Failure::Transient { error } if *everywhere => Failure::Unavailable { error, until: None },
         failure => failure,
     }
 }
 
 /// Creating.
 impl BitrixHandler {
-    fn create(&self, missing: &[Missing]) -> Vec<Result<Done, Failure>> {
-        if let Some(failure) = self.still_unseen(missing) {
-            return failure;
+    /// What the task becomes. What cannot be used is said once for each message: what is late was said before.
+    fn fields(&self, missing: &Missing) -> Fields {
+        let fields = fields::fields(missing.task, &self.settings);
+        for warning in fields.warnings.iter().filter(|_| !missing.is_late) {
+            log::warn!("{warning}: task={}", missing.task.id);
         }
-        let Some(&Missing { pace, .. }) = missing.first() else { return Vec::new() };
-        let all_fields: Vec<Fields> = missing.iter().map(|one| fields::fields(one.task, &self.settings)).collect();
-        // Once for each message: at once means once more.
-        for (Missing { task, .. }, fields) in missing.iter().zip(&all_fields).filter(|_| pace == Pace::InTurn) {
-            fields.warnings.iter().for_each(|warning| log::warn!("{warning}: task={}", task.id));
-        }
-        let calls = missing.iter().zip(&all_fields).map(|(one, made)| (add(&made.fields), self.may_go(one)));
-        let replies = self.client.call_all_while(calls.collect(), pace);
-        let result = |((one, fields), reply): ((&Missing, &Fields), Reply)| match reply {
-            Err(err) if err.kind == Kind::Refused => self.create_again(one, fields, err),
-            reply => self.created(one.task, reply),
-        };
-        missing.iter().zip(&all_fields).zip(replies).map(result).collect()
-    }
-
-    /// A create may go while the message is ours and what was seen is fresh. What is sent at once may be as old as another
-    /// worker would wait before it creates what it got from this one: a slow look-up must not be made for ever.
-    fn may_go(&self, missing: &Missing) -> MayGo {
-        let fresh = match missing.pace {
-            Pace::InTurn => FRESH.min(self.settings.request_timeout),
-            Pace::AtOnce => self.settings.request_timeout,
-        };
-        let (claim, asked) = (missing.task.claim.clone(), missing.asked);
-        Arc::new(move || claim.is_held() && asked.elapsed() < fresh)
+        fields
     }
 
     /// Tries a refused task again. A portal may refuse a task that it has just created, as when a program of its own that is
     /// told of each task fails, and in a batch it may show the error of another command. So the task is looked up before
     /// each try, and each try goes alone.
-    fn create_again(&self, missing: &Missing, fields: &Fields, refusal: ApiError) -> Result<Done, Failure> {
+    fn create_again(&self, missing: &Missing, fields: &Fields, refusal: ApiError) -> Result<Created, Failure> {
         let task = missing.task;
         let as_it_is = refusal.in_batch.then(|| ("alone".to_owned(), fields.fields.clone()));
         let concessions = fields::concessions(fields, &self.settings).into_iter();
@@ -231,43 +208,42 @@ impl BitrixHandler {
         let mut refusal = refusal;
         for (what, fields) in tries {
             log::warn!("refused, trying again {what}: task={}: {refusal}", task.id);
-            // It was decided already that this task is to be created, unless it shows up.
-            let found = self.find(&[task]).into_iter().next();
-            let asked = if let Some(Ok(Seen::Nothing(asked))) = found { asked } else { missing.asked };
-            if let Some(known) = found.and_then(|found| self.known(task, found, true)) {
-                return known;
-            }
-            let may_go = self.may_go(&Missing { asked, ..*missing });
-            match self.client.call_while(&add(&fields), may_go, missing.pace) {
+            let missing = match self.look(&[task]).pop() {
+                Some(Ok(Seen::Task(row))) => {
+                    return self.there(task, row).map(|created| Created { existed: true, ..created });
+                }
+                // It was decided already that this task is to be created, unless it shows up.
+                Some(Ok(Seen::Nothing(asked))) => missing.asked_again(asked),
+                Some(Err(err)) => return Err(not_looked_up(&err)),
+                None => *missing,
+            };
+            match self.client.call_while(&add(&fields), may_go(&missing), pace(&missing)) {
                 Err(err) if err.kind == Kind::Refused => refusal = err,
                 reply => return self.created(task, reply),
             }
         }
-        Err(refusal.into_failure(Duration::ZERO))
+        Err(refusal.into_failure())
     }
 
-    fn created(&self, task: &Task, reply: Reply) -> Result<Done, Failure> {
+    fn created(&self, task: &Task, reply: Reply) -> Result<Created, Failure> {
+        let visible_in = self.settings.request_timeout;
         // A create without a clear answer may have happened, and may still be under way.
-        let reply = reply.map_err(|err| err.into_failure(self.settings.request_timeout))?;
+        let reply = reply.map_err(|err| err.into_failure().of_create(visible_in))?;
         let made = &reply["result"]["task"];
         let marker = self.settings.marker_field.as_deref().unwrap_or(fields::XML_ID);
         if look_up::carries(made, marker, &task.id) == Some(false) {
-            return Err(Failure::Transient {
-                error: anyhow!(
-                    "tasks.task.add: the reply is about another task, so it is not known whether this one is there"
-                ),
-                after: self.settings.request_timeout,
-            });
+            let error = anyhow!(
+                "tasks.task.add: the reply is about another task, so it is not known whether this one is there"
+            );
+            return Err(Failure::OutcomeUnknown { error, visible_in });
         }
         if let Some(target_id) = member(made, "ID").and_then(text) {
             let link = self.settings.webhook.link(&target_id);
-            return Ok(Done::created(reply, target_id).at(&self.host, link));
+            return Ok(Created::new(reply, target_id).at(&self.host, link));
         }
         if reply["result"].as_array().is_none_or(|rows| !rows.is_empty()) {
-            return Err(Failure::Transient {
-                error: anyhow!("tasks.task.add: the reply names no task, so it is not known whether there is one"),
-                after: self.settings.request_timeout,
-            });
+            let error = anyhow!("tasks.task.add: the reply names no task, so it is not known whether there is one");
+            return Err(Failure::OutcomeUnknown { error, visible_in });
         }
         self.owner.forget();
         let for_ever = match task.earlier {
@@ -286,20 +262,19 @@ impl BitrixHandler {
 /// The portal creates a task that the webhook's owner may not see, and answers with nothing.
 impl BitrixHandler {
     /// While a created task cannot be seen: why nothing is created.
-    fn still_unseen(&self, missing: &[Missing]) -> Option<Vec<Result<Done, Failure>>> {
+    fn still_unseen(&self) -> Option<anyhow::Error> {
         let id = self.lock_unseen().clone()?;
-        let error = match self.look_up.find([id.as_str()]).into_iter().next() {
-            Some(Err(err)) => err.error(),
+        match self.look_up.find([id.as_str()]).pop() {
+            Some(Err(err)) => Some(err.error()),
             Some(Ok(Seen::Nothing(_))) | None if !matches!(self.owner.sees_all(), Ok(Some(true))) => {
-                anyhow!("{}", unseen(&id))
+                Some(anyhow!("{}", unseen(&id)))
             }
             // It is there, or somebody has deleted it.
             Some(Ok(_)) | None => {
                 self.was_seen(&id);
-                return None;
+                None
             }
-        };
-        Some(missing.iter().map(|_| Err(away(anyhow!("{error:#}")))).collect())
+        }
     }
 
     fn note_unseen(&self, id: &str) {
@@ -325,12 +300,14 @@ fn unseen(id: &str) -> Failure {
     ))
 }
 
-/// A task that was looked up and is not there.
-struct Missing<'a> {
-    task: &'a Task,
-    /// When the portal was asked.
-    asked: Instant,
-    pace: Pace,
+/// A create may go while its message is ours and the look-up is fresh.
+fn may_go(missing: &Missing) -> MayGo {
+    let claim = missing.claim();
+    Arc::new(move || claim.is_held())
+}
+
+fn pace(missing: &Missing) -> Pace {
+    if missing.is_late { Pace::AtOnce } else { Pace::InTurn }
 }
 
 /// Creates the task.

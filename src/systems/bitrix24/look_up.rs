@@ -28,7 +28,7 @@ pub const MOST: usize = PAGE - 1;
 const AT_ONCE: usize = 3;
 
 /// What is known of a marker.
-pub type Found = Result<Seen, NotAnswered>;
+pub type Looked = Result<Seen, NotAnswered>;
 
 /// What a look-up has shown.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ pub enum NotAnswered {
 pub struct LookUp {
     client: Arc<Client>,
     marker: String,
-    waiting: Combiner<String, Found>,
+    waiting: Combiner<String, Looked>,
     /// The portal has shown that it can search for the marker.
     works: AtomicBool,
     /// The portal has ignored a search by `XML_ID`.
@@ -72,7 +72,7 @@ impl LookUp {
     }
 
     /// The row of the task with each of these ids.
-    pub fn find<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Vec<Found> {
+    pub fn find<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Vec<Looked> {
         self.waiting.run(self, ids.into_iter().map(str::to_owned).collect())
     }
 
@@ -123,7 +123,7 @@ impl LookUp {
     }
 
     /// One look-up for all of these ids, or for each of them where one for all gets no answer.
-    fn ask(&self, ids: &[&str]) -> Vec<Found> {
+    fn ask(&self, ids: &[&str]) -> Vec<Looked> {
         let questions = self.questions(ids);
         let calls = questions.iter().map(|(field, ids)| list(field, ids, &self.marker)).collect();
         let mut found = HashMap::new();
@@ -140,7 +140,7 @@ impl LookUp {
     }
 
     /// What makes the portal fail, or fill its page, may be one of many.
-    fn ask_for_fewer(&self, ids: &[&str], err: NotAnswered) -> Vec<Found> {
+    fn ask_for_fewer(&self, ids: &[&str], err: NotAnswered) -> Vec<Looked> {
         let may_be_one = match &err {
             NotAnswered::Failed { err, .. } => matches!(err.kind, Kind::Refused | Kind::Unknown),
             NotAnswered::NoSearch(_) => false,
@@ -164,14 +164,14 @@ impl LookUp {
 /// Where requests are scarce, or nothing has proven yet that the portal can search, the next one waits for the one before.
 impl Carrier for LookUp {
     type Item = String;
-    type Reply = Found;
+    type Reply = Looked;
 
     fn may_begin(&self, waiting: usize, under_way: usize) -> bool {
         let fullness = if self.client.is_limited() { MOST } else { under_way * MOST / AT_ONCE };
         under_way == 0 || (waiting >= fullness.min(MOST) && self.works.load(Ordering::Relaxed))
     }
 
-    fn await_turn(&self, _: &dyn Fn() -> usize, _: usize) -> Result<(), Found> {
+    fn await_turn(&self, _: &dyn Fn() -> usize, _: usize) -> Result<(), Looked> {
         Ok(())
     }
 
@@ -179,7 +179,7 @@ impl Carrier for LookUp {
         waiting.min(MOST)
     }
 
-    fn carry(&self, ids: Vec<String>) -> Carried<Found> {
+    fn carry(&self, ids: Vec<String>) -> Carried<Looked> {
         if let Err(err) = self.probe() {
             return Carried { replies: vec![Err(err.clone()); ids.len()], to_the_rest: Some(Err(err)) };
         }
@@ -187,7 +187,7 @@ impl Carrier for LookUp {
         Carried { replies: self.ask(&ids), to_the_rest: None }
     }
 
-    fn broken(&self) -> Found {
+    fn broken(&self) -> Looked {
         Err(failed(ApiError::new(Kind::Unknown, "the look-up broke off; worker_errors.log says where".into())))
     }
 }

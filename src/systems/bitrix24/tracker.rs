@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
@@ -77,7 +76,7 @@ impl Tracker for BitrixTracker {
                 }),
                 Some(Ok(None)) => Ok(Progress::Gone),
                 Some(Err(err)) => Err(not_answered(err)),
-                None => Err(Failure::Transient { error: anyhow!("not asked for"), after: Duration::ZERO }),
+                None => Err(Failure::Transient { error: anyhow!("not asked for") }),
             }
         });
         checked.collect()
@@ -97,8 +96,8 @@ fn no_target_id() -> Failure {
 
 /// A refused question says nothing about the task: its record stays and is asked about again.
 fn not_answered(err: &ApiError) -> Failure {
-    match err.clone().into_failure(Duration::ZERO) {
-        Failure::Permanent(error) => Failure::Transient { error, after: Duration::ZERO },
+    match err.clone().into_failure() {
+        Failure::Permanent(error) => Failure::Transient { error },
         failure => failure,
     }
 }
@@ -206,10 +205,10 @@ impl BitrixTracker {
         };
         match answer {
             Ok(answer) => set(&mut task, "ufResultAnswer_text", &answer),
-            Err(why) if expected => return Progress::Unanswered(why),
+            Err(why) if expected => return Progress::Waiting(why),
             Err(_) => set(&mut task, "ufResultAnswer_text", ""),
         }
-        Progress::Finished(task)
+        Progress::Finished(json!({"result": {"task": task}}))
     }
 }
 

@@ -179,15 +179,16 @@ fn of_a_page_the_beginning_is_shown_as_people_read_it() {
 
 #[test]
 fn each_kind_leads_to_its_failure() {
-    let failure = |kind| ApiError::new(kind, "why".into()).of("tasks.task.add").into_failure(SETTLE);
+    let failure = |kind| ApiError::new(kind, "why".into()).of("tasks.task.add").into_failure().of_create(SETTLE);
     for kind in [TOO_FAST, Kind::Unreachable] {
         assert!(matches!(failure(kind), Failure::Unavailable { until: Some(Duration::ZERO), .. }));
     }
     assert!(matches!(failure(Kind::Blocked), Failure::Unavailable { until: Some(BLOCKED), .. }));
-    let held = ApiError::new(Kind::MethodHeld, "why".into()).method_held(SETTLE * 2).into_failure(SETTLE);
+    let held = ApiError::new(Kind::MethodHeld, "why".into()).method_held(SETTLE * 2).into_failure();
     assert!(matches!(held, Failure::Unavailable { until, .. } if until == Some(SETTLE * 2)));
     assert!(matches!(failure(Kind::Refused), Failure::Permanent(_)));
-    assert!(matches!(failure(Kind::Unknown), Failure::Transient { after: SETTLE, .. }));
+    assert!(matches!(failure(Kind::Unknown), Failure::OutcomeUnknown { visible_in: SETTLE, .. }));
+    assert!(matches!(ApiError::new(Kind::Unknown, "why".into()).into_failure(), Failure::Transient { .. }));
     let Failure::Unavailable { error, until: None } = failure(Kind::Configuration) else { panic!("another failure") };
     let said = format!("{error:#}");
     assert_eq!(said, "check BITRIX_WEBHOOK_URL and the rights of the webhook's owner: tasks.task.add: why");

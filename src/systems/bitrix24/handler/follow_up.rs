@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::super::checklists::{self, Wanted};
 use super::super::client::{Call, Reply};
 use super::super::errors::{ApiError, Kind};
-use super::super::look_up::{Found, Seen};
+use super::super::look_up::Seen;
 use super::super::{fields, member};
 use super::BitrixHandler;
 use crate::backoff;
 use crate::message::{Earlier, Task, text};
-use crate::systems::{Done, Failure, FollowUp};
+use crate::systems::{Created, Failure, FollowUp};
 
 /// How often what follows a create is tried again when a call got no clear answer, or when the portal says that it may not be
 /// called like that: with the pauses between them, a minute.
@@ -20,65 +20,95 @@ const MOST_FOLLOW_UPS: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-impl BitrixHandler {
-    pub(super) fn complete_checklists(&self, done: &[(Task, Done)]) -> Vec<FollowUp> {
-        let lists: Vec<Vec<fields::Checklist>> = done.iter().map(|(task, _)| fields::checklists(task)).collect();
-        let lost = self.lost(done, &lists);
-        let wanted = done.iter().zip(&lists).map(|((task, done), lists)| Wanted {
-            task: &done.target_id,
-            lists: if lost.contains(&task.id.as_str()) { &[] } else { lists },
+/// A recorded task, and what is still to be done about it.
+struct Pending<'a> {
+    task: &'a Task,
+    created: &'a Created,
+    /// The checklists that it shall have.
+    lists: Vec<fields::Checklist>,
+    /// Lists and lines that it will not get.
+    missing_parts: u32,
+    /// All of it is tried again after this time.
+    again: Option<Duration>,
+}
+
+impl<'a> Pending<'a> {
+    fn new((task, created): &'a (Task, Created)) -> Pending<'a> {
+        Pending { task, created, lists: fields::checklists(task), missing_parts: 0, again: None }
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        let Created { target_id, existed, follow_ups, .. } = self.created;
+        Wanted {
+            task: target_id,
+            lists: &self.lists,
             // One that was followed up before has some of them.
-            may_have_some: done.existed || done.follow_ups > 0,
+            may_have_some: *existed || *follow_ups > 0,
             // What an earlier delivery had begun may be under way at the portal.
-            may_get_more: done.existed && done.follow_ups == 0 && task.earlier == Earlier::MayExist,
-        });
-        let missing = checklists::complete(&self.client, &wanted.collect::<Vec<_>>());
-        let outcomes = done.iter().zip(&lists).zip(missing).map(|(((task, done), lists), missing)| {
-            if lost.contains(&task.id.as_str()) {
-                left_alone(task, done, lists)
-            } else {
-                self.lacks(task, done, missing)
-            }
-        });
-        outcomes.collect()
+            may_get_more: *existed && *follow_ups == 0 && self.task.earlier == Earlier::MayExist,
+        }
     }
 
-    /// The tasks that their ids do not lead to any more. At the first try an id has just come from the portal; before a later
-    /// one the portal may have been set up anew, with another task under the id.
-    fn lost<'a>(&self, done: &'a [(Task, Done)], lists: &[Vec<fields::Checklist>]) -> Vec<&'a str> {
-        let again = done.iter().zip(lists).filter(|((_, done), lists)| done.follow_ups > 0 && !lists.is_empty());
-        let again: Vec<&(Task, Done)> = again.map(|(done, _)| done).filter(|_| self.looks_up()).collect();
-        let found = self.find(&again.iter().map(|(task, _)| task).collect::<Vec<_>>());
-        let is_lost = |((_, done), found): &(&(Task, Done), Found)| match found {
-            Ok(Seen::Task(row)) => member(row, "ID").and_then(text).as_deref() != Some(done.target_id.as_str()),
-            Ok(Seen::Nothing(_)) => true,
-            // The next call finds no answer either.
-            Err(_) => false,
-        };
-        again.into_iter().zip(found).filter(is_lost).map(|((task, _), _)| task.id.as_str()).collect()
+    fn follow_up(&self) -> FollowUp {
+        self.again.map_or(FollowUp::Done, FollowUp::Again)
+    }
+}
+
+impl BitrixHandler {
+    pub(super) fn finish(&self, done: &[(Task, Created)]) -> Vec<FollowUp> {
+        let mut pending: Vec<Pending> = done.iter().map(Pending::new).collect();
+        self.leave_lost_tasks_alone(&mut pending);
+        self.complete_checklists(&mut pending);
+        self.synchronise(&mut pending);
+        for pending in pending.iter().filter(|pending| pending.again.is_none()) {
+            self.counters.missing_parts.add(pending.missing_parts.into());
+        }
+        pending.iter().map(Pending::follow_up).collect()
     }
 
-    /// What follows from the checklists that a task lacks.
-    fn lacks(&self, task: &Task, done: &Done, missing: Option<checklists::Missing>) -> FollowUp {
-        let Some(checklists::Missing { parts, titles, why }) = missing else { return FollowUp::default() };
-        let lacking = format!("checklists lack {parts} ({titles})");
-        let again = self.next_try(done, &why);
-        match again {
-            Some(pause) => {
-                log::warn!("{lacking}, trying again in {pause:.0?}: task={}: {why}", task.id);
-                FollowUp { again, ..FollowUp::default() }
+    /// A task that its id does not lead to any more gets no checklists. At the first try an id has just come from the portal;
+    /// before a later one the portal may have been set up anew, with another task under the id.
+    fn leave_lost_tasks_alone(&self, pending: &mut [Pending]) {
+        let again = pending.iter_mut().filter(|pending| pending.created.follow_ups > 0 && !pending.lists.is_empty());
+        let mut again: Vec<&mut Pending> = again.filter(|_| self.looks_up()).collect();
+        let looked = self.look(&again.iter().map(|pending| pending.task).collect::<Vec<_>>());
+        for (pending, looked) in again.iter_mut().zip(looked) {
+            let target_id = &pending.created.target_id;
+            let is_lost = match looked {
+                Ok(Seen::Task(row)) => member(&row, "ID").and_then(text).as_ref() != Some(target_id),
+                Ok(Seen::Nothing(_)) => true,
+                // The next call finds no answer either.
+                Err(_) => false,
+            };
+            if is_lost {
+                let id = &pending.task.id;
+                log::warn!("checklists not completed: task={id}: the portal has it under the id {target_id} no more");
+                pending.missing_parts = pending.lists.drain(..).map(|list| 1 + list.items.len() as u32).sum();
             }
-            None => {
-                log::warn!("{lacking}, left so: task={}: {why}", task.id);
-                FollowUp { missing_parts: parts, ..FollowUp::default() }
+        }
+    }
+
+    fn complete_checklists(&self, pending: &mut [Pending]) {
+        let missing = checklists::complete(&self.client, &pending.iter().map(Pending::wanted).collect::<Vec<_>>());
+        for (pending, missing) in pending.iter_mut().zip(missing) {
+            let Some(checklists::Missing { parts, titles, why }) = missing else { continue };
+            let (id, lacking) = (&pending.task.id, format!("checklists lack {parts} ({titles})"));
+            pending.again = self.next_try(pending.created, &why);
+            match pending.again {
+                Some(pause) => log::warn!("{lacking}, trying again in {pause:.0?}: task={id}: {why}"),
+                None => {
+                    log::warn!("{lacking}, left so: task={id}: {why}");
+                    pending.missing_parts = parts;
+                }
             }
         }
     }
 
     /// When what failed like this is tried again, if it is.
-    fn next_try(&self, done: &Done, why: &ApiError) -> Option<Duration> {
-        let asked = match why.clone().into_failure(self.settings.request_timeout) {
-            Failure::Transient { after, .. } => Some(after),
+    fn next_try(&self, created: &Created, why: &ApiError) -> Option<Duration> {
+        let asked = match why.clone().into_failure().of_create(self.settings.request_timeout) {
+            Failure::Transient { .. } => Some(Duration::ZERO),
+            Failure::OutcomeUnknown { visible_in, .. } => Some(visible_in),
             Failure::Unavailable { until, .. } => Some(until.unwrap_or_default()),
             Failure::Outdated => Some(Duration::ZERO),
             Failure::Permanent(_) | Failure::Unsettled(_) | Failure::Unseen(_) => None,
@@ -89,51 +119,45 @@ impl BitrixHandler {
             Kind::TooFast | Kind::MethodHeld | Kind::Blocked | Kind::Unreachable | Kind::Outdated => u32::MAX,
             Kind::Refused => 0,
         };
-        let pause = backoff::delay(done.follow_ups + 1, FIRST_PAUSE, LONGEST_PAUSE);
-        asked.filter(|_| done.follow_ups < most).map(|asked| asked.max(pause))
+        let pause = backoff::delay(created.follow_ups + 1, FIRST_PAUSE, LONGEST_PAUSE);
+        asked.filter(|_| created.follow_ups < most).map(|asked| asked.max(pause))
     }
 
-    /// Tells the portal which process each task belongs to: whether that worked, `None` where the message does not say, and when
-    /// to try again what the portal has certainly not done. Safe to repeat: the portal begins to synchronise a process that is
-    /// synchronised already.
-    pub(super) fn synchronise(&self, tasks: Vec<&(Task, Done)>) -> Vec<(Option<bool>, Option<Duration>)> {
-        let calls: Vec<Option<Call>> = tasks.iter().map(|(task, _)| sync(task)).collect();
-        let mut replies = self.client.call_to_finish(calls.iter().flatten().cloned().collect()).into_iter();
-        let outcomes = calls.iter().zip(tasks).map(|(call, (task, done))| {
-            let reply = call.as_ref().and_then(|call| Some((call, replies.next()?)));
-            reply.map_or((None, None), |(call, reply)| self.synchronised(task, done, call, reply))
-        });
-        outcomes.collect()
+    /// Tells the portal which process each task belongs to, where the message says so. Safe to repeat: the portal begins to
+    /// synchronise a process that is synchronised already. One whose checklists are tried again is synchronised then, so that
+    /// it is counted once.
+    fn synchronise(&self, pending: &mut [Pending]) {
+        let ready = pending.iter_mut().filter(|pending| pending.again.is_none());
+        let mut ready: Vec<(&mut Pending, Call)> =
+            ready.filter_map(|pending| Some(sync(pending.task)?).map(|call| (pending, call))).collect();
+        let calls = ready.iter().map(|(_, call)| call.clone()).collect();
+        for ((pending, call), reply) in ready.iter_mut().zip(self.client.call_to_finish(calls)) {
+            self.synchronised(pending, call, reply);
+        }
     }
 
-    fn synchronised(&self, task: &Task, done: &Done, call: &Call, reply: Reply) -> (Option<bool>, Option<Duration>) {
+    fn synchronised(&self, pending: &mut Pending, call: &Call, reply: Reply) {
         // In a batch it may be the error of another command.
         let reply = match reply {
             Err(err) if err.in_batch && err.kind == Kind::Refused => self.client.call(call),
             reply => reply,
         };
+        let id = &pending.task.id;
         let why = match reply {
-            Ok(reply) if fields::is_yes(&reply["result"]["success"]) => return (Some(true), None),
+            Ok(reply) if fields::is_yes(&reply["result"]["success"]) => return self.counters.synced.count(),
             Ok(reply) => format!("imena.camunda.sync: refused: {}", reply["result"]),
             Err(err) => {
                 let may_be_done = matches!(err.kind, Kind::Configuration | Kind::Refused | Kind::Unknown);
-                if let Some(pause) = self.next_try(done, &err).filter(|_| !may_be_done) {
-                    log::warn!("process not synchronised, trying again in {pause:.0?}: task={}: {err}", task.id);
-                    return (None, Some(pause));
+                pending.again = self.next_try(pending.created, &err).filter(|_| !may_be_done);
+                if let Some(pause) = pending.again {
+                    return log::warn!("process not synchronised, trying again in {pause:.0?}: task={id}: {err}");
                 }
                 err.to_string()
             }
         };
-        log::warn!("process not synchronised: task={}: {why}", task.id);
-        (Some(false), None)
+        log::warn!("process not synchronised: task={id}: {why}");
+        self.counters.unsynced.count();
     }
-}
-
-/// What follows when the task that lacks checklists is not there any more.
-fn left_alone(task: &Task, done: &Done, lists: &[fields::Checklist]) -> FollowUp {
-    let missing_parts = lists.iter().map(|list| 1 + list.items.len() as u32).sum();
-    log::warn!("checklists not completed: task={}: the portal has it under the id {} no more", task.id, done.target_id);
-    FollowUp { missing_parts, ..FollowUp::default() }
 }
 
 /// Tells which process the task belongs to, if the message says so.

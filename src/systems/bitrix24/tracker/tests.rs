@@ -21,8 +21,8 @@ fn progress(variables: &[(&str, &str)], message: Value, row: Value) -> Option<Re
         Record::parse(sent_record(&task, "q", json!({"result": {"task": {"id": "7"}}}), None)).expect("a record");
     match BitrixTracker::new(settings, client).progress(&record, &row) {
         Progress::Open => None,
-        Progress::Unanswered(why) => Some(Err(why)),
-        Progress::Finished(task) => Some(Ok(task)),
+        Progress::Waiting(why) => Some(Err(why)),
+        Progress::Finished(mut response) => Some(Ok(response["result"]["task"].take())),
         other => panic!("{other:?} is no progress"),
     }
 }

@@ -1,0 +1,149 @@
+//! What may be asked of a lane from outside while it works: to pause, to go on, to poll its target now, and how it is.
+//!
+//! The handle only passes it on. The reader's thread does it between two other things, and while it waits for its next
+//! session too; what a pause means is decided by the [`state`](super::state). It does not know who asks.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::state::State;
+
+/// As many commands wait for a reader that is busy with a session's beginning.
+const MOST_WAITING: usize = 16;
+
+/// A handle to a lane, which may be cloned.
+#[derive(Clone, Debug)]
+pub struct Control {
+    commands: (Sender<Command>, Receiver<Command>),
+    /// Room for one: a second wish to poll is the same wish.
+    polls: (Sender<()>, Receiver<()>),
+}
+
+/// What the reader is asked.
+#[derive(Debug)]
+pub(super) enum Command {
+    Pause { reason: String, lasts: Option<Duration> },
+    Resume,
+    Snapshot(Sender<Snapshot>),
+}
+
+/// No task is begun meanwhile; messages stay in their queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Why, for people.
+    pub reason: String,
+    /// Since when.
+    pub since: Instant,
+    /// When it ends by itself; `None`: when somebody resumes.
+    pub until: Option<Instant>,
+}
+
+/// How a lane is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// It has a session with RabbitMQ.
+    pub has_session: bool,
+    /// RabbitMQ takes no messages (an alarm).
+    pub in_alarm: bool,
+    /// It stops.
+    pub stopping: bool,
+    /// Somebody has paused it.
+    pub paused: Option<Pause>,
+    /// How long its target is known to be away.
+    pub target_away_for: Option<Duration>,
+    /// Tasks that it has and that nobody works on.
+    pub waiting: usize,
+    /// Tasks that its pool has.
+    pub in_pool: usize,
+    /// Tasks that are begun and not settled.
+    pub unsettled: Vec<String>,
+    /// Messages that their queue does not take.
+    pub waiting_for_room: usize,
+}
+
+/// The lane has not done what it was asked before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Busy;
+
+impl fmt::Display for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the lane is busy and has not done what it was asked before")
+    }
+}
+
+impl std::error::Error for Busy {}
+
+impl Default for Control {
+    fn default() -> Control {
+        Control { commands: bounded(MOST_WAITING), polls: bounded(1) }
+    }
+}
+
+impl Control {
+    /// No task is to be begun for so long, or until [`Control::resume`]. What is begun is finished.
+    ///
+    /// # Errors
+    /// The lane is busy.
+    pub fn pause(&self, reason: &str, lasts: Option<Duration>) -> Result<(), Busy> {
+        self.ask(Command::Pause { reason: reason.to_owned(), lasts })
+    }
+
+    /// Tasks may be begun again.
+    ///
+    /// # Errors
+    /// The lane is busy.
+    pub fn resume(&self) -> Result<(), Busy> {
+        self.ask(Command::Resume)
+    }
+
+    /// The tracker is to look at all records now; after the sweep that it is at, if it is at one.
+    pub fn poll_now(&self) {
+        // It is asked already where there is no room.
+        let _ = self.polls.0.try_send(());
+    }
+
+    /// How the lane is.
+    ///
+    /// # Errors
+    /// The lane is busy, or does not answer within `patience`.
+    pub fn snapshot(&self, patience: Duration) -> Result<Snapshot, Busy> {
+        let (reply, answer) = bounded(1);
+        self.ask(Command::Snapshot(reply))?;
+        answer.recv_timeout(patience).map_err(|_| Busy)
+    }
+
+    fn ask(&self, command: Command) -> Result<(), Busy> {
+        self.commands.0.try_send(command).map_err(|_| Busy)
+    }
+
+    /// For the reader's `select!`.
+    pub(super) fn commands(&self) -> &Receiver<Command> {
+        &self.commands.1
+    }
+
+    /// For the tracker's `select!`.
+    pub(super) fn polls(&self) -> &Receiver<()> {
+        &self.polls.1
+    }
+}
+
+impl Command {
+    pub(super) fn carry_out<T>(self, state: &mut State<T>, now: Instant) {
+        match self {
+            Command::Pause { reason, lasts } => {
+                state.pause(Pause { reason, since: now, until: lasts.and_then(|lasts| now.checked_add(lasts)) }, now);
+            }
+            Command::Resume => state.resume(),
+            // Whoever asked may have gone.
+            Command::Snapshot(reply) => drop(reply.try_send(state.snapshot(now))),
+        }
+    }
+}
+
+impl Pause {
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}

@@ -1,0 +1,137 @@
+//! One piece of work of the [`ledger`](super): in which state it is, and what each step makes of it.
+//!
+//! A step takes the state and gives the next one; where the step does not fit, the state stays as it is. It does not know
+//! when a step is due.
+
+use super::super::Job;
+use crate::message::Task;
+use crate::rabbitmq::publisher::Letter;
+use crate::systems::Created;
+
+/// Which piece of work.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    /// The task with this id.
+    Task(String),
+    /// A message without a readable id: the n-th one of this process.
+    Unreadable(u64),
+}
+
+/// What follows when the broker has confirmed a letter.
+#[derive(Debug)]
+pub enum Next {
+    /// The result is recorded: the follow-up, then the ack.
+    FollowUp(Box<(Task, Created)>),
+    /// The task was finished as soon as it was created, and this was its response: the ack, and it is known as finished.
+    Finish(Box<(Task, Created)>),
+    /// The message lives on in another queue: the ack, and forget it.
+    Leave,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Waiting(Job),
+    InFlight,
+    Ready(Letter, Next),
+    Publishing(Letter, Next),
+    /// The follow-up is to be done, for the first time or again.
+    ToFollowUp(Box<(Task, Created)>),
+    FollowingUp,
+}
+
+/// The next state and what the step gives; or the state as it was and nothing, where the step does not fit.
+pub(super) type Step<R> = (State, Option<R>);
+
+impl State {
+    pub(super) fn hand_out(self) -> Step<Job> {
+        match self {
+            State::Waiting(job) => (State::InFlight, Some(job)),
+            other => (other, None),
+        }
+    }
+
+    pub(super) fn hand_out_follow_up(self) -> Step<Box<(Task, Created)>> {
+        match self {
+            State::ToFollowUp(recorded) => (State::FollowingUp, Some(recorded)),
+            other => (other, None),
+        }
+    }
+
+    pub(super) fn published(self) -> Step<()> {
+        match self {
+            State::Ready(letter, next) => (State::Publishing(letter, next), Some(())),
+            other => (other, None),
+        }
+    }
+
+    /// Gives the letter, which is safe now.
+    pub(super) fn recorded(self) -> Step<Letter> {
+        match self {
+            State::Publishing(letter, Next::FollowUp(recorded)) => (State::ToFollowUp(recorded), Some(letter)),
+            other => (other, None),
+        }
+    }
+
+    /// Gives the queue that has not taken the letter.
+    pub(super) fn refused(self) -> Step<String> {
+        match self {
+            State::Publishing(letter, next) => {
+                let queue = letter.queue.clone();
+                (State::Ready(letter, next), Some(queue))
+            }
+            other => (other, None),
+        }
+    }
+
+    /// What outlives the session, if anything does.
+    pub(super) fn without_session(self) -> Option<State> {
+        match self {
+            // Not begun: whoever gets it next begins it.
+            State::Waiting(_) => None,
+            // Its record is safe: whoever gets it next finds the task and completes it.
+            State::ToFollowUp(_) => None,
+            // A message that only moves has no result to keep.
+            State::Ready(_, Next::Leave) | State::Publishing(_, Next::Leave) => None,
+            State::Ready(letter, Next::FollowUp(mut recorded))
+            | State::Publishing(letter, Next::FollowUp(mut recorded)) => {
+                // Whoever gets the message meanwhile may follow the task up as well.
+                recorded.1.existed = true;
+                Some(State::Ready(letter, Next::FollowUp(recorded)))
+            }
+            State::Ready(letter, Next::Finish(answered)) | State::Publishing(letter, Next::Finish(answered)) => {
+                Some(State::Ready(letter, Next::Finish(answered)))
+            }
+            at_work @ (State::InFlight | State::FollowingUp) => Some(at_work),
+        }
+    }
+
+    /// Nobody works on it: when the worker stops it goes back to the broker.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self, State::Waiting(_) | State::ToFollowUp(_))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    /// All deliveries of this task in this session; settled together.
+    pub(super) tokens: Vec<T>,
+    pub(super) state: State,
+    /// How often the task has failed, by whichever of its deliveries has seen most.
+    pub(super) attempts: u32,
+    /// It has no delivery in this session yet.
+    pub(super) unclaimed: bool,
+    /// Its queue has not taken its letter, and has not yet taken it since.
+    pub(super) refused: bool,
+}
+
+impl<T> Entry<T> {
+    /// With its first delivery.
+    pub(super) fn new(token: T, state: State, attempts: u32) -> Entry<T> {
+        Entry { tokens: vec![token], state, attempts, unclaimed: false, refused: false }
+    }
+
+    /// What outlives the session: it waits for its next delivery.
+    pub(super) fn without_session(self) -> Option<Entry<T>> {
+        Some(Entry { tokens: Vec::new(), state: self.state.without_session()?, unclaimed: true, ..self })
+    }
+}

@@ -1,0 +1,55 @@
+//! How much is where in the [`ledger`](super), in numbers and ids. It changes nothing.
+
+use super::entry::{Entry, State};
+use super::{Key, Ledger};
+
+impl<T> Ledger<T> {
+    /// How many letters wait for this queue to take them, or for any.
+    pub fn refused_letters(&self, queue: Option<&str>) -> usize {
+        let refused = self.entries.values().filter(|entry| entry.refused);
+        let there = refused.filter(|entry| match &entry.state {
+            State::Ready(letter, _) | State::Publishing(letter, _) => queue.is_none_or(|queue| letter.queue == queue),
+            State::Waiting(_) | State::InFlight | State::FollowingUp | State::ToFollowUp(_) => false,
+        });
+        there.count()
+    }
+
+    /// How often this task has failed before: a copy of its message that arrived while it was at work may know better.
+    pub fn attempts(&self, id: &str) -> Option<u32> {
+        self.entries.get(&Key::Task(id.to_owned())).map(|entry| entry.attempts)
+    }
+
+    /// How many tasks the pool has.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// How many tasks wait for the pool, be it for the first time or for a follow-up.
+    pub fn waiting(&self) -> usize {
+        self.entries.values().filter(|entry| entry.state.is_waiting()).count()
+    }
+
+    /// What is begun and can be settled in this session, by id.
+    pub fn in_hand(&self) -> Vec<&str> {
+        self.begun().filter(|(_, entry)| !entry.unclaimed).map(|(id, _)| id).collect()
+    }
+
+    /// What is begun and not settled, by id, whether or not it has a delivery.
+    pub fn in_the_air(&self) -> Vec<&str> {
+        self.begun().map(|(id, _)| id).collect()
+    }
+
+    /// What a thread of the pool has in hand, by id.
+    pub fn at_work(&self) -> Vec<&str> {
+        let at_work = |state: &State| matches!(state, State::InFlight | State::FollowingUp);
+        self.begun().filter(|(_, entry)| at_work(&entry.state)).map(|(id, _)| id).collect()
+    }
+
+    fn begun(&self) -> impl Iterator<Item = (&str, &Entry<T>)> {
+        let begun = self.entries.iter().filter(|(_, entry)| !entry.state.is_waiting());
+        begun.map(|(key, entry)| match key {
+            Key::Task(id) => (id.as_str(), entry),
+            Key::Unreadable(_) => ("(unreadable)", entry),
+        })
+    }
+}

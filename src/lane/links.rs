@@ -1,0 +1,77 @@
+//! The two connections of a session with RabbitMQ and what is open on them: the one place that knows in which order they are
+//! opened, and in which they are closed without hanging.
+//!
+//! It knows neither messages nor what is done with them.
+
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+
+use super::{Lane, rights};
+use crate::rabbitmq::connection::Connection;
+use crate::rabbitmq::intake::{Arrival, FIRST, Intake};
+use crate::rabbitmq::publisher::Publisher;
+use crate::rabbitmq::{Notice, Trouble, queues};
+
+/// For the first message of each queue: its body may be large and the link slow.
+const FIRST_DEADLINE: Duration = Duration::from_secs(600);
+
+/// The connections of a session.
+pub(super) struct Links {
+    consuming: Connection,
+    intake: Option<Intake>,
+    /// Of its own, since an alarm at the broker freezes a connection that publishes, acks included.
+    publishing: Connection,
+    publisher: Option<Publisher>,
+}
+
+/// What a session works with.
+pub(super) struct Channels<'l> {
+    pub(super) consuming: &'l Connection,
+    pub(super) intake: &'l Intake,
+    pub(super) publisher: &'l mut Publisher,
+    /// Tells of alarms.
+    pub(super) blocked: Receiver<Notice>,
+    /// The first message of each queue.
+    pub(super) first: Vec<Arrival>,
+}
+
+impl Links {
+    /// Connects.
+    pub(super) fn open(lane: &Lane) -> Result<Links, Trouble> {
+        let connect = |what| Connection::open(&lane.config.rabbitmq, &format!("task-creator {}: {what}", lane.name));
+        Ok(Links { consuming: connect("consume")?, intake: None, publishing: connect("publish")?, publisher: None })
+    }
+
+    /// Opens what the session `number` works with. Everything that it needs is there then, and it has every right.
+    pub(super) fn channels(&mut self, lane: &Lane, number: u64) -> Result<Channels<'_>, Trouble> {
+        let slot = &mut self.publisher;
+        let (blocked, publisher) = self.publishing.within_deadline(|publishing| {
+            let blocked = publishing.blocked()?;
+            let publisher = slot.insert(Publisher::open(publishing)?);
+            // What cannot be recorded must not be created.
+            crate::rabbitmq::rights::may_write(publisher)?;
+            Ok::<_, Trouble>((blocked, publisher))
+        })?;
+        let queues = &lane.queues;
+        let names = [&queues.input, &queues.sent, &queues.retry, &queues.errors, &queues.responses];
+        self.consuming.within_deadline(|consuming| {
+            queues::ensure(consuming, &names.map(String::as_str))?;
+            rights::follow(consuming, queues)
+        })?;
+        // It says how often what comes was given back.
+        let deadline = self.consuming.at_most(FIRST_DEADLINE);
+        let (intake, first) =
+            Intake::open_with_first(&mut self.consuming, &[&queues.input, &queues.retry], FIRST, number)?;
+        drop(deadline);
+        Ok(Channels { consuming: &self.consuming, intake: self.intake.insert(intake), publisher, blocked, first })
+    }
+
+    /// Closes all. Returns why a connection was dead already, which nobody says before.
+    pub(super) fn close(self) -> Option<String> {
+        // What goes back to its queue first, since an alarm may hold the other one up.
+        let consuming = self.consuming.close_with(self.intake);
+        let publishing = self.publishing.close_with(self.publisher);
+        consuming.or(publishing)
+    }
+}

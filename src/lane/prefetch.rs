@@ -1,0 +1,93 @@
+//! How many deliveries a session has in hand: as many as the setting allows, and fewer where they are large, so that they are
+//! bounded in bytes too. Pure; it knows neither messages nor what becomes of them.
+
+use crate::rabbitmq::intake::{FIRST, InHand, MOST_BYTES};
+
+/// How much one more delivery changes what is known of their size.
+const WEIGHT: f64 = 1.0 / 16.0;
+
+/// How many deliveries fit.
+#[derive(Debug)]
+pub(super) struct Prefetch {
+    most: u16,
+    now: u16,
+    /// Of the last deliveries, in bytes.
+    mean_size: Option<f64>,
+}
+
+impl Prefetch {
+    /// A few, until it is known how large they are, and then up to `most`.
+    pub(super) fn new(most: u16) -> Prefetch {
+        Prefetch { most, now: most.min(FIRST), mean_size: None }
+    }
+
+    /// From now on it may be up to so many.
+    pub(super) fn allow(&mut self, most: u16) {
+        self.most = most;
+    }
+
+    /// How many at present.
+    pub(super) fn now(&self) -> u16 {
+        self.now
+    }
+
+    /// A delivery of this size has come.
+    pub(super) fn note(&mut self, size: usize) {
+        let size = size as f64;
+        self.mean_size = Some(self.mean_size.map_or(size, |mean| mean + WEIGHT * (size - mean)));
+    }
+
+    /// The new number, where it is time for another one: fewer when too much is in hand; more when twice as many fit, and
+    /// all that may come have come.
+    pub(super) fn change(&mut self, in_hand: InHand) -> Option<u16> {
+        let fitting = (MOST_BYTES as f64 / self.mean_size?.max(1.0)) as u16;
+        let fitting = fitting.clamp(1, self.most);
+        let is_time = match fitting > self.now {
+            true => {
+                let full = in_hand.count >= self.now.into() && in_hand.bytes <= MOST_BYTES / 2;
+                full && (fitting == self.most || fitting / 2 >= self.now)
+            }
+            false => in_hand.bytes > MOST_BYTES && fitting < self.now,
+        };
+        is_time.then(|| {
+            log::debug!("up to {fitting} deliveries at a time from now on, {} before", self.now);
+            self.now = fitting;
+            fitting
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_hand(count: usize, bytes: usize) -> InHand {
+        InHand { count, bytes }
+    }
+
+    #[test]
+    fn the_setting_counts_when_more_come_and_are_known_to_be_small() {
+        let mut prefetch = Prefetch::new(256);
+        assert_eq!((prefetch.now(), prefetch.change(in_hand(0, 0))), (8, None));
+        prefetch.note(1200);
+        assert_eq!(prefetch.change(in_hand(1, 1200)), None);
+        assert_eq!((prefetch.change(in_hand(8, 9600)), prefetch.now()), (Some(256), 256));
+        assert_eq!(prefetch.change(in_hand(256, 307_200)), None);
+        assert_eq!((Prefetch::new(5).now(), Prefetch::new(1).now()), (5, 1));
+    }
+
+    #[test]
+    fn of_large_ones_there_are_as_many_as_fit_and_more_again_when_they_are_small() {
+        let mut prefetch = Prefetch::new(256);
+        (0..8).for_each(|_| prefetch.note(4 << 20));
+        assert_eq!(prefetch.change(in_hand(8, 32 << 20)), Some(16));
+        prefetch.note(4 << 20);
+        assert_eq!(prefetch.change(in_hand(16, 68 << 20)), None);
+        (0..100).for_each(|_| prefetch.note(1000));
+        assert_eq!(prefetch.change(in_hand(16, 40 << 20)), None, "the large ones are still in hand");
+        assert_eq!(prefetch.change(in_hand(16, 20 << 20)), Some(256));
+        (0..20).for_each(|_| prefetch.note(11 << 20));
+        assert_eq!(prefetch.change(in_hand(256, 20 << 20)), None);
+        assert!(prefetch.change(in_hand(256, 65 << 20)).is_some_and(|fewer| (5..=9).contains(&fewer)), "{prefetch:?}");
+    }
+}

@@ -1,0 +1,236 @@
+//! All decisions of a lane: it takes what has happened, and says what to do next.
+//!
+//! What happens is a delivery (`deliveries`), a result of the pool (`results`), the broker's word on a letter (`confirms`),
+//! an alarm, a command, the stop, or that time passes; a session carries out what [`State::next`] says. The state outlives
+//! the sessions. `T` is the right to acknowledge one delivery.
+//!
+//! It does no I/O, but that it logs and counts what it has decided, for people; and it decides by no clock but the time it
+//! is told (and, for a message that an earlier version put aside, the date in it). So a random walk (`state/tests.rs`) can
+//! prove what must stay true. It knows neither the system nor how RabbitMQ is spoken to.
+
+mod confirms;
+mod deliveries;
+mod next;
+mod results;
+mod too_large;
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+pub use self::next::{Action, End, Sight};
+use super::caution::Caution;
+use super::control::{Pause, Snapshot};
+use super::ledger::Ledger;
+use super::prefetch::Prefetch;
+use super::recovery::Recovery;
+use super::refusals::Refusals;
+use super::repeated::Repeated;
+use super::waits::Waits;
+use super::{Job, Lane};
+use crate::message::Claim;
+use crate::rabbitmq::intake::Arrival;
+use crate::stats::condition::Obstacle;
+
+/// What a lane has in hand, and whom it trusts.
+pub struct State<'a, T> {
+    lane: &'a Lane<'a>,
+    /// Which tasks are where.
+    ledger: Ledger<T>,
+    /// Which tasks are to be left alone for a while.
+    waits: Waits,
+    /// Whether the target is trusted.
+    recovery: Recovery,
+    /// How often the pause of the lane was said.
+    pause_news: Repeated,
+    /// Queues that do not take messages.
+    refusals: Refusals,
+    /// How many deliveries to take, as they were given back more or less often.
+    caution: Caution,
+    /// How many deliveries to take, as they are smaller or larger.
+    prefetch: Prefetch,
+    /// Counts messages without a readable id.
+    unreadable: u64,
+    /// Somebody wants no task to be begun.
+    paused: Option<Pause>,
+    /// What the pool has not begun is to be taken back.
+    takes_back: bool,
+    stopping: bool,
+    session: SessionState<T>,
+}
+
+/// What ends with a session.
+struct SessionState<T> {
+    /// When it began; `None` while there is none.
+    begun: Option<Instant>,
+    /// To what it has delivered.
+    claim: Claim,
+    /// Deliveries to acknowledge.
+    acks: VecDeque<T>,
+    /// Deliveries that may continue a message which is just moving; see [`super::ledger::Admission::Later`].
+    held: Vec<Arrival<T>>,
+    /// Else what has come first was given back often. It may be what the process dies over, so nothing else is taken until
+    /// it is settled or waits for a time.
+    reading: bool,
+    /// The session consumes.
+    consuming: bool,
+    /// An alarm at the broker: it does not read what we publish.
+    alarm: bool,
+    /// A queue that is gone.
+    queue_gone: Option<String>,
+}
+
+impl<T> Default for SessionState<T> {
+    fn default() -> SessionState<T> {
+        SessionState {
+            begun: None,
+            claim: Claim::default(),
+            acks: VecDeque::new(),
+            held: Vec::new(),
+            reading: false,
+            consuming: false,
+            alarm: false,
+            queue_gone: None,
+        }
+    }
+}
+
+impl<'a, T> State<'a, T> {
+    /// A lane that has nothing in hand and trusts its target.
+    pub fn new(lane: &'a Lane<'a>) -> State<'a, T> {
+        let config = lane.config;
+        State {
+            lane,
+            ledger: Ledger::default(),
+            waits: Waits::default(),
+            recovery: Recovery::new(config.retry_attempts, config.retry_delay),
+            pause_news: Repeated::default(),
+            refusals: Refusals::default(),
+            caution: Caution::new(config.prefetch),
+            prefetch: Prefetch::new(config.prefetch),
+            unreadable: 0,
+            paused: None,
+            takes_back: false,
+            stopping: false,
+            session: SessionState::default(),
+        }
+    }
+}
+
+/// What happens around the messages.
+impl<T> State<'_, T> {
+    /// A session begins, and what it gets first was given back so often. Returns with which prefetch to consume; `None`:
+    /// nothing else is taken yet.
+    pub fn session_begun(&mut self, times_returned: u32, now: Instant) -> Option<u16> {
+        let reading = !self.caution.begins(times_returned);
+        self.stopping = false;
+        self.prefetch = Prefetch::new(self.caution.prefetch());
+        self.session = SessionState { begun: Some(now), reading, consuming: reading, ..SessionState::default() };
+        self.ledger.session_begun(now);
+        reading.then(|| self.prefetch.now())
+    }
+
+    /// The session is lost, and with it the right to acknowledge: what is not begun is left to the broker, which delivers it
+    /// again.
+    pub fn session_lost(&mut self) {
+        // At once: what waits for its turn at the target may be another worker's from now on.
+        self.session.claim.lose();
+        self.session = SessionState::default();
+        self.takes_back = false;
+        self.ledger.session_lost();
+    }
+
+    /// RabbitMQ takes no messages for the reason that is given, or takes them again.
+    pub fn alarm(&mut self, why: Option<&str>) {
+        self.session.alarm = why.is_some();
+        match why {
+            Some(why) => {
+                self.lane.stats.condition.stands(Obstacle::Alarm, why, None);
+                log::warn!("RabbitMQ takes no messages for now ({why}): no new work until it does");
+            }
+            None => {
+                self.lane.stats.condition.is_over(Obstacle::Alarm);
+                log::info!("RabbitMQ takes messages again");
+            }
+        }
+    }
+
+    /// The pool has not begun this task, and gives it back.
+    pub fn take_back(&mut self, job: Job) {
+        self.ledger.put_back(job, None);
+    }
+
+    /// No new work; what no thread has begun, which the pool gives back, stays with the broker.
+    pub fn stop(&mut self, not_begun: impl Iterator<Item = Job>) {
+        self.stopping = true;
+        not_begun.for_each(|job| self.take_back(job));
+        self.ledger.stop_waiting_for_deliveries();
+        let (unsettled, waiting) = (self.note_unsettled(), self.ledger.waiting());
+        log::info!("stopping: finishing {unsettled} in hand, {waiting} go back to RabbitMQ");
+    }
+
+    /// No task is begun until [`State::resume`], or until the pause ends by itself.
+    pub fn pause(&mut self, pause: Pause, now: Instant) {
+        let ends_in = pause.until.map(|until| until.saturating_duration_since(now));
+        let until = ends_in.map_or_else(|| "until it is resumed".into(), |pause| format!("for {pause:.0?}"));
+        log::warn!("paused {until}, messages stay in their queue: {}", pause.reason);
+        self.lane.stats.condition.stands(Obstacle::Paused, &pause.reason, ends_in);
+        self.paused = Some(pause);
+        self.takes_back = true;
+    }
+
+    /// Tasks are begun again.
+    pub fn resume(&mut self) {
+        if self.paused.take().is_some() {
+            self.lane.stats.condition.is_over(Obstacle::Paused);
+            log::info!("resumed");
+        }
+    }
+}
+
+/// What is asked of it.
+impl<T> State<'_, T> {
+    /// RabbitMQ takes no messages, and owes no confirm.
+    pub fn in_alarm(&self) -> bool {
+        self.session.alarm
+    }
+
+    /// How many deliveries it takes at once, at the most.
+    pub fn most_deliveries(&self) -> u16 {
+        self.caution.prefetch()
+    }
+
+    /// What is begun and not settled, by id, whether or not it has a delivery.
+    pub fn unsettled(&self) -> Vec<&str> {
+        self.ledger.in_the_air()
+    }
+
+    /// What a thread of the pool has in hand, by id.
+    pub fn at_work(&self) -> Vec<&str> {
+        self.ledger.at_work()
+    }
+
+    /// How the lane is.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        Snapshot {
+            has_session: self.session.begun.is_some(),
+            in_alarm: self.session.alarm,
+            stopping: self.stopping,
+            paused: self.paused.clone().filter(|pause| !pause.is_over(now)),
+            target_away_for: self.recovery.paused_for(now),
+            waiting: self.ledger.waiting(),
+            in_pool: self.ledger.at_work().len(),
+            unsettled: self.ledger.in_the_air().into_iter().map(str::to_owned).collect(),
+            waiting_for_room: self.ledger.refused_letters(None),
+        }
+    }
+
+    /// Notes for people what can be settled in this session, and returns how much that is.
+    fn note_unsettled(&self) -> usize {
+        let unsettled = self.ledger.in_hand();
+        self.lane.stats.note_in_hand(&unsettled);
+        unsettled.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;

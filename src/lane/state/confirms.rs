@@ -1,0 +1,99 @@
+//! What the broker's word on a published letter leads to: the follow-up and the ack, or another try.
+//!
+//! It knows neither how letters are published nor what is in them.
+
+use std::time::Instant;
+
+use super::State;
+use crate::lane::ledger::{Confirmed, Key};
+use crate::rabbitmq::publisher::Verdict;
+use crate::stats::condition::Obstacle;
+use crate::stats::span;
+
+impl<T> State<'_, T> {
+    /// The letter that [`Action::Publish`](super::Action::Publish) gave is on its way under this tag.
+    pub fn published(&mut self, key: Key, tag: u64) {
+        self.ledger.published(key, tag);
+    }
+
+    /// The broker has said what became of the letter with this tag.
+    pub fn answered(&mut self, tag: u64, verdict: Verdict, now: Instant) {
+        match verdict {
+            Verdict::Confirmed => self.confirmed(tag, now),
+            Verdict::Refused(why) => drop(self.refused(tag, &why, now)),
+            Verdict::NoQueue(why) => {
+                if let Some(queue) = self.refused(tag, &why, now) {
+                    self.session.queue_gone = Some(queue);
+                }
+            }
+        }
+    }
+
+    fn confirmed(&mut self, tag: u64, now: Instant) {
+        let stats = self.lane.stats;
+        stats.sent_messages.count();
+        let confirmed = self.ledger.confirmed(tag);
+        self.note_room(now);
+        match confirmed {
+            Some(Confirmed::Recorded(letter)) => {
+                stats.sent_to_success_queue.add(u64::from(letter.queue == self.lane.queues.sent));
+            }
+            Some(Confirmed::Finished(id, tokens)) => self.finished_at_once(&id, tokens),
+            Some(Confirmed::Ack(tokens)) => {
+                self.acknowledge(tokens);
+                // What was held may be the continuation of the message that has just moved.
+                std::mem::take(&mut self.session.held).into_iter().for_each(|arrival| self.admit(arrival, now));
+            }
+            None => {}
+        }
+    }
+
+    fn finished_at_once(&mut self, id: &str, tokens: Vec<T>) {
+        let stats = self.lane.stats;
+        stats.successful_tasks.count();
+        stats.tracker.moved_to_responses.count();
+        stats.duplicates_prevented.add(tokens.len().saturating_sub(1) as u64);
+        log::info!("answered to Camunda: task={id}");
+        self.acknowledge(tokens);
+    }
+
+    /// The letter is published again later. Returns its queue.
+    fn refused(&mut self, tag: u64, why: &str, now: Instant) -> Option<String> {
+        let (stats, pause) = (self.lane.stats, self.lane.config.retry_delay);
+        stats.failed_messages.count();
+        let queue = self.ledger.refused(tag, now + pause)?;
+        let queues = &self.lane.queues;
+        stats.failed_to_send_success.add(u64::from(queue == queues.sent));
+        stats.tracker.failed_moves.add(u64::from(queue == queues.responses));
+        let waiting = self.ledger.refused_letters(None);
+        stats.waiting_for_room.set(waiting as u64);
+        let all_wait = format!("{queue} does not take messages, {waiting} wait");
+        stats.condition.stands(Obstacle::FullQueue, &all_wait, Some(pause));
+        if let Some(told) = self.refusals.refused(&queue, why, now) {
+            let waiting = self.ledger.refused_letters(Some(&queue));
+            log::error!("{told}; {waiting} wait, each is published again every {pause:?}");
+        }
+        Some(queue)
+    }
+
+    /// Says that a queue takes messages again, when nothing waits for it any more.
+    fn note_room(&mut self, now: Instant) {
+        if !self.refusals.any() {
+            return;
+        }
+        let ledger = &self.ledger;
+        for (queue, after) in self.refusals.over(|queue| ledger.refused_letters(Some(queue)), now) {
+            log::info!("{queue} takes messages again, after {}", span(after));
+        }
+        let waiting = ledger.refused_letters(None);
+        self.lane.stats.waiting_for_room.set(waiting as u64);
+        if waiting == 0 {
+            self.lane.stats.condition.is_over(Obstacle::FullQueue);
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, tokens: Vec<T>) {
+        self.caution.got_over(tokens.len());
+        self.session.acks.extend(tokens);
+    }
+}

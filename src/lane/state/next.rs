@@ -1,0 +1,202 @@
+//! What a session is to do next, and when a session ends.
+//!
+//! It finds out what is due by what has happened so far; see [`State`].
+
+use std::time::{Duration, Instant};
+
+use super::State;
+use crate::lane::ledger::Key;
+use crate::lane::recovery::Gate;
+use crate::lane::{Job, letters};
+use crate::message::{Earlier, Task};
+use crate::rabbitmq::intake::InHand;
+use crate::rabbitmq::publisher::Letter;
+use crate::systems::Created;
+
+/// RabbitMQ takes a delivery back after half an hour unacknowledged; a lane that is paused so long gives all of them back
+/// before and takes them again.
+const LONGEST_HOLD: Duration = Duration::from_secs(600);
+/// So often a message is published again before it is tried on another channel.
+const MOST_REFUSALS: u32 = 60;
+
+/// What to do next.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is carried out at once")]
+pub enum Action<'s, T> {
+    /// Acknowledge this delivery.
+    Ack(T),
+    /// Publish this letter, and say its tag with [`State::published`].
+    Publish(Key, &'s Letter),
+    /// Give this task to the pool.
+    Handle(Job),
+    /// Give this recorded task to the pool, to be followed up.
+    FollowUp(Box<(Task, Created)>),
+    /// Take back from the pool what no thread has begun, and give it to [`State::take_back`].
+    TakeBack,
+    /// Consume with this prefetch from now on.
+    Consume(u16),
+    /// End the session.
+    End(End),
+}
+
+/// Why a session is to end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// The stop was asked for, and what was unsettled is settled.
+    Settled,
+    /// The next one may begin at once.
+    Refresh,
+    /// This queue is gone; the next session makes it. What was for it is not acknowledged, so nothing is lost.
+    QueueGone(String),
+}
+
+/// What only the session sees.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight {
+    /// The time.
+    pub now: Instant,
+    /// So much is published and not confirmed that the next letter has to wait for a confirm.
+    pub publisher_is_full: bool,
+    /// What has arrived and is not acknowledged.
+    pub in_hand: InHand,
+}
+
+impl<T> State<'_, T> {
+    /// The next thing to do; `None` when nothing is to be done before something happens, or before [`State::next_wake`].
+    pub fn next(&mut self, sight: Sight) -> Option<Action<'_, T>> {
+        self.wake(sight.now);
+        if std::mem::take(&mut self.takes_back) {
+            return Some(Action::TakeBack);
+        }
+        if let Some(recorded) = self.ledger.next_follow_up(self.begins_work()) {
+            return Some(Action::FollowUp(recorded));
+        }
+        if let Some(token) = self.session.acks.pop_front() {
+            return Some(Action::Ack(token));
+        }
+        if let Some(queue) = self.session.queue_gone.take() {
+            return Some(Action::End(End::QueueGone(queue)));
+        }
+        // Before the letters, since a task that cannot be recorded becomes one.
+        if let Some(job) = self.next_job(sight.now) {
+            return Some(Action::Handle(job));
+        }
+        if let Some(key) = self.next_letter(sight) {
+            return self.ledger.letter(&key).map(|letter| Action::Publish(key, letter));
+        }
+        if let Some(prefetch) = self.next_prefetch(sight.in_hand) {
+            return Some(Action::Consume(prefetch));
+        }
+        self.next_end(sight.now).map(Action::End)
+    }
+
+    /// When [`State::next`] has something to do although nothing has happened.
+    pub fn next_wake(&self, now: Instant) -> Option<Instant> {
+        let gate = match self.recovery.gate(now) {
+            Gate::Shut(until) => Some(until),
+            Gate::Open(_) | Gate::Probe => None,
+        };
+        let paused = self.paused.as_ref().and_then(|pause| pause.until);
+        [self.ledger.next_wake(), gate, paused].into_iter().flatten().min()
+    }
+
+    fn wake(&mut self, now: Instant) {
+        self.ledger.wake(now);
+        if self.paused.as_ref().is_some_and(|pause| pause.is_over(now)) {
+            self.resume();
+        }
+    }
+
+    /// May a task be begun, or a follow-up tried again? What cannot be recorded must not be created.
+    fn begins_work(&self) -> bool {
+        !self.stopping && !self.session.alarm
+    }
+
+    fn next_job(&mut self, now: Instant) -> Option<Job> {
+        while self.has_room(now) {
+            let mut job = self.ledger.next_job()?;
+            // One that may exist is looked up first, whatever becomes of its record.
+            if job.task.earlier == Earlier::None && !letters::can_be_recorded(self.lane, &job.task) {
+                self.park_too_large(&job);
+                continue;
+            }
+            job.task.claim = self.session.claim.clone();
+            return Some(job);
+        }
+        None
+    }
+
+    /// May the pool get another task?
+    fn has_room(&self, now: Instant) -> bool {
+        let in_flight = self.ledger.in_flight();
+        let trusted = match self.recovery.gate(now) {
+            Gate::Open(window) => in_flight < window,
+            Gate::Probe => in_flight == 0,
+            Gate::Shut(_) => false,
+        };
+        trusted && self.begins_work() && self.paused.is_none()
+    }
+
+    fn next_letter(&mut self, sight: Sight) -> Option<Key> {
+        // A broker that does not read fills the socket with what is written to it all the same, and then holds us up.
+        while !self.session.alarm && !sight.publisher_is_full {
+            let key = self.ledger.next_to_publish()?;
+            let too_large = self.ledger.letter(&key).filter(|letter| letter.body.len() > self.lane.largest.bytes());
+            let Some(letter) = too_large.cloned() else { return Some(key) };
+            self.make_small_enough(key, &letter, sight.now);
+        }
+        None
+    }
+
+    /// Lets more deliveries come, or fewer, as they are smaller or larger, and as others were settled before.
+    fn next_prefetch(&mut self, in_hand: InHand) -> Option<u16> {
+        let session = &mut self.session;
+        session.reading = session.reading || self.ledger.is_at_rest();
+        if self.caution.grows() {
+            self.prefetch.allow(self.caution.prefetch());
+        }
+        if self.stopping || !session.reading {
+            return None;
+        }
+        match std::mem::replace(&mut session.consuming, true) {
+            true => self.prefetch.change(in_hand),
+            false => Some(self.prefetch.now()),
+        }
+    }
+
+    fn next_end(&mut self, now: Instant) -> Option<End> {
+        if self.session.alarm || self.paused.is_some() || self.recovery.paused_for(now).is_some() {
+            self.lane.stats.condition.waiting.set(self.ledger.waiting() as u64);
+        }
+        if self.stopping && self.note_unsettled() == 0 {
+            return Some(End::Settled);
+        }
+        (self.is_held_too_long(now) || self.is_refused_too_long(now)).then_some(End::Refresh)
+    }
+
+    fn is_held_too_long(&self, now: Instant) -> bool {
+        let paused_for = self.paused.as_ref().map(|pause| now.saturating_duration_since(pause.since));
+        let longest = paused_for.max(self.recovery.paused_for(now));
+        let too_long = self.may_refresh(longest, LONGEST_HOLD, now);
+        if too_long {
+            log::debug!("the lane has been paused for long: giving its deliveries back and taking them again");
+        }
+        too_long
+    }
+
+    /// RabbitMQ 3.10 does not always tell a channel that a quorum queue has room again, and refuses for it until it is closed.
+    fn is_refused_too_long(&self, now: Instant) -> bool {
+        let most = self.lane.config.retry_delay * MOST_REFUSALS;
+        let too_long = self.may_refresh(self.refusals.longest(now), most, now);
+        if too_long {
+            log::debug!("a queue has refused messages for long: asking it again, on another channel");
+        }
+        too_long
+    }
+
+    /// Something lasts longer than it may, and so does the session, and the pool has nothing.
+    fn may_refresh(&self, lasts: Option<Duration>, most: Duration, now: Instant) -> bool {
+        let begun = self.session.begun.is_some_and(|begun| now.saturating_duration_since(begun) > most);
+        begun && lasts.is_some_and(|lasts| lasts > most) && self.ledger.in_flight() == 0
+    }
+}

@@ -1,0 +1,110 @@
+//! A random walk over a whole lane: a broker, a pool and a target that behave in every way they may, in any order. After each
+//! step all invariants of the lane hold, and in the end everything is settled.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use serde_json::json;
+
+use super::*;
+use crate::config::Config;
+use crate::lane::ledger::Key;
+use crate::lane::pool::Outcome;
+use crate::lane::recovery::Gate;
+use crate::lane::{Queues, control::Control, letters};
+use crate::message::{Task, fingerprint, sent_record};
+use crate::rabbitmq::Headers;
+use crate::rabbitmq::intake::{DELIVERY_COUNT, InHand, WORN_OUT, times_returned};
+use crate::rabbitmq::publisher::{LargestBody, Letter, Verdict};
+use crate::stats::Stats;
+use crate::stop;
+use crate::systems::{Created, Failure, FollowUp};
+
+mod world;
+
+use world::World;
+
+/// What RabbitMQ takes in some of the worlds, in bytes.
+const LIMIT: usize = 1000;
+
+/// Runs `walk` with a world that has a lane of its own.
+fn with_world(seed: u64, walk: impl FnOnce(World)) {
+    let config = Config::read(|name: &str| match name {
+        "RABBITMQ_PASSWORD" => Some("secret".into()),
+        "PREFETCH" => Some("5".into()),
+        _ => None,
+    });
+    let config = config.expect("right settings");
+    let (_stopper, stop) = stop::signal();
+    let lane = Lane {
+        name: "bitrix24",
+        queues: Queues::of("bitrix24", &config),
+        config: &config,
+        stats: &Stats::default(),
+        largest: LargestBody::default(),
+        control: Control::default(),
+        stop,
+    };
+    if seed % 3 == 0 {
+        lane.largest.learn(&format!("larger than configured max size {LIMIT}"));
+    }
+    walk(World::new(&lane, seed));
+}
+
+#[test]
+fn whatever_happens_nothing_is_lost_settled_twice_or_settled_too_early() {
+    for seed in 1..150 {
+        with_world(seed, |mut world| {
+            (0..400).for_each(|_| world.step());
+            world.bring_to_its_end();
+        });
+    }
+}
+
+#[test]
+fn a_lane_that_is_stopped_at_any_time_settles_what_it_has_begun_and_leaves_the_rest_to_the_next_one() {
+    for seed in 1..150 {
+        with_world(seed, |mut world| {
+            (0..150).for_each(|_| world.step());
+            world.stop();
+            world.restart();
+            world.bring_to_its_end();
+        });
+    }
+}
+
+#[test]
+fn a_pause_begins_nothing_and_ends_at_its_time_or_when_it_is_resumed() {
+    with_world(1, |mut world| {
+        world.publish("a");
+        world.pause("maintenance", Some(Duration::from_secs(60)));
+        world.deliver_all();
+        assert_eq!(world.handed_out(), 0);
+        let snapshot = world.state.snapshot(world.now);
+        assert_eq!(snapshot.paused.map(|pause| pause.reason).as_deref(), Some("maintenance"));
+        assert_eq!((snapshot.waiting, snapshot.in_pool, snapshot.has_session), (1, 0, true));
+        assert_eq!(world.state.next_wake(world.now), Some(world.now + Duration::from_secs(60)));
+        world.pass(Duration::from_secs(60));
+        assert_eq!(world.handed_out(), 1);
+        world.pause("again", None);
+        assert_eq!(world.handed_out(), 0, "what no thread has begun is taken back");
+        world.pass(Duration::from_secs(500));
+        world.state.resume();
+        world.carry_out();
+        assert_eq!(world.handed_out(), 1);
+        world.bring_to_its_end();
+    });
+}
+
+#[test]
+fn a_lane_that_is_paused_for_long_takes_its_deliveries_again() {
+    with_world(1, |mut world| {
+        world.publish("a");
+        world.pause("maintenance", None);
+        world.deliver_all();
+        let session = world.session;
+        (0..30).for_each(|_| world.pass(Duration::from_secs(60)));
+        assert!(world.session > session + 1, "RabbitMQ would have ended it");
+    });
+}

@@ -1,0 +1,560 @@
+//! What is around the lane: queues, a session, threads that work, time.
+
+use super::*;
+
+/// Enough to settle what a walk leaves.
+const MOST_ROUNDS: usize = 5000;
+const TASKS: u64 = 6;
+
+/// The right to acknowledge: its session, and its number.
+type Token = (u64, u64);
+
+/// A message in a queue. Its letters have the label for their message id.
+#[derive(Clone)]
+struct Message {
+    label: String,
+    body: Vec<u8>,
+    headers: Headers,
+    returned: u32,
+}
+
+/// A delivery that is not acknowledged.
+struct Delivered {
+    message: Message,
+    queue: usize,
+    step: u64,
+}
+
+/// All around a lane, at random.
+pub struct World<'a> {
+    random: u64,
+    pub now: Instant,
+    step: u64,
+    lane: &'a Lane<'a>,
+    pub state: State<'a, Token>,
+    pub session: u64,
+    /// The prefetch with which the session consumes.
+    prefetch: Option<u16>,
+    full: bool,
+    stopping: bool,
+    settled: bool,
+    /// Input and retry.
+    queues: [VecDeque<Message>; 2],
+    delivered: BTreeMap<Token, Delivered>,
+    /// Letters without a confirm, and whether they are of tasks.
+    unconfirmed: BTreeMap<u64, (bool, Letter)>,
+    tag: u64,
+    /// What no thread has begun.
+    queued: VecDeque<Job>,
+    begun: Vec<Job>,
+    follow_ups: Vec<(Task, Created)>,
+    /// Ids of all of these.
+    in_pool: BTreeSet<String>,
+    exists: BTreeSet<String>,
+    /// All messages, and those that have come to the sent or the error queue.
+    published: BTreeSet<String>,
+    arrived: BTreeSet<String>,
+    /// Tasks whose record is confirmed, and those that are followed up.
+    recorded: BTreeSet<String>,
+    followed_up: BTreeSet<String>,
+    /// Of tasks (or not): when the last letter was confirmed that moves the message to another queue.
+    moved: BTreeMap<(bool, String), u64>,
+}
+
+impl<'a> World<'a> {
+    pub fn new(lane: &'a Lane<'a>, random: u64) -> World<'a> {
+        let mut world = World {
+            random,
+            now: Instant::now(),
+            step: 0,
+            lane,
+            state: State::new(lane),
+            session: 0,
+            prefetch: None,
+            full: false,
+            stopping: false,
+            settled: false,
+            queues: Default::default(),
+            delivered: BTreeMap::new(),
+            unconfirmed: BTreeMap::new(),
+            tag: 0,
+            queued: VecDeque::new(),
+            begun: Vec::new(),
+            follow_ups: Vec::new(),
+            in_pool: BTreeSet::new(),
+            exists: BTreeSet::new(),
+            published: BTreeSet::new(),
+            arrived: BTreeSet::new(),
+            recorded: BTreeSet::new(),
+            followed_up: BTreeSet::new(),
+            moved: BTreeMap::new(),
+        };
+        world.begin_session();
+        world
+    }
+
+    /// The next random number (splitmix64).
+    fn below(&mut self, limit: usize) -> usize {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((mixed ^ (mixed >> 31)) % limit as u64) as usize
+    }
+
+    fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+}
+
+/// What happens.
+impl World<'_> {
+    /// Something happens, and the lane does what it says.
+    pub fn step(&mut self) {
+        self.step += 1;
+        match self.below(12) {
+            0 => self.publish_any(),
+            1 | 2 => self.deliver(),
+            3 => self.begin_a_job(),
+            4 | 5 => self.finish_a_job(),
+            6 => self.finish_a_follow_up(),
+            7 | 8 => self.answer_a_letter(),
+            9 => {
+                let seconds = self.below(20) as u64;
+                self.now += Duration::from_secs(seconds);
+            }
+            10 => self.ask(),
+            _ => match self.below(6) {
+                0 => self.lose_session(),
+                1 => self.state.alarm(Some("memory")),
+                2 => self.full = !self.full,
+                _ => self.calm(),
+            },
+        }
+        self.carry_out();
+    }
+
+    fn calm(&mut self) {
+        if self.state.in_alarm() {
+            self.state.alarm(None);
+        }
+        self.full = false;
+    }
+
+    fn publish_any(&mut self) {
+        let id = format!("task-{}", self.below(TASKS as usize));
+        match self.below(10) {
+            0 => {
+                let body = format!("no task {}", self.step).into_bytes();
+                let label = fingerprint(&body);
+                self.add(0, Message { label, body, headers: Headers::new(), returned: 0 });
+            }
+            1 => {
+                let task = Task::parse(json!({"task_id": id}).to_string().into_bytes()).expect("a task");
+                let body = sent_record(&task, "input", json!({}), None);
+                let mut headers = Headers::new();
+                headers.set("x-record", true);
+                self.add(1, Message { label: id, body, headers, returned: 0 });
+            }
+            2 => self.add_task(&id, WORN_OUT + 1, ""),
+            // Where there is a limit, its message is not too large, and its record is.
+            3 => self.add_task(&id, 0, &"x".repeat(LIMIT - 100)),
+            _ => self.add_task(&id, 0, ""),
+        }
+    }
+
+    pub fn publish(&mut self, id: &str) {
+        self.add_task(id, 0, "");
+    }
+
+    fn add_task(&mut self, id: &str, returned: u32, process: &str) {
+        let body = json!({"task_id": id, "process_instance_id": process}).to_string().into_bytes();
+        self.add(0, Message { label: id.to_owned(), body, headers: Headers::new(), returned });
+    }
+
+    fn add(&mut self, queue: usize, message: Message) {
+        self.published.insert(message.label.clone());
+        self.queues[queue].push_back(message);
+    }
+
+    /// The next message of one of the queues, if the session may have another one.
+    fn deliver(&mut self) {
+        let queue = self.below(2);
+        let unsettled = self.delivered.values().filter(|delivered| delivered.queue == queue).count();
+        if self.prefetch.is_some_and(|prefetch| unsettled < prefetch.into()) {
+            self.deliver_from(queue);
+        }
+    }
+
+    fn deliver_from(&mut self, queue: usize) {
+        let Some(message) = self.queues[queue].pop_front() else { return };
+        let arrival = self.take(queue, message);
+        self.state.delivered(arrival, self.now);
+    }
+
+    pub fn deliver_all(&mut self) {
+        self.deliver_from(0);
+        self.deliver_from(1);
+        self.carry_out();
+    }
+
+    fn take(&mut self, queue: usize, message: Message) -> Arrival<Token> {
+        self.step += 1;
+        let token = (self.session, self.step);
+        let mut headers = message.headers.clone();
+        headers.set(DELIVERY_COUNT, i64::from(message.returned));
+        let (body, redelivered) = (message.body.clone(), message.returned > 0);
+        self.delivered.insert(token, Delivered { message, queue, step: self.step });
+        Arrival { body, headers, redelivered, sent: None, token }
+    }
+
+    fn begin_a_job(&mut self) {
+        self.begun.extend(self.queued.pop_front());
+    }
+
+    fn finish_a_job(&mut self) {
+        if self.begun.is_empty() {
+            return;
+        }
+        let index = self.below(self.begun.len());
+        let job = self.begun.swap_remove(index);
+        let error = anyhow!("no answer");
+        let result = match self.below(14) {
+            0 => Err(Failure::Transient { error }),
+            1 => Err(Failure::OutcomeUnknown { error, visible_in: Duration::from_secs(30) }),
+            2 => Err(Failure::Unavailable { error, until: None }),
+            3 => Err(Failure::Unavailable { error, until: Some(Duration::from_secs(40)) }),
+            4 => Err(Failure::Permanent(error)),
+            5 => Err(Failure::Unsettled(Duration::from_secs(30))),
+            6 => Err(Failure::Unseen(error)),
+            7 => Err(Failure::Outdated),
+            _ => Ok(()),
+        };
+        self.finish(job, result);
+    }
+
+    fn finish(&mut self, job: Job, result: Result<(), Failure>) {
+        assert!(self.in_pool.remove(&job.task.id));
+        let at_once = self.once_in(4);
+        let result = result.map(|()| match self.exists.insert(job.task.id.clone()) {
+            true if at_once => Created::finished(json!({}), "1".into()),
+            true => Created::new(json!({}), "1".into()),
+            false => Created { existed: true, ..Created::new(json!({}), "1".into()) },
+        });
+        self.state.done(Outcome::Handled(vec![(job, result)]), self.now);
+    }
+
+    fn finish_a_follow_up(&mut self) {
+        let again = self.once_in(3);
+        self.follow_up(if again { FollowUp::Again(Duration::from_secs(20)) } else { FollowUp::Done });
+    }
+
+    fn follow_up(&mut self, follow_up: FollowUp) {
+        if let Some(recorded) = self.follow_ups.pop() {
+            assert!(self.in_pool.remove(&recorded.0.id));
+            if follow_up == FollowUp::Done {
+                self.followed_up.insert(recorded.0.id.clone());
+            }
+            self.state.done(Outcome::FollowedUp(vec![(recorded, follow_up)]), self.now);
+        }
+    }
+
+    fn answer_a_letter(&mut self) {
+        let (last, unknown) = (self.tag as usize + 1, self.once_in(30));
+        let tags: Vec<u64> = self.unconfirmed.keys().copied().collect();
+        let tag = match tags.is_empty() || unknown {
+            true => self.below(last) as u64,
+            false => tags[self.below(tags.len())],
+        };
+        match self.below(20) {
+            0 | 1 => self.refuse(tag, Verdict::Refused("full".into())),
+            2 => self.refuse(tag, Verdict::NoQueue("312 NO_ROUTE".into())),
+            _ => self.confirm(tag),
+        }
+    }
+
+    fn refuse(&mut self, tag: u64, verdict: Verdict) {
+        if self.unconfirmed.remove(&tag).is_some() {
+            self.state.answered(tag, verdict, self.now);
+        }
+    }
+
+    fn confirm(&mut self, tag: u64) {
+        let Some((is_task, letter)) = self.unconfirmed.remove(&tag) else { return };
+        self.step += 1;
+        let (queues, id) = (&self.lane.queues, letter.message_id.clone());
+        match is_task {
+            true if letter.queue == queues.sent => drop(self.recorded.insert(id)),
+            // It was finished at once, so that nothing follows.
+            true if letter.queue == queues.responses => drop(self.followed_up.insert(id)),
+            _ => drop(self.moved.insert((is_task, id), self.step)),
+        }
+        self.enqueue(letter);
+        self.state.answered(tag, Verdict::Confirmed, self.now);
+    }
+
+    /// The broker has taken the letter.
+    fn enqueue(&mut self, letter: Letter) {
+        let Letter { queue, message_id: label, body, headers } = letter;
+        let queues = &self.lane.queues;
+        match [&queues.input, &queues.retry].iter().position(|own| **own == queue) {
+            Some(index) => self.queues[index].push_back(Message { label, body, headers, returned: 0 }),
+            None => drop(self.arrived.insert(label)),
+        }
+    }
+
+    fn ask(&mut self) {
+        match self.below(4) {
+            0 => self.pause("a walk", Some(Duration::from_secs(30))),
+            1 => self.pause("a walk", None),
+            _ => self.state.resume(),
+        }
+    }
+
+    pub fn pause(&mut self, reason: &str, lasts: Option<Duration>) {
+        let (reason, since, until) = (reason.to_owned(), self.now, lasts.map(|lasts| self.now + lasts));
+        self.state.pause(Pause { reason, since, until }, self.now);
+        self.carry_out();
+    }
+
+    /// Time passes, and nothing else.
+    pub fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.carry_out();
+    }
+
+    pub fn handed_out(&self) -> usize {
+        self.queued.len()
+    }
+}
+
+/// Sessions.
+impl World<'_> {
+    fn begin_session(&mut self) {
+        self.session += 1;
+        let session = self.session;
+        let first: Vec<_> = (0..2).filter_map(|queue| Some((queue, self.queues[queue].pop_front()?))).collect();
+        let first: Vec<_> = first.into_iter().map(|(queue, message)| self.take(queue, message)).collect();
+        let returned = first.iter().map(|arrival| times_returned(&arrival.headers)).max().unwrap_or(0);
+        self.prefetch = self.state.session_begun(returned, self.now);
+        first.into_iter().for_each(|arrival| self.state.delivered(arrival, self.now));
+        assert_eq!(self.session, session);
+    }
+
+    /// The broker takes back what was not acknowledged, and has some of the letters that it has not confirmed.
+    fn lose_session(&mut self) {
+        self.end_session();
+        let queue = self.below(6);
+        if let Some(message) = self.queues.get_mut(queue).and_then(VecDeque::pop_front) {
+            // Another worker gets one of the messages, and does what is to be done.
+            self.arrived.insert(message.label);
+        }
+        self.begin_session();
+    }
+
+    fn end_session(&mut self) {
+        self.state.session_lost();
+        assert!(!self.begun.iter().any(|job| job.task.claim.is_held()), "of a session that is lost");
+        while let Some(job) = self.queued.pop_front() {
+            assert!(self.in_pool.remove(&job.task.id));
+            self.state.take_back(job);
+        }
+        for (_, Delivered { mut message, queue, .. }) in std::mem::take(&mut self.delivered).into_iter().rev() {
+            message.returned += 1;
+            self.queues[queue].push_front(message);
+        }
+        for (_, letter) in std::mem::take(&mut self.unconfirmed).into_values() {
+            if self.once_in(2) {
+                self.enqueue(letter);
+            }
+        }
+    }
+
+    /// Does what the lane says, but that the connection may break over it, until nothing is to be done.
+    pub fn carry_out(&mut self) {
+        let breaks_after = if self.once_in(40) && !self.stopping { self.below(4) } else { usize::MAX };
+        for _ in 0..breaks_after {
+            if !self.carry_out_one() {
+                return self.assert_consistent();
+            }
+        }
+        self.lose_session();
+    }
+
+    fn carry_out_one(&mut self) -> bool {
+        let bytes = self.delivered.values().map(|delivered| delivered.message.body.len()).sum();
+        let in_hand = InHand { count: self.delivered.len(), bytes };
+        let sight = Sight { now: self.now, publisher_is_full: self.full, in_hand };
+        let (alarm, paused) = (self.state.in_alarm(), self.state.paused.clone());
+        match self.state.next(sight) {
+            None => return false,
+            Some(Action::Ack(token)) => self.acknowledge(token),
+            Some(Action::Publish(key, letter)) => {
+                assert!(!alarm && !self.full, "published although nobody reads");
+                self.tag += 1;
+                self.unconfirmed.insert(self.tag, (matches!(key, Key::Task(_)), letter.clone()));
+                self.state.published(key, self.tag);
+            }
+            Some(Action::Handle(job)) => {
+                assert!(!alarm && !self.stopping && paused.is_none_or(|pause| pause.is_over(self.now)), "begun");
+                self.assert_room();
+                assert!(job.task.claim.is_held(), "of a session that is lost");
+                assert!(self.in_pool.insert(job.task.id.clone()), "twice in the pool: {}", job.task.id);
+                self.queued.push_back(job);
+            }
+            Some(Action::FollowUp(recorded)) => {
+                assert!(self.recorded.contains(&recorded.0.id), "followed up before its record is safe");
+                assert!(self.in_pool.insert(recorded.0.id.clone()), "twice in the pool: {}", recorded.0.id);
+                self.follow_ups.push(*recorded);
+            }
+            Some(Action::TakeBack) => {
+                for job in std::mem::take(&mut self.queued) {
+                    assert!(self.in_pool.remove(&job.task.id));
+                    self.state.take_back(job);
+                }
+            }
+            Some(Action::Consume(prefetch)) => {
+                assert!(!self.stopping && (1..=self.lane.config.prefetch).contains(&prefetch));
+                self.prefetch = Some(prefetch);
+            }
+            Some(Action::End(End::Settled)) => {
+                assert!(self.stopping, "nobody has asked for it");
+                self.settled = true;
+                return false;
+            }
+            Some(Action::End(End::Refresh | End::QueueGone(_))) => self.lose_session_or_stop(),
+        }
+        true
+    }
+
+    fn lose_session_or_stop(&mut self) {
+        let stopping = std::mem::take(&mut self.stopping);
+        self.lose_session();
+        if stopping {
+            self.begin_to_stop();
+        }
+    }
+
+    fn acknowledge(&mut self, token: Token) {
+        assert_eq!(token.0, self.session, "the session that it came from is lost");
+        let delivered = self.delivered.remove(&token).expect("a delivery that is not settled yet");
+        let Message { label, body, headers, .. } = delivered.message;
+        let is_task = !letters::is_record(&headers) && Task::parse(body).is_ok();
+        let is_done = is_task && self.followed_up.contains(&label);
+        let moved = self.moved.get(&(is_task, label.clone())).is_some_and(|moved| *moved > delivered.step);
+        assert!(is_done || moved, "settled too early: {label}");
+    }
+}
+
+/// What must be true.
+impl World<'_> {
+    fn assert_room(&self) {
+        let in_flight = self.state.ledger.in_flight();
+        match self.state.recovery.gate(self.now) {
+            Gate::Open(window) => assert!(in_flight <= window, "{in_flight} of {window}"),
+            Gate::Probe => assert_eq!(in_flight, 1),
+            Gate::Shut(_) => panic!("the target is away"),
+        }
+    }
+
+    fn assert_consistent(&self) {
+        let state = &self.state;
+        state.ledger.assert_consistent();
+        let held = state.session.held.iter().map(|arrival| &arrival.token);
+        let mut tokens: Vec<Token> = state.ledger.tokens().chain(held).copied().collect();
+        tokens.sort_unstable();
+        assert!(tokens.iter().eq(self.delivered.keys()), "{tokens:?} are not the unsettled deliveries");
+        let mut at_work = state.at_work();
+        at_work.sort_unstable();
+        assert!(at_work.into_iter().eq(self.in_pool.iter()), "not what the pool has: {:?}", self.in_pool);
+        assert!((1..=self.lane.config.prefetch).contains(&state.most_deliveries()));
+        self.assert_wakes(&tokens);
+    }
+
+    /// What is at rest wakes by itself, if nothing else wakes it.
+    fn assert_wakes(&self, tokens: &[Token]) {
+        let others = !self.in_pool.is_empty() || !self.unconfirmed.is_empty() || self.full || self.state.in_alarm();
+        let paused = self.state.paused.as_ref().is_some_and(|pause| pause.until.is_none());
+        let wakes = self.state.next_wake(self.now).is_some_and(|wake| wake > self.now);
+        let wakes = others || paused || self.stopping || wakes;
+        assert!(wakes || tokens.is_empty(), "asleep with {tokens:?}");
+        assert!(wakes || self.state.unsettled().is_empty(), "asleep with results without a delivery");
+        assert!(wakes || self.prefetch.is_some(), "asleep and reads nothing");
+    }
+}
+
+/// Ends.
+impl World<'_> {
+    /// From now on all goes well, until nothing is left.
+    pub fn bring_to_its_end(&mut self) {
+        for _ in 0..MOST_ROUNDS {
+            self.calm();
+            self.state.resume();
+            (0..8).for_each(|_| self.deliver());
+            self.carry_out();
+            if !self.all_goes_well() {
+                self.now = self.state.next_wake(self.now).unwrap_or(self.now + Duration::from_secs(1));
+            }
+            self.carry_out();
+            if self.is_over() {
+                let lost: Vec<_> = self.published.difference(&self.arrived).collect();
+                return assert!(lost.is_empty(), "lost: {lost:?}");
+            }
+        }
+        panic!("not over: {:?} unsettled, next wake {:?}", self.delivered.keys(), self.state.next_wake(self.now));
+    }
+
+    /// The pool and the broker do what they have; `false` when they have nothing.
+    fn all_goes_well(&mut self) -> bool {
+        self.begun.extend(self.queued.drain(..));
+        let jobs = std::mem::take(&mut self.begun);
+        let tags: Vec<u64> = self.unconfirmed.keys().copied().collect();
+        let any = !jobs.is_empty() || !tags.is_empty() || !self.follow_ups.is_empty();
+        jobs.into_iter().for_each(|job| self.finish(job, Ok(())));
+        (0..self.follow_ups.len()).for_each(|_| self.follow_up(FollowUp::Done));
+        tags.into_iter().for_each(|tag| self.confirm(tag));
+        any
+    }
+
+    fn is_over(&self) -> bool {
+        self.delivered.is_empty() && self.queues.iter().all(VecDeque::is_empty) && self.state.unsettled().is_empty()
+    }
+
+    fn begin_to_stop(&mut self) {
+        self.stopping = true;
+        self.prefetch = None;
+        for job in &self.queued {
+            self.in_pool.remove(&job.task.id);
+        }
+        self.state.stop(std::mem::take(&mut self.queued).into_iter());
+        self.carry_out();
+    }
+
+    /// Stops the lane, whose threads end as they may.
+    pub fn stop(&mut self) {
+        self.calm();
+        self.begin_to_stop();
+        for _ in 0..MOST_ROUNDS {
+            if self.settled {
+                return;
+            }
+            match self.once_in(2) {
+                true => drop(self.all_goes_well()),
+                false => self.finish_a_job(),
+            }
+            self.now += Duration::from_secs(1);
+            self.carry_out();
+        }
+        panic!("it does not stop: {:?}", self.state.unsettled());
+    }
+
+    /// Another process goes on.
+    pub fn restart(&mut self) {
+        self.end_session();
+        assert!(self.queued.is_empty() && self.begun.is_empty(), "a task is still at work");
+        self.in_pool.clear();
+        self.follow_ups.clear();
+        (self.stopping, self.settled) = (false, false);
+        self.state = State::new(self.lane);
+        self.begin_session();
+    }
+}
