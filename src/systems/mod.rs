@@ -22,7 +22,7 @@ use crate::tls::Authorities;
 
 /// A system, as its settings say it is. Nothing is connected yet; what is printed of it holds no secret.
 pub trait System: fmt::Debug + Send + Sync {
-    /// What it is and where, for people, such as "Helpdesk at https://helpdesk.example".
+    /// What it is and where, for people, such as `Helpdesk at https://helpdesk.example`.
     fn target(&self) -> String;
 
     /// Is its target reached by https?
