@@ -16,7 +16,7 @@ mod systems {
 }
 
 use systems::Configured;
-use task_creator::{message, report, settings, stop, tls};
+use task_creator::{message, settings, stop, tls};
 
 #[test]
 fn the_readme_prints_what_is_compiled_here() {

@@ -38,7 +38,9 @@ pub trait System: fmt::Debug + Send + Sync {
     fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected>;
 
     /// For `task-creator check`: looks at the target, changes nothing there, and ends within its deadlines.
-    fn check(&self, around: &Surroundings, report: &mut Report);
+    fn check(&self, _around: &Surroundings, report: &mut Report) {
+        report.off(format!("{}: this version does not look at it", self.target()));
+    }
 
     /// For `task-creator check --create-field`, before the check: makes what tasks need at the target and is missing.
     fn prepare(&self, _around: &Surroundings, _report: &mut Report) {}

@@ -8,7 +8,6 @@ use super::{
     Configured, Connected, Done, Explanation, Failure, Handler, Progress, Request, Surroundings, System, Tracker,
 };
 use crate::message::{Record, Task, text};
-use crate::report::Report;
 use crate::settings::{Secret, Variables};
 
 /// What the `HELPDESK_…` variables say.
@@ -53,10 +52,6 @@ impl System for Settings {
     fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected> {
         let helpdesk = || Helpdesk { http: Http::new(self.timeout, around.https), settings: self.clone() };
         Ok(Connected { handler: Box::new(helpdesk()), tracker: Box::new(helpdesk()) })
-    }
-
-    fn check(&self, _: &Surroundings, report: &mut Report) {
-        report.ok("helpdesk: HELPDESK_URL is set");
     }
 
     fn explain(&self, task: &Task) -> Explanation {
