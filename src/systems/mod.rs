@@ -26,7 +26,7 @@ use crate::tls::Authorities;
 
 /// A system, as its settings say it is. Nothing is connected yet; what is printed of it holds no secret.
 pub trait System: fmt::Debug + Send + Sync {
-    /// What it is and where, for people, such as "Helpdesk at https://helpdesk.example".
+    /// What it is and where, for people, such as `Helpdesk at https://helpdesk.example`.
     fn target(&self) -> String;
 
     /// Is its target reached by https?
@@ -42,7 +42,9 @@ pub trait System: fmt::Debug + Send + Sync {
     fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected>;
 
     /// For `task-creator check`: looks at the target, changes nothing there, and ends within its deadlines.
-    fn check(&self, around: &Surroundings, report: &mut Report);
+    fn check(&self, _around: &Surroundings, report: &mut Report) {
+        report.off(format!("{}: this version does not look at it", self.target()));
+    }
 
     /// For `task-creator check --create-field`, before the check: makes what tasks need at the target and is missing.
     fn prepare(&self, _around: &Surroundings, _report: &mut Report) {}

@@ -1,11 +1,10 @@
 //! Bitrix24: the system, and how its parts fit together.
 //!
-//! Reading order: [`settings`] with [`webhook`] (what it is told), [`fields`] (what a task becomes), [`handler`] with [`look_up`], [`owner`] and [`checklists`] (find, create, complete,
-//! synchronise), [`tracker`] with [`answers`] (finished?), [`client`] with [`batch`], [`preamble`] and [`errors`] (the portal's
-//! REST),
-//! [`combiner`], [`concurrency`], [`learnt`], [`budget`] and [`holds`] (when to ask, and how much at once), [`counters`], [`check`] with
-//! [`custom_fields`] (is the portal ready?), [`explain`] (what would it be asked?). What the portal does and why is in the
-//! README beside this file.
+//! Reading order: [`settings`] with [`webhook`] (what it is told), [`fields`] (what a task becomes), [`handler`] with
+//! [`look_up`], [`owner`] and [`checklists`] (find, create, complete, synchronise), [`tracker`] with [`answers`] (finished?),
+//! [`client`] with [`batch`], [`preamble`] and [`errors`] (the portal's REST), [`combiner`], [`concurrency`], [`learnt`],
+//! [`budget`] and [`holds`] (when to ask, and how much at once), [`counters`], [`check`] with [`custom_fields`] (is the
+//! portal ready?), [`explain`] (what would it be asked?). What the portal does and why is in the README beside this file.
 
 pub mod answers;
 pub mod batch;
