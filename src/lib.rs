@@ -22,7 +22,7 @@
 //! 2. [`systems`] – what a system must be able to do, and the table of all; [`systems::bitrix24`] is the worked example.
 //! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::ledger`] what is under way,
 //!    [`lane::recovery`] what a failure leads to, [`lane::tracking`] the sweep and the way back to Camunda.
-//! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
+//! 4. [`rabbitmq`] – the only folder that names amiquip; [`http`] – the one door to HTTP, and the one server.
 //! 5. [`app`], [`config`], [`dotenv`], [`logging`], [`tls`], [`dial`], [`stats`], [`stop`], [`backoff`] – what holds it together.
 //!    `main.rs` and [`cli`] are the command line, [`check`] (with [`report`]), [`send`], [`parked`] and [`explain`] its
 //!    tools, [`terminal`] and [`nearest`] what they share; [`demo`] shows the whole loop, with [`sandbox`], a Bitrix24
@@ -33,7 +33,7 @@
 //! * the size of a batch? `systems/bitrix24/client.rs` fills it with what all threads have handed to `combiner.rs`;
 //!   `concurrency.rs` finds out how many requests may be under way, `budget.rs` how often there is one.
 //! * what is hidden from the log? [`logging::redaction`] hides the values that [`config::Config::secrets`] names.
-//! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `systems/https.rs` https.
+//! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `http/tls.rs` https.
 //! * a queue's name? [`lane::Queues`].
 //! * the tests? `tests/faults` is the fault matrix, `tests/soak` the soak, `tests/bench` the benchmarks, `tests/support` what
 //!   they stand on; `.ci/run` is what must pass before a change is taken.
@@ -63,6 +63,7 @@ pub mod demo;
 pub mod dial;
 pub mod dotenv;
 pub mod explain;
+pub mod http;
 pub mod lane;
 pub mod logging;
 pub mod message;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::*;
-use task_creator::systems::http::{self, Http, NoAnswer};
+use task_creator::http::{self, Http, NoAnswer};
 use task_creator::tls::Authorities;
 
 const DEADLINE: Duration = Duration::from_millis(800);

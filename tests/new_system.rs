@@ -22,11 +22,11 @@ mod systems {
     #[path = "helpdesk.rs"]
     pub mod helpdesk;
 
-    pub use task_creator::systems::{Done, Failure, Handler, Progress, System, Tracker, http};
+    pub use task_creator::systems::{Done, Failure, Handler, Progress, System, Tracker};
 }
 
 use task_creator::dotenv::Environment;
-use task_creator::{message, stop};
+use task_creator::{http, message, stop};
 
 #[test]
 fn the_readme_prints_what_is_compiled_here() {

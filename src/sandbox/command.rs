@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::steering::{self, Step};
 use super::{Limits, News, People, Sandbox};
+use crate::http::{Http, NoAnswer};
 use crate::logging::clean;
-use crate::systems::http::{Http, NoAnswer};
 use crate::terminal;
 use crate::tls::Authorities;
 

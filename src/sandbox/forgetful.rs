@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::server::{HttpReply, HttpRequest, Page, Respond, Server};
 use super::{Counts, webhook_url};
+use crate::http::server::{HttpReply, HttpRequest, Page, Respond, Server};
 
 /// The members of a created task, without its id: about what a portal shows.
 const TASK: &str = r#""accomplices":[],"action":{"accept":false,"complete":true,"edit":true,"remove":true},"addInReport":"N","allowChangeDeadline":"N","allowTimeTracking":"N","auditors":[],"changedDate":"2026-11-23T12:44:44+00:00","closedDate":null,"createdBy":"1","createdDate":"2026-11-23T12:44:44+00:00","creator":{"id":"1","link":"/company/personal/user/1/","name":"User 1"},"deadline":null,"description":null,"descriptionInBbcode":"Y","group":[],"groupId":"0","matchWorkTime":"N","parentId":null,"priority":"1","responsible":{"id":"1","link":"/company/personal/user/1/","name":"User 1"},"responsibleId":"1","stageId":"0","status":"2","tags":[],"taskControl":"N","title":"a task","xmlId":null"#;

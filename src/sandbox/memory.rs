@@ -18,8 +18,8 @@ use super::portal::{Portal, SandboxTask, Sync};
 use super::reply::{Broken, Outcome, Refusal};
 use super::request::{Call, text};
 use super::rules::Rules;
-use super::server::lock;
 use super::users::COLLEAGUE;
+use crate::http::server::lock;
 
 /// A hanging answer that nobody ends is given up after this.
 const LONGER_THAN_ANY_TEST: Duration = Duration::from_secs(3600);

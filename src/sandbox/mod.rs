@@ -34,7 +34,6 @@ mod references;
 mod reply;
 mod request;
 mod rules;
-mod server;
 pub mod steering;
 mod tasks;
 mod users;
@@ -62,10 +61,10 @@ pub use reply::{Answer, Broken, Outcome, Refusal};
 pub use request::{Call, params};
 pub use rules::{CustomFields, LongDescription, Rules};
 
+use crate::http::server::{HttpReply, HttpRequest, Respond, Server, lock};
 use faults::Scope;
 use limits::Gate;
 use request::Asked;
-use server::{HttpReply, HttpRequest, Respond, Server, lock};
 
 /// User and token of the one webhook. Fixed, so that a `.env` stays valid from run to run.
 const WEBHOOK: &str = "1/sandbox-token";

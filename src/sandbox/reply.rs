@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use super::operating::Used;
-use super::server::{HttpReply, Page};
+use crate::http::server::{HttpReply, Page};
 
 /// What a method gives back when it succeeds.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::batch::Batch;
 use super::reply::php_list;
-use super::server::HttpRequest;
+use crate::http::server::HttpRequest;
 
 /// One call of a method: a request of its own, or a command of a batch.
 #[derive(Clone, Debug, Default, PartialEq)]

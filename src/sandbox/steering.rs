@@ -11,7 +11,7 @@ use super::faults::{ANY_CALL, Fault, What};
 use super::methods;
 use super::reply::json_page;
 use super::request::is_json;
-use super::server::{HttpReply, HttpRequest};
+use crate::http::server::{HttpReply, HttpRequest};
 use crate::nearest::did_you_mean;
 
 /// Where steps are heard; what a portal does begins with `/rest/`.

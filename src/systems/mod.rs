@@ -4,9 +4,6 @@
 //! its target and knows tasks, records and replies; it knows no queue, no ack and no retry. Adding one is worked through in the README.
 
 pub mod bitrix24;
-pub mod http;
-mod https;
-mod resolver;
 
 use std::fmt;
 use std::time::Duration;

@@ -3,9 +3,9 @@
 use anyhow::anyhow;
 use serde_json::{Value, json};
 
-use super::http::{Http, NoAnswer};
 use super::{Done, Failure, Handler, Progress, System, Tracker};
 use crate::config::{Config, Secret, Variables};
+use crate::http::{Http, NoAnswer};
 use crate::message::{Record, Task, text};
 use crate::stop::Stop;
 

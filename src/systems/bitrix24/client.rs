@@ -20,8 +20,8 @@ use super::holds::Holds;
 use super::learnt::Learnt;
 use super::{Settings, Webhook, batch, preamble};
 use crate::backoff;
+use crate::http::{Answer, Http, NoAnswer};
 use crate::stop::Stop;
-use crate::systems::http::{Answer, Http, NoAnswer};
 use crate::tls::Authorities;
 
 /// The cloud cuts a request at 60 s; a batch is sized to stay far below, since its speed changes.

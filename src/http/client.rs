@@ -8,9 +8,9 @@ use std::time::Duration;
 use ureq::unversioned::transport::Connector as _;
 use ureq::{Agent, Timeout};
 
-use super::https::{CA_FILE, Https, NoHandshake};
 use super::resolver::{Dial, KeepingResolver};
-use crate::tls::{self, Authorities};
+use super::tls::{CA_FILE, Https, NoHandshake};
+use crate::tls::{self as trust, Authorities};
 
 /// The largest answer that is read, in bytes.
 const LARGEST_ANSWER: u64 = 16 << 20;
@@ -116,7 +116,7 @@ fn no_connection(err: &std::io::Error) -> NoAnswer {
         }
         _ if err.to_string().starts_with(NOT_RESOLVED) => NoAnswer::NotSent(NO_SUCH_NAME.into()),
         // TLS that breaks after the handshake says how.
-        ErrorKind::InvalidData => NoAnswer::Unknown(format!("the connection broke: {}", tls::explain(err, CA_FILE))),
+        ErrorKind::InvalidData => NoAnswer::Unknown(format!("the connection broke: {}", trust::explain(err, CA_FILE))),
         kind => NoAnswer::Unknown(format!("the connection broke: {kind}")),
     }
 }

@@ -22,7 +22,7 @@ const MAX_BODY: u64 = 32 * 1024 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A request as it came over the wire.
-pub(super) struct HttpRequest {
+pub struct HttpRequest {
     /// Path and query, still percent-encoded.
     pub target: String,
     pub content_type: String,
@@ -30,7 +30,7 @@ pub(super) struct HttpRequest {
 }
 
 /// What comes instead of, or as, an answer.
-pub(super) enum HttpReply {
+pub enum HttpReply {
     Whole(Page),
     /// The head and half of the body, then the end of the connection.
     Half(Page),
@@ -41,14 +41,14 @@ pub(super) enum HttpReply {
 }
 
 /// An answer.
-pub(super) struct Page {
+pub struct Page {
     pub status: u16,
     pub content_type: &'static str,
     pub body: Vec<u8>,
 }
 
 /// Answers requests, from many threads at once.
-pub(super) trait Respond: Send + Sync + 'static {
+pub trait Respond: Send + Sync + 'static {
     /// Waits must end when the server's stop channel closes.
     fn respond(&self, request: HttpRequest) -> HttpReply;
 }
@@ -61,7 +61,7 @@ enum Ending {
 }
 
 /// A running server. Dropping it cuts every connection and joins every thread.
-pub(super) struct Server {
+pub struct Server {
     address: SocketAddr,
     /// Dropped to stop: every [`Receiver`] of the stop channel sees it closed.
     stop: Option<Sender<()>>,
@@ -239,7 +239,7 @@ fn invalid(what: &str) -> io::Error {
 }
 
 /// A thread that panicked is told by its panic; what it left behind is still usable for a stand-in.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
