@@ -12,6 +12,7 @@ use super::batch::Batch;
 use super::checklists::Place;
 use super::faults::{Fault, Moment, Order, Orders, Scope, What};
 use super::index::INDEXED;
+use super::lock;
 use super::methods;
 use super::operating::Operating;
 use super::portal::{Portal, SandboxTask, Sync};
@@ -19,7 +20,6 @@ use super::reply::{Broken, Outcome, Refusal};
 use super::request::{Call, text};
 use super::rules::Rules;
 use super::users::COLLEAGUE;
-use crate::http::server::lock;
 
 /// A hanging answer that nobody ends is given up after this.
 const LONGER_THAN_ANY_TEST: Duration = Duration::from_secs(3600);

@@ -3,8 +3,7 @@
 //! Two programs that read the same bytes must agree on where a request ends; otherwise one of them takes a part of it for
 //! another request, with the first one's rights. So whatever leaves that open is refused, and not guessed.
 
-use httparse::{EMPTY_HEADER, Error};
-
+use httparse::Error;
 pub use httparse::Header;
 
 /// More lines than any client sends.
@@ -85,14 +84,13 @@ impl<'a> Head<'a> {
         headers: &'a mut [Header<'a>; MOST_HEADERS],
         most: usize,
     ) -> Result<Head<'a>, Refused> {
-        if bytes.iter().zip(&bytes[1..]).any(|(first, second)| (*first != b'\r') && (*second == b'\n')) {
+        if bytes.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r') {
             return Err(refused(400, "a line of the head does not end in CR LF"));
         }
-        *headers = [EMPTY_HEADER; MOST_HEADERS];
         let mut parsed = httparse::Request::new(headers);
         let complete = parsed.parse(bytes).map_err(|err| match err {
             Error::TooManyHeaders => HEAD_TOO_LONG,
-            Error::Version => refused(505, "only HTTP/1.1 and HTTP/1.0 are spoken here"),
+            Error::Version => refused(505, "versions 1.1 and 1.0 are spoken here"),
             _ => refused(400, "the request's head is not HTTP"),
         })?;
         let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
