@@ -1,10 +1,19 @@
 //! The one door to HTTP: deadlines on everything, answers of bounded size, no redirect followed, no secret in an error.
 //!
-//! It says whether a request that failed may have had an effect; what a status or a body means is the system's business.
+//! It says whether a request that failed may have had an effect; what an answer means is said in [`super::classify`].
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+pub use ureq::http::Method;
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use ureq::http::request::Builder;
+use ureq::http::uri::InvalidUri;
+use ureq::http::{HeaderMap, HeaderValue};
 use ureq::unversioned::transport::Connector as _;
 use ureq::{Agent, Timeout};
 
@@ -18,19 +27,103 @@ const LARGEST_ANSWER: u64 = 16 << 20;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Servers close idle connections, often after 5 s or more; a request on one that just closes is an unknown outcome.
 const LONGEST_IDLE: Duration = Duration::from_secs(4);
+/// No target is left alone for longer without a look, whatever it asks for.
+const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 /// Sends requests to one target, over connections that are kept.
 pub struct Http {
     agent: Agent,
 }
 
+/// A request to be sent. What is wrong with it is told when it is sent.
+pub struct Request<'a> {
+    builder: Builder,
+    body: Option<&'a [u8]>,
+}
+
+impl<'a> Request<'a> {
+    /// A request without a body.
+    pub fn new(method: Method, url: &str) -> Request<'a> {
+        // To some servers a POST that says nothing of its body has one without an end.
+        let body = matches!(method, Method::POST | Method::PUT | Method::PATCH).then_some(&[][..]);
+        Request { builder: Builder::new().method(method).uri(url), body }
+    }
+
+    /// With this header.
+    #[must_use]
+    pub fn header(self, name: &str, value: &str) -> Request<'a> {
+        Request { builder: self.builder.header(name, value), ..self }
+    }
+
+    /// Signed in by name and password. A name with a colon cannot be.
+    #[must_use]
+    pub fn basic(self, name: &str, password: &str) -> Request<'a> {
+        self.signed_in(format!("Basic {}", STANDARD.encode(format!("{name}:{password}"))))
+    }
+
+    /// Signed in by a token.
+    #[must_use]
+    pub fn bearer(self, token: &str) -> Request<'a> {
+        self.signed_in(format!("Bearer {token}"))
+    }
+
+    fn signed_in(self, as_whom: String) -> Request<'a> {
+        let builder = match HeaderValue::try_from(as_whom) {
+            Ok(mut value) => {
+                // ureq's own log lines leave it out.
+                value.set_sensitive(true);
+                self.builder.header(AUTHORIZATION, value)
+            }
+            // Tells when it is sent that there is a header that cannot be.
+            Err(_) => self.builder.header(AUTHORIZATION, "\n"),
+        };
+        Request { builder, ..self }
+    }
+
+    /// With this JSON as its body, and JSON wanted.
+    #[must_use]
+    pub fn json(self, body: &'a [u8]) -> Request<'a> {
+        self.body("application/json", body).header("Accept", "application/json")
+    }
+
+    /// With this body.
+    #[must_use]
+    pub fn body(self, content_type: &str, body: &'a [u8]) -> Request<'a> {
+        Request { builder: self.builder.header(CONTENT_TYPE, content_type), body: Some(body) }
+    }
+}
+
 /// A complete answer, whatever its status.
-#[derive(Debug)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
     /// The body, not yet looked at.
     pub body: Vec<u8>,
+    pub(super) headers: HeaderMap,
+}
+
+impl Answer {
+    /// The first header of this name, whatever its case, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// How long the target wants to be left alone, in seconds or until a time; none that is over.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let value = self.header(RETRY_AFTER.as_str())?.trim();
+        let asked = match value.parse() {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => (DateTime::parse_from_rfc2822(value).ok()?.to_utc() - Utc::now()).to_std().ok()?,
+        };
+        Some(asked.min(LONGEST_REST))
+    }
+}
+
+/// Headers may hold what is secret.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {} with {} bytes", self.status, self.body.len())
+    }
 }
 
 /// No answer. The texts hold no URL.
@@ -58,6 +151,7 @@ impl Http {
             // A redirected POST would lose its body, and the URL's secret would go to another host.
             .max_redirects(0)
             .max_redirects_will_error(false)
+            .allow_non_standard_methods(true)
             // Whatever HTTP_PROXY says: a proxy would see the secrets of an http address.
             .proxy(None)
             .max_idle_age(LONGEST_IDLE)
@@ -68,17 +162,34 @@ impl Http {
         Http { agent: Agent::with_parts(config, connector, KeepingResolver::default()) }
     }
 
-    /// Posts a JSON body.
+    /// Sends a request, once.
     ///
     /// # Errors
     /// [`NoAnswer`] when no complete answer came within the deadline.
-    pub fn post_json(&self, url: &str, body: &[u8]) -> Result<Answer, NoAnswer> {
-        let request = self.agent.post(url).content_type("application/json").header("Accept", "application/json");
-        let mut response = request.send(body).map_err(no_answer)?;
-        let status = response.status().as_u16();
-        let body = response.body_mut().with_config().limit(LARGEST_ANSWER).read_to_vec().map_err(no_answer)?;
-        Ok(Answer { status, body })
+    pub fn send(&self, request: Request<'_>) -> Result<Answer, NoAnswer> {
+        let Request { builder, body } = request;
+        let response = match body {
+            Some(body) => self.agent.run(builder.body(body).map_err(unusable)?),
+            None => self.agent.run(builder.body(()).map_err(unusable)?),
+        };
+        let (parts, mut body) = response.map_err(no_answer)?.into_parts();
+        let body = body.with_config().limit(LARGEST_ANSWER).read_to_vec().map_err(no_answer)?;
+        Ok(Answer { status: parts.status.as_u16(), body, headers: parts.headers })
     }
+
+    /// Posts a JSON body.
+    ///
+    /// # Errors
+    /// As [`Http::send`].
+    pub fn post_json(&self, url: &str, body: &[u8]) -> Result<Answer, NoAnswer> {
+        self.send(Request::new(Method::POST, url).json(body))
+    }
+}
+
+/// Its own text would show what is wrong, and that may be a secret.
+fn unusable(err: ureq::http::Error) -> NoAnswer {
+    let what = if err.is::<InvalidUri>() { URL_UNUSABLE } else { "a header cannot be sent" };
+    NoAnswer::NotSent(what.into())
 }
 
 /// Only texts that cannot hold the URL are passed on.
@@ -98,12 +209,13 @@ fn no_answer(err: ureq::Error) -> NoAnswer {
         ureq::Error::Protocol(_) => {
             NoAnswer::Unknown("the answer is not HTTP: is it the right port, and https:// where TLS is spoken?".into())
         }
-        ureq::Error::BadUri(_) => NoAnswer::NotSent("the URL cannot be used".into()),
+        ureq::Error::BadUri(_) => NoAnswer::NotSent(URL_UNUSABLE.into()),
         ureq::Error::Other(err) if err.is::<NoHandshake>() => NoAnswer::NotSent(format!("TLS: {err}")),
         _ => NoAnswer::Unknown("the request failed in an unusual way".into()),
     }
 }
 
+const URL_UNUSABLE: &str = "the URL cannot be used";
 const NO_SUCH_NAME: &str = "the host's name does not resolve";
 /// How std begins the text of a failed name look-up, which has no kind of its own.
 const NOT_RESOLVED: &str = "failed to lookup address information";

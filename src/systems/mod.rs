@@ -4,6 +4,7 @@
 //! its target and knows tasks, records and replies; it knows no queue, no ack and no retry. Adding one is worked through in the README.
 
 pub mod bitrix24;
+mod over_http;
 
 use std::fmt;
 use std::time::Duration;

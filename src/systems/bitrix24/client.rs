@@ -257,7 +257,7 @@ impl Client {
             let answer = self.http.post_json(&url, body);
             let took = started.elapsed();
             let result = match answer {
-                Ok(Answer { status, body }) => {
+                Ok(Answer { status, body, .. }) => {
                     reply(status, &self.webhook.hide_token(body), |before| self.tell_once(before))
                 }
                 Err(NoAnswer::NotSent(why)) => Err(ApiError::new(Kind::Unreachable, why)),
