@@ -1,9 +1,9 @@
 //! One connection: reads its requests one after the other, each within its deadlines and limits, and writes the replies in
 //! the same order. It knows no other connection.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, TcpStream};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use httparse::EMPTY_HEADER;
@@ -22,7 +22,7 @@ const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub(super) fn serve(stream: &TcpStream, limits: &Limits, respond: &impl Respond) -> io::Result<After> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(limits.reply_time))?;
-    let mut inbox = Inbox { stream, limits, bytes: vec![0; CHUNK], filled: 0 };
+    let mut inbox = Inbox { socket: Socket::new(stream), limits, bytes: vec![0; CHUNK], filled: 0 };
     loop {
         match inbox.answer_next(respond) {
             Ok(After::KeepAlive) => {}
@@ -37,23 +37,22 @@ pub(super) fn serve(stream: &TcpStream, limits: &Limits, respond: &impl Respond)
 }
 
 /// Says why, and lets the client read that.
-pub(super) fn refuse(stream: &TcpStream, refused: Refused, patience: Duration) -> io::Result<()> {
+fn refuse(stream: &TcpStream, refused: Refused, patience: Duration) -> io::Result<()> {
     let page = Page::new(refused.status, "text/plain", refused.why);
     reply::write(stream, &page.head(false), page.body(), patience)?;
     stream.shutdown(Shutdown::Write)?;
-    let (mut rest, mut skipped) = (Timely { stream, until: Instant::now() + LINGER }, [0; 4096]);
-    while let Ok(1..) = rest.read(&mut skipped) {}
+    let (socket, until) = (Socket::new(stream), Instant::now() + LINGER);
+    while let Ok(1..) = (Timely { socket: &socket, until }).read(&mut [0; 4096]) {}
     Ok(())
 }
 
 /// Says that there are too many, at once: the caller has others to wait for. A client that has sent its request already
 /// may find itself reset instead.
-pub(super) fn turn_away(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nonblocking(true)?;
+pub(super) fn turn_away(stream: &TcpStream) {
     let page = Page::new(BUSY.status, "text/plain", BUSY.why);
-    let written = reply::write(stream, &page.head(false), page.body(), Duration::ZERO);
+    let written = stream.set_nonblocking(true);
+    let _ = written.and_then(|()| reply::write(stream, &page.head(false), page.body(), Duration::ZERO));
     let _ = stream.shutdown(Shutdown::Write);
-    written
 }
 
 /// Why no further request is answered.
@@ -80,7 +79,7 @@ impl From<io::Error> for Ended {
 
 /// What has come and was not answered yet: the next request, and more when the client does not wait for its answers.
 struct Inbox<'a> {
-    stream: &'a TcpStream,
+    socket: Socket<'a>,
     limits: &'a Limits,
     bytes: Vec<u8>,
     /// So many of the bytes have come.
@@ -101,10 +100,7 @@ impl Inbox<'_> {
             late = self.read_body(&behind[..here], &head)?;
             &late
         };
-        let request = Request { body, ..head.request };
-        // Whoever answers may panic: that costs this connection, and nothing else.
-        let reply = catch_unwind(AssertUnwindSafe(|| respond.respond(&request)));
-        let Ok(reply) = reply else { return Ok(After::Close) };
+        let reply = respond.respond(&Request { body, ..head.request });
         let after = self.write(reply, &head).map_err(Ended::Lost)?;
         self.bytes.copy_within(end + here..self.filled, 0);
         self.filled -= end + here;
@@ -113,7 +109,10 @@ impl Inbox<'_> {
 
     /// Where the next head ends; `None` when there is none: the client has ended the connection, or forgotten it.
     fn read_head(&mut self) -> Result<Option<usize>, Ended> {
-        let (mut seen, mut until) = (0, (self.filled > 0).then(|| Instant::now() + self.limits.head_time));
+        if self.filled == 0 && !self.await_request()? {
+            return Ok(None);
+        }
+        let (mut seen, until) = (0, Instant::now() + self.limits.head_time);
         loop {
             match end_of_head(&self.bytes[..self.filled], seen) {
                 Some(end) if end <= self.limits.head => return Ok(Some(end)),
@@ -123,24 +122,28 @@ impl Inbox<'_> {
             if self.filled == self.bytes.len() {
                 self.bytes.resize(2 * self.filled, 0);
             }
-            let mut timely = Timely { stream: self.stream, until: until.unwrap_or(Instant::now() + self.limits.idle) };
-            let read = match (timely.read(&mut self.bytes[self.filled..]), until) {
-                (Err(err), None) if err.kind() == ErrorKind::TimedOut => return Ok(None),
-                (Ok(0), None) => return Ok(None),
-                (Ok(0), Some(_)) => return Err(Ended::Lost(ErrorKind::UnexpectedEof.into())),
-                (read, _) => read?,
-            };
-            self.filled += read;
-            until = until.or_else(|| Some(Instant::now() + self.limits.head_time));
+            match (Timely { socket: &self.socket, until }).read(&mut self.bytes[self.filled..])? {
+                0 => return Err(Ended::Lost(ErrorKind::UnexpectedEof.into())),
+                read => self.filled += read,
+            }
         }
+    }
+
+    /// Reads its first bytes. Is there one?
+    fn await_request(&mut self) -> io::Result<bool> {
+        self.filled = match self.socket.read_within(self.limits.idle, &mut self.bytes) {
+            Err(err) if err.kind() == ErrorKind::TimedOut => 0,
+            read => read?,
+        };
+        Ok(self.filled > 0)
     }
 
     /// The whole body, which begins with what is `here` already.
     fn read_body(&self, here: &[u8], head: &Head<'_>) -> Result<Vec<u8>, Ended> {
         if head.expects_continue && here.is_empty() {
-            reply::write(self.stream, GO_ON, &[], self.limits.reply_time).map_err(Ended::Lost)?;
+            reply::write(self.socket.stream, GO_ON, &[], self.limits.reply_time).map_err(Ended::Lost)?;
         }
-        let timely = Timely { stream: self.stream, until: Instant::now() + self.limits.body_time };
+        let timely = Timely { socket: &self.socket, until: Instant::now() + self.limits.body_time };
         // It grows with what comes: a length alone is no reason to take memory.
         let mut body = Vec::with_capacity(head.length.min(4 * CHUNK));
         body.extend_from_slice(here);
@@ -155,34 +158,55 @@ impl Inbox<'_> {
         let after = match reply {
             Reply::Page(page) => {
                 let body = if head.request.method == "HEAD" { &[] } else { page.body() };
-                reply::write(self.stream, &page.head(head.keep_alive), body, self.limits.reply_time)?;
+                reply::write(self.socket.stream, &page.head(head.keep_alive), body, self.limits.reply_time)?;
                 After::KeepAlive
             }
-            Reply::Raw(write) => write(self.stream)?,
+            Reply::Raw(write) => write(self.socket.stream)?,
         };
         Ok(if after == After::KeepAlive && !head.keep_alive { After::Close } else { after })
     }
 }
 
+/// A connection, and for how long the kernel lets a read of it wait. Telling the kernel costs as much as a short read, so
+/// that is done only where it is news.
+struct Socket<'a> {
+    stream: &'a TcpStream,
+    patience: Cell<Option<Duration>>,
+}
+
+impl<'a> Socket<'a> {
+    fn new(stream: &'a TcpStream) -> Socket<'a> {
+        Socket { stream, patience: Cell::new(None) }
+    }
+
+    fn read_within(&self, patience: Duration, into: &mut [u8]) -> io::Result<usize> {
+        if self.patience.replace(Some(patience)) != Some(patience) {
+            self.stream.set_read_timeout(Some(patience))?;
+        }
+        let mut stream = self.stream;
+        loop {
+            match stream.read(into) {
+                // How the kernel says so.
+                Err(err) if err.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
+                // A signal has come.
+                Err(err) if err.kind() == ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+}
+
 /// Reads a connection until then, however the bytes trickle in.
 struct Timely<'a> {
-    stream: &'a TcpStream,
+    socket: &'a Socket<'a>,
     until: Instant,
 }
 
 impl Read for Timely<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let left = self.until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(ErrorKind::TimedOut.into());
-            }
-            self.stream.set_read_timeout(Some(left))?;
-            match self.stream.read(into) {
-                // The time is over, or a signal has come.
-                Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-                read => return read,
-            }
+        match self.until.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(ErrorKind::TimedOut.into()),
+            left => self.socket.read_within(left, into),
         }
     }
 }

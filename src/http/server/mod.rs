@@ -10,6 +10,7 @@ mod request;
 use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Scope};
 use std::time::Duration;
@@ -103,7 +104,6 @@ impl Drop for Server {
         // The acceptor sits in accept(); a connection of our own wakes it. Without one it could not be joined.
         let woken = TcpStream::connect(self.address).is_ok();
         if let Some(acceptor) = self.acceptor.take().filter(|_| woken) {
-            // A panic was printed when it happened.
             let _ = acceptor.join();
         }
     }
@@ -140,7 +140,8 @@ impl<R: Respond> Shared<R> {
 
     fn open<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, number: u64, stream: TcpStream) -> io::Result<()> {
         if self.open_ones().len() >= self.limits.connections {
-            return connection::turn_away(&stream);
+            connection::turn_away(&stream);
+            return Ok(());
         }
         self.open_ones().insert(number, stream.try_clone()?);
         let name = format!("{}/{number}", self.name);
@@ -152,7 +153,9 @@ impl<R: Respond> Shared<R> {
     }
 
     fn serve(&self, number: u64, stream: &TcpStream) {
-        let after = connection::serve(stream, &self.limits, &self.respond).unwrap_or_else(|err| {
+        // Whoever answers may panic, which is printed when it happens: that costs this connection, and nothing else.
+        let serving = AssertUnwindSafe(|| connection::serve(stream, &self.limits, &self.respond));
+        let after = catch_unwind(serving).unwrap_or(Ok(After::Close)).unwrap_or_else(|err| {
             log::debug!("{}: connection {number}: {err}", self.name);
             After::Close
         });

@@ -85,21 +85,24 @@ impl Page {
 
 /// Writes both, in one packet where they fit, within `patience` of a client that does not read.
 pub(super) fn write(mut stream: &TcpStream, head: &[u8], body: &[u8], patience: Duration) -> io::Result<()> {
-    let begun = Instant::now();
+    let until = Instant::now() + patience;
     let mut slices = [IoSlice::new(head), IoSlice::new(body)];
     let mut rest = &mut slices[..];
-    while rest.iter().any(|slice| !slice.is_empty()) {
+    loop {
         match stream.write_vectored(rest) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            // The kernel returns with a part of it when the socket's own time limit is over.
             Ok(written) => IoSlice::advance_slices(&mut rest, written),
             Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
             Err(err) => return Err(err),
         }
-        if begun.elapsed() > patience {
+        if rest.iter().all(|slice| slice.is_empty()) {
+            return Ok(());
+        }
+        if Instant::now() > until {
             return Err(io::ErrorKind::TimedOut.into());
         }
     }
-    Ok(())
 }
 
 fn reason(status: u16) -> &'static str {
