@@ -98,10 +98,10 @@ impl Broken {
             Broken::Raw { status, content_type, body } => Reply::Page(Page::new(status, content_type, body)),
             Broken::Half => {
                 let page = json_page(200, &json!({"result": {"task": {"id": "1"}}}));
-                Reply::Raw(Box::new(move |stream| half(stream, &page)))
+                Reply::raw(move |stream| half(stream, &page))
             }
-            Broken::Close => Reply::Raw(Box::new(|_| Ok(After::Close))),
-            Broken::Reset => Reply::Raw(Box::new(|_| Ok(After::Reset))),
+            Broken::Close => Reply::raw(|_| Ok(After::Close)),
+            Broken::Reset => Reply::raw(|_| Ok(After::Reset)),
         }
     }
 }

@@ -202,13 +202,13 @@ impl Respond for Desk {
         let mut request = Request::of(request);
         let calls_before = shared.admit(&mut request);
         let reply = shared.reply(&request);
-        server::Reply::Raw(Box::new(move |stream| {
+        server::Reply::raw(move |stream| {
             let after = shared.write(stream, reply)?;
             if after == After::KeepAlive {
                 shared.note_replied(request.number, calls_before);
             }
             Ok(after)
-        }))
+        })
     }
 }
 

@@ -114,7 +114,7 @@ impl Inbox<'_> {
         }
         let (mut seen, until) = (0, Instant::now() + self.limits.head_time);
         loop {
-            match end_of_head(&self.bytes[..self.filled], seen) {
+            match end_of_head(&self.bytes[..self.filled], seen)? {
                 Some(end) if end <= self.limits.head => return Ok(Some(end)),
                 None if self.filled < self.limits.head => seen = self.filled,
                 _ => return Err(HEAD_TOO_LONG.into()),

@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
-pub use reply::{After, Page, Reply};
+pub use reply::{After, Page, Reply, TakeOver};
 pub use request::{Header, Request};
 
 /// Pause after a failed accept (out of file handles), so that the loop does not spin.

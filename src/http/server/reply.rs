@@ -19,8 +19,19 @@ pub struct Page {
 pub enum Reply {
     /// An answer.
     Page(Page),
-    /// The connection itself: for answers that break off, or take their time. A wait in it must end when the server stops.
-    Raw(Box<dyn FnOnce(&TcpStream) -> io::Result<After> + Send>),
+    /// Whatever this does to the connection.
+    Raw(TakeOver),
+}
+
+/// Writes to the connection itself: an answer that breaks off, or takes its time. A wait in it must end when the server
+/// stops.
+pub type TakeOver = Box<dyn FnOnce(&TcpStream) -> io::Result<After> + Send>;
+
+impl Reply {
+    /// Lets this write to the connection.
+    pub fn raw(take_over: impl FnOnce(&TcpStream) -> io::Result<After> + Send + 'static) -> Reply {
+        Reply::Raw(Box::new(take_over))
+    }
 }
 
 /// What becomes of the connection.

@@ -49,6 +49,8 @@ const fn refused(status: u16, why: &'static str) -> Refused {
 pub(super) const HEAD_TOO_LONG: Refused = refused(431, "the request's head is too long");
 pub(super) const TOO_SLOW: Refused = refused(408, "the request took too long to arrive");
 pub(super) const BUSY: Refused = refused(503, "there are too many connections");
+/// Some readers take it for the end of a line, others do not.
+const BARE_LINE_FEED: Refused = refused(400, "a line of the head does not end in CR LF");
 const BODY_TOO_LONG: Refused = refused(413, "the request's body is too long");
 
 /// A head that leaves no question open.
@@ -65,16 +67,20 @@ pub(super) struct Head<'a> {
 }
 
 /// Where the first head ends in these bytes, if it does. The first `seen` of them have been looked at before.
-pub(super) fn end_of_head(bytes: &[u8], seen: usize) -> Option<usize> {
+pub(super) fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refused> {
     // The end may have begun in what was seen.
-    let from = seen.saturating_sub(3);
-    let line_ends = bytes[from..].iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| from + at + 1);
-    // A head with bare line feeds ends as well, and is refused then.
-    line_ends.into_iter().find_map(|next| match bytes[next..] {
-        [b'\r', b'\n', ..] => Some(next + 2),
-        [b'\n', ..] => Some(next + 1),
-        _ => None,
-    })
+    for at in seen.saturating_sub(2)..bytes.len() {
+        if bytes[at] != b'\n' {
+            continue;
+        }
+        if at == 0 || bytes[at - 1] != b'\r' {
+            return Err(BARE_LINE_FEED);
+        }
+        if bytes[at + 1..].starts_with(b"\r\n") {
+            return Ok(Some(at + 3));
+        }
+    }
+    Ok(None)
 }
 
 impl<'a> Head<'a> {
@@ -84,9 +90,6 @@ impl<'a> Head<'a> {
         headers: &'a mut [Header<'a>; MOST_HEADERS],
         most: usize,
     ) -> Result<Head<'a>, Refused> {
-        if bytes.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r') {
-            return Err(refused(400, "a line of the head does not end in CR LF"));
-        }
         let mut parsed = httparse::Request::new(headers);
         let complete = parsed.parse(bytes).map_err(|err| match err {
             Error::TooManyHeaders => HEAD_TOO_LONG,

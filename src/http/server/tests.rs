@@ -25,13 +25,13 @@ impl Respond for Echo {
         match request.target {
             "/stall" => {
                 let _ = self.stopped.recv_timeout(PATIENCE);
-                Reply::Raw(Box::new(|_| Ok(After::Close)))
+                Reply::raw(|_| Ok(After::Close))
             }
-            "/reset" => Reply::Raw(Box::new(|_| Ok(After::Reset))),
-            "/raw" => Reply::Raw(Box::new(|mut stream| {
+            "/reset" => Reply::raw(|_| Ok(After::Reset)),
+            "/raw" => Reply::raw(|mut stream| {
                 stream.write_all(&Page::new(200, "", "by hand").encode())?;
                 Ok(After::KeepAlive)
-            })),
+            }),
             "/panic" => panic!("whoever answers may do that"),
             "/huge" => Reply::Page(Page::new(200, "", vec![b'x'; 64 << 20])),
             _ => {
