@@ -1,6 +1,6 @@
 //! The one door to HTTP: deadlines on everything, answers of bounded size, no redirect followed, no secret in an error.
 //!
-//! It says whether a request that failed may have had an effect; what an answer means is said in [`super::classify`].
+//! It says whether a request that failed may have had an effect; what an answer means is said in [`super::classify()`].
 
 use std::fmt;
 use std::io::ErrorKind;
