@@ -25,7 +25,7 @@
 //! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::state`] all that it decides, with
 //!    [`lane::ledger`], what is under way, and [`lane::recovery`], what a failure leads to; [`lane::tracking`] is the sweep
 //!    and the way back to Camunda, [`lane::control`] what may be asked of a lane from outside.
-//! 4. [`rabbitmq`] – the only folder that names amiquip; [`systems::http`] – the one door to HTTP.
+//! 4. [`rabbitmq`] – the only folder that names amiquip; [`http`] – the one door to HTTP, and the one server.
 //! 5. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – those that all
 //!    systems share, [`queues`] – what queues are called; [`logging`], [`redact`], [`tls`], [`dial`], [`stats`], [`stop`], [`backoff`].
 //! 6. [`commands`] – the command line, a file for each command; [`report`], [`terminal`] and [`nearest`] are how they speak,
@@ -37,7 +37,7 @@
 //! * the size of a batch? `systems/bitrix24/client.rs` fills it with what all threads have handed to `combiner.rs`;
 //!   `concurrency.rs` finds out how many requests may be under way, `budget.rs` how often there is one.
 //! * what is hidden from the log? [`redact`] hides what [`systems::table::Setup::secrets`] names: each system names its own.
-//! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `systems/https.rs` https.
+//! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `http/tls.rs` https.
 //! * a queue's name? [`queues`].
 //! * who may know whom? `tests/suite/rooms.rs` reads it in the code; nothing outside [`rabbitmq`] names a type of amiquip.
 //! * the tests? `tests/suite` is what users see, a module a subject; its `systems` is what every system of the table has to
@@ -65,6 +65,7 @@ pub mod commands;
 pub mod config;
 pub mod dial;
 pub mod docs;
+pub mod http;
 pub mod lane;
 pub mod logging;
 pub mod message;

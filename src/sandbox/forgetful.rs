@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::server::{HttpReply, HttpRequest, Page, Respond, Server};
 use super::{Counts, webhook_url};
+use crate::http::server::{Page, Reply, Request, Respond, Server};
 
 /// The members of a created task, without its id: about what a portal shows.
 const TASK: &str = r#""accomplices":[],"action":{"accept":false,"complete":true,"edit":true,"remove":true},"addInReport":"N","allowChangeDeadline":"N","allowTimeTracking":"N","auditors":[],"changedDate":"2026-11-23T12:44:44+00:00","closedDate":null,"createdBy":"1","createdDate":"2026-11-23T12:44:44+00:00","creator":{"id":"1","link":"/company/personal/user/1/","name":"User 1"},"deadline":null,"description":null,"descriptionInBbcode":"Y","group":[],"groupId":"0","matchWorkTime":"N","parentId":null,"priority":"1","responsible":{"id":"1","link":"/company/personal/user/1/","name":"User 1"},"responsibleId":"1","stageId":"0","status":"2","tags":[],"taskControl":"N","title":"a task","xmlId":null"#;
@@ -43,7 +43,7 @@ impl Forgetful {
     /// The port is taken, or no thread can be started.
     pub fn start(port: u16) -> anyhow::Result<Forgetful> {
         let tally = Arc::new(Tally::default());
-        let server = Server::start(port, |_| Desk(Arc::clone(&tally)))?;
+        let server = super::serve(port, |_| Desk(Arc::clone(&tally)))?;
         Ok(Forgetful { server, tally })
     }
 
@@ -64,18 +64,18 @@ impl Forgetful {
 struct Desk(Arc<Tally>);
 
 impl Respond for Desk {
-    fn respond(&self, request: HttpRequest) -> HttpReply {
+    fn respond(&self, request: &Request<'_>) -> Reply {
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         let path = request.target.split('?').next().unwrap_or_default();
         let method = path.rsplit('/').next().unwrap_or_default().trim_end_matches(".json");
         let mut body = String::from(r#"{"result":"#);
         if method == "batch" {
-            self.0.run(&request.body, &mut body)
+            self.0.run(request.body, &mut body)
         } else {
             self.0.call(method, &mut body)
         }
         body.extend([r#","time":"#, TIME, "}"]);
-        HttpReply::Whole(Page { status: 200, content_type: "application/json; charset=utf-8", body: body.into_bytes() })
+        Reply::Page(Page::new(200, "application/json; charset=utf-8", body))
     }
 }
 
@@ -173,9 +173,10 @@ mod tests {
 
     fn ask(desk: &Desk, method: &str, body: &Value) -> Value {
         let target = format!("/rest/1/token/{method}");
-        let request = HttpRequest { target, content_type: String::new(), body: body.to_string().into_bytes() };
-        let HttpReply::Whole(page) = desk.respond(request) else { panic!("an answer") };
-        serde_json::from_slice(&page.body).expect("JSON")
+        let body = body.to_string();
+        let request = Request { method: "POST", target: &target, headers: &[], body: body.as_bytes() };
+        let Reply::Page(page) = desk.respond(&request) else { panic!("an answer") };
+        serde_json::from_slice(page.body()).expect("JSON")
     }
 
     #[test]

@@ -12,13 +12,13 @@ use super::batch::Batch;
 use super::checklists::Place;
 use super::faults::{Fault, Moment, Order, Orders, Scope, What};
 use super::index::INDEXED;
+use super::lock;
 use super::methods;
 use super::operating::Operating;
 use super::portal::{Portal, SandboxTask, Sync};
 use super::reply::{Broken, Outcome, Refusal};
 use super::request::{Call, text};
 use super::rules::Rules;
-use super::server::lock;
 use super::users::COLLEAGUE;
 
 /// A hanging answer that nobody ends is given up after this.

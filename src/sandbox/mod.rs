@@ -11,8 +11,8 @@
 //! the same portal without a server, [`Forgetful`] one that is asked for speed alone.
 //!
 //! Reading order: methods and tasks (what can be called), portal (what is remembered), list and batch (the two methods
-//! with rules of their own), memory (calls and faults), server (bytes in and out); people (who finish tasks),
-//! steering (what is done by hand).
+//! with rules of their own), memory (calls and faults); people (who finish tasks), steering (what is done by hand). Bytes in
+//! and out are [`crate::http::server`]'s business.
 
 mod batch;
 mod checklists;
@@ -32,17 +32,16 @@ mod references;
 mod reply;
 mod request;
 mod rules;
-mod server;
 pub mod steering;
 mod tasks;
 mod users;
 mod values;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -57,14 +56,14 @@ pub use memory::Memory;
 pub use operating::OperatingLimit;
 pub use people::{News, People};
 pub use portal::{SandboxTask, Sync};
-pub use reply::{Answer, Broken, Outcome, Refusal};
+pub use reply::{Answer, Broken, Outcome, Refusal, half};
 pub use request::{Call, params};
 pub use rules::{CustomFields, LongDescription, Rules};
 
+use crate::http::server::{self, Reply, Request, Respond, Server};
 use faults::Scope;
 use limits::Gate;
 use request::Asked;
-use server::{HttpReply, HttpRequest, Respond, Server, lock};
 
 /// User and token of the one webhook. Fixed, so that a `.env` stays valid from run to run.
 const WEBHOOK: &str = "1/sandbox-token";
@@ -106,7 +105,7 @@ impl Sandbox {
     /// As [`Sandbox::start`].
     pub fn serve(port: u16, limits: Limits, memory: Memory) -> anyhow::Result<Sandbox> {
         let gate = Arc::new(Mutex::new(Gate::new(&limits, Instant::now())));
-        let server = Server::start(port, |stopped| Desk {
+        let server = serve(port, |stopped| Desk {
             limits,
             memory: memory.clone(),
             gate: Arc::clone(&gate),
@@ -162,25 +161,25 @@ struct Desk {
 }
 
 impl Respond for Desk {
-    fn respond(&self, request: HttpRequest) -> HttpReply {
-        if let Some(reply) = steering::hear(&self.memory, &request) {
+    fn respond(&self, request: &Request<'_>) -> Reply {
+        if let Some(reply) = steering::hear(&self.memory, request) {
             return reply;
         }
         let start = SystemTime::now();
         let strain = self.limits.strain(self.under_way.fetch_add(1, Ordering::Relaxed) + 1);
         let admitted = lock(&self.gate).admit(Instant::now());
         let outcome = if admitted {
-            self.answer(&request, strain)
+            self.answer(request, strain)
         } else {
             Ok(Err(Refusal::new(503, "QUERY_LIMIT_EXCEEDED", "Too many requests")))
         };
         self.under_way.fetch_sub(1, Ordering::Relaxed);
-        outcome.map_or_else(Broken::into_http, |outcome| reply::http(outcome, start))
+        outcome.map_or_else(Broken::into_http, |outcome| Reply::Page(reply::page(outcome, start)))
     }
 }
 
 impl Desk {
-    fn answer(&self, request: &HttpRequest, strain: f64) -> Result<Outcome, Broken> {
+    fn answer(&self, request: &Request<'_>, strain: f64) -> Result<Outcome, Broken> {
         let Some((webhook, asked)) = request::parse(request) else {
             return Ok(Err(Refusal::new(404, "NOT_FOUND", "Not found")));
         };
@@ -219,6 +218,16 @@ impl Desk {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => Err(Broken::Close),
         }
     }
+}
+
+/// Whatever a stand-in is, it listens on loopback alone.
+fn serve<R: Respond>(port: u16, respond: impl FnOnce(Receiver<()>) -> R) -> anyhow::Result<Server> {
+    Server::start("sandbox", (Ipv4Addr::LOCALHOST, port).into(), server::Limits::default(), respond)
+}
+
+/// A thread that panicked is told by its panic; what it left behind is still usable for a stand-in.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 //! Knows no method.
 
 use std::borrow::Cow;
+use std::io::{self, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
 use super::operating::Used;
-use super::server::{HttpReply, Page};
+use crate::http::server::{After, Page, Reply};
 
 /// What a method gives back when it succeeds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -91,18 +93,31 @@ pub enum Broken {
 }
 
 impl Broken {
-    pub(super) fn into_http(self) -> HttpReply {
+    pub(super) fn into_http(self) -> Reply {
         match self {
-            Broken::Raw { status, content_type, body } => HttpReply::Whole(Page { status, content_type, body }),
-            Broken::Half => HttpReply::Half(json_page(200, &json!({"result": {"task": {"id": "1"}}}))),
-            Broken::Close => HttpReply::Close,
-            Broken::Reset => HttpReply::Reset,
+            Broken::Raw { status, content_type, body } => Reply::Page(Page::new(status, content_type, body)),
+            Broken::Half => {
+                let page = json_page(200, &json!({"result": {"task": {"id": "1"}}}));
+                Reply::raw(move |stream| half(stream, &page))
+            }
+            Broken::Close => Reply::raw(|_| Ok(After::Close)),
+            Broken::Reset => Reply::raw(|_| Ok(After::Reset)),
         }
     }
 }
 
+/// Writes the head and half of the body that it promises, and ends the connection.
+///
+/// # Errors
+/// The client is gone.
+pub fn half(mut stream: &TcpStream, page: &Page) -> io::Result<After> {
+    let whole = page.encode();
+    stream.write_all(&whole[..whole.len() - page.body().len().div_ceil(2)])?;
+    Ok(After::Close)
+}
+
 /// The whole reply to a request that came at `start`. Errors carry no `time`.
-pub(super) fn http(outcome: Outcome, start: SystemTime) -> HttpReply {
+pub(super) fn page(outcome: Outcome, start: SystemTime) -> Page {
     let (status, body) = match outcome {
         Ok(answer) => {
             let mut body = json!({"result": answer.result, "time": time(start, answer.operating)});
@@ -116,13 +131,13 @@ pub(super) fn http(outcome: Outcome, start: SystemTime) -> HttpReply {
         }
         Err(refusal) => (refusal.status, refusal.body()),
     };
-    HttpReply::Whole(json_page(status, &body))
+    json_page(status, &body)
 }
 
 pub(super) fn json_page(status: u16, body: &Value) -> Page {
     // The portal escapes markup; in JSON an angle bracket can only stand inside a string.
     let text = body.to_string().replace('<', "\\u003C").replace('>', "\\u003E");
-    Page { status, content_type: "application/json; charset=utf-8", body: text.into_bytes() }
+    Page::new(status, "application/json; charset=utf-8", text)
 }
 
 /// The `time` member for a call that started at `start` and ends now. The start is cut to whole seconds, so that
@@ -218,9 +233,9 @@ mod tests {
 
     #[test]
     fn markup_is_escaped() {
-        let HttpReply::Whole(reply) = http(Err(Refusal::core("no")), SystemTime::now()) else { panic!("an answer") };
-        assert_eq!(reply.status, 400);
-        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        let page = page(Err(Refusal::core("no")), SystemTime::now());
+        assert_eq!(page.status(), 400);
+        let text = String::from_utf8_lossy(page.body()).into_owned();
         assert_eq!(text, r#"{"error":"ERROR_CORE","error_description":"no\u003Cbr\u003E"}"#);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::batch::Batch;
 use super::reply::php_list;
-use super::server::HttpRequest;
+use crate::http::server::Request;
 
 /// One call of a method: a request of its own, or a command of a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,14 +38,14 @@ pub(super) enum Asked {
 
 /// Splits `/rest/USER/TOKEN/METHOD[.json][?query]`; `None` for any other path. Returns the webhook part (`USER/TOKEN`)
 /// and what is asked.
-pub(super) fn parse(request: &HttpRequest) -> Option<(&str, Asked)> {
-    let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+pub(super) fn parse<'a>(request: &Request<'a>) -> Option<(&'a str, Asked)> {
+    let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
     let (webhook, method) = path.strip_prefix("/rest/")?.rsplit_once('/')?;
     let method = method.strip_suffix(".json").unwrap_or(method);
     let asked = if method.eq_ignore_ascii_case("batch") {
-        Asked::Batch(Batch::read(&request.content_type, query, &request.body))
+        Asked::Batch(Batch::read(request.content_type(), query, request.body))
     } else {
-        Asked::Call(Call::plain(method, params(&request.content_type, query, &request.body)))
+        Asked::Call(Call::plain(method, params(request.content_type(), query, request.body)))
     };
     Some((webhook, asked))
 }
@@ -151,13 +151,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn request(target: &str, content_type: &str, body: &str) -> HttpRequest {
-        HttpRequest { target: target.into(), content_type: content_type.into(), body: body.into() }
-    }
-
     #[test]
     fn the_path_names_webhook_and_method() {
-        let request = request("/rest/1/secret/tasks.task.get.json?taskId=7", "", "");
+        let target = "/rest/1/secret/tasks.task.get.json?taskId=7";
+        let request = Request { method: "GET", target, headers: &[], body: &[] };
         let Some((webhook, Asked::Call(call))) = parse(&request) else { panic!("a call") };
         assert_eq!((webhook, call.method.as_str()), ("1/secret", "tasks.task.get"));
         assert_eq!(call.params, json!({"taskId": "7"}));

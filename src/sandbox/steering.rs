@@ -11,7 +11,7 @@ use super::faults::{ANY_CALL, Fault, What};
 use super::methods;
 use super::reply::json_page;
 use super::request::is_json;
-use super::server::{HttpReply, HttpRequest};
+use crate::http::server::{Reply, Request};
 use crate::nearest::did_you_mean;
 
 /// Where steps are heard; what a portal does begins with `/rest/`.
@@ -74,15 +74,15 @@ pub enum Step {
 }
 
 /// The reply to a request that is a step; `None` for all others.
-pub(super) fn hear(memory: &Memory, request: &HttpRequest) -> Option<HttpReply> {
-    if request.target != PATH || !is_json(&request.content_type) {
+pub(super) fn hear(memory: &Memory, request: &Request<'_>) -> Option<Reply> {
+    if request.target != PATH || !is_json(request.content_type()) {
         return None;
     }
-    let done = match serde_json::from_slice(&request.body) {
+    let done = match serde_json::from_slice(request.body) {
         Ok(step) => take(memory, &step),
         Err(err) => Err(format!("not a step: {err}")),
     };
-    Some(HttpReply::Whole(match done {
+    Some(Reply::Page(match done {
         Ok(done) => json_page(200, &json!({ "done": done })),
         Err(wrong) => json_page(400, &json!({ "wrong": wrong })),
     }))
@@ -146,6 +146,7 @@ fn find(memory: &Memory, task: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::server::Header;
     use serde_json::Value;
 
     fn portal_with_a_task() -> (Memory, u64) {
@@ -192,8 +193,8 @@ mod tests {
     fn a_page_in_a_browser_is_not_heard() {
         let (memory, _) = portal_with_a_task();
         let step = |content_type: &str, target: &str| {
-            let (content_type, target) = (content_type.into(), target.into());
-            hear(&memory, &HttpRequest { target, content_type, body: br#"{"step":"allow"}"#.to_vec() })
+            let headers = [Header { name: "Content-Type", value: content_type.as_bytes() }];
+            hear(&memory, &Request { method: "POST", target, headers: &headers, body: br#"{"step":"allow"}"# })
         };
         assert!(step("text/plain", PATH).is_none() && step("application/json", "/rest/1/x/scope").is_none());
         assert!(step("application/json", PATH).is_some());

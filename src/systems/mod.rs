@@ -5,9 +5,7 @@
 
 pub mod bitrix24;
 pub mod create;
-pub mod http;
-mod https;
-mod resolver;
+mod over_http;
 pub mod table;
 
 use std::fmt;

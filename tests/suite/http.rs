@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::*;
 use serde_json::json;
-use task_creator::systems::http::{self, Http, NoAnswer};
+use task_creator::http::{self, Http, Method, NoAnswer, Request};
 use task_creator::tls::Authorities;
 
 const DEADLINE: Duration = Duration::from_millis(800);
@@ -66,6 +66,76 @@ fn a_request_says_who_asks_and_what_it_sends() {
     assert_eq!(request.header("content-type"), Some("application/json"));
     assert!(request.header("user-agent").expect("it is there").starts_with("task-creator/"));
     assert_eq!(request.raw_body, b"{}");
+}
+
+#[test]
+fn a_request_has_the_method_the_headers_and_the_body_that_it_was_given() {
+    let (portal, address) = answering(Reply::WithHeaders {
+        status: 202,
+        headers: vec![("Location".into(), "/jobs/7".into()), ("Retry-After".into(), "3".into())],
+        body: b"later".to_vec(),
+    });
+    let http = Http::new(DEADLINE, &Authorities::public());
+    let url = format!("http://{address}/path?query=%D0%B4");
+    let other = Method::from_bytes(b"BREW").expect("a method");
+    for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, other] {
+        let plain = http.send(Request::new(method.clone(), &url).header("Prefer", "respond-async"));
+        let answer = plain.expect("an answer");
+        assert_eq!((answer.status, answer.body.as_slice()), (202, &b"later"[..]));
+        assert_eq!((answer.header("location"), answer.retry_after()), (Some("/jobs/7"), Some(Duration::from_secs(3))));
+        http.send(Request::new(method.clone(), &url).body("text/plain", b"body")).expect("an answer");
+        let requests = portal.requests();
+        let [.., plain, with_body] = requests.as_slice() else { panic!("two requests") };
+        assert_eq!(
+            (plain.verb.as_str(), plain.path.as_str(), plain.query.as_str()),
+            (method.as_str(), "/path", "query=%D0%B4")
+        );
+        assert_eq!((plain.header("prefer"), plain.raw_body.as_slice()), (Some("respond-async"), &[][..]));
+        assert_eq!(
+            (with_body.header("content-type"), with_body.raw_body.as_slice()),
+            (Some("text/plain"), &b"body"[..])
+        );
+    }
+    // It says how long the body would be.
+    let head = http.send(Request::new(Method::HEAD, &url)).expect("an answer");
+    assert_eq!((head.status, head.header("content-length")), (202, Some("5")));
+}
+
+#[test]
+fn a_request_is_signed_in_by_name_and_password_or_by_a_token() {
+    let (portal, address) = answering(Reply::Json(200, json!({})));
+    let http = Http::new(DEADLINE, &Authorities::public());
+    let url = format!("http://{address}/");
+    http.send(Request::new(Method::GET, &url).basic("Иванов", "пароль:1")).expect("an answer");
+    http.send(Request::new(Method::GET, &url).bearer("canary")).expect("an answer");
+    let signed_in: Vec<_> =
+        portal.requests().iter().map(|request| request.header("authorization").map(str::to_owned)).collect();
+    assert_eq!(signed_in[0].as_deref(), Some("Basic 0JjQstCw0L3QvtCyOtC/0LDRgNC+0LvRjDox"));
+    assert_eq!(signed_in[1].as_deref(), Some("Bearer canary"));
+}
+
+#[test]
+fn a_request_that_cannot_be_sent_is_not_and_shows_nothing_of_itself() {
+    let (portal, address) = answering(Reply::Json(200, json!({})));
+    let http = Http::new(DEADLINE, &Authorities::public());
+    let url = format!("http://{address}/");
+    let get = |url: &str| Request::new(Method::GET, url);
+    let unusable = [
+        get(&url).header("X-Key", "canary\r\nX-Other: 1"),
+        get(&url).header("X canary", "1"),
+        get(&url).bearer("canary\n"),
+        get("http://canary canary/"),
+        get("canary"),
+        get("ftp://canary/"),
+        get(""),
+    ];
+    for request in unusable {
+        match http.send(request).expect_err("nothing was sent") {
+            NoAnswer::NotSent(told) => assert!(!told.contains("canary"), "{told}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(portal.requests().len(), 0);
 }
 
 #[test]

@@ -1,11 +1,12 @@
-//! Reading requests and writing replies, the broken ones included: HTTP/1.1 as far as a scripted server needs it. Knows
-//! nothing of Bitrix24.
+//! A request as a test looks at it, and the replies that a script may give, the broken ones included. Knows nothing of
+//! Bitrix24; bytes are the business of the server in `src/http`.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
+use task_creator::http::server::{self, Page};
 use task_creator::sandbox;
 
 /// One request as it came in.
@@ -29,32 +30,28 @@ pub struct Request {
 impl Request {
     /// Looks the name up in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        find(&self.headers, name)
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     pub fn content_type(&self) -> &str {
         self.header("content-type").unwrap_or_default()
     }
 
-    /// `None` at the end of the connection. `number` is for the caller to set.
-    pub fn read(stream: &mut BufReader<&TcpStream>) -> io::Result<Option<Request>> {
-        let Some(line) = read_line(stream)? else { return Ok(None) };
-        let mut words = line.split(' ');
-        let (verb, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let headers = read_headers(stream)?;
-        let raw_body = read_body(stream, &headers)?;
+    /// `number` is for the caller to set.
+    pub fn of(request: &server::Request<'_>) -> Request {
+        let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
         let method = path.rsplit('/').next().unwrap_or_default();
-        Ok(Some(Request {
+        let text = |value| String::from_utf8_lossy(value).into_owned();
+        Request {
             number: 0,
             method: method.strip_suffix(".json").unwrap_or(method).to_string(),
-            verb: verb.to_string(),
+            verb: request.method.to_string(),
             path: path.to_string(),
             query: query.to_string(),
-            body: sandbox::params(find(&headers, "content-type").unwrap_or_default(), query, &raw_body),
-            headers,
-            raw_body,
-        }))
+            headers: request.headers.iter().map(|name| (name.name.to_ascii_lowercase(), text(name.value))).collect(),
+            body: sandbox::params(request.content_type(), query, request.body),
+            raw_body: request.body.to_vec(),
+        }
     }
 }
 
@@ -67,7 +64,7 @@ pub enum Reply {
         content_type: String,
         body: Vec<u8>,
     },
-    /// No header of ours is added but `Content-Length`, unless it is among them.
+    /// No header of ours is added but `Content-Length`.
     WithHeaders {
         status: u16,
         headers: Vec<(String, String)>,
@@ -93,25 +90,8 @@ impl Reply {
     }
 }
 
-/// A whole answer as bytes.
-pub fn encode(status: u16, headers: &[(String, String)], body: &[u8]) -> Vec<u8> {
-    let mut head = format!("HTTP/1.1 {status} {}\r\n", reason(status));
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
-        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
-    }
-    head.push_str("\r\n");
-    [head.as_bytes(), body].concat()
-}
-
-pub fn json_head() -> Vec<(String, String)> {
-    content_type("application/json; charset=utf-8")
-}
-
-pub fn content_type(kind: &str) -> Vec<(String, String)> {
-    vec![("Content-Type".into(), kind.into())]
+pub fn json_page(status: u16, body: impl Into<Vec<u8>>) -> Page {
+    Page::new(status, "application/json; charset=utf-8", body)
 }
 
 /// Writes one byte at a time for as long as `pause` says to go on.
@@ -123,67 +103,4 @@ pub fn drip(mut stream: &TcpStream, bytes: &[u8], mut pause: impl FnMut() -> boo
         stream.write_all(&[*byte])?;
     }
     Ok(())
-}
-
-fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        302 => "Found",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        429 => "Too Many Requests",
-        500 => "Internal Server Error",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        _ => "Scripted",
-    }
-}
-
-fn find<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-}
-
-/// Without its line end; `None` at the end of the stream.
-fn read_line(stream: &mut BufReader<&TcpStream>) -> io::Result<Option<String>> {
-    let mut line = Vec::new();
-    if stream.read_until(b'\n', &mut line)? == 0 {
-        return Ok(None);
-    }
-    Ok(Some(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_string()))
-}
-
-fn read_headers(stream: &mut BufReader<&TcpStream>) -> io::Result<Vec<(String, String)>> {
-    let mut headers = Vec::new();
-    while let Some(line) = read_line(stream)?.filter(|line| !line.is_empty()) {
-        let (name, value) = line.split_once(':').unwrap_or((&line, ""));
-        headers.push((name.to_ascii_lowercase(), value.trim().to_string()));
-    }
-    Ok(headers)
-}
-
-fn read_body(stream: &mut BufReader<&TcpStream>, headers: &[(String, String)]) -> io::Result<Vec<u8>> {
-    if find(headers, "transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
-        return read_chunks(stream);
-    }
-    let length = find(headers, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body)?;
-    Ok(body)
-}
-
-fn read_chunks(stream: &mut BufReader<&TcpStream>) -> io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let line = read_line(stream)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-        let length = usize::from_str_radix(line.trim(), 16).map_err(io::Error::other)?;
-        let begun = body.len();
-        body.resize(begun + length, 0);
-        stream.read_exact(&mut body[begun..])?;
-        read_line(stream)?;
-        if length == 0 {
-            return Ok(body);
-        }
-    }
 }

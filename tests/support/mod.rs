@@ -31,7 +31,6 @@ pub mod pump;
 pub mod queues;
 pub mod relay;
 pub mod secrets;
-pub mod sockets;
 pub mod tasks;
 pub mod tls_front;
 pub mod traffic;

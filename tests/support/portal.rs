@@ -5,19 +5,18 @@
 //! and put together by the sandbox. A test that has to answer a whole HTTP request puts a door before the script.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::{BufReader, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use task_creator::sandbox::{self, Batch, Refusal};
+use task_creator::http::server::{self, After, Limits, Page, Respond, Server};
+use task_creator::sandbox::{self, Batch, Refusal, half};
 
 use super::gate::{Gate, let_go_when};
-use super::http::{Reply, Request, content_type, drip, encode, json_head};
-use super::sockets::reset_when_dropped;
+use super::http::{Reply, Request, drip, json_page};
 use super::tasks::Tasks;
 use super::wait::{PATIENCE, eventually_ok};
 
@@ -65,9 +64,8 @@ type Door = dyn Fn(&Request) -> Option<Reply> + Send + Sync;
 
 /// Ends with all its threads and connections when it is dropped.
 pub struct Portal {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    acceptor: Option<JoinHandle<()>>,
+    server: Server,
 }
 
 /// Belongs to the threads of the connections and to the test alike.
@@ -88,7 +86,6 @@ struct Log {
     calls: Vec<Call>,
     arrived: HashMap<String, usize>,
     replied: HashMap<String, usize>,
-    connections: Vec<(Weak<TcpStream>, JoinHandle<()>)>,
 }
 
 impl Portal {
@@ -118,8 +115,6 @@ impl Portal {
         door: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
         script: impl Fn(&Call) -> Answer + Send + Sync + 'static,
     ) -> Portal {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-        let address = listener.local_addr().expect("a bound listener has an address");
         let shared = Arc::new(Shared {
             script: Box::new(script),
             door: Box::new(door),
@@ -128,16 +123,14 @@ impl Portal {
             over: Arc::default(),
             preamble: Mutex::default(),
         });
-        let acceptor = spawn("portal/accept", {
-            let shared = shared.clone();
-            move || accept(&listener, &shared)
-        });
-        Portal { address, shared, acceptor: Some(acceptor) }
+        let desk = Desk(shared.clone());
+        let server = Server::start("portal", (Ipv4Addr::LOCALHOST, 0).into(), Limits::default(), |_| desk);
+        Portal { shared, server: server.expect("loopback has a free port") }
     }
 
     /// The value of `BITRIX_WEBHOOK_URL`. The token is one that a test can search the logs for.
     pub fn webhook(&self) -> String {
-        format!("http://{}/rest/1/portal-canary-token", self.address)
+        format!("http://{}/rest/1/portal-canary-token", self.address())
     }
 
     /// From now on this stands before the JSON of each answer.
@@ -147,7 +140,7 @@ impl Portal {
 
     /// For a relay before the portal.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -202,24 +195,31 @@ impl Portal {
     }
 }
 
+/// Then the server ends, with all its connections.
 impl Drop for Portal {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Relaxed);
         self.shared.release();
-        // Wakes the acceptor, which then sees that it is over.
-        drop(TcpStream::connect(self.address));
-        if let Some(acceptor) = self.acceptor.take() {
-            let _ = acceptor.join();
-        }
-        let connections = std::mem::take(&mut self.shared.log().connections);
-        for stream in connections.iter().filter_map(|(stream, _)| stream.upgrade()) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-        for (_, thread) in connections {
-            if thread.join().is_err() && !thread::panicking() {
-                eprintln!("a portal's script panicked, see above");
+    }
+}
+
+/// Where the requests arrive.
+struct Desk(Arc<Shared>);
+
+impl Respond for Desk {
+    fn respond(&self, request: &server::Request<'_>) -> server::Reply {
+        let shared = self.0.clone();
+        let_go_when(shared.over.clone());
+        let mut request = Request::of(request);
+        let calls_before = shared.admit(&mut request);
+        let reply = shared.reply(&request);
+        server::Reply::raw(move |stream| {
+            let after = shared.write(stream, reply)?;
+            if after == After::KeepAlive {
+                shared.note_replied(request.number, calls_before);
             }
-        }
+            Ok(after)
+        })
     }
 }
 
@@ -310,47 +310,40 @@ impl Shared {
         ran.map_or_else(Answer::Http, |answer| Answer::Done(answer.result))
     }
 
-    /// Returns whether the connection goes on.
-    fn write(&self, mut stream: &TcpStream, reply: Reply) -> bool {
-        let written = match reply {
+    fn write(&self, mut stream: &TcpStream, reply: Reply) -> io::Result<After> {
+        let page = match reply {
             Reply::Json(status, body) => {
                 let mut answer = self.preamble.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 answer.extend(body.to_string().into_bytes());
-                stream.write_all(&encode(status, &json_head(), &answer))
+                json_page(status, answer)
             }
-            Reply::Raw { status, content_type: kind, body } => {
-                stream.write_all(&encode(status, &content_type(&kind), &body))
+            Reply::Raw { status, content_type, body } => Page::new(status, content_type, body),
+            Reply::WithHeaders { status, headers, body } => {
+                headers.into_iter().fold(Page::new(status, "", body), |page, (name, value)| page.with(name, value))
             }
-            Reply::WithHeaders { status, headers, body } => stream.write_all(&encode(status, &headers, &body)),
-            Reply::Redirect(place) => stream.write_all(&encode(302, &[("Location".into(), place)], b"")),
-            Reply::Drip(body, pause) => self.drip(stream, body.to_string().as_bytes(), pause),
-            Reply::Half(status, body) => {
-                let body = body.to_string();
-                let whole = encode(status, &json_head(), body.as_bytes());
-                let _ = stream.write_all(&whole[..whole.len() - body.len().div_ceil(2)]);
-                return false;
-            }
+            Reply::Redirect(place) => Page::new(302, "", "").with("Location", place),
+            Reply::Drip(body, pause) => return self.drip(stream, &json_page(200, body.to_string()), pause),
+            Reply::Half(status, body) => return half(stream, &json_page(status, body.to_string())),
             Reply::Hang => {
                 self.wait_released(LONGER_THAN_ANY_TEST);
-                return false;
+                return Ok(After::Close);
             }
-            Reply::Close => return false,
-            Reply::Reset => {
-                reset_when_dropped(stream).expect("a TCP socket can linger");
-                return false;
-            }
+            Reply::Close => return Ok(After::Close),
+            Reply::Reset => return Ok(After::Reset),
         };
-        written.is_ok()
+        stream.write_all(&page.encode())?;
+        Ok(After::KeepAlive)
     }
 
-    fn drip(&self, mut stream: &TcpStream, body: &[u8], pause: Duration) -> std::io::Result<()> {
-        let whole = encode(200, &json_head(), body);
-        let (head, body) = whole.split_at(whole.len() - body.len());
+    fn drip(&self, mut stream: &TcpStream, page: &Page, pause: Duration) -> io::Result<After> {
+        let whole = page.encode();
+        let (head, body) = whole.split_at(whole.len() - page.body().len());
         stream.write_all(head)?;
         drip(stream, body, || {
             self.wait_released(pause);
             !self.over.load(Ordering::Relaxed)
-        })
+        })?;
+        Ok(After::KeepAlive)
     }
 }
 
@@ -364,41 +357,4 @@ fn done(result: Value, total: Option<u64>, next: Option<u64>) -> Reply {
         body["next"] = json!(next);
     }
     Reply::Json(200, body)
-}
-
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    for stream in listener.incoming() {
-        if shared.over.load(Ordering::Relaxed) {
-            return;
-        }
-        let Ok(stream) = stream else { continue };
-        let stream = Arc::new(stream);
-        let known = Arc::downgrade(&stream);
-        let serving = spawn("portal/connection", {
-            let shared = shared.clone();
-            move || serve(&stream, &shared)
-        });
-        let connections = &mut shared.log().connections;
-        connections.retain(|(_, thread)| !thread.is_finished());
-        connections.push((known, serving));
-    }
-}
-
-fn serve(stream: &TcpStream, shared: &Shared) {
-    let_go_when(shared.over.clone());
-    // A reply is one write, but a dripping one is many, and each has to go out at once.
-    let _ = stream.set_nodelay(true);
-    let mut reader = BufReader::new(stream);
-    while let Ok(Some(mut request)) = Request::read(&mut reader) {
-        let calls_before = shared.admit(&mut request);
-        let reply = shared.reply(&request);
-        if !shared.write(stream, reply) {
-            return;
-        }
-        shared.note_replied(request.number, calls_before);
-    }
-}
-
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    thread::Builder::new().name(name.into()).spawn(run).expect("the machine has a thread to spare")
 }

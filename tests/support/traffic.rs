@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use task_creator::http::server::reset_when_dropped;
+
 use super::relay::{Direction, Then};
-use super::sockets::reset_when_dropped;
 
 /// A waiting pump looks this often whether its connection is to end.
 pub const LOOK: Duration = Duration::from_millis(20);

@@ -12,10 +12,10 @@ use crossbeam_channel::RecvTimeoutError;
 use serde_json::Value;
 
 use super::interrupts;
+use crate::http::{Http, NoAnswer};
 use crate::redact::clean;
 use crate::sandbox::steering::{self, Step};
 use crate::sandbox::{Limits, News, People, Sandbox};
-use crate::systems::http::{Http, NoAnswer};
 use crate::terminal;
 use crate::tls::Authorities;
 use arguments::Order;

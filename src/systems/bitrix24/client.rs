@@ -20,8 +20,8 @@ use super::holds::Holds;
 use super::learnt::Learnt;
 use super::{Settings, Webhook, batch, preamble};
 use crate::backoff;
+use crate::http::{Answer, Http, NoAnswer};
 use crate::stop::Stop;
-use crate::systems::http::{Answer, Http, NoAnswer};
 use crate::tls::Authorities;
 
 /// The cloud cuts a request at 60 s; a batch is sized to stay far below, since its speed changes.
@@ -257,7 +257,7 @@ impl Client {
             let answer = self.http.post_json(&url, body);
             let took = started.elapsed();
             let result = match answer {
-                Ok(Answer { status, body }) => {
+                Ok(Answer { status, body, .. }) => {
                     reply(status, &self.webhook.hide_token(body), |before| self.tell_once(before))
                 }
                 Err(NoAnswer::NotSent(why)) => Err(ApiError::new(Kind::Unreachable, why)),

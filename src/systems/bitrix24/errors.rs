@@ -8,16 +8,11 @@ use std::time::Duration;
 use anyhow::anyhow;
 use serde_json::Value;
 
-use crate::redact;
+use crate::http::{Class, class_of, text};
 use crate::systems::Failure;
 
 /// Between two looks at a portal that was blocked by hand.
 const BLOCKED: Duration = Duration::from_secs(300);
-/// How much of an error's text is kept, in characters.
-const LONGEST_TEXT: usize = 300;
-/// How much of a page is looked through for text, and how much of it is shown, in characters.
-pub(super) const LONGEST_PAGE: usize = 10_000;
-const LONGEST_BEGINNING: usize = 100;
 
 /// What kind of refusal it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +104,7 @@ impl ApiError {
             404 => "; nothing is there: correct BITRIX_WEBHOOK_URL",
             _ => "",
         };
-        let beginning = Some(beginning(body)).filter(|text| !text.is_empty());
+        let beginning = Some(text::beginning(body)).filter(|text| !text.is_empty());
         let beginning = beginning.map(|text| format!(": {text}")).unwrap_or_default();
         ApiError::new(
             kind,
@@ -149,36 +144,7 @@ fn code_and_description(reply: &Value) -> (String, String) {
     let error = &reply["error"];
     let code = crate::message::text(if error.is_object() { &error["code"] } else { error });
     let description = if error.is_object() { &error["message"] } else { &reply["error_description"] };
-    (plain(&code.unwrap_or_default()), plain(description.as_str().unwrap_or_default()))
-}
-
-/// What a page begins with, as it is read on a screen; where that is nothing, its markup.
-fn beginning(page: &[u8]) -> String {
-    // Without secrets before it is cut: half of one is not recognised.
-    let page = redact::clean_in_full(&String::from_utf8_lossy(page).replace(['\r', '\n', '\t', '\u{feff}'], " "));
-    let page: String = page.chars().take(LONGEST_PAGE).collect();
-    let shown = Some(plain(&page)).filter(|text| !text.is_empty()).unwrap_or(page);
-    shown.chars().take(LONGEST_BEGINNING).collect()
-}
-
-/// A text of the portal on one line, without its markup, and not longer than a log line should be. Nor does it hold the
-/// webhook's token, which a gateway may show: such a text also gets into the error queue.
-pub(super) fn plain(text: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('<') {
-        plain.push_str(before);
-        let is_tag = after.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/');
-        let (instead, next) = match after.split_once('>') {
-            Some((_, behind)) if is_tag => (' ', behind),
-            _ => ('<', after),
-        };
-        plain.push(instead);
-        rest = next;
-    }
-    plain.push_str(rest);
-    let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
-    redact::clean(&plain).chars().take(LONGEST_TEXT).collect()
+    (text::plain(&code.unwrap_or_default()), text::plain(description.as_str().unwrap_or_default()))
 }
 
 fn kind_of_code(code: &str) -> Option<Kind> {
@@ -220,14 +186,14 @@ fn kind_of_code(code: &str) -> Option<Kind> {
     })
 }
 
+/// Without a code that says more.
 fn kind_of_status(status: u16) -> Kind {
-    match status {
-        300..=399 | 401 | 403 => Kind::Configuration,
-        408 | 425 => Kind::Unknown,
-        429 => Kind::TooFast,
-        400..=499 => Kind::Refused,
+    match class_of(status) {
+        Some(Class::Unavailable) if status == 429 => Kind::TooFast,
+        Some(Class::Unavailable) => Kind::Configuration,
+        Some(Class::Permanent) => Kind::Refused,
         // A 200 without a result, and everything else: it may have been executed.
-        _ => Kind::Unknown,
+        Some(Class::Transient) | None => Kind::Unknown,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::errors::{LONGEST_PAGE, plain};
+use crate::http::text::{LONGEST_PAGE, plain};
 use crate::message::document;
 use crate::redact;
 

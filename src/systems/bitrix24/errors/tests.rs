@@ -160,24 +160,6 @@ fn a_page_is_judged_by_the_status() {
 }
 
 #[test]
-fn of_a_page_the_beginning_is_shown_as_people_read_it() {
-    for (page, shown) in [
-        ("<html>\r\n<head><title>502 Bad Gateway</title></head>", "502 Bad Gateway"),
-        ("Fatal error:\tAllowed\n memory size", "Fatal error: Allowed memory size"),
-        ("\u{feff}{\"result\": {", "{\"result\": {"),
-        ("\u{1b}[31m\0red\u{202e}", "\\u{1b}[31m\\u{0}red\\u{202e}"),
-        ("<html></html>", "<html></html>"),
-        (" \n", ""),
-        ("", ""),
-    ] {
-        assert_eq!(beginning(page.as_bytes()).trim(), shown, "{page:?}");
-    }
-    assert_eq!(beginning(&b"<p>\xcf\xf0 x".repeat(1_000)).chars().count(), 100);
-    assert_eq!(beginning("<a".repeat(1 << 20).as_bytes()).chars().count(), 100);
-    assert_eq!(beginning(&[0xff; 200]), "\u{fffd}".repeat(100));
-}
-
-#[test]
 fn each_kind_leads_to_its_failure() {
     let failure = |kind| ApiError::new(kind, "why".into()).of("tasks.task.add").into_failure().of_create(SETTLE);
     for kind in [TOO_FAST, Kind::Unreachable] {
@@ -192,14 +174,4 @@ fn each_kind_leads_to_its_failure() {
     let Failure::Unavailable { error, until: None } = failure(Kind::Configuration) else { panic!("another failure") };
     let said = format!("{error:#}");
     assert_eq!(said, "check BITRIX_WEBHOOK_URL and the rights of the webhook's owner: tasks.task.add: why");
-}
-
-#[test]
-fn markup_is_stripped_from_the_text_and_a_long_text_is_cut() {
-    assert_eq!(plain("Не указан ответственный<br>"), "Не указан ответственный");
-    assert_eq!(plain("Нет названия<br>Нет <b class=\"x\">ответственного</b><br />"), "Нет названия Нет ответственного");
-    assert_eq!(plain("<br>"), "");
-    assert_eq!(plain("5 < 6, 7 > 2"), "5 < 6, 7 > 2");
-    assert_eq!(plain(&"я".repeat(1000)), "я".repeat(300));
-    assert_eq!(plain(&format!("{}конец", "<br>".repeat(1000))), "конец");
 }

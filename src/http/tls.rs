@@ -1,4 +1,4 @@
-//! https for [`super::http`]: rustls over ureq's own TCP connection.
+//! https for [`super::client`]: rustls over ureq's own TCP connection.
 //!
 //! ureq has this too, but trusts either the public authorities or those of one's own, never both; and it does not tell an
 //! error of the handshake, before which nothing was sent, from a later one. It knows no HTTP.

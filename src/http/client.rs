@@ -1,0 +1,234 @@
+//! The one door to HTTP: deadlines on everything, answers of bounded size, no redirect followed, no secret in an error.
+//!
+//! It says whether a request that failed may have had an effect; what an answer means is said in [`super::classify()`].
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+pub use ureq::http::Method;
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use ureq::http::request::Builder;
+use ureq::http::uri::InvalidUri;
+use ureq::http::{HeaderMap, HeaderValue};
+use ureq::unversioned::transport::Connector as _;
+use ureq::{Agent, Timeout};
+
+use super::resolver::{Dial, KeepingResolver};
+use super::tls::{CA_FILE, Https, NoHandshake};
+use crate::tls::{self as trust, Authorities};
+
+/// The largest answer that is read, in bytes.
+const LARGEST_ANSWER: u64 = 16 << 20;
+/// For name look-up and TCP, so that a host that is not there is noticed before the whole deadline is over.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// Servers close idle connections, often after 5 s or more; a request on one that just closes is an unknown outcome.
+const LONGEST_IDLE: Duration = Duration::from_secs(4);
+/// No target is left alone for longer without a look, whatever it asks for.
+const LONGEST_REST: Duration = Duration::from_secs(3600);
+
+/// Sends requests to one target, over connections that are kept.
+pub struct Http {
+    agent: Agent,
+}
+
+/// A request to be sent. What is wrong with it is told when it is sent.
+pub struct Request<'a> {
+    builder: Builder,
+    body: Option<&'a [u8]>,
+}
+
+impl<'a> Request<'a> {
+    /// A request without a body.
+    pub fn new(method: Method, url: &str) -> Request<'a> {
+        // To some servers a POST that says nothing of its body has one without an end.
+        let body = matches!(method, Method::POST | Method::PUT | Method::PATCH).then_some(&[][..]);
+        Request { builder: Builder::new().method(method).uri(url), body }
+    }
+
+    /// With this header.
+    #[must_use]
+    pub fn header(self, name: &str, value: &str) -> Request<'a> {
+        Request { builder: self.builder.header(name, value), ..self }
+    }
+
+    /// Signed in by name and password. A name with a colon cannot be.
+    #[must_use]
+    pub fn basic(self, name: &str, password: &str) -> Request<'a> {
+        self.signed_in(format!("Basic {}", STANDARD.encode(format!("{name}:{password}"))))
+    }
+
+    /// Signed in by a token.
+    #[must_use]
+    pub fn bearer(self, token: &str) -> Request<'a> {
+        self.signed_in(format!("Bearer {token}"))
+    }
+
+    fn signed_in(self, as_whom: String) -> Request<'a> {
+        let builder = match HeaderValue::try_from(as_whom) {
+            Ok(mut value) => {
+                // ureq's own log lines leave it out.
+                value.set_sensitive(true);
+                self.builder.header(AUTHORIZATION, value)
+            }
+            // Tells when it is sent that there is a header that cannot be.
+            Err(_) => self.builder.header(AUTHORIZATION, "\n"),
+        };
+        Request { builder, ..self }
+    }
+
+    /// With this JSON as its body, and JSON wanted.
+    #[must_use]
+    pub fn json(self, body: &'a [u8]) -> Request<'a> {
+        self.body("application/json", body).header("Accept", "application/json")
+    }
+
+    /// With this body.
+    #[must_use]
+    pub fn body(self, content_type: &str, body: &'a [u8]) -> Request<'a> {
+        Request { builder: self.builder.header(CONTENT_TYPE, content_type), body: Some(body) }
+    }
+}
+
+/// A complete answer, whatever its status.
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, not yet looked at.
+    pub body: Vec<u8>,
+    pub(super) headers: HeaderMap,
+}
+
+impl Answer {
+    /// The first header of this name, whatever its case, if it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// How long the target wants to be left alone, in seconds or until a time; none that is over.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let value = self.header(RETRY_AFTER.as_str())?.trim();
+        let asked = match value.parse() {
+            Ok(seconds) => Duration::from_secs(seconds),
+            Err(_) => (DateTime::parse_from_rfc2822(value).ok()?.to_utc() - Utc::now()).to_std().ok()?,
+        };
+        Some(asked.min(LONGEST_REST))
+    }
+}
+
+/// Headers may hold what is secret.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {} with {} bytes", self.status, self.body.len())
+    }
+}
+
+/// No answer. The texts hold no URL.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// The request cannot have reached the target.
+    NotSent(String),
+    /// The request may have had its effect.
+    Unknown(String),
+    /// The same, and the answer is longer than what is read.
+    TooLarge(String),
+}
+
+impl Http {
+    /// `deadline` is for a whole request: connecting, sending, waiting and reading. A server of https has to show a
+    /// certificate of one of the `authorities`.
+    pub fn new(deadline: Duration, authorities: &Authorities) -> Http {
+        let config = Agent::config_builder()
+            .user_agent(concat!("task-creator/", env!("CARGO_PKG_VERSION")))
+            .timeout_global(Some(deadline))
+            .timeout_resolve(Some(deadline.min(CONNECT_DEADLINE)))
+            .timeout_connect(Some(deadline.min(CONNECT_DEADLINE)))
+            // The body of a refusal says why, so a status is not an error here.
+            .http_status_as_error(false)
+            // A redirected POST would lose its body, and the URL's secret would go to another host.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .allow_non_standard_methods(true)
+            // Whatever HTTP_PROXY says: a proxy would see the secrets of an http address.
+            .proxy(None)
+            .max_idle_age(LONGEST_IDLE)
+            .max_idle_connections_per_host(256)
+            .max_idle_connections(256)
+            .build();
+        let connector = ().chain(Dial::default()).chain(Https::new(authorities));
+        Http { agent: Agent::with_parts(config, connector, KeepingResolver::default()) }
+    }
+
+    /// Sends a request, once.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] when no complete answer came within the deadline.
+    pub fn send(&self, request: Request<'_>) -> Result<Answer, NoAnswer> {
+        let Request { builder, body } = request;
+        let response = match body {
+            Some(body) => self.agent.run(builder.body(body).map_err(unusable)?),
+            None => self.agent.run(builder.body(()).map_err(unusable)?),
+        };
+        let (parts, mut body) = response.map_err(no_answer)?.into_parts();
+        let body = body.with_config().limit(LARGEST_ANSWER).read_to_vec().map_err(no_answer)?;
+        Ok(Answer { status: parts.status.as_u16(), body, headers: parts.headers })
+    }
+
+    /// Posts a JSON body.
+    ///
+    /// # Errors
+    /// As [`Http::send`].
+    pub fn post_json(&self, url: &str, body: &[u8]) -> Result<Answer, NoAnswer> {
+        self.send(Request::new(Method::POST, url).json(body))
+    }
+}
+
+/// Its own text would show what is wrong, and that may be a secret.
+fn unusable(err: ureq::http::Error) -> NoAnswer {
+    let what = if err.is::<InvalidUri>() { URL_UNUSABLE } else { "a header cannot be sent" };
+    NoAnswer::NotSent(what.into())
+}
+
+/// Only texts that cannot hold the URL are passed on.
+fn no_answer(err: ureq::Error) -> NoAnswer {
+    match err {
+        ureq::Error::HostNotFound => NoAnswer::NotSent(NO_SUCH_NAME.into()),
+        ureq::Error::ConnectionFailed => NoAnswer::NotSent("no connection to the host".into()),
+        ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
+            NoAnswer::NotSent("the host does not answer: no connection in time".into())
+        }
+        ureq::Error::Timeout(_) => NoAnswer::Unknown("no complete answer in time".into()),
+        ureq::Error::Io(err) => no_connection(&err),
+        ureq::Error::BodyExceedsLimit(limit) => NoAnswer::TooLarge(format!("the answer is larger than {limit} bytes")),
+        ureq::Error::LargeResponseHeader(size, limit) => {
+            NoAnswer::Unknown(format!("the answer's head has {size} bytes, more than {limit}"))
+        }
+        ureq::Error::Protocol(_) => {
+            NoAnswer::Unknown("the answer is not HTTP: is it the right port, and https:// where TLS is spoken?".into())
+        }
+        ureq::Error::BadUri(_) => NoAnswer::NotSent(URL_UNUSABLE.into()),
+        ureq::Error::Other(err) if err.is::<NoHandshake>() => NoAnswer::NotSent(format!("TLS: {err}")),
+        _ => NoAnswer::Unknown("the request failed in an unusual way".into()),
+    }
+}
+
+const URL_UNUSABLE: &str = "the URL cannot be used";
+const NO_SUCH_NAME: &str = "the host's name does not resolve";
+/// How std begins the text of a failed name look-up, which has no kind of its own.
+const NOT_RESOLVED: &str = "failed to lookup address information";
+
+fn no_connection(err: &std::io::Error) -> NoAnswer {
+    match err.kind() {
+        ErrorKind::ConnectionRefused => NoAnswer::NotSent("the host refuses the connection".into()),
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+            NoAnswer::NotSent("the host cannot be reached".into())
+        }
+        _ if err.to_string().starts_with(NOT_RESOLVED) => NoAnswer::NotSent(NO_SUCH_NAME.into()),
+        // TLS that breaks after the handshake says how.
+        ErrorKind::InvalidData => NoAnswer::Unknown(format!("the connection broke: {}", trust::explain(err, CA_FILE))),
+        kind => NoAnswer::Unknown(format!("the connection broke: {kind}")),
+    }
+}

@@ -1,0 +1,14 @@
+//! HTTP, both ways: [`Http`] is the one door to targets, [`classify()`] says what their answers mean, and [`server`]
+//! answers for stand-ins.
+//!
+//! It knows no target and nothing of ours: what a body says is a system's business.
+
+mod classify;
+mod client;
+mod resolver;
+pub mod server;
+pub mod text;
+mod tls;
+
+pub use classify::{Class, Failed, class_of, classify, json};
+pub use client::{Answer, Http, Method, NoAnswer, Request};
