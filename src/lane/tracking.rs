@@ -219,7 +219,7 @@ impl Tracking<'_, '_> {
         match finding {
             Finding::AnsweredBefore => {
                 log::info!("answered before, dropping a second record: task={id}");
-                Ok(sweep.intake.ack(token).map_err(Trouble::from)?)
+                Ok(sweep.intake.ack(token)?)
             }
             Finding::Progress(progress) => self.follow(sweep, record, progress, token),
             Finding::Hidden => {

@@ -46,7 +46,7 @@ fn with_world(seed: u64, walk: impl FnOnce(World)) {
         control: Control::default(),
         stop,
     };
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         lane.largest.learn(&format!("larger than configured max size {LIMIT}"));
     }
     walk(World::new(&lane, seed));
