@@ -1,0 +1,157 @@
+//! The sessions of the world: they carry out what the lane says, and check at each step what must stay true.
+
+use super::*;
+
+impl World<'_> {
+    pub(super) fn begin_session(&mut self) {
+        self.session += 1;
+        let session = self.session;
+        let first: Vec<_> = (0..2).filter_map(|queue| Some((queue, self.queues[queue].pop_front()?))).collect();
+        let first: Vec<_> = first.into_iter().map(|(queue, message)| self.take(queue, message)).collect();
+        let returned = first.iter().map(|arrival| times_returned(&arrival.headers)).max().unwrap_or(0);
+        self.prefetch = self.state.session_begun(returned, self.now);
+        first.into_iter().for_each(|arrival| self.state.delivered(arrival, self.now));
+        assert_eq!(self.session, session);
+    }
+
+    /// The broker takes back what was not acknowledged, and has some of the letters that it has not confirmed.
+    pub(super) fn lose_session(&mut self) {
+        self.end_session();
+        let queue = self.below(6);
+        if let Some(message) = self.queues.get_mut(queue).and_then(VecDeque::pop_front) {
+            // Another worker gets one of the messages, and does what is to be done.
+            self.arrived.insert(message.label);
+        }
+        self.begin_session();
+    }
+
+    pub(super) fn end_session(&mut self) {
+        self.state.session_lost();
+        assert!(!self.begun.iter().any(|job| job.task.claim.is_held()), "of a session that is lost");
+        while let Some(job) = self.queued.pop_front() {
+            assert!(self.in_pool.remove(&job.task.id));
+            self.state.take_back(job);
+        }
+        for (_, Delivered { mut message, queue, .. }) in std::mem::take(&mut self.delivered).into_iter().rev() {
+            message.returned += 1;
+            self.queues[queue].push_front(message);
+        }
+        for (_, letter) in std::mem::take(&mut self.unconfirmed).into_values() {
+            if self.once_in(2) {
+                self.enqueue(letter);
+            }
+        }
+    }
+
+    /// Does what the lane says, but that the connection may break over it, until nothing is to be done.
+    pub fn carry_out(&mut self) {
+        let breaks_after = if self.once_in(40) && !self.stopping { self.below(4) } else { usize::MAX };
+        for _ in 0..breaks_after {
+            if !self.carry_out_one() {
+                return self.assert_consistent();
+            }
+        }
+        self.lose_session();
+    }
+
+    fn carry_out_one(&mut self) -> bool {
+        let bytes = self.delivered.values().map(|delivered| delivered.message.body.len()).sum();
+        let in_hand = InHand { count: self.delivered.len(), bytes };
+        let sight = Sight { now: self.now, publisher_is_full: self.full, in_hand };
+        let (alarm, paused) = (self.state.in_alarm(), self.state.paused.clone());
+        match self.state.next(sight) {
+            None => return false,
+            Some(Action::Ack(token)) => self.acknowledge(token),
+            Some(Action::Publish(key, letter)) => {
+                assert!(!alarm && !self.full, "published although nobody reads");
+                self.tag += 1;
+                self.unconfirmed.insert(self.tag, (matches!(key, Key::Task(_)), letter.clone()));
+                self.state.published(key, self.tag);
+            }
+            Some(Action::Handle(job)) => {
+                assert!(!alarm && !self.stopping && paused.is_none_or(|pause| pause.is_over(self.now)), "begun");
+                self.assert_room();
+                assert!(job.task.claim.is_held(), "of a session that is lost");
+                assert!(self.in_pool.insert(job.task.id.clone()), "twice in the pool: {}", job.task.id);
+                self.queued.push_back(job);
+            }
+            Some(Action::FollowUp(recorded)) => {
+                assert!(self.recorded.contains(&recorded.0.id), "followed up before its record is safe");
+                assert!(self.in_pool.insert(recorded.0.id.clone()), "twice in the pool: {}", recorded.0.id);
+                self.follow_ups.push(*recorded);
+            }
+            Some(Action::TakeBack) => {
+                for job in std::mem::take(&mut self.queued) {
+                    assert!(self.in_pool.remove(&job.task.id));
+                    self.state.take_back(job);
+                }
+            }
+            Some(Action::Consume(prefetch)) => {
+                assert!(!self.stopping && (1..=self.lane.config.prefetch).contains(&prefetch));
+                self.prefetch = Some(prefetch);
+            }
+            Some(Action::End(End::Settled)) => {
+                assert!(self.stopping, "nobody has asked for it");
+                self.settled = true;
+                return false;
+            }
+            Some(Action::End(End::Refresh | End::QueueGone(_))) => self.lose_session_or_stop(),
+        }
+        true
+    }
+
+    fn lose_session_or_stop(&mut self) {
+        let stopping = std::mem::take(&mut self.stopping);
+        self.lose_session();
+        if stopping {
+            self.begin_to_stop();
+        }
+    }
+
+    fn acknowledge(&mut self, token: Token) {
+        assert_eq!(token.0, self.session, "the session that it came from is lost");
+        let delivered = self.delivered.remove(&token).expect("a delivery that is not settled yet");
+        let Message { label, body, headers, .. } = delivered.message;
+        let is_task = !letters::is_record(&headers) && Task::parse(body).is_ok();
+        let is_done = is_task && self.followed_up.contains(&label);
+        let moved = self.moved.get(&(is_task, label.clone())).is_some_and(|moved| *moved > delivered.step);
+        assert!(is_done || moved, "settled too early: {label}");
+    }
+}
+
+/// What must be true.
+impl World<'_> {
+    fn assert_room(&self) {
+        let in_flight = self.state.ledger.in_flight();
+        match self.state.recovery.gate(self.now) {
+            Gate::Open(window) => assert!(in_flight <= window, "{in_flight} of {window}"),
+            Gate::Probe => assert_eq!(in_flight, 1),
+            Gate::Shut(_) => panic!("the target is away"),
+        }
+    }
+
+    fn assert_consistent(&self) {
+        let state = &self.state;
+        state.ledger.assert_consistent();
+        let held = state.session.held.iter().map(|arrival| &arrival.token);
+        let mut tokens: Vec<Token> = state.ledger.tokens().chain(held).copied().collect();
+        tokens.sort_unstable();
+        assert!(tokens.iter().eq(self.delivered.keys()), "{tokens:?} are not the unsettled deliveries");
+        let mut at_work = state.at_work();
+        at_work.sort_unstable();
+        assert!(at_work.into_iter().eq(self.in_pool.iter()), "not what the pool has: {:?}", self.in_pool);
+        assert!((1..=self.lane.config.prefetch).contains(&state.most_deliveries()));
+        self.assert_wakes(&tokens);
+    }
+
+    /// What is at rest wakes by itself, if nothing else wakes it.
+    fn assert_wakes(&self, tokens: &[Token]) {
+        let others = !self.in_pool.is_empty() || !self.unconfirmed.is_empty() || self.full || self.state.in_alarm();
+        let paused = self.state.paused.as_ref().is_some_and(|pause| pause.until.is_none());
+        let wakes = self.state.next_wake(self.now).is_some_and(|wake| wake > self.now);
+        let wakes = others || paused || self.stopping || wakes;
+        assert!(wakes || tokens.is_empty(), "asleep with {tokens:?}");
+        assert!(wakes || self.state.unsettled().is_empty(), "asleep with results without a delivery");
+        assert!(wakes || self.prefetch.is_some(), "asleep and reads nothing");
+    }
+}
