@@ -48,8 +48,8 @@ pub enum Admission<T> {
 /// What a confirm leads to.
 #[derive(Debug)]
 pub enum Confirmed<T> {
-    /// The result is recorded in this letter, and its follow-up is due.
-    Recorded(Letter),
+    /// The result is recorded, and its follow-up is due.
+    Recorded,
     /// The task with this id is finished: acknowledge these.
     Finished(String, Vec<T>),
     /// Acknowledge these.
@@ -212,7 +212,7 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// The follow-up is done: what to acknowledge. From now on the task is known as finished.
+    /// Nothing more is to be done: what to acknowledge. From now on the task is known as finished.
     pub fn followed_up(&mut self, id: &str) -> Vec<T> {
         self.finished.add(id);
         self.entries.remove(&Key::Task(id.to_owned())).map(|entry| entry.tokens).unwrap_or_default()
@@ -262,9 +262,9 @@ impl<T> Ledger<T> {
             }
             _ => {}
         }
-        let letter = self.step(&key, State::recorded)?;
+        self.step(&key, State::recorded)?;
         self.first_follow_ups.push_back(key);
-        Some(Confirmed::Recorded(letter))
+        Some(Confirmed::Recorded)
     }
 
     /// The broker has not taken the letter with this tag; it is published again at `again`. Returns its queue.

@@ -64,10 +64,9 @@ impl State {
         }
     }
 
-    /// Gives the letter, which is safe now.
-    pub(super) fn recorded(self) -> Step<Letter> {
+    pub(super) fn recorded(self) -> Step<()> {
         match self {
-            State::Publishing(letter, Next::FollowUp(recorded)) => (State::ToFollowUp(recorded), Some(letter)),
+            State::Publishing(_, Next::FollowUp(recorded)) => (State::ToFollowUp(recorded), Some(())),
             other => (other, None),
         }
     }

@@ -52,7 +52,7 @@ fn publish(ledger: &mut Ledger<u32>, tag: u64) -> Option<String> {
 
 /// The record under this tag is confirmed: its follow-up goes to the pool.
 fn follow_up(ledger: &mut Ledger<u32>, tag: u64) -> Box<(Task, Created)> {
-    assert!(matches!(ledger.confirmed(tag), Some(Confirmed::Recorded(_))));
+    assert!(matches!(ledger.confirmed(tag), Some(Confirmed::Recorded)));
     ledger.next_follow_up(false).expect("the follow-up is due")
 }
 
@@ -371,7 +371,7 @@ impl Walk {
 
     fn confirm(&mut self, tag: u64) {
         match self.ledger.confirmed(tag) {
-            Some(Confirmed::Recorded(_)) => {
+            Some(Confirmed::Recorded) => {
                 let recorded = self.ledger.next_follow_up(false).expect("the follow-up is due");
                 self.follow_ups.push(recorded.0.id);
             }

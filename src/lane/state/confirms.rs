@@ -35,9 +35,7 @@ impl<T> State<'_, T> {
         let confirmed = self.ledger.confirmed(tag);
         self.note_room(now);
         match confirmed {
-            Some(Confirmed::Recorded(letter)) => {
-                stats.sent_to_success_queue.add(u64::from(letter.queue == self.lane.queues.sent));
-            }
+            Some(Confirmed::Recorded) => stats.sent_to_success_queue.count(),
             Some(Confirmed::Finished(id, tokens)) => self.finished_at_once(&id, tokens),
             Some(Confirmed::Ack(tokens)) => {
                 self.acknowledge(tokens);
