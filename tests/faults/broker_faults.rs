@@ -225,7 +225,8 @@ fn a_node_without_memory_at_the_first_session_is_waited_for_and_nothing_is_creat
 #[test]
 fn a_node_without_memory_does_not_keep_the_worker_from_ending() {
     let Some(node) = node() else { return };
-    let mut scene = Scene::set(&node, &[("SHUTDOWN_TIMEOUT", "1"), ("BITRIX_REQUEST_TIMEOUT", "5")]);
+    // Setting the alarm takes longer on a busy machine, and the create waits for it.
+    let mut scene = Scene::set(&node, &[("SHUTDOWN_TIMEOUT", "1"), ("BITRIX_REQUEST_TIMEOUT", "20")]);
     let alarm = Alarm::of_memory(&node);
     scene.gate.open();
     scene.worker.await_log("RabbitMQ takes no messages for now", PATIENCE);
@@ -235,7 +236,9 @@ fn a_node_without_memory_does_not_keep_the_worker_from_ending() {
     drop(alarm);
     scene.worker.start_again();
     let queues = &scene.queues;
-    eventually("every record", PATIENCE, || queues.count(&queues.input()) == 0 && queues.count(&queues.sent()) >= 1);
+    eventually("every record", 2 * PATIENCE, || {
+        queues.count(&queues.input()) == 0 && queues.count(&queues.sent()) >= 1
+    });
     scene.worker.stop();
     Account::take(&scene.queues, scene.tasks.markers()).after_faults(1).assert_holds();
 }
