@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 const KEPT_BACK: u32 = 2;
 /// A single task costs three requests.
 const FEW: u32 = 6;
+/// What goes before others has its turn within a few of these.
+const NEAR: Duration = Duration::from_secs(1);
 
 /// The bucket.
 #[derive(Debug)]
@@ -34,6 +36,11 @@ impl Budget {
     /// Is there a limit at all?
     pub fn limited(&self) -> bool {
         !self.interval.is_zero()
+    }
+
+    /// Is there a turn every moment, if there is a limit at all?
+    pub fn turns_are_near(&self) -> bool {
+        self.interval <= NEAR
     }
 
     /// Takes the next turn; the request may be sent after this pause.

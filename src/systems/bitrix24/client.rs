@@ -111,7 +111,8 @@ impl Client {
     fn send_while(&self, mut waiting: Vec<Parcel>, pace: Pace) -> Vec<Reply> {
         match pace {
             Pace::InTurn => return self.outbox.run(self, waiting),
-            Pace::AtOnce if !self.budget.limited() => return self.outbox.run_first(self, waiting),
+            // The next turn is near, and many may be late together, which then share requests.
+            Pace::AtOnce if self.budget.turns_are_near() => return self.outbox.run_first(self, waiting),
             Pace::AtOnce => {}
         }
         let mut replies = Vec::with_capacity(waiting.len());

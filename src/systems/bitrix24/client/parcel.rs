@@ -35,8 +35,8 @@ pub type MayGo = Arc<dyn Fn() -> bool + Send + Sync>;
 pub enum Pace {
     /// When it is their turn.
     InTurn,
-    /// At once: their turn has come before, in vain. For few calls of few threads, since nothing else bounds how far they run
-    /// ahead of the portal's budget.
+    /// Before all others, since their turn has come before, in vain; where turns are rare, at once. Those run ahead of the
+    /// portal's budget, but where turns are rare there are few of them.
     AtOnce,
 }
 
