@@ -11,7 +11,8 @@ use super::{Lane, rights};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, FIRST, Intake};
 use crate::rabbitmq::publisher::Publisher;
-use crate::rabbitmq::{Notice, Trouble, queues};
+use crate::rabbitmq::queues::{self, Found};
+use crate::rabbitmq::{Notice, Trouble};
 
 /// For the first message of each queue: its body may be large and the link slow.
 const FIRST_DEADLINE: Duration = Duration::from_secs(600);
@@ -20,6 +21,8 @@ const FIRST_DEADLINE: Duration = Duration::from_secs(600);
 pub(super) struct Links {
     consuming: Connection,
     intake: Option<Intake>,
+    /// Who takes from the intake's queues besides it.
+    others: Vec<(String, Found)>,
     /// Of its own, since an alarm at the broker freezes a connection that publishes, acks included.
     publishing: Connection,
     publisher: Option<Publisher>,
@@ -40,7 +43,8 @@ impl Links {
     /// Connects.
     pub(super) fn open(lane: &Lane) -> Result<Links, Trouble> {
         let connect = |what| Connection::open(&lane.config.rabbitmq, &format!("task-creator {}: {what}", lane.name));
-        Ok(Links { consuming: connect("consume")?, intake: None, publishing: connect("publish")?, publisher: None })
+        let (consuming, publishing) = (connect("consume")?, connect("publish")?);
+        Ok(Links { consuming, intake: None, others: Vec::new(), publishing, publisher: None })
     }
 
     /// Opens what the session `number` works with. Everything that it needs is there then, and it has every right.
@@ -55,20 +59,26 @@ impl Links {
         })?;
         let queues = &lane.queues;
         let names = [&queues.input, &queues.sent, &queues.retry, &queues.errors, &queues.responses];
-        self.consuming.within_deadline(|consuming| {
+        let inputs = [queues.input.as_str(), queues.retry.as_str()];
+        self.others = self.consuming.within_deadline(|consuming| {
             queues::ensure(consuming, &names.map(String::as_str))?;
-            rights::follow(consuming, queues)
+            rights::follow(consuming, queues)?;
+            queues::others(consuming, &inputs)
         })?;
         // It says how often what comes was given back.
         let deadline = self.consuming.at_most(FIRST_DEADLINE);
-        let (intake, first) =
-            Intake::open_with_first(&mut self.consuming, &[&queues.input, &queues.retry], FIRST, number)?;
+        let (intake, first) = Intake::open_with_first(&mut self.consuming, &inputs, FIRST, number)?;
         drop(deadline);
         Ok(Channels { consuming: &self.consuming, intake: self.intake.insert(intake), publisher, blocked, first })
     }
 
     /// Closes all. Returns why a connection was dead already, which nobody says before.
-    pub(super) fn close(self) -> Option<String> {
+    pub(super) fn close(mut self) -> Option<String> {
+        if let Some(intake) = &self.intake {
+            let _deadline = self.consuming.closing();
+            // It fails where the connection is gone, and then there is nothing to wait for.
+            let _ = intake.give_back().and_then(|()| queues::await_settled(&mut self.consuming, &self.others));
+        }
         // What goes back to its queue first, since an alarm may hold the other one up.
         let consuming = self.consuming.close_with(self.intake);
         let publishing = self.publishing.close_with(self.publisher);

@@ -19,9 +19,10 @@ use super::sweep::{Sent, Sweep};
 use super::{Lane, letters};
 use crate::message::record::answer_text;
 use crate::message::{Cause, Original, Record, now_ms};
+use crate::rabbitmq::Trouble;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Intake, Token};
-use crate::rabbitmq::{Trouble, queues};
+use crate::rabbitmq::queues::{self, Found};
 use crate::stats::span;
 use crate::systems::{Failure, Progress, Tracker};
 
@@ -111,24 +112,25 @@ impl Tracking<'_, '_> {
         let lane = self.lane;
         let mut connection = Connection::open(&lane.config.rabbitmq, &format!("task-creator {}: sweep", lane.name))?;
         let opened = connection.within_deadline(|connection| {
-            let Some(records) = queues::ready(connection, &lane.queues.sent)? else { return Ok(None) };
+            let Some(found) = queues::look(connection, &lane.queues.sent)? else { return Ok(None) };
             if let Some(queued) = queues::ready(connection, &lane.queues.input)? {
                 lane.stats.condition.queued.set(queued.into());
             }
             let intake = Intake::open(connection, CHUNK, 0)?;
             let ours = queues::lock(connection, &lane.queues.sweep_lock)?;
-            Ok::<_, Trouble>(ours.then_some((intake, records)))
+            Ok::<_, Trouble>(ours.then_some((intake, found)))
         });
-        let Some((intake, records)) = opened? else {
+        let Some((intake, found)) = opened? else {
             log::debug!("no sweep: another worker is sweeping, or there is nothing yet");
             return Ok(());
         };
-        let result = self.sweep_with(&connection, &intake, records, begun);
+        let result = self.sweep_with(&connection, &intake, found.ready, begun);
         let deadline = connection.closing();
-        let returned = intake.give_back().map_err(Into::into);
+        let settled = [(lane.queues.sent.clone(), Found { ready: 0, ..found })];
+        let returned = intake.give_back().and_then(|()| queues::await_settled(&mut connection, &settled));
         drop(deadline);
         connection.close_with(intake);
-        result.and(returned)
+        result.and(returned.map_err(Into::into))
     }
 
     fn sweep_with(

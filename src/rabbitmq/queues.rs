@@ -2,12 +2,17 @@
 //!
 //! A queue that is there is used as it is, whatever its arguments: declaring it with others would only kill the channel.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use amiquip::{AmqpValue, Channel, Error, FieldTable, QueueDeclareOptions};
 
 use super::Trouble;
 use super::connection::Connection;
+
+/// Nobody else may keep us waiting for longer.
+const SETTLING_DEADLINE: Duration = Duration::from_secs(2);
+const SETTLING_LOOK: Duration = Duration::from_millis(5);
 
 /// Sees to it that the queues are there.
 ///
@@ -62,6 +67,37 @@ pub fn look(connection: &mut Connection, name: &str) -> Result<Option<Found>, Tr
 
 fn found((ready, consumers): (u32, u32)) -> Found {
     Found { ready, consumers }
+}
+
+/// Who takes from these queues before we do, for [`await_settled`]; a queue that is not there is left out.
+///
+/// # Errors
+/// The connection is gone, or we may not look at a queue.
+pub fn others(connection: &mut Connection, names: &[&str]) -> Result<Vec<(String, Found)>, Trouble> {
+    let mut others = Vec::with_capacity(names.len());
+    for name in names {
+        others.extend(look(connection, name)?.map(|found| ((*name).to_owned(), Found { ready: 0, ..found })));
+    }
+    Ok(others)
+}
+
+/// Waits until the queues have carried out what was acknowledged and given back: until each has as many messages as is said
+/// of it or more, and as many consumers or fewer. Somebody else may take the ones or be one of the others, so not for long.
+///
+/// The channel has to stay open until then: of the acknowledgements that are still to be carried out when it is closed, a
+/// quorum queue forgets all but 32 (rabbitmq-server, issue 10327). It counts whoever has got messages as a consumer.
+///
+/// # Errors
+/// The connection is gone.
+pub fn await_settled(connection: &mut Connection, queues: &[(String, Found)]) -> Result<(), Trouble> {
+    let begun = Instant::now();
+    for (name, settled) in queues {
+        let is_settled = |found: Found| found.ready >= settled.ready && found.consumers <= settled.consumers;
+        while !look(connection, name)?.is_none_or(is_settled) && begun.elapsed() < SETTLING_DEADLINE {
+            thread::sleep(SETTLING_LOOK);
+        }
+    }
+    Ok(())
 }
 
 /// Holds a name for as long as the connection lives; `false` when another connection holds it.

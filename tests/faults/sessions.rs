@@ -311,6 +311,20 @@ fn a_message_in_a_queue_that_counts_deliveries_outlives_its_limit() {
 }
 
 #[test]
+fn what_was_settled_before_a_stop_does_not_come_back() {
+    let queues = Queues::new("settled, stopped");
+    let tasks = Tasks::new();
+    let portal = Portal::of(&tasks);
+    let messages: Vec<_> = (0..300).map(|number| seed_message(&format!("task-{number}"))).collect();
+    queues.publish_tasks(&messages);
+    let mut worker = start(&queues, &portal.webhook(), &[("PREFETCH", "300")]);
+    queues.await_count(&queues.sent(), 300, PATIENCE);
+    worker.stop();
+    // A quorum queue forgets acknowledgements whose channel is closed too soon.
+    queues.await_count(&queues.input(), 0, PATIENCE);
+}
+
+#[test]
 fn two_workers_on_one_queue_double_nothing() {
     let queues = Queues::new("two workers");
     let tasks = Tasks::new();

@@ -278,6 +278,20 @@ fn a_responses_queue_that_is_full_gets_the_answer_when_it_has_room() {
 }
 
 #[test]
+fn what_was_answered_before_a_stop_is_not_answered_again() {
+    let tasks = Tasks::new();
+    let names = names(300);
+    let queues = with_records("answered, stopped", &tasks, &names);
+    names.iter().for_each(|name| tasks.set_status(name, 5));
+    let portal = Portal::of(&tasks);
+    let mut worker = Worker::start(&queues, &portal.webhook(), &ONE_SWEEP);
+    queues.await_count(&queues.responses(), 300, PATIENCE);
+    worker.stop();
+    // A quorum queue forgets acknowledgements whose channel is closed too soon.
+    queues.await_count(&queues.sent(), 0, PATIENCE);
+}
+
+#[test]
 fn a_record_of_the_python_worker_is_understood_and_its_members_are_passed_on() {
     let tasks = Tasks::new();
     let queues = with_records("python", &tasks, &[]);

@@ -5,7 +5,6 @@
 //! know what the messages are for.
 
 use std::ops::ControlFlow;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -13,10 +12,11 @@ use anyhow::{Context as _, bail};
 use super::entry::Entry;
 use crate::config::Config;
 use crate::lane::letters;
+use crate::rabbitmq::Headers;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::intake::{Arrival, Intake, Token};
 use crate::rabbitmq::publisher::Publisher;
-use crate::rabbitmq::{Headers, Trouble, queues};
+use crate::rabbitmq::queues::{self, Found};
 use crate::stop::Stop;
 
 /// Messages in memory at once; fewer when they are large. In few and large steps, since a quorum queue puts what is given
@@ -28,10 +28,6 @@ const STEP_GROWTH: u16 = 4;
 const LONGEST_READING: Duration = Duration::from_secs(900);
 /// Longer than the last message of a reading takes; past it the connection is cut, and everything goes back.
 const SLACK: Duration = Duration::from_secs(300);
-
-/// A queue takes a moment to have back what was given back.
-const RETURN_DEADLINE: Duration = Duration::from_secs(2);
-const RETURN_LOOK: Duration = Duration::from_millis(5);
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +64,11 @@ pub fn read(
 ) -> anyhow::Result<End> {
     let queue = &config.error_queue;
     let mut connection = Connection::open(&config.rabbitmq, "task-creator: parked")?;
-    let opened = connection.within_deadline(|connection| match queues::ready(connection, queue)? {
-        Some(ready) => Intake::open(connection, 1, 0).map(|intake| Some((intake, ready))),
+    let opened = connection.within_deadline(|connection| match queues::look(connection, queue)? {
+        Some(found) => Intake::open(connection, 1, 0).map(|intake| Some((intake, found))),
         None => Ok(None),
     });
-    let Some((intake, ready)) = opened? else {
+    let Some((intake, found)) = opened? else {
         bail!(
             "there is no queue {queue} in virtual host {}; the worker and the bridge declare it",
             config.rabbitmq.vhost
@@ -80,11 +76,12 @@ pub fn read(
     };
     let mut reading = Reading { config, stop, intake: &intake, gone: 0, renewing: None };
     let deadline = connection.at_most(LONGEST_READING + SLACK);
-    let end = reading.all(ready.min(most), &mut visit);
-    let gone = reading.gone;
+    let end = reading.all(found.ready.min(most), &mut visit);
+    // Whoever reads next looks for what was given back.
+    let settled = Found { ready: found.ready.saturating_sub(reading.gone), ..found };
     drop((reading, deadline));
     let (returned, closed) = connection.close_after(|connection| {
-        let returned = intake.give_back().and_then(|()| await_return(connection, queue, ready.saturating_sub(gone)));
+        let returned = intake.give_back().and_then(|()| queues::await_settled(connection, &[(queue.clone(), settled)]));
         drop(intake);
         returned
     });
@@ -92,16 +89,6 @@ pub fn read(
     // Without an orderly end the last acknowledgements may not have arrived.
     returned.and(closed).context("the connection broke at the end; what was done last may still be parked, too")?;
     Ok(end)
-}
-
-/// Waits until what was given back is in the queue again, where whoever reads next looks for it. Somebody else may take it.
-fn await_return(connection: &mut Connection, queue: &str, count: u32) -> Result<(), Trouble> {
-    let given_back = Instant::now();
-    while queues::ready(connection, queue)?.is_some_and(|ready| ready < count) && given_back.elapsed() < RETURN_DEADLINE
-    {
-        thread::sleep(RETURN_LOOK);
-    }
-    Ok(())
 }
 
 struct Reading<'a> {
