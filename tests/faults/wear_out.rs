@@ -59,6 +59,8 @@ fn amqp_that_would_end_a_session_or_the_process_is_worked_on_with_its_neighbours
     let mut worker = start(&queues, &portal, &[]);
     queues.await_count(&queues.sent(), 36, PATIENCE);
     worker.stop();
+    // This process could not read what is left.
+    queues.await_count(&queues.input(), 0, PATIENCE);
     assert_eq!(worker.errors(), "");
     assert!(!worker.log().contains("no session with RabbitMQ"), "{}", worker.log());
     Account::take(&queues, tasks.markers()).assert_holds();
