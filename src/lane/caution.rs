@@ -12,14 +12,14 @@ const INNOCENT: u32 = 2;
 pub struct Caution {
     most: u16,
     now: u16,
-    /// Got over since there are so many.
-    got_over: usize,
+    /// Settled since there are so many.
+    settled: usize,
 }
 
 impl Caution {
     /// A lane that may have so many in hand.
     pub fn new(most: u16) -> Caution {
-        Caution { most, now: most, got_over: 0 }
+        Caution { most, now: most, settled: 0 }
     }
 
     /// How many deliveries to take.
@@ -31,21 +31,27 @@ impl Caution {
     pub fn begins(&mut self, times_returned: u32) -> bool {
         let careful = times_returned > INNOCENT;
         self.now = if careful { 1 } else { self.most };
-        self.got_over = 0;
+        self.settled = 0;
         careful
     }
 
-    /// So many deliveries are acknowledged, or wait for a time: nobody has died over them.
-    pub fn got_over(&mut self, deliveries: usize) {
-        self.got_over += deliveries;
+    /// Are there fewer than the setting allows?
+    pub fn is_careful(&self) -> bool {
+        self.now < self.most
     }
 
-    /// Whether to take twice as many from now on: all that may be in hand was got over.
-    pub fn grows(&mut self) -> bool {
-        let grows = self.now < self.most && self.got_over >= usize::from(self.now);
+    /// So many deliveries are acknowledged.
+    pub fn settled(&mut self, deliveries: usize) {
+        self.settled += deliveries;
+    }
+
+    /// Whether to take twice as many from now on: nobody has died over as many as there may be now. They are settled, or so
+    /// many wait for a time and nothing is at work.
+    pub fn grows(&mut self, waiting: usize) -> bool {
+        let grows = self.is_careful() && self.settled.max(waiting) >= self.now.into();
         if grows {
             self.now = self.now.saturating_mul(2).min(self.most);
-            self.got_over = 0;
+            self.settled = 0;
         }
         grows
     }
@@ -68,14 +74,22 @@ mod tests {
         caution.begins(20);
         let mut numbers = Vec::new();
         for _ in 0..17 {
-            caution.got_over(1);
-            if caution.grows() {
+            caution.settled(1);
+            if caution.grows(0) {
                 numbers.push(caution.prefetch());
             }
         }
         assert_eq!(numbers, [2, 4, 8, 10][..numbers.len()]);
         assert_eq!(numbers.last(), Some(&10));
-        caution.got_over(100);
-        assert!(!caution.grows());
+        caution.settled(100);
+        assert!(!caution.grows(100));
+    }
+
+    #[test]
+    fn what_waits_stands_in_nobodys_way() {
+        let mut caution = Caution::new(10);
+        caution.begins(3);
+        assert!(!caution.grows(0) && caution.grows(1) && !caution.grows(1));
+        assert!(caution.grows(3) && caution.prefetch() == 4);
     }
 }

@@ -14,7 +14,8 @@ use crate::rabbitmq::publisher::Publisher;
 use crate::rabbitmq::queues::{self, Found};
 use crate::rabbitmq::{Notice, Trouble};
 
-/// For the first message of each queue: its body may be large and the link slow.
+/// For the first message of each queue, which says how often what comes was given back: its body may be large and the link
+/// slow.
 const FIRST_DEADLINE: Duration = Duration::from_secs(600);
 
 /// The connections of a session.
@@ -35,8 +36,8 @@ pub(super) struct Channels<'l> {
     pub(super) publisher: &'l mut Publisher,
     /// Tells of alarms.
     pub(super) blocked: Receiver<Notice>,
-    /// The first message of each queue.
-    pub(super) first: Vec<Arrival>,
+    /// The first message of each queue; `None` in an alarm, when nothing is taken.
+    pub(super) first: Option<Vec<Arrival>>,
 }
 
 impl Links {
@@ -65,10 +66,15 @@ impl Links {
             rights::follow(consuming, queues)?;
             queues::others(consuming, &inputs)
         })?;
-        // It says how often what comes was given back.
-        let deadline = self.consuming.at_most(FIRST_DEADLINE);
-        let (intake, first) = Intake::open_with_first(&mut self.consuming, &inputs, FIRST, number)?;
-        drop(deadline);
+        // An alarm that stands already is known by now.
+        let (intake, first) = match blocked.is_empty() {
+            true => {
+                let _deadline = self.consuming.at_most(FIRST_DEADLINE);
+                let (intake, first) = Intake::open_with_first(&mut self.consuming, &inputs, FIRST, number)?;
+                (intake, Some(first))
+            }
+            false => (self.consuming.within_deadline(|consuming| Intake::open(consuming, FIRST, number))?, None),
+        };
         Ok(Channels { consuming: &self.consuming, intake: self.intake.insert(intake), publisher, blocked, first })
     }
 

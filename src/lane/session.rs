@@ -88,18 +88,26 @@ fn work(
     works: &mut bool,
 ) -> Result<Ended, Trouble> {
     let Channels { consuming, intake, publisher, blocked, first } = channels;
-    let returned = first.iter().map(|arrival| times_returned(&arrival.headers)).max().unwrap_or(0);
     let mut feeds = Feeds::new(consuming, intake, &lane.queues);
-    if let Some(prefetch) = state.session_begun(returned, Instant::now()) {
-        let _deadline = consuming.at_most(SETUP_DEADLINE);
-        feeds.consume(prefetch)?;
+    match &first {
+        Some(first) => {
+            let returned = first.iter().map(|arrival| times_returned(&arrival.headers)).max().unwrap_or(0);
+            if let Some(prefetch) = state.session_begun(returned, Instant::now()) {
+                let _deadline = consuming.at_most(SETUP_DEADLINE);
+                feeds.consume(prefetch)?;
+            }
+            say_ready(lane, state.most_deliveries(), returned);
+        }
+        None => {
+            state.session_begun_in_alarm(Instant::now());
+            note_session(lane);
+        }
     }
     *works = true;
-    say_ready(lane, state.most_deliveries(), returned);
     let mut session = Session { lane, state, pool, intake, publisher };
-    // An alarm that stands already is known by now, and keeps what has come from being begun.
+    // An alarm keeps what has come from being begun.
     blocked.try_iter().for_each(|notice| session.noticed(notice.into()));
-    first.into_iter().for_each(|arrival| session.delivered(arrival));
+    first.into_iter().flatten().for_each(|arrival| session.delivered(arrival));
     let ended = session.serve(&mut feeds, &blocked);
     // At once, while the closing may take seconds.
     state.session_lost();
@@ -109,11 +117,15 @@ fn work(
     ended
 }
 
-fn say_ready(lane: &Lane, most: u16, returned: u32) {
+fn note_session(lane: &Lane) {
     lane.stats.is_connected.set(1);
     let condition = &lane.stats.condition;
     condition.begin();
     [Obstacle::NoSession, Obstacle::Alarm].into_iter().for_each(|obstacle| condition.is_over(obstacle));
+}
+
+fn say_ready(lane: &Lane, most: u16, returned: u32) {
+    note_session(lane);
     let (input, threads) = (&lane.queues.input, lane.config.handler_threads);
     log::info!("reading {input}, up to {most} deliveries at a time, up to {threads} handler threads");
     if most < lane.config.prefetch {

@@ -75,8 +75,10 @@ struct SessionState<T> {
     consuming: bool,
     /// An alarm at the broker: it does not read what we publish.
     alarm: bool,
-    /// A queue that is gone.
-    queue_gone: Option<String>,
+    /// It began in an alarm, and takes nothing.
+    takes_nothing: bool,
+    /// Why it is to end.
+    end: Option<End>,
 }
 
 impl<T> Default for SessionState<T> {
@@ -89,7 +91,8 @@ impl<T> Default for SessionState<T> {
             reading: false,
             consuming: false,
             alarm: false,
-            queue_gone: None,
+            takes_nothing: false,
+            end: None,
         }
     }
 }
@@ -129,6 +132,13 @@ impl<T> State<'_, T> {
         reading.then(|| self.prefetch.now())
     }
 
+    /// A session begins in an alarm. It takes nothing: however long the alarm lasts, it could not publish again what its queue
+    /// would soon delete. When it is over the next session begins.
+    pub fn session_begun_in_alarm(&mut self, now: Instant) {
+        self.stopping = false;
+        self.session = SessionState { begun: Some(now), alarm: true, takes_nothing: true, ..SessionState::default() };
+    }
+
     /// The session is lost, and with it the right to acknowledge: what is not begun is left to the broker, which delivers it
     /// again.
     pub fn session_lost(&mut self) {
@@ -150,6 +160,9 @@ impl<T> State<'_, T> {
             None => {
                 self.lane.stats.condition.is_over(Obstacle::Alarm);
                 log::info!("RabbitMQ takes messages again");
+                if self.session.takes_nothing {
+                    self.session.end = Some(End::Refresh);
+                }
             }
         }
     }

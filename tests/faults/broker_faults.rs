@@ -204,7 +204,7 @@ fn a_node_without_room_on_its_disk_is_waited_for_and_gets_every_record() {
 }
 
 #[test]
-fn a_node_without_memory_at_the_first_session_is_waited_for_and_nothing_is_created_meanwhile() {
+fn a_node_without_memory_at_the_first_session_is_waited_for_and_nothing_is_taken_meanwhile() {
     let Some(node) = node() else { return };
     let (queues, tasks) = (Queues::through(Broker::connect_to(node.rabbitmq()), "node"), Tasks::new());
     [queues.input(), queues.responses(), queues.errors()].iter().for_each(|queue| queues.declare(queue));
@@ -216,6 +216,8 @@ fn a_node_without_memory_at_the_first_session_is_waited_for_and_nothing_is_creat
     let check = run_with(&["check"], &queues, &portal.webhook(), &[]);
     check.ended_with(0).has("warn  RabbitMQ takes no messages for now (low on memory)");
     assert_eq!(portal.count_of(|call| creates(call, "task-1")), 0);
+    // What is taken and cannot be published again wears out.
+    assert_eq!(queues.count(&queues.input()), 1);
     drop(alarm);
     queues.await_count(&queues.sent(), 1, PATIENCE);
     worker.stop();

@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use super::State;
+use super::{End, State};
 use crate::lane::ledger::{Confirmed, Key};
 use crate::rabbitmq::publisher::Verdict;
 use crate::stats::condition::Obstacle;
@@ -23,7 +23,7 @@ impl<T> State<'_, T> {
             Verdict::Refused(why) => drop(self.refused(tag, &why, now)),
             Verdict::NoQueue(why) => {
                 if let Some(queue) = self.refused(tag, &why, now) {
-                    self.session.queue_gone = Some(queue);
+                    self.session.end = Some(End::QueueGone(queue));
                 }
             }
         }
@@ -91,7 +91,7 @@ impl<T> State<'_, T> {
     }
 
     pub(super) fn acknowledge(&mut self, tokens: Vec<T>) {
-        self.caution.got_over(tokens.len());
+        self.caution.settled(tokens.len());
         self.session.acks.extend(tokens);
     }
 }

@@ -26,15 +26,13 @@ impl<T> State<'_, T> {
         }
         let task = match Task::parse(body) {
             Ok(task) => task,
-            Err(unreadable) => return self.park_unreadable(unreadable, token),
+            Err(unreadable) => return self.settle_unreadable(unreadable, headers, token),
         };
         let key = Key::Task(task.id.clone());
         match self.ledger.admit(&key, token, letters::attempts(&headers)) {
             Admission::New(token) if letters::wears_out(&headers) => {
-                log::debug!("publishing anew what its queue would soon delete: task={}", task.id);
                 let body = task.message();
-                let letter = letters::renewed(&self.lane.queues.input, task.id, body, headers);
-                self.ledger.add_letter(key, token, letter);
+                self.renew(key, task.id, body, headers, token);
             }
             Admission::New(token) => self.begin(task, headers, redelivered, token, now),
             // Published anew: somebody may have put the message of a deleted task back, so it is looked up.
@@ -65,7 +63,6 @@ impl<T> State<'_, T> {
             (_, None) => log::info!("received: task={} topic={} attempts={attempts}", task.id, task.topic),
             (_, Some(wait)) => {
                 log::info!("received, waiting {wait:.1?}: task={} topic={} attempts={attempts}", task.id, task.topic);
-                self.caution.got_over(1);
             }
         }
         let job = Job { task, attempts, headers, arrived: now };
@@ -103,11 +100,23 @@ impl<T> State<'_, T> {
         }
     }
 
-    fn park_unreadable(&mut self, unreadable: Unreadable, token: T) {
+    /// What its queue would soon delete goes to the queue's tail, where it is counted from nothing again.
+    fn renew(&mut self, key: Key, id: String, body: Vec<u8>, headers: Headers, token: T) {
+        log::debug!("publishing again what its queue would soon delete: task={id}");
+        let letter = letters::renewed(&self.lane.queues.input, id, body, headers);
+        self.ledger.add_letter(key, token, letter);
+    }
+
+    fn settle_unreadable(&mut self, unreadable: Unreadable, headers: Headers, token: T) {
         let Unreadable { reason, original } = unreadable;
-        self.lane.stats.total_messages.count();
         self.unreadable += 1;
         let key = Key::Unreadable(self.unreadable);
+        // Under this id `parked list` shows it.
+        let id = message::fingerprint(original.bytes());
+        if letters::wears_out(&headers) {
+            return self.renew(key, id, original.bytes().to_vec(), headers, token);
+        }
+        self.lane.stats.total_messages.count();
         let about = Parked {
             cause: Cause::InvalidMessage,
             error: &reason,
@@ -115,8 +124,6 @@ impl<T> State<'_, T> {
             source_queue: &self.lane.queues.input,
             attempts: 1,
         };
-        // Under this id `parked list` shows it.
-        let id = message::fingerprint(original.bytes());
         let (errors, cause) = (&self.lane.queues.errors, about.cause.name());
         log::error!("parking in {errors} as {cause}: task={id}: {reason}");
         let letter = letters::parked(self.lane, id, &about, &original);

@@ -74,8 +74,8 @@ impl<T> State<'_, T> {
         if let Some(token) = self.session.acks.pop_front() {
             return Some(Action::Ack(token));
         }
-        if let Some(queue) = self.session.queue_gone.take() {
-            return Some(Action::End(End::QueueGone(queue)));
+        if let Some(end) = self.session.end.take() {
+            return Some(Action::End(end));
         }
         // Before the letters, since a task that cannot be recorded becomes one.
         if let Some(job) = self.next_job(sight.now) {
@@ -151,11 +151,12 @@ impl<T> State<'_, T> {
     /// Lets more deliveries come, or fewer, as they are smaller or larger, and as others were settled before.
     fn next_prefetch(&mut self, in_hand: InHand) -> Option<u16> {
         let session = &mut self.session;
-        session.reading = session.reading || self.ledger.is_at_rest();
-        if self.caution.grows() {
+        let at_rest = (!session.reading || self.caution.is_careful()) && self.ledger.is_at_rest();
+        session.reading |= at_rest;
+        if self.caution.grows(if at_rest { in_hand.count } else { 0 }) {
             self.prefetch.allow(self.caution.prefetch());
         }
-        if self.stopping || !session.reading {
+        if self.stopping || session.alarm || !session.reading {
             return None;
         }
         match std::mem::replace(&mut session.consuming, true) {
@@ -185,9 +186,11 @@ impl<T> State<'_, T> {
     }
 
     /// RabbitMQ 3.10 does not always tell a channel that a quorum queue has room again, and refuses for it until it is closed.
+    /// Each time it is asked half as often, since what is in hand is given back and counted for that.
     fn is_refused_too_long(&self, now: Instant) -> bool {
-        let most = self.lane.config.retry_delay * MOST_REFUSALS;
-        let too_long = self.may_refresh(self.refusals.longest(now), most, now);
+        let refused = self.refusals.longest(now);
+        let most = (self.lane.config.retry_delay * MOST_REFUSALS).max(refused.unwrap_or_default() / 2);
+        let too_long = self.may_refresh(refused, most, now);
         if too_long {
             log::debug!("a queue has refused messages for long: asking it again, on another channel");
         }

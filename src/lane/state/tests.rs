@@ -97,6 +97,55 @@ fn a_pause_begins_nothing_and_ends_at_its_time_or_when_it_is_resumed() {
     });
 }
 
+/// So often a quorum queue of RabbitMQ 4 lets a message be given back.
+const DELIVERY_LIMIT: u32 = 20;
+
+#[test]
+fn what_cannot_be_read_outlives_an_error_queue_that_is_full_for_a_day() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish_unreadable("no task", 0);
+        for _ in 0..300 {
+            world.deliver_all();
+            world.refuse_what_is_parked();
+            world.pass(Duration::from_secs(300));
+        }
+        assert!(world.most_returned() <= DELIVERY_LIMIT, "{}", world.most_returned());
+        world.bring_to_its_end();
+    });
+}
+
+#[test]
+fn a_lane_outlives_a_day_without_room_at_the_broker_while_its_target_is_away() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish("a");
+        world.pause("the target is away", None);
+        world.deliver_all();
+        world.begin_alarm();
+        (0..300).for_each(|_| world.pass(Duration::from_secs(300)));
+        assert!(world.most_returned() <= DELIVERY_LIMIT, "{}", world.most_returned());
+        world.bring_to_its_end();
+    });
+}
+
+#[test]
+fn what_waits_at_the_head_of_a_queue_keeps_nobody_behind_it_from_being_read() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        (0..2).for_each(|number| world.publish_unreadable(&format!("no task {number}"), 3));
+        world.publish("good");
+        world.lose_session();
+        for _ in 0..20 {
+            world.deliver_as_allowed();
+            world.refuse_what_is_parked();
+            world.pass(Duration::from_secs(1));
+        }
+        assert_eq!(world.handed_out(), 1);
+        world.bring_to_its_end();
+    });
+}
+
 #[test]
 fn a_lane_that_is_paused_for_long_takes_its_deliveries_again() {
     with_world(1, |mut world| {

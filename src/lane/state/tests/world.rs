@@ -38,6 +38,9 @@ pub struct World<'a> {
     /// The prefetch with which the session consumes.
     prefetch: Option<u16>,
     full: bool,
+    alarm: bool,
+    /// No connection breaks by chance, and there is no other worker.
+    pub steady: bool,
     stopping: bool,
     settled: bool,
     /// Input and retry.
@@ -74,6 +77,8 @@ impl<'a> World<'a> {
             session: 0,
             prefetch: None,
             full: false,
+            alarm: false,
+            steady: false,
             stopping: false,
             settled: false,
             queues: Default::default(),
@@ -127,7 +132,7 @@ impl World<'_> {
             10 => self.ask(),
             _ => match self.below(6) {
                 0 => self.lose_session(),
-                1 => self.state.alarm(Some("memory")),
+                1 => self.begin_alarm(),
                 2 => self.full = !self.full,
                 _ => self.calm(),
             },
@@ -135,8 +140,14 @@ impl World<'_> {
         self.carry_out();
     }
 
+    /// It outlasts sessions.
+    pub fn begin_alarm(&mut self) {
+        self.alarm = true;
+        self.state.alarm(Some("memory"));
+    }
+
     fn calm(&mut self) {
-        if self.state.in_alarm() {
+        if std::mem::take(&mut self.alarm) {
             self.state.alarm(None);
         }
         self.full = false;
@@ -146,9 +157,8 @@ impl World<'_> {
         let id = format!("task-{}", self.below(TASKS as usize));
         match self.below(10) {
             0 => {
-                let body = format!("no task {}", self.step).into_bytes();
-                let label = fingerprint(&body);
-                self.add(0, Message { label, body, headers: Headers::new(), returned: 0 });
+                let returned = self.below(2) as u32 * WORN_OUT;
+                self.publish_unreadable(&format!("no task {}", self.step), returned);
             }
             1 => {
                 let task = Task::parse(json!({"task_id": id}).to_string().into_bytes()).expect("a task");
@@ -162,6 +172,11 @@ impl World<'_> {
             3 => self.add_task(&id, 0, &"x".repeat(LIMIT - 100)),
             _ => self.add_task(&id, 0, ""),
         }
+    }
+
+    pub fn publish_unreadable(&mut self, body: &str, returned: u32) {
+        let body = body.as_bytes().to_vec();
+        self.add(0, Message { label: fingerprint(&body), body, headers: Headers::new(), returned });
     }
 
     pub fn publish(&mut self, id: &str) {
@@ -191,6 +206,12 @@ impl World<'_> {
         let Some(message) = self.queues[queue].pop_front() else { return };
         let arrival = self.take(queue, message);
         self.state.delivered(arrival, self.now);
+    }
+
+    /// As many as the session may have.
+    pub fn deliver_as_allowed(&mut self) {
+        (0..8).for_each(|_| self.deliver());
+        self.carry_out();
     }
 
     pub fn deliver_all(&mut self) {
@@ -274,6 +295,19 @@ impl World<'_> {
         }
     }
 
+    /// The error queue is full, and all others take what comes.
+    pub fn refuse_what_is_parked(&mut self) {
+        let parked = |letter: &Letter| letter.queue == self.lane.queues.errors;
+        let tags: Vec<(u64, bool)> = self.unconfirmed.iter().map(|(tag, (_, letter))| (*tag, parked(letter))).collect();
+        for (tag, parked) in tags {
+            match parked {
+                true => self.refuse(tag, Verdict::Refused("full".into())),
+                false => self.confirm(tag),
+            }
+        }
+        self.carry_out();
+    }
+
     fn refuse(&mut self, tag: u64, verdict: Verdict) {
         if self.unconfirmed.remove(&tag).is_some() {
             self.state.answered(tag, verdict, self.now);
@@ -324,6 +358,12 @@ impl World<'_> {
         self.carry_out();
     }
 
+    /// How often the message was given back that was given back most often.
+    pub fn most_returned(&self) -> u32 {
+        let delivered = self.delivered.values().map(|delivered| &delivered.message);
+        delivered.chain(self.queues.iter().flatten()).map(|message| message.returned).max().unwrap_or(0)
+    }
+
     pub fn handed_out(&self) -> usize {
         self.queued.len()
     }
@@ -336,8 +376,7 @@ impl World<'_> {
         for _ in 0..MOST_ROUNDS {
             self.calm();
             self.state.resume();
-            (0..8).for_each(|_| self.deliver());
-            self.carry_out();
+            self.deliver_as_allowed();
             if !self.all_goes_well() {
                 self.now = self.state.next_wake(self.now).unwrap_or(self.now + Duration::from_secs(1));
             }

@@ -6,6 +6,11 @@ impl World<'_> {
     pub(super) fn begin_session(&mut self) {
         self.session += 1;
         let session = self.session;
+        if self.alarm {
+            self.prefetch = None;
+            self.state.session_begun_in_alarm(self.now);
+            return self.state.alarm(Some("memory"));
+        }
         let first: Vec<_> = (0..2).filter_map(|queue| Some((queue, self.queues[queue].pop_front()?))).collect();
         let first: Vec<_> = first.into_iter().map(|(queue, message)| self.take(queue, message)).collect();
         let returned = first.iter().map(|arrival| times_returned(&arrival.headers)).max().unwrap_or(0);
@@ -15,9 +20,9 @@ impl World<'_> {
     }
 
     /// The broker takes back what was not acknowledged, and has some of the letters that it has not confirmed.
-    pub(super) fn lose_session(&mut self) {
+    pub fn lose_session(&mut self) {
         self.end_session();
-        let queue = self.below(6);
+        let queue = if self.steady { usize::MAX } else { self.below(6) };
         if let Some(message) = self.queues.get_mut(queue).and_then(VecDeque::pop_front) {
             // Another worker gets one of the messages, and does what is to be done.
             self.arrived.insert(message.label);
@@ -45,7 +50,7 @@ impl World<'_> {
 
     /// Does what the lane says, but that the connection may break over it, until nothing is to be done.
     pub fn carry_out(&mut self) {
-        let breaks_after = if self.once_in(40) && !self.stopping { self.below(4) } else { usize::MAX };
+        let breaks_after = if !self.steady && self.once_in(40) && !self.stopping { self.below(4) } else { usize::MAX };
         for _ in 0..breaks_after {
             if !self.carry_out_one() {
                 return self.assert_consistent();
@@ -95,12 +100,12 @@ impl World<'_> {
                 self.settled = true;
                 return false;
             }
-            Some(Action::End(End::Refresh | End::QueueGone(_))) => self.lose_session_or_stop(),
+            Some(Action::End(End::Refresh | End::QueueGone(_))) => self.renew_session(),
         }
         true
     }
 
-    fn lose_session_or_stop(&mut self) {
+    fn renew_session(&mut self) {
         let stopping = std::mem::take(&mut self.stopping);
         self.lose_session();
         if stopping {
