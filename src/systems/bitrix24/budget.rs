@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const KEPT_BACK: u32 = 2;
 /// A single task costs three requests.
 const FEW: u32 = 6;
-/// What goes before others has its turn within a few of these.
+/// Turns that are further apart are rare, however long an answer may take.
 const NEAR: Duration = Duration::from_secs(1);
 
 /// The bucket.
@@ -38,9 +38,9 @@ impl Budget {
         !self.interval.is_zero()
     }
 
-    /// Is there a turn every moment, if there is a limit at all?
-    pub fn turns_are_near(&self) -> bool {
-        self.interval <= NEAR
+    /// Has whoever goes before all others its turn well within this time?
+    pub fn turns_are_within(&self, time: Duration) -> bool {
+        self.interval <= NEAR.min(time / 4)
     }
 
     /// Takes the next turn; the request may be sent after this pause.
@@ -78,6 +78,15 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn turns_are_near_where_they_come_several_times_within_an_answer() {
+        let near = |rate, seconds| Budget::new(rate, 50).turns_are_within(Duration::from_secs(seconds));
+        assert_eq!(
+            [(0.0, 1), (2.0, 30), (1.0, 30), (1.0, 1), (0.5, 30)].map(|(rate, s)| near(rate, s)),
+            [true, true, true, false, false]
+        );
+    }
 
     #[test]
     fn the_burst_goes_at_once_and_the_rest_at_the_rate() {

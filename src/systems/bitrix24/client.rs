@@ -112,7 +112,9 @@ impl Client {
         match pace {
             Pace::InTurn => return self.outbox.run(self, waiting),
             // The next turn is near, and many may be late together, which then share requests.
-            Pace::AtOnce if self.budget.turns_are_near() => return self.outbox.run_first(self, waiting),
+            Pace::AtOnce if self.budget.turns_are_within(self.request_timeout) => {
+                return self.outbox.run_first(self, waiting);
+            }
             Pace::AtOnce => {}
         }
         let mut replies = Vec::with_capacity(waiting.len());
