@@ -1,7 +1,7 @@
 //! The settings that all systems share → [`Config`]: read once, checked whole, every mistake told.
 //!
 //! It knows no system: each reads its own settings, with the same [`Variables`], and [`crate::systems::table`] reads all of
-//! them together. Each variable is explained in `config.env.example` and in the README's table; a test compares the three.
+//! them together. Each variable is explained in `config.env.example`; a test compares the two.
 //! Nothing here opens a socket or a log; of files it reads those of certificates.
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Counters of one system, and the statistics lines: a short one for the terminal, and one with every number, which the
-//! README explains. What keeps the system from working is in [`condition`].
+//! Counters of one system, and the statistics lines: a short one for the terminal, and one with every number, which
+//! [`crate::docs::operating`] explains. What keeps the system from working is in [`condition`].
 //!
 //! Counting decides nothing; these numbers are for people.
 

@@ -132,12 +132,12 @@ mod tests {
 
     #[test]
     fn the_reply_is_cut_before_the_message_is_touched() {
-        let (shorter, left_out) = to_fit(&record(&message("f", "n"), &"д".repeat(5_000)), 1_000).unwrap();
-        let read: Value = serde_json::from_slice(&shorter).unwrap();
+        let (shorter, left_out) = to_fit(&record(&message("f", "n"), &"д".repeat(5_000)), 1_000).expect("it fits");
+        let read: Value = serde_json::from_slice(&shorter).expect("JSON");
         let task = &read["response_data"]["result"]["task"];
         assert_eq!((&task["id"], &task["ufResultAnswer_text"]), (&json!("7"), &json!("ДА")));
-        assert_eq!(task["description"].as_str().unwrap().chars().count(), LONGEST_TEXT + 1);
-        assert!(String::from_utf8(shorter).unwrap().contains(&message("f", "n")));
+        assert_eq!(task["description"].as_str().expect("a text").chars().count(), LONGEST_TEXT + 1);
+        assert!(String::from_utf8(shorter).expect("text").contains(&message("f", "n")));
         assert_eq!(read["left_out"], json!(left_out));
         assert_eq!(left_out, ["response_data: long texts and lists"]);
     }
@@ -145,13 +145,13 @@ mod tests {
     #[test]
     fn the_largest_variables_become_null_and_the_rest_stays_as_it_came() {
         let large = message(&"f".repeat(3_000), &"n".repeat(400));
-        let (shorter, left_out) = to_fit(&record(&large, ""), 1_000).unwrap();
+        let (shorter, left_out) = to_fit(&record(&large, ""), 1_000).expect("it fits");
         assert!(shorter.len() <= 1_000);
         assert_eq!(left_out, ["original_message.variables.file"]);
         let expected = message("f", &"n".repeat(400)).replace(r#"{"value":"f","type":"Bytes"}"#, "null");
-        assert!(String::from_utf8(shorter.clone()).unwrap().contains(&expected));
+        assert!(String::from_utf8(shorter.clone()).expect("text").contains(&expected));
         // Once more, as a response that is larger: what was left out before is still said.
-        let (_, left_out) = to_fit(&shorter, shorter.len() - 100).unwrap();
+        let (_, left_out) = to_fit(&shorter, shorter.len() - 100).expect("it fits");
         assert_eq!(left_out, ["original_message.variables.file", "original_message.variables.note"]);
     }
 

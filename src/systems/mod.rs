@@ -1,7 +1,8 @@
 //! The systems where people do the work: what each must be able to do. Which there are says [`table`], and nobody else.
 //!
 //! A system is a file or folder beside this one and a line in the table. It reads its own settings, speaks HTTP to its target
-//! and knows tasks, records and replies; it knows no queue, no ack and no retry. Adding one is worked through in the README.
+//! and knows tasks, records and replies; it knows no queue, no ack and no retry. Adding one is worked through in
+//! [`crate::docs::adding_a_system`].
 
 pub mod bitrix24;
 pub mod create;

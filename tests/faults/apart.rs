@@ -1,6 +1,6 @@
 //! What a worker has seen of a task, and what it does about it, far apart in time: it is frozen in between, waits for its
-//! turn at the portal, loses its session meanwhile, or another worker's clock disagrees. Nothing is created twice by that, and no
-//! wait is begun anew for ever.
+//! turn at the portal, loses its session meanwhile, or another worker's clock disagrees. Nothing is created twice by that,
+//! and no wait is begun anew for ever.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,5 +1,6 @@
-//! SIGKILL at every step of a task's way; at those of the way back and of the way round it is in `later_kills.rs`. Each test runs twice, once with the kill and once without, and asserts what
-//! only the kill can have made different; a kill test whose control run looks the same proves nothing.
+//! SIGKILL at every step of a task's way; at those of the way back and of the way round it is in `later_kills.rs`. Each test
+//! runs twice, once with the kill and once without, and asserts what only the kill can have made different; a kill test
+//! whose control run looks the same proves nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

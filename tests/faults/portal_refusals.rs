@@ -125,8 +125,7 @@ fn a_message_whose_last_create_was_executed_is_not_parked_as_failed() {
     Account::take(&queues, tasks.markers()).assert_holds();
 }
 
-/// What the lane adds would bring the headers over the size of a frame, and RabbitMQ would
-/// close the connection each time.
+/// What the lane adds would bring the headers over the size of a frame, and RabbitMQ would close the connection each time.
 #[test]
 fn a_message_with_the_largest_headers_uses_up_its_attempts() {
     let queues = Queues::new("large headers");

@@ -7,8 +7,7 @@ use std::path::Path;
 
 /// What a system may know: neither queues nor lanes nor the broker, and no other system.
 const KNOWN_TO_SYSTEMS: &[&str] = &[
-    "backoff", "clock", "dial", "http", "message", "redact", "report", "settings", "stats", "stop", "systems",
-    "terminal", "tls",
+    "backoff", "dial", "http", "message", "redact", "report", "settings", "stats", "stop", "systems", "terminal", "tls",
 ];
 
 /// The rooms that know no other one; but for spelling, which compares words.

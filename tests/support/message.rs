@@ -15,7 +15,7 @@ pub fn field_message(task_id: &str) -> Value {
     serde_json::from_str(&field_text(task_id)).expect("the field sample is JSON")
 }
 
-/// A message in the other form of the README, "Message formats": typed variables, camelCase, seconds.
+/// A message in the other form of `src/docs/messages.md`: typed variables, camelCase, seconds.
 pub fn seed_message(task_id: &str) -> Value {
     serde_json::from_str(&SEED.replace("TASK_ID", task_id)).expect("the seed sample is JSON")
 }

@@ -131,7 +131,7 @@ fn field(id: &str, title: &str, variables: Value, extension_properties: Value) -
     })
 }
 
-/// The other form of the README, "Message formats": typed variables, camelCase, seconds.
+/// The other form of a message, see [`crate::docs::messages`]: typed variables, camelCase, seconds.
 fn seed(id: &str, title: &str, extension_properties: Value) -> Value {
     json!({
         "task_id": id,

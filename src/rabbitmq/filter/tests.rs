@@ -15,7 +15,7 @@ impl Read for Drip<'_> {
 
 fn through(bytes: &[u8], at_once: usize) -> Vec<u8> {
     let mut out = Vec::new();
-    Harmless::new(Drip(bytes, at_once)).read_to_end(&mut out).unwrap();
+    Harmless::new(Drip(bytes, at_once)).read_to_end(&mut out).expect("it does not fail");
     out
 }
 
@@ -30,16 +30,16 @@ fn filtered(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
-    let size = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let size = u32::try_from(payload.len()).expect("a small one").to_be_bytes();
     [&[kind, 0, 1], &size[..], payload, &[0xce]].concat()
 }
 
 fn short(text: &[u8]) -> Vec<u8> {
-    [&[u8::try_from(text.len()).unwrap()], text].concat()
+    [&[u8::try_from(text.len()).expect("a small one")], text].concat()
 }
 
 fn long(bytes: &[u8]) -> Vec<u8> {
-    [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
+    [&u32::try_from(bytes.len()).expect("a small one").to_be_bytes(), bytes].concat()
 }
 
 fn delivery(routing_key: &[u8]) -> Vec<u8> {

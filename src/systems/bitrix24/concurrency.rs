@@ -1,11 +1,10 @@
 //! How many requests may be under way at once: found out from what the portal does, not set. Pure: the caller brings the
 //! time. It counts answers and knows nothing of what is asked.
 //!
-//! After Vector's adaptive request concurrency: the number rises by a step while more requests bring more answers and
-//! goes back when they do not, falls by a tenth when requests fail, is judged once in a measured time, and only while it is
-//! reached.
-//! Unlike there the first steps double it, and a step is judged by the answers a second before and after it instead of by
-//! the time of one answer: a portal whose answers take now 20, now 200 ms would look overloaded by that.
+//! After Vector's adaptive request concurrency: the number rises by a step while more requests bring more answers and goes
+//! back when they do not, falls by a tenth when requests fail, is judged once in a measured time, and only while it is
+//! reached. Unlike there the first steps double it, and a step is judged by the answers a second before and after it instead
+//! of by the time of one answer: a portal whose answers take now 20, now 200 ms would look overloaded by that.
 
 use std::time::{Duration, Instant};
 

@@ -261,8 +261,8 @@ fn rows_of<'a>(reply: &Value, field: &str, ids: &[&'a str]) -> Result<HashMap<&'
     }
 }
 
-/// Does this row of a task carry the marker of the task with this id, in the field or in [`XML_ID`]? `None` when it has neither.
-/// One of them is enough: the field may never have been written, and another program may have its own `XML_ID`.
+/// Does this row of a task carry the marker of the task with this id, in the field or in [`XML_ID`]? `None` when it has
+/// neither. One of them is enough: the field may never have been written, and another program may have its own `XML_ID`.
 pub fn carries(row: &Value, marker: &str, id: &str) -> Option<bool> {
     // PHP shows an unset field as `false`.
     let written = [marker, XML_ID].into_iter().filter_map(|name| member(row, name)).filter(|value| **value != false);
