@@ -17,7 +17,6 @@ mod explain;
 mod http;
 mod parked;
 mod portal;
-mod portal_follow_up;
 mod redaction;
 mod replay;
 mod rooms;

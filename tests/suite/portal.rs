@@ -1,5 +1,7 @@
 //! What the worker asks of Bitrix24 before a task is created, and what it does when it is refused; and the statistics.
 
+mod follow_up;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,17 +27,10 @@ fn assigned(id: &str, assignee: &str) -> Value {
     message
 }
 
-/// Lets the worker settle what it has in hand: a kill could leave a message that is parked but not acknowledged.
-#[track_caller]
-fn stop(worker: &mut Worker) {
-    worker.signal("INT");
-    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
-}
-
 /// The number after this name in the last statistics line; the worker is stopped for it.
 #[track_caller]
 fn statistic(worker: &mut Worker, name: &str) -> String {
-    stop(worker);
+    worker.stop();
     let log = worker.log();
     let line = log.lines().rfind(|line| line.contains("bitrix24: total_messages=")).expect("a statistics line");
     let value = line.split(&format!(" {name}=")).nth(1).unwrap_or_else(|| panic!("no {name} in {line}"));
@@ -66,7 +61,7 @@ fn without_a_searchable_marker_nothing_is_created_until_the_field_is_made() {
     };
     let _ = tasks.answer(&made);
     queues.await_count(&queues.sent(), 2, PATIENCE);
-    stop(&mut worker);
+    worker.stop();
     let markers = tasks.markers().into_iter().filter(|marker| marker != "somebody's").collect();
     Account::take(&queues, markers).assert_holds();
 }
@@ -130,7 +125,7 @@ fn a_look_up_that_fails_never_leads_to_a_create() {
     let mut worker = start(&queues, &portal, &[("RETRY_ATTEMPTS", "3")]);
     queues.await_count(&queues.sent(), 1, PATIENCE);
     assert_eq!((portal.count("tasks.task.add"), look_ups.load(Ordering::Relaxed)), (0, 6));
-    stop(&mut worker);
+    worker.stop();
     Account::take(&queues, tasks.markers()).assert_holds();
 }
 
@@ -145,7 +140,7 @@ fn the_marker_may_be_the_xml_id() {
     queues.await_count(&queues.sent(), 2, PATIENCE);
     assert_eq!(tasks.ids_of("task-1"), [there]);
     assert_eq!(tasks.task("task-2")["XML_ID"], "task-2");
-    stop(&mut worker);
+    worker.stop();
     Account::take(&queues, tasks.markers()).assert_holds();
 }
 
@@ -231,7 +226,7 @@ fn a_create_that_is_answered_with_another_task_is_looked_up_and_not_repeated() {
     queues.publish_task(&message("task-1"));
     worker.await_log("the reply is about another task", PATIENCE);
     queues.await_count(&queues.sent(), 1, PATIENCE);
-    stop(&mut worker);
+    worker.stop();
     assert_eq!(portal.count("tasks.task.add"), 1);
     let record = queues.peek_all(&queues.sent()).remove(0).json();
     let id = record["response_data"]["result"]["task"]["id"].to_string();
@@ -300,7 +295,7 @@ fn a_refused_assignee_is_replaced_by_the_default_once() {
         let parked = queues.peek_all(&queues.errors())[0].json();
         assert_eq!((&parked["error_type"], &parked["attempts"]), (&json!("REQUEST_ERROR"), &json!(1)));
         assert!(parked["error_message"].as_str().expect("a text").ends_with("Ответственный не найден"));
-        stop(&mut worker);
+        worker.stop();
         Account::take(&queues, tasks.markers()).assert_holds();
     }
 }
@@ -323,7 +318,7 @@ fn a_task_that_was_refused_after_it_was_created_is_not_created_again() {
     let mut worker = start(&queues, &portal, &[]);
     queues.await_count(&queues.sent(), 1, PATIENCE);
     assert_eq!(portal.count("tasks.task.add"), 1);
-    stop(&mut worker);
+    worker.stop();
     Account::take(&queues, tasks.markers()).assert_holds();
 }
 
@@ -338,7 +333,7 @@ fn a_refused_task_of_the_default_responsible_is_not_tried_again() {
     let mut worker = start(&queues, &portal, &[]);
     queues.await_count(&queues.errors(), 1, PATIENCE);
     assert_eq!(portal.count("tasks.task.add"), 1);
-    stop(&mut worker);
+    worker.stop();
     Account::take(&queues, tasks.markers()).assert_holds();
 }
 

@@ -114,7 +114,7 @@ fn a_table_too_deep_becomes_bytes_and_an_honest_one_stays() {
         let out = filtered(&bomb);
         let differ: Vec<u8> = bomb.iter().zip(&out).filter(|(a, b)| a != b).map(|(_, b)| *b).collect();
         assert_eq!((out.len(), differ.as_slice()), (bomb.len(), b"x??".as_slice()));
-        let cut = out.iter().position(|byte| *byte == b'x').unwrap();
+        let cut = out.iter().position(|byte| *byte == b'x').expect("it is there");
         let depth = out[..cut].iter().filter(|byte| matches!(byte, b'F' | b'A')).count();
         assert_eq!(depth, DEEPEST as usize);
     }
@@ -145,7 +145,7 @@ fn a_body_is_not_waited_for() {
     let mut stream = Harmless::new(Drip(&bytes[..500], 100));
     let mut out = [0; 50];
     for _ in 0..10 {
-        assert_eq!(stream.read(&mut out).unwrap(), 50);
+        assert_eq!(stream.read(&mut out).expect("it does not fail"), 50);
     }
     // Cut in the middle: what there is comes out, then the end.
     let cut = &delivery(b"key")[..20];

@@ -1,34 +1,9 @@
 //! What follows a recorded task at Bitrix24: checklists, and the process that is synchronised. Best effort, and counted.
 
-use crate::support::*;
 use serde_json::{Value, json};
 
-/// Without a sweep that would take records out of the sent queue for a moment.
-fn start(queues: &Queues, portal: &Portal, changes: &[(&str, &str)]) -> Worker {
-    let quiet = [("HEARTBEAT_INTERVAL", "600"), ("RETRY_DELAY", "0.2"), ("BITRIX_RATE", "0")];
-    Worker::start(queues, &portal.webhook(), &[&quiet, changes].concat())
-}
-
-fn message(id: &str) -> Value {
-    json!({"task_id": id, "topic": "bitrix_create_task", "variables": {"title": id}})
-}
-
-/// Lets the worker settle what it has in hand: a kill could leave a message that is parked but not acknowledged.
-#[track_caller]
-fn stop(worker: &mut Worker) {
-    worker.signal("INT");
-    assert_eq!(worker.wait(PATIENCE).code(), Some(0));
-}
-
-/// The number after this name in the last statistics line; the worker is stopped for it.
-#[track_caller]
-fn statistic(worker: &mut Worker, name: &str) -> String {
-    stop(worker);
-    let log = worker.log();
-    let line = log.lines().rfind(|line| line.contains("bitrix24: total_messages=")).expect("a statistics line");
-    let value = line.split(&format!(" {name}=")).nth(1).unwrap_or_else(|| panic!("no {name} in {line}"));
-    value.split(' ').next().unwrap_or_default().to_owned()
-}
+use super::{message, start, statistic};
+use crate::support::*;
 
 #[test]
 fn checklists_stand_under_their_headings() {
@@ -103,7 +78,7 @@ fn a_process_is_synchronised_when_its_task_is_recorded_and_only_then() {
     let request = portal.requests().into_iter().find(|request| request.method == "imena.camunda.sync");
     let request = request.expect("a plain request");
     assert_eq!((request.verb.as_str(), request.header("content-type")), ("POST", Some("application/json")));
-    stop(&mut worker);
+    worker.stop();
 }
 
 #[test]
