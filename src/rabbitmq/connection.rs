@@ -127,9 +127,7 @@ impl Connection {
     /// Does what is left to do, which ends what is open on the connection, and then ends the connection itself, each within
     /// its deadline: in any other order it could wait for ever.
     pub fn close_after<T>(mut self, last: impl FnOnce(&mut Connection) -> T) -> (T, Result<(), Trouble>) {
-        let deadline = self.closing();
-        let done = last(&mut self);
-        drop(deadline);
+        let done = self.last(last);
         (done, self.close())
     }
 
@@ -144,12 +142,9 @@ impl Connection {
         self.end().map_err(|err| Trouble::new(err.to_string()))
     }
 
-    /// Ends what is open on the connection, and then the connection itself, each within its deadline: in any other order
-    /// it could wait for ever. Returns why the connection was already dead, if that is known.
+    /// The same for what only has to be dropped. Returns why the connection was already dead, if that is known.
     pub fn close_with<T>(mut self, open: T) -> Option<String> {
-        let deadline = self.closing();
-        drop(open);
-        drop(deadline);
+        self.last(|_| drop(open));
         match self.end() {
             // That a channel has ended says nothing of why the connection has.
             Ok(()) | Err(Error::EventLoopDropped | Error::ClientClosedChannel | Error::ServerClosedChannel { .. }) => {
@@ -157,6 +152,11 @@ impl Connection {
             }
             Err(cause) => Some(cause.to_string()),
         }
+    }
+
+    fn last<T>(&mut self, last: impl FnOnce(&mut Connection) -> T) -> T {
+        let _deadline = self.closing();
+        last(self)
     }
 
     fn end(&mut self) -> Result<(), Error> {
