@@ -131,17 +131,6 @@ impl Connection {
         (done, self.close())
     }
 
-    /// Runs out when the connection has been used for this long: then it is shut down, and whatever waits on it fails.
-    pub fn at_most(&self, deadline: Duration) -> Watch {
-        Watch::over(&self.socket, deadline)
-    }
-
-    /// Ends the connection: what was sent before is flushed. Returns why the connection was already dead, if it was: the
-    /// only place where amiquip says it.
-    pub fn close(mut self) -> Result<(), Trouble> {
-        self.end().map_err(|err| Trouble::new(err.to_string()))
-    }
-
     /// The same for what only has to be dropped. Returns why the connection was already dead, if that is known.
     pub fn close_with<T>(mut self, open: T) -> Option<String> {
         self.last(|_| drop(open));
@@ -152,6 +141,17 @@ impl Connection {
             }
             Err(cause) => Some(cause.to_string()),
         }
+    }
+
+    /// Runs out when the connection has been used for this long: then it is shut down, and whatever waits on it fails.
+    pub fn at_most(&self, deadline: Duration) -> Watch {
+        Watch::over(&self.socket, deadline)
+    }
+
+    /// Ends the connection: what was sent before is flushed. Returns why the connection was already dead, if it was: the
+    /// only place where amiquip says it.
+    pub fn close(mut self) -> Result<(), Trouble> {
+        self.end().map_err(|err| Trouble::new(err.to_string()))
     }
 
     fn last<T>(&mut self, last: impl FnOnce(&mut Connection) -> T) -> T {
