@@ -111,11 +111,21 @@ impl Connection {
     }
 
     /// Runs `setup`; if it takes longer than `SETUP_DEADLINE`, the connection is shut down and `setup` fails.
-    pub fn within_deadline<T>(&mut self, setup: impl FnOnce(&mut Connection) -> T) -> T {
-        let watch = Watch::over(&self.socket, SETUP_DEADLINE);
+    ///
+    /// # Errors
+    /// What `setup` says, or that its time was up.
+    pub fn within_deadline<T>(
+        &mut self,
+        setup: impl FnOnce(&mut Connection) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let mut watch = Watch::over(&self.socket, SETUP_DEADLINE);
         let result = setup(self);
-        drop(watch);
-        result
+        match watch.has_run_out() {
+            true => result.map_err(|_| {
+                Trouble::new(format!("RabbitMQ answers too slowly: opening queues took longer than {SETUP_DEADLINE:?}"))
+            }),
+            false => result,
+        }
     }
 
     /// While the result lives, what takes longer than `CLOSE_DEADLINE` is cut short: closing a consumer or a channel asks
@@ -170,27 +180,34 @@ impl Connection {
 }
 
 /// Shuts a connection down unless it is dropped in time.
-pub struct Watch(Option<(Sender<()>, thread::JoinHandle<()>)>);
+pub struct Watch(Option<(Sender<()>, thread::JoinHandle<bool>)>);
 
 impl Watch {
     fn over(socket: &TcpStream, deadline: Duration) -> Watch {
         let Ok(socket) = socket.try_clone() else { return Watch(None) };
         let (sender, dropped) = bounded::<()>(0);
         let watching = thread::Builder::new().name("amqp-deadline".into()).spawn(move || {
-            if dropped.recv_timeout(deadline) == Err(RecvTimeoutError::Timeout) {
+            let is_late = dropped.recv_timeout(deadline) == Err(RecvTimeoutError::Timeout);
+            if is_late {
                 let _ = socket.shutdown(Shutdown::Both);
             }
+            is_late
         });
         Watch(watching.ok().map(|thread| (sender, thread)))
+    }
+
+    /// Ends the watch: was it too late?
+    fn has_run_out(&mut self) -> bool {
+        self.0.take().is_some_and(|(sender, thread)| {
+            drop(sender);
+            thread.join().unwrap_or(false)
+        })
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let Some((sender, thread)) = self.0.take() {
-            drop(sender);
-            let _ = thread.join();
-        }
+        self.has_run_out();
     }
 }
 
@@ -295,5 +312,16 @@ mod tests {
         for link_breaks in [refused(&[SOON]), refused(&[LATE, SOON])] {
             assert!(!link_breaks.refused, "{link_breaks}");
         }
+    }
+
+    #[test]
+    fn what_has_run_out_of_time_is_told_from_what_failed() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let client = TcpStream::connect(listener.local_addr().expect("a bound listener has an address")).expect("open");
+        let (mut server, _) = listener.accept().expect("a client comes");
+        assert!(!Watch::over(&client, SETUP_DEADLINE).has_run_out());
+        let mut watch = Watch::over(&client, Duration::from_millis(1));
+        assert_eq!(server.read(&mut [0; 1]).expect("the end of the stream"), 0);
+        assert!(watch.has_run_out());
     }
 }

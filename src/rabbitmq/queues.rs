@@ -5,7 +5,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use amiquip::{AmqpValue, Channel, Error, FieldTable, QueueDeclareOptions};
+use amiquip::{AmqpValue, Channel, Error, FieldTable, QueueDeclareOptions, QueueDeleteOptions};
 
 use super::Trouble;
 use super::connection::Connection;
@@ -114,16 +114,20 @@ pub fn lock(connection: &mut Connection, name: &str) -> Result<bool, Trouble> {
     }
 }
 
-/// Makes a queue that the broker removes by itself when nobody has used it for `unused`. For queues that only this
+/// Makes queues that the broker removes by themselves when nobody has used them for `unused`. For queues that only this
 /// program uses: whatever becomes of the program, they do not stay.
 ///
 /// # Errors
-/// The connection is gone, or we may not configure the queue.
-pub fn make_passing(connection: &mut Connection, name: &str, unused: Duration) -> Result<(), Trouble> {
+/// The connection is gone, or we may not configure a queue.
+pub fn make_passing(connection: &mut Connection, names: &[&str], unused: Duration) -> Result<(), Trouble> {
     let milliseconds = i32::try_from(unused.as_millis()).unwrap_or(i32::MAX);
     let arguments = FieldTable::from_iter([("x-expires".to_owned(), AmqpValue::LongInt(milliseconds))]);
     let options = QueueDeclareOptions { durable: true, arguments, ..QueueDeclareOptions::default() };
-    Ok(connection.channel()?.queue_declare(name, options).map(drop)?)
+    let channel = connection.channel()?;
+    for name in names {
+        channel.queue_declare(*name, options.clone())?;
+    }
+    Ok(())
 }
 
 /// Asks for a message of a queue that is empty, to see whether we may read there.
@@ -134,12 +138,16 @@ pub fn peek(connection: &mut Connection, name: &str) -> Result<(), Trouble> {
     Ok(connection.channel()?.basic_get(name, true).map(drop)?)
 }
 
-/// Removes a queue and what is in it. For queues that only this program uses: those of `demo`.
+/// Removes queues and what is in them. For queues that only this program uses: those of `demo`.
 ///
 /// # Errors
-/// The connection is gone, or we may not configure the queue.
-pub fn delete(connection: &mut Connection, name: &str) -> Result<(), Trouble> {
-    Ok(connection.channel()?.queue_delete(name, amiquip::QueueDeleteOptions::default()).map(drop)?)
+/// The connection is gone, or we may not configure a queue.
+pub fn delete(connection: &mut Connection, names: &[&str]) -> Result<(), Trouble> {
+    let channel = connection.channel()?;
+    for name in names {
+        channel.queue_delete(*name, QueueDeleteOptions::default())?;
+    }
+    Ok(())
 }
 
 fn declare(channel: &Channel, name: &str) -> amiquip::Result<()> {

@@ -47,10 +47,10 @@ impl OwnQueues<'_> {
         // From here on what was made is removed, whatever happens.
         let own = OwnQueues { config, names: Queues::of(SYSTEM, config), removed: false };
         let made = connection.within_deadline(|connection| {
-            own.all().into_iter().try_for_each(|name| queues::make_passing(connection, name, UNUSED))?;
-            queues::peek(connection, own.names.errors.as_str())?;
-            Publisher::open(connection)
+            queues::make_passing(connection, &own.all(), UNUSED)?;
+            queues::peek(connection, &own.names.errors)
         });
+        let made = made.and_then(|()| connection.within_deadline(Publisher::open));
         // Before anything is begun: a message without a queue shows whether we may publish at all.
         let nowhere = Letter::new(format!("{}nobody", config.queue_prefix), "demo".into(), Vec::new());
         let made = made.map_err(anyhow::Error::from);
@@ -88,8 +88,7 @@ impl OwnQueues<'_> {
     fn delete(&mut self) -> anyhow::Result<()> {
         self.removed = true;
         let mut connection = Connection::open(&self.config.rabbitmq, "task-creator demo: queues")?;
-        let deleted = connection
-            .within_deadline(|connection| self.all().into_iter().try_for_each(|name| queues::delete(connection, name)));
+        let deleted = connection.within_deadline(|connection| queues::delete(connection, &self.all()));
         let _ = connection.close();
         Ok(deleted?)
     }
