@@ -1,11 +1,12 @@
 //! The shapes on the wire: a [`Task`] comes in, a [`Record`] lies in the sent queue between, a response goes out, and
 //! what cannot go on is [`Parked`]. Described member by member in [`crate::docs::messages`].
 //!
-//! This file reads what comes in, [`record`] and [`parked`] write the rest, and a [`claim`] says whether the message is
-//! still ours. They know JSON and nothing else: no queue, no setting, and no more of a target than its reply.
+//! This file reads what comes in, [`given`] what it says at some place, [`record`] and [`parked`] write the rest, and a
+//! [`claim`] says whether the message is still ours. They know JSON and nothing else: no queue, no setting, and no more of a target than its reply.
 
 pub mod claim;
 pub mod document;
+pub mod given;
 pub mod parked;
 pub mod record;
 pub mod shorten;

@@ -4,9 +4,11 @@
 //! and knows tasks, records and replies; it knows no queue, no ack and no retry. Adding one is worked through in
 //! [`crate::docs::adding_a_system`].
 
+pub mod answer;
 pub mod bitrix24;
 pub mod create;
 mod over_http;
+pub mod place;
 pub mod table;
 
 use std::fmt;

@@ -9,6 +9,8 @@ use std::time::Duration;
 use super::fields;
 use super::webhook::Webhook;
 use crate::settings::Variables;
+use crate::systems::answer::MissingAnswer;
+use crate::systems::place;
 
 /// In seconds. What was delivered before is kept so long before it is looked up again, and RabbitMQ takes back what is
 /// unacknowledged for half an hour.
@@ -49,15 +51,6 @@ pub struct Settings {
     pub burst: u32,
 }
 
-/// What to do with a finished task that expects an answer and has none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingAnswer {
-    /// Leave it in the sent queue until somebody gives the answer.
-    Wait,
-    /// Answer "НЕТ".
-    No,
-}
-
 impl Settings {
     /// Reads the settings; without `BITRIX_WEBHOOK_URL` the system is off.
     pub fn from_variables(variables: &mut Variables) -> Option<Settings> {
@@ -84,8 +77,8 @@ impl Settings {
             max_description_length: variables.number("BITRIX_MAX_DESCRIPTION_LENGTH", 10_000, 100..=1_000_000),
             marker_field: marker_field(variables),
             completed_statuses: completed_statuses(variables),
-            missing_answer: missing_answer(variables),
-            former_hosts: former_hosts(variables),
+            missing_answer: MissingAnswer::read(variables, "BITRIX_MISSING_ANSWER"),
+            former_hosts: place::former_hosts(variables, "BITRIX_FORMER_HOSTS"),
             answer_texts: answer_texts(variables),
             rate,
             burst: variables.number("BITRIX_BURST", 50, 1..=10_000),
@@ -131,29 +124,6 @@ fn completed_statuses(variables: &mut Variables) -> Vec<u64> {
         variables.mistake("BITRIX_COMPLETED_STATUSES", &wrong, "BITRIX_COMPLETED_STATUSES=4,5");
         Vec::new()
     })
-}
-
-fn missing_answer(variables: &mut Variables) -> MissingAnswer {
-    match variables.text("BITRIX_MISSING_ANSWER").unwrap_or_else(|| "wait".into()).to_lowercase().as_str() {
-        "wait" => MissingAnswer::Wait,
-        "no" => MissingAnswer::No,
-        other => {
-            let wrong = format!("is {other:?}, neither wait nor no");
-            variables.mistake("BITRIX_MISSING_ANSWER", &wrong, "BITRIX_MISSING_ANSWER=wait");
-            MissingAnswer::Wait
-        }
-    }
-}
-
-fn former_hosts(variables: &mut Variables) -> Vec<String> {
-    let given = variables.text("BITRIX_FORMER_HOSTS").unwrap_or_default().to_lowercase();
-    let hosts: Vec<String> =
-        given.split(',').map(|host| host.trim().to_owned()).filter(|host| !host.is_empty()).collect();
-    if hosts.iter().any(|host| host.contains(['/', '@', ' '])) {
-        let wrong = "is not a list of hosts, each with its port where that is not the usual one";
-        variables.mistake("BITRIX_FORMER_HOSTS", wrong, "BITRIX_FORMER_HOSTS=old.example,10.0.0.5:8080");
-    }
-    hosts
 }
 
 fn answer_texts(variables: &mut Variables) -> BTreeMap<String, String> {

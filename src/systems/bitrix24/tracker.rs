@@ -13,8 +13,10 @@ use super::answers::Answers;
 use super::client::{Call, Client};
 use super::errors::{ApiError, Kind};
 use super::fields::{self, is_yes};
-use super::{MissingAnswer, Settings, look_up, member, rows};
+use super::{Settings, look_up, member, rows};
 use crate::message::{Record, text};
+use crate::systems::answer::{self, MissingAnswer};
+use crate::systems::place::Here;
 use crate::systems::{Failure, Progress, Tracker};
 
 /// The most ids that one list call may name: a page has no more rows.
@@ -109,14 +111,8 @@ type Rows = HashMap<String, Result<Option<Value>, ApiError>>;
 impl BitrixTracker {
     /// Why the task of this record is not to be looked for here, if it says that it is at another portal.
     fn elsewhere(&self, record: &Record) -> Option<String> {
-        let (there, here) = (record.target_host()?, self.settings.webhook.host());
-        let known = there == here || self.settings.former_hosts.contains(&there);
-        (!known).then(|| {
-            format!(
-                "its task is at {there}, and BITRIX_WEBHOOK_URL names {here}; where that is the same portal under a new \
-                 name, set BITRIX_FORMER_HOSTS={there}"
-            )
-        })
+        let here = Here { host: self.settings.webhook.host(), former: &self.settings.former_hosts };
+        here.elsewhere(record, ["BITRIX_WEBHOOK_URL", "BITRIX_FORMER_HOSTS"])
     }
 
     /// Why the task in this row is not the record's, if it is another one.
@@ -195,18 +191,17 @@ impl BitrixTracker {
         }
         let mut task = row.clone();
         let expected = is_expected(record, row);
-        // The bridge looks for the text "1" and nothing else.
-        set(&mut task, "ufResultExpected", if expected { "1" } else { "0" });
+        set(&mut task, answer::EXPECTED, answer::expected(expected));
         let stored = member(row, "UF_RESULT_ANSWER").and_then(stored_answer);
-        let answer = match stored {
+        let text = match stored {
             Some(stored) => self.answers.text(&stored),
-            None if expected && self.settings.missing_answer == MissingAnswer::No => Ok("НЕТ".into()),
+            None if expected && self.settings.missing_answer == MissingAnswer::No => Ok(answer::NO.into()),
             None => Err("nobody has answered yet".into()),
         };
-        match answer {
-            Ok(answer) => set(&mut task, "ufResultAnswer_text", &answer),
+        match text {
+            Ok(text) => set(&mut task, answer::TEXT, &text),
             Err(why) if expected => return Progress::Waiting(why),
-            Err(_) => set(&mut task, "ufResultAnswer_text", ""),
+            Err(_) => set(&mut task, answer::TEXT, ""),
         }
         Progress::Finished(json!({"result": {"task": task}}))
     }

@@ -7,8 +7,9 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::http::text::without;
 use crate::settings::Secret;
-use crate::settings::address::{self, Url, is_this_machine};
+use crate::settings::address::{self, Url};
 
 /// A portal makes tokens of 16 characters. A much shorter one could be a word that is meant.
 const SHORTEST_TOKEN: usize = 8;
@@ -48,14 +49,9 @@ impl Webhook {
         format!("{}/{method}", self.url.expose())
     }
 
-    /// The portal's host, with its port where that is not the usual one: by whatever way it is reached, it is the same portal.
+    /// The portal's host, see [`address::place`].
     pub(super) fn host(&self) -> String {
-        let (usual, rest) = match self.shown.strip_prefix("https://") {
-            Some(rest) => (":443", rest),
-            None => (":80", self.shown.trim_start_matches("http://")),
-        };
-        let host = rest.split('/').next().unwrap_or_default().to_lowercase();
-        host.strip_suffix(usual).map_or(host.clone(), str::to_owned)
+        address::place(&self.shown)
     }
 
     /// Where a person sees the task with this id: anybody who may, under the name of the webhook's owner.
@@ -72,10 +68,7 @@ impl Webhook {
 
     /// The host to which the secret travels unencrypted, unless that is this machine.
     pub fn unprotected_host(&self) -> Option<&str> {
-        let place = self.shown.strip_prefix("http://")?.split('/').next()?;
-        // The colons of an IPv6 address stand in brackets.
-        let host = place.rsplit_once(':').map_or(place, |(host, port)| if port.contains(']') { place } else { host });
-        (!is_this_machine(host)).then_some(host)
+        address::unprotected_host(&self.shown)
     }
 
     /// What must not appear in any output: the token, and what else proves who asks.
@@ -102,12 +95,7 @@ impl Webhook {
 
     /// What the portal has answered, without the token, which it may show: an answer goes into queues.
     pub(super) fn hide_token(&self, answer: Vec<u8>) -> Vec<u8> {
-        // What stands before its JSON may be in any encoding.
-        let text = String::from_utf8_lossy(&answer);
-        match self.token().len() >= SHORTEST_TOKEN && text.contains(self.token()) {
-            true => text.replace(self.token(), "***").into_bytes(),
-            false => answer,
-        }
+        if self.token().len() >= SHORTEST_TOKEN { without(self.token(), answer) } else { answer }
     }
 }
 

@@ -1,19 +1,46 @@
 //! What a message says at some place, as a text, a number, or a yes or no; and the warning where it says something that is
-//! none. It knows places and forms, and no field of the portal.
+//! none: read alike for every system. It knows places and forms, and no target's field.
 //!
-//! What is null, blank or empty says nothing, and nobody is warned of it.
+//! What is null, blank or empty says nothing, and nobody is warned of it. Each value remembers where it came from.
+
+pub mod checklists;
+pub mod dates;
+pub mod texts;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::{Fields, Sourced};
-use crate::message::{Task, text, whole};
+use super::{Task, text, whole};
 
 /// Of a value in a warning, in characters.
 const LONGEST_SHOWN: usize = 60;
 /// With these bytes an object begins that Java has serialised.
 const JAVA: &[u8] = &[0xac, 0xed, 0x00, 0x05];
+
+/// What could not be used, a sentence each.
+pub type Warnings = Vec<String>;
+
+/// A value, and where it came from.
+#[derive(Clone, Debug)]
+pub struct Sourced<T> {
+    /// What is given.
+    pub value: T,
+    /// Places in the message, settings, and what was done to it.
+    pub origin: Vec<String>,
+}
+
+impl<T> Sourced<T> {
+    /// A value from one place.
+    pub fn new(value: T, origin: impl Into<String>) -> Sourced<T> {
+        Sourced { value, origin: vec![origin.into()] }
+    }
+
+    /// The same place, with what this makes of the value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
+        Sourced { value: change(self.value), origin: self.origin }
+    }
+}
 
 /// Where in a message values are looked for.
 #[derive(Clone, Copy)]
@@ -48,10 +75,10 @@ impl Place {
 }
 
 /// The value of this name, if it says something that can be read.
-pub fn value<'a>(task: &'a Task, place: Place, name: &str, made: &mut Fields) -> Option<Sourced<&'a Value>> {
+pub fn value<'a>(task: &'a Task, place: Place, name: &str, warnings: &mut Warnings) -> Option<Sourced<&'a Value>> {
     let value = place.members(task).get(name).filter(|value| !is_blank(value))?;
     if is_java(value) {
-        made.warnings.push(format!(
+        warnings.push(format!(
             "{} is a serialised Java object ({}): it is not used; let the process set it as a text or as JSON",
             place.of(name),
             shown(value)
@@ -62,25 +89,30 @@ pub fn value<'a>(task: &'a Task, place: Place, name: &str, made: &mut Fields) ->
 }
 
 /// The first of these that is a text; a number or a boolean counts as its own spelling.
-pub fn first_text(task: &Task, place: Place, names: &[&str], made: &mut Fields) -> Option<Sourced<String>> {
+pub fn first_text(task: &Task, place: Place, names: &[&str], warnings: &mut Warnings) -> Option<Sourced<String>> {
     names.iter().find_map(|name| {
-        let Sourced { value, origin } = value(task, place, name, made)?;
+        let Sourced { value, origin } = value(task, place, name, warnings)?;
         let text = text(value);
         if text.is_none() {
-            made.warnings.push(format!("{} is {}, not a text: it is not used", origin.concat(), shown(value)));
+            warnings.push(format!("{} is {}, not a text: it is not used", origin.concat(), shown(value)));
         }
         Some(Sourced { value: text?, origin })
     })
 }
 
 /// The first of these that is a positive whole number; `otherwise` says what one that is none leads to.
-pub fn first_id(task: &Task, named: &[(Place, &str)], otherwise: &str, made: &mut Fields) -> Option<Sourced<u64>> {
+pub fn first_id(
+    task: &Task,
+    named: &[(Place, &str)],
+    otherwise: &str,
+    warnings: &mut Warnings,
+) -> Option<Sourced<u64>> {
     named.iter().find_map(|(place, name)| {
-        let Sourced { value, origin } = value(task, *place, name, made)?;
+        let Sourced { value, origin } = value(task, *place, name, warnings)?;
         let id = positive(value);
         if id.is_none() {
             let what = "is not a positive whole number";
-            made.warnings.push(format!("{} {} {what}: {otherwise}", origin.concat(), shown(value)));
+            warnings.push(format!("{} {} {what}: {otherwise}", origin.concat(), shown(value)));
         }
         Some(Sourced { value: id?, origin })
     })
@@ -93,12 +125,12 @@ pub fn positive(value: &Value) -> Option<u64> {
 }
 
 /// The yes or no of an extension property; blank is a no.
-pub fn answer(task: &Task, name: &str, made: &mut Fields) -> Option<Sourced<bool>> {
+pub fn answer(task: &Task, name: &str, warnings: &mut Warnings) -> Option<Sourced<bool>> {
     let given = Place::Extensions.members(task).get(name).filter(|value| !value.is_null())?;
     let yes = is_yes(given);
     if !yes && !is_no(given) {
         let (place, shown) = (Place::Extensions.of(name), shown(given));
-        made.warnings.push(format!("{place} {shown} is neither yes nor no: it counts as no"));
+        warnings.push(format!("{place} {shown} is neither yes nor no: it counts as no"));
     }
     Some(Sourced::new(yes, Place::Extensions.of(name)))
 }

@@ -1,4 +1,4 @@
-//! The deadline, in the forms in which process models, Java and people write a moment. It knows no calendar of zones: an
+//! A date and time, in the forms in which process models, Java and people write a moment. It knows no calendar of zones: an
 //! offset counts, and the name of a zone beside it says nothing more.
 
 use std::ops::RangeInclusive;
@@ -6,8 +6,7 @@ use std::ops::RangeInclusive;
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use serde_json::Value;
 
-use super::given::{self, Place};
-use super::{Fields, Sourced};
+use super::{Place, Sourced, Warnings, shown};
 use crate::message::{Task, text, whole};
 
 /// With "#" an offset may be Z, +03, +0300 or +03:00.
@@ -17,10 +16,13 @@ const YEARS: RangeInclusive<i32> = 1970..=9999;
 /// Zones that are an offset.
 const UTC: [&str; 6] = ["UTC", "GMT", "Z", "Etc/UTC", "Etc/GMT", "Etc/UCT"];
 
-/// The deadline, from the first name that says something.
-pub fn deadline(task: &Task, made: &mut Fields) -> Option<Sourced<String>> {
-    let names = ["deadline", "due_date", "end_date", "finish_date"];
-    let Sourced { value, origin } = names.iter().find_map(|name| given::value(task, Place::Variables, name, made))?;
+/// The names under which a deadline comes, the first one first.
+pub const DEADLINES: [&str; 4] = ["deadline", "due_date", "end_date", "finish_date"];
+
+/// The date and time of the first of these variables that says something, in ISO 8601; `what` it is, for the warnings.
+pub fn moment(task: &Task, names: &[&str], what: &str, warnings: &mut Warnings) -> Option<Sourced<String>> {
+    let Sourced { value, origin } =
+        names.iter().find_map(|name| super::value(task, Place::Variables, name, warnings))?;
     let (moment, zone) = match value {
         Value::Array(parts) => (of_parts(parts), None),
         other => {
@@ -31,22 +33,22 @@ pub fn deadline(task: &Task, made: &mut Fields) -> Option<Sourced<String>> {
     };
     match (&moment, zone) {
         (None, _) => {
-            made.warnings.push(format!("the deadline {} is not a date; the task has none", given::shown(value)));
+            warnings.push(format!("the {what} {} is not a date; the task has none", shown(value)));
         }
-        (Some(Moment { offset: false, .. }), Some(zone)) => made.warnings.push(format!(
-            "the deadline {} has no offset, and zone {zone:?} is not looked up: it counts in the portal's own zone",
-            given::shown(value)
+        (Some(Moment { offset: false, .. }), Some(zone)) => warnings.push(format!(
+            "the {what} {} has no offset, and zone {zone:?} is not looked up: it counts in the target's own zone",
+            shown(value)
         )),
         (Some(_), _) => {}
     }
     Some(Sourced { value: moment?.iso8601, origin })
 }
 
-/// A date and time as the portal takes it.
+/// A date and time as a target takes it.
 #[derive(Debug, PartialEq)]
 struct Moment {
     iso8601: String,
-    /// It has an offset. Without one Bitrix24 takes its own zone.
+    /// It has an offset. Without one the target takes its own zone.
     offset: bool,
 }
 
@@ -93,6 +95,3 @@ fn of_parts(parts: &[Value]) -> Option<Moment> {
 fn written(moment: NaiveDateTime) -> String {
     moment.format("%Y-%m-%dT%H:%M:%S").to_string()
 }
-
-#[cfg(test)]
-mod tests;
