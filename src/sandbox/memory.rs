@@ -3,26 +3,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, after, never, select};
+use crossbeam_channel::{Receiver, never};
 use serde_json::{Map, Value};
 
 use super::batch::Batch;
 use super::checklists::Place;
-use super::faults::{Fault, Moment, Order, Orders, Scope, What};
+use super::faults::{Fault, Moment, Order, Scope, What};
 use super::index::INDEXED;
 use super::lock;
 use super::methods;
+use super::mishaps::Mishaps;
 use super::operating::Operating;
 use super::portal::{Portal, SandboxTask, Sync};
 use super::reply::{Broken, Outcome, Refusal};
 use super::request::{Call, text};
 use super::rules::Rules;
 use super::users::COLLEAGUE;
-
-/// A hanging answer that nobody ends is given up after this.
-const LONGER_THAN_ANY_TEST: Duration = Duration::from_secs(3600);
 
 /// A portal in memory. It answers at once, but for the delays that are ordered.
 #[derive(Clone, Default)]
@@ -34,23 +32,8 @@ pub struct Memory {
 #[derive(Default)]
 struct Shared {
     portal: Mutex<Portal>,
-    orders: Mutex<Orders>,
+    mishaps: Mishaps,
     operating: Mutex<Operating>,
-    stalls: Mutex<Stalls>,
-}
-
-/// Whatever hangs or is delayed waits for this channel to close.
-struct Stalls {
-    /// Keeps the channel open.
-    _hold: Sender<()>,
-    released: Receiver<()>,
-}
-
-impl Default for Stalls {
-    fn default() -> Stalls {
-        let (hold, released) = crossbeam_channel::bounded(0);
-        Stalls { _hold: hold, released }
-    }
 }
 
 /// Calling.
@@ -139,22 +122,22 @@ impl Memory {
 impl Memory {
     /// Orders a fault. It strikes until it has struck as often as it was ordered, or is cleared.
     pub fn order(&self, fault: Fault) -> Order {
-        lock(&self.shared.orders).place(fault)
+        self.shared.mishaps.order(fault)
     }
 
     /// Takes one order back.
     pub fn clear(&self, order: &Order) {
-        lock(&self.shared.orders).clear(order);
+        self.shared.mishaps.clear(order);
     }
 
     /// Takes all orders back.
     pub fn clear_all(&self) {
-        lock(&self.shared.orders).clear_all();
+        self.shared.mishaps.clear_all();
     }
 
     /// Ends everything that hangs or is delayed by order at this moment.
     pub fn release(&self) {
-        *lock(&self.shared.stalls) = Stalls::default();
+        self.shared.mishaps.release();
     }
 
     /// Does what `run` does, unless or until a fault strikes.
@@ -172,7 +155,7 @@ impl Memory {
         Ok(self.suffer(scope, call, Moment::After, stopped)?.unwrap_or(outcome))
     }
 
-    /// What a fault that strikes now answers instead, if it does not break the request; a delay answers nothing.
+    /// What a fault that strikes now answers instead.
     fn suffer(
         &self,
         scope: Scope,
@@ -180,31 +163,12 @@ impl Memory {
         moment: Moment,
         stopped: &Receiver<()>,
     ) -> Result<Option<Outcome>, Broken> {
-        let Some(what) = lock(&self.shared.orders).next(scope, call, moment) else {
-            return Ok(None);
-        };
-        match what {
-            What::Refuse { status, code, text } => Ok(Some(Err(Refusal::new(status, code, text)))),
-            What::Result(result) => Ok(Some(Ok(result.into()))),
-            What::Raw { status, content_type, body } => Err(Broken::Raw { status, content_type, body }),
-            What::Close => Err(Broken::Close),
-            What::Reset => Err(Broken::Reset),
-            What::Half => Err(Broken::Half),
-            What::Hang(longest) => {
-                self.stall(longest.unwrap_or(LONGER_THAN_ANY_TEST), stopped)?;
-                Err(Broken::Close)
-            }
-            What::Delay(delay) => self.stall(delay, stopped).map(|()| None),
-        }
-    }
-
-    fn stall(&self, longest: Duration, stopped: &Receiver<()>) -> Result<(), Broken> {
-        let released = lock(&self.shared.stalls).released.clone();
-        select! {
-            recv(released) -> _ => Ok(()),
-            recv(after(longest)) -> _ => Ok(()),
-            recv(stopped) -> _ => Err(Broken::Close),
-        }
+        let what = self.shared.mishaps.strike(scope, call, moment, stopped)?;
+        Ok(match what {
+            Some(What::Refuse { status, code, text }) => Some(Err(Refusal::new(status, code, text))),
+            Some(What::Result(result)) => Some(Ok(result.into())),
+            _ => None,
+        })
     }
 }
 

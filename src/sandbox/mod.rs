@@ -25,6 +25,8 @@ mod limits;
 mod list;
 mod memory;
 mod methods;
+mod mishaps;
+pub mod openproject;
 mod operating;
 mod people;
 mod portal;
