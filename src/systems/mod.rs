@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod bitrix24;
 pub mod create;
+pub mod openproject;
 mod over_http;
 pub mod place;
 pub mod table;

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use super::{Configured, System, bitrix24};
+use super::{Configured, System, bitrix24, openproject};
 use crate::config::{self, Config};
 use crate::queues::Queues;
 use crate::redact;
@@ -25,7 +25,7 @@ pub struct Entry {
 /// Every system, the usual one first.
 pub const TABLE: &[Entry] = &[
     Entry { name: "bitrix24", open: bitrix24::open, open_without_target: bitrix24::open_without_target },
-    planned("openproject"),
+    Entry { name: "openproject", open: openproject::open, open_without_target: openproject::open_without_target },
     planned("1c"),
     planned("python-services"),
     planned("default"),

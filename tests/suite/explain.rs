@@ -299,10 +299,9 @@ fn it_reaches_nobody_and_needs_only_the_settings_that_count() {
 
 #[test]
 fn a_system_to_come_is_told_as_one() {
-    let explained =
-        explain("planned", r#"{"task_id": "task-1", "system": "openproject"}"#, &[("QUEUE_PREFIX", "mine.")]);
+    let explained = explain("planned", r#"{"task_id": "task-1", "system": "1c"}"#, &[("QUEUE_PREFIX", "mine.")]);
     explained
         .ended_with(0)
-        .has("queue     mine.openproject.queue\n")
-        .has("openproject is off (this version does not support it yet): mine.openproject.queue is left alone");
+        .has("queue     mine.1c.queue\n")
+        .has("1c is off (this version does not support it yet): mine.1c.queue is left alone");
 }

@@ -39,6 +39,12 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("BITRIX_MISSING_ANSWER", "wait"),
     ("BITRIX_RATE", "2"),
     ("BITRIX_BURST", "50"),
+    ("OPENPROJECT_REQUEST_TIMEOUT", "30"),
+    ("OPENPROJECT_CONCURRENCY", "8"),
+    ("OPENPROJECT_DEFAULT_TYPE", "1"),
+    ("OPENPROJECT_MILESTONE_TYPE", "2"),
+    ("OPENPROJECT_ASSIGN", "assignee"),
+    ("OPENPROJECT_MISSING_ANSWER", "wait"),
 ];
 
 /// Every variable without one.
@@ -51,6 +57,15 @@ const WITHOUT_DEFAULT: &[&str] = &[
     "BITRIX_WEBHOOK_URL",
     "BITRIX_ANSWER_TEXTS",
     "BITRIX_FORMER_HOSTS",
+    "OPENPROJECT_URL",
+    "OPENPROJECT_TOKEN",
+    "OPENPROJECT_TASK_ID_FIELD",
+    "OPENPROJECT_ANSWER_FIELD",
+    "OPENPROJECT_DEFAULT_PROJECT",
+    "OPENPROJECT_DEFAULT_ASSIGNEE",
+    "OPENPROJECT_PRIORITIES",
+    "OPENPROJECT_FINISHED_STATUSES",
+    "OPENPROJECT_FORMER_HOSTS",
 ];
 
 /// The settings of the example that are on.
@@ -60,6 +75,16 @@ const ACTIVE: &[&str] =
 const PASSWORD: &str = "canary-password";
 const TOKEN: &str = "canarytoken0123";
 const WEBHOOK: &str = "https://bitrix.example/rest/1/canarytoken0123";
+const OPENPROJECT: &str = "https://openproject.example";
+
+/// With these the program starts.
+const LEAST: &[(&str, &str)] = &[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)];
+/// With these the other systems are on.
+const ON: &[(&str, &str)] = &[
+    ("OPENPROJECT_URL", OPENPROJECT),
+    ("OPENPROJECT_TOKEN", "canary-token"),
+    ("OPENPROJECT_TASK_ID_FIELD", "customField7"),
+];
 
 // The code and the example.
 
@@ -76,7 +101,7 @@ fn the_code_and_the_example_name_the_same_variables() {
 
 #[test]
 fn the_code_and_the_example_state_the_same_defaults() {
-    let required = [("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)];
+    let required = [&LEAST[..], ON].concat();
     let by_default = read(&required).expect("nothing else is needed");
     let spelt_out = read(&[&required[..], DEFAULTS].concat()).expect("the defaults are valid");
     assert_eq!(format!("{spelt_out:?}"), format!("{by_default:?}"));
@@ -94,7 +119,8 @@ fn the_code_and_the_example_state_the_same_defaults() {
 fn the_example_says_of_each_variable_what_it_means_and_of_each_time_its_unit() {
     for (name, Described { meaning, .. }) in example() {
         assert!(meaning.ends_with('.'), "{name} has no meaning in sentences: {meaning:?}");
-        let wrong = with(&[(&name, "x")]).err().map(|mistakes| mistakes.to_string()).unwrap_or_default();
+        let wrong =
+            read(&[LEAST, ON, &[(&name, "x")]].concat()).err().map(|mistakes| mistakes.to_string()).unwrap_or_default();
         let is_time = wrong.contains("seconds");
         assert!(!is_time || meaning.starts_with("Seconds"), "{name} is a time, and its unit is not said: {meaning:?}");
     }
@@ -157,8 +183,22 @@ fn each_bad_value_is_told_with_its_name_and_an_example() {
         ("BITRIX_ANSWER_TEXTS", "26"),
         ("BITRIX_RATE", "-1"),
         ("BITRIX_BURST", "0"),
+        ("OPENPROJECT_URL", "https://openproject.example/api/v3"),
+        ("OPENPROJECT_TASK_ID_FIELD", "7"),
+        ("OPENPROJECT_ANSWER_FIELD", "customField"),
+        ("OPENPROJECT_REQUEST_TIMEOUT", "1000"),
+        ("OPENPROJECT_CONCURRENCY", "0"),
+        ("OPENPROJECT_DEFAULT_PROJECT", "demo"),
+        ("OPENPROJECT_DEFAULT_TYPE", "0"),
+        ("OPENPROJECT_MILESTONE_TYPE", "x"),
+        ("OPENPROJECT_DEFAULT_ASSIGNEE", "0"),
+        ("OPENPROJECT_ASSIGN", "somebody"),
+        ("OPENPROJECT_PRIORITIES", "urgent=10"),
+        ("OPENPROJECT_FINISHED_STATUSES", "closed"),
+        ("OPENPROJECT_MISSING_ANSWER", "maybe"),
+        ("OPENPROJECT_FORMER_HOSTS", "https://old.example"),
     ];
-    let mistakes = with(&bad).unwrap_err().0;
+    let mistakes = read(&[LEAST, ON, &bad].concat()).unwrap_err().0;
     assert_eq!(mistakes.len(), bad.len(), "{mistakes:#?}");
     for (name, _) in bad {
         let told = mistakes.iter().filter(|mistake| mistake.starts_with(&format!("{name} ")));
@@ -190,7 +230,7 @@ fn quotes_around_a_value_are_a_mistake_in_every_setting() {
     for (name, value) in settings.chain(others) {
         for quoted in [format!("\"{value}\""), format!("'{value}'"), format!("«{value}»"), format!(" “{value}”\r")]
         {
-            let mistakes = with(&[(name, &quoted)]).unwrap_err().0;
+            let mistakes = read(&[LEAST, ON, &[(name, &quoted)]].concat()).unwrap_err().0;
             let told = format!("{name} has quotes around it, which would be part of the value");
             assert!(matches!(&mistakes[..], [mistake] if mistake.starts_with(&told)), "{quoted}: {mistakes:?}");
             assert!(!mistakes[0].contains(PASSWORD) && !mistakes[0].contains(TOKEN), "{mistakes:?}");
@@ -372,15 +412,16 @@ fn value_in(settings: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
 
 /// The least settings, changed.
 fn with(changes: &[(&str, &str)]) -> Result<Setup, Mistakes> {
-    read(&[&[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)], changes].concat())
+    read(&[LEAST, changes].concat())
 }
 
-/// The names for which the code asks when Bitrix24 is on.
+/// The names for which the code asks when every system is on.
 fn looked_up() -> BTreeSet<String> {
     let names = RefCell::new(BTreeSet::new());
     let _ = Setup::read(|name| {
         names.borrow_mut().insert(name.to_owned());
-        (name == "BITRIX_WEBHOOK_URL").then(|| WEBHOOK.to_owned())
+        let url = [("BITRIX_WEBHOOK_URL", WEBHOOK), ("OPENPROJECT_URL", OPENPROJECT)];
+        url.into_iter().find(|(known, _)| *known == name).map(|(_, url)| url.to_owned())
     });
     names.into_inner()
 }

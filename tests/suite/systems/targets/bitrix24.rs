@@ -105,4 +105,8 @@ impl Target for Bitrix24 {
     fn secret(&self) -> &str {
         "sandbox-token"
     }
+
+    fn user(&self) -> &str {
+        "1"
+    }
 }

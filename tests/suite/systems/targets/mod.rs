@@ -2,6 +2,7 @@
 //! fail in every way. It knows neither queues nor the worker.
 
 pub mod bitrix24;
+pub mod openproject;
 
 /// A running stand-in of one system, empty at first.
 pub trait Target {
@@ -40,6 +41,9 @@ pub trait Target {
 
     /// What must not come out of the worker.
     fn secret(&self) -> &str;
+
+    /// The name that goes with it.
+    fn user(&self) -> &str;
 }
 
 /// A way to fail.

@@ -1,0 +1,106 @@
+//! Finds what a task has made before: a work package by its marker, whatever its state, a project by its identifier. Rows
+//! are compared: a filter says what was asked for, a row what it is.
+
+use std::time::Instant;
+
+use anyhow::anyhow;
+use serde_json::{Value, json};
+
+use super::Settings;
+use super::client::{Call, Client};
+use super::errors::{Kind, not_looked_up};
+use super::fields::{Work, identifier};
+use super::work_package::{self, custom_text};
+use crate::message::Task;
+use crate::systems::{Created, Failure, Found};
+
+/// A marker that nobody has.
+const NOBODY: &str = "task-creator-probe";
+/// Rows of one marker; more than one are the work of somebody else.
+const ROWS: usize = 20;
+
+/// Asks for the work packages with this marker.
+pub fn by_marker(field: &str, marker: &str) -> Call {
+    // Without a filter by state only open ones would show.
+    let filters = json!([
+        {field: {"operator": "=", "values": [marker]}},
+        {"status": {"operator": "*", "values": []}},
+    ]);
+    Call::list("/work_packages", &filters, 1, ROWS)
+}
+
+/// Asks for the projects with this identifier.
+pub fn by_identifier(identifier: &str) -> Call {
+    Call::list("/projects", &json!([{"name_and_identifier": {"operator": "=", "values": [identifier]}}]), 1, ROWS)
+}
+
+/// The rows of a page.
+pub fn rows(reply: &Value) -> Option<&Vec<Value>> {
+    reply["_embedded"]["elements"].as_array()
+}
+
+/// Is what this task asks for there?
+pub fn find(client: &Client, settings: &Settings, task: &Task) -> Result<Found, Failure> {
+    let asked = Instant::now();
+    let found = match (Work::of(task), &settings.marker_field) {
+        // To change something twice is to change it once.
+        (Work::Update, _) => None,
+        (Work::Project, _) => project(client, task)?,
+        (Work::Task | Work::Milestone, Some(field)) => work_package(client, settings, field, task)?,
+        (Work::Task | Work::Milestone, None) => None,
+    };
+    Ok(found.map_or(Found::Nothing(asked), Found::There))
+}
+
+/// Can work packages be found by this field?
+///
+/// # Errors
+/// They cannot, and what to do.
+pub fn probe(client: &Client, field: &str) -> Result<(), Failure> {
+    let rows = ask(client, field, NOBODY)?;
+    if rows.is_empty() { Ok(()) } else { Err(ignored(field)) }
+}
+
+fn work_package(client: &Client, settings: &Settings, field: &str, task: &Task) -> Result<Option<Created>, Failure> {
+    let rows = ask(client, field, &task.id)?;
+    let marked: Vec<(Option<String>, &Value)> = rows.iter().map(|row| (custom_text(row, field), row)).collect();
+    // Another spelling is another task; anything else was not asked for.
+    let is_alike = |marker: &String| marker.trim().eq_ignore_ascii_case(task.id.trim());
+    if marked.iter().any(|(marker, _)| !marker.as_ref().is_some_and(is_alike)) {
+        return Err(ignored(field));
+    }
+    let own = marked.iter().filter(|(marker, _)| marker.as_deref() == Some(&*task.id));
+    // Of several the oldest counts.
+    let oldest = own.filter_map(|(_, row)| Some((row["id"].as_u64()?, *row))).min_by_key(|(id, _)| *id);
+    Ok(oldest.map(|(id, row)| work_package::created(task, settings, id, row)))
+}
+
+fn ask(client: &Client, field: &str, marker: &str) -> Result<Vec<Value>, Failure> {
+    let reply = client.call(&by_marker(field, marker)).map_err(|err| {
+        let err = match err.kind {
+            Kind::InvalidQuery => err.with(&format!(
+                "work packages cannot be found by {field}: it must be a custom field of type text, with \"Used as a filter\" \
+                 and \"For all projects\"; correct it, or OPENPROJECT_TASK_ID_FIELD"
+            )),
+            _ => err,
+        };
+        not_looked_up(err)
+    })?;
+    let no_rows = || Failure::Transient { error: anyhow!("GET work_packages: the reply has no list") };
+    rows(&reply).cloned().ok_or_else(no_rows)
+}
+
+fn ignored(field: &str) -> Failure {
+    let error = anyhow!(
+        "OpenProject does not filter by {field}: it shows work packages that were not asked for; correct \
+         OPENPROJECT_TASK_ID_FIELD"
+    );
+    Failure::Unavailable { error, until: None }
+}
+
+fn project(client: &Client, task: &Task) -> Result<Option<Created>, Failure> {
+    let Some(identifier) = identifier(&task.id) else { return Ok(None) };
+    let reply = client.call(&by_identifier(&identifier)).map_err(not_looked_up)?;
+    let row = rows(&reply).into_iter().flatten().find(|row| row["identifier"] == *identifier);
+    Ok(row.and_then(|row| work_package::project(task, row)))
+}

@@ -1,0 +1,115 @@
+//! OpenProject as a target: the sandbox's, behind a relay that can refuse connections.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use task_creator::sandbox::openproject::store::CLOSED;
+use task_creator::sandbox::openproject::{self, ANSWER_FIELD, EVERY_REQUEST, MARKER_FIELD, PROJECT, TOKEN};
+use task_creator::sandbox::{self, Order, What};
+
+use super::{Fault, Target};
+use crate::support::{Relay, field_text};
+
+const CREATE: &str = "POST work_packages";
+/// More than the worker waits for an answer.
+const TOO_LATE: Duration = Duration::from_secs(2);
+
+pub struct OpenProject {
+    sandbox: openproject::OpenProject,
+    relay: Relay,
+    ordered: Mutex<Vec<Order>>,
+}
+
+impl OpenProject {
+    fn id_of(&self, task: &str) -> u64 {
+        let ids = self.sandbox.store().ids_of(task);
+        assert_eq!(ids.len(), 1, "work packages with marker {task}");
+        ids[0]
+    }
+
+    fn ordered(&self) -> MutexGuard<'_, Vec<Order>> {
+        self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Target for OpenProject {
+    const SYSTEM: &'static str = "openproject";
+
+    fn start() -> OpenProject {
+        let sandbox = openproject::OpenProject::start(0).expect("loopback has a free port");
+        let relay = Relay::to(sandbox.address());
+        OpenProject { sandbox, relay, ordered: Mutex::default() }
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("OPENPROJECT_URL", format!("http://{}", self.relay.address())),
+            ("OPENPROJECT_TOKEN", TOKEN.into()),
+            ("OPENPROJECT_TASK_ID_FIELD", MARKER_FIELD.into()),
+            ("OPENPROJECT_ANSWER_FIELD", ANSWER_FIELD.into()),
+            ("OPENPROJECT_DEFAULT_PROJECT", PROJECT.to_string()),
+            ("OPENPROJECT_REQUEST_TIMEOUT", "1".into()),
+        ]
+    }
+
+    fn message(&self, id: &str) -> String {
+        field_text(id).replace("bitrix_create_task", "op_create_task")
+    }
+
+    fn tasks(&self) -> Vec<String> {
+        self.sandbox.store().markers()
+    }
+
+    fn is_whole(&self, id: &str) -> bool {
+        let id = self.id_of(id);
+        // The checklists are part of the description.
+        let description = self.sandbox.store().member(id, "description").unwrap_or_default();
+        description["raw"].as_str().is_some_and(|raw| raw.matches("* [ ] ").count() == 3)
+    }
+
+    fn finish(&self, id: &str) {
+        let id = self.id_of(id);
+        assert!(self.sandbox.store().finish(id, CLOSED, Some("ДА")));
+    }
+
+    fn delete(&self, id: &str) {
+        let id = self.id_of(id);
+        assert!(self.sandbox.store().delete(id));
+    }
+
+    fn fail(&self, fault: Fault, words: &str) {
+        let refusal =
+            |status, code: &'static str| What::Refuse { status, code: code.into(), text: words.to_owned().into() };
+        let fault = match fault {
+            Fault::AnswerLost => sandbox::Fault::after(CREATE, What::Close).times(1),
+            Fault::Slow => sandbox::Fault::after(CREATE, What::Hang(Some(TOO_LATE))).times(1),
+            Fault::Garbage => sandbox::Fault::after(CREATE, What::html(200, words)).times(1),
+            Fault::Refused => sandbox::Fault::before(CREATE, refusal(422, "PropertyConstraintViolation")),
+            Fault::Unauthorised => sandbox::Fault::before(EVERY_REQUEST, refusal(401, "Unauthenticated")),
+            Fault::Down => {
+                self.relay.refuse();
+                return self.relay.cut();
+            }
+            Fault::HeldBefore => sandbox::Fault::before(CREATE, What::Hang(None)).times(1),
+            Fault::HeldAfter => sandbox::Fault::after(CREATE, What::Hang(None)).times(1),
+        };
+        self.ordered().push(self.sandbox.order(fault));
+    }
+
+    fn mend(&self) {
+        self.relay.accept();
+        self.sandbox.mend();
+    }
+
+    fn struck(&self) -> u64 {
+        self.ordered().iter().map(Order::struck).sum()
+    }
+
+    fn secret(&self) -> &str {
+        TOKEN
+    }
+
+    fn user(&self) -> &str {
+        "apikey"
+    }
+}
