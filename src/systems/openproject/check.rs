@@ -190,6 +190,10 @@ impl Look<'_> {
                     field.name
                 ));
             }
+            Some(field) if !field.kind.is_link() && field.kind != FieldKind::Text => {
+                let wrong = format!("{key} ({}) is neither a list nor a text", field.name);
+                self.report.warn(format!("openproject: {wrong}: only the text {YES} is a yes"));
+            }
             Some(field) => self.report.ok(format!("openproject: people answer in {key} ({})", field.name)),
             None => self.report.fail(format!("openproject: {key} is no field of project {project}: nobody can answer")),
         }

@@ -3,13 +3,16 @@
 //! It knows paths, encodings and how to sign in. What an answer means for a task is [`super::handler`]'s and
 //! [`super::tracker`]'s business, what an error means is [`super::errors`]'.
 
+use std::cell::Cell;
+use std::time::Instant;
+
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::Settings;
 use super::errors::{self, ApiError};
 use crate::http::text::without;
-use crate::http::{Http, Method, NoAnswer, Request, Turns};
+use crate::http::{Answer, Http, Method, NoAnswer, Request, Turns};
 use crate::settings::Secret;
 use crate::stop::Stop;
 use crate::systems::Surroundings;
@@ -23,6 +26,8 @@ pub struct Client {
     url: String,
     token: Secret,
     turns: Turns,
+    /// Of the turns, so many are for look-ups: what is looked up has to be created while that is fresh.
+    look_ups: Turns,
     stop: Stop,
 }
 
@@ -83,6 +88,7 @@ impl Client {
             url: settings.url.clone(),
             token: settings.token.clone(),
             turns: Turns::new(settings.concurrency),
+            look_ups: Turns::new(settings.concurrency / 2),
             stop: around.stop.clone(),
         }
     }
@@ -93,6 +99,17 @@ impl Client {
     /// [`ApiError`], which says whether the call may have had an effect.
     pub fn call(&self, call: &Call) -> Result<Value, ApiError> {
         self.call_while(call, || true)
+    }
+
+    /// The same for a look-up, with the time from which on its answer counts.
+    pub fn look_up(&self, call: &Call) -> (Instant, Result<Value, ApiError>) {
+        let _turn = self.look_ups.next(&self.stop);
+        let sent = Cell::new(Instant::now());
+        let reply = self.call_while(call, || {
+            sent.set(Instant::now());
+            true
+        });
+        (sent.get(), reply)
     }
 
     /// The same for a call that goes only if it still may when its turn has come.
@@ -111,7 +128,7 @@ impl Client {
         errors::reply(answer).map_err(|err| err.of(&call.name()))
     }
 
-    fn send(&self, call: &Call, body: Option<&[u8]>) -> Result<crate::http::Answer, NoAnswer> {
+    fn send(&self, call: &Call, body: Option<&[u8]>) -> Result<Answer, NoAnswer> {
         let request = Request::new(call.method.clone(), &format!("{}{}", self.url, call.target()));
         let request = request.basic(USER, self.token.expose());
         let request = match body {

@@ -13,14 +13,16 @@ use serde_json::{Map, Value, json};
 
 use super::Settings;
 use super::schema::Schema;
+use crate::message::Task;
 use crate::message::given::checklists::{CHECKLISTS, checklists};
 use crate::message::given::dates::{DEADLINES, moment};
-use crate::message::given::texts::{self, CUT_TITLE, Limit, shortened};
+use crate::message::given::texts::{self, CUT_DESCRIPTION, CUT_TITLE, Limit, shortened};
 use crate::message::given::{self, Place, Sourced, Warnings};
-use crate::message::{LARGEST_BODY, Task};
 
 /// The column for a subject, in characters.
 const LONGEST_SUBJECT: usize = 255;
+/// OpenProject has no limit of its own, and shows all of it, twice, in every answer; in characters.
+const LONGEST_DESCRIPTION: usize = 200_000;
 /// Of a project's identifier, in characters.
 const LONGEST_IDENTIFIER: usize = 100;
 /// In front of the identifier of a project that a task has made.
@@ -174,8 +176,9 @@ fn put_description(task: &Task, description: Sourced<String>, made: &mut Fields)
         made.origins.insert(CHECKLISTS.into(), lists.origin.clone());
         origin.extend(lists.origin);
     }
-    raw.truncate(raw.floor_char_boundary(LARGEST_BODY / 4));
-    made.put("description", Some(Sourced { value: json!({"format": "markdown", "raw": raw}), origin }));
+    let limit = Limit::characters(LONGEST_DESCRIPTION);
+    let description = shortened(Sourced { value: raw, origin }, &[limit], CUT_DESCRIPTION);
+    made.put("description", Some(description.map(|raw| json!({"format": "markdown", "raw": raw}))));
 }
 
 /// What a task without a title is called.

@@ -197,7 +197,9 @@ impl OpenProjectHandler {
             Ok(projects) if !look_up::rows(&projects).is_some_and(|rows| rows.iter().any(takes_work_packages)) => {
                 err.with("the user of OPENPROJECT_TOKEN may not create work packages in any project").of_everybody()
             }
-            Ok(_) | Err(_) => err,
+            Ok(_) => err,
+            Err(other) if matches!(other.kind, Kind::Unavailable | Kind::Unknown) => other,
+            Err(_) => err,
         }
     }
 }

@@ -41,13 +41,11 @@ pub fn rows(reply: &Value) -> Option<&Vec<Value>> {
 
 /// Is what this task asks for there?
 pub fn find(client: &Client, settings: &Settings, task: &Task) -> Result<Found, Failure> {
-    let asked = Instant::now();
-    let found = match (Work::of(task), &settings.marker_field) {
+    let (asked, found) = match (Work::of(task), &settings.marker_field) {
         // To change something twice is to change it once.
-        (Work::Update, _) => None,
+        (Work::Update, _) | (Work::Task | Work::Milestone, None) => (Instant::now(), None),
         (Work::Project, _) => project(client, task)?,
         (Work::Task | Work::Milestone, Some(field)) => work_package(client, settings, field, task)?,
-        (Work::Task | Work::Milestone, None) => None,
     };
     Ok(found.map_or(Found::Nothing(asked), Found::There))
 }
@@ -57,12 +55,15 @@ pub fn find(client: &Client, settings: &Settings, task: &Task) -> Result<Found, 
 /// # Errors
 /// They cannot, and what to do.
 pub fn probe(client: &Client, field: &str) -> Result<(), Failure> {
-    let rows = ask(client, field, NOBODY)?;
+    let (_, rows) = ask(client, field, NOBODY)?;
     if rows.is_empty() { Ok(()) } else { Err(ignored(field)) }
 }
 
-fn work_package(client: &Client, settings: &Settings, field: &str, task: &Task) -> Result<Option<Created>, Failure> {
-    let rows = ask(client, field, &task.id)?;
+/// When it was asked, and what is there.
+type Looked<T> = Result<(Instant, T), Failure>;
+
+fn work_package(client: &Client, settings: &Settings, field: &str, task: &Task) -> Looked<Option<Created>> {
+    let (asked, rows) = ask(client, field, &task.id)?;
     let marked: Vec<(Option<String>, &Value)> = rows.iter().map(|row| (custom_text(row, field), row)).collect();
     // Another spelling is another task; anything else was not asked for.
     let is_alike = |marker: &String| marker.trim().eq_ignore_ascii_case(task.id.trim());
@@ -72,11 +73,12 @@ fn work_package(client: &Client, settings: &Settings, field: &str, task: &Task) 
     let own = marked.iter().filter(|(marker, _)| marker.as_deref() == Some(&*task.id));
     // Of several the oldest counts.
     let oldest = own.filter_map(|(_, row)| Some((row["id"].as_u64()?, *row))).min_by_key(|(id, _)| *id);
-    Ok(oldest.map(|(id, row)| work_package::created(task, settings, id, row)))
+    Ok((asked, oldest.map(|(id, row)| work_package::created(task, settings, id, row))))
 }
 
-fn ask(client: &Client, field: &str, marker: &str) -> Result<Vec<Value>, Failure> {
-    let reply = client.call(&by_marker(field, marker)).map_err(|err| {
+fn ask(client: &Client, field: &str, marker: &str) -> Looked<Vec<Value>> {
+    let (asked, reply) = client.look_up(&by_marker(field, marker));
+    let reply = reply.map_err(|err| {
         let err = match err.kind {
             Kind::InvalidQuery => err.with(&format!(
                 "work packages cannot be found by {field}: it must be a custom field of type text, with \"Used as a filter\" \
@@ -87,7 +89,7 @@ fn ask(client: &Client, field: &str, marker: &str) -> Result<Vec<Value>, Failure
         not_looked_up(err)
     })?;
     let no_rows = || Failure::Transient { error: anyhow!("GET work_packages: the reply has no list") };
-    rows(&reply).cloned().ok_or_else(no_rows)
+    Ok((asked, rows(&reply).cloned().ok_or_else(no_rows)?))
 }
 
 fn ignored(field: &str) -> Failure {
@@ -98,9 +100,10 @@ fn ignored(field: &str) -> Failure {
     Failure::Unavailable { error, until: None }
 }
 
-fn project(client: &Client, task: &Task) -> Result<Option<Created>, Failure> {
-    let Some(identifier) = identifier(&task.id) else { return Ok(None) };
-    let reply = client.call(&by_identifier(&identifier)).map_err(not_looked_up)?;
+fn project(client: &Client, task: &Task) -> Looked<Option<Created>> {
+    let Some(identifier) = identifier(&task.id) else { return Ok((Instant::now(), None)) };
+    let (asked, reply) = client.look_up(&by_identifier(&identifier));
+    let reply = reply.map_err(not_looked_up)?;
     let row = rows(&reply).into_iter().flatten().find(|row| row["identifier"] == *identifier);
-    Ok(row.and_then(|row| work_package::project(task, row)))
+    Ok((asked, row.and_then(|row| work_package::project(task, row))))
 }

@@ -2,7 +2,7 @@
 //! new work package tells it. Asked for once for each project and type, and again after a while.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -14,6 +14,8 @@ use super::settings::is_custom_field;
 
 /// After this time a field that somebody has added or renamed is known.
 const KEPT: Duration = Duration::from_secs(600);
+/// OpenProject answers few forms a second: what failed is not asked for again at once.
+const FAILED: Duration = Duration::from_secs(5);
 /// Of projects and types together; with more all are asked for again.
 const MOST: usize = 200;
 
@@ -131,27 +133,49 @@ fn allowed(told: &Value) -> Vec<(String, String)> {
     embedded.chain(linked).filter_map(|(title, href)| Some((title?.to_owned(), href?.to_owned()))).collect()
 }
 
-/// The schemas that are known. Shared by the threads of the handler; no lock is held during a request.
+/// The schemas that are known, and why others are not. Shared by the threads of the handler.
 #[derive(Default)]
-pub struct Schemas(Mutex<HashMap<(u64, u64), (Instant, Arc<Schema>)>>);
+pub struct Schemas {
+    known: Mutex<HashMap<Place, (Instant, Known)>>,
+    /// Held by the one who asks; the others wait for the answer, which has a deadline, and need not ask.
+    asking: Mutex<()>,
+}
+
+/// A project and a type.
+type Place = (u64, u64);
+type Known = Result<Arc<Schema>, ApiError>;
 
 impl Schemas {
     /// The schema of work packages of this type in this project.
     ///
     /// # Errors
     /// OpenProject does not tell it.
-    pub fn of(&self, client: &Client, project: u64, kind: u64) -> Result<Arc<Schema>, ApiError> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&(project, kind)).cloned();
-        if let Some((_, schema)) = known.filter(|(since, _)| since.elapsed() < KEPT) {
-            return Ok(schema);
+    pub fn of(&self, client: &Client, project: u64, kind: u64) -> Known {
+        let place = (project, kind);
+        if let Some(known) = self.kept(place) {
+            return known;
         }
-        let schema = Arc::new(Schema::read(&client.call(&form(project, kind))?));
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.kept(place) {
+            return known;
+        }
+        let told = client.call(&form(project, kind)).map(|form| Arc::new(Schema::read(&form)));
+        let mut all = self.lock();
         if all.len() >= MOST {
             all.clear();
         }
-        all.insert((project, kind), (Instant::now(), Arc::clone(&schema)));
-        Ok(schema)
+        all.insert(place, (Instant::now(), told.clone()));
+        told
+    }
+
+    fn kept(&self, place: Place) -> Option<Known> {
+        let known = self.lock().get(&place).cloned();
+        let is_fresh = |(since, known): &(Instant, Known)| since.elapsed() < if known.is_ok() { KEPT } else { FAILED };
+        known.filter(is_fresh).map(|(_, known)| known)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Place, (Instant, Known)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

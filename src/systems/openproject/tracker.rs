@@ -85,12 +85,17 @@ impl OpenProjectTracker {
 
     fn read(&mut self, ids: &BTreeSet<u64>) -> Rows {
         let mut found = Rows::new();
+        // Nobody is there, or wants to be asked: the next request would say the same.
+        let mut in_vain: Option<ApiError> = None;
         let (doubtful, sure): (Vec<u64>, Vec<u64>) = ids.iter().partition(|id| self.missing.contains(id));
-        for chunk in sure.chunks(IDS) {
-            self.read_chunk(chunk, &mut found);
-        }
-        for id in doubtful {
-            found.insert(id, self.read_one(id));
+        for chunk in sure.chunks(IDS).chain(doubtful.chunks(1)) {
+            match (&in_vain, chunk) {
+                (Some(err), _) => found.extend(chunk.iter().map(|id| (*id, Err(ApiError::clone(err))))),
+                (None, [id]) if self.missing.contains(id) => drop(found.insert(*id, self.read_one(*id))),
+                (None, _) => self.read_chunk(chunk, &mut found),
+            }
+            let failed = chunk.first().and_then(|id| found.get(id)?.as_ref().err());
+            in_vain = failed.filter(|err| err.kind == Kind::Unavailable).cloned();
         }
         self.note_missing(&found);
         found

@@ -40,6 +40,9 @@ pub fn put(task: &Task, schema: Option<&Schema>, made: &mut Fields) {
         if field.is_none() && !is_custom_field(name) {
             continue;
         }
+        if field.is_none() && schema.is_some() {
+            made.warnings.push(format!("the project and type have no {name}: OpenProject ignores it"));
+        }
         let Some(given) = given::value(task, Place::Extensions, name, &mut made.warnings) else { continue };
         let key = field.map_or(name.as_str(), |field| field.key.as_str()).to_owned();
         match field {

@@ -1,1 +1,176 @@
+//! What a sweep asks for and concludes, against the sandbox's OpenProject.
 
+use super::super::tests::settings;
+use super::*;
+use crate::message::sent_record;
+use crate::sandbox::openproject::store::CLOSED;
+use crate::sandbox::openproject::{ANSWER_FIELD, OpenProject, TOKEN};
+use crate::stop;
+use crate::systems::Surroundings;
+use crate::tls::Authorities;
+
+struct Scene {
+    sandbox: OpenProject,
+    tracker: OpenProjectTracker,
+}
+
+fn scene(variables: &[(&str, &str)]) -> Scene {
+    let sandbox = OpenProject::start(0).expect("a free port");
+    let url = format!("http://{}", sandbox.address());
+    let own = [("OPENPROJECT_URL", &*url), ("OPENPROJECT_TOKEN", TOKEN), ("OPENPROJECT_ANSWER_FIELD", ANSWER_FIELD)];
+    let settings = settings(&[&own, variables].concat());
+    let (https, (_stopper, stop)) = (Authorities::public(), stop::signal());
+    let around = Surroundings { https: &https, threads: 1, stop: &stop };
+    let client = Arc::new(Client::new(&settings, &around));
+    Scene { tracker: OpenProjectTracker::new(settings, client), sandbox }
+}
+
+impl Scene {
+    fn put(&self, marker: &str) -> u64 {
+        self.sandbox.store().put("s", Some(marker))
+    }
+
+    /// So many, t0 and so on; their records.
+    fn put_many(&self, count: usize) -> Vec<Record> {
+        let markers = (0..count).map(|number| format!("t{number}"));
+        markers.map(|marker| record(&marker, self.put(&marker))).collect()
+    }
+
+    fn check(&mut self, records: &[Record]) -> Vec<Result<Progress, Failure>> {
+        self.tracker.check(records)
+    }
+
+    fn one(&mut self, record: Record) -> Progress {
+        self.check(&[record]).pop().expect("a result").expect("no failure")
+    }
+
+    fn requests(&self) -> u64 {
+        self.sandbox.counts().values().sum()
+    }
+}
+
+fn record_of(message: &Value, id: u64) -> Record {
+    let task = crate::message::Task::parse(message.to_string().into_bytes()).expect("a task");
+    Record::parse(sent_record(&task, "q", json!({"result": {"task": {"id": id.to_string()}}}), None)).expect("a record")
+}
+
+fn record(marker: &str, id: u64) -> Record {
+    record_of(&json!({"task_id": marker}), id)
+}
+
+fn asking(marker: &str, id: u64) -> Record {
+    let properties = json!({"UF_RESULT_EXPECTED": "true"});
+    record_of(&json!({"task_id": marker, "metadata": {"extensionProperties": properties}}), id)
+}
+
+#[test]
+fn a_sweep_of_1000_open_tasks_takes_at_most_12_requests() {
+    let mut scene = scene(&[]);
+    let records = scene.put_many(1000);
+    for most in [12, 10] {
+        let before = scene.requests();
+        assert!(scene.check(&records).iter().all(|checked| matches!(checked, Ok(Progress::Open))));
+        assert!(scene.requests() - before <= most, "{:?}", scene.sandbox.counts());
+    }
+}
+
+#[test]
+fn one_id_that_is_missing_costs_a_few_requests_once_and_hides_no_other() {
+    let mut scene = scene(&[]);
+    let records = scene.put_many(300);
+    let id = scene.sandbox.store().ids_of("t150")[0];
+    assert!(scene.sandbox.store().delete(id));
+    for most in [3 + 20, 3 + 1] {
+        let before = scene.requests();
+        let checked = scene.check(&records);
+        assert!(matches!(checked[150], Ok(Progress::Gone)), "{:?}", checked[150]);
+        assert_eq!(checked.iter().filter(|checked| matches!(checked, Ok(Progress::Open))).count(), 299);
+        assert!(scene.requests() - before <= most, "{:?}", scene.sandbox.counts());
+    }
+}
+
+#[test]
+fn an_instance_that_shows_fewer_rows_is_asked_for_the_next_page() {
+    let mut scene = scene(&[]);
+    let records = scene.put_many(100);
+    scene.sandbox.store().rules.largest_page = 50;
+    assert!(scene.check(&records).iter().all(|checked| matches!(checked, Ok(Progress::Open))));
+    assert_eq!((scene.sandbox.counts()["GET work_packages"], scene.requests()), (2, 3));
+}
+
+#[test]
+fn a_closed_state_finishes_a_task_and_so_does_one_of_the_setting() {
+    let mut scene = scene(&[("OPENPROJECT_FINISHED_STATUSES", "7")]);
+    for (status, finished) in [(1, false), (7, true), (CLOSED, true), (14, true)] {
+        let marker = format!("t{status}");
+        let id = scene.put(&marker);
+        assert!(scene.sandbox.store().finish(id, status, None));
+        let progress = scene.one(record(&marker, id));
+        assert_eq!(matches!(progress, Progress::Finished(_)), finished, "{status}: {progress:?}");
+    }
+    assert_eq!(scene.sandbox.counts()["GET statuses"], 1);
+}
+
+#[test]
+fn the_response_has_the_form_that_the_bridge_reads() {
+    let mut scene = scene(&[]);
+    let id = scene.put("t");
+    assert!(scene.sandbox.store().finish(id, CLOSED, Some("ДА")));
+    let Progress::Finished(response) = scene.one(asking("t", id)) else { panic!("it is finished") };
+    let task = &response["result"]["task"];
+    let told = ["id", "title", "status", "statusName", "ufResultExpected", "ufResultAnswer_text"]
+        .map(|name| task[name].clone());
+    assert_eq!(told, [id.to_string().into(), json!("s"), json!("12"), json!("Закрыт"), json!("1"), json!("ДА")]);
+    let Progress::Finished(response) = scene.one(record("t", id)) else { panic!("it is finished") };
+    assert_eq!(response["result"]["task"]["ufResultExpected"], "0");
+    assert_eq!(response["result"]["workPackage"]["lockVersion"], 1);
+}
+
+#[test]
+fn a_missing_answer_is_waited_for_or_counts_as_no() {
+    for (setting, waits) in [("wait", true), ("no", false)] {
+        let mut scene = scene(&[("OPENPROJECT_MISSING_ANSWER", setting)]);
+        let id = scene.put("t");
+        assert!(scene.sandbox.store().finish(id, CLOSED, None));
+        match scene.one(asking("t", id)) {
+            Progress::Waiting(_) => assert!(waits),
+            Progress::Finished(response) => assert_eq!(response["result"]["task"]["ufResultAnswer_text"], "НЕТ"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut scene = scene(&[("OPENPROJECT_ANSWER_FIELD", "")]);
+    let id = scene.put("t");
+    assert!(scene.sandbox.store().finish(id, CLOSED, None));
+    assert!(matches!(scene.one(asking("t", id)), Progress::Waiting(why) if why.contains("OPENPROJECT_ANSWER_FIELD")));
+}
+
+#[test]
+fn a_work_package_with_another_marker_or_elsewhere_answers_nothing() {
+    let mut scene = scene(&[]);
+    let id = scene.put("other");
+    assert!(matches!(scene.one(record("t", id)), Progress::Foreign(_)));
+    let unmarked = scene.sandbox.store().put("s", None);
+    assert!(matches!(scene.one(record("t", unmarked)), Progress::Foreign(_)));
+    // What was changed only has the marker of the task that made it.
+    assert!(matches!(scene.one(record_of(&json!({"task_id": "t", "topic": "op_update_task"}), id)), Progress::Open));
+    scene.sandbox.store().rules.active.clear();
+    assert!(matches!(scene.one(record("t", id)), Progress::Open), "no field shows whose it is");
+    let task = crate::message::Task::parse(br#"{"task_id": "t"}"#.to_vec()).expect("a task");
+    let reply = json!({"result": {"task": {"id": id.to_string()}}});
+    let moved = Record::parse(sent_record(&task, "q", reply, Some("old.example"))).expect("a record");
+    assert!(matches!(scene.one(moved), Progress::Foreign(why) if why.contains("OPENPROJECT_FORMER_HOSTS=old.example")));
+}
+
+#[test]
+fn where_nobody_answers_no_record_is_judged_and_nothing_more_is_asked() {
+    let mut scene = scene(&[]);
+    let records = scene.put_many(300);
+    let refuse = crate::sandbox::What::refuse(401, "Unauthenticated", "кто вы");
+    scene.sandbox.order(crate::sandbox::Fault::before(crate::sandbox::openproject::EVERY_REQUEST, refuse));
+    assert!(scene.check(&records).iter().all(|checked| matches!(checked, Err(Failure::Unavailable { .. }))));
+    assert_eq!(scene.requests(), 1);
+    let nameless = record_of(&json!({"task_id": "t"}), 0);
+    let mut nameless = [nameless];
+    nameless[0].response_data = json!({"result": {"task": {"id": "x"}}});
+    assert!(matches!(scene.check(&nameless)[0], Err(Failure::Permanent(_))));
+}
