@@ -15,6 +15,7 @@ mod demo;
 mod docs;
 mod explain;
 mod http;
+mod openproject;
 mod parked;
 mod portal;
 mod redaction;
