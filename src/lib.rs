@@ -21,7 +21,8 @@
 //! # Reading order
 //! 1. [`message`] – what comes in, lies between, goes out.
 //! 2. [`systems`] – what a system must be able to do; [`systems::create`] is the rule by which each creates its tasks,
-//!    [`systems::table`] – which there are, and the settings of the whole program; [`systems::bitrix24`] the worked example.
+//!    [`systems::table`] – which there are, and the settings of the whole program; [`systems::bitrix24`] and
+//!    [`systems::openproject`] are those that there are.
 //! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::state`] all that it decides, with
 //!    [`lane::ledger`], what is under way, and [`lane::recovery`], what a failure leads to; [`lane::tracking`] is the sweep
 //!    and the way back to Camunda, [`lane::control`] what may be asked of a lane from outside.
@@ -29,7 +30,7 @@
 //! 5. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – those that all
 //!    systems share, [`queues`] – what queues are called; [`logging`], [`redact`], [`tls`], [`dial`], [`stats`], [`stop`], [`backoff`].
 //! 6. [`commands`] – the command line, a file for each command; [`report`], [`terminal`] and [`nearest`] are how they speak,
-//!    [`sandbox`] is a Bitrix24 stand-in, for people, for `demo` and for the tests.
+//!    [`sandbox`] is a Bitrix24 stand-in, for people, for `demo` and for the tests, [`sandbox::openproject`] one of OpenProject.
 //! 7. [`docs`] – the manual: operating, messages, failures, adding a system.
 //!
 //! # Where is…

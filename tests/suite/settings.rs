@@ -101,7 +101,7 @@ fn the_code_and_the_example_name_the_same_variables() {
 
 #[test]
 fn the_code_and_the_example_state_the_same_defaults() {
-    let required = [&LEAST[..], ON].concat();
+    let required = [LEAST, ON].concat();
     let by_default = read(&required).expect("nothing else is needed");
     let spelt_out = read(&[&required[..], DEFAULTS].concat()).expect("the defaults are valid");
     assert_eq!(format!("{spelt_out:?}"), format!("{by_default:?}"));

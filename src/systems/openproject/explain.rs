@@ -9,6 +9,8 @@ use super::fields::{self, Fields, Work, custom, links};
 use super::{Settings, handler, look_up, schema, update};
 use crate::http::Method;
 use crate::message::Task;
+use crate::message::given::Sourced;
+use crate::systems::answer;
 use crate::systems::{Explained, Explanation, Request};
 
 /// What would be done with this task.
@@ -23,12 +25,20 @@ pub fn run(task: &Task, settings: &Settings) -> Explanation {
                 .into(),
         );
     }
-    let Fields { members, links, warnings, mut origins } = fields;
+    let Fields { members, links, expected, warnings, mut origins } = fields;
     explanation.notes.extend(warnings);
     let explained = members.into_iter().chain(links);
     explanation.values = explained
         .map(|(name, value)| Explained { origin: origins.remove(&name).unwrap_or_default(), name, value })
         .collect();
+    let of_response = expected.map(|expected| (answer::EXPECTED, expected.map(|yes| answer::expected(yes).into())));
+    let changed = update::named(task).filter(|_| Work::of(task) == Work::Update).map(|id| ("id", id.map(Value::from)));
+    let others = of_response.into_iter().chain(changed);
+    explanation.values.extend(others.map(|(name, Sourced { value, origin })| Explained {
+        name: name.into(),
+        value,
+        origin,
+    }));
     explanation
 }
 

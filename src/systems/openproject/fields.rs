@@ -64,6 +64,8 @@ pub struct Fields {
     pub members: Map<String, Value>,
     /// Its `_links`.
     pub links: Map<String, Value>,
+    /// Whether the process waits for an answer, where the message says it.
+    pub expected: Option<Sourced<bool>>,
     /// What the message says and what could not be used, a sentence each.
     pub warnings: Warnings,
     /// Where each member and link came from.
@@ -129,6 +131,7 @@ pub fn fields(task: &Task, settings: &Settings, schema: Option<&Schema>) -> Fiel
         }
         Work::Project => put_project(task, &mut made),
     }
+    made.expected = given::answer(task, EXPECTED, &mut made.warnings);
     made
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::client::{Call, Client};
 use super::errors::{ApiError, Kind};
 use crate::message::Task;
-use crate::message::given::{self, Place};
+use crate::message::given::{self, Place, Sourced};
 use crate::systems::Failure;
 
 /// So often it is read again; with more somebody is at work on it.
@@ -17,14 +17,18 @@ const TRIES: u32 = 5;
 /// Where a message names the work package.
 const NAMES: [&str; 4] = ["workPackageId", "work_package_id", "op_task_id", "openproject_task_id"];
 
-/// The number of the work package that is to be changed.
+/// The number of the work package that is to be changed, if the message names it.
+pub fn named(task: &Task) -> Option<Sourced<u64>> {
+    let places = [Place::Variables, Place::Extensions].map(|place| NAMES.map(|name| (place, name)));
+    given::first_id(task, places.as_flattened(), "it is not used", &mut Vec::new())
+}
+
+/// The same.
 ///
 /// # Errors
 /// The message does not name it.
 pub fn target(task: &Task) -> Result<u64, Failure> {
-    let places = [Place::Variables, Place::Extensions].map(|place| NAMES.map(|name| (place, name)));
-    let named = given::first_id(task, places.as_flattened(), "it is not used", &mut Vec::new());
-    named.map(|named| named.value).ok_or_else(|| {
+    named(task).map(|named| named.value).ok_or_else(|| {
         Failure::Permanent(anyhow!("op_update_task needs the number of a work package in variables.workPackageId"))
     })
 }
