@@ -120,6 +120,22 @@ fn a_question_comes_back_as_the_bridge_reads_it() {
 }
 
 #[test]
+fn what_was_closed_before_its_message_comes_again_is_found_and_answered() {
+    let scene = Scene::set("closed before");
+    {
+        let mut store = scene.sandbox.store();
+        // Of two with one marker the oldest counts.
+        let [id, _] = ["older", "younger"].map(|subject| store.put(subject, Some("task-1")));
+        assert!(store.finish(id, CLOSED, None));
+    }
+    let mut worker = scene.work();
+    scene.publish("task-1", "op_create_task", json!({}));
+    assert_eq!(scene.response()["response_data"]["result"]["task"]["title"], "older");
+    assert_eq!(scene.count(CREATE), 0);
+    worker.stop();
+}
+
+#[test]
 fn a_milestone_is_a_work_package_of_its_own_type_and_one_day() {
     let scene = Scene::set("milestone");
     let mut worker = scene.work();
