@@ -43,8 +43,7 @@
 //! * who may know whom? `tests/suite/rooms.rs` reads it in the code; nothing outside [`rabbitmq`] names a type of amiquip.
 //! * the tests? `tests/suite` is what users see, a module a subject; its `systems` is what every system of the table has to
 //!   stand. `tests/faults` is the fault matrix, `tests/soak` the soak, `tests/bench` the benchmarks, `tests/peers`
-//!   programs of others, `tests/support` what
-//!   they stand on; `.ci/run` is what must pass before a change is taken.
+//!   what is held against programs of others, `tests/support` what they stand on; `.ci/run` is what must pass before a change is taken.
 //!
 //! # Invariants
 //! 1. Nothing is acknowledged before what follows from it is confirmed by the broker.

@@ -20,7 +20,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::Receiver;
-use serde_json::Value;
 
 use super::faults::{ANY_REQUEST, Fault, Moment, Order, Scope, What};
 use super::mishaps::Mishaps;
@@ -103,7 +102,7 @@ struct Desk {
 impl Respond for Desk {
     fn respond(&self, request: &Request<'_>) -> Reply {
         let asked = routes::read(request);
-        let call = Call::plain(asked.name(), asked.body.clone().unwrap_or(Value::Null));
+        let call = Call::plain(asked.name(), asked.params());
         *lock(&self.shared.counts).entry(call.method.clone()).or_default() += 1;
         let answer = self.struck(&call, || {
             routes::answer(&mut lock(&self.shared.store), &asked).unwrap_or_else(Refusal::into_answer)

@@ -20,7 +20,7 @@ pub struct Asked {
     path: Option<Vec<String>>,
     query: Vec<(String, String)>,
     /// Its JSON, where it is some.
-    pub body: Option<Value>,
+    body: Option<Value>,
     signed_in: bool,
     content_type: ContentType,
 }
@@ -60,6 +60,11 @@ impl Asked {
         let part = |part: &String| if is_id(part) { "{id}".to_owned() } else { part.clone() };
         let path: Vec<String> = self.path.iter().flatten().map(part).collect();
         format!("{} {}", self.method, path.join("/"))
+    }
+
+    /// What a fault may look at: the body, or else the filters.
+    pub fn params(&self) -> Value {
+        self.body.clone().or_else(|| serde_json::from_str(self.filters()?).ok()).unwrap_or_default()
     }
 
     fn filters(&self) -> Option<&str> {

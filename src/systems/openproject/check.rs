@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::client::{Call, Client};
-use super::errors::{ApiError, Kind};
+use super::errors::ApiError;
 use super::handler::takes_work_packages;
 use super::look_up::{self, rows};
 use super::schema::{Kind as FieldKind, Schema, form};
@@ -203,7 +203,7 @@ impl Look<'_> {
 /// A refusal is an answer as well.
 fn told<T>(answer: Result<T, ApiError>) -> Answered<Result<T, ApiError>> {
     match answer {
-        Err(err) if matches!(err.kind, Kind::Unavailable | Kind::Unknown) => Err(err),
+        Err(err) if err.may_pass() => Err(err),
         told => Ok(told),
     }
 }

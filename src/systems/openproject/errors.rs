@@ -31,6 +31,9 @@ pub enum Kind {
     Unavailable,
     /// It may have been done.
     Unknown,
+    /// It may have been done, and OpenProject itself has failed over it, or its answer is too large to be read: with less in
+    /// it the same request may succeed.
+    TooMuch,
     /// The user has no right to this; mostly in one project.
     Forbidden,
     /// It is not there, or not shown: OpenProject does not tell which.
@@ -83,12 +86,17 @@ impl ApiError {
         ApiError { kind: Kind::Unavailable, ..self }
     }
 
+    /// Is it no answer to what was asked, so that later there may be one?
+    pub fn may_pass(&self) -> bool {
+        matches!(self.kind, Kind::Unavailable | Kind::Unknown | Kind::TooMuch)
+    }
+
     /// What becomes of the message.
     pub fn into_failure(self) -> Failure {
         let error = anyhow!("{}", self.text);
         match self.kind {
             Kind::Unavailable => Failure::Unavailable { error, until: self.until },
-            Kind::Unknown | Kind::Conflict => Failure::Transient { error },
+            Kind::Unknown | Kind::TooMuch | Kind::Conflict => Failure::Transient { error },
             Kind::Forbidden | Kind::NotFound | Kind::InvalidQuery | Kind::Refused => Failure::Permanent(error),
             Kind::Outdated => Failure::Outdated,
         }
@@ -111,6 +119,7 @@ pub fn reply(result: Result<Answer, NoAnswer>) -> Result<Value, ApiError> {
     {
         return Err(err);
     }
+    let is_too_large = matches!(result, Err(NoAnswer::TooLarge(_)));
     let is_missing = matches!(&result, Ok(answer) if answer.status == 404);
     http::json(result).map_err(|failed| {
         // What OpenProject does not have it says in its own words.
@@ -118,6 +127,7 @@ pub fn reply(result: Result<Answer, NoAnswer>) -> Result<Value, ApiError> {
             Class::Permanent if is_missing => Kind::Unavailable,
             Class::Permanent => Kind::Refused,
             Class::Unavailable => Kind::Unavailable,
+            Class::Transient if is_too_large => Kind::TooMuch,
             Class::Transient => Kind::Unknown,
         };
         let err = ApiError { until: failed.until, ..ApiError::new(kind, failed.to_string()) };
@@ -147,6 +157,7 @@ fn kind(name: &str, class: Class, status: u16) -> Kind {
     match name {
         // Whatever the identifier, a server that fails, or is busy, says nothing of the message.
         _ if status == 429 => Kind::Unavailable,
+        "InternalServerError" => Kind::TooMuch,
         _ if status >= 500 => Kind::Unknown,
         "Unauthenticated" => Kind::Unavailable,
         "MissingPermission" => Kind::Forbidden,
@@ -177,7 +188,7 @@ fn kind(name: &str, class: Class, status: u16) -> Kind {
 pub fn not_looked_up(err: ApiError) -> Failure {
     match err.kind {
         Kind::Forbidden | Kind::NotFound | Kind::InvalidQuery | Kind::Refused => err.of_everybody().into_failure(),
-        Kind::Unavailable | Kind::Unknown | Kind::Conflict | Kind::Outdated => err.into_failure(),
+        Kind::Unavailable | Kind::Unknown | Kind::TooMuch | Kind::Conflict | Kind::Outdated => err.into_failure(),
     }
 }
 

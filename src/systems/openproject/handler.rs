@@ -116,7 +116,7 @@ impl OpenProjectHandler {
         match self.schemas.of(&self.client, project, kind) {
             Ok(schema) => Ok(Some(schema)),
             // What is refused here the create will be too, and with its own words.
-            Err(err) if matches!(err.kind, Kind::Unavailable | Kind::Unknown) => Err(err.into_failure()),
+            Err(err) if err.may_pass() => Err(err.into_failure()),
             Err(err) => {
                 log::warn!("the names of custom fields are not known: task={}: {err}", task.id);
                 Ok(None)
@@ -198,7 +198,7 @@ impl OpenProjectHandler {
                 err.with("the user of OPENPROJECT_TOKEN may not create work packages in any project").of_everybody()
             }
             Ok(_) => err,
-            Err(other) if matches!(other.kind, Kind::Unavailable | Kind::Unknown) => other,
+            Err(other) if other.may_pass() => other,
             Err(_) => err,
         }
     }

@@ -24,6 +24,8 @@ use crate::systems::{Failure, Progress, Tracker};
 
 /// Ids in a request: an instance shows at least 50 rows a page, mostly 1,000, and the address stays below 2 KB.
 const IDS: usize = 100;
+/// Of failures in one sweep that are answered by asking for less: enough to find one row among a hundred, twice.
+const MOST_FAILURES: u32 = 16;
 /// Of ids that are missing; more are forgotten, and found again by halving.
 const MOST_MISSING: usize = 10_000;
 
@@ -43,22 +45,38 @@ impl OpenProjectTracker {
     }
 }
 
+/// What is to be asked for a record.
+enum Asked {
+    /// How this work package is doing.
+    Id(u64),
+    /// Nothing: this is known without.
+    Settled(Result<Progress, Failure>),
+}
+
+impl Asked {
+    fn id(&self) -> Option<u64> {
+        match self {
+            Asked::Id(id) => Some(*id),
+            Asked::Settled(_) => None,
+        }
+    }
+}
+
 /// For each id the work package, or `None` where it is not there or not shown.
 type Rows = HashMap<u64, Result<Option<Value>, ApiError>>;
 
 impl Tracker for OpenProjectTracker {
     fn check(&mut self, records: &[Record]) -> Vec<Result<Progress, Failure>> {
-        let asked: Vec<Result<u64, Result<Progress, Failure>>> =
-            records.iter().map(|record| self.to_ask(record)).collect();
-        let ids: BTreeSet<u64> = asked.iter().flatten().copied().collect();
+        let asked: Vec<Asked> = records.iter().map(|record| self.to_ask(record)).collect();
+        let ids: BTreeSet<u64> = asked.iter().filter_map(Asked::id).collect();
         let rows = self.read(&ids);
         let states = rows.values().filter_map(|row| linked_id(row.as_ref().ok()?.as_ref()?, "status"));
         if let Err(err) = self.statuses.learn(&self.client, states) {
             return records.iter().map(|_| Err(not_looked_up(err.clone()))).collect();
         }
-        let progress = |(record, asked): (&Record, Result<u64, Result<Progress, Failure>>)| match asked {
-            Err(settled) => settled,
-            Ok(id) => match rows.get(&id) {
+        let progress = |(record, asked): (&Record, Asked)| match asked {
+            Asked::Settled(settled) => settled,
+            Asked::Id(id) => match rows.get(&id) {
                 Some(Ok(Some(row))) => self.progress(record, row),
                 Some(Ok(None)) => Ok(Progress::Gone),
                 Some(Err(err)) => Err(not_looked_up(err.clone())),
@@ -71,28 +89,30 @@ impl Tracker for OpenProjectTracker {
 
 /// Asking.
 impl OpenProjectTracker {
-    /// The id to ask for; the error is what is known without asking.
-    fn to_ask(&self, record: &Record) -> Result<u64, Result<Progress, Failure>> {
+    fn to_ask(&self, record: &Record) -> Asked {
         let here = Here { host: self.settings.host(), former: &self.settings.former_hosts };
         if let Some(why) = here.elsewhere(record, ["OPENPROJECT_URL", "OPENPROJECT_FORMER_HOSTS"]) {
-            return Err(Ok(Progress::Foreign(why)));
+            return Asked::Settled(Ok(Progress::Foreign(why)));
         }
-        let id = text(&record.response_data["result"]["task"]["id"]).and_then(|id| id.parse().ok());
-        id.ok_or_else(|| {
-            Err(Failure::Permanent(anyhow!("the record does not name a work package in response_data.result.task.id")))
-        })
+        match text(&record.response_data["result"]["task"]["id"]).and_then(|id| id.parse().ok()) {
+            Some(id) => Asked::Id(id),
+            None => Asked::Settled(Err(Failure::Permanent(anyhow!(
+                "the record does not name a work package in response_data.result.task.id"
+            )))),
+        }
     }
 
     fn read(&mut self, ids: &BTreeSet<u64>) -> Rows {
         let mut found = Rows::new();
         // Nobody is there, or wants to be asked: the next request would say the same.
         let mut in_vain: Option<ApiError> = None;
+        let mut failures = 0;
         let (doubtful, sure): (Vec<u64>, Vec<u64>) = ids.iter().partition(|id| self.missing.contains(id));
         for chunk in sure.chunks(IDS).chain(doubtful.chunks(1)) {
             match (&in_vain, chunk) {
                 (Some(err), _) => found.extend(chunk.iter().map(|id| (*id, Err(ApiError::clone(err))))),
                 (None, [id]) if self.missing.contains(id) => drop(found.insert(*id, self.read_one(*id))),
-                (None, _) => self.read_chunk(chunk, &mut found),
+                (None, _) => self.read_chunk(chunk, &mut failures, &mut found),
             }
             let failed = chunk.first().and_then(|id| found.get(id)?.as_ref().err());
             in_vain = failed.filter(|err| err.kind == Kind::Unavailable).cloned();
@@ -114,8 +134,8 @@ impl OpenProjectTracker {
         }
     }
 
-    /// Reads these, in halves where one of them makes OpenProject refuse all.
-    fn read_chunk(&self, ids: &[u64], found: &mut Rows) {
+    /// Reads these, in halves where one of them makes OpenProject refuse all, or fail.
+    fn read_chunk(&self, ids: &[u64], failures: &mut u32, found: &mut Rows) {
         match (self.read_pages(ids), ids) {
             (Ok(rows), _) => {
                 // What a complete answer does not show is asked for by itself: it counts as gone when nobody has it.
@@ -124,10 +144,10 @@ impl OpenProjectTracker {
                 found.extend(missing.into_iter().map(|id| (id, self.read_one(id))));
             }
             (Err(err), [id]) if err.kind == Kind::InvalidQuery => drop(found.insert(*id, self.read_one(*id))),
-            (Err(err), _) if err.kind == Kind::InvalidQuery => {
+            (Err(err), [_, _, ..]) if asks_for_halves(&err, failures) => {
                 let (left, right) = ids.split_at(ids.len() / 2);
-                self.read_chunk(left, found);
-                self.read_chunk(right, found);
+                self.read_chunk(left, failures, found);
+                self.read_chunk(right, failures, found);
             }
             (Err(err), _) => found.extend(ids.iter().map(|id| (*id, Err(err.clone())))),
         }
@@ -159,6 +179,12 @@ impl OpenProjectTracker {
             Err(err) => Err(err),
         }
     }
+}
+
+/// A server that fails over everything is not asked for ever less of it.
+fn asks_for_halves(err: &ApiError, failures: &mut u32) -> bool {
+    *failures += u32::from(err.kind == Kind::TooMuch);
+    err.kind == Kind::InvalidQuery || (err.kind == Kind::TooMuch && *failures <= MOST_FAILURES)
 }
 
 /// Judging.

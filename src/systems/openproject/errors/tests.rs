@@ -49,7 +49,7 @@ fn every_identifier_has_its_class() {
         (422, "MultipleErrors", Kind::Refused),
         (422, "SomethingNew", Kind::Refused),
         (429, "SomethingNew", Kind::Unavailable),
-        (500, "InternalServerError", Kind::Unknown),
+        (500, "InternalServerError", Kind::TooMuch),
         (500, "NotFound", Kind::Unknown),
         (503, "SomethingNew", Kind::Unknown),
     ] {

@@ -90,6 +90,24 @@ fn one_id_that_is_missing_costs_a_few_requests_once_and_hides_no_other() {
 }
 
 #[test]
+fn one_row_over_which_openproject_fails_hides_no_other_and_a_server_that_always_fails_is_left_alone() {
+    use crate::sandbox::{Fault, What};
+    let mut scene = scene(&[]);
+    let records = scene.put_many(100);
+    let poisoned = scene.sandbox.store().ids_of("t50")[0].to_string();
+    let fail = || Fault::before("GET work_packages", What::refuse(500, "InternalServerError", "Ошибка"));
+    scene.sandbox.order(fail().when(move |call| call.params.to_string().contains(&poisoned)));
+    let checked = scene.check(&records);
+    assert!(matches!(checked[50], Err(Failure::Transient { .. })), "{:?}", checked[50]);
+    assert_eq!(checked.iter().filter(|checked| matches!(checked, Ok(Progress::Open))).count(), 99);
+    scene.sandbox.mend();
+    scene.sandbox.order(fail());
+    let before = scene.requests();
+    assert!(scene.check(&records).iter().all(|checked| matches!(checked, Err(Failure::Transient { .. }))));
+    assert!(scene.requests() - before < 40, "{:?}", scene.sandbox.counts());
+}
+
+#[test]
 fn an_instance_that_shows_fewer_rows_is_asked_for_the_next_page() {
     let mut scene = scene(&[]);
     let records = scene.put_many(100);
