@@ -1,20 +1,19 @@
-//! Finds out which work packages are finished: many ids a request.
+//! Finds out which work packages are finished, from what [`super::reading`] reads of them.
 //!
-//! One id that is not there, or not shown, makes OpenProject refuse the whole request. Then it is asked for halves, and what
-//! is missing is remembered and asked for by itself from then on. An id alone says nothing: each row's marker is compared.
-//! What becomes of a record is decided in [`crate::lane::tracking`].
+//! An id alone says nothing: each row's marker is compared. What becomes of a record is decided in
+//! [`crate::lane::tracking`].
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Settings;
-use super::client::{Call, Client};
-use super::errors::{ApiError, Kind, not_looked_up};
+use super::client::Client;
+use super::errors::not_looked_up;
 use super::fields::{Work, expects_answer};
-use super::look_up::rows;
+use super::reading::Reader;
 use super::statuses::Statuses;
 use super::work_package::{self, custom_text, linked_id};
 use crate::message::{Record, text};
@@ -22,26 +21,19 @@ use crate::systems::answer::{self, MissingAnswer};
 use crate::systems::place::Here;
 use crate::systems::{Failure, Progress, Tracker};
 
-/// Ids in a request: an instance shows at least 50 rows a page, mostly 1,000, and the address stays below 2 KB.
-const IDS: usize = 100;
-/// Of failures in one sweep that are answered by asking for less: enough to find one row among a hundred, twice.
-const MOST_FAILURES: u32 = 16;
-/// Of ids that are missing; more are forgotten, and found again by halving.
-const MOST_MISSING: usize = 10_000;
-
 /// The tracker; one thread uses it.
 pub struct OpenProjectTracker {
     settings: Settings,
     client: Arc<Client>,
     statuses: Statuses,
-    /// Those that were not there when last asked for.
-    missing: BTreeSet<u64>,
+    reader: Reader,
 }
 
 impl OpenProjectTracker {
     /// A tracker for the OpenProject of these settings.
     pub fn new(settings: Settings, client: Arc<Client>) -> OpenProjectTracker {
-        OpenProjectTracker { settings, client, statuses: Statuses::default(), missing: BTreeSet::new() }
+        let reader = Reader::new(Arc::clone(&client));
+        OpenProjectTracker { settings, client, reader, statuses: Statuses::default() }
     }
 }
 
@@ -62,14 +54,11 @@ impl Asked {
     }
 }
 
-/// For each id the work package, or `None` where it is not there or not shown.
-type Rows = HashMap<u64, Result<Option<Value>, ApiError>>;
-
 impl Tracker for OpenProjectTracker {
     fn check(&mut self, records: &[Record]) -> Vec<Result<Progress, Failure>> {
         let asked: Vec<Asked> = records.iter().map(|record| self.to_ask(record)).collect();
         let ids: BTreeSet<u64> = asked.iter().filter_map(Asked::id).collect();
-        let rows = self.read(&ids);
+        let rows = self.reader.read(&ids);
         let states = rows.values().filter_map(|row| linked_id(row.as_ref().ok()?.as_ref()?, "status"));
         if let Err(err) = self.statuses.learn(&self.client, states) {
             return records.iter().map(|_| Err(not_looked_up(err.clone()))).collect();
@@ -101,90 +90,6 @@ impl OpenProjectTracker {
             )))),
         }
     }
-
-    fn read(&mut self, ids: &BTreeSet<u64>) -> Rows {
-        let mut found = Rows::new();
-        // Nobody is there, or wants to be asked: the next request would say the same.
-        let mut in_vain: Option<ApiError> = None;
-        let mut failures = 0;
-        let (doubtful, sure): (Vec<u64>, Vec<u64>) = ids.iter().partition(|id| self.missing.contains(id));
-        for chunk in sure.chunks(IDS).chain(doubtful.chunks(1)) {
-            match (&in_vain, chunk) {
-                (Some(err), _) => found.extend(chunk.iter().map(|id| (*id, Err(ApiError::clone(err))))),
-                (None, [id]) if self.missing.contains(id) => drop(found.insert(*id, self.read_one(*id))),
-                (None, _) => self.read_chunk(chunk, &mut failures, &mut found),
-            }
-            let failed = chunk.first().and_then(|id| found.get(id)?.as_ref().err());
-            in_vain = failed.filter(|err| err.kind == Kind::Unavailable).cloned();
-        }
-        self.note_missing(&found);
-        found
-    }
-
-    fn note_missing(&mut self, found: &Rows) {
-        for (id, row) in found {
-            match row {
-                Ok(None) => drop(self.missing.insert(*id)),
-                Ok(Some(_)) => drop(self.missing.remove(id)),
-                Err(_) => {}
-            }
-        }
-        if self.missing.len() > MOST_MISSING {
-            self.missing.clear();
-        }
-    }
-
-    /// Reads these, in halves where one of them makes OpenProject refuse all, or fail.
-    fn read_chunk(&self, ids: &[u64], failures: &mut u32, found: &mut Rows) {
-        match (self.read_pages(ids), ids) {
-            (Ok(rows), _) => {
-                // What a complete answer does not show is asked for by itself: it counts as gone when nobody has it.
-                let missing: Vec<u64> = ids.iter().copied().filter(|id| !rows.contains_key(id)).collect();
-                found.extend(rows.into_iter().map(|(id, row)| (id, Ok(Some(row)))));
-                found.extend(missing.into_iter().map(|id| (id, self.read_one(id))));
-            }
-            (Err(err), [id]) if err.kind == Kind::InvalidQuery => drop(found.insert(*id, self.read_one(*id))),
-            (Err(err), [_, _, ..]) if asks_for_halves(&err, failures) => {
-                let (left, right) = ids.split_at(ids.len() / 2);
-                self.read_chunk(left, failures, found);
-                self.read_chunk(right, failures, found);
-            }
-            (Err(err), _) => found.extend(ids.iter().map(|id| (*id, Err(err.clone())))),
-        }
-    }
-
-    /// All pages: an instance may show fewer rows than were asked for.
-    fn read_pages(&self, ids: &[u64]) -> Result<HashMap<u64, Value>, ApiError> {
-        let mut read = HashMap::new();
-        for page in 1.. {
-            let reply = self.client.call(&list(ids, page))?;
-            let rows = rows(&reply).ok_or_else(|| ApiError::unclear("GET work_packages: the reply has no list"))?;
-            let before = read.len();
-            let asked = rows.iter().filter_map(|row| Some((row["id"].as_u64().filter(|id| ids.contains(id))?, row)));
-            read.extend(asked.map(|(id, row)| (id, row.clone())));
-            let total = reply["total"].as_u64().and_then(|total| usize::try_from(total).ok()).unwrap_or(0);
-            // A page that brings nothing new is the last one, whatever the total says.
-            if read.len() >= ids.len() || read.len() >= total || read.len() == before {
-                break;
-            }
-        }
-        Ok(read)
-    }
-
-    fn read_one(&self, id: u64) -> Result<Option<Value>, ApiError> {
-        match self.client.call(&Call::get(format!("/work_packages/{id}"))) {
-            Ok(row) if row["id"] == id => Ok(Some(row)),
-            Ok(_) => Err(ApiError::unclear("GET work_packages: the reply is about another one")),
-            Err(err) if err.kind == Kind::NotFound => Ok(None),
-            Err(err) => Err(err),
-        }
-    }
-}
-
-/// A server that fails over everything is not asked for ever less of it.
-fn asks_for_halves(err: &ApiError, failures: &mut u32) -> bool {
-    *failures += u32::from(err.kind == Kind::TooMuch);
-    err.kind == Kind::InvalidQuery || (err.kind == Kind::TooMuch && *failures <= MOST_FAILURES)
 }
 
 /// Judging.
@@ -233,12 +138,6 @@ impl OpenProjectTracker {
         };
         Progress::Finished(work_package::response(row, expected, &text))
     }
-}
-
-/// Asks for work packages by their ids, whatever their state.
-pub fn list(ids: &[u64], page: usize) -> Call {
-    let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
-    Call::list("/work_packages", &json!([{"id": {"operator": "=", "values": ids}}]), page, IDS)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What a sweep asks for and concludes, against the sandbox's OpenProject.
 
 use super::super::tests::settings;
+use serde_json::json;
+
 use super::*;
 use crate::message::sent_record;
 use crate::sandbox::openproject::store::CLOSED;
@@ -105,6 +107,16 @@ fn one_row_over_which_openproject_fails_hides_no_other_and_a_server_that_always_
     let before = scene.requests();
     assert!(scene.check(&records).iter().all(|checked| matches!(checked, Err(Failure::Transient { .. }))));
     assert!(scene.requests() - before < 40, "{:?}", scene.sandbox.counts());
+}
+
+#[test]
+fn where_two_requests_had_no_answer_nothing_more_is_asked() {
+    use crate::sandbox::{Fault, What};
+    let mut scene = scene(&[]);
+    let records = scene.put_many(500);
+    scene.sandbox.order(Fault::before("GET work_packages", What::Close));
+    assert!(scene.check(&records).iter().all(|checked| matches!(checked, Err(Failure::Transient { .. }))));
+    assert_eq!(scene.requests(), 2);
 }
 
 #[test]
