@@ -202,7 +202,7 @@ fn an_assignee_whom_openproject_refuses_is_left_out() {
     let mut worker = scene.work();
     scene.publish_with("task-1", "op_create_task", json!({}), json!({"assigneeId": "500"}));
     scene.await_recorded(1);
-    worker.await_log("refused, trying again without assignee", PATIENCE);
+    worker.await_log("refused, trying again with another or no assignee", PATIENCE);
     let id = scene.id_of("task-1");
     assert_eq!((scene.sandbox.store().link(id, "assignee"), scene.count(CREATE)), (None, 2));
     worker.stop();
@@ -324,7 +324,7 @@ fn explain_shows_every_request() {
         .ended_with(0)
         .has("1. GET work_packages: first\n")
         .has("2. POST work_packages/form: if the names of its custom fields are not known\n")
-        .has("3. POST work_packages: if it is not there; if it is refused for one of them, again without assignee\n")
+        .has("3. POST work_packages: if it is not there; if it is refused for one of them, again with the default or no assignee\n")
         .has("\"/api/v3/users/17\"")
         .has("customField7");
     assert!(scene.sandbox.counts().is_empty());

@@ -61,7 +61,9 @@ fn requests(task: &Task, settings: &Settings, fields: &Fields, notes: &mut Vec<S
                 links::DISPENSABLE.into_iter().filter(|name| fields.links.contains_key(*name)).collect();
             let again = match left_out.is_empty() {
                 true => String::new(),
-                false => format!("; if it is refused for one of them, again without {}", left_out.join(", ")),
+                false => {
+                    format!("; if it is refused for one of them, again with the default or no {}", left_out.join(", "))
+                }
             };
             requests.push(shown(&handler::add(fields.body()), &format!("if it is not there{again}")));
             requests

@@ -95,15 +95,6 @@ impl Fields {
         }
         body.into()
     }
-
-    /// The same without these links, if it has one of them.
-    pub fn without(&self, names: &[&str]) -> Option<Value> {
-        let mut body = self.body();
-        let links = body["_links"].as_object_mut()?;
-        let before = links.len();
-        links.retain(|name, _| !names.contains(&name.as_str()));
-        (links.len() < before).then_some(body)
-    }
 }
 
 /// The body for this task. What is named by its name at OpenProject only `schema` knows.

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use super::client::{Call, Client};
 use super::errors::{ApiError, Kind};
-use super::fields::links::DISPENSABLE;
 use super::fields::{self, Fields, Work, custom, expects_answer, links};
 use super::schema::{Schema, Schemas};
 use super::work_package::{self, custom_text};
@@ -76,16 +75,26 @@ impl OpenProjectHandler {
                 "the message names no project (variables.projectId), and OPENPROJECT_DEFAULT_PROJECT is not set"
             )));
         }
-        let may_go = || missing.claim().is_held();
-        let mut reply = self.client.call_while(&add(fields.body()), may_go);
-        if let Err(err) = &reply
-            && let Some(body) = concession(err, &fields)
-        {
-            log::warn!("refused, trying again without {}: task={}: {err}", err.attributes.join(", "), task.id);
-            reply = self.client.call_while(&add(body), may_go);
-        }
+        let reply = self.add(missing, fields.body());
         let row = reply.map_err(|err| self.not_created(err))?;
         self.made(task, &row)
+    }
+
+    /// Creates it; with less, where OpenProject refuses what a task can do without.
+    fn add(&self, missing: &Missing, mut body: Value) -> Result<Value, ApiError> {
+        loop {
+            let err = match self.client.call_while(&add(body.clone()), || missing.claim().is_held()) {
+                Err(err) if err.kind == Kind::Refused => err,
+                reply => return reply,
+            };
+            // Ends: each time a link becomes the default, or goes.
+            match links::concession(&body, &err.attributes, &self.settings) {
+                Some(less) => body = less,
+                None => return Err(err),
+            }
+            let blamed = err.attributes.join(", ");
+            log::warn!("refused, trying again with another or no {blamed}: task={}: {err}", missing.task.id);
+        }
     }
 
     /// What the task becomes. What cannot be used is said once for each message: what is late was said before.
@@ -212,11 +221,4 @@ pub fn takes_work_packages(project: &Value) -> bool {
 /// Creates a work package.
 pub fn add(body: Value) -> Call {
     Call::post("/work_packages", body)
-}
-
-/// What to try in place of a body that is refused, if it is refused for nothing but what can be left out.
-fn concession(err: &ApiError, fields: &Fields) -> Option<Value> {
-    let blamed: Vec<&str> = err.attributes.iter().map(String::as_str).collect();
-    let can_be_left_out = !blamed.is_empty() && blamed.iter().all(|name| DISPENSABLE.contains(name));
-    if err.kind == Kind::Refused && can_be_left_out { fields.without(&blamed) } else { None }
 }

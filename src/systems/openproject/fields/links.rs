@@ -12,7 +12,8 @@ use crate::message::{Task, text, whole};
 /// What an id that is none leads to.
 pub const NOT_USED: &str = "it is not used";
 /// The links that OpenProject may refuse, and without which a task is better than none.
-pub const DISPENSABLE: [&str; 3] = ["assignee", "responsible", "parent"];
+pub const DISPENSABLE: [&str; 3] = ["assignee", "responsible", PARENT];
+const PARENT: &str = "parent";
 /// Where a message names the project.
 const PROJECTS: [(Place, &str); 5] = [
     (Variables, "projectId"),
@@ -33,6 +34,21 @@ pub fn put_place(task: &Task, work: Work, settings: &Settings, made: &mut Fields
     made.link("project", project.map(|id| id.map(|id| href("projects", id))));
     let kind = kind(task, work, settings, made);
     made.link("type", Some(kind.map(|id| href("types", id))));
+}
+
+/// What to try in place of a body that is refused for these members: with the default person in place of another, else without.
+/// `None` where it is refused for anything that cannot be left out.
+pub fn concession(body: &Value, blamed: &[String], settings: &Settings) -> Option<Value> {
+    let mut conceded = body.clone();
+    let links = conceded["_links"].as_object_mut()?;
+    let default = settings.default_assignee.map(|id| href("users", id));
+    for name in blamed {
+        let refused = links.remove(name).filter(|_| DISPENSABLE.contains(&name.as_str()))?;
+        if let Some(default) = default.clone().filter(|default| name != PARENT && *default != refused) {
+            links.insert(name.clone(), default);
+        }
+    }
+    (!blamed.is_empty()).then_some(conceded)
 }
 
 /// The number of the project, if there is one.

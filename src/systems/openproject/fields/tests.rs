@@ -173,10 +173,16 @@ fn a_project_has_an_identifier_of_its_task_alone() {
 }
 
 #[test]
-fn what_is_refused_can_be_left_out_and_nothing_else() {
+fn what_is_refused_gives_way_to_the_default_and_then_to_nothing() {
+    let settings = settings(&[("OPENPROJECT_DEFAULT_ASSIGNEE", "5"), ("OPENPROJECT_DEFAULT_PROJECT", "2")]);
     let message = json!({"variables": {"parentTaskId": 7}, "metadata": {"extensionProperties": {"assigneeId": "17"}}});
-    let fields = made(message);
-    let body = fields.without(&["assignee"]).expect("it has one");
-    assert!(body["_links"].get("assignee").is_none() && body["_links"].get("parent").is_some());
-    assert_eq!(fields.without(&["responsible"]), None);
+    let body = fields(&task(message), &settings, None).body();
+    let blame = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+    let both = links::concession(&body, &blame(&["assignee", "parent"]), &settings).expect("both can be left out");
+    assert_eq!((&both["_links"]["assignee"], both["_links"].get("parent")), (&link("users", 5), None));
+    let none = links::concession(&both, &blame(&["assignee"]), &settings).expect("the default is refused too");
+    assert_eq!(none["_links"].get("assignee"), None);
+    for names in [&["assignee"][..], &["project"], &["subject"], &["parent", "subject"], &[]] {
+        assert_eq!(links::concession(&none, &blame(names), &settings), None, "{names:?}");
+    }
 }
