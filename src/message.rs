@@ -2,7 +2,8 @@
 //! what cannot go on is [`Parked`]. Described member by member in [`crate::docs::messages`].
 //!
 //! This file reads what comes in, [`given`] what it says at some place, [`record`] and [`parked`] write the rest, and a
-//! [`claim`] says whether the message is still ours. They know JSON and nothing else: no queue, no setting, and no more of a target than its reply.
+//! [`claim`] says whether the message is still ours. They know JSON and nothing else: no queue, no setting, and no more
+//! of a target than its reply.
 
 pub mod claim;
 pub mod document;
@@ -72,8 +73,8 @@ pub enum Earlier {
     /// Nothing, or what it did is known.
     #[default]
     None,
-    /// It may have posted a create whose effect cannot be seen yet: it was delivered before, and this process does not know
-    /// what became of it.
+    /// It may have posted a create whose effect cannot be seen yet: it was delivered before, and this process does not
+    /// know what became of it.
     MayExist,
     /// It has created the task, and the target does not show it to us.
     Unseen,
@@ -236,8 +237,8 @@ fn is_utf16(body: &[u8]) -> bool {
     body.starts_with(b"\xff\xfe") || body.starts_with(b"\xfe\xff")
 }
 
-/// A variable without the `{"value": …, "type": …}` that one of the two forms puts around it; one of type Json or Object
-/// without its JSON too, where Camunda has not taken that off.
+/// A variable without the `{"value": …, "type": …}` that one of the two forms puts around it; one of type Json or
+/// Object without its JSON too, where Camunda has not taken that off.
 fn unwrapped(variable: Value) -> Value {
     let mut typed = match variable {
         Value::Object(typed)

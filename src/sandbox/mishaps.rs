@@ -1,5 +1,5 @@
-//! What goes wrong on order, as it happens to a request: the delays and the broken answers of every stand-in. What an error
-//! looks like is the stand-in's business.
+//! What goes wrong on order, as it happens to a request: the delays and the broken answers of every fake. What an error
+//! looks like is the fake's business.
 
 use std::sync::Mutex;
 use std::time::Duration;

@@ -35,7 +35,7 @@ impl MissingAnswer {
             "no" => MissingAnswer::No,
             other => {
                 let wrong = format!("is {other:?}, neither wait nor no");
-                variables.mistake(name, &wrong, &format!("{name}=wait"));
+                variables.error(name, &wrong, &format!("{name}=wait"));
                 MissingAnswer::Wait
             }
         }

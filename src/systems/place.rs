@@ -10,7 +10,7 @@ pub fn former_hosts(variables: &mut Variables, name: &str) -> Vec<String> {
         given.split(',').map(|host| host.trim().to_owned()).filter(|host| !host.is_empty()).collect();
     if hosts.iter().any(|host| host.contains(['/', '@', ' '])) {
         let wrong = "is not a list of hosts, each with its port where that is not the usual one";
-        variables.mistake(name, wrong, &format!("{name}=old.example,10.0.0.5:8080"));
+        variables.error(name, wrong, &format!("{name}=old.example,10.0.0.5:8080"));
     }
     hosts
 }
@@ -24,8 +24,8 @@ pub struct Here<'a> {
 }
 
 impl Here<'_> {
-    /// Why the task of this record is not to be looked for here, if it says that it is elsewhere. `settings` are the names of
-    /// those that say where the target is and was.
+    /// Why the task of this record is not to be looked for here, if it says that it is elsewhere. `settings` are the
+    /// names of those that say where the target is and was.
     pub fn elsewhere(&self, record: &Record, settings: [&str; 2]) -> Option<String> {
         let (there, [is, was]) = (record.target_host()?, settings);
         let known = there == self.host || self.former.contains(&there);

@@ -1,5 +1,5 @@
-//! OpenProject's published contract, made strict, between the worker and the sandbox's OpenProject: every request of the
-//! worker is one that it allows, and every answer of the stand-in is one that it describes.
+//! OpenProject's published contract, made strict, between the worker and the sandbox's OpenProject: every request of
+//! the worker is one that it allows, and every answer of the fake is one that it describes.
 
 use serde_json::{Value, json};
 use task_creator::sandbox::openproject::store::CLOSED;

@@ -1,5 +1,5 @@
-//! OpenProject's own answers, and what only its lane does: changes, projects and milestones, rights, fields that cannot be
-//! searched, sweeps. What every system promises is in [`crate::systems`].
+//! OpenProject's own answers, and what only its lane does: changes, projects and milestones, rights, fields that cannot
+//! be searched, sweeps. What every system promises is in [`crate::systems`].
 
 use serde_json::{Value, json};
 use task_creator::sandbox::openproject::store::CLOSED;

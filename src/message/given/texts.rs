@@ -1,5 +1,5 @@
-//! Title and description of a task, and how a text is cut to what a target takes. It knows no target: each says by itself
-//! how it measures a text, and what a task without a title is called.
+//! Title and description of a task, and how a text is cut to what a target takes. It knows no target: each says by
+//! itself how it measures a text, and what a task without a title is called.
 
 use super::{Place, Sourced, Warnings, first_text};
 use crate::message::{Task, text};

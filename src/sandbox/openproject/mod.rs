@@ -1,10 +1,10 @@
-//! An OpenProject stand-in on loopback, for tests and for people: work packages, projects, states, types and custom fields
+//! An OpenProject fake on loopback, for tests and for people: work packages, projects, states, types and custom fields
 //! in memory, as unkindly as the real one answers.
 //!
-//! One id that is missing in a filter makes the whole request 400; without a filter only what is open shows; a page holds
-//! fewer rows than were asked for; unknown members, and custom fields that the project or type does not have, are ignored
-//! without a word; a stale `lockVersion` is 409; texts of errors are localised. It is a model of what is known of OpenProject,
-//! not an OpenProject. It knows nothing of the worker.
+//! One id that is missing in a filter makes the whole request 400; without a filter only what is open shows; a page
+//! holds fewer rows than were asked for; unknown members, and custom fields that the project or type does not have, are
+//! ignored without a word; a stale `lockVersion` is 409; texts of errors are localised. It is a model of what is known
+//! of OpenProject, not an OpenProject. It knows nothing of the worker.
 //!
 //! Reading order: [`store`] (what is remembered), routes (what can be asked), filters, write (bodies), show (answers).
 
@@ -35,7 +35,7 @@ pub const TOKEN: &str = "sandbox-openproject-token";
 /// The project in which work packages may be created.
 pub const PROJECT: u64 = 2;
 
-/// A running stand-in. Dropping it cuts all connections, ends all waits and joins all threads.
+/// A running fake. Dropping it cuts all connections, ends all waits and joins all threads.
 pub struct OpenProject {
     server: Server,
     shared: Arc<Shared>,
@@ -95,7 +95,7 @@ impl OpenProject {
 /// Where requests arrive.
 struct Desk {
     shared: Arc<Shared>,
-    /// Closed when the stand-in goes.
+    /// Closed when the fake goes.
     stopped: Receiver<()>,
 }
 

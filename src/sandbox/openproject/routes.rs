@@ -1,4 +1,5 @@
-//! What can be asked: method and path to what is done. Signing in and content types are looked at first, as OpenProject does.
+//! What can be asked: method and path to what is done. Signing in and content types are looked at first, as OpenProject
+//! does.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

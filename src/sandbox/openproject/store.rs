@@ -1,4 +1,4 @@
-//! What the stand-in remembers, what people do in it, and how it is set up. Knows no request.
+//! What the fake remembers, what people do in it, and how it is set up. Knows no request.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
@@ -111,7 +111,7 @@ pub struct Store {
 }
 
 impl Default for Store {
-    /// Ids begin anywhere: a client that mixes them up with positions is to notice.
+    /// Ids start anywhere: a client that mixes them up with positions is to notice.
     fn default() -> Store {
         let named = |id, name: &str, takes_work_packages| {
             let members = json!({"name": name, "identifier": format!("project-{id}"), "public": false, "active": true});
@@ -189,7 +189,8 @@ impl Store {
         true
     }
 
-    /// A person moves it to a state, with an answer where one is given. False when there is no such work package or answer.
+    /// A person moves it to a state, with an answer where one is given. False when there is no such work package or
+    /// answer.
     pub fn finish(&mut self, id: u64, status: u64, answer: Option<&str>) -> bool {
         let option = answer.map(|answer| {
             let options = FIELDS.iter().find(|field| field.key == ANSWER_FIELD).map_or(&[][..], |field| field.options);

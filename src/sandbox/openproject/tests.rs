@@ -1,4 +1,4 @@
-//! The stand-in is as unkind as OpenProject is.
+//! The fake is as unkind as OpenProject is.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! What a body makes of a work package or a project: what cannot be is refused, what is not known is ignored without a word.
+//! What a body makes of a work package or a project: what cannot be is refused, what is not known is ignored without a
+//! word.
 
 use serde_json::{Map, Value};
 

@@ -24,8 +24,8 @@ pub use crate::message::given::is_yes;
 use crate::message::given::{self, Place, Sourced, dates};
 use crate::message::{Task, text, whole};
 
-/// The field that every portal has for an id of somebody else's, and writes together with the task: the second marker. A
-/// custom field is written later, and an abort may leave the task without it.
+/// The field that every portal has for an id of somebody else's, and writes together with the task: the second marker.
+/// A custom field is written later, and an abort may leave the task without it.
 pub const XML_ID: &str = "XML_ID";
 /// The portal's column for [`XML_ID`], in bytes.
 const LONGEST_XML_ID: usize = 50;

@@ -10,7 +10,7 @@ use crate::http::text::plain;
 use crate::http::{self, Answer, Class, NoAnswer, class_of};
 use crate::systems::Failure;
 
-/// All identifiers begin so.
+/// All identifiers start so.
 const URN: &str = "urn:openproject-org:api:v3:errors:";
 
 /// A call that did not succeed.
@@ -31,8 +31,8 @@ pub enum Kind {
     Unavailable,
     /// It may have been done.
     Unknown,
-    /// It may have been done, and OpenProject itself has failed over it, or its answer is too large to be read: with less in
-    /// it the same request may succeed.
+    /// It may have been done, and OpenProject itself has failed over it, or its answer is too large to be read: with
+    /// less in it the same request may succeed.
     TooMuch,
     /// The user has no right to this; mostly in one project.
     Forbidden,

@@ -1,8 +1,8 @@
-//! Task → the body of a work package or project. Pure: the same task, settings and schema give the same body, and nothing
-//! is sent.
+//! Task → the body of a work package or project. Pure: the same task, settings and schema give the same body, and
+//! nothing is sent.
 //!
-//! The rules are section "What a task becomes" of this folder's README. [`custom`] has those for custom fields, [`links`]
-//! for what is named by number. Each value remembers where it came from, for [`super::explain`].
+//! The rules are section "What a task becomes" of this folder's README. [`custom`] has those for custom fields,
+//! [`links`] for what is named by number. Each value remembers where it came from, for [`super::explain`].
 
 pub mod custom;
 pub mod links;
@@ -217,8 +217,8 @@ fn put_project(task: &Task, made: &mut Fields) {
     made.link("parent", parent.map(|id| id.map(|id| links::href("projects", id))));
 }
 
-/// What a project is called that this task has made: one identifier for each task id, and no other's. `None` where it would
-/// be too long.
+/// What a project is called that this task has made: one identifier for each task id, and no other's. `None` where it
+/// would be too long.
 pub fn identifier(task_id: &str) -> Option<String> {
     let escaped = task_id.bytes().map(|byte| match byte {
         b'a'..=b'z' | b'0'..=b'9' | b'-' => char::from(byte).to_string(),

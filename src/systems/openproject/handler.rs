@@ -1,7 +1,7 @@
 //! Work packages and projects: how one is found, made and changed.
 //!
-//! When a task is looked up and when it may be created is decided in [`create`](crate::systems::create). It knows no queues
-//! and no attempts.
+//! When a task is looked up and when it may be created is decided in [`create`](crate::systems::create). It knows no
+//! queues and no attempts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -196,8 +196,8 @@ impl OpenProjectHandler {
         self.unless_nowhere(err).into_failure().of_create(self.settings.request_timeout)
     }
 
-    /// A right that is missing is mostly missing in one project, and then it is this message's fault. Where it is missing in
-    /// all of them, it is the settings'.
+    /// A right that is missing is mostly missing in one project, and then it is this message's fault. Where it is
+    /// missing in all of them, it is the settings'.
     fn unless_nowhere(&self, err: ApiError) -> ApiError {
         if err.kind != Kind::Forbidden {
             return err;

@@ -1,5 +1,5 @@
-//! Finds what a task has made before: a work package by its marker, whatever its state, a project by its identifier. Rows
-//! are compared: a filter says what was asked for, a row what it is.
+//! Finds what a task has made before: a work package by its marker, whatever its state, a project by its identifier.
+//! Rows are compared: a filter says what was asked for, a row what it is.
 
 use std::time::Instant;
 

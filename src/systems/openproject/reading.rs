@@ -1,7 +1,8 @@
 //! Reads work packages by their ids, many a request.
 //!
-//! One id that is not there, or not shown, makes OpenProject refuse the whole request. Then it is asked for halves, and what
-//! is missing is remembered and asked for by itself from then on. What a row means is [`super::tracker`]'s business.
+//! One id that is not there, or not shown, makes OpenProject refuse the whole request. Then it is asked for halves, and
+//! what is missing is remembered and asked for by itself from then on. What a row means is [`super::tracker`]'s
+//! business.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What custom fields the work packages of a project and type have, under which names, and of which kind: as the form of a
-//! new work package tells it. Asked for once for each project and type, and again after a while.
+//! What custom fields the work packages of a project and type have, under which names, and of which kind: as the form
+//! of a new work package tells it. Asked for once for each project and type, and again after a while.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -55,7 +55,7 @@ pub enum Kind {
     Date,
     /// One of a list, or several, of these things.
     Link {
-        /// How their addresses begin.
+        /// How their addresses start.
         of: &'static str,
         /// Several.
         many: bool,

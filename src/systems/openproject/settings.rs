@@ -27,7 +27,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// Requests at once.
     pub concurrency: usize,
-    /// The custom field with the task id in it, by which a work package is found again; `None` switches the look-up off.
+    /// The custom field with the task id in it, by which a work package is found again; `None` switches the look-up
+    /// off.
     pub marker_field: Option<String>,
     /// The custom field in which people answer.
     pub answer_field: Option<String>,
@@ -78,7 +79,7 @@ impl Settings {
     pub fn from_variables(variables: &mut Variables) -> Option<Settings> {
         let given = variables.text(URL)?;
         let url = base(&given).unwrap_or_else(|wrong| {
-            variables.mistake(URL, &wrong, "OPENPROJECT_URL=https://openproject.example");
+            variables.error(URL, &wrong, "OPENPROJECT_URL=https://openproject.example");
             String::new()
         });
         let token = variables.secret("OPENPROJECT_TOKEN");
@@ -131,7 +132,7 @@ impl Settings {
     }
 }
 
-/// The address as requests begin.
+/// The address as requests start.
 fn base(given: &str) -> Result<String, String> {
     let address::Url { scheme, sign_in, place, path } = address::base(given)?;
     if sign_in.is_some() {
@@ -160,7 +161,7 @@ fn custom_field(variables: &mut Variables, name: &str) -> Option<String> {
     }
     let none = if name == TASK_ID_FIELD { ", nor none" } else { "" };
     let wrong = format!("is {field:?}, not customField and its number{none}");
-    variables.mistake(name, &wrong, &format!("{name}=customField7"));
+    variables.error(name, &wrong, &format!("{name}=customField7"));
     Some(field)
 }
 
@@ -185,7 +186,7 @@ fn assign(variables: &mut Variables) -> Assign {
         "both" => Assign::Both,
         _ => {
             let wrong = format!("is {given:?}, neither assignee nor responsible nor both");
-            variables.mistake("OPENPROJECT_ASSIGN", &wrong, "OPENPROJECT_ASSIGN=assignee");
+            variables.error("OPENPROJECT_ASSIGN", &wrong, "OPENPROJECT_ASSIGN=assignee");
             Assign::Assignee
         }
     }

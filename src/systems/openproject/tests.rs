@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::settings::{Assign, is_custom_field};
 use super::*;
-use crate::settings::{Mistakes, right};
+use crate::settings::{SettingsErrors, right};
 use crate::systems::answer::MissingAnswer;
 
 /// Settings as if these variables were set, and nothing else that is not needed.
@@ -13,7 +13,7 @@ pub fn settings(variables: &[(&str, &str)]) -> Settings {
     read(variables).expect("right settings").expect("the address is set")
 }
 
-fn read(variables: &[(&str, &str)]) -> Result<Option<Settings>, Mistakes> {
+fn read(variables: &[(&str, &str)]) -> Result<Option<Settings>, SettingsErrors> {
     let needed = [
         ("OPENPROJECT_URL", "https://openproject.example/"),
         ("OPENPROJECT_TOKEN", "canary-token"),
@@ -23,18 +23,18 @@ fn read(variables: &[(&str, &str)]) -> Result<Option<Settings>, Mistakes> {
     right(Variables::read(|name| all.get(name).map(|value| value.to_string()), Settings::from_variables))
 }
 
-fn mistake(name: &str, value: &str) -> String {
-    let mistakes = read(&[(name, value)]).expect_err("a mistake").0;
-    assert_eq!(mistakes.len(), 1, "{name}={value}: {mistakes:?}");
-    mistakes[0].clone()
+fn error(name: &str, value: &str) -> String {
+    let errors = read(&[(name, value)]).expect_err("a mistake").0;
+    assert_eq!(errors.len(), 1, "{name}={value}: {errors:?}");
+    errors[0].clone()
 }
 
 #[test]
 fn without_an_address_the_system_is_off_and_with_it_the_rest_must_be_there() {
     assert!(read(&[("OPENPROJECT_URL", " ")]).expect("right settings").is_none());
-    assert!(mistake("OPENPROJECT_TOKEN", "").contains("OPENPROJECT_TOKEN is set to nothing"));
+    assert!(error("OPENPROJECT_TOKEN", "").contains("OPENPROJECT_TOKEN is set to nothing"));
     // Without it every message that comes twice would create two tasks: that has to be meant.
-    assert!(mistake("OPENPROJECT_TASK_ID_FIELD", "").contains("OPENPROJECT_TASK_ID_FIELD=customField7"));
+    assert!(error("OPENPROJECT_TASK_ID_FIELD", "").contains("OPENPROJECT_TASK_ID_FIELD=customField7"));
     assert_eq!(settings(&[("OPENPROJECT_TASK_ID_FIELD", "NONE")]).marker_field, None);
 }
 
@@ -69,7 +69,7 @@ fn what_would_go_wrong_unnoticed_is_a_mistake() {
         ("OPENPROJECT_TASK_ID_FIELD", "customfield7", "is \"customfield7\", not customField and its number"),
         ("OPENPROJECT_PRIORITIES", "high=0", "is \"high=0\", not a list"),
     ] {
-        let told = mistake(name, value);
+        let told = error(name, value);
         assert!(told.contains(wrong) && !told.contains("canary"), "{told}");
     }
     for (name, is) in [("customField7", true), ("customField", false), ("customField7a", false), ("subject", false)] {

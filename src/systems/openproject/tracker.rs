@@ -109,8 +109,8 @@ impl OpenProjectTracker {
         }
     }
 
-    /// Why this is not the record's work package, if it has another task's marker, or none although it has the field. One that
-    /// was changed only has the marker of the task that made it.
+    /// Why this is not the record's work package, if it has another task's marker, or none although it has the field.
+    /// One that was changed only has the marker of the task that made it.
     fn another(&self, record: &Record, row: &Value) -> Option<String> {
         let field = self.settings.marker_field.as_ref().filter(|_| Work::of(&record.task) != Work::Update)?;
         let id = &row["id"];

@@ -1,4 +1,5 @@
-//! Changes a work package that is there: read, then changed only if nobody has changed it in between; otherwise read again.
+//! Changes a work package that is there: read, then changed only if nobody has changed it in between; otherwise read
+//! again.
 //!
 //! The same change twice is one change, so a repeat after a lost answer needs no look-up.
 

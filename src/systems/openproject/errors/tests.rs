@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::http::Http;
 use crate::http::server::{Limits, Page, Reply, Request, Respond, Server};
-use crate::tls::Authorities;
+use crate::tls::RootCertificates;
 
 /// Answers everything with this.
 struct Always(u16, String, Option<&'static str>);
@@ -23,7 +23,7 @@ impl Respond for Always {
 fn told(status: u16, body: &str, after: Option<&'static str>) -> Result<Value, ApiError> {
     let answer = Always(status, body.to_owned(), after);
     let server = Server::start("test", ([127, 0, 0, 1], 0).into(), Limits::default(), |_| answer).expect("a free port");
-    let http = Http::new(Duration::from_secs(10), &Authorities::public());
+    let http = Http::new(Duration::from_secs(10), &RootCertificates::public());
     let url = format!("http://{}/", server.address());
     reply(http.send(http::Request::new(http::Method::GET, &url)))
 }

@@ -36,8 +36,8 @@ pub fn put_place(task: &Task, work: Work, settings: &Settings, made: &mut Fields
     made.link("type", Some(kind.map(|id| href("types", id))));
 }
 
-/// What to try in place of a body that is refused for these members: with the default person in place of another, else without.
-/// `None` where it is refused for anything that cannot be left out.
+/// What to try in place of a body that is refused for these members: with the default person in place of another, else
+/// without. `None` where it is refused for anything that cannot be left out.
 pub fn concession(body: &Value, blamed: &[String], settings: &Settings) -> Option<Value> {
     let mut conceded = body.clone();
     let links = conceded["_links"].as_object_mut()?;

@@ -9,7 +9,7 @@ use crate::sandbox::openproject::store::CLOSED;
 use crate::sandbox::openproject::{ANSWER_FIELD, OpenProject, TOKEN};
 use crate::stop;
 use crate::systems::Surroundings;
-use crate::tls::Authorities;
+use crate::tls::RootCertificates;
 
 struct Scene {
     sandbox: OpenProject,
@@ -21,7 +21,7 @@ fn scene(variables: &[(&str, &str)]) -> Scene {
     let url = format!("http://{}", sandbox.address());
     let own = [("OPENPROJECT_URL", &*url), ("OPENPROJECT_TOKEN", TOKEN), ("OPENPROJECT_ANSWER_FIELD", ANSWER_FIELD)];
     let settings = settings(&[&own, variables].concat());
-    let (https, (_stopper, stop)) = (Authorities::public(), stop::signal());
+    let (https, (_stopper, stop)) = (RootCertificates::public(), stop::signal());
     let around = Surroundings { https: &https, threads: 1, stop: &stop };
     let client = Arc::new(Client::new(&settings, &around));
     Scene { tracker: OpenProjectTracker::new(settings, client), sandbox }
