@@ -23,7 +23,7 @@
 //! 2. [`systems`] – what a system must be able to do; [`systems::create`] is the rule by which each creates its tasks,
 //!    [`systems::table`] – which there are, and the settings of the whole program; [`systems::bitrix24`] the worked example.
 //! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::state`] all that it decides, with
-//!    [`lane::ledger`], what is under way, and [`lane::recovery`], what a failure leads to; [`lane::tracking`] is the sweep
+//!    [`lane::ledger`], what is under way, and [`lane::breaker`], what a failure leads to; [`lane::tracking`] is the sweep
 //!    and the way back to Camunda, [`lane::control`] what may be asked of a lane from outside.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`http`] – the one door to HTTP, and the one server.
 //! 5. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – those that all
@@ -35,7 +35,7 @@
 //! # Where is…
 //! * the ack? [`lane::session`], for records [`lane::moves`] and [`lane::tracking`]; when, says [`lane::state`].
 //! * the size of a batch? `systems/bitrix24/client.rs` fills it with what all threads have handed to `combiner.rs`;
-//!   `concurrency.rs` finds out how many requests may be under way, `budget.rs` how often there is one.
+//!   `concurrency.rs` finds out how many requests may be under way, `rate_limiter.rs` how often there is one.
 //! * what is hidden from the log? [`redact`] hides what [`systems::table::Setup::secrets`] names: each system names its own.
 //! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `http/tls.rs` https.
 //! * a queue's name? [`queues`].

@@ -78,8 +78,8 @@ fn fitted(text: &str, width: Option<usize>, indent: usize) -> String {
 pub fn wrapped(line: &str, width: usize, indent: usize) -> String {
     let (mut lines, mut length) = (String::new(), 0);
     for (blanks, word) in words(line) {
-        let (gap, letters) = (blanks.chars().count(), word.chars().count());
-        if length > indent && length + gap + letters > width {
+        let (gap, outgoing) = (blanks.chars().count(), word.chars().count());
+        if length > indent && length + gap + outgoing > width {
             lines.push('\n');
             lines.push_str(&" ".repeat(indent));
             length = indent;
@@ -88,7 +88,7 @@ pub fn wrapped(line: &str, width: usize, indent: usize) -> String {
             length += gap;
         }
         lines.push_str(word);
-        length += letters;
+        length += outgoing;
     }
     lines
 }

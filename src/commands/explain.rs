@@ -15,7 +15,7 @@ use crate::message::{Cause, Task, Unreadable, document, text};
 use crate::queues::Queues;
 use crate::redact::{clean, clean_json};
 use crate::settings::{Variables, right};
-use crate::systems::table::{Entry, Setup, TABLE};
+use crate::systems::table::{Setup, SystemEntry, TABLE};
 use crate::systems::{Configured, Explained, Explanation};
 use crate::terminal::{self, say, shortened, tell};
 
@@ -73,7 +73,7 @@ pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
 }
 
 /// The system that the message names; without a name that is known, the first one, as `send` has it.
-fn entry_of(body: &Value) -> &'static Entry {
+fn entry_of(body: &Value) -> &'static SystemEntry {
     let system = text(&body["system"]);
     TABLE.iter().find(|entry| Some(entry.name) == system.as_deref()).unwrap_or(&TABLE[0])
 }

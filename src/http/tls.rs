@@ -15,7 +15,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 
-use crate::tls::{self, Authorities};
+use crate::tls::{self, RootCertificates};
 
 /// The setting that names more authorities.
 pub const CA_FILE: &str = "HTTPS_CA_FILE";
@@ -38,8 +38,8 @@ impl Error for NoHandshake {}
 
 impl Https {
     /// Trusts these.
-    pub fn new(authorities: &Authorities) -> Https {
-        Https(authorities.client())
+    pub fn new(root_certificates: &RootCertificates) -> Https {
+        Https(root_certificates.client())
     }
 
     fn shake_hands(&self, details: &ConnectionDetails, tcp: Box<dyn Transport>) -> Result<Session, ureq::Error> {

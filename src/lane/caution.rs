@@ -28,8 +28,8 @@ impl Caution {
     }
 
     /// A session begins, and what it will get first was given back so often. Returns whether that is to be settled alone.
-    pub fn begins(&mut self, times_returned: u32) -> bool {
-        let careful = times_returned > INNOCENT;
+    pub fn starts(&mut self, times_requeued: u32) -> bool {
+        let careful = times_requeued > INNOCENT;
         self.now = if careful { 1 } else { self.most };
         self.settled = 0;
         careful
@@ -64,14 +64,14 @@ mod tests {
     #[test]
     fn what_was_given_back_often_is_taken_alone() {
         let mut caution = Caution::new(256);
-        let mut after = |times| (caution.begins(times), caution.prefetch());
+        let mut after = |times| (caution.starts(times), caution.prefetch());
         assert_eq!([0, 2, 3, 1000].map(&mut after), [(false, 256), (false, 256), (true, 1), (true, 1)]);
     }
 
     #[test]
     fn success_brings_the_whole_number_back() {
         let mut caution = Caution::new(10);
-        caution.begins(20);
+        caution.starts(20);
         let mut numbers = Vec::new();
         for _ in 0..17 {
             caution.settled(1);
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn what_waits_stands_in_nobodys_way() {
         let mut caution = Caution::new(10);
-        caution.begins(3);
+        caution.starts(3);
         assert!(!caution.grows(0) && caution.grows(1) && !caution.grows(1));
         assert!(caution.grows(3) && caution.prefetch() == 4);
     }

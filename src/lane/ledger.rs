@@ -22,7 +22,7 @@ pub use self::entry::{Key, Next};
 use super::Job;
 use super::remembered::Remembered;
 use crate::message::Task;
-use crate::rabbitmq::publisher::Letter;
+use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::systems::Created;
 
 /// Finished ids that are kept: a crashed broker brings back thousands of messages that were acknowledged already.
@@ -125,8 +125,8 @@ impl<T> Ledger<T> {
     }
 
     /// Adds a message that only moves to another queue.
-    pub fn add_letter(&mut self, key: Key, token: T, letter: Letter) {
-        self.entries.insert(key.clone(), Entry::new(token, State::Ready(letter, Next::Leave), 0));
+    pub fn add_outgoing(&mut self, key: Key, token: T, outgoing: OutgoingMessage) {
+        self.entries.insert(key.clone(), Entry::new(token, State::Ready(outgoing, Next::Leave), 0));
         self.to_publish.push_back(key);
     }
 
@@ -161,7 +161,7 @@ impl<T> Ledger<T> {
 
     /// Takes a task back that the pool has not done, to hand it out again; behind the others, so that no task can hold
     /// the lane up. Without a delivery it is left to whoever has that now.
-    pub fn put_back(&mut self, job: Job, not_before: Option<Instant>) {
+    pub fn wait_again(&mut self, job: Job, not_before: Option<Instant>) {
         let key = Key::Task(job.task.id.clone());
         self.in_flight = self.in_flight.saturating_sub(1);
         match self.entries.get_mut(&key) {
@@ -175,11 +175,11 @@ impl<T> Ledger<T> {
     }
 
     /// The pool has a result for this task: `letter` says it, and `next` follows its confirm.
-    pub fn settle(&mut self, id: &str, letter: Letter, next: Next) {
+    pub fn settle(&mut self, id: &str, outgoing: OutgoingMessage, next: Next) {
         let key = Key::Task(id.to_owned());
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(entry) = self.entries.get_mut(&key) {
-            entry.state = State::Ready(letter, next);
+            entry.state = State::Ready(outgoing, next);
             if !entry.unclaimed {
                 self.to_publish.push_back(key);
             }
@@ -221,10 +221,10 @@ impl<T> Ledger<T> {
 
 /// Publishing.
 impl<T> Ledger<T> {
-    /// Whose [letter](Ledger::letter) to publish next; say with [`Ledger::published`] that it was.
+    /// Whose [letter](Ledger::letter) to publish next; say with [`Ledger::publishing`] that it was.
     pub fn next_to_publish(&mut self) -> Option<Key> {
         while let Some(key) = self.to_publish.pop_front() {
-            if self.entries.get(&key).is_some_and(|entry| !entry.unclaimed) && self.letter(&key).is_some() {
+            if self.entries.get(&key).is_some_and(|entry| !entry.unclaimed) && self.outgoing(&key).is_some() {
                 return Some(key);
             }
         }
@@ -232,16 +232,16 @@ impl<T> Ledger<T> {
     }
 
     /// The letter that this entry has to publish.
-    pub fn letter(&self, key: &Key) -> Option<&Letter> {
+    pub fn outgoing(&self, key: &Key) -> Option<&OutgoingMessage> {
         match &self.entries.get(key)?.state {
-            State::Ready(letter, _) => Some(letter),
+            State::Ready(outgoing, _) => Some(outgoing),
             _ => None,
         }
     }
 
     /// The letter of this entry is on its way under `tag`.
-    pub fn published(&mut self, key: Key, tag: u64) {
-        if self.step(&key, State::published).is_some() {
+    pub fn publishing(&mut self, key: Key, tag: u64) {
+        if self.step(&key, State::publishing).is_some() {
             self.by_tag.insert(tag, key);
         }
     }
@@ -288,11 +288,11 @@ impl<T> Ledger<T> {
     }
 
     /// Publishes another letter in place of this entry's; with `next`, something else follows, too.
-    pub fn replace_letter(&mut self, key: Key, letter: Letter, next: Option<Next>) {
+    pub fn replace_outgoing(&mut self, key: Key, outgoing: OutgoingMessage, next: Option<Next>) {
         if let Some(entry) = self.entries.get_mut(&key)
             && let State::Ready(old, old_next) = &mut entry.state
         {
-            *old = letter;
+            *old = outgoing;
             if let Some(next) = next {
                 *old_next = next;
             }
@@ -301,7 +301,7 @@ impl<T> Ledger<T> {
     }
 
     /// Looks at the entry's letter again at this time.
-    pub fn postpone_letter(&mut self, key: Key, again: Instant) {
+    pub fn postpone_outgoing(&mut self, key: Key, again: Instant) {
         self.later.insert((again, key), ());
     }
 }
@@ -354,7 +354,7 @@ impl<T> Ledger<T> {
     }
 
     /// A session has begun: from now on the broker delivers again what is not settled.
-    pub fn session_begun(&mut self, now: Instant) {
+    pub fn session_opened(&mut self, now: Instant) {
         self.claims_end = self.entries.values().any(|entry| entry.unclaimed).then(|| now + UNCLAIMED);
     }
 

@@ -15,21 +15,21 @@
 //! allowed. [`remembered`] is a set of ids that forgets, [`repeated`] keeps the same trouble from flooding the log.
 //! Nothing here knows which system it works for.
 
+pub mod breaker;
 pub mod caution;
 pub mod control;
 mod feed;
 mod finding;
 pub mod ledger;
-pub mod letters;
 mod links;
+pub mod log_throttle;
 pub mod moves;
+pub mod outgoing;
 pub mod pool;
 mod prefetch;
 pub mod reader;
-pub mod recovery;
 pub mod refusals;
 pub mod remembered;
-pub mod repeated;
 pub mod rights;
 pub mod session;
 pub mod sizes;

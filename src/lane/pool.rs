@@ -137,7 +137,7 @@ impl Pool {
             either.recv(&self.recorded);
             either.ready();
             let batch = catch_unwind(AssertUnwindSafe(|| handler.next_batch())).unwrap_or(Batch::One);
-            if let Batch::Gathered(most) = batch {
+            if let Batch::Nagle(most) = batch {
                 self.await_more(most);
             }
             // Recorded tasks first: each one done makes room for a new delivery.
@@ -175,8 +175,8 @@ impl Pool {
     fn take<T>(&self, waiting: &Receiver<T>, batch: Batch) -> Vec<T> {
         let most = match batch {
             Batch::One => 1,
-            Batch::Gathered(most) => most,
-            Batch::Spread(most) => {
+            Batch::Nagle(most) => most,
+            Batch::FairShare(most) => {
                 let free = self.most.saturating_sub(self.lock_threads().busy).max(1);
                 waiting.len().div_ceil(free).min(most)
             }
@@ -282,9 +282,9 @@ mod tests {
 
     #[test]
     fn after_a_panic_over_several_tasks_each_is_tried_alone_and_may_exist() {
-        let handler = Fragile { next_batch: || Batch::Gathered(2), most: 1 };
+        let handler = Fragile { next_batch: || Batch::Nagle(2), most: 1 };
         assert_eq!(work(&handler), [("1".into(), true), ("1".into(), true)]);
-        let control = Fragile { next_batch: || Batch::Gathered(2), most: 2 };
+        let control = Fragile { next_batch: || Batch::Nagle(2), most: 2 };
         assert_eq!(work(&control), [("2".into(), false), ("2".into(), false)]);
     }
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::repeated::Repeated;
+use super::log_throttle::LogThrottle;
 use crate::stats::span;
 
 /// The queues that have refused a message.
@@ -18,7 +18,7 @@ struct Refusal {
     /// It was said since then.
     told: bool,
     /// Goes on when nothing waits any more: a queue that is full now and then is no news each time.
-    news: Repeated,
+    news: LogThrottle,
 }
 
 impl Refusals {

@@ -18,17 +18,17 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 pub use self::next::{Action, End, Sight};
+use super::breaker::Breaker;
 use super::caution::Caution;
 use super::control::{Pause, Snapshot};
 use super::ledger::Ledger;
+use super::log_throttle::LogThrottle;
 use super::prefetch::Prefetch;
-use super::recovery::Recovery;
 use super::refusals::Refusals;
-use super::repeated::Repeated;
 use super::waits::Waits;
 use super::{Job, Lane};
 use crate::message::Claim;
-use crate::rabbitmq::intake::Arrival;
+use crate::rabbitmq::consumer::Delivery;
 use crate::stats::condition::Obstacle;
 
 /// What a lane has in hand, and whom it trusts.
@@ -39,9 +39,9 @@ pub struct State<'a, T> {
     /// Which tasks are to be left alone for a while.
     waits: Waits,
     /// Whether the target is trusted.
-    recovery: Recovery,
+    breaker: Breaker,
     /// How often the pause of the lane was said.
-    pause_news: Repeated,
+    pause_news: LogThrottle,
     /// Queues that do not take messages.
     refusals: Refusals,
     /// How many deliveries to take, as they were given back more or less often.
@@ -61,13 +61,13 @@ pub struct State<'a, T> {
 /// What ends with a session.
 struct SessionState<T> {
     /// When it began; `None` while there is none.
-    begun: Option<Instant>,
+    started: Option<Instant>,
     /// To what it has delivered.
     claim: Claim,
     /// Deliveries to acknowledge.
     acks: VecDeque<T>,
     /// Deliveries that may continue a message which is just moving; see [`super::ledger::Admission::Later`].
-    held: Vec<Arrival<T>>,
+    held: Vec<Delivery<T>>,
     /// Else what has come first was given back often. It may be what the process dies over, so nothing else is taken until
     /// it is settled or waits for a time.
     reading: bool,
@@ -84,7 +84,7 @@ struct SessionState<T> {
 impl<T> Default for SessionState<T> {
     fn default() -> SessionState<T> {
         SessionState {
-            begun: None,
+            started: None,
             claim: Claim::default(),
             acks: VecDeque::new(),
             held: Vec::new(),
@@ -105,8 +105,8 @@ impl<'a, T> State<'a, T> {
             lane,
             ledger: Ledger::default(),
             waits: Waits::default(),
-            recovery: Recovery::new(config.retry_attempts, config.retry_delay),
-            pause_news: Repeated::default(),
+            breaker: Breaker::new(config.retry_attempts, config.retry_delay),
+            pause_news: LogThrottle::default(),
             refusals: Refusals::default(),
             caution: Caution::new(config.prefetch),
             prefetch: Prefetch::new(config.prefetch),
@@ -123,20 +123,20 @@ impl<'a, T> State<'a, T> {
 impl<T> State<'_, T> {
     /// A session begins, and what it gets first was given back so often. Returns with which prefetch to consume; `None`:
     /// nothing else is taken yet.
-    pub fn session_begun(&mut self, times_returned: u32, now: Instant) -> Option<u16> {
-        let reading = !self.caution.begins(times_returned);
+    pub fn session_opened(&mut self, times_requeued: u32, now: Instant) -> Option<u16> {
+        let reading = !self.caution.starts(times_requeued);
         self.stopping = false;
         self.prefetch = Prefetch::new(self.caution.prefetch());
-        self.session = SessionState { begun: Some(now), reading, consuming: reading, ..SessionState::default() };
-        self.ledger.session_begun(now);
+        self.session = SessionState { started: Some(now), reading, consuming: reading, ..SessionState::default() };
+        self.ledger.session_opened(now);
         reading.then(|| self.prefetch.now())
     }
 
     /// A session begins in an alarm. It takes nothing: however long the alarm lasts, it could not publish again what its queue
     /// would soon delete. When it is over the next session begins.
-    pub fn session_begun_in_alarm(&mut self, now: Instant) {
+    pub fn session_opened_in_alarm(&mut self, now: Instant) {
         self.stopping = false;
-        self.session = SessionState { begun: Some(now), alarm: true, takes_nothing: true, ..SessionState::default() };
+        self.session = SessionState { started: Some(now), alarm: true, takes_nothing: true, ..SessionState::default() };
     }
 
     /// The session is lost, and with it the right to acknowledge: what is not begun is left to the broker, which delivers it
@@ -169,13 +169,13 @@ impl<T> State<'_, T> {
 
     /// The pool has not begun this task, and gives it back.
     pub fn take_back(&mut self, job: Job) {
-        self.ledger.put_back(job, None);
+        self.ledger.wait_again(job, None);
     }
 
     /// No new work; what no thread has begun, which the pool gives back, stays with the broker.
-    pub fn stop(&mut self, not_begun: impl Iterator<Item = Job>) {
+    pub fn stop(&mut self, not_started: impl Iterator<Item = Job>) {
         self.stopping = true;
-        not_begun.for_each(|job| self.take_back(job));
+        not_started.for_each(|job| self.take_back(job));
         self.ledger.stop_waiting_for_deliveries();
         let (unsettled, waiting) = (self.note_unsettled(), self.ledger.waiting());
         log::info!("stopping: finishing {unsettled} in hand, {waiting} go back to RabbitMQ");
@@ -214,7 +214,7 @@ impl<T> State<'_, T> {
 
     /// What is begun and not settled, by id, whether or not it has a delivery.
     pub fn unsettled(&self) -> Vec<&str> {
-        self.ledger.in_the_air()
+        self.ledger.all_unsettled()
     }
 
     /// What a thread of the pool has in hand, by id.
@@ -225,22 +225,22 @@ impl<T> State<'_, T> {
     /// How the lane is.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         Snapshot {
-            has_session: self.session.begun.is_some(),
+            has_session: self.session.started.is_some(),
             in_alarm: self.session.alarm,
             stopping: self.stopping,
             paused: self.paused.clone().filter(|pause| !pause.is_over(now)),
-            target_away_for: self.recovery.paused_for(now),
+            target_away_for: self.breaker.paused_for(now),
             waiting: self.ledger.waiting(),
             in_pool: self.ledger.at_work().len(),
-            unsettled: self.ledger.in_the_air().into_iter().map(str::to_owned).collect(),
-            waiting_for_room: self.ledger.refused_letters(None),
+            unsettled: self.ledger.all_unsettled().into_iter().map(str::to_owned).collect(),
+            waiting_for_room: self.ledger.refused_messages(None),
         }
     }
 
     /// Notes for people what can be settled in this session, and returns how much that is.
     fn note_unsettled(&self) -> usize {
-        let unsettled = self.ledger.in_hand();
-        self.lane.stats.note_in_hand(&unsettled);
+        let unsettled = self.ledger.unsettled();
+        self.lane.stats.note_unsettled(&unsettled);
         unsettled.len()
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use amiquip::{Error, IoStream};
 use mio::{Evented, Poll, PollOpt, Ready, Token};
 
-use super::{Trouble, peer, refusal};
+use super::{ConnectionError, peer, refusal};
 
 /// What RabbitMQ says and we answer, as class and method.
 const START_OK: (u16, u16) = (10, 11);
@@ -47,7 +47,7 @@ pub struct Seen {
 /// Why we were not let in.
 pub enum NotIn {
     /// It is known.
-    Told(Trouble),
+    Told(ConnectionError),
     /// The broker is one that drops the link in silence when credentials are wrong, and so it did, or the link broke.
     Dropped,
 }
@@ -73,7 +73,7 @@ impl Seen {
 
     /// Why the handshake failed with `err`.
     pub fn explain(&self, err: Error, encrypted: bool) -> NotIn {
-        let own = |text: String| NotIn::Told(Trouble::new(text));
+        let own = |text: String| NotIn::Told(ConnectionError::new(text));
         if self.received.is_empty() {
             return own(if self.closed.is_some() { peer::closed() } else { peer::silent(encrypted) });
         }
@@ -103,11 +103,11 @@ impl Seen {
 }
 
 /// Code and text of a connection.close.
-fn closing(arguments: &[u8]) -> Option<Trouble> {
+fn closing(arguments: &[u8]) -> Option<ConnectionError> {
     let (code, rest) = arguments.split_first_chunk()?;
     let (length, rest) = rest.split_first()?;
     let (code, message) = (u16::from_be_bytes(*code), String::from_utf8_lossy(rest.get(..usize::from(*length))?));
-    Some(Trouble { refused: refusal::lasts(code, &message), text: refusal::told(code, &message) })
+    Some(ConnectionError { refused: refusal::lasts(code, &message), text: refusal::told(code, &message) })
 }
 
 /// The methods in these frames, with their arguments, as far as they are complete.
@@ -225,8 +225,8 @@ mod tests {
 
     fn told(seen: &Seen) -> String {
         match seen.explain(Error::UnexpectedSocketClose, false) {
-            NotIn::Told(trouble) if trouble.refused => format!("refused: {trouble}"),
-            NotIn::Told(trouble) => trouble.to_string(),
+            NotIn::Told(error) if error.refused => format!("refused: {error}"),
+            NotIn::Told(error) => error.to_string(),
             NotIn::Dropped => "dropped".into(),
         }
     }

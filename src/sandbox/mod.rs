@@ -26,12 +26,12 @@ mod list;
 mod memory;
 mod methods;
 mod operating;
-mod people;
 mod portal;
 mod references;
 mod reply;
 mod request;
 mod rules;
+mod simulated_users;
 pub mod steering;
 mod tasks;
 mod users;
@@ -54,15 +54,15 @@ pub use forgetful::Forgetful;
 pub use limits::Limits;
 pub use memory::Memory;
 pub use operating::OperatingLimit;
-pub use people::{News, People};
 pub use portal::{SandboxTask, Sync};
 pub use reply::{Answer, Broken, Outcome, Refusal, half};
 pub use request::{Call, params};
 pub use rules::{CustomFields, LongDescription, Rules};
+pub use simulated_users::{News, SimulatedUsers};
 
 use crate::http::server::{self, Reply, Request, Respond, Server};
 use faults::Scope;
-use limits::Gate;
+use limits::Throttle;
 use request::Asked;
 
 /// User and token of the one webhook. Fixed, so that a `.env` stays valid from run to run.
@@ -74,7 +74,7 @@ pub struct Sandbox {
     server: Server,
     memory: Memory,
     // Shared with the threads of the connections.
-    gate: Arc<Mutex<Gate>>,
+    throttle: Arc<Mutex<Throttle>>,
 }
 
 /// What has been asked of the sandbox so far.
@@ -104,15 +104,15 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::start`].
     pub fn serve(port: u16, limits: Limits, memory: Memory) -> anyhow::Result<Sandbox> {
-        let gate = Arc::new(Mutex::new(Gate::new(&limits, Instant::now())));
+        let throttle = Arc::new(Mutex::new(Throttle::new(&limits, Instant::now())));
         let server = serve(port, |stopped| Desk {
             limits,
             memory: memory.clone(),
-            gate: Arc::clone(&gate),
+            throttle: Arc::clone(&throttle),
             under_way: AtomicU32::new(0),
             stopped,
         })?;
-        Ok(Sandbox { server, memory, gate })
+        Ok(Sandbox { server, memory, throttle })
     }
 
     /// The address for `BITRIX_WEBHOOK_URL`, without a trailing slash.
@@ -128,8 +128,8 @@ impl Sandbox {
     /// What has been asked so far.
     pub fn counts(&self) -> Counts {
         let (requests, refused) = {
-            let gate = lock(&self.gate);
-            (gate.requests, gate.refused)
+            let throttle = lock(&self.throttle);
+            (throttle.requests, throttle.refused)
         };
         Counts { requests, refused, calls: self.memory.calls(), syncs: self.memory.sync_count() }
     }
@@ -153,7 +153,7 @@ pub fn webhook_url(address: SocketAddr) -> String {
 struct Desk {
     limits: Limits,
     memory: Memory,
-    gate: Arc<Mutex<Gate>>,
+    throttle: Arc<Mutex<Throttle>>,
     /// Requests that have begun and not ended.
     under_way: AtomicU32,
     /// Closed when the sandbox goes.
@@ -167,7 +167,7 @@ impl Respond for Desk {
         }
         let start = SystemTime::now();
         let strain = self.limits.strain(self.under_way.fetch_add(1, Ordering::Relaxed) + 1);
-        let admitted = lock(&self.gate).admit(Instant::now());
+        let admitted = lock(&self.throttle).admit(Instant::now());
         let outcome = if admitted {
             self.answer(request, strain)
         } else {

@@ -38,21 +38,21 @@ impl fmt::Debug for Secret {
 
 /// All that is wrong with the settings, a line each.
 #[derive(Debug)]
-pub struct Mistakes(pub Vec<String>);
+pub struct SettingsErrors(pub Vec<String>);
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for SettingsErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the settings have {} mistake(s):", self.0.len())?;
-        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
     }
 }
 
-impl std::error::Error for Mistakes {}
+impl std::error::Error for SettingsErrors {}
 
 /// What was made of the variables, if there are no mistakes in them.
 ///
 /// # Errors
 /// The mistakes.
-pub fn right<T>((made, mistakes): (T, Vec<String>)) -> Result<T, Mistakes> {
-    if mistakes.is_empty() { Ok(made) } else { Err(Mistakes(mistakes)) }
+pub fn right<T>((made, errors): (T, Vec<String>)) -> Result<T, SettingsErrors> {
+    if errors.is_empty() { Ok(made) } else { Err(SettingsErrors(errors)) }
 }

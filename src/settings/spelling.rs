@@ -14,8 +14,8 @@ pub fn nearest<'a>(name: &str, settings: &'a BTreeSet<String>) -> Option<&'a str
     }
     let is_of_a_name = |c: char| c.is_alphanumeric() || c == '_';
     let name = name.trim_matches(|c| !is_of_a_name(c)).to_uppercase();
-    let mistakes = |setting: &&String| distance(&name, setting);
-    let (wrong, nearest) = settings.iter().map(|setting| (mistakes(&setting), setting)).min()?;
+    let errors = |setting: &&String| distance(&name, setting);
+    let (wrong, nearest) = settings.iter().map(|setting| (errors(&setting), setting)).min()?;
     let allowed = if nearest.len() < LONG { 1 } else { 2 };
     if wrong <= allowed {
         return Some(nearest);

@@ -19,9 +19,9 @@ pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Result<Given, String>>;
 /// The variables while they are read, and the mistakes found so far.
 pub struct Variables<'a> {
     lookup: Lookup<'a>,
-    mistakes: Vec<String>,
+    errors: Vec<String>,
     /// One mistake each is enough: further ones would follow from it.
-    mistaken: BTreeSet<String>,
+    wrong: BTreeSet<String>,
 }
 
 impl Variables<'_> {
@@ -32,9 +32,9 @@ impl Variables<'_> {
 
     /// The same where it is known in which place each value stands.
     pub fn found<T>(lookup: Lookup, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
-        let mut variables = Variables { lookup, mistakes: Vec::new(), mistaken: BTreeSet::new() };
+        let mut variables = Variables { lookup, errors: Vec::new(), wrong: BTreeSet::new() };
         let made = make(&mut variables);
-        (made, variables.mistakes)
+        (made, variables.errors)
     }
 
     /// What `make` makes of the variables of this process, and the mistakes in them.
@@ -68,7 +68,7 @@ impl Variables<'_> {
     fn note_quotes(&mut self, name: &str) {
         let wrong =
             "has quotes around it, which would be part of the value (docker --env-file keeps them): remove them";
-        self.mistake(name, wrong, &format!("{name}=value"));
+        self.error(name, wrong, &format!("{name}=value"));
     }
 
     /// As it stands there.
@@ -82,10 +82,10 @@ impl Variables<'_> {
         let text = self.text(name)?;
         let example = format!("{name}=tasks");
         if text.len() > longest {
-            self.mistake(name, &format!("is longer than {longest} bytes"), &example);
+            self.error(name, &format!("is longer than {longest} bytes"), &example);
         }
         if text.contains(char::is_control) || text.contains(" #") {
-            self.mistake(name, "has a control character or a comment in it, which would be part of the name", &example);
+            self.error(name, "has a control character or a comment in it, which would be part of the name", &example);
         }
         Some(text)
     }
@@ -100,7 +100,7 @@ impl Variables<'_> {
             Ok(number) if range.contains(&number) => number,
             _ => {
                 let wrong = format!("is {text:?}, not a whole number from {} to {}", range.start(), range.end());
-                self.mistake(name, &wrong, &format!("{name}={default}"));
+                self.error(name, &wrong, &format!("{name}={default}"));
                 default
             }
         }
@@ -119,7 +119,7 @@ impl Variables<'_> {
             Ok(seconds) if (0.001..=most.into()).contains(&seconds) => Duration::from_secs_f64(seconds),
             _ => {
                 let wrong = format!("is {text:?}, not a number of seconds above 0 and up to {most}");
-                self.mistake(name, &wrong, &format!("{name}={default}"));
+                self.error(name, &wrong, &format!("{name}={default}"));
                 default_duration
             }
         }
@@ -132,7 +132,7 @@ impl Variables<'_> {
             "true" | "1" | "yes" | "on" => true,
             "false" | "0" | "no" | "off" => false,
             _ => {
-                self.mistake(name, &format!("is {text:?}, neither true nor false"), &format!("{name}={default}"));
+                self.error(name, &format!("is {text:?}, neither true nor false"), &format!("{name}={default}"));
                 default
             }
         }
@@ -141,7 +141,7 @@ impl Variables<'_> {
     /// What `parse` makes of the value, or says is wrong with it.
     pub fn parsed<T>(&mut self, name: &str, example: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let text = self.text(name)?;
-        parse(&text).map_err(|wrong| self.mistake(name, &wrong, example)).ok()
+        parse(&text).map_err(|wrong| self.error(name, &wrong, example)).ok()
     }
 
     /// Notes that a variable has no value and needs one, with a line that would be right.
@@ -153,19 +153,19 @@ impl Variables<'_> {
             Some(_) => "is set to nothing",
             None => "is not set, neither in the environment nor in .env of this folder",
         };
-        self.mistake(name, wrong, example);
+        self.error(name, wrong, example);
     }
 
     /// Notes a mistake: what is wrong with this variable, and a line that would be right.
-    pub fn mistake(&mut self, name: &str, wrong: &str, example: &str) {
+    pub fn error(&mut self, name: &str, wrong: &str, example: &str) {
         let place = (self.lookup)(name).and_then(|given| given.ok()?.place);
         let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
         self.note(name, format!("{name}{place} {wrong}; for example: {example}"));
     }
 
-    fn note(&mut self, name: &str, mistake: String) {
-        if self.mistaken.insert(name.to_owned()) {
-            self.mistakes.push(mistake);
+    fn note(&mut self, name: &str, error: String) {
+        if self.wrong.insert(name.to_owned()) {
+            self.errors.push(error);
         }
     }
 }

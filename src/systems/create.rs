@@ -121,7 +121,7 @@ fn after_look(earlier: Earlier, found: Result<Found, Failure>, visible_within: O
     match (found, earlier, visible_within) {
         (Err(failure), ..) => State::Settled(Err(failure)),
         (Ok(Found::There(created)), ..) => State::Settled(Ok(Created { existed: true, ..created })),
-        (Ok(Found::Nothing(_)), Earlier::MayExist, Some(wait)) => State::Settled(Err(Failure::Unsettled(wait))),
+        (Ok(Found::Nothing(_)), Earlier::MayExist, Some(wait)) => State::Settled(Err(Failure::TooEarly(wait))),
         // One that was there unseen and is surely not found has been deleted.
         (Ok(Found::Nothing(asked)), Earlier::None | Earlier::MayExist | Earlier::Unseen, _) => State::Missing(asked),
     }

@@ -21,7 +21,7 @@ use crate::report::Report;
 use crate::settings::Secret;
 use crate::stats::Declared;
 use crate::stop::Stop;
-use crate::tls::Authorities;
+use crate::tls::RootCertificates;
 
 /// A system, as its settings say it is. Nothing is connected yet; what is printed of it holds no secret.
 pub trait System: fmt::Debug + Send + Sync {
@@ -56,7 +56,7 @@ pub trait System: fmt::Debug + Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct Surroundings<'a> {
     /// Whom to trust, at every address with https.
-    pub https: &'a Authorities,
+    pub https: &'a RootCertificates,
     /// How many threads call its handler at once.
     pub threads: usize,
     /// Ends whatever waits.
@@ -135,10 +135,10 @@ pub enum Batch {
     /// One: the target has no bulk call.
     One,
     /// What waits is divided among the threads, up to this for each.
-    Spread(usize),
+    FairShare(usize),
     /// As many as wait, up to this; and while another call is under way, more are waited for: the target answers so fast
     /// that a request costs more than what it carries.
-    Gathered(usize),
+    Nagle(usize),
 }
 
 /// What a look-up has shown.
@@ -243,7 +243,7 @@ pub enum Failure {
     Permanent(anyhow::Error),
     /// Nothing was done, because an earlier delivery may have created the task moments ago: look again after this time.
     /// Not an attempt, and nobody else's concern. [`create`] says it, no handler does.
-    Unsettled(Duration),
+    TooEarly(Duration),
     /// The task was created, and the target does not show it to us: nothing may create it again, and somebody has to do
     /// something, which the text says. The lane pauses; nobody's attempt. While its message says
     /// [`Unseen`](crate::message::Earlier::Unseen), a look-up that cannot be sure says so again.
@@ -271,7 +271,7 @@ impl fmt::Display for Failure {
             | Failure::Unavailable { error, .. }
             | Failure::Permanent(error)
             | Failure::Unseen(error) => write!(f, "{error:#}"),
-            Failure::Unsettled(after) => write!(f, "an earlier try may show within {after:?}"),
+            Failure::TooEarly(after) => write!(f, "an earlier try may show within {after:?}"),
             Failure::Outdated => {
                 write!(f, "not sent: it was looked up too long ago, or another worker may have it now")
             }

@@ -10,10 +10,10 @@ use super::{Configured, System, bitrix24};
 use crate::config::{self, Config};
 use crate::queues::Queues;
 use crate::redact;
-use crate::settings::{Environment, Lookup, Mistakes, Secret, Variables, right};
+use crate::settings::{Environment, Lookup, Secret, SettingsErrors, Variables, right};
 
 /// A line of [`TABLE`].
-pub struct Entry {
+pub struct SystemEntry {
     /// The system's name; its queues are called after it.
     pub name: &'static str,
     /// Reads its settings. Nothing is connected to find out whether it is on.
@@ -23,17 +23,17 @@ pub struct Entry {
 }
 
 /// Every system, the usual one first.
-pub const TABLE: &[Entry] = &[
-    Entry { name: "bitrix24", open: bitrix24::open, open_without_target: bitrix24::open_without_target },
+pub const TABLE: &[SystemEntry] = &[
+    SystemEntry { name: "bitrix24", open: bitrix24::open, open_without_target: bitrix24::open_without_target },
     planned("openproject"),
     planned("1c"),
     planned("python-services"),
     planned("default"),
 ];
 
-const fn planned(name: &'static str) -> Entry {
+const fn planned(name: &'static str) -> SystemEntry {
     let open = |_: &mut Variables| Configured::Off("this version does not support it yet");
-    Entry { name, open, open_without_target: open }
+    SystemEntry { name, open, open_without_target: open }
 }
 
 /// The names of all systems.
@@ -72,8 +72,8 @@ impl Setup {
     /// Reads the settings through `value`, which gives that of a variable.
     ///
     /// # Errors
-    /// [`Mistakes`]: every one of them, each with the variable's name and an example.
-    pub fn read(value: impl Fn(&str) -> Option<String>) -> Result<Setup, Mistakes> {
+    /// [`SettingsErrors`]: every one of them, each with the variable's name and an example.
+    pub fn read(value: impl Fn(&str) -> Option<String>) -> Result<Setup, SettingsErrors> {
         right(Variables::read(value, Setup::from_variables))
     }
 
@@ -81,7 +81,7 @@ impl Setup {
     ///
     /// # Errors
     /// As [`Setup::read`].
-    pub fn found(lookup: Lookup) -> Result<Setup, Mistakes> {
+    pub fn found(lookup: Lookup) -> Result<Setup, SettingsErrors> {
         right(Variables::found(lookup, Setup::from_variables))
     }
 
@@ -89,7 +89,7 @@ impl Setup {
     ///
     /// # Errors
     /// As [`Setup::read`].
-    pub fn from_env(environment: &Environment) -> Result<Setup, Mistakes> {
+    pub fn from_env(environment: &Environment) -> Result<Setup, SettingsErrors> {
         right(Variables::of(environment, Setup::from_variables))
     }
 
@@ -101,11 +101,7 @@ impl Setup {
         let setup = Setup { config, systems };
         if variables.text(config::HTTPS_CA_FILE).is_some() && !setup.on().any(|(_, system)| system.uses_https()) {
             let example = "BITRIX_WEBHOOK_URL=https://bitrix.example/rest/1/TOKEN";
-            variables.mistake(
-                config::HTTPS_CA_FILE,
-                "is set, but no address is https, so it protects nothing",
-                example,
-            );
+            variables.error(config::HTTPS_CA_FILE, "is set, but no address is https, so it protects nothing", example);
         }
         setup
     }
@@ -135,7 +131,7 @@ fn refuse_own_queues(config: &Config, variables: &mut Variables) {
     for ((name, default), queue) in common {
         if Queues::are_called(queue, &config.queue_prefix, &names()) {
             let wrong = format!("is {queue:?}, a queue of a system");
-            variables.mistake(name, &wrong, &format!("{name}={default}"));
+            variables.error(name, &wrong, &format!("{name}={default}"));
         }
     }
 }

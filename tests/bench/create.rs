@@ -138,10 +138,10 @@ fn at_cloud_portal(queues: Queues, seen: impl Fn(&Sandbox) -> usize) -> (usize, 
     let sandbox = Sandbox::start(0, Limits::cloud()).expect("a free port");
     let worker = Worker::start(&queues, &sandbox.webhook_url(), &[("HEARTBEAT_INTERVAL", "60")]);
     eventually("the first request", DEADLINE, || sandbox.counts().requests > 0);
-    let begun = Instant::now();
+    let started = Instant::now();
     let end = crossbeam_channel::after(Duration::from_secs(60));
     while crossbeam_channel::select! { recv(end) -> _ => false, default(Duration::from_secs(2)) => true } {
-        progress(&format!("cloud: {:.0} s, {} synced", begun.elapsed().as_secs_f64(), sandbox.counts().syncs));
+        progress(&format!("cloud: {:.0} s, {} synced", started.elapsed().as_secs_f64(), sandbox.counts().syncs));
     }
     let (seen, counts) = (seen(&sandbox), sandbox.counts());
     drop(worker);
@@ -169,9 +169,9 @@ impl Run {
         let settings = [&[("HEARTBEAT_INTERVAL", "3600")], settings].concat();
         let worker = Worker::start(&queues, webhook, &settings);
         eventually("the first request", DEADLINE, || requests() > 0);
-        let (begun, cpu) = (Instant::now(), machine::cpu(worker.pid()));
+        let (started, cpu) = (Instant::now(), machine::cpu(worker.pid()));
         eventually("the last synchronisation", DEADLINE, || synced() as usize >= count);
-        let took = begun.elapsed();
+        let took = started.elapsed();
         let cpu = machine::cpu(worker.pid()).saturating_sub(cpu);
         assert_eq!(queues.count(&queues.sent()), count, "records");
         Run { count, took, cpu }

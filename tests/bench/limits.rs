@@ -43,8 +43,8 @@ impl Figure {
 
 /// Says what is going on, on one line that is overwritten on a terminal.
 pub fn progress(text: &str) {
-    let (begin, end) = if std::io::stderr().is_terminal() { ("\r\x1b[K", "") } else { ("", "\n") };
-    let _ = write!(std::io::stderr(), "{begin}{text}{end}");
+    let (start, end) = if std::io::stderr().is_terminal() { ("\r\x1b[K", "") } else { ("", "\n") };
+    let _ = write!(std::io::stderr(), "{start}{text}{end}");
 }
 
 type Case = (&'static str, fn() -> Vec<Figure>);

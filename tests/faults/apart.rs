@@ -13,7 +13,7 @@ use task_creator::stop;
 use task_creator::systems::bitrix24::Settings;
 use task_creator::systems::bitrix24::client::{Call as ClientCall, Client, Pace};
 use task_creator::systems::bitrix24::errors::Kind;
-use task_creator::tls::Authorities;
+use task_creator::tls::RootCertificates;
 
 use crate::links::{relay, start_through};
 use crate::support::*;
@@ -47,7 +47,7 @@ fn await_second_session(worker: &Worker) {
 #[track_caller]
 fn assert_created_once(portal: &Portal, tasks: &Tasks, queues: &Queues) {
     assert_eq!(portal.count_of(|call| creates(call, "task-1")), 1);
-    Account::take(queues, tasks.markers()).after_faults(1).assert_holds();
+    Audit::take(queues, tasks.markers()).after_faults(1).assert_holds();
 }
 
 /// The first worker is frozen at `frozen`, and goes on when the second one has created what it got in its stead.
@@ -149,7 +149,7 @@ fn where_turns_are_rare_the_create_follows_a_second_look_up_at_once() {
     eventually("the follow-ups", PATIENCE, || tasks.syncs().len() == 3);
     worker.stop();
     assert!(portal.count_of(|call| looks_up(call, "task-1")) >= 2);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
     names.iter().for_each(|name| assert_eq!(portal.count_of(|call| creates(call, name)), 1));
 }
 
@@ -167,9 +167,9 @@ fn a_call_that_may_go_no_more_after_a_pause_is_not_sent_once_more() {
         right(Variables::read(lookup, Settings::from_variables)).expect("right settings").expect("the webhook is set");
     // Without anybody who could raise it, a stop counts as raised.
     let (_raise, stop) = stop::signal();
-    let client = Client::new(&settings, &Authorities::public(), 4, &stop);
+    let client = Client::new(&settings, &RootCertificates::public(), 4, &stop);
     let call = || ClientCall { method: "tasks.task.add", params: vec![("fields", json!({"TITLE": "x"}))] };
-    for pace in [Pace::InTurn, Pace::AtOnce] {
+    for pace in [Pace::Queued, Pace::AtOnce] {
         let sent = portal.count("tasks.task.add");
         // Asked when it is taken, and again before each time that it is sent.
         let asked = AtomicUsize::new(0);
@@ -278,7 +278,7 @@ fn tasks_whose_input_queue_is_deleted_while_they_are_created_are_recorded() {
     eventually("the follow-up", PATIENCE, || tasks.syncs().len() == 3);
     worker.stop();
     assert_eq!(tasks.checklists().len(), 3 * 5, "no list and no line twice");
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn a_wait_goes_on_after_a_lost_session() {
     worker.stop();
     // Before the wait and after it.
     assert_eq!(portal.count_of(|call| looks_up(call, "task-1")), 2);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 /// Answers the only task, as a person would.

@@ -93,7 +93,7 @@ impl Scene {
         eventually("the follow-up", PATIENCE, || records + responses == 0 || !self.tasks.syncs().is_empty());
         self.worker.stop();
         let kills = usize::from(fault == Fault::Kill);
-        Account::take(&self.queues, self.tasks.markers()).after_faults(kills).assert_holds();
+        Audit::take(&self.queues, self.tasks.markers()).after_faults(kills).assert_holds();
         let (queues, portal) = (&self.queues, &self.portal);
         Seen {
             look_ups: portal.count_of(|call| looks_up(call, ID)),
@@ -393,6 +393,6 @@ fn a_worker_that_is_killed_again_and_again_loses_and_doubles_no_task() {
     eventually("every answer", PATIENCE, || scene.queues.count(&scene.queues.responses()) >= TASKS);
     eventually("the end of all records", PATIENCE, || scene.queues.count(&sent) + scene.queues.count(&input) == 0);
     scene.worker.stop();
-    let account = Account::take(&scene.queues, scene.tasks.markers()).after_faults(KILLS * TASKS);
-    account.with_finished(scene.tasks.finished()).assert_holds();
+    let audit = Audit::take(&scene.queues, scene.tasks.markers()).after_faults(KILLS * TASKS);
+    audit.with_finished(scene.tasks.finished()).assert_holds();
 }

@@ -177,6 +177,6 @@ fn a_message_on_which_the_process_dies_each_time_is_lost_as_little_as_the_others
             && queues.count(&queues.sent()) >= messages.len()
     });
     scene.worker.stop();
-    let account = Account::take(&scene.queues, scene.tasks.markers());
-    account.after_faults(KILLS * messages.len()).assert_holds();
+    let audit = Audit::take(&scene.queues, scene.tasks.markers());
+    audit.after_faults(KILLS * messages.len()).assert_holds();
 }

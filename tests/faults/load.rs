@@ -43,6 +43,6 @@ fn a_restart_with_ten_thousand_queued_and_five_thousand_tracked_takes_them_in_it
     worker.stop();
     println!("killed with {left} left; the worker used {largest} KiB at most");
     assert!(left > 0 && largest < LARGEST_KIB, "{left} left, {largest} KiB");
-    let account = Account::take(&queues, target.markers()).after_faults(QUEUED);
-    account.with_finished(target.finished()).assert_holds();
+    let audit = Audit::take(&queues, target.markers()).after_faults(QUEUED);
+    audit.with_finished(target.finished()).assert_holds();
 }

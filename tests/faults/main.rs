@@ -42,7 +42,7 @@
 //! | 33 | TLS | `tls::a_wrong_certificate_…`, `…::exactly_the_certificate_…`, all its ways in `tests/suite/http.rs`; `tls::a_task_goes_round_…` are the control runs |
 //! | 34 | redirect | `portal_errors::a_redirect_…` |
 //! | 35–37 | malformed, huge, hostile | `hostile`, `failures::bodies_that_are_no_task_…`, `…::a_body_that_is_too_large_…` |
-//! | 38 | another clock | `machine::a_message_that_was_returned_under_another_clock_…`, `lane::letters::tests`; intervals are of the monotonic clock, which no test can turn |
+//! | 38 | another clock | `machine::a_message_that_was_returned_under_another_clock_…`, `lane::outgoing::tests`; intervals are of the monotonic clock, which no test can turn |
 //! | 39 | log disk full, logs deleted | `machine::a_full_disk_under_the_logs_…`, `…::logs_that_somebody_deletes_…`, `stopping::a_full_disk_under_the_output_…` |
 //! | 40 | stdout closed | `stopping::closed_outputs_…`, `…::a_pipe_whose_reader_has_left_…` |
 //! | 41 | few descriptors, little memory | `machine::forty_descriptors_…`, `…::too_few_descriptors_…`, `…::two_gigabytes_…` |

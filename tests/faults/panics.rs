@@ -22,7 +22,7 @@ struct Fragile;
 
 impl Handler for Fragile {
     fn next_batch(&self) -> Batch {
-        Batch::Gathered(10)
+        Batch::Nagle(10)
     }
 
     fn preflight(&self) -> Result<(), Failure> {
@@ -118,7 +118,7 @@ fn a_panic_in_a_handler_costs_that_message_an_attempt_and_the_others_nothing() {
         assert_eq!((&parked["error_type"], &parked["attempts"]), (&json!("RETRY_LIMIT_EXCEEDED"), &json!(2)));
         assert!(parked["error_message"].as_str().is_some_and(|text| text.contains("the handler panicked")), "{parked}");
     }
-    Account::take(&queues, vec!["well-1".into(), "well-2".into(), "well-3".into()]).assert_holds();
+    Audit::take(&queues, vec!["well-1".into(), "well-2".into(), "well-3".into()]).assert_holds();
 }
 
 #[test]

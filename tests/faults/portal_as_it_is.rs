@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use task_creator::sandbox::{ANY_CALL, Call, Fault, Limits, Order, Rules, Sandbox, SandboxTask, What};
 
-use crate::support::{Account, PATIENCE, Queues, Worker, eventually, eventually_ok};
+use crate::support::{Audit, PATIENCE, Queues, Worker, eventually, eventually_ok};
 
 pub const ADD: &str = "tasks.task.add";
 pub const LIST: &str = "tasks.task.list";
@@ -55,7 +55,7 @@ impl Scene {
         Scene { queues, sandbox, worker }
     }
 
-    /// A worker that has all of these messages in hand before it may begin; [`Scene::begin`] lets it.
+    /// A worker that has all of these messages in hand before it may begin; [`Scene::start`] lets it.
     pub fn waiting(test: &str, messages: &[Value], changes: &[(&str, &str)]) -> Scene {
         let queues = Queues::new(test);
         queues.publish_tasks(messages);
@@ -66,7 +66,7 @@ impl Scene {
         Scene { queues, sandbox, worker }
     }
 
-    pub fn begin(&self) {
+    pub fn start(&self) {
         self.queues.await_consumers(&self.queues.input(), 1, PATIENCE);
         self.queues.await_count(&self.queues.input(), 0, PATIENCE);
         self.sandbox.release();
@@ -118,7 +118,7 @@ impl Scene {
     #[track_caller]
     pub fn stop(&mut self, interrupted: usize) {
         self.worker.stop();
-        Account::take(&self.queues, markers(&self.sandbox)).after_faults(interrupted).assert_holds();
+        Audit::take(&self.queues, markers(&self.sandbox)).after_faults(interrupted).assert_holds();
     }
 }
 

@@ -122,7 +122,7 @@ fn a_message_whose_last_create_was_executed_is_not_parked_as_failed() {
     eventually("the end", PATIENCE, || queues.count(&queues.sent()) + queues.count(&queues.errors()) == 1);
     worker.signal("INT");
     worker.wait(PATIENCE);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 /// What the lane adds would bring the headers over the size of a frame, and RabbitMQ would close the connection each time.

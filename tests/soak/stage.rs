@@ -125,9 +125,9 @@ impl Stage {
     }
 
     pub fn has_session_within(&self, deadline: Duration) -> bool {
-        let (begun, input) = (Instant::now(), self.queues.input());
+        let (started, input) = (Instant::now(), self.queues.input());
         while self.queues.consumers(&input) == 0 {
-            if begun.elapsed() >= deadline {
+            if started.elapsed() >= deadline {
                 return false;
             }
             thread::sleep(Duration::from_millis(50));
@@ -184,9 +184,9 @@ impl Stage {
 
     /// Whether everything published so far is at the portal within this time.
     pub fn catches_up(&self, deadline: Duration) -> bool {
-        let begun = Instant::now();
+        let started = Instant::now();
         while self.producer.missing(&self.target) > 0 {
-            if begun.elapsed() > deadline {
+            if started.elapsed() > deadline {
                 return false;
             }
             thread::sleep(Duration::from_millis(100));

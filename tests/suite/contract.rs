@@ -157,7 +157,7 @@ fn a_message_that_python_wrote_becomes_a_record_and_a_response_of_the_contract()
     assert_eq!(worker.log().lines().filter(|line| line.contains("] answered to Camunda ")).count(), 2);
     worker.signal("INT");
     assert_eq!(worker.wait(PATIENCE).code(), Some(0));
-    Account::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
+    Audit::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
 }
 
 /// Half an emoji in a variable that nobody uses, and a byte order mark: read, returned, parked, replayed, recorded and
@@ -242,7 +242,7 @@ fn a_portal_that_puts_text_before_its_json_is_worked_with_and_warned_about_once(
         let warnings: Vec<&str> = log.lines().filter(|line| line.contains("the portal's answers")).collect();
         assert!(warnings.len() == 1 && warnings[0].contains(" WARN ") && warnings[0].contains(told), "{warnings:?}");
         assert!(!log.contains("not JSON") && worker.errors().is_empty(), "{log}");
-        Account::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
+        Audit::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
     }
 }
 

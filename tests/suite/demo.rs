@@ -42,9 +42,9 @@ fn the_demo_loses_nothing_doubles_nothing_and_leaves_no_queue() {
     let status = demo.wait(PATIENCE);
     let output = demo.output();
     assert!(status.success(), "{status}\n{output}");
-    let account = output.replace('\n', " ");
-    assert!(account.contains("8 messages in: 6 tasks created, 6 answered to Camunda"), "{output}");
-    assert!(account.contains(ALL_IS_WELL), "{output}");
+    let audit = output.replace('\n', " ");
+    assert!(audit.contains("8 messages in: 6 tasks created, 6 answered to Camunda"), "{output}");
+    assert!(audit.contains(ALL_IS_WELL), "{output}");
     assert!(output.contains("answered to Camunda: ДА") && output.contains("answered to Camunda: НЕТ"), "{output}");
     assert!(output.contains("parked: INVALID_MESSAGE"), "{output}");
     // A file is no terminal: nothing is redrawn there.

@@ -163,9 +163,9 @@ fn only_what_is_named_is_replayed() {
     let left = BTreeSet::from_iter(ids(&queues, &queues.errors()));
     let others = (0..20).filter(|number| ![0, 1, 3, 7, 8].contains(number)).map(|number| format!("task-{number:03}"));
     assert_eq!((left, queues.count(&queues.errors())), (others.collect(), 15));
-    let begun = Instant::now();
+    let started = Instant::now();
     replay(&queues, &["--all", "--rate", "20", "--limit", "11"]).ended_with(0);
-    assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert!(started.elapsed() >= Duration::from_millis(500), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -263,10 +263,10 @@ fn an_interrupt_stops_after_the_message_in_hand_and_says_how_many_were_done() {
     let mut program = Worker::run(&["parked", "replay", "--all", "--rate", "0.02"], &settings(&queues, ""));
     queues.await_count(&queues.input(), 1, PATIENCE);
     program.await_output("replayed      task-000", PATIENCE);
-    let begun = Instant::now();
+    let started = Instant::now();
     program.signal("INT");
     assert_eq!(program.wait(PATIENCE).code(), Some(130));
-    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert!(started.elapsed() < Duration::from_secs(20));
     let ended = Ended { code: None, output: program.output() };
     ended.has("replayed 1, skipped 0").has("interrupted; the rest is where it was");
     assert_eq!(ids(&queues, &queues.errors())[0], "task-001");

@@ -118,12 +118,12 @@ fn what_is_not_ours_is_passed_over_readable_or_not() {
         "PASSWORD=\\canary",
         "KEY=\"-----BEGIN KEY-----\nAAAA\n-----END KEY-----\"",
     ];
-    for (begin, end_of_line) in [("", "\n"), ("\u{feff}", "\r\n"), ("\r", "\r")] {
+    for (start, end_of_line) in [("", "\n"), ("\u{feff}", "\r\n"), ("\r", "\r")] {
         let broker = Listener::new();
         let lines: Vec<String> = settings_for(&broker).iter().map(|(name, value)| format!("{name}={value}")).collect();
         let [host, port, password, webhook] = lines.try_into().expect("four settings");
         let ours = [vec![host, format!("export {port}")], foreign.map(String::from).to_vec(), vec![password, webhook]];
-        let dotenv = format!("{begin}{}{end_of_line}", ours.concat().join("\n").replace('\n', end_of_line));
+        let dotenv = format!("{start}{}{end_of_line}", ours.concat().join("\n").replace('\n', end_of_line));
         let worker = run_with_dotenv(&[], dotenv, 0o600);
         worker.await_log(" starts", PATIENCE);
         broker.await_connection();

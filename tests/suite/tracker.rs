@@ -12,7 +12,7 @@ use task_creator::systems::bitrix24::Settings;
 use task_creator::systems::bitrix24::client::Client;
 use task_creator::systems::bitrix24::tracker::BitrixTracker;
 use task_creator::systems::{Failure, Progress, Tracker};
-use task_creator::tls::Authorities;
+use task_creator::tls::RootCertificates;
 
 fn tracker(portal: &Portal, changes: &[(&str, &str)]) -> BitrixTracker {
     let webhook = portal.webhook();
@@ -21,7 +21,7 @@ fn tracker(portal: &Portal, changes: &[(&str, &str)]) -> BitrixTracker {
         |name: &str| changes.iter().chain(&known).find(|(known, _)| *known == name).map(|(_, value)| value.to_string());
     let settings =
         right(Variables::read(lookup, Settings::from_variables)).expect("right settings").expect("the webhook is set");
-    let client = Arc::new(Client::new(&settings, &Authorities::public(), 4, &stop::signal().1));
+    let client = Arc::new(Client::new(&settings, &RootCertificates::public(), 4, &stop::signal().1));
     BitrixTracker::new(settings, client)
 }
 
@@ -53,7 +53,7 @@ fn words(results: &[Result<Progress, Failure>]) -> Vec<&'static str> {
         Err(Failure::Transient { .. }) => "again",
         Err(Failure::Unavailable { .. }) => "wait",
         Err(Failure::Permanent(_)) => "never",
-        Err(Failure::OutcomeUnknown { .. } | Failure::Unsettled(_) | Failure::Unseen(_) | Failure::Outdated) => {
+        Err(Failure::OutcomeUnknown { .. } | Failure::TooEarly(_) | Failure::Unseen(_) | Failure::Outdated) => {
             "unsettled"
         }
     };

@@ -99,8 +99,8 @@ impl Watch {
     fn find(&self, earlier: &[u8], bytes: &[u8]) -> Option<(usize, usize)> {
         let overlap = earlier.len().min(self.pattern.len() - 1);
         let window = [&earlier[earlier.len() - overlap..], bytes].concat();
-        let begin = window.windows(self.pattern.len()).position(|part| part == self.pattern)?;
-        Some((begin.saturating_sub(overlap), begin + self.pattern.len() - overlap))
+        let start = window.windows(self.pattern.len()).position(|part| part == self.pattern)?;
+        Some((start.saturating_sub(overlap), start + self.pattern.len() - overlap))
     }
 
     /// Whether its effect has to be there before the last byte of the pattern is: an answer may come at once.
@@ -124,8 +124,8 @@ impl State {
             watch.direction == direction && watch.connection.is_none_or(|connection| connection == number)
         });
         let hits = concerned.filter_map(|watch| {
-            let (begin, end) = watch.find(earlier, bytes)?;
-            Some((if watch.before { begin } else { end }, watch.clone()))
+            let (start, end) = watch.find(earlier, bytes)?;
+            Some((if watch.before { start } else { end }, watch.clone()))
         });
         hits.min_by_key(|(far, _)| *far)
     }

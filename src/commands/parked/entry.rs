@@ -16,7 +16,7 @@ use crate::rabbitmq::Headers;
 
 /// A message of the error queue.
 #[derive(Debug)]
-pub struct Entry {
+pub struct ParkedEntry {
     /// The id of the task in it; without one, the [`fingerprint`] of what was parked, which the log has named. Two messages
     /// may share it: then the same one was parked twice.
     pub id: String,
@@ -49,9 +49,9 @@ pub struct About {
     pub suggested_action: Option<String>,
 }
 
-impl Entry {
+impl ParkedEntry {
     /// Reads a message that was `sent` so many seconds after 1970, if its sender said so.
-    pub fn read(body: Vec<u8>, headers: Headers, sent: Option<u64>) -> Entry {
+    pub fn read(body: Vec<u8>, headers: Headers, sent: Option<u64>) -> ParkedEntry {
         let (original, about) = match raw_parked(&headers, sent) {
             Some(about) => (Some(body.clone()), about),
             None => {
@@ -61,7 +61,7 @@ impl Entry {
         };
         let id = original.as_deref().and_then(task_id);
         let id = id.unwrap_or_else(|| fingerprint(original.as_deref().unwrap_or(&body)));
-        Entry { id, about, original, body, headers }
+        ParkedEntry { id, about, original, body, headers }
     }
 
     /// The entry for scripts: one JSON object on one line, without what was parked.

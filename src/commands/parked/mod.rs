@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use entry::Entry;
+use entry::ParkedEntry;
 use export::Export;
 use listing::Groups;
 use queue::{End, Fate};
@@ -97,7 +97,7 @@ pub enum Selection {
 
 impl Selection {
     /// Is this entry among them?
-    pub fn includes(&self, entry: &Entry) -> bool {
+    pub fn includes(&self, entry: &ParkedEntry) -> bool {
         match self {
             Selection::Ids(ids) => ids.contains(&entry.id),
             Selection::Cause(cause) => {
@@ -126,7 +126,11 @@ pub fn run(action: Action) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads all messages and takes none; an interrupted reading has shown only the first of them.
-fn look(config: &Config, stop: &Stop, mut visit: impl FnMut(&Entry) -> anyhow::Result<()>) -> anyhow::Result<End> {
+fn look(
+    config: &Config,
+    stop: &Stop,
+    mut visit: impl FnMut(&ParkedEntry) -> anyhow::Result<()>,
+) -> anyhow::Result<End> {
     queue::read(config, stop, u32::MAX, |entry| {
         visit(&entry)?;
         Ok(ControlFlow::Continue(Fate::Stays))
@@ -179,8 +183,8 @@ fn show(config: &Config, stop: &Stop, id: &str, json: bool) -> anyhow::Result<Ex
     let mut shown = Vec::new();
     let end = look(config, stop, |entry| {
         if ids.contains(&entry.id) {
-            let fate = match replay::letter(config, entry) {
-                Ok(letter) => format!("would go to {}", letter.queue),
+            let fate = match replay::outgoing(config, entry) {
+                Ok(outgoing) => format!("would go to {}", outgoing.queue),
                 Err(why) => format!("not possible: {why}"),
             };
             shown.push(if json {
@@ -243,7 +247,7 @@ fn no_such_cause(cause: &str, there: &BTreeSet<String>) -> String {
 }
 
 fn export(config: &Config, stop: &Stop, file: &Path, force: bool) -> anyhow::Result<ExitCode> {
-    let (mut export, mut count) = (Export::begin(file, force)?, 0);
+    let (mut export, mut count) = (Export::start(file, force)?, 0);
     let end = look(config, stop, |entry| {
         count += 1;
         export.add(&entry.whole())

@@ -15,9 +15,9 @@ use super::interrupts;
 use crate::http::{Http, NoAnswer};
 use crate::redact::clean;
 use crate::sandbox::steering::{self, Step};
-use crate::sandbox::{Limits, News, People, Sandbox};
+use crate::sandbox::{Limits, News, Sandbox, SimulatedUsers};
 use crate::terminal;
-use crate::tls::Authorities;
+use crate::tls::RootCertificates;
 use arguments::Order;
 
 /// How often people look for work: shorter than anybody notices.
@@ -33,24 +33,24 @@ const STEP_DEADLINE: Duration = Duration::from_secs(5);
 /// The port is taken; there is no stand-in to take a step, or it cannot be taken.
 pub fn run(order: &Order) -> anyhow::Result<ExitCode> {
     match order {
-        Order::Run { port, finish_after } => stand_in(*port, *finish_after)?,
+        Order::Run { port, finish_after } => fake(*port, *finish_after)?,
         Order::Step { port, step } => take(*port, step)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs until an interrupt.
-fn stand_in(port: u16, finish_after: Option<Duration>) -> anyhow::Result<()> {
+fn fake(port: u16, finish_after: Option<Duration>) -> anyhow::Result<()> {
     let interrupts = interrupts::channel()?;
     let sandbox = Sandbox::start(port, Limits::cloud()).with_context(|| {
         let elsewhere = terminal::command(&["sandbox", "--port", "0"]);
         format!("the stand-in cannot start; `{elsewhere}` takes a port that is free")
     })?;
     terminal::print(&introduction(&sandbox, finish_after));
-    let mut people = People::new(finish_after);
+    let mut simulated_users = SimulatedUsers::new(finish_after);
     let (mut created, mut finished) = (0, 0);
     while interrupts.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-        for news in people.work(&sandbox, Instant::now()) {
+        for news in simulated_users.work(&sandbox, Instant::now()) {
             created += u32::from(matches!(news, News::Created(_)));
             finished += u32::from(matches!(news, News::Finished(..)));
             terminal::tell(&line(&news), TIME);
@@ -62,7 +62,7 @@ fn stand_in(port: u16, finish_after: Option<Duration>) -> anyhow::Result<()> {
 
 /// Has the stand-in at this port take a step, and says what was done.
 fn take(port: u16, step: &Step) -> anyhow::Result<()> {
-    let http = Http::new(STEP_DEADLINE, &Authorities::public());
+    let http = Http::new(STEP_DEADLINE, &RootCertificates::public());
     let body = serde_json::to_vec(step).context("writing the step as JSON")?;
     let reply =
         http.post_json(&format!("http://127.0.0.1:{port}{}", steering::PATH), &body).map_err(|err| match err {
@@ -90,7 +90,7 @@ fn take(port: u16, step: &Step) -> anyhow::Result<()> {
 fn introduction(sandbox: &Sandbox, finish_after: Option<Duration>) -> String {
     let (webhook_url, program) = (sandbox.webhook_url(), terminal::program());
     let port = sandbox.address().port();
-    let people = match finish_after {
+    let simulated_users = match finish_after {
         Some(after) => format!(
             "finish each task {} s after it was created;\na task that expects an answer gets ДА or НЕТ in turn",
             after.as_secs_f64()
@@ -114,7 +114,7 @@ say each task's number; the help knows more):
 
 It answers the methods for tasks, checklists and custom fields, batch and
 imena.camunda.sync, at the pace of the cloud: 2 requests a second, 50 at once.
-Users 1 to 100 exist. Its people {people}.
+Users 1 to 100 exist. Its people {simulated_users}.
 
 "
     )

@@ -5,7 +5,7 @@
 
 use super::super::Job;
 use crate::message::Task;
-use crate::rabbitmq::publisher::Letter;
+use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::systems::Created;
 
 /// Which piece of work.
@@ -32,8 +32,8 @@ pub enum Next {
 pub(super) enum State {
     Waiting(Job),
     InFlight,
-    Ready(Letter, Next),
-    Publishing(Letter, Next),
+    Ready(OutgoingMessage, Next),
+    Publishing(OutgoingMessage, Next),
     /// The follow-up is to be done, for the first time or again.
     ToFollowUp(Box<(Task, Created)>),
     FollowingUp,
@@ -57,9 +57,9 @@ impl State {
         }
     }
 
-    pub(super) fn published(self) -> Step<()> {
+    pub(super) fn publishing(self) -> Step<()> {
         match self {
-            State::Ready(letter, next) => (State::Publishing(letter, next), Some(())),
+            State::Ready(outgoing, next) => (State::Publishing(outgoing, next), Some(())),
             other => (other, None),
         }
     }
@@ -74,9 +74,9 @@ impl State {
     /// Gives the queue that has not taken the letter.
     pub(super) fn refused(self) -> Step<String> {
         match self {
-            State::Publishing(letter, next) => {
-                let queue = letter.queue.clone();
-                (State::Ready(letter, next), Some(queue))
+            State::Publishing(outgoing, next) => {
+                let queue = outgoing.queue.clone();
+                (State::Ready(outgoing, next), Some(queue))
             }
             other => (other, None),
         }
@@ -91,14 +91,14 @@ impl State {
             State::ToFollowUp(_) => None,
             // A message that only moves has no result to keep.
             State::Ready(_, Next::Leave) | State::Publishing(_, Next::Leave) => None,
-            State::Ready(letter, Next::FollowUp(mut recorded))
-            | State::Publishing(letter, Next::FollowUp(mut recorded)) => {
+            State::Ready(outgoing, Next::FollowUp(mut recorded))
+            | State::Publishing(outgoing, Next::FollowUp(mut recorded)) => {
                 // Whoever gets the message meanwhile may follow the task up as well.
                 recorded.1.existed = true;
-                Some(State::Ready(letter, Next::FollowUp(recorded)))
+                Some(State::Ready(outgoing, Next::FollowUp(recorded)))
             }
-            State::Ready(letter, Next::Finish(answered)) | State::Publishing(letter, Next::Finish(answered)) => {
-                Some(State::Ready(letter, Next::Finish(answered)))
+            State::Ready(outgoing, Next::Finish(answered)) | State::Publishing(outgoing, Next::Finish(answered)) => {
+                Some(State::Ready(outgoing, Next::Finish(answered)))
             }
             at_work @ (State::InFlight | State::FollowingUp) => Some(at_work),
         }

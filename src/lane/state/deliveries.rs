@@ -7,21 +7,21 @@ use std::time::Instant;
 use super::State;
 use crate::lane::ledger::{Admission, Key};
 use crate::lane::waits::Wait;
-use crate::lane::{Job, letters};
+use crate::lane::{Job, outgoing};
 use crate::message::{self, Cause, Earlier, Parked, Record, Task, Unreadable};
 use crate::rabbitmq::Headers;
-use crate::rabbitmq::intake::Arrival;
+use crate::rabbitmq::consumer::Delivery;
 
 impl<T> State<'_, T> {
     /// A message has come.
-    pub fn delivered(&mut self, arrival: Arrival<T>, now: Instant) {
-        self.prefetch.note(arrival.body.len());
-        self.admit(arrival, now);
+    pub fn delivered(&mut self, delivery: Delivery<T>, now: Instant) {
+        self.prefetch.note(delivery.body.len());
+        self.admit(delivery, now);
     }
 
-    pub(super) fn admit(&mut self, arrival: Arrival<T>, now: Instant) {
-        let Arrival { body, headers, redelivered, sent, token } = arrival;
-        if letters::is_record(&headers) {
+    pub(super) fn admit(&mut self, delivery: Delivery<T>, now: Instant) {
+        let Delivery { body, headers, redelivered, sent, token } = delivery;
+        if outgoing::is_record(&headers) {
             return self.put_record_back(body, headers, token);
         }
         let task = match Task::parse(body) {
@@ -29,20 +29,20 @@ impl<T> State<'_, T> {
             Err(unreadable) => return self.settle_unreadable(unreadable, headers, token),
         };
         let key = Key::Task(task.id.clone());
-        match self.ledger.admit(&key, token, letters::attempts(&headers)) {
-            Admission::New(token) if letters::wears_out(&headers) => {
+        match self.ledger.admit(&key, token, outgoing::attempts(&headers)) {
+            Admission::New(token) if outgoing::wears_out(&headers) => {
                 let body = task.message();
-                self.renew(key, task.id, body, headers, token);
+                self.republish(key, task.id, body, headers, token);
             }
-            Admission::New(token) => self.begin(task, headers, redelivered, token, now),
+            Admission::New(token) => self.start(task, headers, redelivered, token, now),
             // Published anew: somebody may have put the message of a deleted task back, so it is looked up.
-            Admission::Finished(token) if !redelivered || letters::replayed(&headers) => {
-                self.begin(task, headers, redelivered, token, now)
+            Admission::Finished(token) if !redelivered || outgoing::replayed(&headers) => {
+                self.start(task, headers, redelivered, token, now)
             }
             Admission::Joined => log::debug!("received again while at work: task={}", task.id),
             Admission::Later(token) => {
                 let body = task.message();
-                self.session.held.push(Arrival { body, headers, redelivered, sent, token });
+                self.session.held.push(Delivery { body, headers, redelivered, sent, token });
             }
             Admission::Finished(token) => {
                 self.lane.stats.duplicates_prevented.count();
@@ -52,8 +52,8 @@ impl<T> State<'_, T> {
         }
     }
 
-    fn begin(&mut self, task: Task, headers: Headers, redelivered: bool, token: T, now: Instant) {
-        let attempts = letters::attempts(&headers);
+    fn start(&mut self, task: Task, headers: Headers, redelivered: bool, token: T, now: Instant) {
+        let attempts = outgoing::attempts(&headers);
         // A message that comes back for another try is the same message.
         self.lane.stats.total_messages.add(u64::from(attempts == 0));
         let (earlier, not_before) = self.patience(&task.id, &headers, redelivered, now);
@@ -75,22 +75,22 @@ impl<T> State<'_, T> {
         let key = Key::Unreadable(self.unreadable);
         let id = Record::parse(body.clone()).map_or_else(|_| "record".into(), |record| record.task.id);
         log::info!("the record goes back to {}: task={id}", self.lane.queues.sent);
-        let back = !letters::wears_out(&headers);
-        self.ledger.add_letter(key, token, letters::record_on_its_way(self.lane, id, body, headers, back));
+        let back = !outgoing::wears_out(&headers);
+        self.ledger.add_outgoing(key, token, outgoing::record_on_its_way(self.lane, id, body, headers, back));
     }
 
     /// What an earlier delivery may have done, and until when the task is left alone. A wait that has begun before goes on:
     /// neither a lost session nor another copy of the message begins it anew, or gets around it.
     fn patience(&mut self, id: &str, headers: &Headers, redelivered: bool, now: Instant) -> (Earlier, Option<Instant>) {
         let known = self.waits.of(id, now);
-        let earlier = letters::earlier(headers, redelivered && known.is_none());
+        let earlier = outgoing::earlier(headers, redelivered && known.is_none());
         match (earlier, known) {
             // One that exists unseen keeps the others from being created, also right after a restart; it is only looked up.
             (Earlier::Unseen, _) => (earlier, None),
             (_, Some(Wait { until, decides: true })) => (Earlier::None, Some(until)),
             (_, Some(Wait { until, decides: false })) => (earlier, Some(until)),
             (_, None) => {
-                let wait = Wait { until: now + letters::wait(headers), decides: false };
+                let wait = Wait { until: now + outgoing::wait(headers), decides: false };
                 let waits = wait.until > now;
                 if waits {
                     self.waits.add(id, wait, now);
@@ -101,10 +101,10 @@ impl<T> State<'_, T> {
     }
 
     /// What its queue would soon delete goes to the queue's tail, where it is counted from nothing again.
-    fn renew(&mut self, key: Key, id: String, body: Vec<u8>, headers: Headers, token: T) {
+    fn republish(&mut self, key: Key, id: String, body: Vec<u8>, headers: Headers, token: T) {
         log::debug!("publishing again what its queue would soon delete: task={id}");
-        let letter = letters::renewed(&self.lane.queues.input, id, body, headers);
-        self.ledger.add_letter(key, token, letter);
+        let outgoing = outgoing::republished(&self.lane.queues.input, id, body, headers);
+        self.ledger.add_outgoing(key, token, outgoing);
     }
 
     fn settle_unreadable(&mut self, unreadable: Unreadable, headers: Headers, token: T) {
@@ -113,8 +113,8 @@ impl<T> State<'_, T> {
         let key = Key::Unreadable(self.unreadable);
         // Under this id `parked list` shows it.
         let id = message::fingerprint(original.bytes());
-        if letters::wears_out(&headers) {
-            return self.renew(key, id, original.bytes().to_vec(), headers, token);
+        if outgoing::wears_out(&headers) {
+            return self.republish(key, id, original.bytes().to_vec(), headers, token);
         }
         self.lane.stats.total_messages.count();
         let about = Parked {
@@ -126,9 +126,9 @@ impl<T> State<'_, T> {
         };
         let (errors, cause) = (&self.lane.queues.errors, about.cause.name());
         log::error!("parking in {errors} as {cause}: task={id}: {reason}");
-        let letter = letters::parked(self.lane, id, &about, &original);
+        let outgoing = outgoing::parked(self.lane, id, &about, &original);
         self.count_parked();
-        self.ledger.add_letter(key, token, letter);
+        self.ledger.add_outgoing(key, token, outgoing);
     }
 
     pub(super) fn count_parked(&self) {

@@ -9,14 +9,14 @@ use serde_json::json;
 
 use super::*;
 use crate::config::Config;
+use crate::lane::breaker::BreakerState;
 use crate::lane::ledger::Key;
 use crate::lane::pool::Outcome;
-use crate::lane::recovery::Gate;
-use crate::lane::{Queues, control::Control, letters};
+use crate::lane::{Queues, control::Control, outgoing};
 use crate::message::{Task, fingerprint, sent_record};
 use crate::rabbitmq::Headers;
-use crate::rabbitmq::intake::{DELIVERY_COUNT, InHand, WORN_OUT, times_returned};
-use crate::rabbitmq::publisher::{LargestBody, Letter, Verdict};
+use crate::rabbitmq::consumer::{DELIVERY_COUNT, Unsettled, WORN_OUT, times_requeued};
+use crate::rabbitmq::publisher::{LargestBody, OutgoingMessage, PublishOutcome};
 use crate::stats::Stats;
 use crate::stop;
 use crate::systems::{Created, Failure, FollowUp};
@@ -110,7 +110,7 @@ fn what_cannot_be_read_outlives_an_error_queue_that_is_full_for_a_day() {
             world.refuse_what_is_parked();
             world.pass(Duration::from_secs(300));
         }
-        assert!(world.most_returned() <= DELIVERY_LIMIT, "{}", world.most_returned());
+        assert!(world.most_requeued() <= DELIVERY_LIMIT, "{}", world.most_requeued());
         world.bring_to_its_end();
     });
 }
@@ -122,9 +122,9 @@ fn a_lane_outlives_a_day_without_room_at_the_broker_while_its_target_is_away() {
         world.publish("a");
         world.pause("the target is away", None);
         world.deliver_all();
-        world.begin_alarm();
+        world.start_alarm();
         (0..300).for_each(|_| world.pass(Duration::from_secs(300)));
-        assert!(world.most_returned() <= DELIVERY_LIMIT, "{}", world.most_returned());
+        assert!(world.most_requeued() <= DELIVERY_LIMIT, "{}", world.most_requeued());
         world.bring_to_its_end();
     });
 }

@@ -138,9 +138,9 @@ fn unescaped(text: &str, quote: char) -> String {
     read
 }
 
-fn escape(letter: char, quote: char) -> Option<char> {
-    match letter {
-        '\\' | '\'' => Some(letter),
+fn escape(outgoing: char, quote: char) -> Option<char> {
+    match outgoing {
+        '\\' | '\'' => Some(outgoing),
         _ if quote == '\'' => None,
         '"' => Some('"'),
         'a' => Some('\x07'),

@@ -125,11 +125,11 @@ impl Writer {
 
 /// Would the portal replace a part of this text by what another command of the batch returned?
 fn has_reference(text: &str) -> bool {
-    let begins = |rest: &str| {
-        let is = |name: &&str| rest.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name));
+    let starts = |rest: &str| {
+        let is = |name: &&str| rest.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
         REFERENCES.iter().any(is)
     };
-    text.match_indices('$').any(|(index, _)| begins(&text[index + 1..]))
+    text.match_indices('$').any(|(index, _)| starts(&text[index + 1..]))
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl ApiError {
         ApiError { kind, in_batch: false, text, rest: Duration::ZERO }
     }
 
-    /// The method is not to be called for so long, see [`super::holds`].
+    /// The method is not to be called for so long, see [`super::cool_downs`].
     pub fn method_held(self, rest: Duration) -> ApiError {
         ApiError { rest, ..self }
     }

@@ -63,7 +63,7 @@ impl BitrixHandler {
 
 impl Handler for BitrixHandler {
     fn next_batch(&self) -> Batch {
-        if self.client.is_fast() { Batch::Gathered(look_up::MOST) } else { Batch::Spread(look_up::MOST) }
+        if self.client.is_fast() { Batch::Nagle(look_up::MOST) } else { Batch::FairShare(look_up::MOST) }
     }
 
     fn preflight(&self) -> Result<(), Failure> {
@@ -86,7 +86,7 @@ impl Handler for BitrixHandler {
         }
         let pending: Vec<(&Missing, Fields)> = missing.iter().map(|missing| (missing, self.fields(missing))).collect();
         let calls = pending.iter().map(|(missing, fields)| (add(&fields.fields), may_go(missing))).collect();
-        let pace = missing.first().map_or(Pace::InTurn, pace);
+        let pace = missing.first().map_or(Pace::Queued, pace);
         let result = |((missing, fields), reply): (&(&Missing, Fields), Reply)| match reply {
             Err(err) if err.kind == Kind::Refused => self.create_again(missing, fields, err),
             reply => self.created(missing.task, reply),
@@ -307,7 +307,7 @@ fn may_go(missing: &Missing) -> MayGo {
 }
 
 fn pace(missing: &Missing) -> Pace {
-    if missing.is_late { Pace::AtOnce } else { Pace::InTurn }
+    if missing.is_late { Pace::AtOnce } else { Pace::Queued }
 }
 
 /// Creates the task.

@@ -40,8 +40,8 @@ impl Learnt {
     }
 
     /// May another request begin while so many are under way?
-    pub fn may_begin(&mut self, under_way: usize) -> bool {
-        self.concurrency.may_begin(under_way)
+    pub fn may_start(&mut self, under_way: usize) -> bool {
+        self.concurrency.may_start(under_way)
     }
 
     /// How many requests may be under way.

@@ -166,12 +166,12 @@ impl Carrier for LookUp {
     type Item = String;
     type Reply = Looked;
 
-    fn may_begin(&self, waiting: usize, under_way: usize) -> bool {
+    fn may_start(&self, waiting: usize, under_way: usize) -> bool {
         let fullness = if self.client.is_limited() { MOST } else { under_way * MOST / AT_ONCE };
         under_way == 0 || (waiting >= fullness.min(MOST) && self.works.load(Ordering::Relaxed))
     }
 
-    fn await_turn(&self, _: &dyn Fn() -> usize, _: usize) -> Result<(), Looked> {
+    fn await_permit(&self, _: &dyn Fn() -> usize, _: usize) -> Result<(), Looked> {
         Ok(())
     }
 

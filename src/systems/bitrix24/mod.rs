@@ -8,23 +8,23 @@
 
 pub mod answers;
 pub mod batch;
-pub mod budget;
 pub mod check;
 pub mod checklists;
 pub mod client;
 pub mod combiner;
 pub mod concurrency;
+pub mod cool_downs;
 pub mod counters;
 pub mod custom_fields;
 pub mod errors;
 pub mod explain;
 pub mod fields;
 pub mod handler;
-pub mod holds;
 pub mod learnt;
 pub mod look_up;
 pub mod owner;
 pub mod preamble;
+pub mod rate_limiter;
 pub mod settings;
 pub mod tracker;
 pub mod webhook;
@@ -97,9 +97,9 @@ impl System for Bitrix24 {
 /// A member of a portal's object. Requests spell names `UF_RESULT_EXPECTED`, replies `ufResultExpected`: case and `_` do
 /// not count.
 fn member<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
-    let letters = |name: &str| name.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect::<String>();
-    let wanted = letters(name);
-    object.as_object()?.iter().find(|(name, _)| letters(name) == wanted).map(|(_, value)| value)
+    let outgoing = |name: &str| name.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect::<String>();
+    let wanted = outgoing(name);
+    object.as_object()?.iter().find(|(name, _)| outgoing(name) == wanted).map(|(_, value)| value)
 }
 
 /// The rows of a list call.

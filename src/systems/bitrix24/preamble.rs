@@ -15,12 +15,12 @@ pub fn read(answer: &[u8]) -> Option<(Value, &[u8])> {
     {
         return Some((value, &[]));
     }
-    let (before, document) = answer.split_at(begin(answer)?);
+    let (before, document) = answer.split_at(start(answer)?);
     document::read(document).ok().map(|value| (value, before))
 }
 
 /// Notices name variables in braces, too.
-fn begin(answer: &[u8]) -> Option<usize> {
+fn start(answer: &[u8]) -> Option<usize> {
     let is_object =
         |rest: &[u8]| rest.strip_prefix(b"{").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\""));
     (0..answer.len()).find(|at| is_object(&answer[*at..]))

@@ -5,7 +5,7 @@
 
 use super::targets::{Fault, Target};
 use crate::support::secrets::{dressed, files, found_in};
-use crate::support::{Account, PATIENCE, Queues, Worker, changed, eventually};
+use crate::support::{Audit, PATIENCE, Queues, Worker, changed, eventually};
 
 const ID: &str = "task-1";
 /// What a target says that is asked amiss.
@@ -75,15 +75,15 @@ impl<T: Target> Scene<T> {
         self.worker.stop();
     }
 
-    fn account(&self) -> Account {
-        Account::take(&self.queues, self.target.tasks()).after_faults(self.faults)
+    fn audit(&self) -> Audit {
+        Audit::take(&self.queues, self.target.tasks()).after_faults(self.faults)
     }
 
     /// Stops the worker, and nothing is lost or doubled; returns the target.
     #[track_caller]
     fn end(mut self) -> T {
         self.stop();
-        self.account().assert_holds();
+        self.audit().assert_holds();
         self.target
     }
 }
@@ -180,7 +180,7 @@ pub fn answered<T: Target>() {
     scene.target.finish(ID);
     scene.queues.await_count(&scene.queues.responses(), 1, PATIENCE);
     scene.stop();
-    scene.account().with_finished(vec![ID.into()]).assert_holds();
+    scene.audit().with_finished(vec![ID.into()]).assert_holds();
 }
 
 /// The target shows its secret in whatever it says, and the worker does not pass it on.
@@ -206,7 +206,7 @@ pub fn redacted<T: Target>() {
     assert!(places[1].1.contains(WORDS), "the target's words are kept: {}", places[1].1);
     places.extend(files(scene.worker.folder()));
     assert_eq!(found_in(&places, &dressed(scene.target.secret(), "1")), None);
-    scene.account().assert_holds();
+    scene.audit().assert_holds();
 }
 
 /// SIGKILL while the create is under way; what was on its way to the worker is lost.

@@ -131,8 +131,8 @@ pub fn is_blank(value: &Value) -> bool {
 /// Is it the base64 of an object that Java has serialised? Camunda sends that where a process keeps such an object.
 pub fn is_java(value: &Value) -> bool {
     // Eight characters are six bytes.
-    let begin = value.as_str().and_then(|text| text.trim_start().get(..8));
-    begin.and_then(|begin| STANDARD.decode(begin).ok()).is_some_and(|bytes| bytes.starts_with(JAVA))
+    let start = value.as_str().and_then(|text| text.trim_start().get(..8));
+    start.and_then(|start| STANDARD.decode(start).ok()).is_some_and(|bytes| bytes.starts_with(JAVA))
 }
 
 /// A value for a warning: not longer than helps to find it.
