@@ -1,8 +1,8 @@
-//! The settings that all systems share → [`Config`]: read once, checked whole, every mistake told.
+//! The settings that all systems share → [`Config`]: read once, checked whole, every error told.
 //!
-//! It knows no system: each reads its own settings, with the same [`Variables`], and [`crate::systems::table`] reads all of
-//! them together. Each variable is explained in `config.env.example`; a test compares the two.
-//! Nothing here opens a socket or a log; of files it reads those of certificates.
+//! It knows no system: each reads its own settings, with the same [`Variables`], and [`crate::systems::table`] reads
+//! all of them together. Each variable is explained in `config.env.example`; a test compares the two. Nothing here
+//! opens a socket or a log; of files it reads those of certificates.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -159,7 +159,7 @@ fn host(variables: &mut Variables) -> String {
 fn common_queue(variables: &mut Variables, (name, default): (&str, &str)) -> String {
     let queue = variables.name(name, LONGEST_NAME).unwrap_or_else(|| default.into());
     if queue.starts_with("amq.") {
-        let wrong = "begins with amq., which RabbitMQ keeps for its own queues";
+        let wrong = "starts with amq., which RabbitMQ keeps for its own queues";
         variables.error(name, wrong, &format!("{name}={default}"));
     }
     queue

@@ -49,8 +49,8 @@ pub struct Stats {
     pub tracker: TrackerStats,
     /// What keeps the lane from working.
     pub condition: Condition,
-    /// While the lane stops: the ids of the tasks it still works on. Locked for an instant only; the main thread reads it
-    /// when the time for stopping is over.
+    /// While the lane stops: the ids of the tasks it still works on. Locked for an instant only; the main thread reads
+    /// it when the time for stopping is over.
     unsettled: Mutex<Vec<String>>,
 }
 

@@ -1,5 +1,5 @@
-//! Whom to trust, for amqps and https alike: reads CA files and makes the settings of a TLS client. [`explain()`] says in
-//! plain words what is wrong with a server.
+//! Whom to trust, for amqps and https alike: reads CA files and makes the settings of a TLS client. [`explain()`] says
+//! in plain words what is wrong with a server.
 //!
 //! Certificates are always checked; there is no switch for that. It knows no socket, no AMQP and no HTTP.
 
@@ -43,7 +43,7 @@ impl RootCertificates {
         for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(&text)) {
             // The libraries' own texts are for programmers.
             let damaged =
-                || format!("whose certificate {number} is damaged: copy it there anew, first and last line included");
+                || format!("whose certificate {number} is damaged: copy it there again, first and last line included");
             let certificate = certificate.map_err(|_| damaged())?;
             let mut anchor = RootCertStore::empty();
             anchor.add(certificate.clone()).map_err(|_| damaged())?;

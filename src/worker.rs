@@ -85,8 +85,8 @@ fn reasons(setup: &Setup) -> String {
     off.collect::<Vec<_>>().join("; ")
 }
 
-/// Works until the stop signal. The counters, one for each system, belong to the caller, who may read them when this takes
-/// too long to return. What makes a lane give up goes to `gave_up`.
+/// Works until the stop signal. The counters, one for each system, belong to the caller, who may read them when this
+/// takes too long to return. What makes a lane give up goes to `gave_up`.
 pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stats], gave_up: &Sender<anyhow::Error>) {
     let lanes: Vec<Lane> = systems
         .iter()

@@ -1,5 +1,5 @@
-//! `task-creator explain`: what would become of a message, without sending anything: the fields with their origins, what
-//! of the message plays no part, and every request.
+//! `task-creator explain`: what would become of a message, without sending anything: the fields with their origins,
+//! what of the message plays no part, and every request.
 //!
 //! It reads settings, and opens no socket and no log. What a system would do is said by that system.
 

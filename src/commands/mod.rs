@@ -50,7 +50,7 @@ pub enum Command {
     Parked(parked::Action),
     /// Show the whole loop.
     Demo,
-    /// Run the stand-in, or do something at one that runs.
+    /// Run the fake, or do something at one that runs.
     Sandbox(sandbox::arguments::Order),
     /// Print the help of the command of this name, or all of it.
     Help(Option<&'static str>),

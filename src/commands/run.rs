@@ -25,7 +25,7 @@ use crate::{logging, stop, worker};
 /// A setting is wrong, or the system refuses threads or signals.
 pub fn run() -> anyhow::Result<ExitCode> {
     let environment = Environment::read(Path::new(DOTENV), table::settings())?;
-    // One of the mistakes may come of what the advice is about.
+    // One of the errors may come of what the advice is about.
     let setup = Setup::from_env(&environment).inspect_err(|_| super::tell(&environment))?;
     setup.hide_secrets();
     // Before the first thread: every later one inherits what is blocked here.
@@ -33,7 +33,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
     let signals = interrupts::channel()?;
     let logging = logging::start(&setup.config).map_err(|err| SettingsErrors(vec![format!("{err:#}")]))?;
     interrupts::on_hangup(|| {
-        log::info!("SIGHUP: opening the log files anew");
+        log::info!("SIGHUP: opening the log files again");
         logging::reopen();
         ControlFlow::Continue(())
     })?;
@@ -75,7 +75,8 @@ fn work(setup: &Setup, signals: &Receiver<()>, logging: &Logging) -> anyhow::Res
     Ok(ExitCode::from(last_words(why.as_ref(), None, &counters)))
 }
 
-/// Returns when all threads have ended, or, when that takes too long or a second signal comes, with the exit code for that.
+/// Returns when all threads have ended, or, when that takes too long or a second signal comes, with the exit code for
+/// that.
 fn await_end(ended: &Receiver<()>, signals: &Receiver<()>, deadline: &Receiver<Instant>) -> Option<u8> {
     select! {
         recv(ended) -> _ => None,
@@ -88,7 +89,7 @@ fn await_end(ended: &Receiver<()>, signals: &Receiver<()>, deadline: &Receiver<I
 fn last_words(why: Option<&anyhow::Error>, cut_short: Option<u8>, counters: &[Stats]) -> u8 {
     let some_unsettled = names_unsettled(counters);
     if cut_short.is_some() && !some_unsettled {
-        log::warn!("stopped before all threads had ended; what was begun is delivered again and looked up first");
+        log::warn!("stopped before all threads had ended; what was started is delivered again and looked up first");
     }
     let Some(why) = why else {
         if cut_short.is_none() && !some_unsettled {

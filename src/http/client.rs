@@ -217,7 +217,7 @@ fn no_answer(err: ureq::Error) -> NoAnswer {
 
 const URL_UNUSABLE: &str = "the URL cannot be used";
 const NO_SUCH_NAME: &str = "the host's name does not resolve";
-/// How std begins the text of a failed name look-up, which has no kind of its own.
+/// How std starts the text of a failed name look-up, which has no kind of its own.
 const NOT_RESOLVED: &str = "failed to lookup address information";
 
 fn no_connection(err: &std::io::Error) -> NoAnswer {

@@ -1,7 +1,7 @@
 //! https for [`super::client`]: rustls over ureq's own TCP connection.
 //!
-//! ureq has this too, but trusts either the public authorities or those of one's own, never both; and it does not tell an
-//! error of the handshake, before which nothing was sent, from a later one. It knows no HTTP.
+//! ureq has this too, but trusts either the public authorities or those of one's own, never both; and it does not tell
+//! an error of the handshake, before which nothing was sent, from a later one. It knows no HTTP.
 
 use std::error::Error;
 use std::fmt;
@@ -47,9 +47,9 @@ impl Https {
         let name =
             ServerName::try_from(host.to_owned()).map_err(|_| told("no certificate can have the host's name"))?;
         let mut session = ClientConnection::new(Arc::clone(&self.0), name)
-            .map_err(|_| told("the session cannot be begun: something is wrong with this program"))?;
+            .map_err(|_| told("the session cannot be started: something is wrong with this program"))?;
         let mut socket = TransportAdapter::new(tcp, details.current_time.clone());
-        // The deadline for connecting, counted anew.
+        // The deadline for connecting, counted again.
         socket.set_timeout(details.timeout);
         session.complete_io(&mut socket).map_err(|err| match ureq::Error::from(err) {
             ureq::Error::Io(err) => told(tls::explain(&err, CA_FILE)),

@@ -25,7 +25,7 @@ pub struct Breaker {
     /// Messages whose last failure turned out to be the beginning of an outage: it does not count.
     forgiven: Vec<String>,
     pause: Option<Pause>,
-    /// The message that began the last pause.
+    /// The message that started the last pause.
     paused_by: Option<String>,
     window: usize,
 }
@@ -81,8 +81,8 @@ pub enum Decision {
 }
 
 impl Breaker {
-    /// A lane that trusts its target. `attempts` is how often a message may fail, `first_delay` the pause after the first
-    /// time.
+    /// A lane that trusts its target. `attempts` is how often a message may fail, `first_delay` the pause after the
+    /// first time.
     pub fn new(attempts: u32, first_delay: Duration) -> Breaker {
         Breaker {
             attempts,

@@ -1,10 +1,10 @@
-//! How many deliveries a lane has in hand: few of what was given back again and again, since whoever had it may have died
+//! How many deliveries a lane has in hand: few of what was requeued again and again, since whoever had it may have died
 //! over one of them, and a quorum queue deletes what it has counted too often. More again with success. Pure.
 //!
-//! The queue's own count is all that is asked. It outlives a process that aborts, and where a queue does not count, nothing
-//! wears out.
+//! The queue's own count is all that is asked. It outlives a process that aborts, and where a queue does not count,
+//! nothing wears out.
 
-/// So often anything may be given back: a stop, a lost connection.
+/// So often anything may be requeued: a stop, a lost connection.
 const INNOCENT: u32 = 2;
 
 /// How many, of at most the setting's number.
@@ -27,7 +27,7 @@ impl Caution {
         self.now
     }
 
-    /// A session begins, and what it will get first was given back so often. Returns whether that is to be settled alone.
+    /// A session starts, and what it will get first was requeued so often. Returns whether that is to be settled alone.
     pub fn starts(&mut self, times_requeued: u32) -> bool {
         let careful = times_requeued > INNOCENT;
         self.now = if careful { 1 } else { self.most };
@@ -45,8 +45,8 @@ impl Caution {
         self.settled += deliveries;
     }
 
-    /// Whether to take twice as many from now on: nobody has died over as many as there may be now. They are settled, or so
-    /// many wait for a time and nothing is at work.
+    /// Whether to take twice as many from now on: nobody has died over as many as there may be now. They are settled,
+    /// or so many wait for a time and nothing is at work.
     pub fn grows(&mut self, waiting: usize) -> bool {
         let grows = self.is_careful() && self.settled.max(waiting) >= self.now.into();
         if grows {

@@ -1,5 +1,5 @@
-//! The two connections of a session with RabbitMQ and what is open on them: the one place that knows in which order they are
-//! opened, and in which they are closed without hanging.
+//! The two connections of a session with RabbitMQ and what is open on them: the one place that knows in which order
+//! they are opened, and in which they are closed without hanging.
 //!
 //! It knows neither messages nor what is done with them.
 
@@ -14,15 +14,15 @@ use crate::rabbitmq::publisher::Publisher;
 use crate::rabbitmq::queues::{self, Found};
 use crate::rabbitmq::{ConnectionError, Notice};
 
-/// For the first message of each queue, which says how often what comes was given back: its body may be large and the link
-/// slow.
+/// For the first message of each queue, which says how often what comes was requeued: its body may be large and the
+/// link slow.
 const FIRST_DEADLINE: Duration = Duration::from_secs(600);
 
 /// The connections of a session.
 pub(super) struct Links {
     consuming: Connection,
     consumer: Option<Consumer>,
-    /// Who takes from the intake's queues besides it.
+    /// Who takes from the consumer's queues besides it.
     others: Vec<(String, Found)>,
     /// Of its own, since an alarm at the broker freezes a connection that publishes, acks included.
     publishing: Connection,

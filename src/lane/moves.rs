@@ -1,6 +1,7 @@
 //! What a sweep publishes, and what the broker's word on it leads to: the record leaves the sent queue, or stays.
 //!
-//! It is acknowledged after what follows from it is confirmed. What is to follow is decided in [`tracking`](super::tracking).
+//! It is acknowledged after what follows from it is confirmed. What is to follow is decided in
+//! [`tracking`](super::tracking).
 
 use anyhow::{Context as _, bail};
 use crossbeam_channel::select;
@@ -16,9 +17,9 @@ use crate::rabbitmq::queues;
 use crate::stats::span;
 
 impl Tracking<'_, '_> {
-    /// After letters that were not confirmed: makes sure that RabbitMQ takes messages again, before anything is read. While
-    /// it does not, each sweep would publish the same answers once more, and use up one of the returns after which a quorum
-    /// queue deletes a record.
+    /// After outgoing messages that were not confirmed: makes sure that RabbitMQ takes messages again, before anything
+    /// is read. While it does not, each sweep would publish the same answers once more, and use up one of the returns
+    /// after which a quorum queue deletes a record.
     pub(super) fn probe(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
         if !self.unconfirmed {
             return Ok(());
@@ -39,8 +40,8 @@ impl Tracking<'_, '_> {
         Ok(())
     }
 
-    /// Moves the records that their queue would soon delete to its tail, where the next sweep looks at them, and returns the
-    /// others.
+    /// Moves the records that their queue would soon delete to its tail, where the next sweep looks at them, and
+    /// returns the others.
     pub(super) fn republish(&mut self, sweep: &mut Sweep, deliveries: Vec<Delivery>) -> anyhow::Result<Vec<Delivery>> {
         let (worn_out, others): (Vec<Delivery>, Vec<Delivery>) =
             deliveries.into_iter().partition(|delivery| outgoing::wears_out(&delivery.headers));
@@ -81,7 +82,7 @@ impl Tracking<'_, '_> {
         let lane = self.lane;
         log::error!("parking in {} as {}: task={id}: {error}", lane.queues.errors, cause.name());
         let (source_queue, attempts) = match cause {
-            // Whoever puts the message back wants the task created anew.
+            // Whoever puts the message back wants the task created again.
             Cause::TaskNotFound => (&lane.queues.input, MISSED),
             Cause::TaskFailed => (&lane.queues.input, 1),
             _ => (&lane.queues.sent, 1),
@@ -92,8 +93,8 @@ impl Tracking<'_, '_> {
         self.publish(sweep, outgoing, Sent::Parked, token, || record)
     }
 
-    /// Returns the tag under which the letter, or what it is shortened to, is on its way. A record from which no letter can
-    /// be made that RabbitMQ takes stays.
+    /// Returns the tag under which the outgoing message, or what it is shortened to, is on its way. A record from which
+    /// no outgoing message can be made that RabbitMQ takes stays.
     pub(super) fn publish(
         &mut self,
         sweep: &mut Sweep,
@@ -129,13 +130,13 @@ impl Tracking<'_, '_> {
         Ok((connection, publisher?, watch))
     }
 
-    /// To be called after each letter: waits for the confirms of those on the way once they are many.
+    /// To be called after each outgoing message: waits for the confirms of those on the way once they are many.
     pub(super) fn make_room(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
         if sweep.is_full() { self.await_confirms(sweep) } else { Ok(()) }
     }
 
-    /// Waits until the broker has taken what was published, and acknowledges the records it came from. When that fails, what
-    /// else is confirmed is noted all the same, so that the next sweep does not publish it again.
+    /// Waits until the broker has taken what was published, and acknowledges the records it came from. When that fails,
+    /// what else is confirmed is noted all the same, so that the next sweep does not publish it again.
     pub(super) fn await_confirms(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
         let settled = self.settle_all(sweep);
         let answered = std::mem::take(&mut sweep.answered);
@@ -186,8 +187,8 @@ impl Tracking<'_, '_> {
         Ok(tokens.into_iter().try_for_each(|token| sweep.consumer.ack(token))?)
     }
 
-    /// The record stays in the sent queue, so the next sweep tries again. One that its queue would soon delete waits in the
-    /// retry queue instead, and where that does not take it either, it is parked.
+    /// The record stays in the sent queue, so the next sweep tries again. One that its queue would soon delete waits in
+    /// the retry queue instead, and where that does not take it either, it is parked.
     fn refused(&mut self, sweep: &mut Sweep, sent: Sent, tokens: Vec<AckToken>, why: &str) -> anyhow::Result<()> {
         match sent {
             Sent::Response(..) | Sent::Parked => {
@@ -197,7 +198,7 @@ impl Tracking<'_, '_> {
             }
             Sent::Republished(outgoing) => {
                 log::debug!(
-                    "{} does not take the record anew, it waits aside: task={}",
+                    "{} does not take the record again, it waits aside: task={}",
                     outgoing.queue,
                     outgoing.message_id
                 );
@@ -212,7 +213,7 @@ impl Tracking<'_, '_> {
             Sent::PutAside(outgoing) => {
                 let (sent, retry) = (&self.lane.queues.sent, &self.lane.queues.retry);
                 let error =
-                    format!("{sent} would soon delete the record, and neither it nor {retry} takes it anew: {why}");
+                    format!("{sent} would soon delete the record, and neither it nor {retry} takes it again: {why}");
                 let original =
                     serde_json::from_slice(&outgoing.body).map_or(Original::Bytes(outgoing.body), Original::Json);
                 tokens.into_iter().try_for_each(|token| {

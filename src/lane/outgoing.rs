@@ -27,7 +27,7 @@ const RETRY_WAIT: &str = "x-retry-wait";
 const LAST_ERROR: &str = "x-last-error";
 /// In characters.
 const LONGEST_ERROR: usize = 500;
-/// Set while an earlier delivery of the message may have created its task: what is published anew does not count as
+/// Set while an earlier delivery of the message may have created its task: what is republished does not count as
 /// redelivered.
 const MAY_EXIST: &str = "x-may-exist";
 /// Set when the task exists and the target does not show it: it is never created again.
@@ -36,8 +36,8 @@ const UNSEEN: &str = "x-unseen";
 const REPLAYED: &str = "x-replayed";
 /// Set on a record that waits in the retry queue until the sent queue takes it.
 const RECORD: &str = "x-record";
-/// All headers of a message have to fit into one frame (128 KiB as a rule) together with those that we add; one that does
-/// not would end every session that publishes it.
+/// All headers of a message have to fit into one frame (128 KiB as a rule) together with those that we add; one that
+/// does not would end every session that publishes it.
 const LONGEST_HEADERS: usize = 100_000;
 /// What the bridge copies from the body of a task into its headers, by the names of both.
 const FROM_BODY: &[(&str, &str)] = &[
@@ -51,8 +51,8 @@ const LONGEST_HEADER: usize = 255;
 /// No returned message waits longer than this, whatever a clock that was set back says.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
 
-/// What follows a create: the response where the task is finished at once, else its sent record. From here on what the target
-/// has said is in there only.
+/// What follows a create: the response where the task is finished at once, else its sent record. From here on what the
+/// target has said is in there only.
 pub fn result(lane: &Lane, task: &Task, created: &mut Created) -> OutgoingMessage {
     let Created { reply, answer, host, .. } = created;
     let (queues, host, reply) = (&lane.queues, host.as_deref(), reply.take());
@@ -73,7 +73,8 @@ pub fn response(lane: &Lane, record: &Record, finished: serde_json::Value) -> Ou
     }
 }
 
-/// The message as it came, for the retry queue: it has failed `attempts` times, now with `error`, and waits for `delay`.
+/// The message as it came, for the retry queue: it has failed `attempts` times, now with `error`, and waits for
+/// `delay`.
 pub fn for_retry(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: &str) -> OutgoingMessage {
     let at = message::since_1970() + delay;
     let mut headers = kept(job.headers.clone());
@@ -100,7 +101,7 @@ pub fn republished(queue: &str, message_id: String, body: Vec<u8>, headers: Head
     OutgoingMessage { queue: queue.to_owned(), message_id, body, headers }
 }
 
-/// A record for the retry queue, since the sent queue would soon delete it and does not take it anew; and back.
+/// A record for the retry queue, since the sent queue would soon delete it and does not take it again; and back.
 pub fn record_on_its_way(lane: &Lane, id: String, body: Vec<u8>, mut headers: Headers, back: bool) -> OutgoingMessage {
     headers.remove(RECORD);
     if back {
@@ -122,7 +123,7 @@ pub fn as_from_bridge(queue: String, message_id: String, body: Vec<u8>) -> Outgo
     OutgoingMessage { queue, message_id, body, headers }
 }
 
-/// The same, put back by a person: it is done anew even if its task was finished before.
+/// The same, put back by a person: it is done again even if its task was finished before.
 pub fn for_replay(mut outgoing: OutgoingMessage) -> OutgoingMessage {
     outgoing.headers.set(REPLAYED, true);
     outgoing
@@ -134,7 +135,7 @@ pub fn that_may_exist(mut outgoing: OutgoingMessage) -> OutgoingMessage {
     outgoing
 }
 
-/// The headers that a message keeps when it is published anew: all, or only ours where they are too long.
+/// The headers that a message keeps when it is republished: all, or only ours where they are too long.
 fn kept(mut headers: Headers) -> Headers {
     headers.remove(DELIVERY_COUNT);
     if headers.size() > LONGEST_HEADERS {
@@ -161,7 +162,7 @@ pub fn parked(lane: &Lane, message_id: String, parked: &Parked, original: &Origi
     OutgoingMessage { queue: lane.queues.errors.clone(), message_id, body, headers }
 }
 
-/// The letter in at most `most` bytes, and what it lacks; `None` where nothing of it may be left out.
+/// The outgoing message in at most `most` bytes, and what it lacks; `None` where nothing of it may be left out.
 pub fn fitted(outgoing: &OutgoingMessage, most: usize) -> Option<(OutgoingMessage, String)> {
     if let Some((body, left_out)) = shorten::to_fit(&outgoing.body, most) {
         return Some((OutgoingMessage { body, ..outgoing.clone() }, left_out.join(", ")));
@@ -219,15 +220,15 @@ pub fn is_record(headers: &Headers) -> bool {
     headers.is_set(RECORD)
 }
 
-/// How long the message with these headers has to wait, from its arrival on. It is the whole wait, since how long it has
-/// been in its queue could be told by a clock only.
+/// How long the message with these headers has to wait, from its arrival on. It is the whole wait, since how long it
+/// has been in its queue could be told by a clock only.
 pub fn wait(headers: &Headers) -> Duration {
     let milliseconds = |name| headers.number(name).and_then(|number| u64::try_from(number).ok());
     let by_clock = || Duration::from_millis(milliseconds(RETRY_AT).unwrap_or(0)).saturating_sub(message::since_1970());
     milliseconds(RETRY_WAIT).map_or_else(by_clock, Duration::from_millis).min(LONGEST_WAIT)
 }
 
-/// Has the message been given back so often that its queue is about to delete it? Then it is to be [`renewed`].
+/// Has the message been requeued so often that its queue is about to delete it? Then it is to be [`renewed`].
 pub fn wears_out(headers: &Headers) -> bool {
     times_requeued(headers) >= WORN_OUT
 }

@@ -1,7 +1,7 @@
 //! The handler threads of a lane: they take what waits, up to a batch, and call the system.
 //!
-//! There are as many as the work needs, up to a setting. They know neither queues nor acks, and outlive every session with
-//! RabbitMQ. A panic costs one message one attempt.
+//! There are as many as the work needs, up to a setting. They know neither queues nor acks, and outlive every session
+//! with RabbitMQ. A panic costs one message one attempt.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -57,7 +57,7 @@ enum Work {
 }
 
 impl Pool {
-    /// A pool of up to `most` threads; [`start`](Pool::start) begins with one.
+    /// A pool of up to `most` threads; [`start`](Pool::start) starts with one.
     pub fn new(
         name: &'static str,
         jobs: Receiver<Job>,
@@ -202,8 +202,8 @@ fn handle(handler: &dyn Handler, jobs: Vec<Job>) -> Outcome {
     Outcome::Handled(jobs.zip(results).collect())
 }
 
-/// The handler's results. When it panics over several tasks, each is tried by itself, so that only the one that makes it
-/// panic pays for it. Whatever it did before may still have an effect that cannot be seen yet.
+/// The handler's results. When it panics over several tasks, each is tried by itself, so that only the one that makes
+/// it panic pays for it. Whatever it did before may still have an effect that cannot be seen yet.
 fn handle_tasks(handler: &dyn Handler, tasks: &mut [Task]) -> Vec<Result<Created, Failure>> {
     let answer = catch_unwind(AssertUnwindSafe(|| create::find_or_create(handler, tasks)));
     let why = match answer {

@@ -1,5 +1,5 @@
-//! How many deliveries a session has in hand: as many as the setting allows, and fewer where they are large, so that they are
-//! bounded in bytes too. Pure; it knows neither messages nor what becomes of them.
+//! How many deliveries a session has in hand: as many as the setting allows, and fewer where they are large, so that
+//! they are bounded in bytes too. Pure; it knows neither messages nor what becomes of them.
 
 use crate::rabbitmq::consumer::{FIRST, MOST_BYTES, Unsettled};
 
@@ -37,8 +37,8 @@ impl Prefetch {
         self.mean_size = Some(self.mean_size.map_or(size, |mean| mean + WEIGHT * (size - mean)));
     }
 
-    /// The new number, where it is time for another one: fewer when too much is in hand; more when twice as many fit, and
-    /// all that may come have come.
+    /// The new number, where it is time for another one: fewer when too much is in hand; more when twice as many fit,
+    /// and all that may come have come.
     pub(super) fn change(&mut self, unsettled: Unsettled) -> Option<u16> {
         let fitting = (MOST_BYTES as f64 / self.mean_size?.max(1.0)) as u16;
         let fitting = fitting.clamp(1, self.most);

@@ -27,7 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub struct PoolEnds {
     /// To the pool.
     pub jobs: Sender<Job>,
-    /// The other end of `jobs`, to take back what no thread has begun.
+    /// The other end of `jobs`, to take back what no thread has started.
     pub not_started: Receiver<Job>,
     /// To the pool: recorded tasks.
     pub recorded: Sender<(Task, Created)>,
@@ -38,9 +38,9 @@ pub struct PoolEnds {
 /// Runs the lane until the stop signal and until what it has in hand is settled.
 ///
 /// # Errors
-/// RabbitMQ refuses a session before one has worked (a [`ConnectionError`](crate::rabbitmq::Trouble)): the credentials, the virtual
-/// host or a permission are wrong, and with nobody's work in hand it is better to end than to wait. What can pass by itself
-/// is waited for. Or a thread cannot be started.
+/// RabbitMQ refuses a session before one has worked (a [`ConnectionError`](crate::rabbitmq::Trouble)): the credentials,
+/// the virtual host or a permission are wrong, and with nobody's work in hand it is better to end than to wait. What
+/// can pass by itself is waited for. Or a thread cannot be started.
 pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
     let (jobs, not_started) = unbounded();
     let (recorded, to_follow_up) = unbounded();
@@ -140,7 +140,7 @@ fn wait(lane: &Lane, state: &mut State<AckToken>, pause: Duration) -> bool {
     }
 }
 
-/// Without a session nothing can be acknowledged: what is not begun is left to the broker, which delivers it again.
+/// Without a session nothing can be acknowledged: what is not started is left to the broker, which delivers it again.
 fn forget_session(lane: &Lane, state: &mut State<AckToken>, pool: &PoolEnds) {
     state.session_lost();
     pool.not_started.try_iter().for_each(|job| state.take_back(job));

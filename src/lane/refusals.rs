@@ -1,5 +1,5 @@
-//! Queues that do not take messages, because they are full or gone: how it is told, once a minute for each and not for each
-//! message. What becomes of the messages is the ledger's and the sweep's business.
+//! Queues that do not take messages, because they are full or gone: how it is told, once a minute for each and not for
+//! each message. What becomes of the messages is the ledger's and the sweep's business.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -41,7 +41,8 @@ impl Refusals {
         self.0.values().any(|refusal| refusal.since.is_some())
     }
 
-    /// Those queues for which nothing waits any more, and of which it was said that something does; with how long it did.
+    /// Those queues for which nothing waits any more, and of which it was said that something does; with how long it
+    /// did.
     pub fn over(&mut self, waiting: impl Fn(&str) -> usize, now: Instant) -> Vec<(String, Duration)> {
         let over = self.0.iter_mut().filter(|(queue, refusal)| refusal.since.is_some() && waiting(queue) == 0);
         let told = over.filter_map(|(queue, refusal)| {

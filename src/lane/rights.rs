@@ -1,5 +1,5 @@
-//! Which rights at RabbitMQ a lane needs: looked for before anything is created at the target, whose record could not be
-//! published or followed, and by `check`. Says the command that gives them.
+//! Which rights at RabbitMQ a lane needs: looked for before anything is created at the target, whose record could not
+//! be published or followed, and by `check`. Says the command that gives them.
 //!
 //! How a right is found out is the business of [`crate::rabbitmq::rights`].
 

@@ -1,7 +1,7 @@
 //! One session of a lane with RabbitMQ: everything for which its reader thread wakes up, and what it does then.
 //!
-//! The thread owns the session's channels. The lane's input and retry deliveries are settled on this thread only. It tells
-//! the [`state`](super::state) what has happened, carries out what that says, and decides nothing itself.
+//! The thread owns the session's channels. The lane's input and retry deliveries are settled on this thread only. It
+//! tells the [`state`](super::state) what has happened, carries out what that says, and decides nothing itself.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_secs(30);
 pub enum Ended {
     /// The stop signal came, and what was in hand is settled.
     Stopped,
-    /// On purpose: the next one may begin at once.
+    /// On purpose: the next one may start at once.
     Refresh,
     /// The broker does not let us in.
     Refused(anyhow::Error),
@@ -66,7 +66,7 @@ pub fn run(lane: &Lane, state: &mut State<AckToken>, pool: &PoolEnds, number: u6
         (Err(error), _) => error,
     };
     match works {
-        // What is refused while we are at work is told again when the next session begins.
+        // What is refused while we are at work is told again when the next session starts.
         true => Ended::Lost { worked: Some(started.elapsed()), error: error.into() },
         false => not_let_in(error),
     }
@@ -105,7 +105,7 @@ fn work(
     }
     *works = true;
     let mut session = Session { lane, state, pool, consumer, publisher };
-    // An alarm keeps what has come from being begun.
+    // An alarm keeps what has come from being started.
     blocked.try_iter().for_each(|notice| session.noticed(notice.into()));
     first.into_iter().flatten().for_each(|delivery| session.delivered(delivery));
     let ended = session.serve(&mut feeds, &blocked);
@@ -221,7 +221,7 @@ impl Session<'_, '_> {
         next.map_or(TICK, |next| next.saturating_duration_since(now) + Duration::from_millis(1)).min(TICK)
     }
 
-    /// Since when the oldest letter waits for its confirm; a broker in an alarm owes none.
+    /// Since when the oldest outgoing message waits for its confirm; a broker in an alarm owes none.
     fn unconfirmed_since(&self) -> Option<Instant> {
         self.publisher.waiting_since().filter(|_| !self.state.in_alarm())
     }

@@ -1,10 +1,10 @@
-//! What is done with a letter that is larger than what RabbitMQ takes: it is shortened by rule, or what it is about is
-//! parked; nobody waits behind it. This is the sweep's part and what it shares with the reader's, which is in
-//! [`state`](super::state).
+//! What is done with an outgoing message that is larger than what RabbitMQ takes: it is shortened by rule, or what it
+//! is about is parked; nobody waits behind it. This is the sweep's part and what it shares with the reader's, which is
+//! in [`state`](super::state).
 //!
-//! RabbitMQ closes the channel of whoever publishes such a letter, and says its limit as it does; that is learnt once a
-//! run. From then on such a letter is not sent, and a task whose record could not be published is not created. What may be
-//! left out is said in [`shorten`](crate::message::shorten).
+//! RabbitMQ closes the channel of whoever publishes such an outgoing message, and says its limit as it does; that is
+//! learnt once a run. From then on such an outgoing message is not sent, and a task whose record could not be published
+//! is not created. What may be left out is said in [`shorten`](crate::message::shorten).
 
 use super::sweep::Sent;
 use super::tracking::Tracking;
@@ -40,7 +40,8 @@ impl Lane<'_> {
 }
 
 impl Tracking<'_, '_> {
-    /// What is published instead of a letter that is too large, if there is anything; otherwise its record stays.
+    /// What is published instead of an outgoing message that is too large, if there is anything; otherwise its record
+    /// stays.
     pub(super) fn small_enough(
         &self,
         outgoing: &OutgoingMessage,

@@ -1,12 +1,12 @@
 //! All decisions of a lane: it takes what has happened, and says what to do next.
 //!
-//! What happens is a delivery (`deliveries`), a result of the pool (`results`), the broker's word on a letter (`confirms`),
-//! an alarm, a command, the stop, or that time passes; a session carries out what [`State::next`] says. The state outlives
-//! the sessions. `T` is the right to acknowledge one delivery.
+//! What happens is a delivery (`deliveries`), a result of the pool (`results`), the broker's word on an outgoing
+//! message (`confirms`), an alarm, a command, the stop, or that time passes; a session carries out what [`State::next`]
+//! says. The state outlives the sessions. `T` is the right to acknowledge one delivery.
 //!
-//! It does no I/O, but that it logs and counts what it has decided, for people; and it decides by no clock but the time it
-//! is told (and, for a message that an earlier version put aside, the date in it). So a random walk (`state/tests.rs`) can
-//! prove what must stay true. It knows neither the system nor how RabbitMQ is spoken to.
+//! It does no I/O, but that it logs and counts what it has decided, for people; and it decides by no clock but the time
+//! it is told (and, for a message that an earlier version put aside, the date in it). So a random walk
+//! (`state/tests.rs`) can prove what must stay true. It knows neither the system nor how RabbitMQ is spoken to.
 
 mod confirms;
 mod deliveries;
@@ -44,15 +44,15 @@ pub struct State<'a, T> {
     pause_news: LogThrottle,
     /// Queues that do not take messages.
     refusals: Refusals,
-    /// How many deliveries to take, as they were given back more or less often.
+    /// How many deliveries to take, as they were requeued more or less often.
     caution: Caution,
     /// How many deliveries to take, as they are smaller or larger.
     prefetch: Prefetch,
     /// Counts messages without a readable id.
     unreadable: u64,
-    /// Somebody wants no task to be begun.
+    /// Somebody wants no task to be started.
     paused: Option<Pause>,
-    /// What the pool has not begun is to be taken back.
+    /// What the pool has not started is to be taken back.
     takes_back: bool,
     stopping: bool,
     session: SessionState<T>,
@@ -60,7 +60,7 @@ pub struct State<'a, T> {
 
 /// What ends with a session.
 struct SessionState<T> {
-    /// When it began; `None` while there is none.
+    /// When it started; `None` while there is none.
     started: Option<Instant>,
     /// To what it has delivered.
     claim: Claim,
@@ -68,14 +68,14 @@ struct SessionState<T> {
     acks: VecDeque<T>,
     /// Deliveries that may continue a message which is just moving; see [`super::ledger::Admission::Later`].
     held: Vec<Delivery<T>>,
-    /// Else what has come first was given back often. It may be what the process dies over, so nothing else is taken until
-    /// it is settled or waits for a time.
+    /// Else what has come first was requeued often. It may be what the process dies over, so nothing else is taken
+    /// until it is settled or waits for a time.
     reading: bool,
     /// The session consumes.
     consuming: bool,
     /// An alarm at the broker: it does not read what we publish.
     alarm: bool,
-    /// It began in an alarm, and takes nothing.
+    /// It started in an alarm, and takes nothing.
     takes_nothing: bool,
     /// Why it is to end.
     end: Option<End>,
@@ -121,7 +121,7 @@ impl<'a, T> State<'a, T> {
 
 /// What happens around the messages.
 impl<T> State<'_, T> {
-    /// A session begins, and what it gets first was given back so often. Returns with which prefetch to consume; `None`:
+    /// A session starts, and what it gets first was requeued so often. Returns with which prefetch to consume; `None`:
     /// nothing else is taken yet.
     pub fn session_opened(&mut self, times_requeued: u32, now: Instant) -> Option<u16> {
         let reading = !self.caution.starts(times_requeued);
@@ -132,15 +132,15 @@ impl<T> State<'_, T> {
         reading.then(|| self.prefetch.now())
     }
 
-    /// A session begins in an alarm. It takes nothing: however long the alarm lasts, it could not publish again what its queue
-    /// would soon delete. When it is over the next session begins.
+    /// A session starts in an alarm. It takes nothing: however long the alarm lasts, it could not publish again what
+    /// its queue would soon delete. When it is over the next session starts.
     pub fn session_opened_in_alarm(&mut self, now: Instant) {
         self.stopping = false;
         self.session = SessionState { started: Some(now), alarm: true, takes_nothing: true, ..SessionState::default() };
     }
 
-    /// The session is lost, and with it the right to acknowledge: what is not begun is left to the broker, which delivers it
-    /// again.
+    /// The session is lost, and with it the right to acknowledge: what is not started is left to the broker, which
+    /// delivers it again.
     pub fn session_lost(&mut self) {
         // At once: what waits for its turn at the target may be another worker's from now on.
         self.session.claim.lose();
@@ -167,12 +167,12 @@ impl<T> State<'_, T> {
         }
     }
 
-    /// The pool has not begun this task, and gives it back.
+    /// The pool has not started this task, and gives it back.
     pub fn take_back(&mut self, job: Job) {
         self.ledger.wait_again(job, None);
     }
 
-    /// No new work; what no thread has begun, which the pool gives back, stays with the broker.
+    /// No new work; what no thread has started, which the pool requeues, stays with the broker.
     pub fn stop(&mut self, not_started: impl Iterator<Item = Job>) {
         self.stopping = true;
         not_started.for_each(|job| self.take_back(job));
@@ -181,7 +181,7 @@ impl<T> State<'_, T> {
         log::info!("stopping: finishing {unsettled} in hand, {waiting} go back to RabbitMQ");
     }
 
-    /// No task is begun until [`State::resume`], or until the pause ends by itself.
+    /// No task is started until [`State::resume`], or until the pause ends by itself.
     pub fn pause(&mut self, pause: Pause, now: Instant) {
         let ends_in = pause.until.map(|until| until.saturating_duration_since(now));
         let until = ends_in.map_or_else(|| "until it is resumed".into(), |pause| format!("for {pause:.0?}"));
@@ -191,7 +191,7 @@ impl<T> State<'_, T> {
         self.takes_back = true;
     }
 
-    /// Tasks are begun again.
+    /// Tasks are started again.
     pub fn resume(&mut self) {
         if self.paused.take().is_some() {
             self.lane.stats.condition.is_over(Obstacle::Paused);
@@ -212,7 +212,7 @@ impl<T> State<'_, T> {
         self.caution.prefetch()
     }
 
-    /// What is begun and not settled, by id, whether or not it has a delivery.
+    /// What is started and not settled, by id, whether or not it has a delivery.
     pub fn unsettled(&self) -> Vec<&str> {
         self.ledger.all_unsettled()
     }

@@ -1,8 +1,9 @@
 //! The tracker thread of a lane: every interval it sweeps the sent queue, answers what is finished and gives the rest
 //! back.
 //!
-//! A sweep has its own session, so nothing is held unacknowledged between two of them. It reads every record that was there
-//! when it began, a few thousand at a time. Of an open one it keeps nothing; of one that is missing or unanswered the id.
+//! A sweep has its own session, so nothing is held unacknowledged between two of them. It reads every record that was
+//! there when it started, a few thousand at a time. Of an open one it keeps nothing; of one that is missing or
+//! unanswered the id.
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,15 +29,15 @@ use crate::systems::{Failure, Progress, Tracker};
 
 /// Records in memory at once. Fifty commands of fifty ids are one request to Bitrix24.
 const CHUNK: u16 = 2500;
-/// A sweep ends after this time, and the next one goes on where it ended: RabbitMQ takes back what is unacknowledged for
-/// half an hour.
+/// A sweep ends after this time, and the next one goes on where it ended: RabbitMQ takes back what is unacknowledged
+/// for half an hour.
 pub(super) const LONGEST_SWEEP: Duration = Duration::from_secs(900);
 /// Longer than the last chunk of a sweep takes; past it the connection is cut, and the broker gives the records back.
 pub(super) const SLACK: Duration = Duration::from_secs(300);
 /// That many checks in a row must miss a task before it counts as gone.
 pub(super) const MISSED: u32 = 3;
-/// If at least this many tasks are not shown in a sweep, and none is, it is more likely that our account there may not see
-/// them.
+/// If at least this many tasks are not shown in a sweep, and none is, it is more likely that our account there may not
+/// see them.
 const SUSPICIOUS: usize = 10;
 /// Answered tasks that are remembered, since a task may be in the sent queue twice.
 const ANSWERED: usize = 100_000;
@@ -57,7 +58,7 @@ pub(super) struct Tracking<'a, 'b> {
     foreign: HashSet<String>,
     /// Records at the head of the queue that the last sweep, which ended early, has checked.
     checked_last_time: u32,
-    /// Letters of an earlier sweep were not confirmed, and none has been since.
+    /// Outgoing messages of an earlier sweep were not confirmed, and none has been since.
     pub(super) unconfirmed: bool,
     error: LogThrottle,
     /// A queue that does not take messages.
@@ -377,7 +378,8 @@ impl Tracking<'_, '_> {
     }
 }
 
-/// Notes how many tasks were shown. `false`: so many were not, and none was, that those which are gone may be hidden from us.
+/// Notes how many tasks were shown. `false`: so many were not, and none was, that those which are gone may be hidden
+/// from us.
 fn is_trusted(sweep: &mut Sweep, results: &[Result<Progress, Failure>]) -> bool {
     let (shown, gone) = shown_and_gone(results);
     sweep.not_shown += results.len() - shown;

@@ -130,14 +130,14 @@ impl Connection {
         }
     }
 
-    /// While the result lives, what takes longer than `CLOSE_DEADLINE` is cut short: closing a consumer or a channel asks
-    /// the broker and waits.
+    /// While the result lives, what takes longer than `CLOSE_DEADLINE` is cut short: closing a consumer or a channel
+    /// asks the broker and waits.
     pub fn closing(&self) -> impl Drop + use<> {
         Watch::over(&self.socket, CLOSE_DEADLINE)
     }
 
-    /// Does what is left to do, which ends what is open on the connection, and then ends the connection itself, each within
-    /// its deadline: in any other order it could wait for ever.
+    /// Does what is left to do, which ends what is open on the connection, and then ends the connection itself, each
+    /// within its deadline: in any other order it could wait for ever.
     pub fn close_after<T>(mut self, last: impl FnOnce(&mut Connection) -> T) -> (T, Result<(), ConnectionError>) {
         let done = self.last(last);
         (done, self.close())
@@ -160,8 +160,8 @@ impl Connection {
         Watch::over(&self.socket, deadline)
     }
 
-    /// Ends the connection: what was sent before is flushed. Returns why the connection was already dead, if it was: the
-    /// only place where amiquip says it.
+    /// Ends the connection: what was sent before is flushed. Returns why the connection was already dead, if it was:
+    /// the only place where amiquip says it.
     pub fn close(mut self) -> Result<(), ConnectionError> {
         self.end().map_err(|err| ConnectionError::new(err.to_string()))
     }

@@ -12,13 +12,13 @@ use super::{ConnectionError, Headers, Incoming};
 
 /// When nothing has come for so long, a queue has no more to give.
 const NO_MORE: Duration = Duration::from_secs(2);
-/// Set by quorum queues: how often a message was given back, be it on purpose or by a connection that broke.
+/// Set by quorum queues: how often a message was requeued, be it on purpose or by a connection that broke.
 pub const DELIVERY_COUNT: &str = "x-delivery-count";
-/// A quorum queue of RabbitMQ 4 deletes a message that was given back more than 20 times. Whoever takes one that was given
-/// back so often publishes it anew before anything else that may take long or fail.
+/// A quorum queue of RabbitMQ 4 deletes a message that was requeued more than 20 times. Whoever takes one that was
+/// given back so often publishes it again before anything else that may take long or fail.
 pub const WORN_OUT: u32 = 15;
 
-/// How often the message with these headers was given back; 0 in a queue that does not count.
+/// How often the message with these headers was requeued; 0 in a queue that does not count.
 pub fn times_requeued(headers: &Headers) -> u32 {
     headers.number(DELIVERY_COUNT).and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
 }
@@ -101,7 +101,7 @@ pub struct Unsettled {
 
 impl Consumer {
     /// Opens a channel on which each consumer has at most `prefetch` unacknowledged deliveries. `session` differs from
-    /// that of every earlier intake whose tokens may still be around.
+    /// that of every earlier consumer whose tokens may still be around.
     ///
     /// # Errors
     /// The connection is gone.
@@ -117,8 +117,8 @@ impl Consumer {
         })
     }
 
-    /// The same, with the message that each of these queues would deliver next, if it has any; with none, where a queue gives
-    /// nothing but to its one active consumer.
+    /// The same, with the message that each of these queues would deliver next, if it has any; with none, where a queue
+    /// gives nothing but to its one active consumer.
     ///
     /// # Errors
     /// There is no such queue, we may not read it, or the connection is gone.
@@ -143,8 +143,8 @@ impl Consumer {
         }
     }
 
-    /// Starts to consume. End it with [`Consumer::end`], or keep a clone of its receiver until the channel is closed: in one of
-    /// a hundred cases, and more often on a busy machine, the connection is killed otherwise.
+    /// Starts to consume. End it with [`Consumer::end`], or keep a clone of its receiver until the channel is closed:
+    /// in one of a hundred cases, and more often on a busy machine, the connection is killed otherwise.
     ///
     /// # Errors
     /// There is no such queue, we may not read it, or the connection is gone.
@@ -177,8 +177,8 @@ impl Consumer {
         Ok(rest)
     }
 
-    /// Takes up to `most` messages that are in the queue and keeps them unacknowledged; fewer when they are large or worn out,
-    /// when the queue has fewer, or when somebody else takes them. None, when it has none.
+    /// Takes up to `most` messages that are in the queue and keeps them unacknowledged; fewer when they are large or
+    /// worn out, when the queue has fewer, or when somebody else takes them. None, when it has none.
     ///
     /// # Errors
     /// As [`Consumer::consume`], or the consumer ended.
@@ -189,7 +189,7 @@ impl Consumer {
             let step = usize::from(most).saturating_sub(deliveries.len()).min(next_step(deliveries.len(), bytes));
             let more = self.take_next(queue, u16::try_from(step).unwrap_or(most))?;
             let no_more = more.len() < step;
-            // Whoever had one of these before has died before it could publish it anew: that comes first now.
+            // Whoever had one of these before has died before it could publish it again: that comes first now.
             let was_fatal = more.iter().any(|delivery| times_requeued(&delivery.headers) > WORN_OUT);
             deliveries.extend(more);
             if step == 0 || no_more || was_fatal {
@@ -280,10 +280,12 @@ impl Consumer {
         self.unsettled.get()
     }
 
-    /// Gives all that is unacknowledged on this channel back to its queue, and what was left in the order in which it came.
+    /// Gives all that is unacknowledged on this channel back to its queue, and what was left in the order in which it
+    /// came.
     ///
-    /// A classic queue puts each back in its place anyway. A quorum queue puts it behind all that was given back before, from
-    /// RabbitMQ 4 on in the order of giving; but what several consumers had and is given back in one step comes at random.
+    /// A classic queue puts each back in its place anyway. A quorum queue puts it behind all that was requeued before,
+    /// from RabbitMQ 4 on in the order of giving; but what several consumers had and is requeued in one step comes at
+    /// random.
     ///
     /// # Errors
     /// The connection is gone.

@@ -1,8 +1,8 @@
 //! Watches a connection until RabbitMQ has let us in, and says why it has not.
 //!
-//! amiquip takes whatever goes wrong after the sign-in for wrong credentials, a link that breaks included, and everything
-//! before it for a time-out. RabbitMQ tells the one from the other to a client that says that it wants to know; amiquip
-//! does not say it, so it is added to what it sends. Knows no queues.
+//! amiquip takes whatever goes wrong after the sign-in for wrong credentials, a link that breaks included, and
+//! everything before it for a time-out. RabbitMQ tells the one from the other to a client that says that it wants to
+//! know; amiquip does not say it, so it is added to what it sends. Knows no queues.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ const CLOSE: (u16, u16) = (10, 50);
 const OLD_BROKERS_DELAY: Duration = Duration::from_secs(1);
 /// The name of what tells wrong credentials from a broken link.
 const CAPABILITY: &[u8] = b"authentication_failure_close";
-/// Where amiquip's capabilities begin: the name of that field, and that a table follows.
+/// Where amiquip's capabilities start: the name of that field, and that a table follows.
 const CAPABILITIES: &[u8] = b"\x0ccapabilitiesF";
 
 /// The stream, while it is watched.
@@ -53,7 +53,7 @@ pub enum NotIn {
 }
 
 impl<S> Watched<S> {
-    /// Begins to watch; the other half says what was seen.
+    /// Starts to watch; the other half says what was seen.
     pub fn new(stream: S) -> (Watched<S>, Arc<Mutex<Seen>>) {
         let seen = Arc::default();
         (Watched { stream, seen: Some(Arc::clone(&seen)), instead: Vec::new(), stands_for: 0 }, seen)

@@ -1,11 +1,11 @@
 //! The only folder that names amiquip, and so the only one that knows AMQP.
 //!
-//! [`connection`] opens and closes a connection (`handshake`, `peer` and `refusal` say why one is not let in, `filter` keeps
-//! from amiquip what would kill it), [`queues`] finds or makes a queue, [`rights`] finds out what we may do, [`consumer`] takes
-//! deliveries and settles them, [`publisher`] publishes with confirms, [`headers`] are what a message carries beside its body.
-//! What bites in amiquip is said where it is avoided, and none of its types is named outside: of what comes through its
-//! channels, [`Incoming`], [`Confirmation`] and [`Notice`], others only know where here to hand it in. Nothing here knows a
-//! system, a task or the shape of a message.
+//! [`connection`] opens and closes a connection (`handshake`, `peer` and `refusal` say why one is not let in, `filter`
+//! keeps from amiquip what would kill it), [`queues`] finds or makes a queue, [`rights`] finds out what we may do,
+//! [`consumer`] takes deliveries and settles them, [`publisher`] publishes with confirms, [`headers`] are what a
+//! message carries beside its body. What bites in amiquip is said where it is avoided, and none of its types is named
+//! outside: of what comes through its channels, [`Incoming`], [`Confirmation`] and [`Notice`], others only know where
+//! here to hand it in. Nothing here knows a system, a task or the shape of a message.
 
 pub mod connection;
 pub mod consumer;
@@ -27,7 +27,7 @@ pub use headers::Headers;
 
 /// What a consumer brings, for [`consumer::Consumer::delivery`].
 pub type Incoming = amiquip::ConsumerMessage;
-/// What the broker says about published letters, for [`publisher::Publisher::verdicts`].
+/// What the broker says about published outgoing messages, for [`publisher::Publisher::verdicts`].
 pub type Confirmation = amiquip::Confirm;
 /// What the broker says about its own reading, for [`Blocked`].
 pub type Notice = amiquip::ConnectionBlockedNotification;

@@ -20,8 +20,8 @@ const PERSISTENT: u8 = 2;
 const NO_ROUTE: u16 = 312;
 /// A broker that takes longer, and is not blocked by an alarm, is not going to confirm.
 pub const CONFIRM_DEADLINE: Duration = Duration::from_secs(60);
-/// So much may be on the way. amiquip takes a letter at once while less than 16 MiB wait for the socket; behind a broker
-/// that does not read, as in an alarm, whoever publishes more is held up.
+/// So much may be on the way. amiquip takes an outgoing message at once while less than 16 MiB wait for the socket;
+/// behind a broker that does not read, as in an alarm, whoever publishes more is held up.
 const MOST_BYTES: usize = 8 << 20;
 
 /// One message to publish through the default exchange.
@@ -29,7 +29,8 @@ const MOST_BYTES: usize = 8 << 20;
 pub struct OutgoingMessage {
     /// The queue, which is the routing key as well.
     pub queue: String,
-    /// Becomes `message_id`. No two letters under way to one queue share it: a returned message is known by it.
+    /// Becomes `message_id`. No two outgoing messages under way to one queue share it: a returned message is known by
+    /// it.
     pub message_id: String,
     /// The body.
     pub body: Vec<u8>,
@@ -38,7 +39,7 @@ pub struct OutgoingMessage {
 }
 
 impl OutgoingMessage {
-    /// A letter without headers.
+    /// An outgoing message without headers.
     pub fn new(queue: String, message_id: String, body: Vec<u8>) -> OutgoingMessage {
         OutgoingMessage { queue, message_id, body, headers: Headers::new() }
     }
@@ -68,7 +69,7 @@ impl LargestBody {
     }
 }
 
-/// What became of a letter.
+/// What became of an outgoing message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PublishOutcome {
     /// It is on the broker's disk, in its queue.
@@ -79,7 +80,7 @@ pub enum PublishOutcome {
     Refused(String),
 }
 
-/// A channel in confirm mode, and the letters on their way.
+/// A channel in confirm mode, and the outgoing messages on their way.
 pub struct Publisher {
     channel: Channel,
     confirms: Receiver<Confirm>,
@@ -88,7 +89,7 @@ pub struct Publisher {
     unconfirmed: Unconfirmed,
 }
 
-/// Letters by their tags.
+/// Outgoing messages by their tags.
 #[derive(Default)]
 struct Unconfirmed {
     messages: BTreeMap<u64, UnconfirmedMessage>,
@@ -117,7 +118,7 @@ impl Publisher {
         Ok(Publisher { channel, confirms, returns, last_tag: 0, unconfirmed: Unconfirmed::default() })
     }
 
-    /// Sends the letter off and returns its tag, by which [`Publisher::outcomes`] names it.
+    /// Sends the outgoing message off and returns its tag, by which [`Publisher::outcomes`] names it.
     ///
     /// # Errors
     /// The channel is gone; throw the publisher away, since its tags no longer agree with the broker's.
@@ -141,44 +142,45 @@ impl Publisher {
         Ok(self.last_tag)
     }
 
-    /// For `select!`: what the broker says about published letters, to be given to [`Publisher::outcomes`].
+    /// For `select!`: what the broker says about published outgoing messages, to be given to [`Publisher::outcomes`].
     pub fn confirms(&self) -> &Receiver<Confirmation> {
         &self.confirms
     }
 
-    /// What `confirm` says about the letters on the way; it may be about many.
+    /// What `confirm` says about the outgoing messages on the way; it may be about many.
     pub fn outcomes(&mut self, confirm: Confirmation) -> Vec<(u64, PublishOutcome)> {
-        // A return reaches us before the confirm of its letter, so all that matter are here by now.
+        // A return reaches us before the confirm of its outgoing message, so all that matter are here by now.
         while let Ok(returned) = self.returns.try_recv() {
             self.note_return(&returned);
         }
         self.unconfirmed.settle(&confirm)
     }
 
-    /// When the letter that waits longest was sent.
+    /// When the outgoing message that waits longest was sent.
     pub fn waiting_since(&self) -> Option<Instant> {
         self.unconfirmed.messages.first_key_value().map(|(_, outgoing)| outgoing.since)
     }
 
-    /// The broker did not read for a while, and reads again: from now on the letters wait anew.
+    /// The broker did not read for a while, and reads again: from now on the outgoing messages wait again.
     pub fn restart_waits(&mut self) {
         self.unconfirmed.messages.values_mut().for_each(|outgoing| outgoing.since = Instant::now());
     }
 
-    /// How many letters are on the way.
+    /// How many outgoing messages are on the way.
     pub fn unconfirmed(&self) -> usize {
         self.unconfirmed.messages.len()
     }
 
-    /// So much is on the way that the next letter should wait for a confirm.
+    /// So much is on the way that the next outgoing message should wait for a confirm.
     pub fn is_full(&self) -> bool {
         self.unconfirmed.bytes >= MOST_BYTES
     }
 
-    /// Publishes one letter and waits until the broker has it. For few letters: it costs a round trip each.
+    /// Publishes one outgoing message and waits until the broker has it. For few outgoing messages: it costs a round
+    /// trip each.
     ///
     /// # Errors
-    /// The letter is not known to be in its queue.
+    /// The outgoing message is not known to be in its queue.
     pub fn deliver(&mut self, outgoing: &OutgoingMessage) -> anyhow::Result<()> {
         match self.try_deliver(outgoing)? {
             PublishOutcome::Confirmed => Ok(()),
@@ -188,10 +190,10 @@ impl Publisher {
         }
     }
 
-    /// The same for a caller that goes on with other letters when this one is refused.
+    /// The same for a caller that goes on with other outgoing messages when this one is refused.
     ///
     /// # Errors
-    /// It is not known whether the letter is in its queue, and no other can be published.
+    /// It is not known whether the outgoing message is in its queue, and no other can be published.
     pub fn try_deliver(&mut self, outgoing: &OutgoingMessage) -> anyhow::Result<PublishOutcome> {
         let tag = self.publish(outgoing)?;
         loop {
@@ -237,7 +239,7 @@ impl Publisher {
     }
 }
 
-/// Why a letter was returned.
+/// Why an outgoing message was returned.
 fn reason(code: u16, text: &str) -> PublishOutcome {
     let why = format!("{code} {text}");
     if code == NO_ROUTE { PublishOutcome::NoQueue(why) } else { PublishOutcome::Refused(why) }
@@ -249,8 +251,9 @@ impl Unconfirmed {
         self.messages.insert(tag, outgoing);
     }
 
-    /// The letters that `confirm` settles, and how. amiquip's own `ConfirmSmoother` would take a letter for confirmed that
-    /// was refused out of turn, as soon as a later one is confirmed together with all before it.
+    /// The outgoing messages that `confirm` settles, and how. amiquip's own `ConfirmSmoother` would take an outgoing
+    /// message for confirmed that was refused out of turn, as soon as a later one is confirmed together with all before
+    /// it.
     fn settle(&mut self, confirm: &Confirm) -> Vec<(u64, PublishOutcome)> {
         let (ConfirmPayload { delivery_tag, multiple }, taken) = match confirm {
             Confirm::Ack(payload) => (payload, true),

@@ -1,6 +1,7 @@
 //! Finds a queue, or makes it durable and without arguments.
 //!
-//! A queue that is there is used as it is, whatever its arguments: declaring it with others would only kill the channel.
+//! A queue that is there is used as it is, whatever its arguments: declaring it with others would only kill the
+//! channel.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -81,11 +82,12 @@ pub fn others(connection: &mut Connection, names: &[&str]) -> Result<Vec<(String
     Ok(others)
 }
 
-/// Waits until the queues have carried out what was acknowledged and given back: until each has as many messages as is said
-/// of it or more, and as many consumers or fewer. Somebody else may take the ones or be one of the others, so not for long.
+/// Waits until the queues have carried out what was acknowledged and requeued: until each has as many messages as is
+/// said of it or more, and as many consumers or fewer. Somebody else may take the ones or be one of the others, so not
+/// for long.
 ///
-/// The channel has to stay open until then: of the acknowledgements that are still to be carried out when it is closed, a
-/// quorum queue forgets all but 32 (rabbitmq-server, issue 10327). It counts whoever has got messages as a consumer.
+/// The channel has to stay open until then: of the acknowledgements that are still to be carried out when it is closed,
+/// a quorum queue forgets all but 32 (rabbitmq-server, issue 10327). It counts whoever has got messages as a consumer.
 ///
 /// # Errors
 /// The connection is gone.

@@ -23,8 +23,8 @@ const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 pub struct TlsStream {
     session: ClientConnection,
     socket: mio::net::TcpStream,
-    /// Bytes of the current `write` that rustls has taken but the socket has not: the caller repeats that write with the
-    /// same bytes, and they must not be taken twice.
+    /// Bytes of the current `write` that rustls has taken but the socket has not: the caller repeats that write with
+    /// the same bytes, and they must not be taken twice.
     taken: usize,
 }
 

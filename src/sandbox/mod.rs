@@ -1,6 +1,6 @@
-//! A Bitrix24 stand-in on loopback, for `task-creator demo`, `task-creator sandbox`, tests and benchmarks.
+//! A Bitrix24 fake on loopback, for `task-creator demo`, `task-creator sandbox`, tests and benchmarks.
 //!
-//! It answers the methods the worker uses, and a few more, as unkindly as a portal does: string ids that begin
+//! It answers the methods the worker uses, and a few more, as unkindly as a portal does: string ids that start
 //! anywhere, `[]` for an empty map and for a missing task, filters that are ignored without a word, texts that are
 //! cut, checklists that come out reversed, custom fields that are written late. It keeps everything in memory, checks
 //! one fixed token, and knows nothing of the worker: whatever speaks the Bitrix24 REST interface can use it. It is a
@@ -11,8 +11,8 @@
 //! the same portal without a server, [`Forgetful`] one that is asked for speed alone.
 //!
 //! Reading order: methods and tasks (what can be called), portal (what is remembered), list and batch (the two methods
-//! with rules of their own), memory (calls and faults); people (who finish tasks), steering (what is done by hand). Bytes in
-//! and out are [`crate::http::server`]'s business.
+//! with rules of their own), memory (calls and faults); people (who finish tasks), steering (what is done by hand).
+//! Bytes in and out are [`crate::http::server`]'s business.
 
 mod batch;
 mod checklists;
@@ -68,7 +68,7 @@ use request::Asked;
 /// User and token of the one webhook. Fixed, so that a `.env` stays valid from run to run.
 const WEBHOOK: &str = "1/sandbox-token";
 
-/// A running stand-in. What can be done with its [`Memory`] can be done with it. Dropping it cuts all connections,
+/// A running fake. What can be done with its [`Memory`] can be done with it. Dropping it cuts all connections,
 /// ends all waits and joins all threads.
 pub struct Sandbox {
     server: Server,
@@ -154,7 +154,7 @@ struct Desk {
     limits: Limits,
     memory: Memory,
     throttle: Arc<Mutex<Throttle>>,
-    /// Requests that have begun and not ended.
+    /// Requests that have started and not ended.
     under_way: AtomicU32,
     /// Closed when the sandbox goes.
     stopped: Receiver<()>,
@@ -220,12 +220,12 @@ impl Desk {
     }
 }
 
-/// Whatever a stand-in is, it listens on loopback alone.
+/// Whatever a fake is, it listens on loopback alone.
 fn serve<R: Respond>(port: u16, respond: impl FnOnce(Receiver<()>) -> R) -> anyhow::Result<Server> {
     Server::start("sandbox", (Ipv4Addr::LOCALHOST, port).into(), server::Limits::default(), respond)
 }
 
-/// A thread that panicked is told by its panic; what it left behind is still usable for a stand-in.
+/// A thread that panicked is told by its panic; what it left behind is still usable for a fake.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -50,7 +50,7 @@ pub(super) struct Operating(HashMap<(&'static str, bool), Audit>);
 
 #[derive(Default)]
 struct Audit {
-    /// When each basket was begun, and what is in it.
+    /// When each basket was started, and what is in it.
     baskets: VecDeque<(Instant, Duration)>,
     blocked: Option<Instant>,
 }

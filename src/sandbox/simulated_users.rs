@@ -1,7 +1,7 @@
-//! The people at the stand-in's portal: they finish each task some time after its creation, and answer what is asked.
+//! The people at the fake's portal: they finish each task some time after its creation, and answer what is asked.
 //!
-//! Whoever employs them calls [`SimulatedUsers::work`] again and again, and hears what is new. They keep no clock and no
-//! thread.
+//! Whoever employs them calls [`SimulatedUsers::work`] again and again, and hears what is new. They keep no clock and
+//! no thread.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

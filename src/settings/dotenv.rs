@@ -1,8 +1,8 @@
 //! The variables of this process, and below them those of `.env`, which adds what is not set already.
 //!
-//! `.env` may serve other programs too: what is not a setting of ours is passed over, readable or not. It holds passwords,
-//! so its permissions are looked at, and of its lines only numbers and names of settings are ever shown. How a line is read is
-//! in [`syntax`]; which names are settings it is told; what a value means is none of its business.
+//! `.env` may serve other programs too: what is not a setting of ours is passed over, readable or not. It holds
+//! passwords, so its permissions are looked at, and of its lines only numbers and names of settings are ever shown. How
+//! a line is read is in [`syntax`]; which names are settings it is told; what a value means is none of its business.
 
 pub mod syntax;
 
@@ -42,8 +42,8 @@ impl Environment {
     /// The environment and this file, if there is one, of which only the settings of these names count.
     ///
     /// # Errors
-    /// [`SettingsErrors`] when the file cannot be read, can be written by others, or is no text in UTF-8. A line of ours that is
-    /// wrong is an error only once it is asked for.
+    /// [`SettingsErrors`] when the file cannot be read, can be written by others, or is no text in UTF-8. A line of
+    /// ours that is wrong is an error only once it is asked for.
     pub fn read(file: &Path, settings: &BTreeSet<String>) -> Result<Environment, SettingsErrors> {
         let mut environment = Environment::default();
         let shown = file.display().to_string();
@@ -118,7 +118,7 @@ impl Environment {
         }
         // Behind other values a comment is nothing unusual.
         if is_cut && name == "RABBITMQ_PASSWORD" {
-            let wrong = "ends where # begins a comment; if that belongs to it, put it in single quotes";
+            let wrong = "ends where # starts a comment; if that belongs to it, put it in single quotes";
             self.advice.push(format!("{place}: {name} {wrong}"));
         }
     }

@@ -1,8 +1,8 @@
-//! How settings are read, whatever they are: from the environment and `.env`, checked, every mistake told at once.
+//! How settings are read, whatever they are: from the environment and `.env`, checked, every error told at once.
 //!
-//! [`variables`] makes numbers, names and switches of texts, [`address`] hosts and URLs, [`dotenv`] finds the texts, and
-//! [`spelling`] says which setting may be meant by a name that is none. A leaf: it names no variable and no system, and knows
-//! nothing of what a value is for.
+//! [`variables`] makes numbers, names and switches of texts, [`address`] hosts and URLs, [`dotenv`] finds the texts,
+//! and [`spelling`] says which setting may be meant by a name that is none. A leaf: it names no variable and no system,
+//! and knows nothing of what a value is for.
 
 pub mod address;
 pub mod dotenv;
@@ -49,10 +49,10 @@ impl fmt::Display for SettingsErrors {
 
 impl std::error::Error for SettingsErrors {}
 
-/// What was made of the variables, if there are no mistakes in them.
+/// What was made of the variables, if there are no errors in them.
 ///
 /// # Errors
-/// The mistakes.
+/// The errors.
 pub fn right<T>((made, errors): (T, Vec<String>)) -> Result<T, SettingsErrors> {
     if errors.is_empty() { Ok(made) } else { Err(SettingsErrors(errors)) }
 }

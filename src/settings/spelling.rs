@@ -7,7 +7,8 @@ use crate::nearest::distance;
 /// From this length on two letters may be wrong, below it one.
 const LONG: usize = 9;
 
-/// The setting whose name is nearest to this one, if it is near enough to be meant; `None` for a name that is a setting.
+/// The setting whose name is nearest to this one, if it is near enough to be meant; `None` for a name that is a
+/// setting.
 pub fn nearest<'a>(name: &str, settings: &'a BTreeSet<String>) -> Option<&'a str> {
     if settings.contains(name) {
         return None;

@@ -16,16 +16,16 @@ const QUOTES: &[char] = &['"', '\'', '`', '«', '»', '“', '”', '„', '‘'
 /// What gives a variable its value, or the reason why that cannot be read.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Result<Given, String>>;
 
-/// The variables while they are read, and the mistakes found so far.
+/// The variables while they are read, and the errors found so far.
 pub struct Variables<'a> {
     lookup: Lookup<'a>,
     errors: Vec<String>,
-    /// One mistake each is enough: further ones would follow from it.
+    /// One error each is enough: further ones would follow from it.
     wrong: BTreeSet<String>,
 }
 
 impl Variables<'_> {
-    /// What `make` makes of these values, and the mistakes it has found.
+    /// What `make` makes of these values, and the errors it has found.
     pub fn read<T>(value: impl Fn(&str) -> Option<String>, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
         Variables::found(&|name| Some(Ok(Given { value: value(name)?, place: None, quoted: false })), make)
     }
@@ -37,13 +37,13 @@ impl Variables<'_> {
         (made, variables.errors)
     }
 
-    /// What `make` makes of the variables of this process, and the mistakes in them.
+    /// What `make` makes of the variables of this process, and the errors in them.
     pub fn of<T>(environment: &Environment, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
         Variables::found(&|name| environment.get(name), make)
     }
 
     /// The variable's value, trimmed; one that is set to nothing counts as not set. Without the quotes around it, which
-    /// are a mistake: nothing has taken them off, and they would become part of a name or a password.
+    /// are an error: nothing has taken them off, and they would become part of a name or a password.
     pub fn text(&mut self, name: &str) -> Option<String> {
         let Given { value, .. } = self.given(name)?;
         let text = value.trim();
@@ -54,7 +54,8 @@ impl Variables<'_> {
         Some(bare.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    /// The same for a password: blanks and quotes within the quotes of `.env` are meant, and so is a quote at one end only.
+    /// The same for a password: blanks and quotes within the quotes of `.env` are meant, and so is a quote at one end
+    /// only.
     pub fn secret(&mut self, name: &str) -> Option<Secret> {
         let Given { value, quoted, .. } = self.given(name)?;
         let text = if quoted { &*value } else { value.trim() };
@@ -156,7 +157,7 @@ impl Variables<'_> {
         self.error(name, wrong, example);
     }
 
-    /// Notes a mistake: what is wrong with this variable, and a line that would be right.
+    /// Notes an error: what is wrong with this variable, and a line that would be right.
     pub fn error(&mut self, name: &str, wrong: &str, example: &str) {
         let place = (self.lookup)(name).and_then(|given| given.ok()?.place);
         let place = place.map(|place| format!(" ({place})")).unwrap_or_default();

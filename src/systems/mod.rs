@@ -1,7 +1,7 @@
 //! The systems where people do the work: what each must be able to do. Which there are says [`table`], and nobody else.
 //!
-//! A system is a file or folder beside this one and a line in the table. It reads its own settings, speaks HTTP to its target
-//! and knows tasks, records and replies; it knows no queue, no ack and no retry. Adding one is worked through in
+//! A system is a file or folder beside this one and a line in the table. It reads its own settings, speaks HTTP to its
+//! target and knows tasks, records and replies; it knows no queue, no ack and no retry. Adding one is worked through in
 //! [`crate::docs::adding_a_system`].
 
 pub mod bitrix24;
@@ -80,16 +80,16 @@ pub struct Connected {
     pub tracker: Box<dyn Tracker>,
 }
 
-/// Creates tasks at the target, in two steps. When each of them is taken, and that nothing is created twice, is written once
-/// for all systems in [`create`].
+/// Creates tasks at the target, in two steps. When each of them is taken, and that nothing is created twice, is written
+/// once for all systems in [`create`].
 pub trait Handler: Send + Sync {
     /// How many tasks the next call should carry.
     fn next_batch(&self) -> Batch {
         Batch::One
     }
 
-    /// Looks, once at the start, whether the target can do what the other methods need. Nothing depends on the result but a
-    /// line in the log.
+    /// Looks, once at the start, whether the target can do what the other methods need. Nothing depends on the result
+    /// but a line in the log.
     ///
     /// # Errors
     /// What is wrong at the target, or that it cannot be reached.
@@ -108,8 +108,9 @@ pub trait Handler: Send + Sync {
     /// [`Missing::claim`] when it goes.
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>>;
 
-    /// Runs when the results are safely in the sent queue, for tasks that existed too: completes what a crash has left out, and
-    /// doubles nothing. The tasks come without their variables and bodies. Failures are logged and counted here.
+    /// Runs when the results are safely in the sent queue, for tasks that existed too: completes what a crash has left
+    /// out, and doubles nothing. The tasks come without their variables and bodies. Failures are logged and counted
+    /// here.
     fn follow_up(&self, done: &[(Task, Created)]) -> Vec<FollowUp> {
         done.iter().map(|_| FollowUp::Done).collect()
     }
@@ -136,8 +137,8 @@ pub enum Batch {
     One,
     /// What waits is divided among the threads, up to this for each.
     FairShare(usize),
-    /// As many as wait, up to this; and while another call is under way, more are waited for: the target answers so fast
-    /// that a request costs more than what it carries.
+    /// As many as wait, up to this; and while another call is under way, more are waited for: the target answers so
+    /// fast that a request costs more than what it carries.
     Nagle(usize),
 }
 
@@ -146,8 +147,8 @@ pub enum Batch {
 pub enum Found {
     /// The task is there.
     There(Created),
-    /// It is not, as far as anybody can know. The target was asked at this time or later: what it said is good for a few
-    /// seconds only.
+    /// It is not, as far as anybody can know. The target was asked at this time or later: what it said is good for a
+    /// few seconds only.
     Nothing(Instant),
 }
 
@@ -156,8 +157,8 @@ pub enum Found {
 pub struct Created {
     /// The target's whole reply; null once it is in the record.
     pub reply: Value,
-    /// What Camunda is told, as `response_data`, where the task is finished as soon as it is created: it is answered at once,
-    /// and neither followed up nor tracked. Null once it is in the response.
+    /// What Camunda is told, as `response_data`, where the task is finished as soon as it is created: it is answered at
+    /// once, and neither followed up nor tracked. Null once it is in the response.
     pub answer: Option<Value>,
     /// The task's id at the target, for the log.
     pub target_id: String,
@@ -206,8 +207,8 @@ pub enum Progress {
     Waiting(String),
     /// It is finished: what Camunda is told, as `response_data`.
     Finished(Value),
-    /// The target has failed over it, for good: it is parked for a person. Where a setting of the system wants Camunda to be
-    /// told instead, it is [`Progress::Finished`], with the error in it.
+    /// The target has failed over it, for good: it is parked for a person. Where a setting of the system wants Camunda
+    /// to be told instead, it is [`Progress::Finished`], with the error in it.
     Failed(anyhow::Error),
     /// The target does not know it, or does not show it.
     Gone,
@@ -223,8 +224,8 @@ pub enum Failure {
         /// What went wrong.
         error: anyhow::Error,
     },
-    /// The same of a create that may have happened all the same. It is looked for before it is repeated, and not before that
-    /// says something.
+    /// The same of a create that may have happened all the same. It is looked for before it is repeated, and not before
+    /// that says something.
     OutcomeUnknown {
         /// What went wrong.
         error: anyhow::Error,
@@ -248,8 +249,9 @@ pub enum Failure {
     /// something, which the text says. The lane pauses; nobody's attempt. While its message says
     /// [`Unseen`](crate::message::Earlier::Unseen), a look-up that cannot be sure says so again.
     Unseen(anyhow::Error),
-    /// Nothing was done, because what was seen of the task had become too old before its create could be sent, or because
-    /// its [claim](crate::message::Claim) was lost. Once more, from the look on, if it is still ours; nobody's attempt.
+    /// Nothing was done, because what was seen of the task had become too old before its create could be sent, or
+    /// because its [claim](crate::message::Claim) was lost. Once more, from the look on, if it is still ours; nobody's
+    /// attempt.
     Outdated,
 }
 

@@ -127,8 +127,8 @@ impl ServerCertVerifier for Verifier {
             CertificateError::NotValidForNameContext { .. } if is_own => may_be_for(server, host),
             refused if is_own && lacks_authority_only(&refused) => may_be_for(server, host),
             CertificateError::UnknownIssuer => Err(told(missing(server, sent))),
-            // That it is a CA's, or that another one of this name is known, does not matter where nobody else could have
-            // signed it.
+            // That it is a CA's, or that another one of this name is known, does not matter where nobody else could
+            // have signed it.
             CertificateError::Other(_) | CertificateError::BadSignature if is_signed_by_itself(server) => {
                 Err(told(Unknown::Itself))
             }

@@ -52,8 +52,8 @@ pub fn slow() -> Vec<Figure> {
     ]
 }
 
-/// (g) The same portal where each request more than 8 at once slows all of them down, so that 16 do half as much as 8: with
-/// fixed numbers of requests, and with the number that the worker finds out.
+/// (g) The same portal where each request more than 8 at once slows all of them down, so that 16 do half as much as 8:
+/// with fixed numbers of requests, and with the number that the worker finds out.
 pub fn strained() -> Vec<Figure> {
     const COUNT: usize = 3_000;
     const FROM: u32 = 8;
@@ -76,7 +76,8 @@ pub fn strained() -> Vec<Figure> {
     ]
 }
 
-/// Tasks a second, and HTTP requests for each, at a portal that takes 50 ms a request and 20 ms for each further command.
+/// Tasks a second, and HTTP requests for each, at a portal that takes 50 ms a request and 20 ms for each further
+/// command.
 fn at_slow_portal(count: usize, strain_from: u32, settings: &[(&str, &str)]) -> (f64, f64) {
     let (request_delay, command_delay) = (Duration::from_millis(50), Duration::from_millis(20));
     let limits = Limits { request_delay, command_delay, strain_from, ..Limits::default() };
@@ -156,8 +157,8 @@ struct Run {
 }
 
 impl Run {
-    /// From the first request at the target, of those that `requests` counts, until every message is recorded, synchronised
-    /// and acknowledged.
+    /// From the first request at the target, of those that `requests` counts, until every message is recorded,
+    /// synchronised and acknowledged.
     fn of(
         webhook: &str,
         settings: &[(&str, &str)],

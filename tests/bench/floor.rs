@@ -1,5 +1,5 @@
-//! The floor: the same messages consumed, published with confirm and acknowledged, with nothing in between. No worker that
-//! keeps the rules can be faster on this machine and this broker.
+//! The floor: the same messages consumed, published with confirm and acknowledged, with nothing in between. No worker
+//! that keeps the rules can be faster on this machine and this broker.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -12,7 +12,8 @@ const DEADLINE: Duration = Duration::from_secs(600);
 
 /// 5,000 and 100,000 records.
 pub fn large() -> Vec<Figure> {
-    // The records are made by the worker itself, at a portal without limits; the larger sweep begins with the smaller's.
+    // The records are made by the worker itself, at a portal without limits; the larger sweep starts with the
+    // smaller's.
     let sandbox = Sandbox::start(0, Limits::default()).expect("a free port");
     let queues = Queues::new("bench sweep");
     let (small, large) = (sweep(&sandbox, &queues, 0, 5_000), sweep(&sandbox, &queues, 5_000, 100_000));

@@ -1,6 +1,6 @@
-//! What a worker has seen of a task, and what it does about it, far apart in time: it is frozen in between, waits for its
-//! turn at the portal, loses its session meanwhile, or another worker's clock disagrees. Nothing is created twice by that,
-//! and no wait is begun anew for ever.
+//! What a worker has seen of a task, and what it does about it, far apart in time: it is frozen in between, waits for
+//! its turn at the portal, loses its session meanwhile, or another worker's clock disagrees. Nothing is created twice
+//! by that, and no wait is started again for ever.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -93,8 +93,8 @@ fn a_worker_that_was_frozen_while_its_create_waited_for_its_turn_looks_again() {
     });
 }
 
-/// The first worker has looked the task up, and waits for its turn to create it, when its session is lost and the second
-/// worker gets the message.
+/// The first worker has looked the task up, and waits for its turn to create it, when its session is lost and the
+/// second worker gets the message.
 #[test]
 fn a_create_that_waits_for_its_turn_is_not_sent_when_another_worker_may_have_its_message() {
     let queues = Queues::new("cut off");
@@ -221,8 +221,8 @@ fn a_returned_message_waits_as_long_as_it_was_told_whatever_the_clock_says() {
     assert_eq!(tasks.markers(), ["task-1"]);
 }
 
-/// The first copy of the message waits in the retry queue and is not delivered, since others fill its prefetch. Its create
-/// shows only later.
+/// The first copy of the message waits in the retry queue and is not delivered, since others fill its prefetch. Its
+/// create shows only later.
 #[test]
 fn a_second_copy_waits_for_the_first_one_that_is_not_even_delivered() {
     const SHOWS_AFTER: Duration = Duration::from_millis(1500);

@@ -1,5 +1,5 @@
-//! Faults of a whole RabbitMQ node, on a private one: restarted, killed, frozen, out of memory or disk, impatient with slow
-//! consumers and large messages, and not letting the worker in.
+//! Faults of a whole RabbitMQ node, on a private one: restarted, killed, frozen, out of memory or disk, impatient with
+//! slow consumers and large messages, and not letting the worker in.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Scene {
         Scene { queues, tasks, portal, gate, worker }
     }
 
-    /// The worker is back, and finishes what it had begun without asking the portal twice.
+    /// The worker is back, and finishes what it had started without asking the portal twice.
     fn assert_goes_on(mut self) {
         let queues = &self.queues;
         queues.await_consumers(&queues.input(), 1, PATIENCE);

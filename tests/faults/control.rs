@@ -1,5 +1,5 @@
-//! The run without a fault. Every test of the matrix waits for a sign that its fault has struck; here none of them shows, so
-//! none of those tests would pass without its fault. The kill tests have control runs of their own.
+//! The run without a fault. Every test of the matrix waits for a sign that its fault has struck; here none of them
+//! shows, so none of those tests would pass without its fault. The kill tests have control runs of their own.
 
 use crate::support::*;
 

@@ -1,5 +1,5 @@
-//! What the failure of one message leads to, seen from outside: another try, or a parked message. In neither of them is a
-//! task lost or doubled, and neither holds up what has nothing to do with it. Failures of the whole portal are in
+//! What the failure of one message leads to, seen from outside: another try, or a parked message. In neither of them is
+//! a task lost or doubled, and neither holds up what has nothing to do with it. Failures of the whole portal are in
 //! `outages.rs`.
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
-//! SIGKILL between a create and what follows it, before a portal that is as unkind as its source shows it to be: in the end
-//! every task is there once, and every checklist complete, in order and undoubled, whatever people did to it meanwhile. Each
-//! test has its run without a kill. It knows what people see and what the portal was asked, nothing of the worker's inside.
+//! SIGKILL between a create and what follows it, before a portal that is as unkind as its source shows it to be: in the
+//! end every task is there once, and every checklist complete, in order and undoubled, whatever people did to it
+//! meanwhile. Each test has its run without a kill. It knows what people see and what the portal was asked, nothing of
+//! the worker's inside.
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -223,7 +223,7 @@ fn is_parked_in_the_end(test: &str, headers: FieldTable) {
 
 #[test]
 fn a_message_with_many_headers_uses_up_its_attempts() {
-    // amiquip needs seconds for ten thousand: it begins anew with each byte that does not fit.
+    // amiquip needs seconds for ten thousand: it starts again with each byte that does not fit.
     let headers = (0..1_000).map(|number| (format!("h{number:04}"), AmqpValue::Boolean(true)));
     is_parked_in_the_end("many headers", headers.collect());
 }

@@ -1,5 +1,5 @@
-//! What may be asked of a lane while it works: `lane::control`, on a real RabbitMQ. The lane is one of the library, since no
-//! command of the program uses it yet.
+//! What may be asked of a lane while it works: `lane::control`, on a real RabbitMQ. The lane is one of the library,
+//! since no command of the program uses it yet.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};

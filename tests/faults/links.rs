@@ -219,7 +219,8 @@ fn connections_cut_at_any_byte_lose_and_double_nothing() {
             });
         }
         relay.pass();
-        // What came back with a lost session is looked at a while later, and goes back to its queue when the worker stops.
+        // What came back with a lost session is looked at a while later, and goes back to its queue when the worker
+        // stops.
         eventually("the end of all work", PATIENCE, || {
             let instances = tasks.syncs().into_iter().map(|sync| sync["processInstanceId"].to_string());
             instances.collect::<std::collections::BTreeSet<_>>().len() == 30

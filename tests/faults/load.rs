@@ -1,5 +1,5 @@
-//! A restart before a mountain of work: what lies in the queues does not lie in the worker's memory. The portal is that of
-//! the soak, with its people.
+//! A restart before a mountain of work: what lies in the queues does not lie in the worker's memory. The portal is that
+//! of the soak, with its people.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The worker and the machine under it: frozen, signalled at any moment, short of descriptors, memory or room for its logs,
-//! with messages whose times are those of another clock.
+//! The worker and the machine under it: frozen, signalled at any moment, short of descriptors, memory or room for its
+//! logs, with messages whose times are those of another clock.
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -48,7 +48,8 @@ fn a_worker_that_was_frozen_until_the_broker_gave_it_up_creates_once() {
     worker.stop();
     assert!(worker.log().contains("no session with RabbitMQ"));
     assert_eq!(portal.count_of(|call| looks_up(call, "task-0")), 1);
-    // The publishing connection may be given up a moment later, and its last letter is then a record whose confirm is lost.
+    // The publishing connection may be given up a moment later, and its last letter is then a record whose confirm is
+    // lost.
     Audit::take(&queues, tasks.markers()).after_faults(1).assert_holds();
 }
 
@@ -122,8 +123,8 @@ fn forty_descriptors_are_enough() {
     assert_works_under("ulimit -n 40; exec \"$0\"");
 }
 
-/// Of addresses, not of memory: the system's allocator reserves 64 MiB of them for each thread. Without any left the process
-/// ends, which is a kill like any other.
+/// Of addresses, not of memory: the system's allocator reserves 64 MiB of them for each thread. Without any left the
+/// process ends, which is a kill like any other.
 #[test]
 fn two_gigabytes_of_addresses_are_enough() {
     assert_works_under("ulimit -v 2097152; exec \"$0\"");

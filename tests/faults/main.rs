@@ -1,9 +1,9 @@
-//! The fault matrix: every fault the worker has to survive, done to the built binary, and judged by the account of every
-//! message (`support/oracle.rs`). It knows the outside only: queues, requests, signals and logs.
+//! The fault matrix: every fault the worker has to survive, done to the built binary, and judged by the account of
+//! every message (`support/oracle.rs`). It knows the outside only: queues, requests, signals and logs.
 //!
-//! `tests/with-rabbitmq cargo test --release --test faults -- --include-ignored` runs all of it. Every test waits for a sign
-//! that its fault has struck; `control` is the run without a fault, in which no such sign shows. Kill tests have control runs
-//! of their own.
+//! `tests/with-rabbitmq cargo test --release --test faults -- --include-ignored` runs all of it. Every test waits for a
+//! sign that its fault has struck; `control` is the run without a fault, in which no such sign shows. Kill tests have
+//! control runs of their own.
 //!
 //! | # | Fault | Shown by |
 //! |---|---|---|
@@ -67,7 +67,7 @@
 //! | 60 | sent queue full, records worn out | `full_and_large::tasks_wait_…`, `records::a_record_that_its_queue_…` |
 //! | 61 | session lost, settled by another worker | `full_and_large::after_a_lost_session_…` |
 //! | 62 | AMQP that amiquip cannot take | `wear_out::amqp_that_…` |
-//! | 63 | given back too often: dying again and again, looking at parked messages | `wear_out::a_worker_that_dies_…`, `…::records_that_do_not_fit_…`, `…::a_replay_…`, `…::what_a_replay_…`, `…::no_way_of_looking_…` |
+//! | 63 | requeued too often: dying again and again, looking at parked messages | `wear_out::a_worker_that_dies_…`, `…::records_that_do_not_fit_…`, `…::a_replay_…`, `…::what_a_replay_…`, `…::no_way_of_looking_…` |
 //! | 64 | finished at once, failed at the target, a create that may have happened: of any system | `seam` |
 
 #[path = "../support/mod.rs"]

@@ -1,5 +1,5 @@
-//! The whole portal is away, closed or nowhere: the lane waits for it, messages stay in their queue with all their attempts,
-//! and the work goes on by itself.
+//! The whole portal is away, closed or nowhere: the lane waits for it, messages stay in their queue with all their
+//! attempts, and the work goes on by itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

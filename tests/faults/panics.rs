@@ -1,5 +1,5 @@
-//! A panic in a handler or in a tracker. No message is known that makes the real ones panic (`hostile.rs` looks for one), so
-//! these run a lane of the library, on a real RabbitMQ, with a handler and a tracker that do.
+//! A panic in a handler or in a tracker. No message is known that makes the real ones panic (`hostile.rs` looks for
+//! one), so these run a lane of the library, on a real RabbitMQ, with a handler and a tracker that do.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use task_creator::systems::{Batch, Created, Failure, FollowUp, Found, Handler, M
 
 use crate::support::*;
 
-/// Panics over every task whose name begins with `ill`, and over every follow-up.
+/// Panics over every task whose name starts with `ill`, and over every follow-up.
 struct Fragile;
 
 impl Handler for Fragile {

@@ -1,4 +1,5 @@
-//! What the worker does with each way in which Bitrix24 can refuse or fail: a plain create, and the same within a batch.
+//! What the worker does with each way in which Bitrix24 can refuse or fail: a plain create, and the same within a
+//! batch.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -82,8 +83,8 @@ fn row_id(index: usize) -> String {
     format!("row-{index}-{status}-{code}")
 }
 
-/// A portal that answers the first create of each row's task with its error, and how each of these creates came. A refusal
-/// in a batch is given once more to the create that then comes alone.
+/// A portal that answers the first create of each row's task with its error, and how each of these creates came. A
+/// refusal in a batch is given once more to the create that then comes alone.
 fn portal_of_rows(tasks: &Tasks, before: impl Fn(&Call) + Send + Sync + 'static) -> (Portal, Arc<Mutex<Vec<Call>>>) {
     let refused: Arc<Mutex<Vec<Call>>> = Arc::default();
     let (tasks, seen) = (tasks.clone(), refused.clone());

@@ -1,5 +1,5 @@
-//! What a system may say and Bitrix24 never does: finished at once, a create that may have happened, a job that failed. A
-//! lane of the library, on a real RabbitMQ, with systems that are made for this.
+//! What a system may say and Bitrix24 never does: finished at once, a create that may have happened, a job that failed.
+//! A lane of the library, on a real RabbitMQ, with systems that are made for this.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};

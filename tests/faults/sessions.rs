@@ -1,5 +1,5 @@
-//! RabbitMQ comes late, lets nobody in, loses a queue or has it in another form, and two workers share it: the worker finds
-//! its way by itself, with what it had in hand. Links that fail are in `links.rs`.
+//! RabbitMQ comes late, lets nobody in, loses a queue or has it in another form, and two workers share it: the worker
+//! finds its way by itself, with what it had in hand. Links that fail are in `links.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -299,7 +299,7 @@ fn a_message_in_a_queue_that_counts_deliveries_outlives_its_limit() {
     queues.publish_task(&field_text("task-1"));
     let requeue_all = |times: usize| (0..times).for_each(|_| assert_eq!(queues.peek_all(&queues.input()).len(), 1));
     requeue_all(18);
-    // It has been given back eighteen times; the worker gets it, and is stopped before it has done anything.
+    // It has been requeued eighteen times; the worker gets it, and is stopped before it has done anything.
     let mut worker = start(&queues, &portal.webhook(), &[("BITRIX_REQUEST_TIMEOUT", "60")]);
     worker.await_log("delivered before and not to be seen", PATIENCE);
     worker.stop();
@@ -367,7 +367,7 @@ fn a_task_whose_create_is_under_way_is_not_created_by_the_worker_that_gets_it_ne
     relay.refuse();
     relay.cut();
     queues.await_count(&queues.sent(), 1, PATIENCE);
-    // Its checklists have to wait for what the first one may have begun.
+    // Its checklists have to wait for what the first one may have started.
     eventually("the follow-up", PATIENCE, || tasks.syncs().len() == 1);
     second.stop();
     first.kill();

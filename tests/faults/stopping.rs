@@ -55,7 +55,7 @@ fn ctrl_c_lets_the_work_in_hand_be_finished_and_recorded() {
 
 #[test]
 fn what_was_not_begun_goes_back_to_its_queue() {
-    let queues = Queues::new("not begun");
+    let queues = Queues::new("not started");
     let (tasks, gate) = (Tasks::new(), Gate::closed());
     let portal = Portal::holding_creates(&tasks, &gate);
     let mut worker = start(&queues, &portal.webhook(), &[("HANDLER_THREADS", "1")]);
@@ -70,7 +70,7 @@ fn what_was_not_begun_goes_back_to_its_queue() {
     assert_eq!(worker.wait(PATIENCE).code(), Some(0));
     queues.await_count(&queues.input(), 5, PATIENCE);
     assert_eq!(tasks.markers(), ["task-0"]);
-    Audit::take(&queues, tasks.markers()).may_wait("they were not begun").assert_holds();
+    Audit::take(&queues, tasks.markers()).may_wait("they were not started").assert_holds();
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The way back to Camunda: every record in the sent queue is looked at in every sweep, a finished task is answered once,
-//! and the rest stays where it is, in its order.
+//! The way back to Camunda: every record in the sent queue is looked at in every sweep, a finished task is answered
+//! once, and the rest stays where it is, in its order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

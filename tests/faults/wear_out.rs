@@ -1,5 +1,6 @@
-//! What wears messages out: each time one is given back, whoever held it, its queue counts, and a quorum queue deletes it
-//! when it has counted enough. Messages on which a session or the process would die, and everybody who takes and returns.
+//! What wears messages out: each time one is requeued, whoever held it, its queue counts, and a quorum queue deletes it
+//! when it has counted enough. Messages on which a session or the process would die, and everybody who takes and
+//! returns.
 
 use crate::support::broker::header;
 use crate::support::wire::{entry, long, nested};
@@ -7,7 +8,7 @@ use crate::support::*;
 use amiquip::{AmqpProperties, AmqpValue, FieldTable};
 use crossbeam_channel::unbounded;
 
-/// A queue that deletes what was given back more than 20 times, as RabbitMQ 4 has it by itself.
+/// A queue that deletes what was requeued more than 20 times, as RabbitMQ 4 has it by itself.
 fn counting() -> FieldTable {
     FieldTable::from([
         ("x-queue-type".to_owned(), header("quorum")),
@@ -159,8 +160,8 @@ fn record(tasks: &Tasks, task: &str, text: &str) -> Vec<u8> {
 /// The broker's word that a consumer has ended.
 const CANCELLED: &[u8] = &[0, 60, 0, 31];
 
-/// Starts the worker again and again, and kills it as soon as it has deliveries of any kind in hand (and what `then` adds
-/// to that), before it can do anything with them.
+/// Starts the worker again and again, and kills it as soon as it has deliveries of any kind in hand (and what `then`
+/// adds to that), before it can do anything with them.
 fn die_over_deliveries(
     queues: &Queues,
     portal: &Portal,
@@ -204,13 +205,13 @@ fn a_worker_that_dies_over_what_it_has_in_hand_takes_less_each_time_and_loses_no
     let changes = [("PREFETCH", "32"), ("BITRIX_REQUEST_TIMEOUT", "0.5")];
     let mut worker = start(&queues, &deadly, &changes);
     for _ in 0..50 {
-        starts.recv_timeout(PATIENCE).expect("a task is begun");
+        starts.recv_timeout(PATIENCE).expect("a task is started");
         worker.kill();
         while starts.try_recv().is_ok() {}
         worker.start_again();
     }
     worker.kill();
-    // All together three times; then one, and what came before its predecessor was published anew.
+    // All together three times; then one, and what came before its predecessor was republished.
     let received = worker.log().matches("received: task=").count();
     assert!(received < 90, "{received}");
     eventually("all are back", PATIENCE, || queues.count(&queues.input()) == 8);

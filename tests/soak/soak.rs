@@ -4,10 +4,10 @@
 //! cargo build --release && cargo run --release --example soak -- --minutes 3 --seed 1
 //! ```
 //!
-//! It starts a RabbitMQ node of its own, puts relays around the built worker, publishes a few tasks a second, and every few
-//! seconds does something bad that the seed decides. In the last third no fault ends the worker's process, so that its
-//! memory, threads and descriptors can be compared. Exit code 0: nothing was lost, nothing was doubled. Unlike a test it is
-//! made of time, so it sleeps.
+//! It starts a RabbitMQ node of its own, puts relays around the built worker, publishes a few tasks a second, and every
+//! few seconds does something bad that the seed decides. In the last third no fault ends the worker's process, so that
+//! its memory, threads and descriptors can be compared. Exit code 0: nothing was lost, nothing was doubled. Unlike a
+//! test it is made of time, so it sleeps.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -149,8 +149,8 @@ impl Soak {
         self.pause(500, 3500);
     }
 
-    /// One that meets a worker at work. Instead of waiting for one that waits to connect again, an administrator who may
-    /// stop it starts it anew.
+    /// One that meets a worker at work. Instead of waiting for one that waits to connect again, an administrator who
+    /// may stop it starts it again.
     fn fault(&mut self, may_end_worker: bool) -> Fault {
         if may_end_worker && !self.stage.has_session_within(IMPATIENCE) {
             return Fault::WorkerStopped;
@@ -208,7 +208,8 @@ impl Soak {
         looks.reduce(least).unwrap_or_else(|| self.size())
     }
 
-    /// People finish everything, and the worker brings it to its end without help. Returns what is wrong when it does not.
+    /// People finish everything, and the worker brings it to its end without help. Returns what is wrong when it does
+    /// not.
     fn settle(&mut self) -> Vec<String> {
         self.stage.producer.stop();
         let started = Instant::now();
@@ -263,7 +264,7 @@ impl Soak {
 /// What the worker uses at the end and did not use before.
 fn grown(sizes: &[(&str, Size)]) -> Option<String> {
     let [(_, first), .., (_, middle), (_, last)] = sizes else { return None };
-    // Idle connections to the portal come and go, and so do bursts of work, for which threads begin.
+    // Idle connections to the portal come and go, and so do bursts of work, for which threads start.
     let flat = last.threads <= middle.threads * 5 / 4 + 16
         && last.descriptors <= first.descriptors + 10
         && last.memory_kib <= middle.memory_kib * 5 / 4 + 8192;

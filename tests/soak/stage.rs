@@ -1,5 +1,5 @@
-//! The running loop: a node, a portal, a producer, relays between them, and the worker. Every change to one of its parts
-//! that a fault needs is a method here; when and why is not known here.
+//! The running loop: a node, a portal, a producer, relays between them, and the worker. Every change to one of its
+//! parts that a fault needs is a method here; when and why is not known here.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -111,7 +111,8 @@ impl Stage {
             self.node.ctl(&["set_policy", "-p", &vhost, "--apply-to", "queues", "full", &pattern, definition]);
         };
         if full {
-            // In this order: the broker applies a new limit before what to do about it, and would drop the oldest records.
+            // In this order: the broker applies a new limit before what to do about it, and would drop the oldest
+            // records.
             set(r#"{"overflow": "reject-publish"}"#);
             set(r#"{"overflow": "reject-publish", "max-length": 1}"#);
         } else {

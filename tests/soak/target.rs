@@ -1,5 +1,5 @@
-//! The Bitrix24 of the soak: a sandbox, the people who finish its tasks, and whatever ails it at the moment. Knows nothing
-//! of queues or faults elsewhere.
+//! The Bitrix24 of the soak: a sandbox, the people who finish its tasks, and whatever ails it at the moment. Knows
+//! nothing of queues or faults elsewhere.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

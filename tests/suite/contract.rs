@@ -1,6 +1,6 @@
-//! The wire contract, member by member: messages as Python writes them go in; what Bitrix24 is asked, the sent record and
-//! the response come out. Each queue is read as the bridge and the Python worker read it. And what careless programs write
-//! goes the same way.
+//! The wire contract, member by member: messages as Python writes them go in; what Bitrix24 is asked, the sent record
+//! and the response come out. Each queue is read as the bridge and the Python worker read it. And what careless
+//! programs write goes the same way.
 
 use std::sync::{Arc, Mutex};
 
@@ -214,12 +214,12 @@ fn half_a_character_and_a_byte_order_mark_go_all_the_way_as_they_came() {
     worker.stop();
 }
 
-/// A portal that shows PHP's notices, or one of whose files begins with a byte order mark, in every answer.
+/// A portal that shows PHP's notices, or one of whose files starts with a byte order mark, in every answer.
 #[test]
 fn a_portal_that_puts_text_before_its_json_is_worked_with_and_warned_about_once() {
     for (name, preamble, told) in [
         ("notice", "\u{feff}<br />\n<b>Notice</b>:  Undefined index: {x}<br />\n", "Notice : Undefined index: {x}"),
-        ("mark", "\u{feff}", "begin with a byte order mark"),
+        ("mark", "\u{feff}", "start with a byte order mark"),
     ] {
         let queues = Queues::new(name);
         let tasks = Tasks::new();

@@ -333,8 +333,8 @@ fn a_server_that_leaves_out_its_intermediate_is_told_which_one() {
     // Advice that helps: the intermediate itself may be named.
     assert_eq!(told_of(&alone, &intermediate.pem()), None);
     assert_told(&with(&[&intermediate]), &Authority::new("another").pem(), "of its CA \"our root\" in HTTPS_CA_FILE");
-    // A CA that was made anew under its old name.
-    assert_told(&root.identity(HERE), &Authority::new("our root").pem(), "made anew under its old name");
+    // A CA that was made again under its old name.
+    assert_told(&root.identity(HERE), &Authority::new("our root").pem(), "made again under its old name");
 }
 
 #[test]

@@ -197,7 +197,7 @@ fn a_message_that_comes_twice_creates_one_task() {
     gate.open();
     queues.await_count(&queues.sent(), 1, PATIENCE);
     queues.publish_task(&message("task-1"));
-    // Published anew, it is looked up, and recorded once more; unless the follow-up of the first is not over yet.
+    // Republished, it is looked up, and recorded once more; unless the follow-up of the first is not over yet.
     let noticed = |log: &str| log.contains("exists already") || log.matches("while at work").count() == 2;
     eventually("the third one is noticed", PATIENCE, || noticed(&worker.log()));
     assert_eq!(statistic(&mut worker, "duplicates_prevented"), "2");
@@ -286,7 +286,8 @@ fn a_refused_assignee_is_replaced_by_the_default_once() {
         };
         for refused in ["moved", "hopeless"] {
             let creates = creates(refused);
-            // The refusal of a command in a batch may be another's, so such a task is tried alone before anything follows.
+            // The refusal of a command in a batch may be another's, so such a task is tried alone before anything
+            // follows.
             assert_eq!(creates[1..], vec![false; 1 + usize::from(creates[0])], "{refused}");
         }
         assert_eq!(["kept", "nobody's"].map(|marker| creates(marker).len()), [1, 1]);

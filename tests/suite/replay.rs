@@ -191,8 +191,8 @@ fn a_quorum_queue_is_replayed_as_any_other() {
     assert_eq!((replayed.len(), queues.count(&queues.errors()), queues.count(&queues.input())), (120, 0, 120));
 }
 
-/// Kills a replay of ten when `then` has happened after the third confirm; returns what is in the error queue and in the
-/// source queue.
+/// Kills a replay of ten when `then` has happened after the third confirm; returns what is in the error queue and in
+/// the source queue.
 fn killed(then: Then) -> (Queues, Vec<String>, Vec<String>) {
     let queues = Queues::new("replay killed");
     put_tasks(&queues, 10);
@@ -283,7 +283,7 @@ fn a_closed_terminal_that_interrupts_twice_ends_a_replay_like_an_interrupt() {
     let environment = changed(&queues, "", &[("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &port)]);
     let mut program = Worker::run(&["parked", "replay", "--all", "--rate", "0.02"], &environment);
     program.await_output("replayed      task-000", PATIENCE);
-    // What it gives back is not confirmed yet when the second one comes.
+    // What it requeues is not confirmed yet when the second one comes.
     relay.hold(Direction::ToClient);
     let passed = relay.passed(Direction::ToServer);
     program.signal("HUP");

@@ -1,5 +1,5 @@
-//! The rooms of `src` know of each other what `src/lib.rs` says, and nothing else: read in the `use` lines and the `crate::`
-//! paths of the code. What comments, texts and tests name does not count.
+//! The rooms of `src` know of each other what `src/lib.rs` says, and nothing else: read in the `use` lines and the
+//! `crate::` paths of the code. What comments, texts and tests name does not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -144,7 +144,8 @@ impl Sources {
         (room == "systems" && is_folder).then(|| name.to_owned())
     }
 
-    /// The room of a module, in which everybody may know everybody. The table knows the systems, and they what all have.
+    /// The room of a module, in which everybody may know everybody. The table knows the systems, and they what all
+    /// have.
     fn room(&self, path: &str) -> String {
         let module = self.module(path);
         match () {
@@ -247,7 +248,7 @@ fn closing(text: &str, quote: char) -> usize {
 fn uses(code: &str) -> Vec<String> {
     let mut paths = Vec::new();
     for (at, _) in code.match_indices("use ") {
-        // `use` begins a line, or follows on `pub` or another statement.
+        // `use` starts a line, or follows on `pub` or another statement.
         let before = code[..at].trim_end();
         if before.is_empty() || before.ends_with([';', '}', ']', ')']) || before.ends_with("pub") {
             let tree = code[at + "use ".len()..].split(';').next().unwrap_or_default();

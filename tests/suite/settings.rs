@@ -1,4 +1,4 @@
-//! The settings as their user meets them: code and example agree, defaults are the documented ones, and each mistake
+//! The settings as their user meets them: code and example agree, defaults are the documented ones, and each error
 //! is told. How the program starts with them is in `start.rs`.
 
 use std::cell::RefCell;
@@ -274,7 +274,7 @@ fn a_value_that_would_go_wrong_unnoticed_is_a_mistake() {
         ("BITRIX_COMPLETED_STATUSES", "45", "not a list of states, 1 to 7"),
         ("BITRIX_COMPLETED_STATUSES", "0", "not a list of states, 1 to 7"),
         ("BITRIX_TASK_ID_FIELD", "UF_RESULT_ANSWER", "which holds something else than the id of a task"),
-        ("ERROR_QUEUE", "amq.errors", "begins with amq., which RabbitMQ keeps"),
+        ("ERROR_QUEUE", "amq.errors", "starts with amq., which RabbitMQ keeps"),
     ] {
         let errors = with(&[(name, value)]).unwrap_err().0;
         assert!(matches!(&errors[..], [error] if error.contains(wrong)), "{name}={value}: {errors:?}");

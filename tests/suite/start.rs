@@ -1,5 +1,5 @@
-//! The program with its settings: all mistakes are told before RabbitMQ is touched, and `.env` is read with care. What the
-//! values mean is in `settings.rs`.
+//! The program with its settings: all errors are told before RabbitMQ is touched, and `.env` is read with care. What
+//! the values mean is in `settings.rs`.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -147,7 +147,7 @@ fn the_dotenv_file_is_read_as_python_dotenv_reads_it() {
     assert_eq!(other.connections(), 0, "of two lines the last one counts");
     for advice in [
         "WARN  [main] .env, line 3: RABBITMQ_PORT is set a second time, and this line counts; remove one",
-        ".env, line 4: RABBITMQ_PASSWORD ends where # begins a comment; if that belongs to it, put it in single quotes",
+        ".env, line 4: RABBITMQ_PASSWORD ends where # starts a comment; if that belongs to it, put it in single quotes",
         ".env, line 7: a ${…} in LOG_LEVEL names no variable, and nothing stands in its place",
     ] {
         worker.await_log(advice, PATIENCE);

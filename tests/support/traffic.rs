@@ -61,7 +61,7 @@ pub struct Watch {
     pattern: Vec<u8>,
     before: bool,
     then: Then,
-    /// Set in the later links of a chain: the socket pair on which it began.
+    /// Set in the later links of a chain: the socket pair on which it started.
     connection: Option<usize>,
 }
 
@@ -95,7 +95,7 @@ impl Watch {
         Watch { before: true, ..Watch::after(direction, pattern, then) }
     }
 
-    /// Where the pattern begins and ends in `bytes`, when `earlier` went before them.
+    /// Where the pattern starts and ends in `bytes`, when `earlier` went before them.
     fn find(&self, earlier: &[u8], bytes: &[u8]) -> Option<(usize, usize)> {
         let overlap = earlier.len().min(self.pattern.len() - 1);
         let window = [&earlier[earlier.len() - overlap..], bytes].concat();
@@ -282,7 +282,7 @@ impl Shared {
     }
 }
 
-/// Takes the watch away and begins what it triggers; ending connections is left to the caller, who holds the lock.
+/// Takes the watch away and starts what it triggers; ending connections is left to the caller, who holds the lock.
 fn apply(state: &mut State, watch: &Watch, connection: &Arc<Connection>) {
     state.watches.retain(|known| known.number != watch.number);
     match &watch.then {

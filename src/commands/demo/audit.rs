@@ -1,7 +1,7 @@
 //! What the demo has seen, message by message, and the account of it: what was lost and what was doubled.
 //!
-//! It counts ids: those that were published against those that were answered or parked, and the tasks at the portal as a
-//! multiset. It knows no queue, no portal and no display.
+//! It counts ids: those that were published against those that were answered or parked, and the tasks at the portal as
+//! a multiset. It knows no queue, no portal and no display.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

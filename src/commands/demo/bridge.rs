@@ -1,5 +1,5 @@
-//! Camunda's side of the queues, as its bridge would be: it publishes the messages and takes the answers. And the queues
-//! themselves, which only the demo uses: made before, removed after.
+//! Camunda's side of the queues, as its bridge would be: it publishes the messages and takes the answers. And the
+//! queues themselves, which only the demo uses: made before, removed after.
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::terminal;
 
 /// The system whose queues are used.
 const SYSTEM: &str = "bitrix24";
-/// How the broker's refusal begins, 403.
+/// How the broker's refusal starts, 403.
 const ACCESS_REFUSED: &str = "ACCESS_REFUSED";
 /// Brings a RabbitMQ along.
 const WITH_RABBITMQ: &str = "tests/with-rabbitmq";
@@ -51,7 +51,7 @@ impl OwnQueues<'_> {
             queues::peek(connection, &own.names.errors)
         });
         let made = made.and_then(|()| connection.within_deadline(Publisher::open));
-        // Before anything is begun: a message without a queue shows whether we may publish at all.
+        // Before anything is started: a message without a queue shows whether we may publish at all.
         let nowhere = OutgoingMessage::new(format!("{}nobody", config.queue_prefix), "demo".into(), Vec::new());
         let made = made.map_err(anyhow::Error::from);
         let made = made.and_then(|mut publisher| publisher.try_deliver(&nowhere).map(drop));
@@ -212,7 +212,8 @@ impl OwnQueues<'_> {
 }
 
 impl Bridge<'_> {
-    /// Sends a message off, when the one before is there. [`Bridge::taken`] says when the broker has it: a broker that is frozen holds up nobody here.
+    /// Sends a message off, when the one before is there. [`Bridge::taken`] says when the broker has it: a broker that
+    /// is frozen holds up nobody here.
     ///
     /// # Errors
     /// The connection is gone.

@@ -35,7 +35,7 @@ const MESSAGE_PAUSE: Duration = Duration::from_millis(400);
 const FINISH_AFTER: Duration = Duration::from_millis(1500);
 /// Between two sweeps of the tracker, in seconds.
 const SWEEP_INTERVAL: &str = "0.5";
-/// The answer of the stand-in takes about what a near portal takes.
+/// The answer of the fake takes about what a near portal takes.
 const PORTAL_DELAY: Duration = Duration::from_millis(40);
 /// How often the portal is looked at and the table is drawn.
 const TICK: Duration = Duration::from_millis(50);
@@ -45,7 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(50);
 /// In `LOG_DIR`.
 const LOG_FOLDER: &str = "demo";
-/// Where the right column of the introduction begins.
+/// Where the right column of the introduction starts.
 const COLUMN: usize = 13;
 /// For clearing up after Ctrl+C.
 const CLEARING_UP: Duration = Duration::from_secs(10);
@@ -364,12 +364,12 @@ fn introduction(run: &str, config: &Config, sandbox: &Sandbox, messages: usize, 
     let webhook_url = sandbox.webhook_url();
     let portal = webhook_url.trim_start_matches("http://").split('/').next().unwrap_or_default();
     let what = format!(
-        "{messages} messages go through RabbitMQ to a Bitrix24 stand-in, people there finish the tasks, and the answers \
+        "{messages} messages go through RabbitMQ to a Bitrix24 fake, people there finish the tasks, and the answers \
          come back for Camunda. Times are in seconds."
     );
     let rows = [
         format!("  RabbitMQ   {}:{}, only queues named {run}.*", config.rabbitmq.host, config.rabbitmq.port),
-        format!("  Bitrix24   a stand-in at {portal}"),
+        format!("  Bitrix24   a fake at {portal}"),
         format!("  worker     the real one; its log is {}", config.log_dir.join("worker.log").display()),
     ];
     let rows = rows.map(|row| terminal::wrapped(&row, width, COLUMN)).join("\n");

@@ -1,7 +1,8 @@
 //! A message of the error queue as it was read: what it says about itself, whoever wrote it.
 //!
-//! It tolerates everything. Our own worker parks in the form of [`Parked`](crate::message::Parked), or a body too large to
-//! be wrapped as it is; others use other members; and what is no parked message at all is an entry too. It knows no queue.
+//! It tolerates everything. Our own worker parks in the form of [`Parked`](crate::message::Parked), or a body too large
+//! to be wrapped as it is; others use other members; and what is no parked message at all is an entry too. It knows no
+//! queue.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +18,8 @@ use crate::rabbitmq::Headers;
 /// A message of the error queue.
 #[derive(Debug)]
 pub struct ParkedEntry {
-    /// The id of the task in it; without one, the [`fingerprint`] of what was parked, which the log has named. Two messages
-    /// may share it: then the same one was parked twice.
+    /// The id of the task in it; without one, the [`fingerprint`] of what was parked, which the log has named. Two
+    /// messages may share it: then the same one was parked twice.
     pub id: String,
     /// What it says about itself.
     pub about: About,

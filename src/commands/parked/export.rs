@@ -1,5 +1,5 @@
-//! A file with every parked message, a line of JSON each; it appears whole or not at all, and replaces another only where
-//! that is asked for.
+//! A file with every parked message, a line of JSON each; it appears whole or not at all, and replaces another only
+//! where that is asked for.
 //!
 //! The lines are to the letter, secrets included if a message holds any: so only the owner may read the file.
 
@@ -22,7 +22,7 @@ pub struct Export<'a> {
 }
 
 impl<'a> Export<'a> {
-    /// Begins a file beside the one that it will become. With `force` it replaces a file that is there.
+    /// Starts a file beside the one that it will become. With `force` it replaces a file that is there.
     ///
     /// # Errors
     /// The folder cannot be written, or the name is taken.

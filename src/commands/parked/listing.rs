@@ -17,7 +17,7 @@ const LONGEST_ERROR: usize = 100;
 
 /// From this width on all columns stand beside each other. A narrower terminal shows the error below the id.
 const WIDE: usize = 120;
-/// Where the text below another one begins.
+/// Where the text below another one starts.
 const BELOW: usize = 21;
 const BELOW_A_COUNT: usize = 8;
 

@@ -1,9 +1,9 @@
 //! `task-creator parked`: lists, shows, replays, exports and discards what was parked in the error queue.
 //!
 //! Looking takes nothing out; only replay and discard do, each message after what follows from it is certain. It can be
-//! interrupted at any point: whatever it holds goes back. [`arguments`] is the command line, [`entry`] a message as it was
-//! read, [`queue`] reads, [`mod@replay`] puts back, [`listing`] and [`mod@export`] write down. Nothing else takes messages
-//! from the error queue.
+//! interrupted at any point: whatever it holds goes back. [`arguments`] is the command line, [`entry`] a message as it
+//! was read, [`queue`] reads, [`mod@replay`] puts back, [`listing`] and [`mod@export`] write down. Nothing else takes
+//! messages from the error queue.
 
 pub mod arguments;
 pub mod entry;
@@ -76,7 +76,7 @@ pub enum Action {
 /// Which messages somebody means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// Those with these ids, or with ids that begin so.
+    /// Those with these ids, or with ids that start so.
     Ids(Vec<String>),
     /// Those of one cause.
     Cause(String),

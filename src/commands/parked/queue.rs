@@ -1,8 +1,8 @@
 //! Reading the error queue and leaving it as it is: every message is taken unacknowledged, shown to a visitor, and all
-//! that the visitor leaves are given back in one step.
+//! that the visitor leaves are requeued in one step.
 //!
-//! While it reads nobody else sees what it holds, so a visitor does not wait for a person. It keeps no message. It does not
-//! know what the messages are for.
+//! While it reads nobody else sees what it holds, so a visitor does not wait for a person. It keeps no message. It does
+//! not know what the messages are for.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -19,8 +19,9 @@ use crate::rabbitmq::publisher::Publisher;
 use crate::rabbitmq::queues::{self, Found};
 use crate::stop::Stop;
 
-/// Messages in memory at once; fewer when they are large. In few and large steps, since a quorum queue puts what is given
-/// back in more than 32 of them, each by two or three consumers, in an order of its own: that is from 13,000 messages on.
+/// Messages in memory at once; fewer when they are large. In few and large steps, since a quorum queue puts what is
+/// given back in more than 32 of them, each by two or three consumers, in an order of its own: that is from 13,000
+/// messages on.
 const CHUNK: u16 = 2500;
 /// From one message at once to `CHUNK`.
 const STEP_GROWTH: u16 = 4;
@@ -41,7 +42,7 @@ pub enum Fate {
 /// Why a reading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Every message was read that was there when it began.
+    /// Every message was read that was there when it started.
     All,
     /// The visitor has seen enough.
     Enough,
@@ -51,8 +52,8 @@ pub enum End {
     OutOfTime(u32),
 }
 
-/// Shows the messages that are in the queue now, `most` of them at most, to `visit`, which says what becomes of each and
-/// whether it wants another.
+/// Shows the messages that are in the queue now, `most` of them at most, to `visit`, which says what becomes of each
+/// and whether it wants another.
 ///
 /// # Errors
 /// There is no error queue, the connection is gone, or `visit` failed: then the message in hand stays.
@@ -77,7 +78,7 @@ pub fn read(
     let mut reading = Reading { config, stop, consumer: &consumer, gone: 0, republishing: None };
     let deadline = connection.at_most(LONGEST_READING + SLACK);
     let end = reading.all(found.ready.min(most), &mut visit);
-    // Whoever reads next looks for what was given back.
+    // Whoever reads next looks for what was requeued.
     let settled = Found { ready: found.ready.saturating_sub(reading.gone), ..found };
     drop((reading, deadline));
     let (requeued, closed) = connection.close_after(|connection| {
@@ -98,7 +99,7 @@ struct Reading<'a> {
     consumer: &'a Consumer,
     /// How many have left the queue.
     gone: u32,
-    /// Opened when a message has to be published anew.
+    /// Opened when a message has to be republished.
     republishing: Option<(Publisher, Connection)>,
 }
 
@@ -109,7 +110,7 @@ impl Reading<'_> {
         visit: &mut impl FnMut(ParkedEntry) -> anyhow::Result<ControlFlow<Fate, Fate>>,
     ) -> anyhow::Result<End> {
         let started = Instant::now();
-        // A visitor may want one only, and each one more is given back.
+        // A visitor may want one only, and each one more is requeued.
         let (mut left, mut step) = (messages, 1);
         while left > 0 {
             let most = u16::try_from(left).unwrap_or(step).min(step);
@@ -190,10 +191,10 @@ impl Reading<'_> {
         self.republish(id, body, headers, token)
     }
 
-    /// Publishes a message anew that was given back so often that a quorum queue is about to delete it.
+    /// Publishes a message again that was requeued so often that a quorum queue is about to delete it.
     fn republish(&mut self, id: String, body: Vec<u8>, headers: Headers, token: AckToken) -> anyhow::Result<()> {
         if self.republishing.is_none() {
-            let mut connection = Connection::open(&self.config.rabbitmq, "task-creator: parked, anew")?;
+            let mut connection = Connection::open(&self.config.rabbitmq, "task-creator: parked, again")?;
             let publisher = connection.within_deadline(Publisher::open)?;
             self.republishing = Some((publisher, connection));
         }

@@ -1,8 +1,9 @@
 //! Replaying: what was parked goes back to the queue it came from, as it came, and leaves the error queue when RabbitMQ
 //! has it there.
 //!
-//! A crash between the two leaves it in both queues. A second replay does no harm where each task is looked up before it
-//! is created, which is everywhere but with `BITRIX_TASK_ID_FIELD=none`. What cannot be replayed stays, with a reason.
+//! A crash between the two leaves it in both queues. A second replay does no harm where each task is looked up before
+//! it is created, which is everywhere but with `BITRIX_TASK_ID_FIELD=none`. What cannot be replayed stays, with a
+//! reason.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -85,7 +86,7 @@ pub fn run(config: &Config, stop: &Stop, selection: &Selection, manner: &Manner)
     Ok(Outcome { replayed, skipped, other_causes, end })
 }
 
-/// The letter that takes what was parked back to its queue.
+/// The outgoing message that takes what was parked back to its queue.
 ///
 /// # Errors
 /// Why there is none.
@@ -144,8 +145,8 @@ impl Replay<'_> {
         }
     }
 
-    /// Ends with the last message that is wanted: each one more that is read would be given back, and counted for it. But
-    /// looking goes on: a quorum queue has at its end what it was given back, so the replay would take others.
+    /// Ends with the last message that is wanted: each one more that is read would be requeued, and counted for it. But
+    /// looking goes on: a quorum queue has at its end what it was requeued, so the replay would take others.
     fn visit(&mut self, entry: &ParkedEntry) -> anyhow::Result<ControlFlow<Fate, Fate>> {
         if self.has_enough() {
             return Ok(ControlFlow::Continue(Fate::Stays));
@@ -203,7 +204,7 @@ impl Replay<'_> {
         }
     }
 
-    /// The letter, unless the broker lacks its queue.
+    /// The outgoing message, unless the broker lacks its queue.
     fn checked_message(&mut self, entry: &ParkedEntry) -> anyhow::Result<Result<OutgoingMessage, String>> {
         let outgoing = match outgoing(self.config, entry) {
             Ok(outgoing) => outgoing,

@@ -1,4 +1,4 @@
-//! `task-creator sandbox`: the stand-in alone, until Ctrl+C, with a line for each task that is created or finished; and
+//! `task-creator sandbox`: the fake alone, until Ctrl+C, with a line for each task that is created or finished; and
 //! the steps that are taken by hand at one that runs.
 
 pub mod arguments;
@@ -30,7 +30,7 @@ const STEP_DEADLINE: Duration = Duration::from_secs(5);
 /// Does what `sandbox` is asked for.
 ///
 /// # Errors
-/// The port is taken; there is no stand-in to take a step, or it cannot be taken.
+/// The port is taken; there is no fake to take a step, or it cannot be taken.
 pub fn run(order: &Order) -> anyhow::Result<ExitCode> {
     match order {
         Order::Run { port, finish_after } => fake(*port, *finish_after)?,
@@ -44,7 +44,7 @@ fn fake(port: u16, finish_after: Option<Duration>) -> anyhow::Result<()> {
     let interrupts = interrupts::channel()?;
     let sandbox = Sandbox::start(port, Limits::cloud()).with_context(|| {
         let elsewhere = terminal::command(&["sandbox", "--port", "0"]);
-        format!("the stand-in cannot start; `{elsewhere}` takes a port that is free")
+        format!("the fake cannot start; `{elsewhere}` takes a port that is free")
     })?;
     terminal::print(&introduction(&sandbox, finish_after));
     let mut simulated_users = SimulatedUsers::new(finish_after);
@@ -60,7 +60,7 @@ fn fake(port: u16, finish_after: Option<Duration>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has the stand-in at this port take a step, and says what was done.
+/// Has the fake at this port take a step, and says what was done.
 fn take(port: u16, step: &Step) -> anyhow::Result<()> {
     let http = Http::new(STEP_DEADLINE, &RootCertificates::public());
     let body = serde_json::to_vec(step).context("writing the step as JSON")?;
@@ -68,9 +68,9 @@ fn take(port: u16, step: &Step) -> anyhow::Result<()> {
         http.post_json(&format!("http://127.0.0.1:{port}{}", steering::PATH), &body).map_err(|err| match err {
             NoAnswer::NotSent(why) => {
                 let start = terminal::command(&["sandbox", "--port", &port.to_string()]);
-                anyhow!("no stand-in at 127.0.0.1:{port}: {why}; start it with `{start}`, or name another with --port")
+                anyhow!("no fake at 127.0.0.1:{port}: {why}; start it with `{start}`, or name another with --port")
             }
-            NoAnswer::Unknown(why) | NoAnswer::TooLarge(why) => anyhow!("the stand-in at 127.0.0.1:{port}: {why}"),
+            NoAnswer::Unknown(why) | NoAnswer::TooLarge(why) => anyhow!("the fake at 127.0.0.1:{port}: {why}"),
         })?;
     let reply: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     match (reply["done"].as_str(), reply["wrong"].as_str()) {
@@ -82,7 +82,7 @@ fn take(port: u16, step: &Step) -> anyhow::Result<()> {
             }
         }
         (None, Some(wrong)) => bail!("{wrong}"),
-        (None, None) => bail!("what listens at 127.0.0.1:{port} is no stand-in of this version; --port names another"),
+        (None, None) => bail!("what listens at 127.0.0.1:{port} is no fake of this version; --port names another"),
     }
     Ok(())
 }
@@ -98,7 +98,7 @@ fn introduction(sandbox: &Sandbox, finish_after: Option<Duration>) -> String {
         None => "finish nothing".into(),
     };
     format!(
-        "A Bitrix24 stand-in, until Ctrl+C; it forgets everything then. To try the worker
+        "A Bitrix24 fake, until Ctrl+C; it forgets everything then. To try the worker
 against it, in another terminal, with RABBITMQ_PASSWORD and the like set:
 
   BITRIX_WEBHOOK_URL={webhook_url} {program}

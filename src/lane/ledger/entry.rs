@@ -1,7 +1,7 @@
 //! One piece of work of the [`ledger`](super): in which state it is, and what each step makes of it.
 //!
-//! A step takes the state and gives the next one; where the step does not fit, the state stays as it is. It does not know
-//! when a step is due.
+//! A step takes the state and gives the next one; where the step does not fit, the state stays as it is. It does not
+//! know when a step is due.
 
 use super::super::Job;
 use crate::message::Task;
@@ -17,12 +17,13 @@ pub enum Key {
     Unreadable(u64),
 }
 
-/// What follows when the broker has confirmed a letter.
+/// What follows when the broker has confirmed an outgoing message.
 #[derive(Debug)]
 pub enum Next {
     /// The result is recorded: the follow-up, then the ack.
     FollowUp(Box<(Task, Created)>),
-    /// The task was finished as soon as it was created, and this was its response: the ack, and it is known as finished.
+    /// The task was finished as soon as it was created, and this was its response: the ack, and it is known as
+    /// finished.
     Finish(Box<(Task, Created)>),
     /// The message lives on in another queue: the ack, and forget it.
     Leave,
@@ -71,7 +72,7 @@ impl State {
         }
     }
 
-    /// Gives the queue that has not taken the letter.
+    /// Gives the queue that has not taken the outgoing message.
     pub(super) fn refused(self) -> Step<String> {
         match self {
             State::Publishing(outgoing, next) => {
@@ -85,7 +86,7 @@ impl State {
     /// What outlives the session, if anything does.
     pub(super) fn without_session(self) -> Option<State> {
         match self {
-            // Not begun: whoever gets it next begins it.
+            // Not started: whoever gets it next starts it.
             State::Waiting(_) => None,
             // Its record is safe: whoever gets it next finds the task and completes it.
             State::ToFollowUp(_) => None,
@@ -119,7 +120,7 @@ pub(super) struct Entry<T> {
     pub(super) attempts: u32,
     /// It has no delivery in this session yet.
     pub(super) unclaimed: bool,
-    /// Its queue has not taken its letter, and has not yet taken it since.
+    /// Its queue has not taken its outgoing message, and has not yet taken it since.
     pub(super) refused: bool,
 }
 

@@ -4,7 +4,7 @@ use super::entry::{Entry, State};
 use super::{Key, Ledger};
 
 impl<T> Ledger<T> {
-    /// How many letters wait for this queue to take them, or for any.
+    /// How many outgoing messages wait for this queue to take them, or for any.
     pub fn refused_messages(&self, queue: Option<&str>) -> usize {
         let refused = self.entries.values().filter(|entry| entry.refused);
         let there = refused.filter(|entry| match &entry.state {
@@ -31,12 +31,12 @@ impl<T> Ledger<T> {
         self.entries.values().filter(|entry| entry.state.is_waiting()).count()
     }
 
-    /// What is begun and can be settled in this session, by id.
+    /// What is started and can be settled in this session, by id.
     pub fn unsettled(&self) -> Vec<&str> {
         self.started().filter(|(_, entry)| !entry.unclaimed).map(|(id, _)| id).collect()
     }
 
-    /// What is begun and not settled, by id, whether or not it has a delivery.
+    /// What is started and not settled, by id, whether or not it has a delivery.
     pub fn all_unsettled(&self) -> Vec<&str> {
         self.started().map(|(id, _)| id).collect()
     }

@@ -42,7 +42,7 @@ fn started(ledger: &mut Ledger<u32>, id: &str, token: u32) -> Job {
     ledger.next_job().expect("it is due")
 }
 
-/// Publishes the next letter under this tag.
+/// Publishes the next outgoing message under this tag.
 fn publish(ledger: &mut Ledger<u32>, tag: u64) -> Option<String> {
     let key = ledger.next_to_publish()?;
     let id = ledger.outgoing(&key)?.message_id.clone();

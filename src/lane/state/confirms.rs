@@ -1,6 +1,6 @@
-//! What the broker's word on a published letter leads to: the follow-up and the ack, or another try.
+//! What the broker's word on a published outgoing message leads to: the follow-up and the ack, or another try.
 //!
-//! It knows neither how letters are published nor what is in them.
+//! It knows neither how outgoing messages are published nor what is in them.
 
 use std::time::Instant;
 
@@ -11,12 +11,12 @@ use crate::stats::condition::Obstacle;
 use crate::stats::span;
 
 impl<T> State<'_, T> {
-    /// The letter that [`Action::Publish`](super::Action::Publish) gave is on its way under this tag.
+    /// The outgoing message that [`Action::Publish`](super::Action::Publish) gave is on its way under this tag.
     pub fn publishing(&mut self, key: Key, tag: u64) {
         self.ledger.publishing(key, tag);
     }
 
-    /// The broker has said what became of the letter with this tag.
+    /// The broker has said what became of the outgoing message with this tag.
     pub fn answered(&mut self, tag: u64, outcome: PublishOutcome, now: Instant) {
         match outcome {
             PublishOutcome::Confirmed => self.confirmed(tag, now),
@@ -55,7 +55,7 @@ impl<T> State<'_, T> {
         self.acknowledge(tokens);
     }
 
-    /// The letter is published again later. Returns its queue.
+    /// The outgoing message is published again later. Returns its queue.
     fn refused(&mut self, tag: u64, why: &str, now: Instant) -> Option<String> {
         let (stats, pause) = (self.lane.stats, self.lane.config.retry_delay);
         stats.failed_messages.count();

@@ -1,4 +1,5 @@
-//! What becomes of a delivery: which task it is of, whether that is begun, under way or finished, and until when it waits.
+//! What becomes of a delivery: which task it is of, whether that is started, under way or finished, and until when it
+//! waits.
 //!
 //! It decides what to do and leaves the doing to others; see [`State`].
 
@@ -35,7 +36,7 @@ impl<T> State<'_, T> {
                 self.republish(key, task.id, body, headers, token);
             }
             Admission::New(token) => self.start(task, headers, redelivered, token, now),
-            // Published anew: somebody may have put the message of a deleted task back, so it is looked up.
+            // Republished: somebody may have put the message of a deleted task back, so it is looked up.
             Admission::Finished(token) if !redelivered || outgoing::replayed(&headers) => {
                 self.start(task, headers, redelivered, token, now)
             }
@@ -79,13 +80,14 @@ impl<T> State<'_, T> {
         self.ledger.add_outgoing(key, token, outgoing::record_on_its_way(self.lane, id, body, headers, back));
     }
 
-    /// What an earlier delivery may have done, and until when the task is left alone. A wait that has begun before goes on:
-    /// neither a lost session nor another copy of the message begins it anew, or gets around it.
+    /// What an earlier delivery may have done, and until when the task is left alone. A wait that has started before
+    /// goes on: neither a lost session nor another copy of the message starts it again, or gets around it.
     fn patience(&mut self, id: &str, headers: &Headers, redelivered: bool, now: Instant) -> (Earlier, Option<Instant>) {
         let known = self.waits.of(id, now);
         let earlier = outgoing::earlier(headers, redelivered && known.is_none());
         match (earlier, known) {
-            // One that exists unseen keeps the others from being created, also right after a restart; it is only looked up.
+            // One that exists unseen keeps the others from being created, also right after a restart; it is only looked
+            // up.
             (Earlier::Unseen, _) => (earlier, None),
             (_, Some(Wait { until, decides: true })) => (Earlier::None, Some(until)),
             (_, Some(Wait { until, decides: false })) => (earlier, Some(until)),

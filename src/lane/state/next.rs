@@ -13,8 +13,8 @@ use crate::rabbitmq::consumer::Unsettled;
 use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::systems::Created;
 
-/// RabbitMQ takes a delivery back after half an hour unacknowledged; a lane that is paused so long gives all of them back
-/// before and takes them again.
+/// RabbitMQ takes a delivery back after half an hour unacknowledged; a lane that is paused so long gives all of them
+/// back before and takes them again.
 const LONGEST_HOLD: Duration = Duration::from_secs(600);
 /// So often a message is published again before it is tried on another channel.
 const MOST_REFUSALS: u32 = 60;
@@ -25,13 +25,13 @@ const MOST_REFUSALS: u32 = 60;
 pub enum Action<'s, T> {
     /// Acknowledge this delivery.
     Ack(T),
-    /// Publish this letter, and say its tag with [`State::published`].
+    /// Publish this outgoing message, and say its tag with [`State::published`].
     Publish(Key, &'s OutgoingMessage),
     /// Give this task to the pool.
     Handle(Job),
     /// Give this recorded task to the pool, to be followed up.
     FollowUp(Box<(Task, Created)>),
-    /// Take back from the pool what no thread has begun, and give it to [`State::take_back`].
+    /// Take back from the pool what no thread has started, and give it to [`State::take_back`].
     TakeBack,
     /// Consume with this prefetch from now on.
     Consume(u16),
@@ -44,7 +44,7 @@ pub enum Action<'s, T> {
 pub enum End {
     /// The stop was asked for, and what was unsettled is settled.
     Settled,
-    /// The next one may begin at once.
+    /// The next one may start at once.
     Refresh,
     /// This queue is gone; the next session makes it. What was for it is not acknowledged, so nothing is lost.
     QueueGone(String),
@@ -55,14 +55,15 @@ pub enum End {
 pub struct Sight {
     /// The time.
     pub now: Instant,
-    /// So much is published and not confirmed that the next letter has to wait for a confirm.
+    /// So much is published and not confirmed that the next outgoing message has to wait for a confirm.
     pub publisher_is_full: bool,
     /// What has arrived and is not acknowledged.
     pub unsettled: Unsettled,
 }
 
 impl<T> State<'_, T> {
-    /// The next thing to do; `None` when nothing is to be done before something happens, or before [`State::next_wake`].
+    /// The next thing to do; `None` when nothing is to be done before something happens, or before
+    /// [`State::next_wake`].
     pub fn next(&mut self, sight: Sight) -> Option<Action<'_, T>> {
         self.wake(sight.now);
         if std::mem::take(&mut self.takes_back) {
@@ -77,7 +78,7 @@ impl<T> State<'_, T> {
         if let Some(end) = self.session.end.take() {
             return Some(Action::End(end));
         }
-        // Before the letters, since a task that cannot be recorded becomes one.
+        // Before the outgoing messages, since a task that cannot be recorded becomes one.
         if let Some(job) = self.next_job(sight.now) {
             return Some(Action::Handle(job));
         }
@@ -107,7 +108,7 @@ impl<T> State<'_, T> {
         }
     }
 
-    /// May a task be begun, or a follow-up tried again? What cannot be recorded must not be created.
+    /// May a task be started, or a follow-up tried again? What cannot be recorded must not be created.
     fn starts_work(&self) -> bool {
         !self.stopping && !self.session.alarm
     }
@@ -186,8 +187,8 @@ impl<T> State<'_, T> {
         too_long
     }
 
-    /// RabbitMQ 3.10 does not always tell a channel that a quorum queue has room again, and refuses for it until it is closed.
-    /// Each time it is asked half as often, since what is in hand is given back and counted for that.
+    /// RabbitMQ 3.10 does not always tell a channel that a quorum queue has room again, and refuses for it until it is
+    /// closed. Each time it is asked half as often, since what is in hand is requeued and counted for that.
     fn is_refused_too_long(&self, now: Instant) -> bool {
         let refused = self.refusals.longest(now);
         let most = (self.lane.config.retry_delay * MOST_REFUSALS).max(refused.unwrap_or_default() / 2);

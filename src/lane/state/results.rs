@@ -62,7 +62,7 @@ impl<T> State<'_, T> {
         job.attempts = self.ledger.attempts(&job.task.id).unwrap_or(job.attempts);
         let ours = job.task.claim.is_held();
         if !ours && job.task.earlier == Earlier::None {
-            // What another worker may have begun meanwhile.
+            // What another worker may have started meanwhile.
             job.task.earlier = Earlier::MayExist;
         }
         let was_paused = self.breaker.paused_for(now);
@@ -134,7 +134,7 @@ impl<T> State<'_, T> {
         self.ledger.wait_again(job, not_before);
     }
 
-    /// Takes back what the pool has not begun, and says once why the lane stands still.
+    /// Takes back what the pool has not started, and says once why the lane stands still.
     fn note_pause(&mut self, pause: Duration, news: bool, failure: &Failure, now: Instant) {
         self.takes_back = true;
         self.lane.stats.condition.stands(Obstacle::Target, &failure.to_string(), Some(pause));

@@ -1,5 +1,5 @@
-//! A random walk over a whole lane: a broker, a pool and a target that behave in every way they may, in any order. After each
-//! step all invariants of the lane hold, and in the end everything is settled.
+//! A random walk over a whole lane: a broker, a pool and a target that behave in every way they may, in any order.
+//! After each step all invariants of the lane hold, and in the end everything is settled.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -88,7 +88,7 @@ fn a_pause_begins_nothing_and_ends_at_its_time_or_when_it_is_resumed() {
         world.pass(Duration::from_secs(60));
         assert_eq!(world.handed_out(), 1);
         world.pause("again", None);
-        assert_eq!(world.handed_out(), 0, "what no thread has begun is taken back");
+        assert_eq!(world.handed_out(), 0, "what no thread has started is taken back");
         world.pass(Duration::from_secs(500));
         world.state.resume();
         world.carry_out();
@@ -97,7 +97,7 @@ fn a_pause_begins_nothing_and_ends_at_its_time_or_when_it_is_resumed() {
     });
 }
 
-/// So often a quorum queue of RabbitMQ 4 lets a message be given back.
+/// So often a quorum queue of RabbitMQ 4 lets a message be requeued.
 const DELIVERY_LIMIT: u32 = 20;
 
 #[test]

@@ -1,5 +1,5 @@
-//! What becomes of a task whose record, or of an entry whose letter, is larger than what RabbitMQ takes: nobody waits behind
-//! it. The rules are those of [`sizes`](crate::lane::sizes).
+//! What becomes of a task whose record, or of an entry whose outgoing message, is larger than what RabbitMQ takes:
+//! nobody waits behind it. The rules are those of [`sizes`](crate::lane::sizes).
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,8 @@ use crate::lane::{Job, outgoing};
 use crate::message::{Cause, Original, Parked, document};
 use crate::rabbitmq::publisher::OutgoingMessage;
 
-/// A letter that cannot be published in any form is looked at again this much later. Only a limit that was lowered while
-/// its message lay in a queue leads to that.
+/// An outgoing message that cannot be published in any form is looked at again this much later. Only a limit that was
+/// lowered while its message lay in a queue leads to that.
 const AGAIN: Duration = Duration::from_secs(60);
 
 impl<T> State<'_, T> {
@@ -25,7 +25,7 @@ impl<T> State<'_, T> {
         self.ledger.settle(&job.task.id, outgoing, Next::Leave);
     }
 
-    /// The entry's letter is too large: it gets one that is not, or waits.
+    /// The entry's outgoing message is too large: it gets one that is not, or waits.
     pub(super) fn make_small_enough(&mut self, key: Key, outgoing: &OutgoingMessage, now: Instant) {
         let lane = self.lane;
         if let Some(shorter) = lane.fitted(outgoing) {

@@ -25,7 +25,7 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Begins with the texts of the setting; the portal's are read when the first answer is needed.
+    /// Starts with the texts of the setting; the portal's are read when the first answer is needed.
     pub fn new(client: Arc<Client>, texts: BTreeMap<String, String>) -> Answers {
         Answers { client, texts, asked: None, error: None }
     }

@@ -1,8 +1,8 @@
-//! Calls a Bitrix24 portal: one call plainly, many as batches that all threads share, within the portal's request budget and
-//! with as many requests at once as do it good.
+//! Calls a Bitrix24 portal: one call plainly, many as batches that all threads share, within the portal's request
+//! budget and with as many requests at once as do it good.
 //!
-//! It knows URLs, encodings and the portal's way of answering. What an answer means for a task is [`super::handler`]'s and
-//! [`super::tracker`]'s business, what an error means is [`super::errors`]'.
+//! It knows URLs, encodings and the portal's way of answering. What an answer means for a task is [`super::handler`]'s
+//! and [`super::tracker`]'s business, what an error means is [`super::errors`]'.
 
 mod parcel;
 
@@ -137,7 +137,7 @@ impl Client {
         self.outbox.run(self, calls.into_iter().map(Parcel::shared).collect())
     }
 
-    /// The same for calls that finish what was begun: they go before those that begin something new.
+    /// The same for calls that finish what was started: they go before those that start something new.
     pub fn call_to_finish(&self, calls: Vec<Call>) -> Vec<Reply> {
         self.outbox.run_first(self, calls.into_iter().map(Parcel::shared).collect())
     }
@@ -148,10 +148,10 @@ impl Client {
         self.outbox.run(self, calls.into_iter().map(parcel).collect())
     }
 
-    /// The same for calls that many tasks wait for. Where requests are free they go before all others, in requests of their
-    /// own, so that no other call holds them up. Where requests are scarce they have their turn as the others have: meanwhile
-    /// more tasks come that can share the next of them. Says as well when the first of them was sent: what they show is
-    /// as old.
+    /// The same for calls that many tasks wait for. Where requests are free they go before all others, in requests of
+    /// their own, so that no other call holds them up. Where requests are scarce they have their turn as the others
+    /// have: meanwhile more tasks come that can share the next of them. Says as well when the first of them was sent:
+    /// what they show is as old.
     pub fn call_first(&self, calls: Vec<Call>) -> (Vec<Reply>, Instant) {
         let sent = Arc::new(OnceLock::new());
         let note: MayGo = Arc::new({
@@ -246,8 +246,8 @@ impl Client {
         result.map_err(|err| err.method_held(self.cool_downs.rest(method, now).unwrap_or_default()))
     }
 
-    /// Sends one HTTP request; the caller has had its turn. A refusal for too many requests had no effect: it is waited out
-    /// here.
+    /// Sends one HTTP request; the caller has had its turn. A refusal for too many requests had no effect: it is waited
+    /// out here.
     fn request(&self, method: &str, body: &[u8], parcels: &[Parcel]) -> Reply {
         let url = self.webhook.url(method);
         let calls: Vec<&'static str> = parcels.iter().map(|parcel| parcel.call.method).collect();
@@ -327,8 +327,9 @@ impl Carrier for Client {
         self.learnt().may_start(under_way)
     }
 
-    /// Where requests are scarce, calls that keep coming are waited for, one moment after another: records are confirmed in
-    /// small groups, and each group would use up a request. A single call goes at once while few requests are sent.
+    /// Where requests are scarce, calls that keep coming are waited for, one moment after another: records are
+    /// confirmed in small groups, and each group would use up a request. A single call goes at once while few requests
+    /// are sent.
     fn await_permit(&self, waiting: &dyn Fn() -> usize, under_way: usize) -> Result<(), Reply> {
         self.permit().map_err(Err)?;
         let mut before = 0;

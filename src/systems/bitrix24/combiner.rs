@@ -1,6 +1,6 @@
-//! Lets many threads share requests: each hands in its items and waits for their replies. Whoever may send next takes what
-//! waits, its own or not, sends it in one request and hands the replies out. While one request is under way the next one
-//! fills.
+//! Lets many threads share requests: each hands in its items and waits for their replies. Whoever may send next takes
+//! what waits, its own or not, sends it in one request and hands the replies out. While one request is under way the
+//! next one fills.
 //!
 //! It knows neither what an item is nor how it is sent: a [`Carrier`] does.
 
@@ -21,10 +21,11 @@ pub trait Carrier {
     /// What comes back for each.
     type Reply: Clone;
 
-    /// May another request begin while so many items wait and so many requests are under way?
+    /// May another request start while so many items wait and so many requests are under way?
     fn may_start(&self, waiting: usize, under_way: usize) -> bool;
 
-    /// Waits until the next request may be sent. One thread at a time waits here; `waiting` says how many items do by now.
+    /// Waits until the next request may be sent. One thread at a time waits here; `waiting` says how many items do by
+    /// now.
     ///
     /// # Errors
     /// Nothing more is sent: the reply to everything that waits.

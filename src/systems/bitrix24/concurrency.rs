@@ -1,17 +1,18 @@
-//! How many requests may be under way at once: found out from what the portal does, not set. Pure: the caller brings the
-//! time. It counts answers and knows nothing of what is asked.
+//! How many requests may be under way at once: found out from what the portal does, not set. Pure: the caller brings
+//! the time. It counts answers and knows nothing of what is asked.
 //!
-//! After Vector's adaptive request concurrency: the number rises by a step while more requests bring more answers and goes
-//! back when they do not, falls by a tenth when requests fail, is judged once in a measured time, and only while it is
-//! reached. Unlike there the first steps double it, and a step is judged by the answers a second before and after it instead
-//! of by the time of one answer: a portal whose answers take now 20, now 200 ms would look overloaded by that.
+//! After Vector's adaptive request concurrency: the number rises by a step while more requests bring more answers and
+//! goes back when they do not, falls by a tenth when requests fail, is judged once in a measured time, and only while
+//! it is reached. Unlike there the first steps double it, and a step is judged by the answers a second before and after
+//! it instead of by the time of one answer: a portal whose answers take now 20, now 200 ms would look overloaded by
+//! that.
 
 use std::time::{Duration, Instant};
 
-/// Where it begins: what a portal of any size takes.
+/// Where it starts: what a portal of any size takes.
 const FIRST: usize = 4;
-/// A step up stays when it brings at least this share of what it would bring at a portal that it costs nothing. Not more: the
-/// more requests there are, the fewer calls share one, and a call alone takes longer than one of many.
+/// A step up stays when it brings at least this share of what it would bring at a portal that it costs nothing. Not
+/// more: the more requests there are, the fewer calls share one, and a call alone takes longer than one of many.
 const WORTH: f64 = 0.15;
 /// A portal that does so much less than before has become slower.
 const SLOWER: f64 = 0.8;
@@ -97,7 +98,7 @@ impl Concurrency {
         self.limit
     }
 
-    /// May another request begin while so many are under way?
+    /// May another request start while so many are under way?
     pub fn may_start(&mut self, under_way: usize) -> bool {
         let may_start = under_way < self.limit;
         self.measured.held_back += usize::from(!may_start);
@@ -222,8 +223,8 @@ fn lower(limit: usize, remains: f64) -> usize {
 mod tests {
     use super::*;
 
-    /// Sends requests to a portal whose answers take this long with so many under way, for so many seconds, and returns the
-    /// answers a second of the last half.
+    /// Sends requests to a portal whose answers take this long with so many under way, for so many seconds, and returns
+    /// the answers a second of the last half.
     fn run(concurrency: &mut Concurrency, seconds: f64, takes: impl Fn(usize) -> f64) -> f64 {
         let started = Instant::now();
         let (mut now, mut under_way, mut late) = (0.0, Vec::<f64>::new(), 0);

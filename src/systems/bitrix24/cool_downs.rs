@@ -35,8 +35,8 @@ impl CoolDowns {
     }
 
     /// Learns from what became of a call. A refusal says no time, the last success did: `time.operating_reset_at`, in
-    /// seconds since 1970 by the portal's clock, as `time.finish` is. Both may be cut to a second, and a call that comes a
-    /// moment too early costs a minute more.
+    /// seconds since 1970 by the portal's clock, as `time.finish` is. Both may be cut to a second, and a call that
+    /// comes a moment too early costs a minute more.
     pub fn note(&self, method: &'static str, result: &Result<Value, ApiError>, now: Instant) {
         let mut methods = self.lock();
         let times = methods.entry(method).or_default();

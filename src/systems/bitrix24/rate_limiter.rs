@@ -1,5 +1,5 @@
-//! One portal's request budget, shared by all threads that call it: a leaky bucket on our side, so that the portal's own
-//! need never refuse. It counts HTTP requests and knows nothing of what is in them.
+//! One portal's request budget, shared by all threads that call it: a leaky bucket on our side, so that the portal's
+//! own need never refuse. It counts HTTP requests and knows nothing of what is in them.
 //!
 //! Turns are given in the order of asking. Who asks, and what for, is the outbox's business.
 

@@ -1,5 +1,5 @@
-//! Creates whose answer says less than it seems to: "unknown error" after the task is there, and nothing at all for a task
-//! that the webhook's owner may not see. Knows which answer is given, not how it is read.
+//! Creates whose answer says less than it seems to: "unknown error" after the task is there, and nothing at all for a
+//! task that the webhook's owner may not see. Knows which answer is given, not how it is read.
 
 use serde_json::{Value, json};
 use task_creator::sandbox::{Fault, Rules, What};
@@ -155,8 +155,8 @@ fn a_kill_before_it_is_known_that_the_owner_may_not_see_a_task_creates_no_second
     scene.end(1, 1);
 }
 
-/// One task was created unseen. Then its owner becomes an administrator, who has deleted it, so that it is created again;
-/// `fault` strikes that create. What is parked, and the next message, which is created as always.
+/// One task was created unseen. Then its owner becomes an administrator, who has deleted it, so that it is created
+/// again; `fault` strikes that create. What is parked, and the next message, which is created as always.
 fn created_again_with(test: &str, fault: Fault, expected: &str) {
     let mut scene = Scene::at(test, Limits::default(), no_administrator, &[]);
     scene.queues.publish_task(&of_others("task-0"));

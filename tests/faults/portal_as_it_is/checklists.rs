@@ -1,5 +1,5 @@
-//! Checklists as a person reads them: in the message's order, complete, and nothing twice, whatever becomes of single calls.
-//! Knows messages and what is read at the portal.
+//! Checklists as a person reads them: in the message's order, complete, and nothing twice, whatever becomes of single
+//! calls. Knows messages and what is read at the portal.
 
 use std::time::Instant;
 

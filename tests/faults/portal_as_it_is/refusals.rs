@@ -1,5 +1,5 @@
-//! Refusals inside a batch: each message gets its own verdict and its own reason, and no neighbour pays for it. Knows what
-//! the portal refuses and what is parked, not how a refusal is read.
+//! Refusals inside a batch: each message gets its own verdict and its own reason, and no neighbour pays for it. Knows
+//! what the portal refuses and what is parked, not how a refusal is read.
 
 use serde_json::json;
 use task_creator::sandbox::{Fault, What};

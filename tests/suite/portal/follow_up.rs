@@ -1,4 +1,5 @@
-//! What follows a recorded task at Bitrix24: checklists, and the process that is synchronised. Best effort, and counted.
+//! What follows a recorded task at Bitrix24: checklists, and the process that is synchronised. Best effort, and
+//! counted.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! What the worker promises of a task, whatever its target is. Each case ends with the account of every message: nothing
-//! lost, nothing doubled.
+//! What the worker promises of a task, whatever its target is. Each case ends with the account of every message:
+//! nothing lost, nothing doubled.
 //!
 //! A message may fail by itself once only, so that whatever is not its own fault shows when it uses that up.
 
@@ -66,7 +66,7 @@ impl<T: Target> Scene<T> {
         self.end();
     }
 
-    /// Lets it finish what it has begun, and stops it.
+    /// Lets it finish what it has started, and stops it.
     #[track_caller]
     fn stop(&mut self) {
         for task in self.target.tasks() {

@@ -11,7 +11,7 @@ const TASKS: u64 = 6;
 /// The right to acknowledge: its session, and its number.
 type AckToken = (u64, u64);
 
-/// A message in a queue. Its letters have the label for their message id.
+/// A message in a queue. Its outgoing messages have the label for their message id.
 #[derive(Clone)]
 struct Message {
     label: String,
@@ -46,10 +46,10 @@ pub struct World<'a> {
     /// Input and retry.
     queues: [VecDeque<Message>; 2],
     delivered: BTreeMap<AckToken, Delivered>,
-    /// Letters without a confirm, and whether they are of tasks.
+    /// Outgoing messages without a confirm, and whether they are of tasks.
     unconfirmed: BTreeMap<u64, (bool, OutgoingMessage)>,
     tag: u64,
-    /// What no thread has begun.
+    /// What no thread has started.
     queued: VecDeque<Job>,
     started: Vec<Job>,
     follow_ups: Vec<(Task, Created)>,
@@ -62,7 +62,7 @@ pub struct World<'a> {
     /// Tasks whose record is confirmed, and those that are followed up.
     recorded: BTreeSet<String>,
     followed_up: BTreeSet<String>,
-    /// Of tasks (or not): when the last letter was confirmed that moves the message to another queue.
+    /// Of tasks (or not): when the last outgoing message was confirmed that moves the message to another queue.
     moved: BTreeMap<(bool, String), u64>,
 }
 
@@ -329,7 +329,7 @@ impl World<'_> {
         self.state.answered(tag, PublishOutcome::Confirmed, self.now);
     }
 
-    /// The broker has taken the letter.
+    /// The broker has taken the outgoing message.
     fn enqueue(&mut self, outgoing: OutgoingMessage) {
         let OutgoingMessage { queue, message_id: label, body, headers } = outgoing;
         let queues = &self.lane.queues;
@@ -359,7 +359,7 @@ impl World<'_> {
         self.carry_out();
     }
 
-    /// How often the message was given back that was given back most often.
+    /// How often the message was requeued that was requeued most often.
     pub fn most_requeued(&self) -> u32 {
         let delivered = self.delivered.values().map(|delivered| &delivered.message);
         delivered.chain(self.queues.iter().flatten()).map(|message| message.requeued).max().unwrap_or(0)

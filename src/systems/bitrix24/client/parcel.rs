@@ -35,8 +35,8 @@ pub type MayGo = Arc<dyn Fn() -> bool + Send + Sync>;
 pub enum Pace {
     /// When it is their turn.
     Queued,
-    /// Before all others, since their turn has come before, in vain; where turns are rare, at once. Those run ahead of the
-    /// portal's budget, but where turns are rare there are few of them.
+    /// Before all others, since their turn has come before, in vain; where turns are rare, at once. Those run ahead of
+    /// the portal's budget, but where turns are rare there are few of them.
     AtOnce,
 }
 

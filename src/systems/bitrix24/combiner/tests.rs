@@ -40,8 +40,8 @@ impl Carrier for Counter {
     }
 }
 
-/// Hands `first` in, then, while its request is under way, each of `others` by a thread of its own. Returns the replies to
-/// all of them, sorted.
+/// Hands `first` in, then, while its request is under way, each of `others` by a thread of its own. Returns the replies
+/// to all of them, sorted.
 fn replies(first: u32, others: &[u32]) -> Vec<Result<usize, &'static str>> {
     let ((started, requests), (go, go_on)) = (channel(), channel());
     let counter = Counter { started: Mutex::new(started), go_on: Mutex::new(go_on) };

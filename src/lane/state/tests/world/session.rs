@@ -19,7 +19,8 @@ impl World<'_> {
         assert_eq!(self.session, session);
     }
 
-    /// The broker takes back what was not acknowledged, and has some of the letters that it has not confirmed.
+    /// The broker takes back what was not acknowledged, and has some of the outgoing messages that it has not
+    /// confirmed.
     pub fn lose_session(&mut self) {
         self.end_session();
         let queue = if self.steady { usize::MAX } else { self.below(6) };
