@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, after, never, select};
+use crossbeam_channel::{Receiver, never};
 use serde_json::{Map, Value};
 
 use super::batch::Batch;
 use super::checklists::Place;
-use super::faults::{Fault, Moment, Order, Orders, Scope, What};
+use super::faults::{Fault, Order, Scope, What};
 use super::index::INDEXED;
 use super::lock;
 use super::methods;
@@ -19,10 +19,8 @@ use super::portal::{Portal, SandboxTask, Sync};
 use super::reply::{Broken, Outcome, Refusal};
 use super::request::{Call, text};
 use super::rules::Rules;
+use super::strikes::Strikes;
 use super::users::COLLEAGUE;
-
-/// A hanging answer that nobody ends is given up after this.
-const LONGER_THAN_ANY_TEST: Duration = Duration::from_secs(3600);
 
 /// A portal in memory. It answers at once, but for the delays that are ordered.
 #[derive(Clone, Default)]
@@ -34,23 +32,8 @@ pub struct Memory {
 #[derive(Default)]
 struct Shared {
     portal: Mutex<Portal>,
-    orders: Mutex<Orders>,
+    strikes: Strikes,
     operating: Mutex<Operating>,
-    stalls: Mutex<Stalls>,
-}
-
-/// Whatever hangs or is delayed waits for this channel to close.
-struct Stalls {
-    /// Keeps the channel open.
-    _hold: Sender<()>,
-    released: Receiver<()>,
-}
-
-impl Default for Stalls {
-    fn default() -> Stalls {
-        let (hold, released) = crossbeam_channel::bounded(0);
-        Stalls { _hold: hold, released }
-    }
 }
 
 /// Calling.
@@ -139,22 +122,22 @@ impl Memory {
 impl Memory {
     /// Orders a fault. It strikes until it has struck as often as it was ordered, or is cleared.
     pub fn order(&self, fault: Fault) -> Order {
-        lock(&self.shared.orders).place(fault)
+        self.shared.strikes.order(fault)
     }
 
     /// Takes one order back.
     pub fn clear(&self, order: &Order) {
-        lock(&self.shared.orders).clear(order);
+        self.shared.strikes.clear(order);
     }
 
     /// Takes all orders back.
     pub fn clear_all(&self) {
-        lock(&self.shared.orders).clear_all();
+        self.shared.strikes.clear_all();
     }
 
     /// Ends everything that hangs or is delayed by order at this moment.
     pub fn release(&self) {
-        *lock(&self.shared.stalls) = Stalls::default();
+        self.shared.strikes.release();
     }
 
     /// Does what `run` does, unless or until a fault strikes.
@@ -165,46 +148,12 @@ impl Memory {
         stopped: &Receiver<()>,
         run: impl FnOnce() -> Result<Outcome, Broken>,
     ) -> Result<Outcome, Broken> {
-        if let Some(outcome) = self.suffer(scope, call, Moment::Before, stopped)? {
-            return Ok(outcome);
-        }
-        let outcome = run()?;
-        Ok(self.suffer(scope, call, Moment::After, stopped)?.unwrap_or(outcome))
-    }
-
-    /// What a fault that strikes now answers instead, if it does not break the request; a delay answers nothing.
-    fn suffer(
-        &self,
-        scope: Scope,
-        call: &Call,
-        moment: Moment,
-        stopped: &Receiver<()>,
-    ) -> Result<Option<Outcome>, Broken> {
-        let Some(what) = lock(&self.shared.orders).next(scope, call, moment) else {
-            return Ok(None);
+        let instead = |what| match what {
+            What::Refuse { status, code, text } => Some(Err(Refusal::new(status, code, text))),
+            What::Result(result) => Some(Ok(result.into())),
+            _ => None,
         };
-        match what {
-            What::Refuse { status, code, text } => Ok(Some(Err(Refusal::new(status, code, text)))),
-            What::Result(result) => Ok(Some(Ok(result.into()))),
-            What::Raw { status, content_type, body } => Err(Broken::Raw { status, content_type, body }),
-            What::Close => Err(Broken::Close),
-            What::Reset => Err(Broken::Reset),
-            What::Half => Err(Broken::Half),
-            What::Hang(longest) => {
-                self.stall(longest.unwrap_or(LONGER_THAN_ANY_TEST), stopped)?;
-                Err(Broken::Close)
-            }
-            What::Delay(delay) => self.stall(delay, stopped).map(|()| None),
-        }
-    }
-
-    fn stall(&self, longest: Duration, stopped: &Receiver<()>) -> Result<(), Broken> {
-        let released = lock(&self.shared.stalls).released.clone();
-        select! {
-            recv(released) -> _ => Ok(()),
-            recv(after(longest)) -> _ => Ok(()),
-            recv(stopped) -> _ => Err(Broken::Close),
-        }
+        self.shared.strikes.struck(scope, call, stopped, instead, run)
     }
 }
 

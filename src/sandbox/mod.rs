@@ -12,7 +12,7 @@
 //!
 //! Reading order: methods and tasks (what can be called), portal (what is remembered), list and batch (the two methods
 //! with rules of their own), memory (calls and faults); people (who finish tasks), steering (what is done by hand).
-//! Bytes in and out are [`crate::http::server`]'s business.
+//! Bytes in and out are [`crate::http::server`]'s business. [`http_fake`] is what the fakes of other systems stand on.
 
 mod batch;
 mod checklists;
@@ -20,6 +20,7 @@ mod faults;
 mod fields;
 mod filter;
 mod forgetful;
+pub mod http_fake;
 mod index;
 mod limits;
 mod list;
@@ -33,6 +34,7 @@ mod request;
 mod rules;
 mod simulated_users;
 pub mod steering;
+mod strikes;
 mod tasks;
 mod users;
 mod values;

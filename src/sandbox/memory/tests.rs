@@ -1,5 +1,7 @@
 //! Faults, rules and people at a portal without a server.
 
+use std::time::Duration;
+
 use super::*;
 use serde_json::json;
 
