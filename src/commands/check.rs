@@ -57,7 +57,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
 /// Prints a line for each thing; 1 when something failed.
 ///
 /// # Errors
-/// [`SettingsErrors`](crate::settings::Mistakes): with wrong settings there is nothing to look at.
+/// [`SettingsErrors`](crate::settings::SettingsErrors): with wrong settings there is nothing to look at.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let file = Path::new(super::DOTENV);
     let environment = Environment::read(file, table::settings())?;

@@ -62,7 +62,7 @@ impl Command {
     /// Does it, and says how it ended.
     ///
     /// # Errors
-    /// A setting is wrong ([`SettingsErrors`](crate::settings::Mistakes)), or the command could not do its work.
+    /// A setting is wrong ([`SettingsErrors`](crate::settings::SettingsErrors)), or the command could not do its work.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         match self {
             Command::Run => run::run(),

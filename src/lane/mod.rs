@@ -1,6 +1,6 @@
 //! A lane: everything that works for one system. One cannot slow another.
 //!
-//! [`state`] makes all decisions and does no I/O; [`ledger`] is its part that knows what is under way, [`recovery`]
+//! [`state`] makes all decisions and does no I/O; [`ledger`] is its part that knows what is under way, [`breaker`]
 //! what a failure leads to, [`caution`] and `prefetch` how much is taken at a time, [`waits`] which tasks are to be
 //! left alone for a while, [`refusals`] which queues do not take messages.
 //!
@@ -11,8 +11,8 @@
 //! [`tracking`] is the thread that follows the created tasks, one [`sweep`] at a time; `finding` is what it has found
 //! of a record, and [`moves`] how records leave the sent queue.
 //!
-//! [`letters`] is what is published, [`sizes`] what is done with an outgoing message that is too large, [`rights`] what
-//! a lane must be allowed. [`remembered`] is a set of ids that forgets, [`repeated`] keeps the same trouble from
+//! [`outgoing`] is what is published, [`sizes`] what is done with an outgoing message that is too large, [`rights`] what
+//! a lane must be allowed. [`remembered`] is a set of ids that forgets, [`log_throttle`] keeps the same trouble from
 //! flooding the log. Nothing here knows which system it works for.
 
 pub mod breaker;

@@ -228,7 +228,7 @@ pub fn wait(headers: &Headers) -> Duration {
     milliseconds(RETRY_WAIT).map_or_else(by_clock, Duration::from_millis).min(LONGEST_WAIT)
 }
 
-/// Has the message been requeued so often that its queue is about to delete it? Then it is to be [`renewed`].
+/// Has the message been requeued so often that its queue is about to delete it? Then it is to be [`republished`].
 pub fn wears_out(headers: &Headers) -> bool {
     times_requeued(headers) >= WORN_OUT
 }

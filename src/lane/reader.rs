@@ -38,7 +38,7 @@ pub struct PoolEnds {
 /// Runs the lane until the stop signal and until what it has in hand is settled.
 ///
 /// # Errors
-/// RabbitMQ refuses a session before one has worked (a [`ConnectionError`](crate::rabbitmq::Trouble)): the credentials,
+/// RabbitMQ refuses a session before one has worked (a [`ConnectionError`](crate::rabbitmq::ConnectionError)): the credentials,
 /// the virtual host or a permission are wrong, and with nobody's work in hand it is better to end than to wait. What
 /// can pass by itself is waited for. Or a thread cannot be started.
 pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {

@@ -27,7 +27,7 @@ pub use headers::Headers;
 
 /// What a consumer brings, for [`consumer::Consumer::delivery`].
 pub type Incoming = amiquip::ConsumerMessage;
-/// What the broker says about published outgoing messages, for [`publisher::Publisher::verdicts`].
+/// What the broker says about published outgoing messages, for [`publisher::Publisher::outcomes`].
 pub type Confirmation = amiquip::Confirm;
 /// What the broker says about its own reading, for [`Blocked`].
 pub type Notice = amiquip::ConnectionBlockedNotification;

@@ -1,5 +1,5 @@
 //! The people of the portal and the methods that tell about them. They are numbers with a name, not hands: those who
-//! finish tasks are in [`people`](super::people).
+//! finish tasks are in [`simulated_users`](super::simulated_users).
 
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! `task-creator demo`: the whole loop on one machine, before the reader's eyes. The worker is the real one, on a real
 //! RabbitMQ with queues of the demo's own; Bitrix24 is the [`crate::sandbox`], and Camunda is played here.
 //!
-//! [`messages`] is what goes in, [`bridge`] Camunda's side and the queues, [`account`] what was seen, [`table`] and
+//! [`messages`] is what goes in, [`bridge`] Camunda's side and the queues, [`audit`] what was seen, [`table`] and
 //! [`screen`] how it is shown. Nothing here is used by the worker.
 
 pub mod audit;

@@ -25,7 +25,7 @@ const MOST_REFUSALS: u32 = 60;
 pub enum Action<'s, T> {
     /// Acknowledge this delivery.
     Ack(T),
-    /// Publish this outgoing message, and say its tag with [`State::published`].
+    /// Publish this outgoing message, and say its tag with [`State::publishing`].
     Publish(Key, &'s OutgoingMessage),
     /// Give this task to the pool.
     Handle(Job),

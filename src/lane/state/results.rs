@@ -1,6 +1,6 @@
 //! What becomes of the pool's results.
 //!
-//! It does what [`recovery`](crate::lane::recovery) decides of a failure; it does not know how a target is asked.
+//! It does what [`breaker`](crate::lane::breaker) decides of a failure; it does not know how a target is asked.
 
 use std::time::{Duration, Instant};
 

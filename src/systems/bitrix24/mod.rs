@@ -3,7 +3,7 @@
 //! Reading order: [`settings`] with [`webhook`] (what it is told), [`fields`] (what a task becomes), [`handler`] with
 //! [`look_up`], [`owner`] and [`checklists`] (find, create, complete, synchronise), [`tracker`] with [`answers`]
 //! (finished?), [`client`] with [`batch`], [`preamble`] and [`errors`] (the portal's REST), [`combiner`],
-//! [`concurrency`], [`learnt`], [`budget`] and [`holds`] (when to ask, and how much at once), [`counters`], [`check`]
+//! [`concurrency`], [`learnt`], [`rate_limiter`] and [`cool_downs`] (when to ask, and how much at once), [`counters`], [`check`]
 //! with [`custom_fields`] (is the portal ready?), [`explain`] (what would it be asked?). What the portal does and why
 //! is in the README beside this file.
 
