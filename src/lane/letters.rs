@@ -34,6 +34,9 @@ const MAY_EXIST: &str = "x-may-exist";
 const UNSEEN: &str = "x-unseen";
 /// Set when somebody has put a parked message back on purpose.
 const REPLAYED: &str = "x-replayed";
+/// The queue from which a message was moved to that of its system. Set once, and never moved again: it is worked on where it
+/// lies, whatever the settings of another worker say of it.
+const ORIGINAL_QUEUE: &str = "x-original-queue";
 /// Set on a record that waits in the retry queue until the sent queue takes it.
 const RECORD: &str = "x-record";
 /// All headers of a message have to fit into one frame (128 KiB as a rule) together with those that we add; one that does
@@ -90,9 +93,19 @@ pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: &
 
 /// The same message for the tail of its own queue, where it is counted from nothing again. It was delivered before.
 pub fn renewed(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> Letter {
-    let mut headers = kept(headers);
-    headers.set(MAY_EXIST, true);
-    Letter { queue: queue.to_owned(), message_id, body, headers }
+    that_may_exist(untouched(queue, message_id, body, headers))
+}
+
+/// The same where nobody has worked on the message.
+pub fn untouched(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> Letter {
+    Letter { queue: queue.to_owned(), message_id, body, headers: kept(headers) }
+}
+
+/// The message as it came to the queue `from`, for that of another system.
+pub fn moved(from: &str, to: &str, message_id: String, body: Vec<u8>, headers: Headers) -> Letter {
+    let mut letter = untouched(to, message_id, body, headers);
+    letter.headers.set(ORIGINAL_QUEUE, from);
+    letter
 }
 
 /// A record for the retry queue, since the sent queue would soon delete it and does not take it anew; and back.
@@ -133,7 +146,7 @@ pub fn that_may_exist(mut letter: Letter) -> Letter {
 fn kept(mut headers: Headers) -> Headers {
     headers.remove(DELIVERY_COUNT);
     if headers.size() > LONGEST_HEADERS {
-        headers.keep_only(&[ATTEMPTS, RETRY_AT, RETRY_WAIT, UNSEEN, REPLAYED]);
+        headers.keep_only(&[ATTEMPTS, RETRY_AT, RETRY_WAIT, UNSEEN, REPLAYED, ORIGINAL_QUEUE]);
     }
     headers
 }
@@ -207,6 +220,12 @@ pub fn earlier(headers: &Headers, redelivered: bool) -> Earlier {
 /// Has a person put the message with these headers back?
 pub fn replayed(headers: &Headers) -> bool {
     headers.is_set(REPLAYED)
+}
+
+/// May the message with these headers be moved to another system's queue? Not once more, and not where it was worked on.
+pub fn may_move(headers: &Headers) -> bool {
+    let is_untouched = attempts(headers) == 0 && earlier(headers, false) == Earlier::None;
+    is_untouched && headers.text(ORIGINAL_QUEUE).is_none()
 }
 
 /// Is this a record, waiting for the sent queue to take it?

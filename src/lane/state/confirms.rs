@@ -22,7 +22,8 @@ impl<T> State<'_, T> {
             Verdict::Confirmed => self.confirmed(tag, now),
             Verdict::Refused(why) => drop(self.refused(tag, &why, now)),
             Verdict::NoQueue(why) => {
-                if let Some(queue) = self.refused(tag, &why, now) {
+                // Another system's queue is made by its own lane, and this one goes on meanwhile.
+                if let Some(queue) = self.refused(tag, &why, now).filter(|queue| self.lane.queues.include(queue)) {
                     self.session.end = Some(End::QueueGone(queue));
                 }
             }

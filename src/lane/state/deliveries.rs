@@ -30,11 +30,14 @@ impl<T> State<'_, T> {
         };
         let key = Key::Task(task.id.clone());
         match self.ledger.admit(&key, token, letters::attempts(&headers)) {
-            Admission::New(token) if letters::wears_out(&headers) => {
-                let body = task.message();
-                self.renew(key, task.id, body, headers, token);
-            }
-            Admission::New(token) => self.begin(task, headers, redelivered, token, now),
+            Admission::New(token) => match self.queue_elsewhere(&task, &headers) {
+                Some(queue) => self.move_on(queue, task, headers, redelivered, token),
+                None if letters::wears_out(&headers) => {
+                    let body = task.message();
+                    self.renew(key, task.id, body, headers, token);
+                }
+                None => self.begin(task, headers, redelivered, token, now),
+            },
             // Published anew: somebody may have put the message of a deleted task back, so it is looked up.
             Admission::Finished(token) if !redelivered || letters::replayed(&headers) => {
                 self.begin(task, headers, redelivered, token, now)
@@ -50,6 +53,27 @@ impl<T> State<'_, T> {
                 self.session.acks.push_back(token);
             }
         }
+    }
+
+    /// The queue to which the message is to be moved, if it is: it belongs to another system, and nobody has worked on it here.
+    fn queue_elsewhere(&self, task: &Task, headers: &Headers) -> Option<String> {
+        letters::may_move(headers).then(|| self.lane.queue_elsewhere(task)).flatten()
+    }
+
+    /// Moves the message to the queue of its system. The lane there counts it, and looks it up with patience where an earlier
+    /// delivery may have moved it already, so that it is there twice.
+    fn move_on(&mut self, queue: String, task: Task, headers: Headers, redelivered: bool, token: T) {
+        let (input, body) = (&self.lane.queues.input, task.message());
+        if letters::wears_out(&headers) {
+            log::debug!("publishing again what its queue would soon delete: task={}", task.id);
+            let letter = letters::untouched(input, task.id.clone(), body, headers);
+            return self.ledger.add_letter(Key::Task(task.id), token, letter);
+        }
+        log::info!("moving to {queue}: task={} topic={}", task.id, task.topic);
+        self.lane.stats.moved.count();
+        let letter = letters::moved(input, &queue, task.id.clone(), body, headers);
+        let letter = if redelivered { letters::that_may_exist(letter) } else { letter };
+        self.ledger.add_letter(Key::Task(task.id), token, letter);
     }
 
     fn begin(&mut self, task: Task, headers: Headers, redelivered: bool, token: T, now: Instant) {

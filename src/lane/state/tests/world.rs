@@ -170,8 +170,24 @@ impl World<'_> {
             2 => self.add_task(&id, WORN_OUT + 1, ""),
             // Where there is a limit, its message is not too large, and its record is.
             3 => self.add_task(&id, 0, &"x".repeat(LIMIT - 100)),
+            4 => {
+                let (id, returned) = (format!("other-{}", self.step % 3), self.below(2) as u32 * (WORN_OUT + 1));
+                self.publish_for_another(&id, returned);
+            }
+            5 => self.publish_moved(&format!("moved-{}", self.step % 3)),
             _ => self.add_task(&id, 0, ""),
         }
+    }
+
+    /// It belongs to another system.
+    pub fn publish_for_another(&mut self, id: &str, returned: u32) {
+        self.add(0, Message { label: id.to_owned(), body: for_another(id), headers: Headers::new(), returned });
+    }
+
+    /// The same, and another worker has moved it here.
+    fn publish_moved(&mut self, id: &str) {
+        let headers = Headers::from_iter([("x-original-queue", "mail.queue")]);
+        self.add(0, Message { label: id.to_owned(), body: for_another(id), headers, returned: 0 });
     }
 
     pub fn publish_unreadable(&mut self, body: &str, returned: u32) {
@@ -295,6 +311,18 @@ impl World<'_> {
         }
     }
 
+    /// What is published and not confirmed.
+    pub fn letters(&self) -> Vec<Letter> {
+        self.unconfirmed.values().map(|(_, letter)| letter.clone()).collect()
+    }
+
+    /// No queue has taken what is published.
+    pub fn return_all(&mut self, why: &str) {
+        let tags: Vec<u64> = self.unconfirmed.keys().copied().collect();
+        tags.into_iter().for_each(|tag| self.refuse(tag, Verdict::NoQueue(why.into())));
+        self.carry_out();
+    }
+
     /// The error queue is full, and all others take what comes.
     pub fn refuse_what_is_parked(&mut self) {
         let parked = |letter: &Letter| letter.queue == self.lane.queues.errors;
@@ -326,6 +354,16 @@ impl World<'_> {
         }
         self.enqueue(letter);
         self.state.answered(tag, Verdict::Confirmed, self.now);
+    }
+
+    /// Only what nobody has worked on leaves for another system, whole, and once: with the name of the queue that it leaves.
+    pub(super) fn assert_may_leave(&self, letter: &Letter) {
+        let (queues, id) = (&self.lane.queues, &letter.message_id);
+        if !queues.include(&letter.queue) {
+            assert!(letter.queue == "mail.queue" && id.starts_with("other-"), "{id} moved to {}", letter.queue);
+            assert_eq!(letter.headers.text("x-original-queue"), Some(&*queues.input));
+            assert_eq!(letter.body, for_another(id));
+        }
     }
 
     /// The broker has taken the letter.
@@ -443,4 +481,8 @@ impl World<'_> {
         self.state = State::new(self.lane);
         self.begin_session();
     }
+}
+
+fn for_another(id: &str) -> Vec<u8> {
+    json!({"task_id": id, "topic": OTHERS}).to_string().into_bytes()
 }
