@@ -228,6 +228,11 @@ pub fn may_move(headers: &Headers) -> bool {
     is_untouched && headers.text(ORIGINAL_QUEUE).is_none()
 }
 
+/// May an earlier delivery of the message with these headers have been moved here, too? Then there are two of the same.
+pub fn may_be_here_twice(headers: &Headers) -> bool {
+    headers.text(ORIGINAL_QUEUE).is_some() && headers.is_set(MAY_EXIST)
+}
+
 /// Is this a record, waiting for the sent queue to take it?
 pub fn is_record(headers: &Headers) -> bool {
     headers.is_set(RECORD)

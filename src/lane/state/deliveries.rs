@@ -29,6 +29,7 @@ impl<T> State<'_, T> {
             Err(unreadable) => return self.settle_unreadable(unreadable, headers, token),
         };
         let key = Key::Task(task.id.clone());
+        let comes_again = redelivered || letters::may_be_here_twice(&headers);
         match self.ledger.admit(&key, token, letters::attempts(&headers)) {
             Admission::New(token) => match self.queue_elsewhere(&task, &headers) {
                 Some(queue) => self.move_on(queue, task, headers, redelivered, token),
@@ -39,7 +40,7 @@ impl<T> State<'_, T> {
                 None => self.begin(task, headers, redelivered, token, now),
             },
             // Published anew: somebody may have put the message of a deleted task back, so it is looked up.
-            Admission::Finished(token) if !redelivered || letters::replayed(&headers) => {
+            Admission::Finished(token) if !comes_again || letters::replayed(&headers) => {
                 self.begin(task, headers, redelivered, token, now)
             }
             Admission::Joined => log::debug!("received again while at work: task={}", task.id),
