@@ -255,6 +255,27 @@ pub fn wears_out(headers: &Headers) -> bool {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_message_is_moved_once_however_long_its_headers_are() {
+        let mut headers = Headers::from_iter([("other", "x".repeat(LONGEST_HEADERS))]);
+        assert!(may_move(&headers));
+        headers.set(ORIGINAL_QUEUE, "default.queue");
+        let moved = moved("default.queue", "mail.queue", "task-1".into(), b"{}".to_vec(), headers);
+        assert!(
+            !may_move(&moved.headers)
+                && !may_move(&untouched("mail.queue", moved.message_id, moved.body, moved.headers).headers)
+        );
+    }
+
+    #[test]
+    fn what_was_worked_on_is_not_moved() {
+        for mark in [MAY_EXIST, UNSEEN] {
+            assert!(!may_move(&Headers::from_iter([(mark, true)])), "{mark}");
+        }
+        assert!(!may_move(&Headers::from_iter([(ATTEMPTS, 1)])));
+        assert!(may_move(&Headers::from_iter([(REPLAYED, true)])));
+    }
+
     /// What a message has yet to wait that is to be tried at this many seconds from now.
     fn waits(seconds: i64) -> Duration {
         let now = message::now_ms();

@@ -16,6 +16,8 @@ use crate::message::{Record, Task};
 use crate::report::Report;
 use crate::settings::{Secret, Variables};
 
+/// Its name in the table.
+const NAME: &str = "default";
 /// The setting, and the one action that there is so far.
 const ACTION: &str = "DEFAULT_ACTION";
 const PARK: &str = "park";
@@ -70,9 +72,15 @@ impl System for Default {
     }
 }
 
-/// Refuses every task, with the reason why nobody takes it.
+/// Refuses every task, with the reason why nobody else takes it.
 struct Parking {
     routes: Routes,
+}
+
+impl Parking {
+    fn refused(&self, task: &Task) -> Failure {
+        Failure::Permanent(anyhow!(self.routes.why_left_to(NAME, task)))
+    }
 }
 
 impl Handler for Parking {
@@ -82,12 +90,11 @@ impl Handler for Parking {
 
     /// At the first look, so that nothing waits for a create that there never is.
     fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {
-        let refusal = |task: &&Task| Err(Failure::Permanent(anyhow!(self.routes.why_nobody(task))));
-        tasks.iter().map(refusal).collect()
+        tasks.iter().map(|task| Err(self.refused(task))).collect()
     }
 
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
-        missing.iter().map(|missing| Err(Failure::Permanent(anyhow!(self.routes.why_nobody(missing.task))))).collect()
+        missing.iter().map(|missing| Err(self.refused(missing.task))).collect()
     }
 }
 

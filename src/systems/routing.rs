@@ -41,11 +41,16 @@ impl Routes {
         self.system_of(task).filter(|route| route.is_on).map(|route| route.name)
     }
 
-    /// Why nobody else works on this task, for people.
-    pub fn why_nobody(&self, task: &Task) -> String {
+    /// Why this task is left to the system `own`, for people.
+    pub fn why_left_to(&self, own: &str, task: &Task) -> String {
         let named = format!("its topic is {:?}, its system {:?}", task.topic, task.system);
         match self.system_of(task) {
             Some(Route { name, is_on: false, .. }) => format!("it belongs to {name}, which is off: {named}"),
+            Some(Route { name, .. }) if *name != own => {
+                format!(
+                    "it belongs to {name}, and was moved or tried before, so that only a replay moves it there: {named}"
+                )
+            }
             _ => format!("it belongs to no other system: {named}; topics of systems that are on: {}", self.known()),
         }
     }
@@ -105,12 +110,13 @@ mod tests {
 
     #[test]
     fn people_are_told_why_nobody_takes_a_task() {
-        let why = |topic: &str| Routes::new(ROUTES).why_nobody(&task(topic, "unknown"));
+        let why = |topic: &str| Routes::new(ROUTES).why_left_to("services", &task(topic, "unknown"));
         assert_eq!(
             why("calculate"),
             "it belongs to no other system: its topic is \"calculate\", its system \"unknown\"; topics of systems that are on: \
              send, send_twice"
         );
         assert_eq!(why("print"), "it belongs to paper, which is off: its topic is \"print\", its system \"unknown\"");
+        assert!(why("send").starts_with("it belongs to mail, and was moved or tried before"), "{}", why("send"));
     }
 }

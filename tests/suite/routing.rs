@@ -109,7 +109,10 @@ fn nothing_goes_round_in_a_circle() {
     scene.publish_by_default(&field_text("moved before"), moved);
     // It belongs to the default system, whose it stays however often it comes.
     queues.publish_task(&message("by name", "no_such_topic", "default"));
-    assert!(scene.parked(2).iter().all(|parked| parked["source_queue"] == scene.default()));
+    let parked = scene.parked(2);
+    assert!(parked.iter().all(|parked| parked["source_queue"] == scene.default()));
+    let told = parked.iter().filter_map(|parked| parked["error_message"].as_str());
+    assert_eq!(told.filter(|told| told.contains("it belongs to bitrix24, and was moved or tried before")).count(), 1);
     let replayed = run_with(&["parked", "replay", "by name"], queues, "", &[]);
     replayed.ended_with(0).has("replayed 1, skipped 0");
     let times = || scene.worker.log().matches("task=by name: it belongs to no other system").count();

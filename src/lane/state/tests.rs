@@ -222,3 +222,19 @@ fn a_lane_goes_on_while_the_queue_of_another_system_is_missing() {
         world.bring_to_its_end();
     });
 }
+
+#[test]
+fn a_message_that_was_moved_twice_is_worked_on_once() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish_moved("moved-1", false);
+        world.bring_to_its_end();
+        world.publish_moved("moved-1", true);
+        world.deliver_all();
+        assert_eq!((world.handed_out(), world.state.unsettled().len()), (0, 0));
+        world.publish_moved("moved-1", false);
+        world.deliver_all();
+        assert_eq!(world.handed_out(), 1, "somebody may have put the message of a deleted task back");
+        world.bring_to_its_end();
+    });
+}

@@ -174,7 +174,10 @@ impl World<'_> {
                 let (id, returned) = (format!("other-{}", self.step % 3), self.below(2) as u32 * (WORN_OUT + 1));
                 self.publish_for_another(&id, returned);
             }
-            5 => self.publish_moved(&format!("moved-{}", self.step % 3)),
+            5 => {
+                let (id, may_be_twice) = (format!("moved-{}", self.step % 3), self.once_in(2));
+                self.publish_moved(&id, may_be_twice);
+            }
             _ => self.add_task(&id, 0, ""),
         }
     }
@@ -184,9 +187,10 @@ impl World<'_> {
         self.add(0, Message { label: id.to_owned(), body: for_another(id), headers: Headers::new(), returned });
     }
 
-    /// The same, and another worker has moved it here.
-    fn publish_moved(&mut self, id: &str) {
-        let headers = Headers::from_iter([("x-original-queue", "mail.queue")]);
+    /// The same, and another worker has moved it here, perhaps twice.
+    pub fn publish_moved(&mut self, id: &str, may_be_twice: bool) {
+        let mut headers = Headers::from_iter([("x-original-queue", "mail.queue")]);
+        headers.set("x-may-exist", may_be_twice);
         self.add(0, Message { label: id.to_owned(), body: for_another(id), headers, returned: 0 });
     }
 
