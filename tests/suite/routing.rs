@@ -1,7 +1,7 @@
 //! To which system a message goes: from the queue in which the bridge has put it to that of its system, once; and what becomes
 //! of one that belongs to nobody.
 
-use amiquip::FieldTable;
+use amiquip::{AmqpValue, FieldTable};
 use serde_json::{Value, json};
 
 use crate::support::broker::header;
@@ -17,7 +17,10 @@ struct Scene {
 
 impl Scene {
     fn set(test: &str) -> Scene {
-        let queues = Queues::new(test);
+        Scene::with(Queues::new(test))
+    }
+
+    fn with(queues: Queues) -> Scene {
         queues.declare(&queues.named("default.queue"));
         let tasks = Tasks::new();
         let portal = Portal::of(&tasks);
@@ -128,5 +131,26 @@ fn what_belongs_to_a_system_that_is_off_stays_where_it_is_and_is_worked_on_there
     queues.publish_task(&message("by system", "no_such_topic", "openproject"));
     queues.await_count(&queues.sent(), 2, PATIENCE);
     assert!(!scene.worker.log().contains("moving to"));
+    scene.end();
+}
+
+#[test]
+fn what_the_other_queue_does_not_take_waits_and_holds_nobody_up() {
+    let queues = Queues::new("moved later");
+    let (input, mut full) = (queues.input(), FieldTable::new());
+    full.insert("x-max-length".into(), AmqpValue::LongInt(0));
+    full.insert("x-overflow".into(), header("reject-publish"));
+    queues.delete(&input);
+    queues.declare_with(&input, &full);
+    let scene = Scene::with(queues);
+    scene.publish_by_default(&field_text("waits"), FieldTable::new());
+    scene.worker.await_log(&format!("{input} does not take messages"), PATIENCE);
+    scene.publish_by_default(&message("unknown", "no_such_topic", "default"), FieldTable::new());
+    assert_eq!(scene.parked(1)[0]["original_message"]["task_id"], "unknown");
+    assert_eq!(scene.tasks.markers(), Vec::<String>::new());
+    // Its lane makes it again, as it should be.
+    scene.queues.delete(&input);
+    scene.queues.await_count(&scene.queues.sent(), 1, PATIENCE);
+    assert_eq!(scene.tasks.markers(), ["waits"]);
     scene.end();
 }

@@ -1,5 +1,6 @@
 //! What is around the lane: queues, a session, threads that work, time.
 
+mod messages;
 mod session;
 
 use super::*;
@@ -153,66 +154,6 @@ impl World<'_> {
         self.full = false;
     }
 
-    fn publish_any(&mut self) {
-        let id = format!("task-{}", self.below(TASKS as usize));
-        match self.below(10) {
-            0 => {
-                let returned = self.below(2) as u32 * WORN_OUT;
-                self.publish_unreadable(&format!("no task {}", self.step), returned);
-            }
-            1 => {
-                let task = Task::parse(json!({"task_id": id}).to_string().into_bytes()).expect("a task");
-                let body = sent_record(&task, "input", json!({}), None);
-                let mut headers = Headers::new();
-                headers.set("x-record", true);
-                self.add(1, Message { label: id, body, headers, returned: 0 });
-            }
-            2 => self.add_task(&id, WORN_OUT + 1, ""),
-            // Where there is a limit, its message is not too large, and its record is.
-            3 => self.add_task(&id, 0, &"x".repeat(LIMIT - 100)),
-            4 => {
-                let (id, returned) = (format!("other-{}", self.step % 3), self.below(2) as u32 * (WORN_OUT + 1));
-                self.publish_for_another(&id, returned);
-            }
-            5 => {
-                let (id, may_be_twice) = (format!("moved-{}", self.step % 3), self.once_in(2));
-                self.publish_moved(&id, may_be_twice);
-            }
-            _ => self.add_task(&id, 0, ""),
-        }
-    }
-
-    /// It belongs to another system.
-    pub fn publish_for_another(&mut self, id: &str, returned: u32) {
-        self.add(0, Message { label: id.to_owned(), body: for_another(id), headers: Headers::new(), returned });
-    }
-
-    /// The same, and another worker has moved it here, perhaps twice.
-    pub fn publish_moved(&mut self, id: &str, may_be_twice: bool) {
-        let mut headers = Headers::from_iter([("x-original-queue", "mail.queue")]);
-        headers.set("x-may-exist", may_be_twice);
-        self.add(0, Message { label: id.to_owned(), body: for_another(id), headers, returned: 0 });
-    }
-
-    pub fn publish_unreadable(&mut self, body: &str, returned: u32) {
-        let body = body.as_bytes().to_vec();
-        self.add(0, Message { label: fingerprint(&body), body, headers: Headers::new(), returned });
-    }
-
-    pub fn publish(&mut self, id: &str) {
-        self.add_task(id, 0, "");
-    }
-
-    fn add_task(&mut self, id: &str, returned: u32, process: &str) {
-        let body = json!({"task_id": id, "process_instance_id": process}).to_string().into_bytes();
-        self.add(0, Message { label: id.to_owned(), body, headers: Headers::new(), returned });
-    }
-
-    fn add(&mut self, queue: usize, message: Message) {
-        self.published.insert(message.label.clone());
-        self.queues[queue].push_back(message);
-    }
-
     /// The next message of one of the queues, if the session may have another one.
     fn deliver(&mut self) {
         let queue = self.below(2);
@@ -360,16 +301,6 @@ impl World<'_> {
         self.state.answered(tag, Verdict::Confirmed, self.now);
     }
 
-    /// Only what nobody has worked on leaves for another system, whole, and once: with the name of the queue that it leaves.
-    pub(super) fn assert_may_leave(&self, letter: &Letter) {
-        let (queues, id) = (&self.lane.queues, &letter.message_id);
-        if !queues.include(&letter.queue) {
-            assert!(letter.queue == "mail.queue" && id.starts_with("other-"), "{id} moved to {}", letter.queue);
-            assert_eq!(letter.headers.text("x-original-queue"), Some(&*queues.input));
-            assert_eq!(letter.body, for_another(id));
-        }
-    }
-
     /// The broker has taken the letter.
     fn enqueue(&mut self, letter: Letter) {
         let Letter { queue, message_id: label, body, headers } = letter;
@@ -485,8 +416,4 @@ impl World<'_> {
         self.state = State::new(self.lane);
         self.begin_session();
     }
-}
-
-fn for_another(id: &str) -> Vec<u8> {
-    json!({"task_id": id, "topic": OTHERS}).to_string().into_bytes()
 }
