@@ -1,8 +1,8 @@
-//! The settings that all systems share → [`Config`]: read once, checked whole, every mistake told.
+//! The settings that all systems share → [`Config`]: read once, checked whole, every error told.
 //!
-//! It knows no system: each reads its own settings, with the same [`Variables`], and [`crate::systems::table`] reads all of
-//! them together. Each variable is explained in `config.env.example`; a test compares the two.
-//! Nothing here opens a socket or a log; of files it reads those of certificates.
+//! It knows no system: each reads its own settings, with the same [`Variables`], and [`crate::systems::table`] reads
+//! all of them together. Each variable is explained in `config.env.example`; a test compares the two. Nothing here
+//! opens a socket or a log; of files it reads those of certificates.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use log::LevelFilter;
 
-use crate::settings::{Mistakes, Secret, Variables, address, right};
-use crate::tls::Authorities;
+use crate::settings::{Secret, SettingsErrors, Variables, address, right};
+use crate::tls::RootCertificates;
 
 /// The queues that all systems share: the setting, and its default.
 pub const ERROR_QUEUE: (&str, &str) = ("ERROR_QUEUE", "errors.camunda_tasks.queue");
@@ -54,7 +54,7 @@ pub struct Config {
     /// For the work in hand after Ctrl+C.
     pub shutdown_timeout: Duration,
     /// Whom to trust, at every address with https.
-    pub https: Authorities,
+    pub https: RootCertificates,
 }
 
 /// How to reach RabbitMQ.
@@ -73,15 +73,15 @@ pub struct RabbitMq {
     /// What we propose, in seconds; the smaller of this and the server's proposal counts.
     pub heartbeat: u16,
     /// Whom to trust, where amqps is switched on.
-    pub tls: Option<Authorities>,
+    pub tls: Option<RootCertificates>,
 }
 
 impl Config {
     /// Reads the settings through `value`, which gives that of a variable.
     ///
     /// # Errors
-    /// [`Mistakes`]: every one of them, each with the variable's name and an example.
-    pub fn read(value: impl Fn(&str) -> Option<String>) -> Result<Config, Mistakes> {
+    /// [`SettingsErrors`]: every one of them, each with the variable's name and an example.
+    pub fn read(value: impl Fn(&str) -> Option<String>) -> Result<Config, SettingsErrors> {
         right(Variables::read(value, Config::from_variables))
     }
 
@@ -91,9 +91,9 @@ impl Config {
         let responses_queue = common_queue(variables, RESPONSES_QUEUE);
         if error_queue == responses_queue {
             let (name, default) = RESPONSES_QUEUE;
-            variables.mistake(name, "is the same queue as ERROR_QUEUE", &format!("{name}={default}"));
+            variables.error(name, "is the same queue as ERROR_QUEUE", &format!("{name}={default}"));
         }
-        let own = authorities(variables, HTTPS_CA_FILE);
+        let own = root_certificates(variables, HTTPS_CA_FILE);
         Config {
             rabbitmq: RabbitMq::from_variables(variables),
             queue_prefix: variables.name("QUEUE_PREFIX", LONGEST_PREFIX).unwrap_or_default(),
@@ -107,7 +107,7 @@ impl Config {
             handler_threads: variables.number("HANDLER_THREADS", 256, 1..=256),
             prefetch: variables.number("PREFETCH", 256, 1..=65_535),
             shutdown_timeout: variables.seconds("SHUTDOWN_TIMEOUT", 30),
-            https: own.map_or_else(Authorities::public, |own| own.and(Authorities::public())),
+            https: own.map_or_else(RootCertificates::public, |own| own.and(RootCertificates::public())),
         }
     }
 
@@ -125,14 +125,10 @@ impl RabbitMq {
             variables.lacks("RABBITMQ_PASSWORD", "RABBITMQ_PASSWORD=the password of RABBITMQ_USERNAME");
         }
         let tls = variables.flag("RABBITMQ_TLS", false);
-        let authorities = authorities(variables, "RABBITMQ_CA_FILE");
-        if authorities.is_some() && !tls {
+        let root_certificates = root_certificates(variables, "RABBITMQ_CA_FILE");
+        if root_certificates.is_some() && !tls {
             // It would be easy to believe that the connection is safe.
-            variables.mistake(
-                "RABBITMQ_CA_FILE",
-                "is set, but TLS is off, so it protects nothing",
-                "RABBITMQ_TLS=true",
-            );
+            variables.error("RABBITMQ_CA_FILE", "is set, but TLS is off, so it protects nothing", "RABBITMQ_TLS=true");
         }
         RabbitMq {
             host: host(variables),
@@ -145,7 +141,7 @@ impl RabbitMq {
                 .unwrap_or_else(|| "/".into()),
             // 0 would switch heartbeats off, and a dead link would never be noticed.
             heartbeat: variables.number("RABBITMQ_HEARTBEAT", 600, 1..=65_535),
-            tls: tls.then(|| authorities.unwrap_or_else(Authorities::public)),
+            tls: tls.then(|| root_certificates.unwrap_or_else(RootCertificates::public)),
         }
     }
 }
@@ -154,7 +150,7 @@ impl RabbitMq {
 fn host(variables: &mut Variables) -> String {
     let host = variables.text("RABBITMQ_HOST").unwrap_or_else(|| "localhost".into());
     address::host(&host).unwrap_or_else(|wrong| {
-        variables.mistake("RABBITMQ_HOST", wrong, "RABBITMQ_HOST=rmq.example");
+        variables.error("RABBITMQ_HOST", wrong, "RABBITMQ_HOST=rmq.example");
         host
     })
 }
@@ -163,15 +159,15 @@ fn host(variables: &mut Variables) -> String {
 fn common_queue(variables: &mut Variables, (name, default): (&str, &str)) -> String {
     let queue = variables.name(name, LONGEST_NAME).unwrap_or_else(|| default.into());
     if queue.starts_with("amq.") {
-        let wrong = "begins with amq., which RabbitMQ keeps for its own queues";
-        variables.mistake(name, wrong, &format!("{name}={default}"));
+        let wrong = "starts with amq., which RabbitMQ keeps for its own queues";
+        variables.error(name, wrong, &format!("{name}={default}"));
     }
     queue
 }
 
 /// The authorities in a PEM file.
-fn authorities(variables: &mut Variables, name: &str) -> Option<Authorities> {
-    let read = |file: &str| Authorities::read(Path::new(file)).map_err(|wrong| format!("is {file:?}, {wrong}"));
+fn root_certificates(variables: &mut Variables, name: &str) -> Option<RootCertificates> {
+    let read = |file: &str| RootCertificates::read(Path::new(file)).map_err(|wrong| format!("is {file:?}, {wrong}"));
     variables.parsed(name, &format!("{name}=ca.pem"), read)
 }
 
@@ -183,7 +179,7 @@ fn log_level(variables: &mut Variables) -> LevelFilter {
         "WARNING" | "WARN" => LevelFilter::Warn,
         "ERROR" => LevelFilter::Error,
         _ => {
-            variables.mistake("LOG_LEVEL", &format!("is {level:?}"), "LOG_LEVEL=INFO (or DEBUG, WARNING, ERROR)");
+            variables.error("LOG_LEVEL", &format!("is {level:?}"), "LOG_LEVEL=INFO (or DEBUG, WARNING, ERROR)");
             LevelFilter::Info
         }
     }

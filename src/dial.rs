@@ -30,16 +30,16 @@ pub fn first<T, E>(
             if patience.is_zero() {
                 break;
             }
-            let begun = Instant::now();
+            let started = Instant::now();
             match connect(address, patience) {
                 Ok(connection) => return Ok(connection),
                 Err(Some(err)) => {
                     failure = Some(err);
-                    left = left.saturating_sub(begun.elapsed());
+                    left = left.saturating_sub(started.elapsed());
                 }
                 Err(None) => {
                     silent.push(address);
-                    left = left.saturating_sub(begun.elapsed().max(patience));
+                    left = left.saturating_sub(started.elapsed().max(patience));
                 }
             }
         }

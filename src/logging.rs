@@ -1,9 +1,9 @@
 //! Where log lines go, and what they look like: `worker.log`, `worker_errors.log` and the terminal.
 //!
-//! One event is one line, whatever a message contains, and no line holds a secret ([`crate::redact`]). A line is put into a
-//! `sink` for each place, which a thread of its own writes: no full disk, full pipe or halted terminal holds up whoever
-//! has something to say. `file` is a log file that may be renamed or removed at any time, `lock` keeps two workers from
-//! writing the same ones. Which lines there are is decided where the events are.
+//! One event is one line, whatever a message contains, and no line holds a secret ([`crate::redact`]). A line is put
+//! into a `sink` for each place, which a thread of its own writes: no full disk, full pipe or halted terminal holds up
+//! whoever has something to say. `file` is a log file that may be renamed or removed at any time, `lock` keeps two
+//! workers from writing the same ones. Which lines there are is decided where the events are.
 
 mod file;
 mod lock;
@@ -35,7 +35,8 @@ const WORKER_LOG: &str = "worker.log";
 const ERRORS_LOG: &str = "worker_errors.log";
 /// A trouble with the logs themselves is not told more often than this.
 const SILENCE: Duration = Duration::from_secs(60);
-/// How long the end waits for lines that are not written yet: a disk that hangs, and a terminal that somebody has halted.
+/// How long the end waits for lines that are not written yet: a disk that hangs, and a terminal that somebody has
+/// halted.
 const FILES_PATIENCE: Duration = Duration::from_secs(2);
 const TERMINAL_PATIENCE: Duration = Duration::from_millis(500);
 /// What is written and removed to find out whether there is room, in bytes.
@@ -45,7 +46,8 @@ const PROBE: usize = 64 << 10;
 static LOST: AtomicU64 = AtomicU64::new(0);
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
-/// Logging that has been started. Lines that still wait are written when it is dropped, and the folder is free for others.
+/// Logging that has been started. Lines that still wait are written when it is dropped, and the folder is free for
+/// others.
 #[derive(Debug)]
 pub struct Logging {
     _lock: Option<Lock>,
@@ -115,7 +117,7 @@ fn cannot(folder: &Path, err: &io::Error) -> anyhow::Error {
     )
 }
 
-/// Opens the log files anew at the next chance, whatever has become of them.
+/// Opens the log files again at the next chance, whatever has become of them.
 pub fn reopen() {
     if let Some(logger) = LOGGER.get() {
         [&logger.all, &logger.errors].into_iter().for_each(Sink::reopen);
@@ -127,8 +129,8 @@ pub fn lost_lines() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
-/// Finds out whether [`start`] could write logs to this folder, and leaves nothing behind there. Returns the process id of
-/// the worker that does so now, as far as it is known.
+/// Finds out whether [`start`] could write logs to this folder, and leaves nothing behind there. Returns the process id
+/// of the worker that does so now, as far as it is known.
 ///
 /// # Errors
 /// Why not, and what to do.
@@ -248,8 +250,8 @@ struct Logger {
 }
 
 impl Log for Logger {
-    /// Our own lines from the level on. amiquip writes passwords at DEBUG, and warns of every queue that is not there yet;
-    /// what goes wrong with it we say ourselves.
+    /// Our own lines from the level on. amiquip writes passwords at DEBUG, and warns of every queue that is not there
+    /// yet; what goes wrong with it we say ourselves.
     fn enabled(&self, metadata: &Metadata) -> bool {
         let most = match metadata.target().split("::").next() {
             Some("task_creator") => self.level,

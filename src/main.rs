@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use nix::sys::stat::{Mode, umask};
 use task_creator::commands::{self, EX_CONFIG, EX_USAGE};
-use task_creator::settings::Mistakes;
+use task_creator::settings::SettingsErrors;
 use task_creator::{redact, terminal};
 
 fn main() -> ExitCode {
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Ok(command) => command,
         Err(wrong) => return refuse(EX_USAGE, &wrong.text),
     };
-    command.execute().unwrap_or_else(|err| match err.is::<Mistakes>() {
+    command.execute().unwrap_or_else(|err| match err.is::<SettingsErrors>() {
         true => refuse(EX_CONFIG, &format!("{err}\nconfig.env.example explains each setting.")),
         false => refuse(1, &redact::clean(&format!("{err:#}"))),
     })

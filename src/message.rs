@@ -73,8 +73,8 @@ pub enum Earlier {
     /// Nothing, or what it did is known.
     #[default]
     None,
-    /// It may have posted a create whose effect cannot be seen yet: it was delivered before, and this process does not know
-    /// what became of it.
+    /// It may have posted a create whose effect cannot be seen yet: it was delivered before, and this process does not
+    /// know what became of it.
     MayExist,
     /// It has created the task, and the target does not show it to us.
     Unseen,
@@ -238,8 +238,8 @@ fn is_utf16(body: &[u8]) -> bool {
     body.starts_with(b"\xff\xfe") || body.starts_with(b"\xfe\xff")
 }
 
-/// A variable without the `{"value": …, "type": …}` that one of the two forms puts around it; one of type Json or Object
-/// without its JSON too, where Camunda has not taken that off.
+/// A variable without the `{"value": …, "type": …}` that one of the two forms puts around it; one of type Json or
+/// Object without its JSON too, where Camunda has not taken that off.
 fn unwrapped(variable: Value) -> Value {
     let mut typed = match variable {
         Value::Object(typed)

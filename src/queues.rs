@@ -1,7 +1,7 @@
 //! What queues are called: a system's own after its name, behind the prefix, and those that all systems share.
 //!
-//! Their names are made here and nowhere else. It knows no system by name, and neither what lies in a queue nor how one is
-//! reached.
+//! Their names are made here and nowhere else. It knows no system by name, and neither what lies in a queue nor how one
+//! is reached.
 
 use crate::config::Config;
 
@@ -42,7 +42,7 @@ impl Queues {
         }
     }
 
-    /// With what the names of the system's own queues begin, and no others.
+    /// With what the names of the system's own queues start, and no others.
     pub fn stem(&self) -> &str {
         self.input.strip_suffix(INPUT).unwrap_or(&self.input)
     }

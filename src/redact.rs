@@ -13,8 +13,8 @@ const LONGEST_LINE: usize = 4_000;
 /// A shorter secret is left alone: it would blacken half of every line.
 const SHORTEST_SECRET: usize = 4;
 
-/// The values that no line may hold, the longer ones first: one may be a part of another. Whatever thread says something
-/// needs them, a panic in it included.
+/// The values that no line may hold, the longer ones first: one may be a part of another. Whatever thread says
+/// something needs them, a panic in it included.
 static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
 /// Names what no line, and no text that goes through [`clean`], may hold from now on, beside what was named before.
@@ -59,8 +59,8 @@ pub fn clean_in_full(text: &str) -> String {
     escaped(&without(&hidden(), text), usize::MAX)
 }
 
-/// JSON without secrets in its texts, still JSON with the same meaning, and safe for a terminal. It must be on one line.
-/// Numbers stay: one with the digits of a secret in it has them by chance.
+/// JSON without secrets in its texts, still JSON with the same meaning, and safe for a terminal. It must be on one
+/// line. Numbers stay: one with the digits of a secret in it has them by chance.
 pub fn clean_json(json: &str) -> String {
     let mut clean = String::with_capacity(json.len());
     for character in json_without(&hidden(), json).chars() {
@@ -91,7 +91,7 @@ fn json_without(secrets: &[String], json: &str) -> String {
     out + rest
 }
 
-/// Of the text in JSON that begins here, its quotes included, in bytes.
+/// Of the text in JSON that starts here, its quotes included, in bytes.
 fn length_of_text(json: &str) -> usize {
     let mut escaped = false;
     let end = json.bytes().skip(1).position(|byte| {

@@ -1,7 +1,7 @@
 //! The lines that `task-creator check` prints: one for each thing it looked at, as soon as it has looked.
 //!
-//! It knows nothing of what is checked. No line holds a secret; each is one line, but at a terminal, where it is broken to
-//! fit.
+//! It knows nothing of what is checked. No line holds a secret; each is one line, but at a terminal, where it is broken
+//! to fit.
 
 use std::fmt::Display;
 

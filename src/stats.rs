@@ -51,9 +51,9 @@ pub struct Stats {
     pub tracker: TrackerStats,
     /// What keeps the lane from working.
     pub condition: Condition,
-    /// While the lane stops: the ids of the tasks it still works on. Locked for an instant only; the main thread reads it
-    /// when the time for stopping is over.
-    in_hand: Mutex<Vec<String>>,
+    /// While the lane stops: the ids of the tasks it still works on. Locked for an instant only; the main thread reads
+    /// it when the time for stopping is over.
+    unsettled: Mutex<Vec<String>>,
 }
 
 /// What the tracker of one system did since the start.
@@ -146,7 +146,7 @@ impl Default for Stats {
             waiting_for_room: Counter::default(),
             tracker: TrackerStats::default(),
             condition: Condition::default(),
-            in_hand: Mutex::default(),
+            unsettled: Mutex::default(),
         }
     }
 }
@@ -212,13 +212,14 @@ impl Stats {
     }
 
     /// Notes what a stopping lane still works on.
-    pub fn note_in_hand(&self, ids: &[&str]) {
-        *self.in_hand.lock().unwrap_or_else(PoisonError::into_inner) = ids.iter().map(|id| (*id).to_owned()).collect();
+    pub fn note_unsettled(&self, ids: &[&str]) {
+        *self.unsettled.lock().unwrap_or_else(PoisonError::into_inner) =
+            ids.iter().map(|id| (*id).to_owned()).collect();
     }
 
     /// What a stopping lane still works on.
-    pub fn in_hand(&self) -> Vec<String> {
-        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn unsettled(&self) -> Vec<String> {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

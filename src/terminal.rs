@@ -73,13 +73,13 @@ fn fitted(text: &str, width: Option<usize>, indent: usize) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The line in lines of at most this many characters, broken at blanks; those after the first begin with this indent.
+/// The line in lines of at most this many characters, broken at blanks; those after the first start with this indent.
 /// A word that is longer than a line stays whole, and so does a command between backticks, which is there to be pasted.
 pub fn wrapped(line: &str, width: usize, indent: usize) -> String {
     let (mut lines, mut length) = (String::new(), 0);
     for (blanks, word) in words(line) {
-        let (gap, letters) = (blanks.chars().count(), word.chars().count());
-        if length > indent && length + gap + letters > width {
+        let (gap, outgoing) = (blanks.chars().count(), word.chars().count());
+        if length > indent && length + gap + outgoing > width {
             lines.push('\n');
             lines.push_str(&" ".repeat(indent));
             length = indent;
@@ -88,7 +88,7 @@ pub fn wrapped(line: &str, width: usize, indent: usize) -> String {
             length += gap;
         }
         lines.push_str(word);
-        length += letters;
+        length += outgoing;
     }
     lines
 }
@@ -110,7 +110,7 @@ fn words(line: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// How this program was called, as a shell takes it: what an advised command begins with.
+/// How this program was called, as a shell takes it: what an advised command starts with.
 pub fn program() -> &'static str {
     static PROGRAM: OnceLock<String> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -126,7 +126,7 @@ pub fn command(arguments: &[&str]) -> String {
     [Cow::from(program())].into_iter().chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// A command with ids after it: one may begin as an option does.
+/// A command with ids after it: one may start as an option does.
 pub fn command_with_ids(words: &[&str], ids: &[String]) -> String {
     let mark = ids.iter().any(|id| id.starts_with('-')).then_some("--");
     let words: Vec<&str> = words.iter().copied().chain(mark).chain(ids.iter().map(String::as_str)).collect();

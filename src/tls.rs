@@ -1,5 +1,5 @@
-//! Whom to trust, for amqps and https alike: reads CA files and makes the settings of a TLS client. [`explain()`] says in
-//! plain words what is wrong with a server.
+//! Whom to trust, for amqps and https alike: reads CA files and makes the settings of a TLS client. [`explain()`] says
+//! in plain words what is wrong with a server.
 //!
 //! Certificates are always checked; there is no switch for that. It knows no socket, no AMQP and no HTTP.
 
@@ -20,30 +20,30 @@ use verifier::Verifier;
 
 /// The authorities (CAs) whose word for a server counts, and the certificates that count without anybody's word.
 #[derive(Clone, Debug)]
-pub struct Authorities {
+pub struct RootCertificates {
     roots: RootCertStore,
     /// All of a file. A server that shows exactly one of them is trusted, whoever has signed it.
     own: Vec<CertificateDer<'static>>,
 }
 
-impl Authorities {
+impl RootCertificates {
     /// Those that browsers trust, built in.
-    pub fn public() -> Authorities {
+    pub fn public() -> RootCertificates {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        Authorities { roots, own: Vec::new() }
+        RootCertificates { roots, own: Vec::new() }
     }
 
     /// Those of a PEM file. What somebody has made for one server stands for that one only: its key signs for nobody.
     ///
     /// # Errors
     /// What is wrong with the file.
-    pub fn read(file: &Path) -> Result<Authorities, String> {
+    pub fn read(file: &Path) -> Result<RootCertificates, String> {
         let text = fs::read(file).map_err(|err| format!("which cannot be read: {err}"))?;
         let (mut roots, mut own) = (RootCertStore::empty(), Vec::new());
         for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(&text)) {
             // The libraries' own texts are for programmers.
             let damaged =
-                || format!("whose certificate {number} is damaged: copy it there anew, first and last line included");
+                || format!("whose certificate {number} is damaged: copy it there again, first and last line included");
             let certificate = certificate.map_err(|_| damaged())?;
             let mut anchor = RootCertStore::empty();
             anchor.add(certificate.clone()).map_err(|_| damaged())?;
@@ -58,13 +58,13 @@ impl Authorities {
                          with: openssl x509 -inform der -in FILE -out ca.pem"
                     .into())
             }
-            false => Ok(Authorities { roots, own }),
+            false => Ok(RootCertificates { roots, own }),
         }
     }
 
     /// These and those.
     #[must_use]
-    pub fn and(mut self, others: Authorities) -> Authorities {
+    pub fn and(mut self, others: RootCertificates) -> RootCertificates {
         self.roots.extend(others.roots.roots);
         self.own.extend(others.own);
         self
@@ -89,8 +89,8 @@ mod tests {
     #[test]
     fn ones_own_authorities_come_beside_the_public_ones() {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS[..1].to_vec() };
-        let own = Authorities { roots, own: vec![CertificateDer::from(vec![0])] };
-        let public = Authorities::public();
+        let own = RootCertificates { roots, own: vec![CertificateDer::from(vec![0])] };
+        let public = RootCertificates::public();
         assert!(public.roots.len() > 50);
         let both = own.and(public.clone());
         assert_eq!((both.roots.len(), both.own.len()), (1 + public.roots.len(), 1));

@@ -90,8 +90,8 @@ fn reasons(setup: &Setup) -> String {
     off.collect::<Vec<_>>().join("; ")
 }
 
-/// Works until the stop signal. The counters, one for each system, belong to the caller, who may read them when this takes
-/// too long to return. What makes a lane give up goes to `gave_up`.
+/// Works until the stop signal. The counters, one for each system, belong to the caller, who may read them when this
+/// takes too long to return. What makes a lane give up goes to `gave_up`.
 pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stats], gave_up: &Sender<anyhow::Error>) {
     let lanes: Vec<Lane> = systems
         .iter()
@@ -120,8 +120,8 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stat
         }
         beat(config, stop, &lanes);
     });
-    let begun = lanes.iter().filter(|lane| lane.stats.condition.has_begun());
-    begun.for_each(|lane| log::info!("{}", lane.stats.line(lane.name)));
+    let started = lanes.iter().filter(|lane| lane.stats.condition.has_started());
+    started.for_each(|lane| log::info!("{}", lane.stats.line(lane.name)));
 }
 
 /// Says in every interval how the lanes are. Of one that has not had a session yet there is nothing to say.
@@ -132,7 +132,7 @@ fn beat(config: &Config, stop: &Stop, lanes: &[Lane]) {
         if full {
             full_since = Instant::now();
         }
-        for lane in lanes.iter().filter(|lane| lane.stats.condition.has_begun()) {
+        for lane in lanes.iter().filter(|lane| lane.stats.condition.has_started()) {
             log::info!("{}", lane.stats.short_line(lane.name));
             if let Some(line) = lane.stats.condition.line(lane.name) {
                 log::info!("{line}");

@@ -15,7 +15,7 @@ use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::Publisher;
 use crate::rabbitmq::queues::{self, Found};
-use crate::rabbitmq::{Blocked, Trouble, rights};
+use crate::rabbitmq::{Blocked, ConnectionError, rights};
 use crate::report::Report;
 use crate::settings::Environment;
 use crate::settings::address::is_this_machine;
@@ -57,7 +57,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
 /// Prints a line for each thing; 1 when something failed.
 ///
 /// # Errors
-/// [`Mistakes`](crate::settings::Mistakes): with wrong settings there is nothing to look at.
+/// [`SettingsErrors`](crate::settings::Mistakes): with wrong settings there is nothing to look at.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let file = Path::new(super::DOTENV);
     let environment = Environment::read(file, table::settings())?;
@@ -119,10 +119,10 @@ fn rabbitmq(setup: &Setup, report: &mut Report) {
             // We were only looking: there is nothing to lose.
             let _ = connection.close();
         }
-        Err(trouble) if trouble.refused => {
-            report.fail(format!("{trouble}; now: RABBITMQ_USERNAME={username}, RABBITMQ_VHOST={vhost}"));
+        Err(error) if error.refused => {
+            report.fail(format!("{error}; now: RABBITMQ_USERNAME={username}, RABBITMQ_VHOST={vhost}"));
         }
-        Err(trouble) => report.fail(format!("{trouble}; mend that, or correct RABBITMQ_HOST and RABBITMQ_PORT")),
+        Err(error) => report.fail(format!("{error}; mend that, or correct RABBITMQ_HOST and RABBITMQ_PORT")),
     }
     if settings.tls.is_none() && !is_this_machine(host) {
         report
@@ -173,8 +173,8 @@ fn look_at_queues(
                 }
                 missing.push(name);
             }
-            Err(trouble) => {
-                report.fail(format!("{name}: cannot be looked at: {trouble}"));
+            Err(error) => {
+                report.fail(format!("{name}: cannot be looked at: {error}"));
                 return None;
             }
         }
@@ -199,8 +199,8 @@ fn look_at_rights(
     report: &mut Report,
 ) {
     let mut refused = Vec::new();
-    let mut note = |what: String, found: Result<(), Trouble>| {
-        refused.extend(found.err().map(|trouble| format!("{what}: {trouble}")));
+    let mut note = |what: String, found: Result<(), ConnectionError>| {
+        refused.extend(found.err().map(|error| format!("{what}: {error}")));
     };
     let parked = connection.within_deadline(|connection| {
         for Queues { input, sent, retry, sweep_lock, .. } in lanes {
@@ -230,9 +230,9 @@ fn look_at_rights(
             report.fail(format!("RabbitMQ: rights lack; {}", lane::rights::advice(&config.rabbitmq, lanes)));
         }
     }
-    if let Err(trouble) = parked
+    if let Err(error) = parked
         && refused.is_empty()
     {
-        report.warn(format!("{}: may not be read, so `parked` shows nothing: {trouble}", config.error_queue));
+        report.warn(format!("{}: may not be read, so `parked` shows nothing: {error}", config.error_queue));
     }
 }

@@ -1,5 +1,5 @@
-//! `task-creator explain`: what would become of a message, without sending anything: the fields with their origins, what
-//! of the message plays no part, and every request.
+//! `task-creator explain`: what would become of a message, without sending anything: the fields with their origins,
+//! what of the message plays no part, and every request.
 //!
 //! It reads settings, and opens no socket and no log. What a system would do is said by that system.
 
@@ -15,7 +15,7 @@ use crate::message::{Cause, Task, Unreadable, document};
 use crate::queues::Queues;
 use crate::redact::{clean, clean_json};
 use crate::settings::{Variables, right};
-use crate::systems::table::{self, Entry, Setup, TABLE};
+use crate::systems::table::{self, Setup, SystemEntry, TABLE};
 use crate::systems::{Configured, Explained, Explanation};
 use crate::terminal::{self, say, shortened, tell};
 
@@ -79,7 +79,7 @@ pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
 }
 
 /// The system to which the task belongs, on or off; where that is none, the first one, as `send` has it.
-fn entry_of(task: &Task) -> &'static Entry {
+fn entry_of(task: &Task) -> &'static SystemEntry {
     let routes = table::routes(|_| true);
     TABLE.iter().find(|entry| Some(entry.name) == routes.to(task)).unwrap_or(&TABLE[0])
 }

@@ -1,4 +1,5 @@
-//! The help: all of it, or that of one command. It fits 80 columns, and what it advises begins as the program was called.
+//! The help: all of it, or that of one command. It fits 80 columns, and what it advises starts as the program was
+//! called.
 
 use crate::terminal::program;
 
@@ -75,19 +76,19 @@ pub const TOPICS: &[Topic] = &[
         "demo",
         "",
         "
-  demo             run the whole loop on this machine, with a Bitrix24 stand-in
+  demo             run the whole loop on this machine, with a Bitrix24 fake
                    and queues of its own; needs only RabbitMQ",
     ),
     topic(
         "sandbox",
         "[--port N] [--finish-after SECONDS | STEP]",
         "
-  sandbox          run the Bitrix24 stand-in alone, until Ctrl+C
+  sandbox          run the Bitrix24 fake alone, until Ctrl+C
     --port N         its port on 127.0.0.1; 8024 if not given, 0 for a free one
     --finish-after SECONDS
                      its people finish each task so long after it was created;
                      10 if not given, 0 for never
-  sandbox STEP     do something by hand at the stand-in that runs at --port;
+  sandbox STEP     do something by hand at the fake that runs at --port;
                    TASK is a task's number there, or its id in Camunda
     finish TASK      somebody finishes it; with --answer ДА or НЕТ, answers too
     answer TASK ДА   somebody answers ДА or НЕТ, and does not finish it

@@ -1,5 +1,5 @@
-//! Ctrl+C, SIGTERM and a closed terminal, in the two forms in which a command waits for them. What follows is the command's
-//! business.
+//! Ctrl+C, SIGTERM and a closed terminal, in the two forms in which a command waits for them. What follows is the
+//! command's business.
 
 use std::ops::ControlFlow;
 use std::{process, thread};
@@ -27,8 +27,8 @@ pub fn channel() -> anyhow::Result<Receiver<()>> {
     Ok(signals)
 }
 
-/// Raised by Ctrl+C, SIGTERM and a closed terminal; a second Ctrl+C ends the process at once. A closed terminal sends SIGHUP
-/// several times, so only the first one counts, and only while nothing else has.
+/// Raised by Ctrl+C, SIGTERM and a closed terminal; a second Ctrl+C ends the process at once. A closed terminal sends
+/// SIGHUP several times, so only the first one counts, and only while nothing else has.
 ///
 /// # Errors
 /// Signals cannot be listened for.
@@ -59,7 +59,8 @@ pub fn hold_hangups() -> anyhow::Result<()> {
     hangup().thread_block().context("blocking SIGHUP")
 }
 
-/// Does `each` at every SIGHUP that is held back, in a thread that waits until the process ends or `each` has had enough.
+/// Does `each` at every SIGHUP that is held back, in a thread that waits until the process ends or `each` has had
+/// enough.
 ///
 /// # Errors
 /// There is no thread to be had.

@@ -50,7 +50,7 @@ pub enum Command {
     Parked(parked::Action),
     /// Show the whole loop.
     Demo,
-    /// Run the stand-in, or do something at one that runs.
+    /// Run the fake, or do something at one that runs.
     Sandbox(sandbox::arguments::Order),
     /// Print the help of the command of this name, or all of it.
     Help(Option<&'static str>),
@@ -62,7 +62,7 @@ impl Command {
     /// Does it, and says how it ended.
     ///
     /// # Errors
-    /// A setting is wrong ([`Mistakes`](crate::settings::Mistakes)), or the command could not do its work.
+    /// A setting is wrong ([`SettingsErrors`](crate::settings::Mistakes)), or the command could not do its work.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         match self {
             Command::Run => run::run(),

@@ -13,8 +13,8 @@ use crossbeam_channel::{Receiver, after, bounded, select};
 use super::interrupts::{self, INTERRUPTED};
 use super::{DOTENV, EX_CONFIG};
 use crate::logging::Logging;
-use crate::rabbitmq::Trouble;
-use crate::settings::{Environment, Mistakes};
+use crate::rabbitmq::ConnectionError;
+use crate::settings::{Environment, SettingsErrors};
 use crate::stats::Stats;
 use crate::systems::table::{self, Setup};
 use crate::{logging, stop, worker};
@@ -25,15 +25,15 @@ use crate::{logging, stop, worker};
 /// A setting is wrong, or the system refuses threads or signals.
 pub fn run() -> anyhow::Result<ExitCode> {
     let environment = Environment::read(Path::new(DOTENV), table::settings())?;
-    // One of the mistakes may come of what the advice is about.
+    // One of the errors may come of what the advice is about.
     let setup = Setup::from_env(&environment).inspect_err(|_| super::tell(&environment))?;
     setup.hide_secrets();
     // Before the first thread: every later one inherits what is blocked here.
     interrupts::hold_hangups()?;
     let signals = interrupts::channel()?;
-    let logging = logging::start(&setup.config).map_err(|err| Mistakes(vec![format!("{err:#}")]))?;
+    let logging = logging::start(&setup.config).map_err(|err| SettingsErrors(vec![format!("{err:#}")]))?;
     interrupts::on_hangup(|| {
-        log::info!("SIGHUP: opening the log files anew");
+        log::info!("SIGHUP: opening the log files again");
         logging::reopen();
         ControlFlow::Continue(())
     })?;
@@ -75,7 +75,8 @@ fn work(setup: &Setup, signals: &Receiver<()>, logging: &Logging) -> anyhow::Res
     Ok(ExitCode::from(last_words(why.as_ref(), None, &counters)))
 }
 
-/// Returns when all threads have ended, or, when that takes too long or a second signal comes, with the exit code for that.
+/// Returns when all threads have ended, or, when that takes too long or a second signal comes, with the exit code for
+/// that.
 fn await_end(ended: &Receiver<()>, signals: &Receiver<()>, deadline: &Receiver<Instant>) -> Option<u8> {
     select! {
         recv(ended) -> _ => None,
@@ -86,36 +87,36 @@ fn await_end(ended: &Receiver<()>, signals: &Receiver<()>, deadline: &Receiver<I
 
 /// Says how it ended, the reason last, and returns the exit code for it.
 fn last_words(why: Option<&anyhow::Error>, cut_short: Option<u8>, counters: &[Stats]) -> u8 {
-    let in_the_air = in_the_air(counters);
-    if cut_short.is_some() && !in_the_air {
-        log::warn!("stopped before all threads had ended; what was begun is delivered again and looked up first");
+    let some_unsettled = names_unsettled(counters);
+    if cut_short.is_some() && !some_unsettled {
+        log::warn!("stopped before all threads had ended; what was started is delivered again and looked up first");
     }
     let Some(why) = why else {
-        if cut_short.is_none() && !in_the_air {
+        if cut_short.is_none() && !some_unsettled {
             log::info!("stopped: everything that was in hand is settled, the rest waits in RabbitMQ");
         }
-        return cut_short.unwrap_or(u8::from(in_the_air));
+        return cut_short.unwrap_or(u8::from(some_unsettled));
     };
-    let refused = why.downcast_ref::<Trouble>();
+    let refused = why.downcast_ref::<ConnectionError>();
     match refused {
         Some(refusal) => log::error!("stopped, since RabbitMQ does not let us in: {refusal:#}"),
         None => log::error!("stopped: {why:#}"),
     }
-    let code = if refused.is_some() && !in_the_air { EX_CONFIG } else { 1 };
+    let code = if refused.is_some() && !some_unsettled { EX_CONFIG } else { 1 };
     cut_short.unwrap_or(code)
 }
 
 /// Says which tasks could not be settled, if there are any.
-fn in_the_air(counters: &[Stats]) -> bool {
-    let in_hand: Vec<String> = counters.iter().flat_map(Stats::in_hand).collect();
-    if in_hand.is_empty() {
+fn names_unsettled(counters: &[Stats]) -> bool {
+    let unsettled: Vec<String> = counters.iter().flat_map(Stats::unsettled).collect();
+    if unsettled.is_empty() {
         return false;
     }
     log::warn!(
         "stopped with {} task(s) in the air; RabbitMQ delivers them again, and the next start looks each one up before \
          creating it: {}",
-        in_hand.len(),
-        in_hand.join(", ")
+        unsettled.len(),
+        unsettled.join(", ")
     );
     true
 }

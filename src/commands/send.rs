@@ -14,11 +14,11 @@ use lexopt::{Arg, Parser};
 use super::arguments::{unexpected, value};
 use super::complain;
 use crate::config::Config;
-use crate::lane::letters;
+use crate::lane::outgoing;
 use crate::message::{self, Task};
 use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
-use crate::rabbitmq::publisher::{Letter, Publisher};
+use crate::rabbitmq::publisher::{OutgoingMessage, Publisher};
 use crate::rabbitmq::queues;
 use crate::redact;
 use crate::terminal;
@@ -151,14 +151,14 @@ fn send(config: &Config, what: &What, queue: Option<&str>) -> anyhow::Result<()>
             (format!("no-task-{}", unique_id()), format!("{} byte(s) that are not a task", body.len()))
         }
     };
-    publish(config, &letters::as_from_bridge(queue.clone(), message_id, body))?;
+    publish(config, &outgoing::as_from_bridge(queue.clone(), message_id, body))?;
     terminal::tell(&redact::clean(&format!("sent to {queue}: {what}")), 0);
     Ok(())
 }
 
-fn publish(config: &Config, letter: &Letter) -> anyhow::Result<()> {
+fn publish(config: &Config, outgoing: &OutgoingMessage) -> anyhow::Result<()> {
     let mut connection = Connection::open(&config.rabbitmq, "task-creator: send")?;
-    let opened = connection.within_deadline(|connection| match queues::look(connection, &letter.queue)? {
+    let opened = connection.within_deadline(|connection| match queues::look(connection, &outgoing.queue)? {
         Some(_) => Publisher::open(connection).map(Some),
         None => Ok(None),
     });
@@ -166,13 +166,13 @@ fn publish(config: &Config, letter: &Letter) -> anyhow::Result<()> {
         bail!(
             "there is no queue {} in virtual host {}; start the bridge or the worker (`{}`), which declare theirs, or \
              name another with --queue",
-            letter.queue,
+            outgoing.queue,
             config.rabbitmq.vhost,
             terminal::program()
         );
     };
     // Without its chain: amiquip's text holds the cause already.
-    publisher.deliver(letter).map_err(|err| anyhow!("{err}"))?;
+    publisher.deliver(outgoing).map_err(|err| anyhow!("{err}"))?;
     drop(publisher);
     // The message is confirmed, so a poor end of the connection is nobody's concern.
     let _ = connection.close();

@@ -1,8 +1,8 @@
 //! The manual, a page for each reader. `README.md` at the root leads to them, `README.ru.md` beside them is the same in
 //! Russian. No code is here: pages are rustdoc so that a link to what is gone breaks the build.
 //!
-//! Pages link to each other by file, for those who read them beside the code. What is put before each of them makes rustdoc
-//! lead to the module instead, since the first definition of a link counts.
+//! Pages link to each other by file, for those who read them beside the code. What is put before each of them makes
+//! rustdoc lead to the module instead, since the first definition of a link counts.
 
 /// A page, with where its links lead in rustdoc.
 macro_rules! page {

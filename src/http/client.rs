@@ -19,7 +19,7 @@ use ureq::{Agent, Timeout};
 
 use super::resolver::{Dial, KeepingResolver};
 use super::tls::{CA_FILE, Https, NoHandshake};
-use crate::tls::{self as trust, Authorities};
+use crate::tls::{self as trust, RootCertificates};
 
 /// The largest answer that is read, in bytes.
 const LARGEST_ANSWER: u64 = 16 << 20;
@@ -140,7 +140,7 @@ pub enum NoAnswer {
 impl Http {
     /// `deadline` is for a whole request: connecting, sending, waiting and reading. A server of https has to show a
     /// certificate of one of the `authorities`.
-    pub fn new(deadline: Duration, authorities: &Authorities) -> Http {
+    pub fn new(deadline: Duration, root_certificates: &RootCertificates) -> Http {
         let config = Agent::config_builder()
             .user_agent(concat!("task-creator/", env!("CARGO_PKG_VERSION")))
             .timeout_global(Some(deadline))
@@ -158,7 +158,7 @@ impl Http {
             .max_idle_connections_per_host(256)
             .max_idle_connections(256)
             .build();
-        let connector = ().chain(Dial::default()).chain(Https::new(authorities));
+        let connector = ().chain(Dial::default()).chain(Https::new(root_certificates));
         Http { agent: Agent::with_parts(config, connector, KeepingResolver::default()) }
     }
 
@@ -217,7 +217,7 @@ fn no_answer(err: ureq::Error) -> NoAnswer {
 
 const URL_UNUSABLE: &str = "the URL cannot be used";
 const NO_SUCH_NAME: &str = "the host's name does not resolve";
-/// How std begins the text of a failed name look-up, which has no kind of its own.
+/// How std starts the text of a failed name look-up, which has no kind of its own.
 const NOT_RESOLVED: &str = "failed to lookup address information";
 
 fn no_connection(err: &std::io::Error) -> NoAnswer {

@@ -1,5 +1,5 @@
 //! HTTP, both ways: [`Http`] is the one door to targets, [`classify()`] says what their answers mean, and [`server`]
-//! answers for stand-ins.
+//! answers for fakes.
 //!
 //! It knows no target and nothing of ours: what a body says is a system's business.
 

@@ -168,9 +168,9 @@ mod tests {
         });
         let config = ureq::Agent::config_builder().timeout_connect(Some(Duration::from_secs(10))).build();
         let agent = ureq::Agent::with_parts(config, ().chain(Dial::default()), FirstIsDead(address));
-        let begun = Instant::now();
+        let started = Instant::now();
         assert_eq!(agent.get("http://portal.example/").call().expect("an answer").status(), 200);
-        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
         answering.join().expect("no panic");
     }
 }

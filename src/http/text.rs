@@ -8,7 +8,7 @@ const LONGEST_TEXT: usize = 300;
 pub const LONGEST_PAGE: usize = 10_000;
 const LONGEST_BEGINNING: usize = 100;
 
-/// What a page begins with, as it is read on a screen; where that is nothing, its markup.
+/// What a page starts with, as it is read on a screen; where that is nothing, its markup.
 pub fn beginning(page: &[u8]) -> String {
     // Without secrets before it is cut: half of one is not recognised.
     let page = redact::clean_in_full(&String::from_utf8_lossy(page).replace(['\r', '\n', '\t', '\u{feff}'], " "));

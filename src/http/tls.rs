@@ -1,7 +1,7 @@
 //! https for [`super::client`]: rustls over ureq's own TCP connection.
 //!
-//! ureq has this too, but trusts either the public authorities or those of one's own, never both; and it does not tell an
-//! error of the handshake, before which nothing was sent, from a later one. It knows no HTTP.
+//! ureq has this too, but trusts either the public authorities or those of one's own, never both; and it does not tell
+//! an error of the handshake, before which nothing was sent, from a later one. It knows no HTTP.
 
 use std::error::Error;
 use std::fmt;
@@ -15,7 +15,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter,
 };
 
-use crate::tls::{self, Authorities};
+use crate::tls::{self, RootCertificates};
 
 /// The setting that names more authorities.
 pub const CA_FILE: &str = "HTTPS_CA_FILE";
@@ -38,8 +38,8 @@ impl Error for NoHandshake {}
 
 impl Https {
     /// Trusts these.
-    pub fn new(authorities: &Authorities) -> Https {
-        Https(authorities.client())
+    pub fn new(root_certificates: &RootCertificates) -> Https {
+        Https(root_certificates.client())
     }
 
     fn shake_hands(&self, details: &ConnectionDetails, tcp: Box<dyn Transport>) -> Result<Session, ureq::Error> {
@@ -47,9 +47,9 @@ impl Https {
         let name =
             ServerName::try_from(host.to_owned()).map_err(|_| told("no certificate can have the host's name"))?;
         let mut session = ClientConnection::new(Arc::clone(&self.0), name)
-            .map_err(|_| told("the session cannot be begun: something is wrong with this program"))?;
+            .map_err(|_| told("the session cannot be started: something is wrong with this program"))?;
         let mut socket = TransportAdapter::new(tcp, details.current_time.clone());
-        // The deadline for connecting, counted anew.
+        // The deadline for connecting, counted again.
         socket.set_timeout(details.timeout);
         session.complete_io(&mut socket).map_err(|err| match ureq::Error::from(err) {
             ureq::Error::Io(err) => told(tls::explain(&err, CA_FILE)),

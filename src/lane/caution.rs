@@ -1,10 +1,10 @@
-//! How many deliveries a lane has in hand: few of what was given back again and again, since whoever had it may have died
+//! How many deliveries a lane has in hand: few of what was requeued again and again, since whoever had it may have died
 //! over one of them, and a quorum queue deletes what it has counted too often. More again with success. Pure.
 //!
-//! The queue's own count is all that is asked. It outlives a process that aborts, and where a queue does not count, nothing
-//! wears out.
+//! The queue's own count is all that is asked. It outlives a process that aborts, and where a queue does not count,
+//! nothing wears out.
 
-/// So often anything may be given back: a stop, a lost connection.
+/// So often anything may be requeued: a stop, a lost connection.
 const INNOCENT: u32 = 2;
 
 /// How many, of at most the setting's number.
@@ -27,9 +27,9 @@ impl Caution {
         self.now
     }
 
-    /// A session begins, and what it will get first was given back so often. Returns whether that is to be settled alone.
-    pub fn begins(&mut self, times_returned: u32) -> bool {
-        let careful = times_returned > INNOCENT;
+    /// A session starts, and what it will get first was requeued so often. Returns whether that is to be settled alone.
+    pub fn starts(&mut self, times_requeued: u32) -> bool {
+        let careful = times_requeued > INNOCENT;
         self.now = if careful { 1 } else { self.most };
         self.settled = 0;
         careful
@@ -45,8 +45,8 @@ impl Caution {
         self.settled += deliveries;
     }
 
-    /// Whether to take twice as many from now on: nobody has died over as many as there may be now. They are settled, or so
-    /// many wait for a time and nothing is at work.
+    /// Whether to take twice as many from now on: nobody has died over as many as there may be now. They are settled,
+    /// or so many wait for a time and nothing is at work.
     pub fn grows(&mut self, waiting: usize) -> bool {
         let grows = self.is_careful() && self.settled.max(waiting) >= self.now.into();
         if grows {
@@ -64,14 +64,14 @@ mod tests {
     #[test]
     fn what_was_given_back_often_is_taken_alone() {
         let mut caution = Caution::new(256);
-        let mut after = |times| (caution.begins(times), caution.prefetch());
+        let mut after = |times| (caution.starts(times), caution.prefetch());
         assert_eq!([0, 2, 3, 1000].map(&mut after), [(false, 256), (false, 256), (true, 1), (true, 1)]);
     }
 
     #[test]
     fn success_brings_the_whole_number_back() {
         let mut caution = Caution::new(10);
-        caution.begins(20);
+        caution.starts(20);
         let mut numbers = Vec::new();
         for _ in 0..17 {
             caution.settled(1);
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn what_waits_stands_in_nobodys_way() {
         let mut caution = Caution::new(10);
-        caution.begins(3);
+        caution.starts(3);
         assert!(!caution.grows(0) && caution.grows(1) && !caution.grows(1));
         assert!(caution.grows(3) && caution.prefetch() == 4);
     }

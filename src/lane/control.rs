@@ -29,7 +29,7 @@ pub(super) enum Command {
     Snapshot(Sender<Snapshot>),
 }
 
-/// No task is begun meanwhile; messages stay in their queue.
+/// No task is started meanwhile; messages stay in their queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
     /// Why, for people.
@@ -57,7 +57,7 @@ pub struct Snapshot {
     pub waiting: usize,
     /// Tasks that its pool has.
     pub in_pool: usize,
-    /// Tasks that are begun and not settled.
+    /// Tasks that are started and not settled.
     pub unsettled: Vec<String>,
     /// Messages that their queue does not take.
     pub waiting_for_room: usize,
@@ -82,7 +82,7 @@ impl Default for Control {
 }
 
 impl Control {
-    /// No task is to be begun for so long, or until [`Control::resume`]. What is begun is finished.
+    /// No task is to be started for so long, or until [`Control::resume`]. What is started is finished.
     ///
     /// # Errors
     /// The lane is busy.
@@ -90,7 +90,7 @@ impl Control {
         self.ask(Command::Pause { reason: reason.to_owned(), lasts })
     }
 
-    /// Tasks may be begun again.
+    /// Tasks may be started again.
     ///
     /// # Errors
     /// The lane is busy.

@@ -7,8 +7,8 @@ use crossbeam_channel::{Receiver, never};
 
 use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
-use crate::rabbitmq::intake::{Intake, Subscription};
-use crate::rabbitmq::{Incoming, Trouble};
+use crate::rabbitmq::consumer::{Consumer, Subscription};
+use crate::rabbitmq::{ConnectionError, Incoming};
 
 /// The consumers of a session.
 pub(super) struct Feeds<'i> {
@@ -22,22 +22,22 @@ pub(super) struct Feeds<'i> {
 
 /// The consumer of one queue.
 pub(super) struct Feed<'i> {
-    intake: &'i Intake,
+    consumer: &'i Consumer,
     /// Its queue.
     pub(super) queue: &'i str,
-    consumer: Option<Subscription<'i>>,
+    subscription: Option<Subscription<'i>>,
     receiver: Receiver<Incoming>,
 }
 
 impl<'i> Feeds<'i> {
     /// Of these queues; nothing is consumed yet.
-    pub(super) fn new(connection: &'i Connection, intake: &'i Intake, queues: &'i Queues) -> Feeds<'i> {
-        let feed = |queue| Feed { intake, queue, consumer: None, receiver: never() };
+    pub(super) fn new(connection: &'i Connection, consumer: &'i Consumer, queues: &'i Queues) -> Feeds<'i> {
+        let feed = |queue| Feed { consumer, queue, subscription: None, receiver: never() };
         Feeds { connection, input: feed(&queues.input), retry: feed(&queues.retry) }
     }
 
     /// Consumes with this prefetch from now on, and returns what has still come with the one before, with its queue.
-    pub(super) fn consume(&mut self, prefetch: u16) -> Result<Vec<(&'i str, Incoming)>, Trouble> {
+    pub(super) fn consume(&mut self, prefetch: u16) -> Result<Vec<(&'i str, Incoming)>, ConnectionError> {
         let mut rest = Vec::new();
         for feed in [&mut self.input, &mut self.retry] {
             rest.extend(feed.replace(prefetch)?.into_iter().map(|message| (feed.queue, message)));
@@ -65,18 +65,18 @@ impl<'i> Feed<'i> {
         &self.receiver
     }
 
-    fn replace(&mut self, prefetch: u16) -> Result<Vec<Incoming>, Trouble> {
-        let next = self.intake.consume_up_to(self.queue, prefetch)?;
+    fn replace(&mut self, prefetch: u16) -> Result<Vec<Incoming>, ConnectionError> {
+        let next = self.consumer.consume_up_to(self.queue, prefetch)?;
         self.receiver = next.receiver().clone();
-        let last = self.consumer.replace(next);
-        last.map_or(Ok(Vec::new()), |last| self.intake.end(&last))
+        let last = self.subscription.replace(next);
+        last.map_or(Ok(Vec::new()), |last| self.consumer.end(&last))
     }
 
     fn close(&mut self) {
         self.receiver = never();
-        if let Some(consumer) = self.consumer.take() {
+        if let Some(subscription) = self.subscription.take() {
             // It fails where the connection is gone, and then nothing comes.
-            let _ = self.intake.end(&consumer);
+            let _ = self.consumer.end(&subscription);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a look at the target has shown of a record, as one value that says what becomes of the record. Pure; it knows no
-//! queue.
+//! What a look at the target has shown of a record, as one value that says what becomes of the record. Pure; it knows
+//! no queue.
 
 use crate::systems::{Failure, Progress};
 
@@ -10,7 +10,8 @@ pub(super) enum Finding {
     AnsweredBefore,
     /// How the task is doing.
     Progress(Progress),
-    /// The target does not show the task, nor any of many others: our account there may not see them, so nothing follows.
+    /// The target does not show the task, nor any of many others: our account there may not see them, so nothing
+    /// follows.
     Hidden,
     /// The record can never be looked up.
     Invalid(anyhow::Error),

@@ -8,8 +8,8 @@
 //!                                          └──▶ gone: a retry or a parked message lives on in another queue
 //! ```
 //!
-//! The letter with a result is stored *before* it is published, so a lost session costs nothing but time. It says what is
-//! to be acknowledged and never does it; `T` is the right to acknowledge one delivery.
+//! The outgoing message with a result is stored *before* it is published, so a lost session costs nothing but time. It
+//! says what is to be acknowledged and never does it; `T` is the right to acknowledge one delivery.
 
 mod entry;
 mod overview;
@@ -22,14 +22,14 @@ pub use self::entry::{Key, Next};
 use super::Job;
 use super::remembered::Remembered;
 use crate::message::Task;
-use crate::rabbitmq::publisher::Letter;
+use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::systems::Created;
 
 /// Finished ids that are kept: a crashed broker brings back thousands of messages that were acknowledged already.
 const FINISHED: usize = 100_000;
-/// A result whose message was not delivered again within this time of the next session is recorded without one: the message
-/// has gone to another worker, which a second record does not harm, or down with its queue. RabbitMQ delivers first what it
-/// takes back, so a few seconds are enough.
+/// A result whose message was not delivered again within this time of the next session is recorded without one: the
+/// message has gone to another worker, which a second record does not harm, or down with its queue. RabbitMQ delivers
+/// first what it takes back, so a few seconds are enough.
 const UNCLAIMED: Duration = Duration::from_secs(15);
 
 /// What to do with a delivery.
@@ -39,9 +39,10 @@ pub enum Admission<T> {
     New(T),
     /// It is being worked on; the delivery is settled with the others of its task.
     Joined,
-    /// The task's message is just moving to another queue, and this may be its continuation: ask again when it has moved.
+    /// The task's message is just moving to another queue, and this may be its continuation: ask again when it has
+    /// moved.
     Later(T),
-    /// It is finished: acknowledge what the broker delivers once more, [`Ledger::add`] what somebody published anew.
+    /// It is finished: acknowledge what the broker delivers once more, [`Ledger::add`] what somebody republished.
     Finished(T),
 }
 
@@ -62,13 +63,13 @@ pub struct Ledger<T> {
     entries: HashMap<Key, Entry<T>>,
     /// Waiting tasks whose time has come, in order of arrival.
     due: VecDeque<Key>,
-    /// Letters whose time has come.
+    /// Outgoing messages whose time has come.
     to_publish: VecDeque<Key>,
     /// Recorded tasks that nobody has followed up yet.
     first_follow_ups: VecDeque<Key>,
     /// Follow-ups that were tried before and whose time has come again.
     to_follow_up: VecDeque<Key>,
-    /// What waits for a time, be it a task, a letter or a follow-up.
+    /// What waits for a time, be it a task, an outgoing message or a follow-up.
     later: BTreeMap<(Instant, Key), ()>,
     by_tag: HashMap<u64, Key>,
     in_flight: usize,
@@ -125,8 +126,8 @@ impl<T> Ledger<T> {
     }
 
     /// Adds a message that only moves to another queue.
-    pub fn add_letter(&mut self, key: Key, token: T, letter: Letter) {
-        self.entries.insert(key.clone(), Entry::new(token, State::Ready(letter, Next::Leave), 0));
+    pub fn add_outgoing(&mut self, key: Key, token: T, outgoing: OutgoingMessage) {
+        self.entries.insert(key.clone(), Entry::new(token, State::Ready(outgoing, Next::Leave), 0));
         self.to_publish.push_back(key);
     }
 
@@ -161,7 +162,7 @@ impl<T> Ledger<T> {
 
     /// Takes a task back that the pool has not done, to hand it out again; behind the others, so that no task can hold
     /// the lane up. Without a delivery it is left to whoever has that now.
-    pub fn put_back(&mut self, job: Job, not_before: Option<Instant>) {
+    pub fn wait_again(&mut self, job: Job, not_before: Option<Instant>) {
         let key = Key::Task(job.task.id.clone());
         self.in_flight = self.in_flight.saturating_sub(1);
         match self.entries.get_mut(&key) {
@@ -175,11 +176,11 @@ impl<T> Ledger<T> {
     }
 
     /// The pool has a result for this task: `letter` says it, and `next` follows its confirm.
-    pub fn settle(&mut self, id: &str, letter: Letter, next: Next) {
+    pub fn settle(&mut self, id: &str, outgoing: OutgoingMessage, next: Next) {
         let key = Key::Task(id.to_owned());
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(entry) = self.entries.get_mut(&key) {
-            entry.state = State::Ready(letter, next);
+            entry.state = State::Ready(outgoing, next);
             if !entry.unclaimed {
                 self.to_publish.push_back(key);
             }
@@ -221,32 +222,32 @@ impl<T> Ledger<T> {
 
 /// Publishing.
 impl<T> Ledger<T> {
-    /// Whose [letter](Ledger::letter) to publish next; say with [`Ledger::published`] that it was.
+    /// Whose [outgoing message](Ledger::outgoing message) to publish next; say with [`Ledger::publishing`] that it was.
     pub fn next_to_publish(&mut self) -> Option<Key> {
         while let Some(key) = self.to_publish.pop_front() {
-            if self.entries.get(&key).is_some_and(|entry| !entry.unclaimed) && self.letter(&key).is_some() {
+            if self.entries.get(&key).is_some_and(|entry| !entry.unclaimed) && self.outgoing(&key).is_some() {
                 return Some(key);
             }
         }
         None
     }
 
-    /// The letter that this entry has to publish.
-    pub fn letter(&self, key: &Key) -> Option<&Letter> {
+    /// The outgoing message that this entry has to publish.
+    pub fn outgoing(&self, key: &Key) -> Option<&OutgoingMessage> {
         match &self.entries.get(key)?.state {
-            State::Ready(letter, _) => Some(letter),
+            State::Ready(outgoing, _) => Some(outgoing),
             _ => None,
         }
     }
 
-    /// The letter of this entry is on its way under `tag`.
-    pub fn published(&mut self, key: Key, tag: u64) {
-        if self.step(&key, State::published).is_some() {
+    /// The outgoing message of this entry is on its way under `tag`.
+    pub fn publishing(&mut self, key: Key, tag: u64) {
+        if self.step(&key, State::publishing).is_some() {
             self.by_tag.insert(tag, key);
         }
     }
 
-    /// The broker has the letter with this tag.
+    /// The broker has the outgoing message with this tag.
     pub fn confirmed(&mut self, tag: u64) -> Option<Confirmed<T>> {
         let key = self.by_tag.remove(&tag)?;
         let entry = self.entries.get_mut(&key)?;
@@ -267,7 +268,8 @@ impl<T> Ledger<T> {
         Some(Confirmed::Recorded)
     }
 
-    /// The broker has not taken the letter with this tag; it is published again at `again`. Returns its queue.
+    /// The broker has not taken the outgoing message with this tag; it is published again at `again`. Returns its
+    /// queue.
     pub fn refused(&mut self, tag: u64, again: Instant) -> Option<String> {
         let key = self.by_tag.remove(&tag)?;
         let queue = self.step(&key, State::refused)?;
@@ -277,7 +279,7 @@ impl<T> Ledger<T> {
     }
 }
 
-/// Letters that cannot be published as they are.
+/// Outgoing messages that cannot be published as they are.
 impl<T> Ledger<T> {
     /// The task whose record or response this entry has to publish.
     pub fn recorded(&self, key: &Key) -> Option<&(Task, Created)> {
@@ -287,12 +289,12 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// Publishes another letter in place of this entry's; with `next`, something else follows, too.
-    pub fn replace_letter(&mut self, key: Key, letter: Letter, next: Option<Next>) {
+    /// Publishes another outgoing message in place of this entry's; with `next`, something else follows, too.
+    pub fn replace_outgoing(&mut self, key: Key, outgoing: OutgoingMessage, next: Option<Next>) {
         if let Some(entry) = self.entries.get_mut(&key)
             && let State::Ready(old, old_next) = &mut entry.state
         {
-            *old = letter;
+            *old = outgoing;
             if let Some(next) = next {
                 *old_next = next;
             }
@@ -300,8 +302,8 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// Looks at the entry's letter again at this time.
-    pub fn postpone_letter(&mut self, key: Key, again: Instant) {
+    /// Looks at the entry's outgoing message again at this time.
+    pub fn postpone_outgoing(&mut self, key: Key, again: Instant) {
         self.later.insert((again, key), ());
     }
 }
@@ -341,8 +343,8 @@ impl<T> Ledger<T> {
         due.iter().all(|queue| queue.is_empty()) && self.entries.values().all(is_still)
     }
 
-    /// The results that have no delivery are published without one, which leaves nothing to acknowledge. What only moves to
-    /// another queue is left to whoever has its message now.
+    /// The results that have no delivery are published without one, which leaves nothing to acknowledge. What only
+    /// moves to another queue is left to whoever has its message now.
     pub fn stop_waiting_for_deliveries(&mut self) {
         self.entries.retain(|_, entry| !(entry.unclaimed && matches!(entry.state, State::Ready(_, Next::Leave))));
         for (key, entry) in &mut self.entries {
@@ -353,8 +355,8 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// A session has begun: from now on the broker delivers again what is not settled.
-    pub fn session_begun(&mut self, now: Instant) {
+    /// A session has started: from now on the broker delivers again what is not settled.
+    pub fn session_opened(&mut self, now: Instant) {
         self.claims_end = self.entries.values().any(|entry| entry.unclaimed).then(|| now + UNCLAIMED);
     }
 

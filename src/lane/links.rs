@@ -1,5 +1,5 @@
-//! The two connections of a session with RabbitMQ and what is open on them: the one place that knows in which order they are
-//! opened, and in which they are closed without hanging.
+//! The two connections of a session with RabbitMQ and what is open on them: the one place that knows in which order
+//! they are opened, and in which they are closed without hanging.
 //!
 //! It knows neither messages nor what is done with them.
 
@@ -9,20 +9,20 @@ use crossbeam_channel::Receiver;
 
 use super::{Lane, rights};
 use crate::rabbitmq::connection::Connection;
-use crate::rabbitmq::intake::{Arrival, FIRST, Intake};
+use crate::rabbitmq::consumer::{Consumer, Delivery, FIRST};
 use crate::rabbitmq::publisher::Publisher;
 use crate::rabbitmq::queues::{self, Found};
-use crate::rabbitmq::{Notice, Trouble};
+use crate::rabbitmq::{ConnectionError, Notice};
 
-/// For the first message of each queue, which says how often what comes was given back: its body may be large and the link
-/// slow.
+/// For the first message of each queue, which says how often what comes was requeued: its body may be large and the
+/// link slow.
 const FIRST_DEADLINE: Duration = Duration::from_secs(600);
 
 /// The connections of a session.
 pub(super) struct Links {
     consuming: Connection,
-    intake: Option<Intake>,
-    /// Who takes from the intake's queues besides it.
+    consumer: Option<Consumer>,
+    /// Who takes from the consumer's queues besides it.
     others: Vec<(String, Found)>,
     /// Of its own, since an alarm at the broker freezes a connection that publishes, acks included.
     publishing: Connection,
@@ -32,31 +32,31 @@ pub(super) struct Links {
 /// What a session works with.
 pub(super) struct Channels<'l> {
     pub(super) consuming: &'l Connection,
-    pub(super) intake: &'l Intake,
+    pub(super) consumer: &'l Consumer,
     pub(super) publisher: &'l mut Publisher,
     /// Tells of alarms.
     pub(super) blocked: Receiver<Notice>,
     /// The first message of each queue; `None` in an alarm, when nothing is taken.
-    pub(super) first: Option<Vec<Arrival>>,
+    pub(super) first: Option<Vec<Delivery>>,
 }
 
 impl Links {
     /// Connects.
-    pub(super) fn open(lane: &Lane) -> Result<Links, Trouble> {
+    pub(super) fn open(lane: &Lane) -> Result<Links, ConnectionError> {
         let connect = |what| Connection::open(&lane.config.rabbitmq, &format!("task-creator {}: {what}", lane.name));
         let (consuming, publishing) = (connect("consume")?, connect("publish")?);
-        Ok(Links { consuming, intake: None, others: Vec::new(), publishing, publisher: None })
+        Ok(Links { consuming, consumer: None, others: Vec::new(), publishing, publisher: None })
     }
 
     /// Opens what the session `number` works with. Everything that it needs is there then, and it has every right.
-    pub(super) fn channels(&mut self, lane: &Lane, number: u64) -> Result<Channels<'_>, Trouble> {
+    pub(super) fn channels(&mut self, lane: &Lane, number: u64) -> Result<Channels<'_>, ConnectionError> {
         let slot = &mut self.publisher;
         let (blocked, publisher) = self.publishing.within_deadline(|publishing| {
             let blocked = publishing.blocked()?;
             let publisher = slot.insert(Publisher::open(publishing)?);
             // What cannot be recorded must not be created.
             crate::rabbitmq::rights::may_write(publisher)?;
-            Ok::<_, Trouble>((blocked, publisher))
+            Ok::<_, ConnectionError>((blocked, publisher))
         })?;
         let queues = &lane.queues;
         let names = [&queues.input, &queues.sent, &queues.retry, &queues.errors, &queues.responses];
@@ -67,26 +67,26 @@ impl Links {
             queues::others(consuming, &inputs)
         })?;
         // An alarm that stands already is known by now.
-        let (intake, first) = match blocked.is_empty() {
+        let (consumer, first) = match blocked.is_empty() {
             true => {
                 let _deadline = self.consuming.at_most(FIRST_DEADLINE);
-                let (intake, first) = Intake::open_with_first(&mut self.consuming, &inputs, FIRST, number)?;
-                (intake, Some(first))
+                let (consumer, first) = Consumer::open_with_first(&mut self.consuming, &inputs, FIRST, number)?;
+                (consumer, Some(first))
             }
-            false => (self.consuming.within_deadline(|consuming| Intake::open(consuming, FIRST, number))?, None),
+            false => (self.consuming.within_deadline(|consuming| Consumer::open(consuming, FIRST, number))?, None),
         };
-        Ok(Channels { consuming: &self.consuming, intake: self.intake.insert(intake), publisher, blocked, first })
+        Ok(Channels { consuming: &self.consuming, consumer: self.consumer.insert(consumer), publisher, blocked, first })
     }
 
     /// Closes all. Returns why a connection was dead already, which nobody says before.
     pub(super) fn close(mut self) -> Option<String> {
-        if let Some(intake) = &self.intake {
+        if let Some(consumer) = &self.consumer {
             let _deadline = self.consuming.closing();
             // It fails where the connection is gone, and then there is nothing to wait for.
-            let _ = intake.give_back().and_then(|()| queues::await_settled(&mut self.consuming, &self.others));
+            let _ = consumer.requeue_all().and_then(|()| queues::await_settled(&mut self.consuming, &self.others));
         }
         // What goes back to its queue first, since an alarm may hold the other one up.
-        let consuming = self.consuming.close_with(self.intake);
+        let consuming = self.consuming.close_with(self.consumer);
         let publishing = self.publishing.close_with(self.publisher);
         consuming.or(publishing)
     }

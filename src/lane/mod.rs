@@ -1,35 +1,35 @@
 //! A lane: everything that works for one system. One cannot slow another.
 //!
-//! [`state`] makes all decisions and does no I/O; [`ledger`] is its part that knows what is under way, [`recovery`] what a
-//! failure leads to, [`caution`] and `prefetch` how much is taken at a time, [`waits`] which tasks are to be left alone for a
-//! while, [`refusals`] which queues do not take messages.
+//! [`state`] makes all decisions and does no I/O; [`ledger`] is its part that knows what is under way, [`recovery`]
+//! what a failure leads to, [`caution`] and `prefetch` how much is taken at a time, [`waits`] which tasks are to be
+//! left alone for a while, [`refusals`] which queues do not take messages.
 //!
-//! [`reader`] is the thread that keeps the lane's sessions with RabbitMQ, [`session`] one such session, which carries out
-//! what the state decides; `links` opens and closes what it works on, `feed` brings its deliveries. [`pool`] is the threads
-//! that call the target, [`control`] what may be asked of the lane from outside.
+//! [`reader`] is the thread that keeps the lane's sessions with RabbitMQ, [`session`] one such session, which carries
+//! out what the state decides; `links` opens and closes what it works on, `feed` brings its deliveries. [`pool`] is the
+//! threads that call the target, [`control`] what may be asked of the lane from outside.
 //!
-//! [`tracking`] is the thread that follows the created tasks, one [`sweep`] at a time; `finding` is what it has found of a
-//! record, and [`moves`] how records leave the sent queue.
+//! [`tracking`] is the thread that follows the created tasks, one [`sweep`] at a time; `finding` is what it has found
+//! of a record, and [`moves`] how records leave the sent queue.
 //!
-//! [`letters`] is what is published, [`sizes`] what is done with a letter that is too large, [`rights`] what a lane must be
-//! allowed. [`remembered`] is a set of ids that forgets, [`repeated`] keeps the same trouble from flooding the log.
-//! Nothing here knows which system it works for.
+//! [`letters`] is what is published, [`sizes`] what is done with an outgoing message that is too large, [`rights`] what
+//! a lane must be allowed. [`remembered`] is a set of ids that forgets, [`repeated`] keeps the same trouble from
+//! flooding the log. Nothing here knows which system it works for.
 
+pub mod breaker;
 pub mod caution;
 pub mod control;
 mod feed;
 mod finding;
 pub mod ledger;
-pub mod letters;
 mod links;
+pub mod log_throttle;
 pub mod moves;
+pub mod outgoing;
 pub mod pool;
 mod prefetch;
 pub mod reader;
-pub mod recovery;
 pub mod refusals;
 pub mod remembered;
-pub mod repeated;
 pub mod rights;
 pub mod session;
 pub mod sizes;

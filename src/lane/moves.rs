@@ -1,30 +1,31 @@
 //! What a sweep publishes, and what the broker's word on it leads to: the record leaves the sent queue, or stays.
 //!
-//! It is acknowledged after what follows from it is confirmed. What is to follow is decided in [`tracking`](super::tracking).
+//! It is acknowledged after what follows from it is confirmed. What is to follow is decided in
+//! [`tracking`](super::tracking).
 
 use anyhow::{Context as _, bail};
 use crossbeam_channel::select;
 
-use super::letters;
+use super::outgoing;
 use super::sweep::{Sent, Sweep};
 use super::tracking::{LONGEST_SWEEP, MISSED, SLACK, Tracking};
 use crate::message::{Cause, Original, Parked, Record, Unreadable, fingerprint, now_ms};
 use crate::rabbitmq::connection::{Connection, Watch};
-use crate::rabbitmq::intake::{Arrival, Token};
-use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Letter, Publisher, Verdict};
+use crate::rabbitmq::consumer::{AckToken, Delivery};
+use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, OutgoingMessage, PublishOutcome, Publisher};
 use crate::rabbitmq::queues;
 use crate::stats::span;
 
 impl Tracking<'_, '_> {
-    /// After letters that were not confirmed: makes sure that RabbitMQ takes messages again, before anything is read. While
-    /// it does not, each sweep would publish the same answers once more, and use up one of the returns after which a quorum
-    /// queue deletes a record.
+    /// After outgoing messages that were not confirmed: makes sure that RabbitMQ takes messages again, before anything
+    /// is read. While it does not, each sweep would publish the same answers once more, and use up one of the returns
+    /// after which a quorum queue deletes a record.
     pub(super) fn probe(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
         if !self.unconfirmed {
             return Ok(());
         }
         // With a body: in an alarm RabbitMQ stops reading in front of the first one, and takes a message without.
-        let probe = Letter::new(self.lane.queues.sweep_lock.clone(), "probe".into(), b"probe".to_vec());
+        let probe = OutgoingMessage::new(self.lane.queues.sweep_lock.clone(), "probe".into(), b"probe".to_vec());
         let publisher = self.publisher(sweep)?;
         publisher.publish(&probe)?;
         let confirm = select! {
@@ -34,24 +35,24 @@ impl Tracking<'_, '_> {
             default(CONFIRM_DEADLINE) => bail!("RabbitMQ takes no messages, so none is read"),
         };
         // Whether its queue has taken it does not matter.
-        publisher.verdicts(confirm);
+        publisher.outcomes(confirm);
         self.unconfirmed = false;
         Ok(())
     }
 
-    /// Moves the records that their queue would soon delete to its tail, where the next sweep looks at them, and returns the
-    /// others.
-    pub(super) fn renew(&mut self, sweep: &mut Sweep, arrivals: Vec<Arrival>) -> anyhow::Result<Vec<Arrival>> {
-        let (worn_out, others): (Vec<Arrival>, Vec<Arrival>) =
-            arrivals.into_iter().partition(|arrival| letters::wears_out(&arrival.headers));
+    /// Moves the records that their queue would soon delete to its tail, where the next sweep looks at them, and
+    /// returns the others.
+    pub(super) fn republish(&mut self, sweep: &mut Sweep, deliveries: Vec<Delivery>) -> anyhow::Result<Vec<Delivery>> {
+        let (worn_out, others): (Vec<Delivery>, Vec<Delivery>) =
+            deliveries.into_iter().partition(|delivery| outgoing::wears_out(&delivery.headers));
         // Not looked at, so they count as open.
         sweep.open += worn_out.len() as u64;
         sweep.not_shown += worn_out.len();
-        for Arrival { body, headers, token, .. } in worn_out {
+        for Delivery { body, headers, token, .. } in worn_out {
             let id = Record::parse(body.clone()).map_or_else(|_| nameless(sweep), |record| record.task.id);
-            let letter = letters::renewed(&self.lane.queues.sent, id, body, headers);
-            let (sent, record) = (Sent::Renewed(Box::new(letter.clone())), letter.body.clone());
-            self.publish(sweep, letter, sent, token, || record)?;
+            let outgoing = outgoing::republished(&self.lane.queues.sent, id, body, headers);
+            let (sent, record) = (Sent::Republished(Box::new(outgoing.clone())), outgoing.body.clone());
+            self.publish(sweep, outgoing, sent, token, || record)?;
             self.make_room(sweep)?;
         }
         self.await_confirms(sweep)?;
@@ -62,7 +63,7 @@ impl Tracking<'_, '_> {
         &mut self,
         sweep: &mut Sweep,
         unreadable: Unreadable,
-        token: Token,
+        token: AckToken,
     ) -> anyhow::Result<()> {
         // Under this id `parked list` shows it.
         let id = fingerprint(unreadable.original.bytes());
@@ -76,37 +77,37 @@ impl Tracking<'_, '_> {
         cause: Cause,
         error: &str,
         original: &Original,
-        token: Token,
+        token: AckToken,
     ) -> anyhow::Result<Option<u64>> {
         let lane = self.lane;
         log::error!("parking in {} as {}: task={id}: {error}", lane.queues.errors, cause.name());
         let (source_queue, attempts) = match cause {
-            // Whoever puts the message back wants the task created anew.
+            // Whoever puts the message back wants the task created again.
             Cause::TaskNotFound => (&lane.queues.input, MISSED),
             Cause::TaskFailed => (&lane.queues.input, 1),
             _ => (&lane.queues.sent, 1),
         };
         let about = Parked { cause, error, system: lane.name, source_queue, attempts };
-        let letter = letters::parked(lane, id.to_owned(), &about, original);
-        let record = letter.body.clone();
-        self.publish(sweep, letter, Sent::Parked, token, || record)
+        let outgoing = outgoing::parked(lane, id.to_owned(), &about, original);
+        let record = outgoing.body.clone();
+        self.publish(sweep, outgoing, Sent::Parked, token, || record)
     }
 
-    /// Returns the tag under which the letter, or what it is shortened to, is on its way. A record from which no letter can
-    /// be made that RabbitMQ takes stays.
+    /// Returns the tag under which the outgoing message, or what it is shortened to, is on its way. A record from which
+    /// no outgoing message can be made that RabbitMQ takes stays.
     pub(super) fn publish(
         &mut self,
         sweep: &mut Sweep,
-        letter: Letter,
+        outgoing: OutgoingMessage,
         sent: Sent,
-        token: Token,
+        token: AckToken,
         record: impl FnOnce() -> Vec<u8>,
     ) -> anyhow::Result<Option<u64>> {
-        let fits = letter.body.len() <= self.lane.largest.bytes();
-        let fitted = if fits { Some((letter, sent)) } else { self.small_enough(&letter, sent, &record()) };
-        let Some((letter, sent)) = fitted else { return Ok(None) };
-        let tag = self.publisher(sweep)?.publish(&letter)?;
-        sweep.on_the_way.insert(tag, (sent, vec![token]));
+        let fits = outgoing.body.len() <= self.lane.largest.bytes();
+        let fitted = if fits { Some((outgoing, sent)) } else { self.small_enough(&outgoing, sent, &record()) };
+        let Some((outgoing, sent)) = fitted else { return Ok(None) };
+        let tag = self.publisher(sweep)?.publish(&outgoing)?;
+        sweep.unconfirmed.insert(tag, (sent, vec![token]));
         Ok(Some(tag))
     }
 
@@ -129,13 +130,13 @@ impl Tracking<'_, '_> {
         Ok((connection, publisher?, watch))
     }
 
-    /// To be called after each letter: waits for the confirms of those on the way once they are many.
+    /// To be called after each outgoing message: waits for the confirms of those on the way once they are many.
     pub(super) fn make_room(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
         if sweep.is_full() { self.await_confirms(sweep) } else { Ok(()) }
     }
 
-    /// Waits until the broker has taken what was published, and acknowledges the records it came from. When that fails, what
-    /// else is confirmed is noted all the same, so that the next sweep does not publish it again.
+    /// Waits until the broker has taken what was published, and acknowledges the records it came from. When that fails,
+    /// what else is confirmed is noted all the same, so that the next sweep does not publish it again.
     pub(super) fn await_confirms(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
         let settled = self.settle_all(sweep);
         let answered = std::mem::take(&mut sweep.answered);
@@ -147,19 +148,25 @@ impl Tracking<'_, '_> {
 
     fn settle_all(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
         let mut settled = Ok(());
-        while let Some((_, publisher, _)) = sweep.publisher.as_mut().filter(|_| !sweep.on_the_way.is_empty()) {
-            for (tag, verdict) in publisher.next_verdicts().context("answering Camunda")? {
-                let Some((sent, tokens)) = sweep.on_the_way.remove(&tag) else { continue };
-                settled = settled.and(self.settle(sweep, sent, tokens, verdict));
+        while let Some((_, publisher, _)) = sweep.publisher.as_mut().filter(|_| !sweep.unconfirmed.is_empty()) {
+            for (tag, outcome) in publisher.next_outcomes().context("answering Camunda")? {
+                let Some((sent, tokens)) = sweep.unconfirmed.remove(&tag) else { continue };
+                settled = settled.and(self.settle(sweep, sent, tokens, outcome));
             }
         }
         sweep.answering.clear();
         settled
     }
 
-    fn settle(&mut self, sweep: &mut Sweep, sent: Sent, tokens: Vec<Token>, verdict: Verdict) -> anyhow::Result<()> {
+    fn settle(
+        &mut self,
+        sweep: &mut Sweep,
+        sent: Sent,
+        tokens: Vec<AckToken>,
+        outcome: PublishOutcome,
+    ) -> anyhow::Result<()> {
         let stats = self.lane.stats;
-        if let Verdict::NoQueue(why) | Verdict::Refused(why) = verdict {
+        if let PublishOutcome::NoQueue(why) | PublishOutcome::Refused(why) = outcome {
             stats.failed_messages.count();
             stats.tracker.failed_moves.add(u64::from(matches!(sent, Sent::Response(..))));
             return self.refused(sweep, sent, tokens, &why);
@@ -175,43 +182,43 @@ impl Tracking<'_, '_> {
                 sweep.answered.push(id);
             }
             Sent::Parked => stats.parked.count(),
-            Sent::Renewed(_) | Sent::PutAside(_) => {}
+            Sent::Republished(_) | Sent::PutAside(_) => {}
         }
-        Ok(tokens.into_iter().try_for_each(|token| sweep.intake.ack(token))?)
+        Ok(tokens.into_iter().try_for_each(|token| sweep.consumer.ack(token))?)
     }
 
-    /// The record stays in the sent queue, so the next sweep tries again. One that its queue would soon delete waits in the
-    /// retry queue instead, and where that does not take it either, it is parked.
-    fn refused(&mut self, sweep: &mut Sweep, sent: Sent, tokens: Vec<Token>, why: &str) -> anyhow::Result<()> {
+    /// The record stays in the sent queue, so the next sweep tries again. One that its queue would soon delete waits in
+    /// the retry queue instead, and where that does not take it either, it is parked.
+    fn refused(&mut self, sweep: &mut Sweep, sent: Sent, tokens: Vec<AckToken>, why: &str) -> anyhow::Result<()> {
         match sent {
             Sent::Response(..) | Sent::Parked => {
                 let (refused, _) = sweep.refused.get_or_insert_with(|| (0, why.to_owned()));
                 *refused += 1;
                 Ok(())
             }
-            Sent::Renewed(letter) => {
+            Sent::Republished(outgoing) => {
                 log::debug!(
-                    "{} does not take the record anew, it waits aside: task={}",
-                    letter.queue,
-                    letter.message_id
+                    "{} does not take the record again, it waits aside: task={}",
+                    outgoing.queue,
+                    outgoing.message_id
                 );
-                let Letter { message_id, body, headers, .. } = *letter;
-                let aside = letters::record_on_its_way(self.lane, message_id, body, headers, false);
+                let OutgoingMessage { message_id, body, headers, .. } = *outgoing;
+                let aside = outgoing::record_on_its_way(self.lane, message_id, body, headers, false);
                 sweep.put_aside += 1;
                 tokens.into_iter().try_for_each(|token| {
                     let (sent, record) = (Sent::PutAside(Box::new(aside.clone())), aside.body.clone());
                     self.publish(sweep, aside.clone(), sent, token, || record).map(drop)
                 })
             }
-            Sent::PutAside(letter) => {
+            Sent::PutAside(outgoing) => {
                 let (sent, retry) = (&self.lane.queues.sent, &self.lane.queues.retry);
                 let error =
-                    format!("{sent} would soon delete the record, and neither it nor {retry} takes it anew: {why}");
+                    format!("{sent} would soon delete the record, and neither it nor {retry} takes it again: {why}");
                 let original =
-                    serde_json::from_slice(&letter.body).map_or(Original::Bytes(letter.body), Original::Json);
+                    serde_json::from_slice(&outgoing.body).map_or(Original::Bytes(outgoing.body), Original::Json);
                 tokens.into_iter().try_for_each(|token| {
                     let parked =
-                        self.park(sweep, &letter.message_id, Cause::RetryLimitExceeded, &error, &original, token);
+                        self.park(sweep, &outgoing.message_id, Cause::RetryLimitExceeded, &error, &original, token);
                     parked.map(drop)
                 })
             }
@@ -243,5 +250,5 @@ impl Tracking<'_, '_> {
 
 /// A name for a record without one, unlike any other that is on the way.
 fn nameless(sweep: &Sweep) -> String {
-    format!("record-{}-{}", now_ms(), sweep.on_the_way.len())
+    format!("record-{}-{}", now_ms(), sweep.unconfirmed.len())
 }

@@ -1,7 +1,7 @@
 //! The handler threads of a lane: they take what waits, up to a batch, and call the system.
 //!
-//! There are as many as the work needs, up to a setting. They know neither queues nor acks, and outlive every session with
-//! RabbitMQ. A panic costs one message one attempt.
+//! There are as many as the work needs, up to a setting. They know neither queues nor acks, and outlive every session
+//! with RabbitMQ. A panic costs one message one attempt.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -57,7 +57,7 @@ enum Work {
 }
 
 impl Pool {
-    /// A pool of up to `most` threads; [`start`](Pool::start) begins with one.
+    /// A pool of up to `most` threads; [`start`](Pool::start) starts with one.
     pub fn new(
         name: &'static str,
         jobs: Receiver<Job>,
@@ -137,7 +137,7 @@ impl Pool {
             either.recv(&self.recorded);
             either.ready();
             let batch = catch_unwind(AssertUnwindSafe(|| handler.next_batch())).unwrap_or(Batch::One);
-            if let Batch::Gathered(most) = batch {
+            if let Batch::Nagle(most) = batch {
                 self.await_more(most);
             }
             // Recorded tasks first: each one done makes room for a new delivery.
@@ -175,8 +175,8 @@ impl Pool {
     fn take<T>(&self, waiting: &Receiver<T>, batch: Batch) -> Vec<T> {
         let most = match batch {
             Batch::One => 1,
-            Batch::Gathered(most) => most,
-            Batch::Spread(most) => {
+            Batch::Nagle(most) => most,
+            Batch::FairShare(most) => {
                 let free = self.most.saturating_sub(self.lock_threads().busy).max(1);
                 waiting.len().div_ceil(free).min(most)
             }
@@ -202,8 +202,8 @@ fn handle(handler: &dyn Handler, jobs: Vec<Job>) -> Outcome {
     Outcome::Handled(jobs.zip(results).collect())
 }
 
-/// The handler's results. When it panics over several tasks, each is tried by itself, so that only the one that makes it
-/// panic pays for it. Whatever it did before may still have an effect that cannot be seen yet.
+/// The handler's results. When it panics over several tasks, each is tried by itself, so that only the one that makes
+/// it panic pays for it. Whatever it did before may still have an effect that cannot be seen yet.
 fn handle_tasks(handler: &dyn Handler, tasks: &mut [Task]) -> Vec<Result<Created, Failure>> {
     let answer = catch_unwind(AssertUnwindSafe(|| create::find_or_create(handler, tasks)));
     let why = match answer {
@@ -282,9 +282,9 @@ mod tests {
 
     #[test]
     fn after_a_panic_over_several_tasks_each_is_tried_alone_and_may_exist() {
-        let handler = Fragile { next_batch: || Batch::Gathered(2), most: 1 };
+        let handler = Fragile { next_batch: || Batch::Nagle(2), most: 1 };
         assert_eq!(work(&handler), [("1".into(), true), ("1".into(), true)]);
-        let control = Fragile { next_batch: || Batch::Gathered(2), most: 2 };
+        let control = Fragile { next_batch: || Batch::Nagle(2), most: 2 };
         assert_eq!(work(&control), [("2".into(), false), ("2".into(), false)]);
     }
 

@@ -1,7 +1,7 @@
-//! How many deliveries a session has in hand: as many as the setting allows, and fewer where they are large, so that they are
-//! bounded in bytes too. Pure; it knows neither messages nor what becomes of them.
+//! How many deliveries a session has in hand: as many as the setting allows, and fewer where they are large, so that
+//! they are bounded in bytes too. Pure; it knows neither messages nor what becomes of them.
 
-use crate::rabbitmq::intake::{FIRST, InHand, MOST_BYTES};
+use crate::rabbitmq::consumer::{FIRST, MOST_BYTES, Unsettled};
 
 /// How much one more delivery changes what is known of their size.
 const WEIGHT: f64 = 1.0 / 16.0;
@@ -37,17 +37,17 @@ impl Prefetch {
         self.mean_size = Some(self.mean_size.map_or(size, |mean| mean + WEIGHT * (size - mean)));
     }
 
-    /// The new number, where it is time for another one: fewer when too much is in hand; more when twice as many fit, and
-    /// all that may come have come.
-    pub(super) fn change(&mut self, in_hand: InHand) -> Option<u16> {
+    /// The new number, where it is time for another one: fewer when too much is in hand; more when twice as many fit,
+    /// and all that may come have come.
+    pub(super) fn change(&mut self, unsettled: Unsettled) -> Option<u16> {
         let fitting = (MOST_BYTES as f64 / self.mean_size?.max(1.0)) as u16;
         let fitting = fitting.clamp(1, self.most);
         let is_time = match fitting > self.now {
             true => {
-                let full = in_hand.count >= self.now.into() && in_hand.bytes <= MOST_BYTES / 2;
+                let full = unsettled.count >= self.now.into() && unsettled.bytes <= MOST_BYTES / 2;
                 full && (fitting == self.most || fitting / 2 >= self.now)
             }
-            false => in_hand.bytes > MOST_BYTES && fitting < self.now,
+            false => unsettled.bytes > MOST_BYTES && fitting < self.now,
         };
         is_time.then(|| {
             log::debug!("up to {fitting} deliveries at a time from now on, {} before", self.now);
@@ -61,18 +61,18 @@ impl Prefetch {
 mod tests {
     use super::*;
 
-    fn in_hand(count: usize, bytes: usize) -> InHand {
-        InHand { count, bytes }
+    fn unsettled(count: usize, bytes: usize) -> Unsettled {
+        Unsettled { count, bytes }
     }
 
     #[test]
     fn the_setting_counts_when_more_come_and_are_known_to_be_small() {
         let mut prefetch = Prefetch::new(256);
-        assert_eq!((prefetch.now(), prefetch.change(in_hand(0, 0))), (8, None));
+        assert_eq!((prefetch.now(), prefetch.change(unsettled(0, 0))), (8, None));
         prefetch.note(1200);
-        assert_eq!(prefetch.change(in_hand(1, 1200)), None);
-        assert_eq!((prefetch.change(in_hand(8, 9600)), prefetch.now()), (Some(256), 256));
-        assert_eq!(prefetch.change(in_hand(256, 307_200)), None);
+        assert_eq!(prefetch.change(unsettled(1, 1200)), None);
+        assert_eq!((prefetch.change(unsettled(8, 9600)), prefetch.now()), (Some(256), 256));
+        assert_eq!(prefetch.change(unsettled(256, 307_200)), None);
         assert_eq!((Prefetch::new(5).now(), Prefetch::new(1).now()), (5, 1));
     }
 
@@ -80,14 +80,17 @@ mod tests {
     fn of_large_ones_there_are_as_many_as_fit_and_more_again_when_they_are_small() {
         let mut prefetch = Prefetch::new(256);
         (0..8).for_each(|_| prefetch.note(4 << 20));
-        assert_eq!(prefetch.change(in_hand(8, 32 << 20)), Some(16));
+        assert_eq!(prefetch.change(unsettled(8, 32 << 20)), Some(16));
         prefetch.note(4 << 20);
-        assert_eq!(prefetch.change(in_hand(16, 68 << 20)), None);
+        assert_eq!(prefetch.change(unsettled(16, 68 << 20)), None);
         (0..100).for_each(|_| prefetch.note(1000));
-        assert_eq!(prefetch.change(in_hand(16, 40 << 20)), None, "the large ones are still in hand");
-        assert_eq!(prefetch.change(in_hand(16, 20 << 20)), Some(256));
+        assert_eq!(prefetch.change(unsettled(16, 40 << 20)), None, "the large ones are still in hand");
+        assert_eq!(prefetch.change(unsettled(16, 20 << 20)), Some(256));
         (0..20).for_each(|_| prefetch.note(11 << 20));
-        assert_eq!(prefetch.change(in_hand(256, 20 << 20)), None);
-        assert!(prefetch.change(in_hand(256, 65 << 20)).is_some_and(|fewer| (5..=9).contains(&fewer)), "{prefetch:?}");
+        assert_eq!(prefetch.change(unsettled(256, 20 << 20)), None);
+        assert!(
+            prefetch.change(unsettled(256, 65 << 20)).is_some_and(|fewer| (5..=9).contains(&fewer)),
+            "{prefetch:?}"
+        );
     }
 }

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use crossbeam_channel::{Receiver, Sender, after, select, unbounded};
 
+use super::log_throttle::LogThrottle;
 use super::pool::{Outcome, Pool};
-use super::repeated::Repeated;
 use super::session::{self, Ended};
 use super::state::State;
 use super::{Job, Lane};
 use crate::backoff;
 use crate::message::Task;
-use crate::rabbitmq::intake::Token;
+use crate::rabbitmq::consumer::AckToken;
 use crate::stats::condition::Obstacle;
 use crate::systems::{Created, Handler};
 
@@ -27,8 +27,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub struct PoolEnds {
     /// To the pool.
     pub jobs: Sender<Job>,
-    /// The other end of `jobs`, to take back what no thread has begun.
-    pub not_begun: Receiver<Job>,
+    /// The other end of `jobs`, to take back what no thread has started.
+    pub not_started: Receiver<Job>,
     /// To the pool: recorded tasks.
     pub recorded: Sender<(Task, Created)>,
     /// From the pool.
@@ -38,33 +38,33 @@ pub struct PoolEnds {
 /// Runs the lane until the stop signal and until what it has in hand is settled.
 ///
 /// # Errors
-/// RabbitMQ refuses a session before one has worked (a [`Trouble`](crate::rabbitmq::Trouble)): the credentials, the virtual
-/// host or a permission are wrong, and with nobody's work in hand it is better to end than to wait. What can pass by itself
-/// is waited for. Or a thread cannot be started.
+/// RabbitMQ refuses a session before one has worked (a [`ConnectionError`](crate::rabbitmq::Trouble)): the credentials,
+/// the virtual host or a permission are wrong, and with nobody's work in hand it is better to end than to wait. What
+/// can pass by itself is waited for. Or a thread cannot be started.
 pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
-    let (jobs, not_begun) = unbounded();
+    let (jobs, not_started) = unbounded();
     let (recorded, to_follow_up) = unbounded();
     let (outcomes, results) = unbounded();
-    let pool = Pool::new(lane.name, not_begun.clone(), to_follow_up, outcomes, lane.config.handler_threads);
-    let ends = PoolEnds { jobs, not_begun, recorded, results };
+    let pool = Pool::new(lane.name, not_started.clone(), to_follow_up, outcomes, lane.config.handler_threads);
+    let ends = PoolEnds { jobs, not_started, recorded, results };
     let mut state = State::new(lane);
     let ended = thread::scope(|scope| {
         pool.start(scope, handler)?;
         let result = keep_sessions(lane, &mut state, &ends);
         // What the pool is still at cannot be settled any more.
         match result {
-            Ok(End::Settled) => lane.stats.note_in_hand(&state.at_work()),
-            _ => lane.stats.note_in_hand(&state.unsettled()),
+            Ok(End::Settled) => lane.stats.note_unsettled(&state.at_work()),
+            _ => lane.stats.note_unsettled(&state.unsettled()),
         }
-        let PoolEnds { jobs, recorded, not_begun, .. } = ends;
+        let PoolEnds { jobs, recorded, not_started, .. } = ends;
         // Without senders the pool's threads end when they have finished what they are at.
         drop((jobs, recorded));
-        not_begun.try_iter().for_each(drop);
+        not_started.try_iter().for_each(drop);
         result
     });
     // Whoever has the messages of the rest by now finds their tasks.
     if let Ok(End::Settled) = ended {
-        lane.stats.note_in_hand(&[]);
+        lane.stats.note_unsettled(&[]);
     }
     ended.map(drop)
 }
@@ -77,16 +77,16 @@ enum End {
     Lost,
 }
 
-fn keep_sessions(lane: &Lane, state: &mut State<Token>, pool: &PoolEnds) -> anyhow::Result<End> {
-    let mut trouble = Repeated::default();
+fn keep_sessions(lane: &Lane, state: &mut State<AckToken>, pool: &PoolEnds) -> anyhow::Result<End> {
+    let mut throttle = LogThrottle::default();
     let mut failures = 0_u32;
     let mut has_worked = false;
     for number in 1.. {
-        let begun = Instant::now();
+        let started = Instant::now();
         // A panic costs this session, not the lane.
         let ended = catch_unwind(AssertUnwindSafe(|| session::run(lane, state, pool, number)));
         let ended = ended.unwrap_or_else(|_| Ended::Lost {
-            worked: Some(begun.elapsed()),
+            worked: Some(started.elapsed()),
             error: anyhow!("the session panicked; worker_errors.log says where"),
         });
         has_worked |= ended.has_worked();
@@ -99,7 +99,7 @@ fn keep_sessions(lane: &Lane, state: &mut State<Token>, pool: &PoolEnds) -> anyh
             Ended::Refused(err) if !has_worked => return Err(err),
             Ended::Refused(err) => {
                 lane.stats.condition.stands(Obstacle::NoSession, &format!("{err:#}"), Some(LONGEST_PAUSE));
-                trouble.say(&format!("{err:#}"), Instant::now()).inspect(|text| {
+                throttle.say(&format!("{err:#}"), Instant::now()).inspect(|text| {
                     log::error!("{text}; trying again every {LONGEST_PAUSE:?}");
                 });
                 LONGEST_PAUSE
@@ -108,12 +108,12 @@ fn keep_sessions(lane: &Lane, state: &mut State<Token>, pool: &PoolEnds) -> anyh
                 // A session that worked for longer than it was waited for is a new beginning.
                 if worked.is_some_and(|worked| worked > backoff::delay(failures, FIRST_PAUSE, LONGEST_PAUSE)) {
                     failures = 0;
-                    trouble.over();
+                    throttle.over();
                 }
                 failures = failures.saturating_add(1);
                 let pause = backoff::delay(failures, FIRST_PAUSE, LONGEST_PAUSE);
                 lane.stats.condition.stands(Obstacle::NoSession, &format!("{error:#}"), Some(pause));
-                trouble.say(&format!("{error:#}"), Instant::now()).inspect(|text| {
+                throttle.say(&format!("{error:#}"), Instant::now()).inspect(|text| {
                     log::warn!("no session with RabbitMQ, trying again in {pause:?}: {text}");
                 });
                 pause
@@ -127,7 +127,7 @@ fn keep_sessions(lane: &Lane, state: &mut State<Token>, pool: &PoolEnds) -> anyh
 }
 
 /// Waits for the next try, and does meanwhile what is asked; `true` when it was stopped.
-fn wait(lane: &Lane, state: &mut State<Token>, pause: Duration) -> bool {
+fn wait(lane: &Lane, state: &mut State<AckToken>, pause: Duration) -> bool {
     let over = after(pause);
     loop {
         select! {
@@ -140,9 +140,9 @@ fn wait(lane: &Lane, state: &mut State<Token>, pause: Duration) -> bool {
     }
 }
 
-/// Without a session nothing can be acknowledged: what is not begun is left to the broker, which delivers it again.
-fn forget_session(lane: &Lane, state: &mut State<Token>, pool: &PoolEnds) {
+/// Without a session nothing can be acknowledged: what is not started is left to the broker, which delivers it again.
+fn forget_session(lane: &Lane, state: &mut State<AckToken>, pool: &PoolEnds) {
     state.session_lost();
-    pool.not_begun.try_iter().for_each(|job| state.take_back(job));
-    lane.stats.note_in_hand(&state.unsettled());
+    pool.not_started.try_iter().for_each(|job| state.take_back(job));
+    lane.stats.note_unsettled(&state.unsettled());
 }

@@ -1,10 +1,10 @@
-//! Queues that do not take messages, because they are full or gone: how it is told, once a minute for each and not for each
-//! message. What becomes of the messages is the ledger's and the sweep's business.
+//! Queues that do not take messages, because they are full or gone: how it is told, once a minute for each and not for
+//! each message. What becomes of the messages is the ledger's and the sweep's business.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::repeated::Repeated;
+use super::log_throttle::LogThrottle;
 use crate::stats::span;
 
 /// The queues that have refused a message.
@@ -18,7 +18,7 @@ struct Refusal {
     /// It was said since then.
     told: bool,
     /// Goes on when nothing waits any more: a queue that is full now and then is no news each time.
-    news: Repeated,
+    news: LogThrottle,
 }
 
 impl Refusals {
@@ -41,7 +41,8 @@ impl Refusals {
         self.0.values().any(|refusal| refusal.since.is_some())
     }
 
-    /// Those queues for which nothing waits any more, and of which it was said that something does; with how long it did.
+    /// Those queues for which nothing waits any more, and of which it was said that something does; with how long it
+    /// did.
     pub fn over(&mut self, waiting: impl Fn(&str) -> usize, now: Instant) -> Vec<(String, Duration)> {
         let over = self.0.iter_mut().filter(|(queue, refusal)| refusal.since.is_some() && waiting(queue) == 0);
         let told = over.filter_map(|(queue, refusal)| {

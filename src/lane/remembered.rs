@@ -1,7 +1,7 @@
 //! A set of ids that forgets the oldest when it is full, so that memory is bounded by a number and not by time.
 //!
-//! It keeps 128 bits of each id instead of the text: a text would be a small allocation that stays among large ones that go,
-//! and holds on to a kilobyte of them.
+//! It keeps 128 bits of each id instead of the text: a text would be a small allocation that stays among large ones
+//! that go, and holds on to a kilobyte of them.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};

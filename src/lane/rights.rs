@@ -1,11 +1,11 @@
-//! Which rights at RabbitMQ a lane needs: looked for before anything is created at the target, whose record could not be
-//! published or followed, and by `check`. Says the command that gives them.
+//! Which rights at RabbitMQ a lane needs: looked for before anything is created at the target, whose record could not
+//! be published or followed, and by `check`. Says the command that gives them.
 //!
 //! How a right is found out is the business of [`crate::rabbitmq::rights`].
 
 use crate::config::RabbitMq;
 use crate::queues::Queues;
-use crate::rabbitmq::Trouble;
+use crate::rabbitmq::ConnectionError;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::rights::{may_configure, may_read};
 
@@ -16,9 +16,9 @@ const DEFAULT_EXCHANGE: &str = "^amq\\.default$";
 ///
 /// # Errors
 /// It lacks, or the connection is gone.
-pub fn follow(connection: &mut Connection, queues: &Queues) -> Result<(), Trouble> {
-    may_read(connection, &queues.sent).map_err(|trouble| trouble.at(&queues.sent))?;
-    may_configure(connection, &queues.sweep_lock).map_err(|trouble| trouble.at(&queues.sweep_lock))
+pub fn follow(connection: &mut Connection, queues: &Queues) -> Result<(), ConnectionError> {
+    may_read(connection, &queues.sent).map_err(|error| error.at(&queues.sent))?;
+    may_configure(connection, &queues.sweep_lock).map_err(|error| error.at(&queues.sweep_lock))
 }
 
 /// The command that gives a user all rights which these lanes need, and no others.

@@ -1,7 +1,7 @@
 //! One session of a lane with RabbitMQ: everything for which its reader thread wakes up, and what it does then.
 //!
-//! The thread owns the session's channels. The lane's input and retry deliveries are settled on this thread only. It tells
-//! the [`state`](super::state) what has happened, carries out what that says, and decides nothing itself.
+//! The thread owns the session's channels. The lane's input and retry deliveries are settled on this thread only. It
+//! tells the [`state`](super::state) what has happened, carries out what that says, and decides nothing itself.
 
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,9 @@ use super::reader::PoolEnds;
 use super::state::{Action, End, Sight, State};
 use crate::message;
 use crate::rabbitmq::connection::SETUP_DEADLINE;
-use crate::rabbitmq::intake::{Arrival, Intake, Token, times_returned};
+use crate::rabbitmq::consumer::{AckToken, Consumer, Delivery, times_requeued};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher};
-use crate::rabbitmq::{Blocked, Confirmation, Incoming, Notice, Trouble};
+use crate::rabbitmq::{Blocked, Confirmation, ConnectionError, Incoming, Notice};
 use crate::stats::condition::Obstacle;
 
 /// The reader looks around this often even if nothing wakes it.
@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_secs(30);
 pub enum Ended {
     /// The stop signal came, and what was in hand is settled.
     Stopped,
-    /// On purpose: the next one may begin at once.
+    /// On purpose: the next one may start at once.
     Refresh,
     /// The broker does not let us in.
     Refused(anyhow::Error),
@@ -47,72 +47,72 @@ impl Ended {
 }
 
 /// Opens a session and works until it ends. `number` tells it from earlier ones.
-pub fn run(lane: &Lane, state: &mut State<Token>, pool: &PoolEnds, number: u64) -> Ended {
-    let begun = Instant::now();
+pub fn run(lane: &Lane, state: &mut State<AckToken>, pool: &PoolEnds, number: u64) -> Ended {
+    let started = Instant::now();
     let mut links = match Links::open(lane) {
         Ok(links) => links,
-        Err(trouble) => return not_let_in(trouble),
+        Err(error) => return not_let_in(error),
     };
     let mut works = false;
     let ended = links.channels(lane, number).and_then(|channels| work(lane, state, pool, channels, &mut works));
     // The root cause of a dead connection is told only when it is closed.
-    let trouble = match (ended, links.close()) {
+    let error = match (ended, links.close()) {
         (Ok(ended), _) => return ended,
         // We are in, so it is a right that lacks.
-        (Err(trouble), _) if trouble.refused => {
-            trouble.with(&super::rights::advice(&lane.config.rabbitmq, std::slice::from_ref(&lane.queues)))
+        (Err(error), _) if error.refused => {
+            error.with(&super::rights::advice(&lane.config.rabbitmq, std::slice::from_ref(&lane.queues)))
         }
-        (Err(trouble), Some(cause)) if trouble.to_string() != cause => trouble.at(&cause),
-        (Err(trouble), _) => trouble,
+        (Err(error), Some(cause)) if error.to_string() != cause => error.at(&cause),
+        (Err(error), _) => error,
     };
     match works {
-        // What is refused while we are at work is told again when the next session begins.
-        true => Ended::Lost { worked: Some(begun.elapsed()), error: trouble.into() },
-        false => not_let_in(trouble),
+        // What is refused while we are at work is told again when the next session starts.
+        true => Ended::Lost { worked: Some(started.elapsed()), error: error.into() },
+        false => not_let_in(error),
     }
 }
 
-fn not_let_in(trouble: Trouble) -> Ended {
-    match trouble.refused {
-        true => Ended::Refused(trouble.into()),
-        false => Ended::Lost { worked: None, error: trouble.into() },
+fn not_let_in(error: ConnectionError) -> Ended {
+    match error.refused {
+        true => Ended::Refused(error.into()),
+        false => Ended::Lost { worked: None, error: error.into() },
     }
 }
 
 /// Sets `works` when all is ready for work.
 fn work(
     lane: &Lane,
-    state: &mut State<Token>,
+    state: &mut State<AckToken>,
     pool: &PoolEnds,
     channels: Channels,
     works: &mut bool,
-) -> Result<Ended, Trouble> {
-    let Channels { consuming, intake, publisher, blocked, first } = channels;
-    let mut feeds = Feeds::new(consuming, intake, &lane.queues);
+) -> Result<Ended, ConnectionError> {
+    let Channels { consuming, consumer, publisher, blocked, first } = channels;
+    let mut feeds = Feeds::new(consuming, consumer, &lane.queues);
     match &first {
         Some(first) => {
-            let returned = first.iter().map(|arrival| times_returned(&arrival.headers)).max().unwrap_or(0);
-            if let Some(prefetch) = state.session_begun(returned, Instant::now()) {
+            let requeued = first.iter().map(|delivery| times_requeued(&delivery.headers)).max().unwrap_or(0);
+            if let Some(prefetch) = state.session_opened(requeued, Instant::now()) {
                 let _deadline = consuming.at_most(SETUP_DEADLINE);
                 feeds.consume(prefetch)?;
             }
-            say_ready(lane, state.most_deliveries(), returned);
+            say_ready(lane, state.most_deliveries(), requeued);
         }
         None => {
-            state.session_begun_in_alarm(Instant::now());
+            state.session_opened_in_alarm(Instant::now());
             note_session(lane);
         }
     }
     *works = true;
-    let mut session = Session { lane, state, pool, intake, publisher };
-    // An alarm keeps what has come from being begun.
+    let mut session = Session { lane, state, pool, consumer, publisher };
+    // An alarm keeps what has come from being started.
     blocked.try_iter().for_each(|notice| session.noticed(notice.into()));
-    first.into_iter().flatten().for_each(|arrival| session.delivered(arrival));
+    first.into_iter().flatten().for_each(|delivery| session.delivered(delivery));
     let ended = session.serve(&mut feeds, &blocked);
     // At once, while the closing may take seconds.
     state.session_lost();
-    if let Err(trouble) = &ended {
-        lane.learn_largest(&trouble.to_string());
+    if let Err(error) = &ended {
+        lane.learn_largest(&error.to_string());
     }
     ended
 }
@@ -120,17 +120,17 @@ fn work(
 fn note_session(lane: &Lane) {
     lane.stats.is_connected.set(1);
     let condition = &lane.stats.condition;
-    condition.begin();
+    condition.start();
     [Obstacle::NoSession, Obstacle::Alarm].into_iter().for_each(|obstacle| condition.is_over(obstacle));
 }
 
-fn say_ready(lane: &Lane, most: u16, returned: u32) {
+fn say_ready(lane: &Lane, most: u16, requeued: u32) {
     note_session(lane);
     let (input, threads) = (&lane.queues.input, lane.config.handler_threads);
     log::info!("reading {input}, up to {most} deliveries at a time, up to {threads} handler threads");
     if most < lane.config.prefetch {
         log::info!(
-            "{input}: what comes first was given back {returned} times, by a lane that waits or by one that dies again and \
+            "{input}: what comes first was given back {requeued} times, by a lane that waits or by one that dies again and \
              again: beginning with one delivery at a time"
         );
     }
@@ -139,14 +139,14 @@ fn say_ready(lane: &Lane, most: u16, returned: u32) {
 /// A session while it works.
 struct Session<'s, 'a> {
     lane: &'s Lane<'s>,
-    state: &'s mut State<'a, Token>,
+    state: &'s mut State<'a, AckToken>,
     pool: &'s PoolEnds,
-    intake: &'s Intake,
+    consumer: &'s Consumer,
     publisher: &'s mut Publisher,
 }
 
 impl Session<'_, '_> {
-    fn serve(&mut self, feeds: &mut Feeds, blocked: &Receiver<Notice>) -> Result<Ended, Trouble> {
+    fn serve(&mut self, feeds: &mut Feeds, blocked: &Receiver<Notice>) -> Result<Ended, ConnectionError> {
         let mut stop = self.lane.stop.receiver().clone();
         let results = &self.pool.results;
         let confirms = self.publisher.confirms().clone();
@@ -170,7 +170,7 @@ impl Session<'_, '_> {
                 },
                 recv(stop) -> _ => {
                     stop = never();
-                    self.state.stop(self.pool.not_begun.try_iter());
+                    self.state.stop(self.pool.not_started.try_iter());
                     // A broker that hangs keeps us here until the process is ended; by now it is known what is in hand.
                     feeds.close();
                 },
@@ -180,26 +180,26 @@ impl Session<'_, '_> {
     }
 
     /// Does all that is to be done now.
-    fn carry_out(&mut self, feeds: &mut Feeds) -> Result<Option<Ended>, Trouble> {
+    fn carry_out(&mut self, feeds: &mut Feeds) -> Result<Option<Ended>, ConnectionError> {
         if self.unconfirmed_since().is_some_and(|since| since.elapsed() > CONFIRM_DEADLINE) {
-            return Err(Trouble::new(format!("no confirm from RabbitMQ within {CONFIRM_DEADLINE:?}")));
+            return Err(ConnectionError::new(format!("no confirm from RabbitMQ within {CONFIRM_DEADLINE:?}")));
         }
         loop {
-            let (publisher_is_full, in_hand) = (self.publisher.is_full(), self.intake.in_hand());
-            let Some(action) = self.state.next(Sight { now: Instant::now(), publisher_is_full, in_hand }) else {
+            let (publisher_is_full, unsettled) = (self.publisher.is_full(), self.consumer.unsettled());
+            let Some(action) = self.state.next(Sight { now: Instant::now(), publisher_is_full, unsettled }) else {
                 return Ok(None);
             };
             match action {
-                Action::Ack(token) => self.intake.ack(token)?,
-                Action::Publish(key, letter) => {
-                    let tag = self.publisher.publish(letter)?;
-                    self.state.published(key, tag);
+                Action::Ack(token) => self.consumer.ack(token)?,
+                Action::Publish(key, outgoing) => {
+                    let tag = self.publisher.publish(outgoing)?;
+                    self.state.publishing(key, tag);
                 }
                 Action::Handle(job) => self.pool.jobs.send(job).map_err(|_| gone("the pool of handler threads"))?,
                 Action::FollowUp(recorded) => {
                     self.pool.recorded.send(*recorded).map_err(|_| gone("the pool of handler threads"))?;
                 }
-                Action::TakeBack => self.pool.not_begun.try_iter().for_each(|job| self.state.take_back(job)),
+                Action::TakeBack => self.pool.not_started.try_iter().for_each(|job| self.state.take_back(job)),
                 Action::Consume(prefetch) => {
                     for (queue, message) in feeds.consume(prefetch)? {
                         self.received(queue, message)?;
@@ -221,7 +221,7 @@ impl Session<'_, '_> {
         next.map_or(TICK, |next| next.saturating_duration_since(now) + Duration::from_millis(1)).min(TICK)
     }
 
-    /// Since when the oldest letter waits for its confirm; a broker in an alarm owes none.
+    /// Since when the oldest outgoing message waits for its confirm; a broker in an alarm owes none.
     fn unconfirmed_since(&self) -> Option<Instant> {
         self.publisher.waiting_since().filter(|_| !self.state.in_alarm())
     }
@@ -230,41 +230,42 @@ impl Session<'_, '_> {
         match notice {
             Blocked::Blocked(why) => self.state.alarm(Some(&why)),
             Blocked::Unblocked => {
-                self.publisher.wait_anew();
+                self.publisher.restart_waits();
                 self.state.alarm(None);
             }
         }
     }
 
-    fn confirmed(&mut self, confirm: Result<Confirmation, RecvError>) -> Result<(), Trouble> {
+    fn confirmed(&mut self, confirm: Result<Confirmation, RecvError>) -> Result<(), ConnectionError> {
         let confirm = confirm.map_err(|_| self.publisher.why_gone())?;
-        for (tag, verdict) in self.publisher.verdicts(confirm) {
-            self.state.answered(tag, verdict, Instant::now());
+        for (tag, outcome) in self.publisher.outcomes(confirm) {
+            self.state.answered(tag, outcome, Instant::now());
         }
         Ok(())
     }
 
     /// Takes in what `select!` has received, and what else has come with it.
-    fn arrived(&mut self, feed: &Feed, first: Result<Incoming, RecvError>) -> Result<(), Trouble> {
+    fn arrived(&mut self, feed: &Feed, first: Result<Incoming, RecvError>) -> Result<(), ConnectionError> {
         let first = first.map_err(|_| gone("the connection to RabbitMQ"))?;
         let rest = feed.receiver().try_iter();
         std::iter::once(first).chain(rest).try_for_each(|message| self.received(feed.queue, message))
     }
 
-    fn received(&mut self, queue: &str, message: Incoming) -> Result<(), Trouble> {
-        let arrival = self.intake.arrival(message).map_err(|err| Trouble::new(format!("{queue}: {err}")))?;
-        self.delivered(arrival);
+    fn received(&mut self, queue: &str, message: Incoming) -> Result<(), ConnectionError> {
+        let delivery =
+            self.consumer.delivery(message).map_err(|err| ConnectionError::new(format!("{queue}: {err}")))?;
+        self.delivered(delivery);
         Ok(())
     }
 
-    fn delivered(&mut self, arrival: Arrival) {
+    fn delivered(&mut self, delivery: Delivery) {
         self.lane.stats.last_message_time.set(message::now_ms());
-        self.state.delivered(arrival, Instant::now());
+        self.state.delivered(delivery, Instant::now());
     }
 }
 
-fn gone(what: &str) -> Trouble {
-    Trouble::new(format!("{what} is gone"))
+fn gone(what: &str) -> ConnectionError {
+    ConnectionError::new(format!("{what} is gone"))
 }
 
 /// What `select!` has received, and what else has come to that channel meanwhile.

@@ -1,12 +1,12 @@
 //! All decisions of a lane: it takes what has happened, and says what to do next.
 //!
-//! What happens is a delivery (`deliveries`), a result of the pool (`results`), the broker's word on a letter (`confirms`),
-//! an alarm, a command, the stop, or that time passes; a session carries out what [`State::next`] says. The state outlives
-//! the sessions. `T` is the right to acknowledge one delivery.
+//! What happens is a delivery (`deliveries`), a result of the pool (`results`), the broker's word on an outgoing
+//! message (`confirms`), an alarm, a command, the stop, or that time passes; a session carries out what [`State::next`]
+//! says. The state outlives the sessions. `T` is the right to acknowledge one delivery.
 //!
-//! It does no I/O, but that it logs and counts what it has decided, for people; and it decides by no clock but the time it
-//! is told (and, for a message that an earlier version put aside, the date in it). So a random walk (`state/tests.rs`) can
-//! prove what must stay true. It knows neither the system nor how RabbitMQ is spoken to.
+//! It does no I/O, but that it logs and counts what it has decided, for people; and it decides by no clock but the time
+//! it is told (and, for a message that an earlier version put aside, the date in it). So a random walk
+//! (`state/tests.rs`) can prove what must stay true. It knows neither the system nor how RabbitMQ is spoken to.
 
 mod confirms;
 mod deliveries;
@@ -18,17 +18,17 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 pub use self::next::{Action, End, Sight};
+use super::breaker::Breaker;
 use super::caution::Caution;
 use super::control::{Pause, Snapshot};
 use super::ledger::Ledger;
+use super::log_throttle::LogThrottle;
 use super::prefetch::Prefetch;
-use super::recovery::Recovery;
 use super::refusals::Refusals;
-use super::repeated::Repeated;
 use super::waits::Waits;
 use super::{Job, Lane};
 use crate::message::Claim;
-use crate::rabbitmq::intake::Arrival;
+use crate::rabbitmq::consumer::Delivery;
 use crate::stats::condition::Obstacle;
 
 /// What a lane has in hand, and whom it trusts.
@@ -39,20 +39,20 @@ pub struct State<'a, T> {
     /// Which tasks are to be left alone for a while.
     waits: Waits,
     /// Whether the target is trusted.
-    recovery: Recovery,
+    breaker: Breaker,
     /// How often the pause of the lane was said.
-    pause_news: Repeated,
+    pause_news: LogThrottle,
     /// Queues that do not take messages.
     refusals: Refusals,
-    /// How many deliveries to take, as they were given back more or less often.
+    /// How many deliveries to take, as they were requeued more or less often.
     caution: Caution,
     /// How many deliveries to take, as they are smaller or larger.
     prefetch: Prefetch,
     /// Counts messages without a readable id.
     unreadable: u64,
-    /// Somebody wants no task to be begun.
+    /// Somebody wants no task to be started.
     paused: Option<Pause>,
-    /// What the pool has not begun is to be taken back.
+    /// What the pool has not started is to be taken back.
     takes_back: bool,
     stopping: bool,
     session: SessionState<T>,
@@ -60,22 +60,22 @@ pub struct State<'a, T> {
 
 /// What ends with a session.
 struct SessionState<T> {
-    /// When it began; `None` while there is none.
-    begun: Option<Instant>,
+    /// When it started; `None` while there is none.
+    started: Option<Instant>,
     /// To what it has delivered.
     claim: Claim,
     /// Deliveries to acknowledge.
     acks: VecDeque<T>,
     /// Deliveries that may continue a message which is just moving; see [`super::ledger::Admission::Later`].
-    held: Vec<Arrival<T>>,
-    /// Else what has come first was given back often. It may be what the process dies over, so nothing else is taken until
-    /// it is settled or waits for a time.
+    held: Vec<Delivery<T>>,
+    /// Else what has come first was requeued often. It may be what the process dies over, so nothing else is taken
+    /// until it is settled or waits for a time.
     reading: bool,
     /// The session consumes.
     consuming: bool,
     /// An alarm at the broker: it does not read what we publish.
     alarm: bool,
-    /// It began in an alarm, and takes nothing.
+    /// It started in an alarm, and takes nothing.
     takes_nothing: bool,
     /// Why it is to end.
     end: Option<End>,
@@ -84,7 +84,7 @@ struct SessionState<T> {
 impl<T> Default for SessionState<T> {
     fn default() -> SessionState<T> {
         SessionState {
-            begun: None,
+            started: None,
             claim: Claim::default(),
             acks: VecDeque::new(),
             held: Vec::new(),
@@ -105,8 +105,8 @@ impl<'a, T> State<'a, T> {
             lane,
             ledger: Ledger::default(),
             waits: Waits::default(),
-            recovery: Recovery::new(config.retry_attempts, config.retry_delay),
-            pause_news: Repeated::default(),
+            breaker: Breaker::new(config.retry_attempts, config.retry_delay),
+            pause_news: LogThrottle::default(),
             refusals: Refusals::default(),
             caution: Caution::new(config.prefetch),
             prefetch: Prefetch::new(config.prefetch),
@@ -121,26 +121,26 @@ impl<'a, T> State<'a, T> {
 
 /// What happens around the messages.
 impl<T> State<'_, T> {
-    /// A session begins, and what it gets first was given back so often. Returns with which prefetch to consume; `None`:
+    /// A session starts, and what it gets first was requeued so often. Returns with which prefetch to consume; `None`:
     /// nothing else is taken yet.
-    pub fn session_begun(&mut self, times_returned: u32, now: Instant) -> Option<u16> {
-        let reading = !self.caution.begins(times_returned);
+    pub fn session_opened(&mut self, times_requeued: u32, now: Instant) -> Option<u16> {
+        let reading = !self.caution.starts(times_requeued);
         self.stopping = false;
         self.prefetch = Prefetch::new(self.caution.prefetch());
-        self.session = SessionState { begun: Some(now), reading, consuming: reading, ..SessionState::default() };
-        self.ledger.session_begun(now);
+        self.session = SessionState { started: Some(now), reading, consuming: reading, ..SessionState::default() };
+        self.ledger.session_opened(now);
         reading.then(|| self.prefetch.now())
     }
 
-    /// A session begins in an alarm. It takes nothing: however long the alarm lasts, it could not publish again what its queue
-    /// would soon delete. When it is over the next session begins.
-    pub fn session_begun_in_alarm(&mut self, now: Instant) {
+    /// A session starts in an alarm. It takes nothing: however long the alarm lasts, it could not publish again what
+    /// its queue would soon delete. When it is over the next session starts.
+    pub fn session_opened_in_alarm(&mut self, now: Instant) {
         self.stopping = false;
-        self.session = SessionState { begun: Some(now), alarm: true, takes_nothing: true, ..SessionState::default() };
+        self.session = SessionState { started: Some(now), alarm: true, takes_nothing: true, ..SessionState::default() };
     }
 
-    /// The session is lost, and with it the right to acknowledge: what is not begun is left to the broker, which delivers it
-    /// again.
+    /// The session is lost, and with it the right to acknowledge: what is not started is left to the broker, which
+    /// delivers it again.
     pub fn session_lost(&mut self) {
         // At once: what waits for its turn at the target may be another worker's from now on.
         self.session.claim.lose();
@@ -167,21 +167,21 @@ impl<T> State<'_, T> {
         }
     }
 
-    /// The pool has not begun this task, and gives it back.
+    /// The pool has not started this task, and gives it back.
     pub fn take_back(&mut self, job: Job) {
-        self.ledger.put_back(job, None);
+        self.ledger.wait_again(job, None);
     }
 
-    /// No new work; what no thread has begun, which the pool gives back, stays with the broker.
-    pub fn stop(&mut self, not_begun: impl Iterator<Item = Job>) {
+    /// No new work; what no thread has started, which the pool requeues, stays with the broker.
+    pub fn stop(&mut self, not_started: impl Iterator<Item = Job>) {
         self.stopping = true;
-        not_begun.for_each(|job| self.take_back(job));
+        not_started.for_each(|job| self.take_back(job));
         self.ledger.stop_waiting_for_deliveries();
         let (unsettled, waiting) = (self.note_unsettled(), self.ledger.waiting());
         log::info!("stopping: finishing {unsettled} in hand, {waiting} go back to RabbitMQ");
     }
 
-    /// No task is begun until [`State::resume`], or until the pause ends by itself.
+    /// No task is started until [`State::resume`], or until the pause ends by itself.
     pub fn pause(&mut self, pause: Pause, now: Instant) {
         let ends_in = pause.until.map(|until| until.saturating_duration_since(now));
         let until = ends_in.map_or_else(|| "until it is resumed".into(), |pause| format!("for {pause:.0?}"));
@@ -191,7 +191,7 @@ impl<T> State<'_, T> {
         self.takes_back = true;
     }
 
-    /// Tasks are begun again.
+    /// Tasks are started again.
     pub fn resume(&mut self) {
         if self.paused.take().is_some() {
             self.lane.stats.condition.is_over(Obstacle::Paused);
@@ -212,9 +212,9 @@ impl<T> State<'_, T> {
         self.caution.prefetch()
     }
 
-    /// What is begun and not settled, by id, whether or not it has a delivery.
+    /// What is started and not settled, by id, whether or not it has a delivery.
     pub fn unsettled(&self) -> Vec<&str> {
-        self.ledger.in_the_air()
+        self.ledger.all_unsettled()
     }
 
     /// What a thread of the pool has in hand, by id.
@@ -225,22 +225,22 @@ impl<T> State<'_, T> {
     /// How the lane is.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         Snapshot {
-            has_session: self.session.begun.is_some(),
+            has_session: self.session.started.is_some(),
             in_alarm: self.session.alarm,
             stopping: self.stopping,
             paused: self.paused.clone().filter(|pause| !pause.is_over(now)),
-            target_away_for: self.recovery.paused_for(now),
+            target_away_for: self.breaker.paused_for(now),
             waiting: self.ledger.waiting(),
             in_pool: self.ledger.at_work().len(),
-            unsettled: self.ledger.in_the_air().into_iter().map(str::to_owned).collect(),
-            waiting_for_room: self.ledger.refused_letters(None),
+            unsettled: self.ledger.all_unsettled().into_iter().map(str::to_owned).collect(),
+            waiting_for_room: self.ledger.refused_messages(None),
         }
     }
 
     /// Notes for people what can be settled in this session, and returns how much that is.
     fn note_unsettled(&self) -> usize {
-        let unsettled = self.ledger.in_hand();
-        self.lane.stats.note_in_hand(&unsettled);
+        let unsettled = self.ledger.unsettled();
+        self.lane.stats.note_unsettled(&unsettled);
         unsettled.len()
     }
 }

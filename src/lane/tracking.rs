@@ -1,8 +1,9 @@
 //! The tracker thread of a lane: every interval it sweeps the sent queue, answers what is finished and gives the rest
 //! back.
 //!
-//! A sweep has its own session, so nothing is held unacknowledged between two of them. It reads every record that was there
-//! when it began, a few thousand at a time. Of an open one it keeps nothing; of one that is missing or unanswered the id.
+//! A sweep has its own session, so nothing is held unacknowledged between two of them. It reads every record that was
+//! there when it started, a few thousand at a time. Of an open one it keeps nothing; of one that is missing or
+//! unanswered the id.
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,30 +14,30 @@ use crossbeam_channel::select;
 use serde_json::Value;
 
 use super::finding::{Finding, shown_and_gone};
+use super::log_throttle::LogThrottle;
 use super::remembered::Remembered;
-use super::repeated::Repeated;
 use super::sweep::{Sent, Sweep};
-use super::{Lane, letters};
+use super::{Lane, outgoing};
 use crate::message::record::answer_text;
 use crate::message::{Cause, Original, Record, now_ms};
-use crate::rabbitmq::Trouble;
+use crate::rabbitmq::ConnectionError;
 use crate::rabbitmq::connection::Connection;
-use crate::rabbitmq::intake::{Arrival, Intake, Token};
+use crate::rabbitmq::consumer::{AckToken, Consumer, Delivery};
 use crate::rabbitmq::queues::{self, Found};
 use crate::stats::span;
 use crate::systems::{Failure, Progress, Tracker};
 
 /// Records in memory at once. Fifty commands of fifty ids are one request to Bitrix24.
 const CHUNK: u16 = 2500;
-/// A sweep ends after this time, and the next one goes on where it ended: RabbitMQ takes back what is unacknowledged for
-/// half an hour.
+/// A sweep ends after this time, and the next one goes on where it ended: RabbitMQ takes back what is unacknowledged
+/// for half an hour.
 pub(super) const LONGEST_SWEEP: Duration = Duration::from_secs(900);
 /// Longer than the last chunk of a sweep takes; past it the connection is cut, and the broker gives the records back.
 pub(super) const SLACK: Duration = Duration::from_secs(300);
 /// That many checks in a row must miss a task before it counts as gone.
 pub(super) const MISSED: u32 = 3;
-/// If at least this many tasks are not shown in a sweep, and none is, it is more likely that our account there may not see
-/// them.
+/// If at least this many tasks are not shown in a sweep, and none is, it is more likely that our account there may not
+/// see them.
 const SUSPICIOUS: usize = 10;
 /// Answered tasks that are remembered, since a task may be in the sent queue twice.
 const ANSWERED: usize = 100_000;
@@ -57,13 +58,13 @@ pub(super) struct Tracking<'a, 'b> {
     foreign: HashSet<String>,
     /// Records at the head of the queue that the last sweep, which ended early, has checked.
     checked_last_time: u32,
-    /// Letters of an earlier sweep were not confirmed, and none has been since.
+    /// Outgoing messages of an earlier sweep were not confirmed, and none has been since.
     pub(super) unconfirmed: bool,
-    trouble: Repeated,
+    error: LogThrottle,
     /// A queue that does not take messages.
-    pub(super) refusal: Repeated,
+    pub(super) refusal: LogThrottle,
     /// Worn records that had to wait elsewhere.
-    pub(super) put_aside: Repeated,
+    pub(super) put_aside: LogThrottle,
 }
 
 /// Sweeps until the stop signal.
@@ -77,24 +78,24 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
         foreign: HashSet::new(),
         checked_last_time: 0,
         unconfirmed: false,
-        trouble: Repeated::default(),
-        refusal: Repeated::default(),
-        put_aside: Repeated::default(),
+        error: LogThrottle::default(),
+        refusal: LogThrottle::default(),
+        put_aside: LogThrottle::default(),
     };
     let interval = lane.config.heartbeat_interval;
     loop {
-        let begun = Instant::now();
+        let started = Instant::now();
         // A panic costs this sweep, not the tracker.
-        let swept = catch_unwind(AssertUnwindSafe(|| tracking.sweep(begun)));
+        let swept = catch_unwind(AssertUnwindSafe(|| tracking.sweep(started)));
         match swept.unwrap_or_else(|_| Err(anyhow!("the sweep panicked; worker_errors.log says where"))) {
-            Ok(()) => tracking.trouble.over(),
+            Ok(()) => tracking.error.over(),
             Err(err) => {
                 let text = format!("{err:#}");
                 if lane.learn_largest(&text) {
                     // Nobody waits for the next sweep because of one record.
                     continue;
                 }
-                if let Some(text) = tracking.trouble.say(&text, begun) {
+                if let Some(text) = tracking.error.say(&text, started) {
                     log::warn!("sweep ended early, the next one is in {interval:?}: {text}");
                 }
             }
@@ -102,13 +103,13 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
         select! {
             recv(lane.stop.receiver()) -> _ => return,
             recv(lane.control.polls()) -> _ => {},
-            default(interval.saturating_sub(begun.elapsed())) => {},
+            default(interval.saturating_sub(started.elapsed())) => {},
         }
     }
 }
 
 impl Tracking<'_, '_> {
-    fn sweep(&mut self, begun: Instant) -> anyhow::Result<()> {
+    fn sweep(&mut self, started: Instant) -> anyhow::Result<()> {
         let lane = self.lane;
         let mut connection = Connection::open(&lane.config.rabbitmq, &format!("task-creator {}: sweep", lane.name))?;
         let opened = connection.within_deadline(|connection| {
@@ -116,39 +117,39 @@ impl Tracking<'_, '_> {
             if let Some(queued) = queues::ready(connection, &lane.queues.input)? {
                 lane.stats.condition.queued.set(queued.into());
             }
-            let intake = Intake::open(connection, CHUNK, 0)?;
+            let consumer = Consumer::open(connection, CHUNK, 0)?;
             let ours = queues::lock(connection, &lane.queues.sweep_lock)?;
-            Ok::<_, Trouble>(ours.then_some((intake, found)))
+            Ok::<_, ConnectionError>(ours.then_some((consumer, found)))
         });
-        let Some((intake, found)) = opened? else {
+        let Some((consumer, found)) = opened? else {
             log::debug!("no sweep: another worker is sweeping, or there is nothing yet");
             return Ok(());
         };
-        let result = self.sweep_with(&connection, &intake, found.ready, begun);
+        let result = self.sweep_with(&connection, &consumer, found.ready, started);
         let deadline = connection.closing();
         let settled = [(lane.queues.sent.clone(), Found { ready: 0, ..found })];
-        let returned = intake.give_back().and_then(|()| queues::await_settled(&mut connection, &settled));
+        let requeued = consumer.requeue_all().and_then(|()| queues::await_settled(&mut connection, &settled));
         drop(deadline);
-        connection.close_with(intake);
-        result.and(returned.map_err(Into::into))
+        connection.close_with(consumer);
+        result.and(requeued.map_err(Into::into))
     }
 
     fn sweep_with(
         &mut self,
         connection: &Connection,
-        intake: &Intake,
+        consumer: &Consumer,
         records: u32,
-        begun: Instant,
+        started: Instant,
     ) -> anyhow::Result<()> {
-        let mut sweep = Sweep::new(intake);
+        let mut sweep = Sweep::new(consumer);
         let deadline = connection.at_most(LONGEST_SWEEP + SLACK);
         let result = self.probe(&mut sweep).and_then(|()| {
-            let result = self.read_all(&mut sweep, records, begun);
-            self.note(&sweep, records, begun);
+            let result = self.read_all(&mut sweep, records, started);
+            self.note(&sweep, records, started);
             self.note_refused(&sweep);
             result
         });
-        self.unconfirmed |= !sweep.on_the_way.is_empty();
+        self.unconfirmed |= !sweep.unconfirmed.is_empty();
         drop(deadline);
         if let Some((publishing, publisher, watch)) = sweep.publisher.take() {
             drop(watch);
@@ -157,23 +158,23 @@ impl Tracking<'_, '_> {
         result
     }
 
-    fn read_all(&mut self, sweep: &mut Sweep, records: u32, begun: Instant) -> anyhow::Result<()> {
+    fn read_all(&mut self, sweep: &mut Sweep, records: u32, started: Instant) -> anyhow::Result<()> {
         let mut read = 0;
         let checked_last_time = std::mem::take(&mut self.checked_last_time);
         while read < records && !self.lane.stop.raised() {
             let most = u16::try_from(records - read).unwrap_or(CHUNK).min(CHUNK);
-            let arrivals = sweep.intake.take(&self.lane.queues.sent, most)?;
-            if arrivals.is_empty() {
+            let deliveries = sweep.consumer.take(&self.lane.queues.sent, most)?;
+            if deliveries.is_empty() {
                 break;
             }
-            read += u32::try_from(arrivals.len()).unwrap_or(u32::MAX);
-            let arrivals = self.renew(sweep, arrivals)?;
+            read += u32::try_from(deliveries.len()).unwrap_or(u32::MAX);
+            let deliveries = self.republish(sweep, deliveries)?;
             if read > checked_last_time {
-                self.check(sweep, arrivals)?;
+                self.check(sweep, deliveries)?;
             } else {
-                arrivals.into_iter().for_each(|arrival| sweep.intake.leave(arrival.token));
+                deliveries.into_iter().for_each(|delivery| sweep.consumer.leave(delivery.token));
             }
-            if begun.elapsed() > LONGEST_SWEEP && read < records {
+            if started.elapsed() > LONGEST_SWEEP && read < records {
                 log::warn!("{records} records are too many for one sweep: the next one goes on after {read} of them");
                 self.checked_last_time = read;
                 break;
@@ -183,8 +184,8 @@ impl Tracking<'_, '_> {
     }
 
     /// Checks some records and waits until what follows from them is confirmed.
-    fn check(&mut self, sweep: &mut Sweep, arrivals: Vec<Arrival>) -> anyhow::Result<()> {
-        let (records, tokens) = self.readable(sweep, arrivals)?;
+    fn check(&mut self, sweep: &mut Sweep, deliveries: Vec<Delivery>) -> anyhow::Result<()> {
+        let (records, tokens) = self.readable(sweep, deliveries)?;
         let results = self.tracker.check(&records);
         let trusted = is_trusted(sweep, &results);
         for ((record, token), result) in records.iter().zip(tokens).zip(results) {
@@ -198,9 +199,13 @@ impl Tracking<'_, '_> {
     }
 
     /// The records that can be read, with their deliveries; the others are parked.
-    fn readable(&mut self, sweep: &mut Sweep, arrivals: Vec<Arrival>) -> anyhow::Result<(Vec<Record>, Vec<Token>)> {
-        let (mut records, mut tokens) = (Vec::with_capacity(arrivals.len()), Vec::with_capacity(arrivals.len()));
-        for Arrival { body, token, .. } in arrivals {
+    fn readable(
+        &mut self,
+        sweep: &mut Sweep,
+        deliveries: Vec<Delivery>,
+    ) -> anyhow::Result<(Vec<Record>, Vec<AckToken>)> {
+        let (mut records, mut tokens) = (Vec::with_capacity(deliveries.len()), Vec::with_capacity(deliveries.len()));
+        for Delivery { body, token, .. } in deliveries {
             match Record::parse(body) {
                 Ok(record) => {
                     records.push(record);
@@ -216,17 +221,17 @@ impl Tracking<'_, '_> {
     }
 
     /// Does what a finding asks for. A delivery that nothing is done with is left to the end of the sweep.
-    fn act(&mut self, sweep: &mut Sweep, record: &Record, finding: Finding, token: Token) -> anyhow::Result<()> {
+    fn act(&mut self, sweep: &mut Sweep, record: &Record, finding: Finding, token: AckToken) -> anyhow::Result<()> {
         let id = record.task.id.as_str();
         match finding {
             Finding::AnsweredBefore => {
                 log::info!("answered before, dropping a second record: task={id}");
-                Ok(sweep.intake.ack(token)?)
+                Ok(sweep.consumer.ack(token)?)
             }
             Finding::Progress(progress) => self.follow(sweep, record, progress, token),
             Finding::Hidden => {
                 self.missed.remove(id);
-                sweep.intake.leave(token);
+                sweep.consumer.leave(token);
                 Ok(())
             }
             Finding::Invalid(err) => {
@@ -235,7 +240,7 @@ impl Tracking<'_, '_> {
             }
             Finding::Unknown(failure) => {
                 sweep.failures.push(failure);
-                sweep.intake.leave(token);
+                sweep.consumer.leave(token);
                 Ok(())
             }
         }
@@ -255,7 +260,13 @@ impl Tracking<'_, '_> {
     }
 
     /// Acts on the progress of a task.
-    fn follow(&mut self, sweep: &mut Sweep, record: &Record, progress: Progress, token: Token) -> anyhow::Result<()> {
+    fn follow(
+        &mut self,
+        sweep: &mut Sweep,
+        record: &Record,
+        progress: Progress,
+        token: AckToken,
+    ) -> anyhow::Result<()> {
         let id = record.task.id.as_str();
         if !matches!(progress, Progress::Gone) {
             self.missed.remove(id);
@@ -264,7 +275,7 @@ impl Tracking<'_, '_> {
             Progress::Open => {
                 sweep.open += 1;
                 sweep.oldest = sweep.oldest.max(record.age().unwrap_or_default());
-                sweep.intake.leave(token);
+                sweep.consumer.leave(token);
                 Ok(())
             }
             Progress::Waiting(why) => {
@@ -272,7 +283,7 @@ impl Tracking<'_, '_> {
                 if self.unanswered.insert(id.to_owned()) {
                     log::warn!("finished, but not answered to Camunda yet: task={id}: {why}");
                 }
-                sweep.intake.leave(token);
+                sweep.consumer.leave(token);
                 Ok(())
             }
             Progress::Finished(finished) => self.answer(sweep, record, finished, token),
@@ -282,7 +293,7 @@ impl Tracking<'_, '_> {
                     let queue = &self.lane.queues.sent;
                     log::error!("not answered to Camunda, the record stays in {queue}: task={id}: {why}");
                 }
-                sweep.intake.leave(token);
+                sweep.consumer.leave(token);
                 Ok(())
             }
             Progress::Failed(error) => self.park_task(sweep, record, Cause::TaskFailed, &format!("{error:#}"), token),
@@ -291,11 +302,11 @@ impl Tracking<'_, '_> {
     }
 
     /// Counts a task that the target does not show once in a sweep, and parks it when it was missed too often.
-    fn miss(&mut self, sweep: &mut Sweep, record: &Record, token: Token) -> anyhow::Result<()> {
+    fn miss(&mut self, sweep: &mut Sweep, record: &Record, token: AckToken) -> anyhow::Result<()> {
         let id = &record.task.id;
         if let Some(parking) = sweep.missing.get(id) {
             // Another record of the same task goes where the first one goes.
-            sweep.join(*parking, token).into_iter().for_each(|token| sweep.intake.leave(token));
+            sweep.join(*parking, token).into_iter().for_each(|token| sweep.consumer.leave(token));
             return Ok(());
         }
         sweep.missing.insert(id.clone(), None);
@@ -303,7 +314,7 @@ impl Tracking<'_, '_> {
         *missed += 1;
         if *missed < MISSED {
             log::warn!("the target does not show the task ({missed} of {MISSED} times): task={id}");
-            sweep.intake.leave(token);
+            sweep.consumer.leave(token);
             return Ok(());
         }
         self.missed.remove(id);
@@ -318,7 +329,7 @@ impl Tracking<'_, '_> {
         record: &Record,
         cause: Cause,
         error: &str,
-        token: Token,
+        token: AckToken,
     ) -> anyhow::Result<()> {
         let id = &record.task.id;
         let parking = sweep.missing.get(id).copied().flatten();
@@ -328,7 +339,7 @@ impl Tracking<'_, '_> {
         Ok(())
     }
 
-    fn answer(&mut self, sweep: &mut Sweep, record: &Record, finished: Value, token: Token) -> anyhow::Result<()> {
+    fn answer(&mut self, sweep: &mut Sweep, record: &Record, finished: Value, token: AckToken) -> anyhow::Result<()> {
         let id = &record.task.id;
         let Some(token) = sweep.join(sweep.answering.get(id).copied(), token) else { return Ok(()) };
         self.lane.stats.tracker.completed_tasks.count();
@@ -336,14 +347,14 @@ impl Tracking<'_, '_> {
             Some(answer) => log::info!("finished, answer {answer:?}: task={id}"),
             None => log::info!("finished: task={id}"),
         }
-        let letter = letters::response(self.lane, record, finished);
+        let outgoing = outgoing::response(self.lane, record, finished);
         let whole = || record.document().get().as_bytes().to_vec();
-        let tag = self.publish(sweep, letter, Sent::Response(id.clone(), record.age()), token, whole)?;
+        let tag = self.publish(sweep, outgoing, Sent::Response(id.clone(), record.age()), token, whole)?;
         sweep.answering.extend(tag.map(|tag| (id.clone(), tag)));
         Ok(())
     }
 
-    fn note(&self, sweep: &Sweep, records: u32, begun: Instant) {
+    fn note(&self, sweep: &Sweep, records: u32, started: Instant) {
         let stats = &self.lane.stats.tracker;
         stats.last_check_time.set(now_ms());
         stats.open_tasks.set(sweep.open);
@@ -360,14 +371,15 @@ impl Tracking<'_, '_> {
         stats.oldest_open_seconds.set(sweep.oldest.as_secs());
         log::debug!(
             "swept {records} records in {:?}; {} open, oldest {}",
-            begun.elapsed(),
+            started.elapsed(),
             sweep.open,
             span(sweep.oldest)
         );
     }
 }
 
-/// Notes how many tasks were shown. `false`: so many were not, and none was, that those which are gone may be hidden from us.
+/// Notes how many tasks were shown. `false`: so many were not, and none was, that those which are gone may be hidden
+/// from us.
 fn is_trusted(sweep: &mut Sweep, results: &[Result<Progress, Failure>]) -> bool {
     let (shown, gone) = shown_and_gone(results);
     sweep.not_shown += results.len() - shown;

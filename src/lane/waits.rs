@@ -1,7 +1,7 @@
 //! Until when a task is to be left alone, because an earlier create of it may yet show at the target.
 //!
-//! It outlives the sessions with RabbitMQ, and a message that is in a queue at the moment: every copy of it meets the same
-//! wait. It goes by monotonic time, which no clock that is turned can shorten. It does not know what a task is.
+//! It outlives the sessions with RabbitMQ, and a message that is in a queue at the moment: every copy of it meets the
+//! same wait. It goes by monotonic time, which no clock that is turned can shorten. It does not know what a task is.
 
 use std::collections::HashMap;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! A log file: renamed when it is large, and opened anew when somebody else has renamed or removed it.
+//! A log file: renamed when it is large, and opened again when somebody else has renamed or removed it.
 //!
 //! It does not know what its lines say.
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::Local;
 
-/// When a file has this size, in bytes, it is renamed and a new one is begun.
+/// When a file has this size, in bytes, it is renamed and a new one is started.
 const LARGEST_FILE: u64 = 10_000_000;
 /// Renamed files that are kept, of each of the two logs.
 const KEPT_FILES: usize = 10;
@@ -53,7 +53,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Opens anew whatever is under the file's name.
+    /// Opens again whatever is under the file's name.
     ///
     /// # Errors
     /// It cannot be opened for writing.

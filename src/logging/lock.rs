@@ -36,11 +36,11 @@ impl Lock {
             .write(true)
             .open(&path)
             .map_err(|err| super::cannot(folder, &err))?;
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             match file.try_lock() {
                 Ok(()) => break,
-                Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => thread::sleep(INTERVAL),
+                Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => thread::sleep(INTERVAL),
                 Err(TryLockError::WouldBlock) => bail!(
                     "LOG_DIR={}: another worker ({}) writes its logs there: it was started twice; stop that one, or give \
                      this one a LOG_DIR of its own",

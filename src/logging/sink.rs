@@ -1,7 +1,7 @@
 //! A place that lines go to: a bounded buffer, and the thread that writes it out.
 //!
-//! Putting a line never waits for the writing. What finds the buffer full is dropped and counted, and a line at that very
-//! spot says how many are missing. It does not know what it writes to.
+//! Putting a line never waits for the writing. What finds the buffer full is dropped and counted, and a line at that
+//! very spot says how many are missing. It does not know what it writes to.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ pub trait Out: Send {
     /// They are lost.
     fn write(&mut self, lines: &[u8]) -> io::Result<()>;
 
-    /// Forgets what is open, and opens it anew.
+    /// Forgets what is open, and opens it again.
     fn reopen(&mut self) {}
 
     /// Is told of lines that were lost.
@@ -91,7 +91,7 @@ impl Sink {
         }
     }
 
-    /// Lets the thread open anew what it writes to.
+    /// Lets the thread open again what it writes to.
     pub fn reopen(&self) {
         self.0.lock().waiting.reopen = true;
         self.0.changed.notify_all();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Ends with the session that delivered the message: from then on the broker may give it to another worker. All clones are
-/// the same claim, held by the thread of the session and by those that work on what it brought.
+/// Ends with the session that delivered the message: from then on the broker may give it to another worker. All clones
+/// are the same claim, held by the thread of the session and by those that work on what it brought.
 #[derive(Clone, Debug, Default)]
 pub struct Claim {
     lost: Arc<AtomicBool>,

@@ -2,8 +2,9 @@
 //! document means.
 //!
 //! Other programs write what the letter of JSON forbids, and other programs read it: a byte order mark before the
-//! document, and half of a character in two parts (`"\\ud83d"`), which a text cut in the middle of an emoji leaves. Both are
-//! read here, the half as U+FFFD, and the bytes are never changed: whoever passes a document on passes on what came.
+//! document, and half of a character in two parts (`"\\ud83d"`), which a text cut in the middle of an emoji leaves.
+//! Both are read here, the half as U+FFFD, and the bytes are never changed: whoever passes a document on passes on what
+//! came.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,9 +14,9 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-/// What some programs begin a text with, to say that it is UTF-8. It is no part of a document, as white space is none.
+/// What some programs start a text with, to say that it is UTF-8. It is no part of a document, as white space is none.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// An escape with which a character may begin, such as `\uffff`, in bytes.
+/// An escape with which a character may start, such as `\uffff`, in bytes.
 const ESCAPE: usize = 6;
 /// Levels that are indented; deeper ones would make a long text many times as long.
 const DEEPEST_INDENT: usize = 20;
@@ -24,8 +25,8 @@ const NUMBER: &str = "$serde_json::private::Number";
 
 /// Reads a document.
 ///
-/// `Value` reads one too, but it parses the text under another key of serde_json's own anew, and counts the depth anew: a
-/// text nested in texts would overflow the stack. Here such a key is a key like any other.
+/// `Value` reads one too, but it parses the text under another key of serde_json's own again, and counts the depth
+/// again: a text nested in texts would overflow the stack. Here such a key is a key like any other.
 ///
 /// # Errors
 /// It is not JSON, not UTF-8, or deeper than 127 levels.
@@ -57,8 +58,8 @@ pub fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
-/// The document with U+FFFD in place of every half of a character. A backslash stands in texts only, so the rest of JSON
-/// need not be looked at.
+/// The document with U+FFFD in place of every half of a character. A backslash stands in texts only, so the rest of
+/// JSON need not be looked at.
 fn whole_characters(json: &[u8]) -> Cow<'_, [u8]> {
     let mut whole = Cow::Borrowed(json);
     let mut at = 0;
@@ -78,7 +79,7 @@ fn whole_characters(json: &[u8]) -> Cow<'_, [u8]> {
     whole
 }
 
-/// The UTF-16 unit in an escape such as `\u00ab`, with which the bytes begin.
+/// The UTF-16 unit in an escape such as `\u00ab`, with which the bytes start.
 fn escaped_unit(bytes: &[u8]) -> Option<u16> {
     let digits = bytes.strip_prefix(br"\u")?.get(..4)?;
     // `from_str_radix` would take a sign.
@@ -86,8 +87,8 @@ fn escaped_unit(bytes: &[u8]) -> Option<u16> {
     u16::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// A document laid out over several lines, with its order, its digits and its repeated members. What is not JSON comes out
-/// as some other text.
+/// A document laid out over several lines, with its order, its digits and its repeated members. What is not JSON comes
+/// out as some other text.
 pub fn indented(json: &str) -> String {
     let (mut out, mut depth, mut in_text, mut escaped) = (String::with_capacity(json.len() * 2), 0, false, false);
     let mut characters = json.chars().peekable();

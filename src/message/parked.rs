@@ -65,10 +65,10 @@ impl Cause {
             }
             Cause::TaskNotFound => format!(
                 "the task was deleted, or is hidden from our account there: complete the external task in Camunda by hand, \
-                 or create it anew: {replay}"
+                 or create it again: {replay}"
             ),
             Cause::MessageTooLarge => {
-                format!("raise max_message_size of RabbitMQ and start the worker anew, then repeat it: {replay}")
+                format!("raise max_message_size of RabbitMQ and start the worker again, then repeat it: {replay}")
             }
             Cause::InvalidRecord => "find out who wrote the record, then put a valid one into source_queue".into(),
         }
@@ -137,8 +137,8 @@ impl Parked<'_> {
     }
 }
 
-/// What names a message without a task id, in the log and in `parked list` alike: a hash over its bytes. FNV-1a, since std
-/// promises no hash that is the same in every version.
+/// What names a message without a task id, in the log and in `parked list` alike: a hash over its bytes. FNV-1a, since
+/// std promises no hash that is the same in every version.
 pub fn fingerprint(message: &[u8]) -> String {
     const START: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;

@@ -105,7 +105,8 @@ impl Record {
         Ok(Record { task, response_data, rest })
     }
 
-    /// The response for Camunda: this record with what the target says of the finished task in place of its reply to the create.
+    /// The response for Camunda: this record with what the target says of the finished task in place of its reply to
+    /// the create.
     pub fn response(&self, finished: Value) -> Vec<u8> {
         #[derive(Serialize)]
         struct Response<'a> {

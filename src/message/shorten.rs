@@ -1,8 +1,8 @@
 //! Makes a record or a response fit that the broker refuses for its size: by rule, and saying in it what is left out.
 //!
-//! First long texts and lists of the target's reply are cut, then the largest variables of the message become null. What
-//! the way back to Camunda needs stays: the ids of the task, of the process and at the target, and the answer. Knows no
-//! broker; how much fits is the caller's to say.
+//! First long texts and lists of the target's reply are cut, then the largest variables of the message become null.
+//! What the way back to Camunda needs stays: the ids of the task, of the process and at the target, and the answer.
+//! Knows no broker; how much fits is the caller's to say.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,8 @@ const BESIDE: usize = 32 << 10;
 /// The member that names what is left out.
 const LEFT_OUT: &str = "left_out";
 
-/// The record or response in at most `most` bytes, and what it lacks. `None`: it is neither, or has more that must stay.
+/// The record or response in at most `most` bytes, and what it lacks. `None`: it is neither, or has more that must
+/// stay.
 pub fn to_fit(body: &[u8], most: usize) -> Option<(Vec<u8>, Vec<String>)> {
     let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).ok()?;
     let mut reply = document::read(members.get("response_data")?.get().as_bytes()).ok()?;
@@ -80,8 +81,8 @@ fn cut(value: &mut Value) -> bool {
     }
 }
 
-/// The message with so many of its largest variables null that it has at least `excess` bytes less; the rest is as it came.
-/// The names of these variables, too; they are written down elsewhere, which counts.
+/// The message with so many of its largest variables null that it has at least `excess` bytes less; the rest is as it
+/// came. The names of these variables, too; they are written down elsewhere, which counts.
 fn without_variables(message: &str, excess: usize) -> Option<(String, Vec<String>)> {
     #[derive(Deserialize)]
     struct Message<'a> {

@@ -220,7 +220,7 @@ fn a_body_that_is_too_large_is_not_worked_on() {
     assert!(matches!(original, Original::Bytes(bytes) if bytes == larger.as_bytes()));
 }
 
-/// serde_json gives objects with a key of its own a meaning; through one of these the depth is counted anew.
+/// serde_json gives objects with a key of its own a meaning; through one of these the depth is counted again.
 #[test]
 fn nested_texts_cannot_overflow_the_stack() {
     let mut nested = "1".to_owned();

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::filter::Harmless;
 use super::handshake::{self, NotIn, Watched};
-use super::{Notice, Trouble, peer, tls};
+use super::{ConnectionError, Notice, peer, tls};
 use crate::config::RabbitMq;
 use crate::dial;
 
@@ -47,20 +47,20 @@ impl Connection {
     ///
     /// # Errors
     /// The broker is not there, or refuses us; the text holds no password (amiquip's own URL errors would).
-    pub fn open(settings: &RabbitMq, name: &str) -> Result<Connection, Trouble> {
+    pub fn open(settings: &RabbitMq, name: &str) -> Result<Connection, ConnectionError> {
         let place = format!("RabbitMQ at {}:{}", settings.host, settings.port);
-        Connection::open_named(settings, name).map_err(|trouble| trouble.at(&place))
+        Connection::open_named(settings, name).map_err(|error| error.at(&place))
     }
 
-    fn open_named(settings: &RabbitMq, name: &str) -> Result<Connection, Trouble> {
+    fn open_named(settings: &RabbitMq, name: &str) -> Result<Connection, ConnectionError> {
         match Connection::try_open(settings, name) {
             // Once may be a link that broke.
             Err(NotIn::Dropped) => Connection::try_open(settings, name),
             opened => opened,
         }
         .map_err(|not_in| match not_in {
-            NotIn::Told(trouble) => trouble,
-            NotIn::Dropped => Trouble {
+            NotIn::Told(error) => error,
+            NotIn::Dropped => ConnectionError {
                 refused: true,
                 text: "RabbitMQ drops the connection after the sign-in, twice in a row: correct RABBITMQ_USERNAME or \
                        RABBITMQ_PASSWORD"
@@ -70,7 +70,7 @@ impl Connection {
     }
 
     fn try_open(settings: &RabbitMq, name: &str) -> Result<Connection, NotIn> {
-        let own = |err: anyhow::Error| NotIn::Told(Trouble::new(format!("{err:#}")));
+        let own = |err: anyhow::Error| NotIn::Told(ConnectionError::new(format!("{err:#}")));
         let stream = connect(settings).map_err(own)?;
         let socket = stream.try_clone().context("cloning the socket").map_err(own)?;
         // TLS and AMQP have deadlines for each of their steps; this one is for all of them together.
@@ -86,8 +86,8 @@ impl Connection {
                 let stream = nonblocking(stream).context("preparing the socket").map_err(own)?;
                 shake_hands(stream, options, &socket, false)
             }
-            Some(authorities) => {
-                let stream = tls::connect(stream, &settings.host, authorities).context("TLS").map_err(own)?;
+            Some(root_certificates) => {
+                let stream = tls::connect(stream, &settings.host, root_certificates).context("TLS").map_err(own)?;
                 shake_hands(stream, options, &socket, true)
             }
         };
@@ -106,7 +106,7 @@ impl Connection {
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn blocked(&mut self) -> Result<Receiver<Notice>, Trouble> {
+    pub fn blocked(&mut self) -> Result<Receiver<Notice>, ConnectionError> {
         Ok(self.amqp()?.listen_for_connection_blocked()?)
     }
 
@@ -116,27 +116,29 @@ impl Connection {
     /// What `setup` says, or that its time was up.
     pub fn within_deadline<T>(
         &mut self,
-        setup: impl FnOnce(&mut Connection) -> Result<T, Trouble>,
-    ) -> Result<T, Trouble> {
+        setup: impl FnOnce(&mut Connection) -> Result<T, ConnectionError>,
+    ) -> Result<T, ConnectionError> {
         let mut watch = Watch::over(&self.socket, SETUP_DEADLINE);
         let result = setup(self);
         match watch.has_run_out() {
             true => result.map_err(|_| {
-                Trouble::new(format!("RabbitMQ answers too slowly: opening queues took longer than {SETUP_DEADLINE:?}"))
+                ConnectionError::new(format!(
+                    "RabbitMQ answers too slowly: opening queues took longer than {SETUP_DEADLINE:?}"
+                ))
             }),
             false => result,
         }
     }
 
-    /// While the result lives, what takes longer than `CLOSE_DEADLINE` is cut short: closing a consumer or a channel asks
-    /// the broker and waits.
+    /// While the result lives, what takes longer than `CLOSE_DEADLINE` is cut short: closing a consumer or a channel
+    /// asks the broker and waits.
     pub fn closing(&self) -> impl Drop + use<> {
         Watch::over(&self.socket, CLOSE_DEADLINE)
     }
 
-    /// Does what is left to do, which ends what is open on the connection, and then ends the connection itself, each within
-    /// its deadline: in any other order it could wait for ever.
-    pub fn close_after<T>(mut self, last: impl FnOnce(&mut Connection) -> T) -> (T, Result<(), Trouble>) {
+    /// Does what is left to do, which ends what is open on the connection, and then ends the connection itself, each
+    /// within its deadline: in any other order it could wait for ever.
+    pub fn close_after<T>(mut self, last: impl FnOnce(&mut Connection) -> T) -> (T, Result<(), ConnectionError>) {
         let done = self.last(last);
         (done, self.close())
     }
@@ -158,10 +160,10 @@ impl Connection {
         Watch::over(&self.socket, deadline)
     }
 
-    /// Ends the connection: what was sent before is flushed. Returns why the connection was already dead, if it was: the
-    /// only place where amiquip says it.
-    pub fn close(mut self) -> Result<(), Trouble> {
-        self.end().map_err(|err| Trouble::new(err.to_string()))
+    /// Ends the connection: what was sent before is flushed. Returns why the connection was already dead, if it was:
+    /// the only place where amiquip says it.
+    pub fn close(mut self) -> Result<(), ConnectionError> {
+        self.end().map_err(|err| ConnectionError::new(err.to_string()))
     }
 
     fn last<T>(&mut self, last: impl FnOnce(&mut Connection) -> T) -> T {
@@ -231,13 +233,13 @@ fn shake_hands<S: amiquip::IoStream>(
 }
 
 /// A web server waits for the end of what it takes for our request: gives it one, to hear who it is.
-fn nudged(mut socket: &TcpStream) -> Option<Trouble> {
+fn nudged(mut socket: &TcpStream) -> Option<ConnectionError> {
     socket.set_nonblocking(false).ok()?;
     socket.set_read_timeout(Some(NUDGE_DEADLINE)).ok()?;
     socket.write_all(b"\r\n\r\n").ok()?;
     let mut first = [0; 64];
     let read = socket.read(&mut first).ok().filter(|read| *read > 0)?;
-    (!peer::may_be_rabbitmq(&first[..read])).then(|| Trouble::new(peer::told(&first[..read], false)))
+    (!peer::may_be_rabbitmq(&first[..read])).then(|| ConnectionError::new(peer::told(&first[..read], false)))
 }
 
 /// The socket as amiquip's I/O thread wants it.

@@ -1,10 +1,10 @@
-//! Makes harmless what amiquip cannot take, before it sees it: a text that is not UTF-8 ends its connection, tables nested
-//! thousands deep overflow its stack and abort the process.
+//! Makes harmless what amiquip cannot take, before it sees it: a text that is not UTF-8 ends its connection, tables
+//! nested thousands deep overflow its stack and abort the process.
 //!
-//! Either would wear out every message in hand: it is delivered again, to the same end, until a quorum queue deletes it. Of
-//! what the broker sends only headers and methods that carry a text of others are looked at; bodies pass as they are. All
-//! is mended in place, since no length changes: `?` stands for each byte that is not UTF-8, and a table too deep becomes
-//! the bytes it is written in. It knows neither queues nor tasks, and changes nothing of what we send.
+//! Either would wear out every message in hand: it is delivered again, to the same end, until a quorum queue deletes
+//! it. Of what the broker sends only headers and methods that carry a text of others are looked at; bodies pass as they
+//! are. All is mended in place, since no length changes: `?` stands for each byte that is not UTF-8, and a table too
+//! deep becomes the bytes it is written in. It knows neither queues nor tasks, and changes nothing of what we send.
 
 use std::io::{self, Read, Write};
 

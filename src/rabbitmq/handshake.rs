@@ -1,8 +1,8 @@
 //! Watches a connection until RabbitMQ has let us in, and says why it has not.
 //!
-//! amiquip takes whatever goes wrong after the sign-in for wrong credentials, a link that breaks included, and everything
-//! before it for a time-out. RabbitMQ tells the one from the other to a client that says that it wants to know; amiquip
-//! does not say it, so it is added to what it sends. Knows no queues.
+//! amiquip takes whatever goes wrong after the sign-in for wrong credentials, a link that breaks included, and
+//! everything before it for a time-out. RabbitMQ tells the one from the other to a client that says that it wants to
+//! know; amiquip does not say it, so it is added to what it sends. Knows no queues.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use amiquip::{Error, IoStream};
 use mio::{Evented, Poll, PollOpt, Ready, Token};
 
-use super::{Trouble, peer, refusal};
+use super::{ConnectionError, peer, refusal};
 
 /// What RabbitMQ says and we answer, as class and method.
 const START_OK: (u16, u16) = (10, 11);
@@ -23,7 +23,7 @@ const CLOSE: (u16, u16) = (10, 50);
 const OLD_BROKERS_DELAY: Duration = Duration::from_secs(1);
 /// The name of what tells wrong credentials from a broken link.
 const CAPABILITY: &[u8] = b"authentication_failure_close";
-/// Where amiquip's capabilities begin: the name of that field, and that a table follows.
+/// Where amiquip's capabilities start: the name of that field, and that a table follows.
 const CAPABILITIES: &[u8] = b"\x0ccapabilitiesF";
 
 /// The stream, while it is watched.
@@ -47,13 +47,13 @@ pub struct Seen {
 /// Why we were not let in.
 pub enum NotIn {
     /// It is known.
-    Told(Trouble),
+    Told(ConnectionError),
     /// The broker is one that drops the link in silence when credentials are wrong, and so it did, or the link broke.
     Dropped,
 }
 
 impl<S> Watched<S> {
-    /// Begins to watch; the other half says what was seen.
+    /// Starts to watch; the other half says what was seen.
     pub fn new(stream: S) -> (Watched<S>, Arc<Mutex<Seen>>) {
         let seen = Arc::default();
         (Watched { stream, seen: Some(Arc::clone(&seen)), instead: Vec::new(), stands_for: 0 }, seen)
@@ -73,7 +73,7 @@ impl Seen {
 
     /// Why the handshake failed with `err`.
     pub fn explain(&self, err: Error, encrypted: bool) -> NotIn {
-        let own = |text: String| NotIn::Told(Trouble::new(text));
+        let own = |text: String| NotIn::Told(ConnectionError::new(text));
         if self.received.is_empty() {
             return own(if self.closed.is_some() { peer::closed() } else { peer::silent(encrypted) });
         }
@@ -103,11 +103,11 @@ impl Seen {
 }
 
 /// Code and text of a connection.close.
-fn closing(arguments: &[u8]) -> Option<Trouble> {
+fn closing(arguments: &[u8]) -> Option<ConnectionError> {
     let (code, rest) = arguments.split_first_chunk()?;
     let (length, rest) = rest.split_first()?;
     let (code, message) = (u16::from_be_bytes(*code), String::from_utf8_lossy(rest.get(..usize::from(*length))?));
-    Some(Trouble { refused: refusal::lasts(code, &message), text: refusal::told(code, &message) })
+    Some(ConnectionError { refused: refusal::lasts(code, &message), text: refusal::told(code, &message) })
 }
 
 /// The methods in these frames, with their arguments, as far as they are complete.
@@ -225,8 +225,8 @@ mod tests {
 
     fn told(seen: &Seen) -> String {
         match seen.explain(Error::UnexpectedSocketClose, false) {
-            NotIn::Told(trouble) if trouble.refused => format!("refused: {trouble}"),
-            NotIn::Told(trouble) => trouble.to_string(),
+            NotIn::Told(error) if error.refused => format!("refused: {error}"),
+            NotIn::Told(error) => error.to_string(),
             NotIn::Dropped => "dropped".into(),
         }
     }

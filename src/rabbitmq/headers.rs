@@ -1,5 +1,5 @@
-//! The headers of a message: texts, numbers and marks under their names, and whatever else AMQP allows, which is only passed
-//! on. It knows no header by name.
+//! The headers of a message: texts, numbers and marks under their names, and whatever else AMQP allows, which is only
+//! passed on. It knows no header by name.
 
 use std::fmt;
 

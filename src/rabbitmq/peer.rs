@@ -1,6 +1,6 @@
 //! What answers where RabbitMQ should: told by its first bytes. It reads no further than those, and judges no AMQP.
 
-/// How the first bytes of an answer begin that is AMQP 0-9-1: a method, on channel 0.
+/// How the first bytes of an answer start that is AMQP 0-9-1: a method, on channel 0.
 const METHOD: [u8; 3] = [1, 0, 0];
 /// As much of a greeting as is shown.
 const SHOWN: usize = 40;

@@ -1,13 +1,14 @@
 //! Finds a queue, or makes it durable and without arguments.
 //!
-//! A queue that is there is used as it is, whatever its arguments: declaring it with others would only kill the channel.
+//! A queue that is there is used as it is, whatever its arguments: declaring it with others would only kill the
+//! channel.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use amiquip::{AmqpValue, Channel, Error, FieldTable, QueueDeclareOptions, QueueDeleteOptions};
 
-use super::Trouble;
+use super::ConnectionError;
 use super::connection::Connection;
 
 /// Nobody else may keep us waiting for longer.
@@ -18,7 +19,7 @@ const SETTLING_LOOK: Duration = Duration::from_millis(5);
 ///
 /// # Errors
 /// The connection is gone, or we may not configure one of the queues.
-pub fn ensure(connection: &mut Connection, names: &[&str]) -> Result<(), Trouble> {
+pub fn ensure(connection: &mut Connection, names: &[&str]) -> Result<(), ConnectionError> {
     let mut channel = connection.channel()?;
     for name in names {
         match channel.queue_declare_passive(*name) {
@@ -48,7 +49,7 @@ pub struct Found {
 ///
 /// # Errors
 /// The connection is gone, or we may not look at the queue.
-pub fn ready(connection: &mut Connection, name: &str) -> Result<Option<u32>, Trouble> {
+pub fn ready(connection: &mut Connection, name: &str) -> Result<Option<u32>, ConnectionError> {
     Ok(look(connection, name)?.map(|found| found.ready))
 }
 
@@ -56,7 +57,7 @@ pub fn ready(connection: &mut Connection, name: &str) -> Result<Option<u32>, Tro
 ///
 /// # Errors
 /// The connection is gone, or we may not look at the queue.
-pub fn look(connection: &mut Connection, name: &str) -> Result<Option<Found>, Trouble> {
+pub fn look(connection: &mut Connection, name: &str) -> Result<Option<Found>, ConnectionError> {
     let channel = connection.channel()?;
     match channel.queue_declare_passive(name) {
         Ok(queue) => Ok(queue.declared_message_count().zip(queue.declared_consumer_count()).map(found)),
@@ -73,7 +74,7 @@ fn found((ready, consumers): (u32, u32)) -> Found {
 ///
 /// # Errors
 /// The connection is gone, or we may not look at a queue.
-pub fn others(connection: &mut Connection, names: &[&str]) -> Result<Vec<(String, Found)>, Trouble> {
+pub fn others(connection: &mut Connection, names: &[&str]) -> Result<Vec<(String, Found)>, ConnectionError> {
     let mut others = Vec::with_capacity(names.len());
     for name in names {
         others.extend(look(connection, name)?.map(|found| ((*name).to_owned(), Found { ready: 0, ..found })));
@@ -81,19 +82,20 @@ pub fn others(connection: &mut Connection, names: &[&str]) -> Result<Vec<(String
     Ok(others)
 }
 
-/// Waits until the queues have carried out what was acknowledged and given back: until each has as many messages as is said
-/// of it or more, and as many consumers or fewer. Somebody else may take the ones or be one of the others, so not for long.
+/// Waits until the queues have carried out what was acknowledged and requeued: until each has as many messages as is
+/// said of it or more, and as many consumers or fewer. Somebody else may take the ones or be one of the others, so not
+/// for long.
 ///
-/// The channel has to stay open until then: of the acknowledgements that are still to be carried out when it is closed, a
-/// quorum queue forgets all but 32 (rabbitmq-server, issue 10327). It counts whoever has got messages as a consumer.
+/// The channel has to stay open until then: of the acknowledgements that are still to be carried out when it is closed,
+/// a quorum queue forgets all but 32 (rabbitmq-server, issue 10327). It counts whoever has got messages as a consumer.
 ///
 /// # Errors
 /// The connection is gone.
-pub fn await_settled(connection: &mut Connection, queues: &[(String, Found)]) -> Result<(), Trouble> {
-    let begun = Instant::now();
+pub fn await_settled(connection: &mut Connection, queues: &[(String, Found)]) -> Result<(), ConnectionError> {
+    let started = Instant::now();
     for (name, settled) in queues {
         let is_settled = |found: Found| found.ready >= settled.ready && found.consumers <= settled.consumers;
-        while !look(connection, name)?.is_none_or(is_settled) && begun.elapsed() < SETTLING_DEADLINE {
+        while !look(connection, name)?.is_none_or(is_settled) && started.elapsed() < SETTLING_DEADLINE {
             thread::sleep(SETTLING_LOOK);
         }
     }
@@ -104,7 +106,7 @@ pub fn await_settled(connection: &mut Connection, queues: &[(String, Found)]) ->
 ///
 /// # Errors
 /// The connection is gone, or we may not configure the queue.
-pub fn lock(connection: &mut Connection, name: &str) -> Result<bool, Trouble> {
+pub fn lock(connection: &mut Connection, name: &str) -> Result<bool, ConnectionError> {
     let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
     match connection.channel()?.queue_declare(name, options) {
         Ok(_) => Ok(true),
@@ -119,7 +121,7 @@ pub fn lock(connection: &mut Connection, name: &str) -> Result<bool, Trouble> {
 ///
 /// # Errors
 /// The connection is gone, or we may not configure a queue.
-pub fn make_passing(connection: &mut Connection, names: &[&str], unused: Duration) -> Result<(), Trouble> {
+pub fn make_passing(connection: &mut Connection, names: &[&str], unused: Duration) -> Result<(), ConnectionError> {
     let milliseconds = i32::try_from(unused.as_millis()).unwrap_or(i32::MAX);
     let arguments = FieldTable::from_iter([("x-expires".to_owned(), AmqpValue::LongInt(milliseconds))]);
     let options = QueueDeclareOptions { durable: true, arguments, ..QueueDeclareOptions::default() };
@@ -134,7 +136,7 @@ pub fn make_passing(connection: &mut Connection, names: &[&str], unused: Duratio
 ///
 /// # Errors
 /// The connection is gone, or we may not.
-pub fn peek(connection: &mut Connection, name: &str) -> Result<(), Trouble> {
+pub fn peek(connection: &mut Connection, name: &str) -> Result<(), ConnectionError> {
     Ok(connection.channel()?.basic_get(name, true).map(drop)?)
 }
 
@@ -142,7 +144,7 @@ pub fn peek(connection: &mut Connection, name: &str) -> Result<(), Trouble> {
 ///
 /// # Errors
 /// The connection is gone, or we may not configure a queue.
-pub fn delete(connection: &mut Connection, names: &[&str]) -> Result<(), Trouble> {
+pub fn delete(connection: &mut Connection, names: &[&str]) -> Result<(), ConnectionError> {
     let channel = connection.channel()?;
     for name in names {
         channel.queue_delete(*name, QueueDeleteOptions::default())?;

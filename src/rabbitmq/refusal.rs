@@ -1,5 +1,5 @@
-//! Every way in which RabbitMQ says no, in one table: does it stay so until somebody changes settings, the virtual host or
-//! rights, or can it pass by itself? And what to do about it.
+//! Every way in which RabbitMQ says no, in one table: does it stay so until somebody changes settings, the virtual host
+//! or rights, or can it pass by itself? And what to do about it.
 //!
 //! It knows the broker's words only, not who asked for what.
 
@@ -20,8 +20,8 @@ const fn passes(code: u16, words: &'static str, advice: &'static str) -> Refusal
     Refusal { code, words, stays: false, advice }
 }
 
-/// The first one that fits counts. What fits none passes: an alarm, a node that stops (320), is short of something (506),
-/// a queue in other hands (405), a mistake of the protocol (501 to 541).
+/// The first one that fits counts. What fits none passes: an alarm, a node that stops (320), is short of something
+/// (506), a queue in other hands (405), a mistake of the protocol (501 to 541).
 const REFUSALS: &[Refusal] = &[
     // 403 ACCESS_REFUSED
     stays(

@@ -6,9 +6,9 @@
 use amiquip::{AmqpValue, ConsumerOptions, Error, FieldTable, QueueDeclareOptions};
 use crossbeam_channel::RecvTimeoutError;
 
-use super::Trouble;
+use super::ConnectionError;
 use super::connection::{Connection, SETUP_DEADLINE};
-use super::publisher::{Letter, Publisher};
+use super::publisher::{OutgoingMessage, Publisher};
 
 /// A queue that does not exist: nobody makes one of this name.
 const NO_QUEUE: &str = "task-creator.no.such.queue";
@@ -23,16 +23,16 @@ fn impossible(argument: &str) -> FieldTable {
 ///
 /// # Errors
 /// We may not, or the connection is gone.
-pub fn may_write(publisher: &mut Publisher) -> Result<(), Trouble> {
+pub fn may_write(publisher: &mut Publisher) -> Result<(), ConnectionError> {
     // Without a body: in an alarm RabbitMQ reads no further than to the first one. Nobody gets it, so it comes back.
-    let nothing = Letter::new(NO_QUEUE.into(), "rights".into(), Vec::new());
+    let nothing = OutgoingMessage::new(NO_QUEUE.into(), "rights".into(), Vec::new());
     let tag = publisher.publish(&nothing)?;
     loop {
         match publisher.confirms().recv_timeout(SETUP_DEADLINE) {
-            Ok(confirm) if publisher.verdicts(confirm).iter().any(|(of, _)| *of == tag) => return Ok(()),
+            Ok(confirm) if publisher.outcomes(confirm).iter().any(|(of, _)| *of == tag) => return Ok(()),
             Ok(_) => {}
             Err(RecvTimeoutError::Timeout) => {
-                return Err(Trouble::new(format!("no confirm from RabbitMQ within {SETUP_DEADLINE:?}")));
+                return Err(ConnectionError::new(format!("no confirm from RabbitMQ within {SETUP_DEADLINE:?}")));
             }
             Err(RecvTimeoutError::Disconnected) => return Err(publisher.why_gone()),
         }
@@ -43,7 +43,7 @@ pub fn may_write(publisher: &mut Publisher) -> Result<(), Trouble> {
 ///
 /// # Errors
 /// We may not, the broker has no room for another queue, or the connection is gone.
-pub fn may_configure(connection: &mut Connection, queue: &str) -> Result<(), Trouble> {
+pub fn may_configure(connection: &mut Connection, queue: &str) -> Result<(), ConnectionError> {
     let channel = connection.channel()?;
     let arguments = impossible("x-message-ttl");
     let options = QueueDeclareOptions { durable: true, arguments, ..QueueDeclareOptions::default() };
@@ -62,7 +62,7 @@ pub fn may_configure(connection: &mut Connection, queue: &str) -> Result<(), Tro
 ///
 /// # Errors
 /// We may not, or the connection is gone.
-pub fn may_read(connection: &mut Connection, queue: &str) -> Result<(), Trouble> {
+pub fn may_read(connection: &mut Connection, queue: &str) -> Result<(), ConnectionError> {
     let channel = connection.channel()?;
     let options = ConsumerOptions { arguments: impossible("x-priority"), ..ConsumerOptions::default() };
     match channel.basic_consume(queue, options).map(drop) {

@@ -12,7 +12,7 @@ use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 
 use super::{connection, peer};
-use crate::tls::{self, Authorities};
+use crate::tls::{self, RootCertificates};
 
 /// The setting that names more authorities.
 const CA_FILE: &str = "RABBITMQ_CA_FILE";
@@ -23,8 +23,8 @@ const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 pub struct TlsStream {
     session: ClientConnection,
     socket: mio::net::TcpStream,
-    /// Bytes of the current `write` that rustls has taken but the socket has not: the caller repeats that write with the
-    /// same bytes, and they must not be taken twice.
+    /// Bytes of the current `write` that rustls has taken but the socket has not: the caller repeats that write with
+    /// the same bytes, and they must not be taken twice.
     taken: usize,
 }
 
@@ -33,9 +33,9 @@ pub struct TlsStream {
 /// # Errors
 /// The server does not speak TLS, or its certificate is not for this host, not signed by one of these authorities, or
 /// expired.
-pub fn connect(stream: TcpStream, host: &str, authorities: &Authorities) -> anyhow::Result<TlsStream> {
+pub fn connect(stream: TcpStream, host: &str, root_certificates: &RootCertificates) -> anyhow::Result<TlsStream> {
     let name = ServerName::try_from(host.to_owned()).context("RABBITMQ_HOST is not a name a certificate can have")?;
-    let mut session = ClientConnection::new(authorities.client(), name)?;
+    let mut session = ClientConnection::new(root_certificates.client(), name)?;
     stream.set_read_timeout(Some(HANDSHAKE_DEADLINE))?;
     stream.set_write_timeout(Some(HANDSHAKE_DEADLINE))?;
     let mut heard = Heard { stream: &stream, first: Vec::new() };

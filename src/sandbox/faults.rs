@@ -100,7 +100,7 @@ impl Fault {
         Fault { moment: Moment::After, ..Fault::before(method, what) }
     }
 
-    /// Begins with the `nth` of the calls that it is about, counted from 1 since it was ordered.
+    /// Starts with the `nth` of the calls that it is about, counted from 1 since it was ordered.
     pub fn from_nth(self, nth: u64) -> Fault {
         Fault { first: nth, ..self }
     }

@@ -229,14 +229,14 @@ impl Fields {
 fn camel_case(name: &str) -> String {
     let mut camel = String::with_capacity(name.len());
     let mut upper = false;
-    for letter in name.chars() {
-        match letter {
+    for outgoing in name.chars() {
+        match outgoing {
             '_' => upper = true,
             _ if upper => {
-                camel.push(letter);
+                camel.push(outgoing);
                 upper = false;
             }
-            _ => camel.push(letter.to_ascii_lowercase()),
+            _ => camel.push(outgoing.to_ascii_lowercase()),
         }
     }
     camel

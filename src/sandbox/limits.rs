@@ -37,7 +37,7 @@ impl Limits {
 }
 
 /// Counts HTTP requests and refuses those over the rate. A batch is one request.
-pub(super) struct Gate {
+pub(super) struct Throttle {
     rate: f64,
     burst: f64,
     level: f64,
@@ -47,9 +47,16 @@ pub(super) struct Gate {
     pub refused: u64,
 }
 
-impl Gate {
-    pub fn new(limits: &Limits, now: Instant) -> Gate {
-        Gate { rate: limits.rate, burst: f64::from(limits.burst), level: 0.0, drained: now, requests: 0, refused: 0 }
+impl Throttle {
+    pub fn new(limits: &Limits, now: Instant) -> Throttle {
+        Throttle {
+            rate: limits.rate,
+            burst: f64::from(limits.burst),
+            level: 0.0,
+            drained: now,
+            requests: 0,
+            refused: 0,
+        }
     }
 
     /// Whether the request that came at `now` may run.
@@ -78,13 +85,13 @@ mod tests {
     #[test]
     fn a_full_bucket_refuses_until_it_has_drained() {
         let start = Instant::now();
-        let mut gate = Gate::new(&Limits::cloud(), start);
-        assert!((0..50).all(|_| gate.admit(start)));
-        assert!(!gate.admit(start));
+        let mut throttle = Throttle::new(&Limits::cloud(), start);
+        assert!((0..50).all(|_| throttle.admit(start)));
+        assert!(!throttle.admit(start));
         let later = start + Duration::from_millis(500);
-        assert!(gate.admit(later));
-        assert!(!gate.admit(later));
-        assert_eq!((gate.requests, gate.refused), (53, 2));
+        assert!(throttle.admit(later));
+        assert!(!throttle.admit(later));
+        assert_eq!((throttle.requests, throttle.refused), (53, 2));
     }
 
     #[test]
@@ -97,7 +104,7 @@ mod tests {
     #[test]
     fn rate_zero_is_unlimited() {
         let start = Instant::now();
-        let mut gate = Gate::new(&Limits::default(), start);
-        assert!((0..1000).all(|_| gate.admit(start)));
+        let mut throttle = Throttle::new(&Limits::default(), start);
+        assert!((0..1000).all(|_| throttle.admit(start)));
     }
 }

@@ -101,7 +101,7 @@ impl Memory {
         pause: impl FnOnce() -> Result<(), Broken>,
         stopped: &Receiver<()>,
     ) -> Result<Outcome, Broken> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let (limit, self_hosted) = {
             let rules = &self.portal().rules;
             (rules.operating, rules.self_hosted)
@@ -109,14 +109,14 @@ impl Memory {
         let account = methods::find(&call.method).map(|method| (method.name, call.batched));
         if let Some(account) = account {
             self.count(account.0);
-            if let Err(refusal) = lock(&self.shared.operating).admit(account, &limit, begun) {
+            if let Err(refusal) = lock(&self.shared.operating).admit(account, &limit, started) {
                 return Ok(Err(refusal));
             }
         }
         pause()?;
         let outcome = self.struck(Scope::Call, call, stopped, || Ok(methods::call(&mut self.portal(), call)));
         let Some(account) = account else { return outcome };
-        let mut used = lock(&self.shared.operating).charge(account, &limit, begun.elapsed(), Instant::now());
+        let mut used = lock(&self.shared.operating).charge(account, &limit, started.elapsed(), Instant::now());
         used.reset_at = used.reset_at.filter(|_| !self_hosted);
         outcome.map(|outcome| {
             outcome.map(|mut answer| {

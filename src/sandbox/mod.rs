@@ -1,6 +1,6 @@
-//! A Bitrix24 stand-in on loopback, for `task-creator demo`, `task-creator sandbox`, tests and benchmarks.
+//! A Bitrix24 fake on loopback, for `task-creator demo`, `task-creator sandbox`, tests and benchmarks.
 //!
-//! It answers the methods the worker uses, and a few more, as unkindly as a portal does: string ids that begin
+//! It answers the methods the worker uses, and a few more, as unkindly as a portal does: string ids that start
 //! anywhere, `[]` for an empty map and for a missing task, filters that are ignored without a word, texts that are
 //! cut, checklists that come out reversed, custom fields that are written late. It keeps everything in memory, checks
 //! one fixed token, and knows nothing of the worker: whatever speaks the Bitrix24 REST interface can use it. It is a
@@ -11,8 +11,8 @@
 //! the same portal without a server, [`Forgetful`] one that is asked for speed alone.
 //!
 //! Reading order: methods and tasks (what can be called), portal (what is remembered), list and batch (the two methods
-//! with rules of their own), memory (calls and faults); people (who finish tasks), steering (what is done by hand). Bytes in
-//! and out are [`crate::http::server`]'s business.
+//! with rules of their own), memory (calls and faults); people (who finish tasks), steering (what is done by hand).
+//! Bytes in and out are [`crate::http::server`]'s business.
 
 mod batch;
 mod checklists;
@@ -26,12 +26,12 @@ mod list;
 mod memory;
 mod methods;
 mod operating;
-mod people;
 mod portal;
 mod references;
 mod reply;
 mod request;
 mod rules;
+mod simulated_users;
 pub mod steering;
 mod tasks;
 mod users;
@@ -54,27 +54,27 @@ pub use forgetful::Forgetful;
 pub use limits::Limits;
 pub use memory::Memory;
 pub use operating::OperatingLimit;
-pub use people::{News, People};
 pub use portal::{SandboxTask, Sync};
 pub use reply::{Answer, Broken, Outcome, Refusal, half};
 pub use request::{Call, params};
 pub use rules::{CustomFields, LongDescription, Rules};
+pub use simulated_users::{News, SimulatedUsers};
 
 use crate::http::server::{self, Reply, Request, Respond, Server};
 use faults::Scope;
-use limits::Gate;
+use limits::Throttle;
 use request::Asked;
 
 /// User and token of the one webhook. Fixed, so that a `.env` stays valid from run to run.
 const WEBHOOK: &str = "1/sandbox-token";
 
-/// A running stand-in. What can be done with its [`Memory`] can be done with it. Dropping it cuts all connections,
+/// A running fake. What can be done with its [`Memory`] can be done with it. Dropping it cuts all connections,
 /// ends all waits and joins all threads.
 pub struct Sandbox {
     server: Server,
     memory: Memory,
     // Shared with the threads of the connections.
-    gate: Arc<Mutex<Gate>>,
+    throttle: Arc<Mutex<Throttle>>,
 }
 
 /// What has been asked of the sandbox so far.
@@ -104,15 +104,15 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::start`].
     pub fn serve(port: u16, limits: Limits, memory: Memory) -> anyhow::Result<Sandbox> {
-        let gate = Arc::new(Mutex::new(Gate::new(&limits, Instant::now())));
+        let throttle = Arc::new(Mutex::new(Throttle::new(&limits, Instant::now())));
         let server = serve(port, |stopped| Desk {
             limits,
             memory: memory.clone(),
-            gate: Arc::clone(&gate),
+            throttle: Arc::clone(&throttle),
             under_way: AtomicU32::new(0),
             stopped,
         })?;
-        Ok(Sandbox { server, memory, gate })
+        Ok(Sandbox { server, memory, throttle })
     }
 
     /// The address for `BITRIX_WEBHOOK_URL`, without a trailing slash.
@@ -128,8 +128,8 @@ impl Sandbox {
     /// What has been asked so far.
     pub fn counts(&self) -> Counts {
         let (requests, refused) = {
-            let gate = lock(&self.gate);
-            (gate.requests, gate.refused)
+            let throttle = lock(&self.throttle);
+            (throttle.requests, throttle.refused)
         };
         Counts { requests, refused, calls: self.memory.calls(), syncs: self.memory.sync_count() }
     }
@@ -153,8 +153,8 @@ pub fn webhook_url(address: SocketAddr) -> String {
 struct Desk {
     limits: Limits,
     memory: Memory,
-    gate: Arc<Mutex<Gate>>,
-    /// Requests that have begun and not ended.
+    throttle: Arc<Mutex<Throttle>>,
+    /// Requests that have started and not ended.
     under_way: AtomicU32,
     /// Closed when the sandbox goes.
     stopped: Receiver<()>,
@@ -167,7 +167,7 @@ impl Respond for Desk {
         }
         let start = SystemTime::now();
         let strain = self.limits.strain(self.under_way.fetch_add(1, Ordering::Relaxed) + 1);
-        let admitted = lock(&self.gate).admit(Instant::now());
+        let admitted = lock(&self.throttle).admit(Instant::now());
         let outcome = if admitted {
             self.answer(request, strain)
         } else {
@@ -220,12 +220,12 @@ impl Desk {
     }
 }
 
-/// Whatever a stand-in is, it listens on loopback alone.
+/// Whatever a fake is, it listens on loopback alone.
 fn serve<R: Respond>(port: u16, respond: impl FnOnce(Receiver<()>) -> R) -> anyhow::Result<Server> {
     Server::start("sandbox", (Ipv4Addr::LOCALHOST, port).into(), server::Limits::default(), respond)
 }
 
-/// A thread that panicked is told by its panic; what it left behind is still usable for a stand-in.
+/// A thread that panicked is told by its panic; what it left behind is still usable for a fake.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -46,11 +46,11 @@ pub(super) struct Used {
 
 /// The accounts of all methods; plain calls and those in batches have accounts of their own.
 #[derive(Default)]
-pub(super) struct Operating(HashMap<(&'static str, bool), Account>);
+pub(super) struct Operating(HashMap<(&'static str, bool), Audit>);
 
 #[derive(Default)]
-struct Account {
-    /// When each basket was begun, and what is in it.
+struct Audit {
+    /// When each basket was started, and what is in it.
     baskets: VecDeque<(Instant, Duration)>,
     blocked: Option<Instant>,
 }
@@ -68,7 +68,7 @@ impl Operating {
         if account.blocked.is_some_and(|until| now < until) {
             account.blocked = account.blocked.max(Some(now + limit.penalty));
         } else if account.sum() > limit.limit {
-            account.blocked = account.oldest().map(|begun| begun + limit.window);
+            account.blocked = account.oldest().map(|started| started + limit.window);
         } else {
             account.blocked = None;
             return Ok(());
@@ -82,18 +82,19 @@ impl Operating {
         account.forget(limit, now);
         let took = took + limit.charge;
         match account.baskets.back_mut() {
-            Some((begun, sum)) if now.saturating_duration_since(*begun) < limit.window / BASKETS => *sum += took,
+            Some((started, sum)) if now.saturating_duration_since(*started) < limit.window / BASKETS => *sum += took,
             _ => account.baskets.push_back((now, took)),
         }
-        let left = account.oldest().map_or(limit.window, |begun| (begun + limit.window).saturating_duration_since(now));
+        let left =
+            account.oldest().map_or(limit.window, |started| (started + limit.window).saturating_duration_since(now));
         let reset_at = (since_epoch(SystemTime::now()) + left).as_secs();
         Used { seconds: account.sum().as_secs_f64(), reset_at: Some(reset_at) }
     }
 }
 
-impl Account {
+impl Audit {
     fn oldest(&self) -> Option<Instant> {
-        self.baskets.front().map(|(begun, _)| *begun)
+        self.baskets.front().map(|(started, _)| *started)
     }
 
     fn sum(&self) -> Duration {
@@ -101,7 +102,7 @@ impl Account {
     }
 
     fn forget(&mut self, limit: &OperatingLimit, now: Instant) {
-        while self.oldest().is_some_and(|begun| now.saturating_duration_since(begun) >= limit.window) {
+        while self.oldest().is_some_and(|started| now.saturating_duration_since(started) >= limit.window) {
             self.baskets.pop_front();
         }
     }

@@ -74,7 +74,7 @@ pub(super) struct Portal {
 }
 
 impl Default for Portal {
-    /// Ids begin anywhere: a client that mixes them up with positions or with other ids is to notice.
+    /// Ids start anywhere: a client that mixes them up with positions or with other ids is to notice.
     fn default() -> Portal {
         let random = RandomState::new();
         let anywhere = |what: &str| 1_000 + random.hash_one(what) % 900_000;

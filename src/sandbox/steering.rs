@@ -1,4 +1,4 @@
-//! A stand-in that runs, steered by hand: what somebody asks for on the command line comes here as a request of its own,
+//! A fake that runs, steered by hand: what somebody asks for on the command line comes here as a request of its own,
 //! which no portal knows, and is done to the portal in memory.
 //!
 //! The server listens on loopback alone. Only JSON is heard, which no page in a browser may send here.
@@ -14,7 +14,7 @@ use super::request::is_json;
 use crate::http::server::{Reply, Request};
 use crate::nearest::did_you_mean;
 
-/// Where steps are heard; what a portal does begins with `/rest/`.
+/// Where steps are heard; what a portal does starts with `/rest/`.
 pub const PATH: &str = "/sandbox/step";
 /// The status in which people leave a task.
 const COMPLETED: u8 = 5;

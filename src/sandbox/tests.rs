@@ -154,9 +154,9 @@ fn a_strained_portal_is_slower_the_more_requests_are_under_way() {
         for _ in 0..3 {
             scope.spawn(|| agent.get(format!("{url}/profile")).call());
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         while order.struck() < 3 {
-            assert!(begun.elapsed() < Duration::from_secs(10));
+            assert!(started.elapsed() < Duration::from_secs(10));
             thread::yield_now();
         }
         let started = Instant::now();

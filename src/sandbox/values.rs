@@ -49,7 +49,7 @@ pub(super) fn kept(rules: &Rules, fields: &Map<String, Value>) -> Result<Map<Str
 
 fn title(written: &str) -> Result<String, Refusal> {
     let title: String = written.trim().chars().take(LONGEST_TITLE).collect();
-    let weight: usize = title.chars().map(|letter| if letter > '\u{FFFF}' { STORED_AS } else { 1 }).sum();
+    let weight: usize = title.chars().map(|outgoing| if outgoing > '\u{FFFF}' { STORED_AS } else { 1 }).sum();
     if title.is_empty() {
         return Err(Refusal::core("Не указано название задачи"));
     }
@@ -60,7 +60,7 @@ fn title(written: &str) -> Result<String, Refusal> {
 }
 
 fn description(rules: &Rules, written: String) -> Result<String, Refusal> {
-    let stored = |letter: char| if letter > '\u{FFFF}' { STORED_AS } else { letter.len_utf8() };
+    let stored = |outgoing: char| if outgoing > '\u{FFFF}' { STORED_AS } else { outgoing.len_utf8() };
     let short = cut(&written, LARGEST_DESCRIPTION, stored);
     if short.len() < written.len() && rules.long_description == LongDescription::Refused {
         return Err(Refusal::core("Слишком длинное описание задачи"));
@@ -71,8 +71,8 @@ fn description(rules: &Rules, written: String) -> Result<String, Refusal> {
 /// The beginning of a text that takes no more than `most`.
 fn cut(text: &str, most: usize, stored: impl Fn(char) -> usize) -> &str {
     let mut size = 0;
-    let end = text.char_indices().find(|(_, letter)| {
-        size += stored(*letter);
+    let end = text.char_indices().find(|(_, outgoing)| {
+        size += stored(*outgoing);
         size > most
     });
     end.map_or(text, |(end, _)| &text[..end])
@@ -94,7 +94,8 @@ fn to_the_minute(written: &str) -> Option<String> {
 /// The words that become tags, without their `#`.
 fn hashtags(fields: &Map<String, Value>, name: &str) -> Vec<String> {
     let text = fields.get(name).and_then(text).unwrap_or_default();
-    let word = |rest: &str| rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
+    let word =
+        |rest: &str| rest.chars().take_while(|outgoing| outgoing.is_alphanumeric() || *outgoing == '_').collect();
     text.split('#').skip(1).map(word).filter(|word: &String| !word.is_empty()).collect()
 }
 
@@ -137,7 +138,7 @@ mod tests {
         let core = Err("ERROR_CORE".to_owned());
         assert_eq!(kept_as("TITLE", "  a title \n"), Ok(Some("a title".into())));
         assert_eq!(kept_as("TITLE", &"я".repeat(300)), Ok(Some("я".repeat(250))));
-        let with_emoji = |letters: usize| "я".repeat(letters) + "🙂";
+        let with_emoji = |outgoing: usize| "я".repeat(outgoing) + "🙂";
         assert_eq!(kept_as("TITLE", &with_emoji(245)), Ok(Some(with_emoji(245))));
         assert_eq!(kept_as("TITLE", &with_emoji(246)), core);
         assert_eq!(kept_as("TITLE", &"🙂".repeat(26)), core);

@@ -1,5 +1,5 @@
-//! The addresses in the settings, parsed at the start: what cannot be reached by any network is told then, and not when the
-//! first request fails. It looks up no name, and no error repeats an address, which may hold a secret.
+//! The addresses in the settings, parsed at the start: what cannot be reached by any network is told then, and not when
+//! the first request fails. It looks up no name, and no error repeats an address, which may hold a secret.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -38,7 +38,7 @@ pub fn host(given: &str) -> Result<String, &'static str> {
     // сompany.example with the first letter of another keyboard.
     let is_cyrillic = |c: char| ('\u{400}'..='\u{52f}').contains(&c);
     if given.split('.').any(|label| label.contains(is_cyrillic) && label.contains(|c: char| c.is_ascii_alphabetic())) {
-        return Err("mixes Latin and Cyrillic letters; type it anew");
+        return Err("mixes Latin and Cyrillic letters; type it again");
     }
     let name = match given.is_ascii() {
         true => given.to_owned(),

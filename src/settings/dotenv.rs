@@ -1,8 +1,8 @@
 //! The variables of this process, and below them those of `.env`, which adds what is not set already.
 //!
-//! `.env` may serve other programs too: what is not a setting of ours is passed over, readable or not. It holds passwords,
-//! so its permissions are looked at, and of its lines only numbers and names of settings are ever shown. How a line is read is
-//! in [`syntax`]; which names are settings it is told; what a value means is none of its business.
+//! `.env` may serve other programs too: what is not a setting of ours is passed over, readable or not. It holds
+//! passwords, so its permissions are looked at, and of its lines only numbers and names of settings are ever shown. How
+//! a line is read is in [`syntax`]; which names are settings it is told; what a value means is none of its business.
 
 pub mod syntax;
 
@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::{Mistakes, spelling};
+use super::{SettingsErrors, spelling};
 use syntax::{Statement, Value};
 
 const NOT_UTF8: &str = "is not UTF-8, but perhaps CP1251 (Windows); save the file as UTF-8";
@@ -42,9 +42,9 @@ impl Environment {
     /// The environment and this file, if there is one, of which only the settings of these names count.
     ///
     /// # Errors
-    /// [`Mistakes`] when the file cannot be read, can be written by others, or is no text in UTF-8. A line of ours that is
-    /// wrong is an error only once it is asked for.
-    pub fn read(file: &Path, settings: &BTreeSet<String>) -> Result<Environment, Mistakes> {
+    /// [`SettingsErrors`] when the file cannot be read, can be written by others, or is no text in UTF-8. A line of
+    /// ours that is wrong is an error only once it is asked for.
+    pub fn read(file: &Path, settings: &BTreeSet<String>) -> Result<Environment, SettingsErrors> {
         let mut environment = Environment::default();
         let shown = file.display().to_string();
         let names: Vec<String> = env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
@@ -53,7 +53,7 @@ impl Environment {
         let text = match text_of(file, &mut environment.advice) {
             Ok(Some(text)) => text,
             Ok(None) => return Ok(environment),
-            Err(wrong) => return Err(Mistakes(vec![format!("{shown}: {wrong}")])),
+            Err(wrong) => return Err(SettingsErrors(vec![format!("{shown}: {wrong}")])),
         };
         syntax::parse(&text).iter().for_each(|statement| environment.take(statement, &shown, settings));
         Ok(environment)
@@ -118,7 +118,7 @@ impl Environment {
         }
         // Behind other values a comment is nothing unusual.
         if is_cut && name == "RABBITMQ_PASSWORD" {
-            let wrong = "ends where # begins a comment; if that belongs to it, put it in single quotes";
+            let wrong = "ends where # starts a comment; if that belongs to it, put it in single quotes";
             self.advice.push(format!("{place}: {name} {wrong}"));
         }
     }

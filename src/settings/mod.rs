@@ -1,8 +1,8 @@
-//! How settings are read, whatever they are: from the environment and `.env`, checked, every mistake told at once.
+//! How settings are read, whatever they are: from the environment and `.env`, checked, every error told at once.
 //!
-//! [`variables`] makes numbers, names and switches of texts, [`address`] hosts and URLs, [`dotenv`] finds the texts, and
-//! [`spelling`] says which setting may be meant by a name that is none. A leaf: it names no variable and no system, and knows
-//! nothing of what a value is for.
+//! [`variables`] makes numbers, names and switches of texts, [`address`] hosts and URLs, [`dotenv`] finds the texts,
+//! and [`spelling`] says which setting may be meant by a name that is none. A leaf: it names no variable and no system,
+//! and knows nothing of what a value is for.
 
 pub mod address;
 pub mod dotenv;
@@ -38,21 +38,21 @@ impl fmt::Debug for Secret {
 
 /// All that is wrong with the settings, a line each.
 #[derive(Debug)]
-pub struct Mistakes(pub Vec<String>);
+pub struct SettingsErrors(pub Vec<String>);
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for SettingsErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the settings have {} mistake(s):", self.0.len())?;
-        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
     }
 }
 
-impl std::error::Error for Mistakes {}
+impl std::error::Error for SettingsErrors {}
 
-/// What was made of the variables, if there are no mistakes in them.
+/// What was made of the variables, if there are no errors in them.
 ///
 /// # Errors
-/// The mistakes.
-pub fn right<T>((made, mistakes): (T, Vec<String>)) -> Result<T, Mistakes> {
-    if mistakes.is_empty() { Ok(made) } else { Err(Mistakes(mistakes)) }
+/// The errors.
+pub fn right<T>((made, errors): (T, Vec<String>)) -> Result<T, SettingsErrors> {
+    if errors.is_empty() { Ok(made) } else { Err(SettingsErrors(errors)) }
 }

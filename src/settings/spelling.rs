@@ -7,15 +7,16 @@ use crate::nearest::distance;
 /// From this length on two letters may be wrong, below it one.
 const LONG: usize = 9;
 
-/// The setting whose name is nearest to this one, if it is near enough to be meant; `None` for a name that is a setting.
+/// The setting whose name is nearest to this one, if it is near enough to be meant; `None` for a name that is a
+/// setting.
 pub fn nearest<'a>(name: &str, settings: &'a BTreeSet<String>) -> Option<&'a str> {
     if settings.contains(name) {
         return None;
     }
     let is_of_a_name = |c: char| c.is_alphanumeric() || c == '_';
     let name = name.trim_matches(|c| !is_of_a_name(c)).to_uppercase();
-    let mistakes = |setting: &&String| distance(&name, setting);
-    let (wrong, nearest) = settings.iter().map(|setting| (mistakes(&setting), setting)).min()?;
+    let errors = |setting: &&String| distance(&name, setting);
+    let (wrong, nearest) = settings.iter().map(|setting| (errors(&setting), setting)).min()?;
     let allowed = if nearest.len() < LONG { 1 } else { 2 };
     if wrong <= allowed {
         return Some(nearest);

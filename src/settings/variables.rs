@@ -16,34 +16,34 @@ const QUOTES: &[char] = &['"', '\'', '`', '«', '»', '“', '”', '„', '‘'
 /// What gives a variable its value, or the reason why that cannot be read.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Result<Given, String>>;
 
-/// The variables while they are read, and the mistakes found so far.
+/// The variables while they are read, and the errors found so far.
 pub struct Variables<'a> {
     lookup: Lookup<'a>,
-    mistakes: Vec<String>,
-    /// One mistake each is enough: further ones would follow from it.
-    mistaken: BTreeSet<String>,
+    errors: Vec<String>,
+    /// One error each is enough: further ones would follow from it.
+    wrong: BTreeSet<String>,
 }
 
 impl Variables<'_> {
-    /// What `make` makes of these values, and the mistakes it has found.
+    /// What `make` makes of these values, and the errors it has found.
     pub fn read<T>(value: impl Fn(&str) -> Option<String>, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
         Variables::found(&|name| Some(Ok(Given { value: value(name)?, place: None, quoted: false })), make)
     }
 
     /// The same where it is known in which place each value stands.
     pub fn found<T>(lookup: Lookup, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
-        let mut variables = Variables { lookup, mistakes: Vec::new(), mistaken: BTreeSet::new() };
+        let mut variables = Variables { lookup, errors: Vec::new(), wrong: BTreeSet::new() };
         let made = make(&mut variables);
-        (made, variables.mistakes)
+        (made, variables.errors)
     }
 
-    /// What `make` makes of the variables of this process, and the mistakes in them.
+    /// What `make` makes of the variables of this process, and the errors in them.
     pub fn of<T>(environment: &Environment, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
         Variables::found(&|name| environment.get(name), make)
     }
 
     /// The variable's value, trimmed; one that is set to nothing counts as not set. Without the quotes around it, which
-    /// are a mistake: nothing has taken them off, and they would become part of a name or a password.
+    /// are an error: nothing has taken them off, and they would become part of a name or a password.
     pub fn text(&mut self, name: &str) -> Option<String> {
         let Given { value, .. } = self.given(name)?;
         let text = value.trim();
@@ -54,7 +54,8 @@ impl Variables<'_> {
         Some(bare.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    /// The same for a password: blanks and quotes within the quotes of `.env` are meant, and so is a quote at one end only.
+    /// The same for a password: blanks and quotes within the quotes of `.env` are meant, and so is a quote at one end
+    /// only.
     pub fn secret(&mut self, name: &str) -> Option<Secret> {
         let Given { value, quoted, .. } = self.given(name)?;
         let text = if quoted { &*value } else { value.trim() };
@@ -68,7 +69,7 @@ impl Variables<'_> {
     fn note_quotes(&mut self, name: &str) {
         let wrong =
             "has quotes around it, which would be part of the value (docker --env-file keeps them): remove them";
-        self.mistake(name, wrong, &format!("{name}=value"));
+        self.error(name, wrong, &format!("{name}=value"));
     }
 
     /// As it stands there.
@@ -82,10 +83,10 @@ impl Variables<'_> {
         let text = self.text(name)?;
         let example = format!("{name}=tasks");
         if text.len() > longest {
-            self.mistake(name, &format!("is longer than {longest} bytes"), &example);
+            self.error(name, &format!("is longer than {longest} bytes"), &example);
         }
         if text.contains(char::is_control) || text.contains(" #") {
-            self.mistake(name, "has a control character or a comment in it, which would be part of the name", &example);
+            self.error(name, "has a control character or a comment in it, which would be part of the name", &example);
         }
         Some(text)
     }
@@ -100,7 +101,7 @@ impl Variables<'_> {
             Ok(number) if range.contains(&number) => number,
             _ => {
                 let wrong = format!("is {text:?}, not a whole number from {} to {}", range.start(), range.end());
-                self.mistake(name, &wrong, &format!("{name}={default}"));
+                self.error(name, &wrong, &format!("{name}={default}"));
                 default
             }
         }
@@ -119,7 +120,7 @@ impl Variables<'_> {
             Ok(seconds) if (0.001..=most.into()).contains(&seconds) => Duration::from_secs_f64(seconds),
             _ => {
                 let wrong = format!("is {text:?}, not a number of seconds above 0 and up to {most}");
-                self.mistake(name, &wrong, &format!("{name}={default}"));
+                self.error(name, &wrong, &format!("{name}={default}"));
                 default_duration
             }
         }
@@ -132,7 +133,7 @@ impl Variables<'_> {
             "true" | "1" | "yes" | "on" => true,
             "false" | "0" | "no" | "off" => false,
             _ => {
-                self.mistake(name, &format!("is {text:?}, neither true nor false"), &format!("{name}={default}"));
+                self.error(name, &format!("is {text:?}, neither true nor false"), &format!("{name}={default}"));
                 default
             }
         }
@@ -141,7 +142,7 @@ impl Variables<'_> {
     /// What `parse` makes of the value, or says is wrong with it.
     pub fn parsed<T>(&mut self, name: &str, example: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let text = self.text(name)?;
-        parse(&text).map_err(|wrong| self.mistake(name, &wrong, example)).ok()
+        parse(&text).map_err(|wrong| self.error(name, &wrong, example)).ok()
     }
 
     /// Notes that a variable has no value and needs one, with a line that would be right.
@@ -153,19 +154,19 @@ impl Variables<'_> {
             Some(_) => "is set to nothing",
             None => "is not set, neither in the environment nor in .env of this folder",
         };
-        self.mistake(name, wrong, example);
+        self.error(name, wrong, example);
     }
 
-    /// Notes a mistake: what is wrong with this variable, and a line that would be right.
-    pub fn mistake(&mut self, name: &str, wrong: &str, example: &str) {
+    /// Notes an error: what is wrong with this variable, and a line that would be right.
+    pub fn error(&mut self, name: &str, wrong: &str, example: &str) {
         let place = (self.lookup)(name).and_then(|given| given.ok()?.place);
         let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
         self.note(name, format!("{name}{place} {wrong}; for example: {example}"));
     }
 
-    fn note(&mut self, name: &str, mistake: String) {
-        if self.mistaken.insert(name.to_owned()) {
-            self.mistakes.push(mistake);
+    fn note(&mut self, name: &str, error: String) {
+        if self.wrong.insert(name.to_owned()) {
+            self.errors.push(error);
         }
     }
 }

@@ -49,7 +49,7 @@ pub struct Condition {
 
 #[derive(Debug, Default)]
 struct State {
-    begun: bool,
+    started: bool,
     in_the_way: Vec<Standing>,
 }
 
@@ -63,13 +63,13 @@ struct Standing {
 
 impl Condition {
     /// The lane has had its first session.
-    pub fn begin(&self) {
-        self.lock().begun = true;
+    pub fn start(&self) {
+        self.lock().started = true;
     }
 
     /// Has the lane had a session yet?
-    pub fn has_begun(&self) -> bool {
-        self.lock().begun
+    pub fn has_started(&self) -> bool {
+        self.lock().started
     }
 
     /// Something stands in the way, from now on or still, and is tried again after a while.

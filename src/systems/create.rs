@@ -1,5 +1,5 @@
-//! The rule by which every system creates its tasks: look it up, honour an outcome that cannot be seen yet, and create it
-//! only while the look-up is fresh and the message is ours.
+//! The rule by which every system creates its tasks: look it up, honour an outcome that cannot be seen yet, and create
+//! it only while the look-up is fresh and the message is ours.
 //!
 //! How a target is asked is the [`Handler`]'s business, what a failure leads to the lane's. It knows no queue.
 
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::{Created, Failure, Found, Handler};
 use crate::message::{Claim, Earlier, Task};
 
-/// So long after it was not found a task may be created. It bounds what may have happened to it since, elsewhere or while
-/// this process stood still; mostly its turn comes within it.
+/// So long after it was not found a task may be created. It bounds what may have happened to it since, elsewhere or
+/// while this process stood still; mostly its turn comes within it.
 const FRESH: Duration = Duration::from_secs(10);
 
 /// A task that was looked up and is not there.
@@ -26,7 +26,8 @@ pub struct Missing<'a> {
 }
 
 impl<'a> Missing<'a> {
-    /// The right to create it: ends with the session that delivered its message, and when the look-up is not fresh any more.
+    /// The right to create it: ends with the session that delivered its message, and when the look-up is not fresh any
+    /// more.
     pub fn claim(&self) -> Claim {
         self.task.claim.until(self.asked + self.good_for)
     }
@@ -37,8 +38,8 @@ impl<'a> Missing<'a> {
     }
 }
 
-/// Finds each of the tasks or creates it; one result for each, in order. Where the handler has not answered for every task
-/// there are fewer.
+/// Finds each of the tasks or creates it; one result for each, in order. Where the handler has not answered for every
+/// task there are fewer.
 pub fn find_or_create(handler: &dyn Handler, tasks: &[Task]) -> Vec<Result<Created, Failure>> {
     let mut pending: Vec<Pending> = tasks.iter().map(|task| Pending { task, state: State::Unknown }).collect();
     attempt(handler, pending.iter_mut().collect(), false);
@@ -97,8 +98,8 @@ fn attempt(handler: &dyn Handler, mut pending: Vec<&mut Pending>, is_late: bool)
     for (pending, found) in pending.iter_mut().zip(handler.find(&tasks)) {
         pending.state = after_look(pending.task.earlier, found, visible_within);
     }
-    // What is late may be as old as another worker would wait before it creates what it got from this one: a slow look-up
-    // must not be made for ever.
+    // What is late may be as old as another worker would wait before it creates what it got from this one: a slow
+    // look-up must not be made for ever.
     let visible_within = visible_within.unwrap_or(FRESH);
     let good_for = if is_late { visible_within } else { FRESH.min(visible_within) };
     let missing: Vec<Missing> = pending
@@ -116,12 +117,13 @@ fn attempt(handler: &dyn Handler, mut pending: Vec<&mut Pending>, is_late: bool)
     missing.zip(results).for_each(|(pending, result)| pending.state = State::Settled(result));
 }
 
-/// What follows from a look. What was begun before and cannot be seen may show yet, for as long as the target may hide it.
+/// What follows from a look. What was started before and cannot be seen may show yet, for as long as the target may
+/// hide it.
 fn after_look(earlier: Earlier, found: Result<Found, Failure>, visible_within: Option<Duration>) -> State {
     match (found, earlier, visible_within) {
         (Err(failure), ..) => State::Settled(Err(failure)),
         (Ok(Found::There(created)), ..) => State::Settled(Ok(Created { existed: true, ..created })),
-        (Ok(Found::Nothing(_)), Earlier::MayExist, Some(wait)) => State::Settled(Err(Failure::Unsettled(wait))),
+        (Ok(Found::Nothing(_)), Earlier::MayExist, Some(wait)) => State::Settled(Err(Failure::TooEarly(wait))),
         // One that was there unseen and is surely not found has been deleted.
         (Ok(Found::Nothing(asked)), Earlier::None | Earlier::MayExist | Earlier::Unseen, _) => State::Missing(asked),
     }

@@ -1,7 +1,7 @@
 //! The default system: what belongs to no system that is on, and lies in `default.queue`, is parked for a person.
 //!
-//! It has no target and creates nothing. What belongs to another system that is on never comes here: its lane has moved it.
-//! It is off until somebody says with `DEFAULT_ACTION` what becomes of such messages.
+//! It has no target and creates nothing. What belongs to another system that is on never comes here: its lane has moved
+//! it. It is off until somebody says with `DEFAULT_ACTION` what becomes of such messages.
 
 use std::time::Duration;
 

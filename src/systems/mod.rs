@@ -1,7 +1,7 @@
 //! The systems where people do the work: what each must be able to do. Which there are says [`table`], and nobody else.
 //!
-//! A system is a file or folder beside this one and a line in the table. It reads its own settings, speaks HTTP to its target
-//! and knows tasks, records and replies; it knows no queue, no ack and no retry. Adding one is worked through in
+//! A system is a file or folder beside this one and a line in the table. It reads its own settings, speaks HTTP to its
+//! target and knows tasks, records and replies; it knows no queue, no ack and no retry. Adding one is worked through in
 //! [`crate::docs::adding_a_system`].
 
 pub mod bitrix24;
@@ -24,7 +24,7 @@ use crate::report::Report;
 use crate::settings::Secret;
 use crate::stats::Declared;
 use crate::stop::Stop;
-use crate::tls::Authorities;
+use crate::tls::RootCertificates;
 
 /// A system, as its settings say it is. Nothing is connected yet; what is printed of it holds no secret.
 pub trait System: fmt::Debug + Send + Sync {
@@ -59,7 +59,7 @@ pub trait System: fmt::Debug + Send + Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct Surroundings<'a> {
     /// Whom to trust, at every address with https.
-    pub https: &'a Authorities,
+    pub https: &'a RootCertificates,
     /// How many threads call its handler at once.
     pub threads: usize,
     /// Which system each message belongs to.
@@ -85,16 +85,16 @@ pub struct Connected {
     pub tracker: Box<dyn Tracker>,
 }
 
-/// Creates tasks at the target, in two steps. When each of them is taken, and that nothing is created twice, is written once
-/// for all systems in [`create`].
+/// Creates tasks at the target, in two steps. When each of them is taken, and that nothing is created twice, is written
+/// once for all systems in [`create`].
 pub trait Handler: Send + Sync {
     /// How many tasks the next call should carry.
     fn next_batch(&self) -> Batch {
         Batch::One
     }
 
-    /// Looks, once at the start, whether the target can do what the other methods need. Nothing depends on the result but a
-    /// line in the log.
+    /// Looks, once at the start, whether the target can do what the other methods need. Nothing depends on the result
+    /// but a line in the log.
     ///
     /// # Errors
     /// What is wrong at the target, or that it cannot be reached.
@@ -113,8 +113,9 @@ pub trait Handler: Send + Sync {
     /// [`Missing::claim`] when it goes.
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>>;
 
-    /// Runs when the results are safely in the sent queue, for tasks that existed too: completes what a crash has left out, and
-    /// doubles nothing. The tasks come without their variables and bodies. Failures are logged and counted here.
+    /// Runs when the results are safely in the sent queue, for tasks that existed too: completes what a crash has left
+    /// out, and doubles nothing. The tasks come without their variables and bodies. Failures are logged and counted
+    /// here.
     fn follow_up(&self, done: &[(Task, Created)]) -> Vec<FollowUp> {
         done.iter().map(|_| FollowUp::Done).collect()
     }
@@ -140,10 +141,10 @@ pub enum Batch {
     /// One: the target has no bulk call.
     One,
     /// What waits is divided among the threads, up to this for each.
-    Spread(usize),
-    /// As many as wait, up to this; and while another call is under way, more are waited for: the target answers so fast
-    /// that a request costs more than what it carries.
-    Gathered(usize),
+    FairShare(usize),
+    /// As many as wait, up to this; and while another call is under way, more are waited for: the target answers so
+    /// fast that a request costs more than what it carries.
+    Nagle(usize),
 }
 
 /// What a look-up has shown.
@@ -151,8 +152,8 @@ pub enum Batch {
 pub enum Found {
     /// The task is there.
     There(Created),
-    /// It is not, as far as anybody can know. The target was asked at this time or later: what it said is good for a few
-    /// seconds only.
+    /// It is not, as far as anybody can know. The target was asked at this time or later: what it said is good for a
+    /// few seconds only.
     Nothing(Instant),
 }
 
@@ -161,8 +162,8 @@ pub enum Found {
 pub struct Created {
     /// The target's whole reply; null once it is in the record.
     pub reply: Value,
-    /// What Camunda is told, as `response_data`, where the task is finished as soon as it is created: it is answered at once,
-    /// and neither followed up nor tracked. Null once it is in the response.
+    /// What Camunda is told, as `response_data`, where the task is finished as soon as it is created: it is answered at
+    /// once, and neither followed up nor tracked. Null once it is in the response.
     pub answer: Option<Value>,
     /// The task's id at the target, for the log.
     pub target_id: String,
@@ -211,8 +212,8 @@ pub enum Progress {
     Waiting(String),
     /// It is finished: what Camunda is told, as `response_data`.
     Finished(Value),
-    /// The target has failed over it, for good: it is parked for a person. Where a setting of the system wants Camunda to be
-    /// told instead, it is [`Progress::Finished`], with the error in it.
+    /// The target has failed over it, for good: it is parked for a person. Where a setting of the system wants Camunda
+    /// to be told instead, it is [`Progress::Finished`], with the error in it.
     Failed(anyhow::Error),
     /// The target does not know it, or does not show it.
     Gone,
@@ -228,8 +229,8 @@ pub enum Failure {
         /// What went wrong.
         error: anyhow::Error,
     },
-    /// The same of a create that may have happened all the same. It is looked for before it is repeated, and not before that
-    /// says something.
+    /// The same of a create that may have happened all the same. It is looked for before it is repeated, and not before
+    /// that says something.
     OutcomeUnknown {
         /// What went wrong.
         error: anyhow::Error,
@@ -248,13 +249,14 @@ pub enum Failure {
     Permanent(anyhow::Error),
     /// Nothing was done, because an earlier delivery may have created the task moments ago: look again after this time.
     /// Not an attempt, and nobody else's concern. [`create`] says it, no handler does.
-    Unsettled(Duration),
+    TooEarly(Duration),
     /// The task was created, and the target does not show it to us: nothing may create it again, and somebody has to do
     /// something, which the text says. The lane pauses; nobody's attempt. While its message says
     /// [`Unseen`](crate::message::Earlier::Unseen), a look-up that cannot be sure says so again.
     Unseen(anyhow::Error),
-    /// Nothing was done, because what was seen of the task had become too old before its create could be sent, or because
-    /// its [claim](crate::message::Claim) was lost. Once more, from the look on, if it is still ours; nobody's attempt.
+    /// Nothing was done, because what was seen of the task had become too old before its create could be sent, or
+    /// because its [claim](crate::message::Claim) was lost. Once more, from the look on, if it is still ours; nobody's
+    /// attempt.
     Outdated,
 }
 
@@ -276,7 +278,7 @@ impl fmt::Display for Failure {
             | Failure::Unavailable { error, .. }
             | Failure::Permanent(error)
             | Failure::Unseen(error) => write!(f, "{error:#}"),
-            Failure::Unsettled(after) => write!(f, "an earlier try may show within {after:?}"),
+            Failure::TooEarly(after) => write!(f, "an earlier try may show within {after:?}"),
             Failure::Outdated => {
                 write!(f, "not sent: it was looked up too long ago, or another worker may have it now")
             }

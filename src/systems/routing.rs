@@ -1,9 +1,9 @@
-//! Which system a message belongs to: that of its topic, and only where no system has the topic, the one that it names as its
-//! `system`.
+//! Which system a message belongs to: that of its topic, and only where no system has the topic, the one that it names
+//! as its `system`.
 //!
-//! The topic goes first because the bridge calls many systems `python-services`. Names are compared as they are: blanks around
-//! them are off by now (see [`crate::message`]), case counts, and no part of a name stands for the whole. A topic also decides
-//! where its system is off: another one would do something else with the message.
+//! The topic goes first because the bridge calls many systems `python-services`. Names are compared as they are: blanks
+//! around them are off by now (see [`crate::message`]), case counts, and no part of a name stands for the whole. A
+//! topic also decides where its system is off: another one would do something else with the message.
 //!
 //! It is told which systems there are; it knows neither their settings nor any queue.
 

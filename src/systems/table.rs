@@ -11,10 +11,10 @@ use super::{Configured, System, bitrix24, default};
 use crate::config::{self, Config};
 use crate::queues::Queues;
 use crate::redact;
-use crate::settings::{Environment, Lookup, Mistakes, Secret, Variables, right};
+use crate::settings::{Environment, Lookup, Secret, SettingsErrors, Variables, right};
 
 /// A line of [`TABLE`].
-pub struct Entry {
+pub struct SystemEntry {
     /// The system's name; its queues are called after it.
     pub name: &'static str,
     /// The topics that belong to it, as the bridge has them: such messages are moved to its queue from any other.
@@ -26,8 +26,8 @@ pub struct Entry {
 }
 
 /// Every system, the usual one first.
-pub const TABLE: &[Entry] = &[
-    Entry {
+pub const TABLE: &[SystemEntry] = &[
+    SystemEntry {
         name: "bitrix24",
         topics: &[
             "bitrix_create_task",
@@ -47,12 +47,17 @@ pub const TABLE: &[Entry] = &[
     ),
     planned("email", &["send_email", "email_notify", "email_notification"]),
     planned("telegram", &["send_telegram", "telegram_notify", "telegram_task"]),
-    Entry { name: "default", topics: &[], open: default::open, open_without_target: default::open_without_target },
+    SystemEntry {
+        name: "default",
+        topics: &[],
+        open: default::open,
+        open_without_target: default::open_without_target,
+    },
 ];
 
-const fn planned(name: &'static str, topics: &'static [&'static str]) -> Entry {
+const fn planned(name: &'static str, topics: &'static [&'static str]) -> SystemEntry {
     let open = |_: &mut Variables| Configured::Off("this version does not support it yet");
-    Entry { name, topics, open, open_without_target: open }
+    SystemEntry { name, topics, open, open_without_target: open }
 }
 
 /// The names of all systems.
@@ -62,7 +67,7 @@ pub fn names() -> Vec<&'static str> {
 
 /// Which system each message belongs to, where these are on.
 pub fn routes(is_on: impl Fn(&str) -> bool) -> Routes {
-    Routes::new(TABLE.iter().map(|Entry { name, topics, .. }| Route { name, topics, is_on: is_on(name) }))
+    Routes::new(TABLE.iter().map(|SystemEntry { name, topics, .. }| Route { name, topics, is_on: is_on(name) }))
 }
 
 /// The name of every setting.
@@ -96,8 +101,8 @@ impl Setup {
     /// Reads the settings through `value`, which gives that of a variable.
     ///
     /// # Errors
-    /// [`Mistakes`]: every one of them, each with the variable's name and an example.
-    pub fn read(value: impl Fn(&str) -> Option<String>) -> Result<Setup, Mistakes> {
+    /// [`SettingsErrors`]: every one of them, each with the variable's name and an example.
+    pub fn read(value: impl Fn(&str) -> Option<String>) -> Result<Setup, SettingsErrors> {
         right(Variables::read(value, Setup::from_variables))
     }
 
@@ -105,7 +110,7 @@ impl Setup {
     ///
     /// # Errors
     /// As [`Setup::read`].
-    pub fn found(lookup: Lookup) -> Result<Setup, Mistakes> {
+    pub fn found(lookup: Lookup) -> Result<Setup, SettingsErrors> {
         right(Variables::found(lookup, Setup::from_variables))
     }
 
@@ -113,7 +118,7 @@ impl Setup {
     ///
     /// # Errors
     /// As [`Setup::read`].
-    pub fn from_env(environment: &Environment) -> Result<Setup, Mistakes> {
+    pub fn from_env(environment: &Environment) -> Result<Setup, SettingsErrors> {
         right(Variables::of(environment, Setup::from_variables))
     }
 
@@ -125,11 +130,7 @@ impl Setup {
         let setup = Setup { config, systems };
         if variables.text(config::HTTPS_CA_FILE).is_some() && !setup.on().any(|(_, system)| system.uses_https()) {
             let example = "BITRIX_WEBHOOK_URL=https://bitrix.example/rest/1/TOKEN";
-            variables.mistake(
-                config::HTTPS_CA_FILE,
-                "is set, but no address is https, so it protects nothing",
-                example,
-            );
+            variables.error(config::HTTPS_CA_FILE, "is set, but no address is https, so it protects nothing", example);
         }
         setup
     }
@@ -164,7 +165,7 @@ fn refuse_own_queues(config: &Config, variables: &mut Variables) {
     for ((name, default), queue) in common {
         if Queues::are_called(queue, &config.queue_prefix, &names()) {
             let wrong = format!("is {queue:?}, a queue of a system");
-            variables.mistake(name, &wrong, &format!("{name}={default}"));
+            variables.error(name, &wrong, &format!("{name}={default}"));
         }
     }
 }

@@ -91,7 +91,7 @@ fn certificate(refused: &CertificateError, ca_file: &str) -> String {
             "the server's certificate has expired: have it renewed, or correct the clock of this machine".into()
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the server's certificate is not valid yet: correct the clock of this machine, or have it issued anew"
+            "the server's certificate is not valid yet: correct the clock of this machine, or have it issued again"
                 .into()
         }
         CertificateError::NotValidForNameContext { expected, presented } if presented.is_empty() => {
@@ -117,16 +117,16 @@ fn certificate(refused: &CertificateError, ca_file: &str) -> String {
             ..
         } => signature(algorithm).into(),
         CertificateError::BadSignature => format!(
-            "the signature of the server's certificate does not fit: a CA made anew under its old name (put its present \
+            "the signature of the server's certificate does not fit: a CA made again under its old name (put its present \
              certificate into {ca_file}), or a key of less than 2048 bits (have the certificate issued for a longer one)"
         ),
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "the server's certificate is not meant for a server: have it issued with extendedKeyUsage=serverAuth".into()
         }
         CertificateError::BadEncoding => {
-            "the server's certificate cannot be read: have it issued anew (X.509 version 3)".into()
+            "the server's certificate cannot be read: have it issued again (X.509 version 3)".into()
         }
-        CertificateError::Revoked => "the server's certificate is revoked: have it issued anew".into(),
+        CertificateError::Revoked => "the server's certificate is revoked: have it issued again".into(),
         CertificateError::Other(other) => match other.0.downcast_ref() {
             Some(unknown) => nobodys_word(unknown, ca_file),
             None => format!(
@@ -134,7 +134,7 @@ fn certificate(refused: &CertificateError, ca_file: &str) -> String {
                  right one, name a PEM file with exactly this certificate in {ca_file}; or have one issued for the server"
             ),
         },
-        _ => "the server's certificate is refused: have it issued anew".into(),
+        _ => "the server's certificate is refused: have it issued again".into(),
     }
 }
 
@@ -142,10 +142,10 @@ fn signature(algorithm: &[u8]) -> &'static str {
     match SHA1_OR_OLDER.iter().any(|old| algorithm.windows(old.len()).any(|part| part == *old)) {
         true => {
             "a certificate that the server sends is signed with SHA-1 or MD5, which is no longer safe: have it issued \
-             anew with SHA-256"
+             again with SHA-256"
         }
         false => {
-            "a certificate that the server sends is signed in an unusual way: have it issued anew with SHA-256 and an \
+            "a certificate that the server sends is signed in an unusual way: have it issued again with SHA-256 and an \
              RSA or ECDSA key"
         }
     }

@@ -1,5 +1,5 @@
-//! Who a certificate is for, who has signed it, and whether it is a CA's: just enough of DER for that. Whether it is a good
-//! one is none of its business; one that it cannot read has no names and is no CA's.
+//! Who a certificate is for, who has signed it, and whether it is a CA's: just enough of DER for that. Whether it is a
+//! good one is none of its business; one that it cannot read has no names and is no CA's.
 
 /// The two names of a certificate, as they are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,12 +12,12 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error as TlsError, OtherError, SignatureScheme};
 
-use super::{Authorities, names};
+use super::{RootCertificates, names};
 
 /// What a client checks a server's certificate with.
 #[derive(Debug)]
 pub struct Verifier {
-    authorities: Authorities,
+    root_certificates: RootCertificates,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -40,8 +40,8 @@ impl Error for Unknown {}
 
 impl Verifier {
     /// Trusts whom the `authorities` have signed for, and a server that shows exactly one of their own certificates.
-    pub fn new(authorities: Authorities, algorithms: WebPkiSupportedAlgorithms) -> Verifier {
-        Verifier { authorities, algorithms }
+    pub fn new(root_certificates: RootCertificates, algorithms: WebPkiSupportedAlgorithms) -> Verifier {
+        Verifier { root_certificates, algorithms }
     }
 
     /// rustls's own check. Its `WebPkiServerVerifier` does the same, and does not exist without an authority.
@@ -53,7 +53,7 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(), TlsError> {
         let parsed = ParsedCertificate::try_from(server)?;
-        let roots = &self.authorities.roots;
+        let roots = &self.root_certificates.roots;
         verify_server_cert_signed_by_trust_anchor(&parsed, roots, sent, now, self.algorithms.all)?;
         verify_server_name(&parsed, host)
     }
@@ -122,13 +122,13 @@ impl ServerCertVerifier for Verifier {
             Err(TlsError::InvalidCertificate(refused)) => refused,
             verdict => return verdict.map(|()| ServerCertVerified::assertion()),
         };
-        let is_own = self.authorities.own.contains(server);
+        let is_own = self.root_certificates.own.contains(server);
         match refused {
             CertificateError::NotValidForNameContext { .. } if is_own => may_be_for(server, host),
             refused if is_own && lacks_authority_only(&refused) => may_be_for(server, host),
             CertificateError::UnknownIssuer => Err(told(missing(server, sent))),
-            // That it is a CA's, or that another one of this name is known, does not matter where nobody else could have
-            // signed it.
+            // That it is a CA's, or that another one of this name is known, does not matter where nobody else could
+            // have signed it.
             CertificateError::Other(_) | CertificateError::BadSignature if is_signed_by_itself(server) => {
                 Err(told(Unknown::Itself))
             }

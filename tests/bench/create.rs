@@ -52,8 +52,8 @@ pub fn slow() -> Vec<Figure> {
     ]
 }
 
-/// (g) The same portal where each request more than 8 at once slows all of them down, so that 16 do half as much as 8: with
-/// fixed numbers of requests, and with the number that the worker finds out.
+/// (g) The same portal where each request more than 8 at once slows all of them down, so that 16 do half as much as 8:
+/// with fixed numbers of requests, and with the number that the worker finds out.
 pub fn strained() -> Vec<Figure> {
     const COUNT: usize = 3_000;
     const FROM: u32 = 8;
@@ -76,7 +76,8 @@ pub fn strained() -> Vec<Figure> {
     ]
 }
 
-/// Tasks a second, and HTTP requests for each, at a portal that takes 50 ms a request and 20 ms for each further command.
+/// Tasks a second, and HTTP requests for each, at a portal that takes 50 ms a request and 20 ms for each further
+/// command.
 fn at_slow_portal(count: usize, strain_from: u32, settings: &[(&str, &str)]) -> (f64, f64) {
     let (request_delay, command_delay) = (Duration::from_millis(50), Duration::from_millis(20));
     let limits = Limits { request_delay, command_delay, strain_from, ..Limits::default() };
@@ -138,10 +139,10 @@ fn at_cloud_portal(queues: Queues, seen: impl Fn(&Sandbox) -> usize) -> (usize, 
     let sandbox = Sandbox::start(0, Limits::cloud()).expect("a free port");
     let worker = Worker::start(&queues, &sandbox.webhook_url(), &[("HEARTBEAT_INTERVAL", "60")]);
     eventually("the first request", DEADLINE, || sandbox.counts().requests > 0);
-    let begun = Instant::now();
+    let started = Instant::now();
     let end = crossbeam_channel::after(Duration::from_secs(60));
     while crossbeam_channel::select! { recv(end) -> _ => false, default(Duration::from_secs(2)) => true } {
-        progress(&format!("cloud: {:.0} s, {} synced", begun.elapsed().as_secs_f64(), sandbox.counts().syncs));
+        progress(&format!("cloud: {:.0} s, {} synced", started.elapsed().as_secs_f64(), sandbox.counts().syncs));
     }
     let (seen, counts) = (seen(&sandbox), sandbox.counts());
     drop(worker);
@@ -156,8 +157,8 @@ struct Run {
 }
 
 impl Run {
-    /// From the first request at the target, of those that `requests` counts, until every message is recorded, synchronised
-    /// and acknowledged.
+    /// From the first request at the target, of those that `requests` counts, until every message is recorded,
+    /// synchronised and acknowledged.
     fn of(
         webhook: &str,
         settings: &[(&str, &str)],
@@ -169,9 +170,9 @@ impl Run {
         let settings = [&[("HEARTBEAT_INTERVAL", "3600")], settings].concat();
         let worker = Worker::start(&queues, webhook, &settings);
         eventually("the first request", DEADLINE, || requests() > 0);
-        let (begun, cpu) = (Instant::now(), machine::cpu(worker.pid()));
+        let (started, cpu) = (Instant::now(), machine::cpu(worker.pid()));
         eventually("the last synchronisation", DEADLINE, || synced() as usize >= count);
-        let took = begun.elapsed();
+        let took = started.elapsed();
         let cpu = machine::cpu(worker.pid()).saturating_sub(cpu);
         assert_eq!(queues.count(&queues.sent()), count, "records");
         Run { count, took, cpu }

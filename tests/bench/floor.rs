@@ -1,5 +1,5 @@
-//! The floor: the same messages consumed, published with confirm and acknowledged, with nothing in between. No worker that
-//! keeps the rules can be faster on this machine and this broker.
+//! The floor: the same messages consumed, published with confirm and acknowledged, with nothing in between. No worker
+//! that keeps the rules can be faster on this machine and this broker.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::select;
 use task_creator::config::RabbitMq;
 use task_creator::rabbitmq::connection::Connection;
-use task_creator::rabbitmq::intake::{Intake, Token};
-use task_creator::rabbitmq::publisher::{Letter, Publisher};
+use task_creator::rabbitmq::consumer::{AckToken, Consumer};
+use task_creator::rabbitmq::publisher::{OutgoingMessage, Publisher};
 use task_creator::settings::Secret;
 
 use crate::support::Queues;
@@ -29,8 +29,8 @@ impl Sender {
 
     /// Publishes.
     pub fn send(&self, queue: &str, body: Vec<u8>) {
-        let letter = Letter::new(queue.to_owned(), String::new(), body);
-        self.publisher.borrow_mut().publish(&letter).expect("published");
+        let outgoing = OutgoingMessage::new(queue.to_owned(), String::new(), body);
+        self.publisher.borrow_mut().publish(&outgoing).expect("published");
     }
 }
 
@@ -39,34 +39,34 @@ pub fn run(queues: &Queues, count: usize, prefetch: u16) -> Duration {
     let settings = settings(queues);
     let mut consuming = Connection::open(&settings, "bench: consume").expect("RabbitMQ is there");
     let mut publishing = Connection::open(&settings, "bench: publish").expect("RabbitMQ is there");
-    let intake = Intake::open(&mut consuming, prefetch, 1).expect("a channel");
+    let consumer = Consumer::open(&mut consuming, prefetch, 1).expect("a channel");
     let mut publisher = Publisher::open(&mut publishing).expect("a channel");
-    let begun = Instant::now();
-    let consumer = intake.consume(&queues.input()).expect("a consumer");
-    let deliveries = consumer.receiver().clone();
+    let started = Instant::now();
+    let subscription = consumer.consume(&queues.input()).expect("a consumer");
+    let deliveries = subscription.receiver().clone();
     let confirms = publisher.confirms().clone();
-    let mut on_the_way: HashMap<u64, Token> = HashMap::new();
+    let mut unconfirmed: HashMap<u64, AckToken> = HashMap::new();
     let (mut taken, mut done) = (0, 0);
     while done < count {
         select! {
             recv(deliveries) -> message => {
-                let arrival = intake.arrival(message.expect("the connection holds")).expect("a delivery");
+                let delivery = consumer.delivery(message.expect("the connection holds")).expect("a delivery");
                 taken += 1;
-                let letter = Letter::new(queues.sent(), format!("{taken}"), arrival.body);
-                on_the_way.insert(publisher.publish(&letter).expect("published"), arrival.token);
+                let outgoing = OutgoingMessage::new(queues.sent(), format!("{taken}"), delivery.body);
+                unconfirmed.insert(publisher.publish(&outgoing).expect("published"), delivery.token);
             },
             recv(confirms) -> confirm => {
-                for (tag, _) in publisher.verdicts(confirm.expect("the connection holds")) {
+                for (tag, _) in publisher.outcomes(confirm.expect("the connection holds")) {
                     done += 1;
-                    if let Some(token) = on_the_way.remove(&tag) {
-                        intake.ack(token).expect("acknowledged");
+                    if let Some(token) = unconfirmed.remove(&tag) {
+                        consumer.ack(token).expect("acknowledged");
                     }
                 }
             },
         }
     }
-    let took = begun.elapsed();
-    drop(consumer);
+    let took = started.elapsed();
+    drop(subscription);
     took
 }
 

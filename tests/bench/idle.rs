@@ -20,13 +20,13 @@ pub fn start_and_rest() -> Vec<Figure> {
     let mut starts: Vec<f64> = (0..11)
         .map(|_| {
             eventually("nobody reads", PATIENCE, || queues.consumers(&queues.input()) == 0);
-            let begun = Instant::now();
+            let started = Instant::now();
             let _worker = start();
             // Asking the broker takes a third of a millisecond, so the answer is that exact.
             while queues.consumers(&queues.input()) == 0 {
-                assert!(begun.elapsed() < PATIENCE, "the worker does not read");
+                assert!(started.elapsed() < PATIENCE, "the worker does not read");
             }
-            begun.elapsed().as_secs_f64() * 1000.0
+            started.elapsed().as_secs_f64() * 1000.0
         })
         .collect();
     starts.sort_by(f64::total_cmp);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{after, select, tick};
 use task_creator::rabbitmq::connection::Connection;
-use task_creator::rabbitmq::intake::Intake;
+use task_creator::rabbitmq::consumer::Consumer;
 use task_creator::sandbox::{Limits, Sandbox};
 
 use crate::support::{PATIENCE, Queues, Worker, eventually};
@@ -23,9 +23,9 @@ pub fn at_twenty_a_second() -> Vec<Figure> {
         queues.state(&queues.sent()).is_some() && queues.consumers(&queues.input()) > 0
     });
     let mut connection = Connection::open(&floor::settings(&queues), "bench: records").expect("RabbitMQ is there");
-    let intake = Intake::open(&mut connection, 1000, 1).expect("a channel");
-    let consumer = intake.consume(&queues.sent()).expect("a consumer");
-    let records = consumer.receiver().clone();
+    let consumer = Consumer::open(&mut connection, 1000, 1).expect("a channel");
+    let subscription = consumer.consume(&queues.sent()).expect("a consumer");
+    let records = subscription.receiver().clone();
     let publisher = floor::Sender::open(&queues);
     let (clock, end) = (tick(Duration::from_millis(50)), after(PATIENCE * 2));
     let mut sent: HashMap<String, Instant> = HashMap::new();
@@ -38,16 +38,16 @@ pub fn at_twenty_a_second() -> Vec<Figure> {
                 publisher.send(&queues.input(), create::message(&id).into_bytes());
             },
             recv(records) -> message => {
-                let arrival = intake.arrival(message.expect("the connection holds")).expect("a delivery");
-                let record: serde_json::Value = serde_json::from_slice(&arrival.body).expect("a record");
+                let delivery = consumer.delivery(message.expect("the connection holds")).expect("a delivery");
+                let record: serde_json::Value = serde_json::from_slice(&delivery.body).expect("a record");
                 let id = record["original_message"]["task_id"].as_str().expect("an id");
                 took.push(sent[id].elapsed().as_secs_f64() * 1000.0);
-                intake.ack(arrival.token).expect("acknowledged");
+                consumer.ack(delivery.token).expect("acknowledged");
             },
             recv(end) -> _ => panic!("{} of {COUNT} records came", took.len()),
         }
     }
-    drop((consumer, worker));
+    drop((subscription, worker));
     took.sort_by(f64::total_cmp);
     let (p50, p99) = (took[COUNT / 2], took[COUNT * 99 / 100]);
     vec![

@@ -2,11 +2,11 @@
 //! against. `cargo bench -- create sweep` runs the named cases only.
 //!
 //! The letters before the figures: (a) create at a target that answers at once, (b) at a slow one, (c) at the cloud's
-//! limit, (d) sweep, (e) latency, (f) start and rest, (g) at a target that more requests slow down, (h) memory with large
-//! messages.
+//! limit, (d) sweep, (e) latency, (f) start and rest, (g) at a target that more requests slow down, (h) memory with
+//! large messages.
 //!
-//! The real release binary, a real RabbitMQ, and the sandbox as Bitrix24. Figures are compared within one run, since the
-//! machine may be shared; nothing here fails because something was slow.
+//! The real release binary, a real RabbitMQ, and the sandbox as Bitrix24. Figures are compared within one run, since
+//! the machine may be shared; nothing here fails because something was slow.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -43,8 +43,8 @@ impl Figure {
 
 /// Says what is going on, on one line that is overwritten on a terminal.
 pub fn progress(text: &str) {
-    let (begin, end) = if std::io::stderr().is_terminal() { ("\r\x1b[K", "") } else { ("", "\n") };
-    let _ = write!(std::io::stderr(), "{begin}{text}{end}");
+    let (start, end) = if std::io::stderr().is_terminal() { ("\r\x1b[K", "") } else { ("", "\n") };
+    let _ = write!(std::io::stderr(), "{start}{text}{end}");
 }
 
 type Case = (&'static str, fn() -> Vec<Figure>);

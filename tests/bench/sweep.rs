@@ -12,7 +12,8 @@ const DEADLINE: Duration = Duration::from_secs(600);
 
 /// 5,000 and 100,000 records.
 pub fn large() -> Vec<Figure> {
-    // The records are made by the worker itself, at a portal without limits; the larger sweep begins with the smaller's.
+    // The records are made by the worker itself, at a portal without limits; the larger sweep starts with the
+    // smaller's.
     let sandbox = Sandbox::start(0, Limits::default()).expect("a free port");
     let queues = Queues::new("bench sweep");
     let (small, large) = (sweep(&sandbox, &queues, 0, 5_000), sweep(&sandbox, &queues, 5_000, 100_000));
@@ -49,9 +50,9 @@ struct Sweep {
 /// Fills the sent queue up to `to` records and lets a fresh worker, with the default limits, sweep them once.
 fn sweep(sandbox: &Sandbox, queues: &Queues, from: usize, to: usize) -> Sweep {
     progress(&format!("sweep: making {to} records"));
-    for begin in (from..to).step_by(10_000) {
+    for start in (from..to).step_by(10_000) {
         let messages: Vec<String> =
-            (begin..to.min(begin + 10_000)).map(|n| create::message(&format!("sweep-{n}"))).collect();
+            (start..to.min(start + 10_000)).map(|n| create::message(&format!("sweep-{n}"))).collect();
         queues.publish_tasks(&messages);
     }
     let filling = [("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "3600"), ("LOG_LEVEL", "WARNING"), ("PREFETCH", "500")];
@@ -61,11 +62,11 @@ fn sweep(sandbox: &Sandbox, queues: &Queues, from: usize, to: usize) -> Sweep {
     eventually("all records at rest", DEADLINE, || queues.count(&queues.sent()) == to);
     progress(&format!("sweep: {to} records"));
     let before = sandbox.counts().requests;
-    let (begun, broker_cpu) = (Instant::now(), machine::broker_cpu());
+    let (started, broker_cpu) = (Instant::now(), machine::broker_cpu());
     let worker =
         Worker::start(queues, &sandbox.webhook_url(), &[("HEARTBEAT_INTERVAL", "3600"), ("LOG_LEVEL", "DEBUG")]);
     worker.await_log("swept", DEADLINE);
-    let seconds = begun.elapsed().as_secs_f64();
+    let seconds = started.elapsed().as_secs_f64();
     let (memory, cpu) = (machine::peak_memory_mb(worker.pid()), machine::cpu(worker.pid()).as_secs_f64());
     eventually("every record back in the queue", DEADLINE, || queues.count(&queues.sent()) == to);
     let broker_cpu = machine::broker_cpu().saturating_sub(broker_cpu).as_secs_f64();

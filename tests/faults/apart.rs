@@ -1,6 +1,6 @@
-//! What a worker has seen of a task, and what it does about it, far apart in time: it is frozen in between, waits for its
-//! turn at the portal, loses its session meanwhile, or another worker's clock disagrees. Nothing is created twice by that,
-//! and no wait is begun anew for ever.
+//! What a worker has seen of a task, and what it does about it, far apart in time: it is frozen in between, waits for
+//! its turn at the portal, loses its session meanwhile, or another worker's clock disagrees. Nothing is created twice
+//! by that, and no wait is started again for ever.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use task_creator::stop;
 use task_creator::systems::bitrix24::Settings;
 use task_creator::systems::bitrix24::client::{Call as ClientCall, Client, Pace};
 use task_creator::systems::bitrix24::errors::Kind;
-use task_creator::tls::Authorities;
+use task_creator::tls::RootCertificates;
 
 use crate::links::{relay, start_through};
 use crate::support::*;
@@ -47,7 +47,7 @@ fn await_second_session(worker: &Worker) {
 #[track_caller]
 fn assert_created_once(portal: &Portal, tasks: &Tasks, queues: &Queues) {
     assert_eq!(portal.count_of(|call| creates(call, "task-1")), 1);
-    Account::take(queues, tasks.markers()).after_faults(1).assert_holds();
+    Audit::take(queues, tasks.markers()).after_faults(1).assert_holds();
 }
 
 /// The first worker is frozen at `frozen`, and goes on when the second one has created what it got in its stead.
@@ -93,8 +93,8 @@ fn a_worker_that_was_frozen_while_its_create_waited_for_its_turn_looks_again() {
     });
 }
 
-/// The first worker has looked the task up, and waits for its turn to create it, when its session is lost and the second
-/// worker gets the message.
+/// The first worker has looked the task up, and waits for its turn to create it, when its session is lost and the
+/// second worker gets the message.
 #[test]
 fn a_create_that_waits_for_its_turn_is_not_sent_when_another_worker_may_have_its_message() {
     let queues = Queues::new("cut off");
@@ -149,7 +149,7 @@ fn where_turns_are_rare_the_create_follows_a_second_look_up_at_once() {
     eventually("the follow-ups", PATIENCE, || tasks.syncs().len() == 3);
     worker.stop();
     assert!(portal.count_of(|call| looks_up(call, "task-1")) >= 2);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
     names.iter().for_each(|name| assert_eq!(portal.count_of(|call| creates(call, name)), 1));
 }
 
@@ -167,9 +167,9 @@ fn a_call_that_may_go_no_more_after_a_pause_is_not_sent_once_more() {
         right(Variables::read(lookup, Settings::from_variables)).expect("right settings").expect("the webhook is set");
     // Without anybody who could raise it, a stop counts as raised.
     let (_raise, stop) = stop::signal();
-    let client = Client::new(&settings, &Authorities::public(), 4, &stop);
+    let client = Client::new(&settings, &RootCertificates::public(), 4, &stop);
     let call = || ClientCall { method: "tasks.task.add", params: vec![("fields", json!({"TITLE": "x"}))] };
-    for pace in [Pace::InTurn, Pace::AtOnce] {
+    for pace in [Pace::Queued, Pace::AtOnce] {
         let sent = portal.count("tasks.task.add");
         // Asked when it is taken, and again before each time that it is sent.
         let asked = AtomicUsize::new(0);
@@ -221,8 +221,8 @@ fn a_returned_message_waits_as_long_as_it_was_told_whatever_the_clock_says() {
     assert_eq!(tasks.markers(), ["task-1"]);
 }
 
-/// The first copy of the message waits in the retry queue and is not delivered, since others fill its prefetch. Its create
-/// shows only later.
+/// The first copy of the message waits in the retry queue and is not delivered, since others fill its prefetch. Its
+/// create shows only later.
 #[test]
 fn a_second_copy_waits_for_the_first_one_that_is_not_even_delivered() {
     const SHOWS_AFTER: Duration = Duration::from_millis(1500);
@@ -278,7 +278,7 @@ fn tasks_whose_input_queue_is_deleted_while_they_are_created_are_recorded() {
     eventually("the follow-up", PATIENCE, || tasks.syncs().len() == 3);
     worker.stop();
     assert_eq!(tasks.checklists().len(), 3 * 5, "no list and no line twice");
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn a_wait_goes_on_after_a_lost_session() {
     worker.stop();
     // Before the wait and after it.
     assert_eq!(portal.count_of(|call| looks_up(call, "task-1")), 2);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 /// Answers the only task, as a person would.

@@ -1,5 +1,5 @@
-//! Faults of a whole RabbitMQ node, on a private one: restarted, killed, frozen, out of memory or disk, impatient with slow
-//! consumers and large messages, and not letting the worker in.
+//! Faults of a whole RabbitMQ node, on a private one: restarted, killed, frozen, out of memory or disk, impatient with
+//! slow consumers and large messages, and not letting the worker in.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Scene {
         Scene { queues, tasks, portal, gate, worker }
     }
 
-    /// The worker is back, and finishes what it had begun without asking the portal twice.
+    /// The worker is back, and finishes what it had started without asking the portal twice.
     fn assert_goes_on(mut self) {
         let queues = &self.queues;
         queues.await_consumers(&queues.input(), 1, PATIENCE);
@@ -59,7 +59,7 @@ impl Scene {
             (look_ups, self.portal.count_of(|call| creates(call, name)))
         };
         assert_eq!(calls("task-1"), (1, 1));
-        Account::take(&self.queues, self.tasks.markers()).assert_holds();
+        Audit::take(&self.queues, self.tasks.markers()).assert_holds();
     }
 }
 
@@ -159,7 +159,7 @@ fn messages_that_wait_longer_than_the_broker_lets_them_are_done_all_the_same() {
     assert!(worker.log().contains("no session with RabbitMQ"));
     take_back_after(&node, 1_800_000, 60_000);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 /// The node is as it was even if the test fails.
@@ -221,7 +221,7 @@ fn a_node_without_memory_at_the_first_session_is_waited_for_and_nothing_is_taken
     drop(alarm);
     queues.await_count(&queues.sent(), 1, PATIENCE);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_node_without_memory_does_not_keep_the_worker_from_ending() {
         queues.count(&queues.input()) == 0 && queues.count(&queues.sent()) >= 1
     });
     scene.worker.stop();
-    Account::take(&scene.queues, scene.tasks.markers()).after_faults(1).assert_holds();
+    Audit::take(&scene.queues, scene.tasks.markers()).after_faults(1).assert_holds();
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The run without a fault. Every test of the matrix waits for a sign that its fault has struck; here none of them shows, so
-//! none of those tests would pass without its fault. The kill tests have control runs of their own.
+//! The run without a fault. Every test of the matrix waits for a sign that its fault has struck; here none of them
+//! shows, so none of those tests would pass without its fault. The kill tests have control runs of their own.
 
 use crate::support::*;
 
@@ -51,5 +51,5 @@ fn without_a_fault_there_is_no_sign_of_one() {
         let calls = (portal.count_of(|call| looks_up(call, name)), portal.count_of(|call| creates(call, name)));
         assert_eq!(calls, (1, 1), "{name}");
     }
-    Account::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
+    Audit::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
 }

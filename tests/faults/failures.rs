@@ -1,5 +1,5 @@
-//! What the failure of one message leads to, seen from outside: another try, or a parked message. In neither of them is a
-//! task lost or doubled, and neither holds up what has nothing to do with it. Failures of the whole portal are in
+//! What the failure of one message leads to, seen from outside: another try, or a parked message. In neither of them is
+//! a task lost or doubled, and neither holds up what has nothing to do with it. Failures of the whole portal are in
 //! `outages.rs`.
 
 use std::sync::Arc;
@@ -46,7 +46,7 @@ fn assert_one_failure_costs_time_only(failure: Answer) {
     queues.await_count(&queues.sent(), 1, PATIENCE);
     worker.stop();
     assert_eq!(portal.count_of(|call| creates(call, "ill")), 2);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn between_two_tries_of_a_message_is_a_delay_in_which_the_others_go_on() {
     assert!(order[0].contains("\"well\"") && order[1].contains("\"ill\""), "{order:?}");
     let tries = tries.lock().unwrap();
     assert!(tries[1] - tries[0] >= Duration::from_secs(3), "{:?}", tries[1] - tries[0]);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_message_whose_attempts_are_used_up_is_parked_with_their_number() {
     assert_eq!(parked["error_type"], "RETRY_LIMIT_EXCEEDED");
     assert_eq!(parked["attempts"], 3);
     assert_eq!(portal.count_of(|call| creates(call, "ill")), 3);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn attempts_are_counted_on_when_the_worker_was_started_again() {
     worker.stop();
     assert_eq!(queues.peek_all(&queues.errors())[0].json()["attempts"], 2);
     assert_eq!(portal.count_of(|call| creates(call, "ill")), 2);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -159,7 +159,7 @@ fn a_refused_message_is_parked_with_the_portals_own_words_and_the_next_one_proce
     // For the assignee, once more alone where that was in a batch, and for the default responsible.
     let together = portal.count_of(|call| creates(call, "ill") && call.batched);
     assert_eq!(portal.count_of(|call| creates(call, "ill")), 2 + together);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_message_that_always_fails_does_not_hold_up_the_others() {
     queues.await_count(&queues.sent(), 10, PATIENCE);
     queues.await_count(&queues.errors(), 1, PATIENCE);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_create_whose_answer_is_lost_is_found_and_not_repeated() {
     queues.await_count(&queues.sent(), 1, PATIENCE);
     worker.stop();
     assert_eq!(portal.count_of(|call| creates(call, "task-1")), 1);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 /// Every create exists at once and is seen by nobody for as long as `hidden`; its answer never comes.
@@ -243,7 +243,7 @@ fn a_create_that_shows_a_second_later_is_waited_for_and_not_repeated() {
     queues.publish_task(&field_text("task-1"));
     queues.await_count(&queues.sent(), 1, PATIENCE);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn a_message_published_twice_at_once_becomes_one_task_and_one_record() {
     queues.await_count(&queues.sent(), 1, PATIENCE);
     worker.stop();
     assert_eq!(portal.count_of(|call| looks_up(call, "task-1")), 1);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn bodies_that_are_no_task_are_parked_as_they_are_and_the_lane_goes_on() {
     assert!(parked.iter().all(|parked| parked["error_type"] == "INVALID_MESSAGE"), "{parked:?}");
     let kept = |body: &[u8]| parked.iter().any(|parked| parked["original_body_base64"] == STANDARD.encode(body));
     assert!(not_json.iter().all(|body| kept(body)), "{parked:?}");
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn a_message_whose_headers_fill_a_frame_comes_back_like_any_other() {
     worker.stop();
     assert_eq!(portal.count_of(|call| creates(call, "ill")), 2);
     assert!(!worker.log().contains("no session with RabbitMQ"), "{}", worker.log());
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn a_failed_look_up_after_a_kill_does_not_make_the_worker_forget_to_wait() {
     worker.start_again();
     queues.await_count(&queues.sent(), 1, PATIENCE);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -370,5 +370,5 @@ fn a_message_published_again_when_its_task_exists_is_looked_up_and_not_created_a
     portal.await_count_of("the look-up", 2, |call| looks_up(call, "task-1"));
     worker.stop();
     // The bridge asked twice, so a second record is no harm: the tracker answers a task once.
-    Account::take(&queues, tasks.markers()).after_faults(1).assert_holds();
+    Audit::take(&queues, tasks.markers()).after_faults(1).assert_holds();
 }

@@ -211,7 +211,7 @@ fn tasks_wait_while_the_sent_queue_is_full_and_sweeps_wear_its_records_out() {
     let errors = worker.errors();
     assert!(errors.matches("does not take messages").count() <= 2, "{errors}");
     assert!(worker.log().contains("waiting_for_room=0"), "{}", worker.log());
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -276,5 +276,5 @@ fn a_burst_of_large_records_behind_a_broker_that_does_not_read_holds_nobody_up()
     relay.pass();
     assert_eq!(worker.wait(PATIENCE).code(), Some(0), "{}", worker.log());
     assert_eq!((queues.count(&queues.sent()), queues.count(&queues.input())), (160, 0));
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }

@@ -1,6 +1,7 @@
-//! SIGKILL between a create and what follows it, before a portal that is as unkind as its source shows it to be: in the end
-//! every task is there once, and every checklist complete, in order and undoubled, whatever people did to it meanwhile. Each
-//! test has its run without a kill. It knows what people see and what the portal was asked, nothing of the worker's inside.
+//! SIGKILL between a create and what follows it, before a portal that is as unkind as its source shows it to be: in the
+//! end every task is there once, and every checklist complete, in order and undoubled, whatever people did to it
+//! meanwhile. Each test has its run without a kill. It knows what people see and what the portal was asked, nothing of
+//! the worker's inside.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -162,8 +163,8 @@ fn a_checklist_that_the_portal_was_still_adding_when_the_worker_came_back_is_not
     scene.worker.start_again();
     scene.worker.await_log("exists already, not created again: task=task-0", PATIENCE);
     // Whoever reads the checklist back at once sees it half done.
-    let begun = Instant::now();
-    eventually("a moment", PATIENCE, || scene.calls(ITEMS) > 0 || begun.elapsed() > Duration::from_secs(1));
+    let started = Instant::now();
+    eventually("a moment", PATIENCE, || scene.calls(ITEMS) > 0 || started.elapsed() > Duration::from_secs(1));
     scene.sandbox.release();
     scene.end(1, 1);
     assert_eq!(as_read(&scene.task("task-0")), lists());

@@ -98,8 +98,8 @@ fn assert_log_is_clean(worker: &Worker) {
         let bytes = fs::read(worker.folder().join(file)).expect("the file is there");
         let text = String::from_utf8(bytes).expect("UTF-8");
         for line in text.lines() {
-            let begins = line.get(..4).is_some_and(|year| year.parse::<u32>().is_ok()) && line.contains(" [");
-            assert!(begins, "{file}: this line is no event of its own: {line:?}");
+            let starts = line.get(..4).is_some_and(|year| year.parse::<u32>().is_ok()) && line.contains(" [");
+            assert!(starts, "{file}: this line is no event of its own: {line:?}");
         }
         let harmful = |c: char| {
             c.is_control() && c != '\n'
@@ -218,12 +218,12 @@ fn is_parked_in_the_end(test: &str, headers: FieldTable) {
     assert!(!worker.log().contains("no session with RabbitMQ"), "the connection was not lost");
     worker.signal("INT");
     assert_eq!(worker.wait(PATIENCE).code(), Some(0));
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
 fn a_message_with_many_headers_uses_up_its_attempts() {
-    // amiquip needs seconds for ten thousand: it begins anew with each byte that does not fit.
+    // amiquip needs seconds for ten thousand: it starts again with each byte that does not fit.
     let headers = (0..1_000).map(|number| (format!("h{number:04}"), AmqpValue::Boolean(true)));
     is_parked_in_the_end("many headers", headers.collect());
 }

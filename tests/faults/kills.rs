@@ -1,6 +1,6 @@
-//! SIGKILL at every step of a task's way; at those of the way back and of the way round it is in `later_kills.rs`. Each test
-//! runs twice, once with the kill and once without, and asserts what only the kill can have made different; a kill test
-//! whose control run looks the same proves nothing.
+//! SIGKILL at every step of a task's way; at those of the way back and of the way round it is in `later_kills.rs`. Each
+//! test runs twice, once with the kill and once without, and asserts what only the kill can have made different; a kill
+//! test whose control run looks the same proves nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -85,15 +85,16 @@ impl Scene {
         self.worker.start_again();
     }
 
-    /// Waits for so many records and responses, ends the worker, and holds the account to what the fault may have doubled.
+    /// Waits for so many records and responses, ends the worker, and holds the account to what the fault may have
+    /// doubled.
     pub fn seen_at_the_end(&mut self, fault: Fault, records: usize, responses: usize) -> Seen {
         self.queues.await_count(&self.queues.sent(), records, PATIENCE);
         self.queues.await_count(&self.queues.responses(), responses, PATIENCE);
-        // What follows a record may have to wait for what the killed worker had begun.
+        // What follows a record may have to wait for what the killed worker had started.
         eventually("the follow-up", PATIENCE, || records + responses == 0 || !self.tasks.syncs().is_empty());
         self.worker.stop();
         let kills = usize::from(fault == Fault::Kill);
-        Account::take(&self.queues, self.tasks.markers()).after_faults(kills).assert_holds();
+        Audit::take(&self.queues, self.tasks.markers()).after_faults(kills).assert_holds();
         let (queues, portal) = (&self.queues, &self.portal);
         Seen {
             look_ups: portal.count_of(|call| looks_up(call, ID)),
@@ -393,6 +394,6 @@ fn a_worker_that_is_killed_again_and_again_loses_and_doubles_no_task() {
     eventually("every answer", PATIENCE, || scene.queues.count(&scene.queues.responses()) >= TASKS);
     eventually("the end of all records", PATIENCE, || scene.queues.count(&sent) + scene.queues.count(&input) == 0);
     scene.worker.stop();
-    let account = Account::take(&scene.queues, scene.tasks.markers()).after_faults(KILLS * TASKS);
-    account.with_finished(scene.tasks.finished()).assert_holds();
+    let audit = Audit::take(&scene.queues, scene.tasks.markers()).after_faults(KILLS * TASKS);
+    audit.with_finished(scene.tasks.finished()).assert_holds();
 }

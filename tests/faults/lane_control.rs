@@ -1,5 +1,5 @@
-//! What may be asked of a lane while it works: `lane::control`, on a real RabbitMQ. The lane is one of the library, since no
-//! command of the program uses it yet.
+//! What may be asked of a lane while it works: `lane::control`, on a real RabbitMQ. The lane is one of the library,
+//! since no command of the program uses it yet.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ fn a_paused_lane_begins_nothing_until_it_is_resumed() {
         control.get_or_init(|| lane.control.clone());
         reader::run(lane, &Creates).expect("RabbitMQ lets us in");
     });
-    Account::take(&queues, ["a", "b", "c"].map(String::from).to_vec()).assert_holds();
+    Audit::take(&queues, ["a", "b", "c"].map(String::from).to_vec()).assert_holds();
 }
 
 #[test]

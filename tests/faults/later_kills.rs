@@ -1,5 +1,6 @@
-//! SIGKILL on the way back to Camunda, on the way round through the retry queue and on the way aside into the error queue;
-//! and one that comes whenever a certain message is at work. As in `kills.rs`, each has its run without the kill.
+//! SIGKILL on the way back to Camunda, on the way round through the retry queue and on the way aside into the error
+//! queue; and one that comes whenever a certain message is at work. As in `kills.rs`, each has its run without the
+//! kill.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -146,8 +147,8 @@ fn a_kill_between_parking_a_message_and_its_ack_parks_it_twice_at_most() {
     assert_eq!(killed, (Seen { look_ups: 5, creates: 4, syncs: 0, records: 0, responses: 0, parked: 2 }, vec![1, 1]));
 }
 
-/// The broker cannot count what ends the worker's process, so such a message is never parked: it is worked on again after
-/// every start, and what came with it as well.
+/// The broker cannot count what ends the worker's process, so such a message is never parked: it is worked on again
+/// after every start, and what came with it as well.
 #[test]
 fn a_message_on_which_the_process_dies_each_time_is_lost_as_little_as_the_others() {
     const KILLS: usize = 5;
@@ -177,6 +178,6 @@ fn a_message_on_which_the_process_dies_each_time_is_lost_as_little_as_the_others
             && queues.count(&queues.sent()) >= messages.len()
     });
     scene.worker.stop();
-    let account = Account::take(&scene.queues, scene.tasks.markers());
-    account.after_faults(KILLS * messages.len()).assert_holds();
+    let audit = Audit::take(&scene.queues, scene.tasks.markers());
+    audit.after_faults(KILLS * messages.len()).assert_holds();
 }

@@ -46,7 +46,7 @@ fn assert_work_in_hand_survives(changes: &[(&str, &str)], fault: impl Fn(&Relay,
         let calls = (portal.count_of(|call| looks_up(call, name)), portal.count_of(|call| creates(call, name)));
         assert_eq!(calls, (1, 1), "{name}");
     }
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -103,17 +103,17 @@ fn time_over_a_link_with(delay: Duration) -> Duration {
     queues.await_consumers(&queues.retry(), 1, PATIENCE);
     relay.delay(Direction::ToClient, delay);
     relay.delay(Direction::ToServer, delay);
-    let begun = Instant::now();
+    let started = Instant::now();
     let messages: Vec<_> = (0..4).map(|number| seed_message(&format!("task-{number}"))).collect();
     queues.publish_tasks(&messages);
     eventually("every follow-up", PATIENCE, || tasks.syncs().len() == messages.len());
-    let taken = begun.elapsed();
+    let taken = started.elapsed();
     relay.pass();
     worker.stop();
     assert_eq!(worker.log().matches("no session with RabbitMQ").count(), 0);
     assert_eq!(portal.count("tasks.task.add"), messages.len());
     assert_eq!(queues.count(&queues.sent()), messages.len());
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
     taken
 }
 
@@ -157,7 +157,7 @@ fn a_result_that_comes_while_there_is_no_session_is_recorded_in_the_next_one() {
     worker.stop();
     assert_eq!(portal.count_of(|call| looks_up(call, "task-1")), 1);
     assert_eq!(tasks.syncs().len(), 1);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_record_whose_confirm_was_lost_with_the_connection_is_published_again() {
     worker.stop();
     assert_eq!(portal.count_of(|call| looks_up(call, "task-1")), 1);
     assert_eq!(tasks.syncs().len(), 1);
-    Account::take(&queues, tasks.markers()).after_faults(1).assert_holds();
+    Audit::take(&queues, tasks.markers()).after_faults(1).assert_holds();
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_message_delivered_again_after_it_was_finished_is_acked_without_a_request() 
     worker.await_log("received again although finished, nothing to do: task=task-1", PATIENCE);
     worker.stop();
     assert_eq!(portal.requests().len(), requests);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -219,15 +219,16 @@ fn connections_cut_at_any_byte_lose_and_double_nothing() {
             });
         }
         relay.pass();
-        // What came back with a lost session is looked at a while later, and goes back to its queue when the worker stops.
+        // What came back with a lost session is looked at a while later, and goes back to its queue when the worker
+        // stops.
         eventually("the end of all work", PATIENCE, || {
             let instances = tasks.syncs().into_iter().map(|sync| sync["processInstanceId"].to_string());
             instances.collect::<std::collections::BTreeSet<_>>().len() == 30
         });
         worker.stop();
         println!("cut {direction:?} after {bytes:?} bytes");
-        let account = Account::take(&queues, tasks.markers()).after_faults(30);
-        account.assert_holds();
+        let audit = Audit::take(&queues, tasks.markers()).after_faults(30);
+        audit.assert_holds();
         assert_eq!(portal.count_of(|call| call.method == "tasks.task.add"), 30);
     };
     thread::scope(|scope| {

@@ -1,5 +1,5 @@
-//! A restart before a mountain of work: what lies in the queues does not lie in the worker's memory. The portal is that of
-//! the soak, with its people.
+//! A restart before a mountain of work: what lies in the queues does not lie in the worker's memory. The portal is that
+//! of the soak, with its people.
 
 use std::time::Duration;
 
@@ -43,6 +43,6 @@ fn a_restart_with_ten_thousand_queued_and_five_thousand_tracked_takes_them_in_it
     worker.stop();
     println!("killed with {left} left; the worker used {largest} KiB at most");
     assert!(left > 0 && largest < LARGEST_KIB, "{left} left, {largest} KiB");
-    let account = Account::take(&queues, target.markers()).after_faults(QUEUED);
-    account.with_finished(target.finished()).assert_holds();
+    let audit = Audit::take(&queues, target.markers()).after_faults(QUEUED);
+    audit.with_finished(target.finished()).assert_holds();
 }

@@ -116,7 +116,7 @@ fn a_terminal_that_nobody_empties_holds_up_neither_work_nor_the_end() {
         scene.worker.signal(signal);
         assert_eq!(scene.worker.wait(AT_ONCE).code(), Some(0));
         assert!(scene.worker.log().lines().last().is_some_and(|line| line.contains("is settled")));
-        Account::take(&scene.queues, scene.tasks.markers()).assert_holds();
+        Audit::take(&scene.queues, scene.tasks.markers()).assert_holds();
     }
 }
 
@@ -230,8 +230,8 @@ fn the_heartbeat_of_a_lane_without_rabbitmq_says_so_and_begins_with_the_first_se
     let through = [("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &port)];
     let mut worker = Worker::start(&queues, &portal.webhook(), &[&QUICK[..], &through].concat());
     worker.await_log("no session with RabbitMQ, trying again in", PATIENCE);
-    let begun = Instant::now();
-    eventually("five intervals", PATIENCE, || begun.elapsed() > Duration::from_secs(1));
+    let started = Instant::now();
+    eventually("five intervals", PATIENCE, || started.elapsed() > Duration::from_secs(1));
     relay.accept();
     worker.await_log(" works: ", PATIENCE);
     let log = worker.log();

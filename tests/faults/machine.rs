@@ -1,5 +1,5 @@
-//! The worker and the machine under it: frozen, signalled at any moment, short of descriptors, memory or room for its logs,
-//! with messages whose times are those of another clock.
+//! The worker and the machine under it: frozen, signalled at any moment, short of descriptors, memory or room for its
+//! logs, with messages whose times are those of another clock.
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -48,8 +48,9 @@ fn a_worker_that_was_frozen_until_the_broker_gave_it_up_creates_once() {
     worker.stop();
     assert!(worker.log().contains("no session with RabbitMQ"));
     assert_eq!(portal.count_of(|call| looks_up(call, "task-0")), 1);
-    // The publishing connection may be given up a moment later, and its last letter is then a record whose confirm is lost.
-    Account::take(&queues, tasks.markers()).after_faults(1).assert_holds();
+    // The publishing connection may be given up a moment later, and its last letter is then a record whose confirm is
+    // lost.
+    Audit::take(&queues, tasks.markers()).after_faults(1).assert_holds();
 }
 
 #[test]
@@ -85,7 +86,7 @@ fn signals_at_any_moment_lose_and_double_nothing() {
         queues.count(&queues.responses()) >= 4 * ROUNDS && queues.count(&sent) == 0
     });
     worker.stop();
-    Account::take(&queues, tasks.markers()).after_faults(4 * ROUNDS).with_finished(tasks.finished()).assert_holds();
+    Audit::take(&queues, tasks.markers()).after_faults(4 * ROUNDS).with_finished(tasks.finished()).assert_holds();
 }
 
 #[test]
@@ -110,7 +111,7 @@ fn assert_works_under(line: &str) {
     publish(&queues, 50);
     queues.await_count(&queues.sent(), 50, PATIENCE);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 fn own(settings: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -122,8 +123,8 @@ fn forty_descriptors_are_enough() {
     assert_works_under("ulimit -n 40; exec \"$0\"");
 }
 
-/// Of addresses, not of memory: the system's allocator reserves 64 MiB of them for each thread. Without any left the process
-/// ends, which is a kill like any other.
+/// Of addresses, not of memory: the system's allocator reserves 64 MiB of them for each thread. Without any left the
+/// process ends, which is a kill like any other.
 #[test]
 fn two_gigabytes_of_addresses_are_enough() {
     assert_works_under("ulimit -v 2097152; exec \"$0\"");
@@ -160,7 +161,7 @@ fn logs_that_somebody_deletes_cost_lines_only() {
     publish(&queues, 3);
     queues.await_count(&queues.sent(), 3, PATIENCE);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]

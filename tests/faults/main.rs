@@ -1,9 +1,9 @@
-//! The fault matrix: every fault the worker has to survive, done to the built binary, and judged by the account of every
-//! message (`support/oracle.rs`). It knows the outside only: queues, requests, signals and logs.
+//! The fault matrix: every fault the worker has to survive, done to the built binary, and judged by the account of
+//! every message (`support/oracle.rs`). It knows the outside only: queues, requests, signals and logs.
 //!
-//! `tests/with-rabbitmq cargo test --release --test faults -- --include-ignored` runs all of it. Every test waits for a sign
-//! that its fault has struck; `control` is the run without a fault, in which no such sign shows. Kill tests have control runs
-//! of their own.
+//! `tests/with-rabbitmq cargo test --release --test faults -- --include-ignored` runs all of it. Every test waits for a
+//! sign that its fault has struck; `control` is the run without a fault, in which no such sign shows. Kill tests have
+//! control runs of their own.
 //!
 //! | # | Fault | Shown by |
 //! |---|---|---|
@@ -42,7 +42,7 @@
 //! | 33 | TLS | `tls::a_wrong_certificate_…`, `…::exactly_the_certificate_…`, all its ways in `tests/suite/http.rs`; `tls::a_task_goes_round_…` are the control runs |
 //! | 34 | redirect | `portal_errors::a_redirect_…` |
 //! | 35–37 | malformed, huge, hostile | `hostile`, `failures::bodies_that_are_no_task_…`, `…::a_body_that_is_too_large_…` |
-//! | 38 | another clock | `machine::a_message_that_was_returned_under_another_clock_…`, `lane::letters::tests`; intervals are of the monotonic clock, which no test can turn |
+//! | 38 | another clock | `machine::a_message_that_was_returned_under_another_clock_…`, `lane::outgoing::tests`; intervals are of the monotonic clock, which no test can turn |
 //! | 39 | log disk full, logs deleted | `machine::a_full_disk_under_the_logs_…`, `…::logs_that_somebody_deletes_…`, `stopping::a_full_disk_under_the_output_…` |
 //! | 40 | stdout closed | `stopping::closed_outputs_…`, `…::a_pipe_whose_reader_has_left_…` |
 //! | 41 | few descriptors, little memory | `machine::forty_descriptors_…`, `…::too_few_descriptors_…`, `…::two_gigabytes_…` |
@@ -67,7 +67,7 @@
 //! | 60 | sent queue full, records worn out | `full_and_large::tasks_wait_…`, `records::a_record_that_its_queue_…` |
 //! | 61 | session lost, settled by another worker | `full_and_large::after_a_lost_session_…` |
 //! | 62 | AMQP that amiquip cannot take | `wear_out::amqp_that_…` |
-//! | 63 | given back too often: dying again and again, looking at parked messages | `wear_out::a_worker_that_dies_…`, `…::records_that_do_not_fit_…`, `…::a_replay_…`, `…::what_a_replay_…`, `…::no_way_of_looking_…` |
+//! | 63 | requeued too often: dying again and again, looking at parked messages | `wear_out::a_worker_that_dies_…`, `…::records_that_do_not_fit_…`, `…::a_replay_…`, `…::what_a_replay_…`, `…::no_way_of_looking_…` |
 //! | 64 | finished at once, failed at the target, a create that may have happened: of any system | `seam` |
 //! | 65 | moved to another system's queue, killed between confirm and ack | `moved` |
 

@@ -1,5 +1,5 @@
-//! SIGKILL while a message moves from the queue where it lay to that of its system. As in `kills.rs`, each test has its run
-//! without the kill.
+//! SIGKILL while a message moves from the queue where it lay to that of its system. As in `kills.rs`, each test has its
+//! run without the kill.
 
 use amiquip::FieldTable;
 use serde_json::json;

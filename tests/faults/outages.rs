@@ -1,5 +1,5 @@
-//! The whole portal is away, closed or nowhere: the lane waits for it, messages stay in their queue with all their attempts,
-//! and the work goes on by itself.
+//! The whole portal is away, closed or nowhere: the lane waits for it, messages stay in their queue with all their
+//! attempts, and the work goes on by itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,15 +28,15 @@ fn assert_the_lane_waits(down_answer: Answer, messages: usize) {
     // More tries than a message has attempts, each after a longer pause: 0.2, 0.4 and 0.8 seconds.
     let tries = || portal.count("tasks.task.add");
     let of_outage = tries();
-    let begun = Instant::now();
+    let started = Instant::now();
     eventually("three more tries", PATIENCE, || tries() >= of_outage + 3);
-    assert!(begun.elapsed() > Duration::from_secs(1), "a hot loop: {:?}", begun.elapsed());
+    assert!(started.elapsed() > Duration::from_secs(1), "a hot loop: {:?}", started.elapsed());
     assert_eq!(queues.count(&queues.errors()), 0);
     down.store(false, Ordering::Relaxed);
     queues.await_count(&queues.sent(), messages.len(), PATIENCE);
     worker.await_log("the target answers again", PATIENCE);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_portal_that_refuses_connections_pauses_the_lane_and_parks_nothing() {
     relay.accept();
     queues.await_count(&queues.sent(), 2, PATIENCE);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_portal_that_was_blocked_by_hand_is_left_alone_and_its_messages_stay() {
     worker.start_again();
     queues.await_count(&queues.sent(), 3, PATIENCE);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 /// Nobody ever answers there.
@@ -101,7 +101,7 @@ fn assert_waits_for(webhook: &str) {
     worker.stop();
     assert_eq!(queues.count(&queues.errors()), 0);
     queues.await_count(&queues.input(), 2, PATIENCE);
-    Account::take(&queues, Vec::new()).may_wait("there is no portal").assert_holds();
+    Audit::take(&queues, Vec::new()).may_wait("there is no portal").assert_holds();
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! A panic in a handler or in a tracker. No message is known that makes the real ones panic (`hostile.rs` looks for one), so
-//! these run a lane of the library, on a real RabbitMQ, with a handler and a tracker that do.
+//! A panic in a handler or in a tracker. No message is known that makes the real ones panic (`hostile.rs` looks for
+//! one), so these run a lane of the library, on a real RabbitMQ, with a handler and a tracker that do.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,12 +18,12 @@ use task_creator::systems::{Batch, Created, Failure, FollowUp, Found, Handler, M
 
 use crate::support::*;
 
-/// Panics over every task whose name begins with `ill`, and over every follow-up.
+/// Panics over every task whose name starts with `ill`, and over every follow-up.
 struct Fragile;
 
 impl Handler for Fragile {
     fn next_batch(&self) -> Batch {
-        Batch::Gathered(10)
+        Batch::Nagle(10)
     }
 
     fn preflight(&self) -> Result<(), Failure> {
@@ -120,7 +120,7 @@ fn a_panic_in_a_handler_costs_that_message_an_attempt_and_the_others_nothing() {
         assert_eq!((&parked["error_type"], &parked["attempts"]), (&json!("RETRY_LIMIT_EXCEEDED"), &json!(2)));
         assert!(parked["error_message"].as_str().is_some_and(|text| text.contains("the handler panicked")), "{parked}");
     }
-    Account::take(&queues, vec!["well-1".into(), "well-2".into(), "well-3".into()]).assert_holds();
+    Audit::take(&queues, vec!["well-1".into(), "well-2".into(), "well-3".into()]).assert_holds();
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! A portal as its own source shows it to be, and the built worker before it: refusals that are none, creates that say
-//! nothing, markers that come late, texts that are taken for references. The portal is the sandbox's, over HTTP, and goes
-//! wrong on order. Where the worker is killed between a create and what follows it, see `half_done.rs`.
+//! nothing, markers that come late, texts that are taken for references. The portal is the sandbox's, over HTTP, and
+//! goes wrong on order. Where the worker is killed between a create and what follows it, see `half_done.rs`.
 //!
-//! It knows queues, messages, what a person sees at the portal and what the portal was asked; nothing of the worker's inside.
+//! It knows queues, messages, what a person sees at the portal and what the portal was asked; nothing of the worker's
+//! inside.
 
 mod answers;
 pub mod checklists;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use task_creator::sandbox::{ANY_CALL, Call, Fault, Limits, Order, Rules, Sandbox, SandboxTask, What};
 
-use crate::support::{Account, PATIENCE, Queues, Worker, eventually, eventually_ok};
+use crate::support::{Audit, PATIENCE, Queues, Worker, eventually, eventually_ok};
 
 pub const ADD: &str = "tasks.task.add";
 pub const LIST: &str = "tasks.task.list";
@@ -55,7 +56,7 @@ impl Scene {
         Scene { queues, sandbox, worker }
     }
 
-    /// A worker that has all of these messages in hand before it may begin; [`Scene::begin`] lets it.
+    /// A worker that has all of these messages in hand before it may start; [`Scene::start`] lets it.
     pub fn waiting(test: &str, messages: &[Value], changes: &[(&str, &str)]) -> Scene {
         let queues = Queues::new(test);
         queues.publish_tasks(messages);
@@ -66,14 +67,14 @@ impl Scene {
         Scene { queues, sandbox, worker }
     }
 
-    pub fn begin(&self) {
+    pub fn start(&self) {
         self.queues.await_consumers(&self.queues.input(), 1, PATIENCE);
         self.queues.await_count(&self.queues.input(), 0, PATIENCE);
         self.sandbox.release();
     }
 
-    /// Waits until the fault has struck, kills the worker in this moment and takes the fault back; what hangs at the portal
-    /// ends without an answer and without any further effect.
+    /// Waits until the fault has struck, kills the worker in this moment and takes the fault back; what hangs at the
+    /// portal ends without an answer and without any further effect.
     pub fn kill_at(&mut self, fault: &Order) {
         eventually("the moment of the kill", PATIENCE, || fault.struck() > 0);
         self.worker.kill();
@@ -118,7 +119,7 @@ impl Scene {
     #[track_caller]
     pub fn stop(&mut self, interrupted: usize) {
         self.worker.stop();
-        Account::take(&self.queues, markers(&self.sandbox)).after_faults(interrupted).assert_holds();
+        Audit::take(&self.queues, markers(&self.sandbox)).after_faults(interrupted).assert_holds();
     }
 }
 

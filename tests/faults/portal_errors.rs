@@ -1,4 +1,5 @@
-//! What the worker does with each way in which Bitrix24 can refuse or fail: a plain create, and the same within a batch.
+//! What the worker does with each way in which Bitrix24 can refuse or fail: a plain create, and the same within a
+//! batch.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -82,8 +83,8 @@ fn row_id(index: usize) -> String {
     format!("row-{index}-{status}-{code}")
 }
 
-/// A portal that answers the first create of each row's task with its error, and how each of these creates came. A refusal
-/// in a batch is given once more to the create that then comes alone.
+/// A portal that answers the first create of each row's task with its error, and how each of these creates came. A
+/// refusal in a batch is given once more to the create that then comes alone.
 fn portal_of_rows(tasks: &Tasks, before: impl Fn(&Call) + Send + Sync + 'static) -> (Portal, Arc<Mutex<Vec<Call>>>) {
     let refused: Arc<Mutex<Vec<Call>>> = Arc::default();
     let (tasks, seen) = (tasks.clone(), refused.clone());
@@ -136,7 +137,7 @@ fn assert_rows(queues: &Queues, tasks: &Tasks) {
         assert!(told, "{error}");
         assert_eq!(parked["attempts"], 1);
     }
-    Account::take(queues, tasks.markers()).assert_holds();
+    Audit::take(queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -263,7 +264,7 @@ fn unclear_creates(executed: bool) {
         let creates = portal.calls().iter().filter(|call| marker(call) == id).count();
         assert_eq!((id, creates), (id, if executed { 1 } else { 2 }));
     }
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -308,7 +309,7 @@ fn a_batch_of_creates_whose_answer_is_lost_creates_nothing_twice() {
     queues.await_count(&queues.sent(), 9, PATIENCE);
     assert!(portal.calls().iter().any(|call| marker(call) == "task-2" && call.batched));
     stop(worker);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -344,7 +345,7 @@ fn a_method_or_portal_that_is_held_is_left_alone_and_no_message_pays_for_it() {
         assert_eq!(worker.wait(PATIENCE).code(), Some(0));
         queues.await_count(&queues.input(), count, PATIENCE);
         assert!(queues.peek_all(&queues.input()).iter().all(|message| !message.headers.contains_key("x-attempts")));
-        Account::take(&queues, tasks.markers()).may_wait("the portal is held").assert_holds();
+        Audit::take(&queues, tasks.markers()).may_wait("the portal is held").assert_holds();
     };
     thread::scope(|scope| {
         for row in rows {
@@ -360,11 +361,11 @@ fn a_burst_of_refusals_for_too_many_requests_slows_the_worker_down_and_costs_not
     let portal = {
         let first: Mutex<Option<Instant>> = Mutex::default();
         let refuses = move |request: &Request| {
-            let begun = *first.lock().expect("no script panics").get_or_insert_with(Instant::now);
+            let started = *first.lock().expect("no script panics").get_or_insert_with(Instant::now);
             let refused = Answer::refused(503, "QUERY_LIMIT_EXCEEDED", "Too many requests");
             let Answer::Refused { status, error, description } = refused else { return None };
             let reply = Reply::Json(status, json!({"error": error, "error_description": description}));
-            (request.number > 6 && begun.elapsed() < Duration::from_secs(3)).then_some(reply)
+            (request.number > 6 && started.elapsed() < Duration::from_secs(3)).then_some(reply)
         };
         let tasks = tasks.clone();
         Portal::behind(refuses, move |call| tasks.answer(call))
@@ -377,7 +378,7 @@ fn a_burst_of_refusals_for_too_many_requests_slows_the_worker_down_and_costs_not
     let refused = worker.log().matches("QUERY_LIMIT_EXCEEDED").count();
     assert!((1..=20).contains(&refused), "{refused} refusals in 3 s");
     stop(worker);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -399,5 +400,5 @@ fn a_redirect_is_not_followed_and_the_token_goes_nowhere() {
     assert_eq!(elsewhere.requests().len(), 0);
     assert_eq!(queues.count(&queues.errors()), 0);
     stop(worker);
-    Account::take(&queues, tasks.markers()).may_wait("the portal has moved").assert_holds();
+    Audit::take(&queues, tasks.markers()).may_wait("the portal has moved").assert_holds();
 }

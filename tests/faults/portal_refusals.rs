@@ -1,4 +1,5 @@
-//! A refusal that concerns many messages, or a single look, decides about no message; and one odd message stops no lane.
+//! A refusal that concerns many messages, or a single look, decides about no message; and one odd message stops no
+//! lane.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -122,10 +123,11 @@ fn a_message_whose_last_create_was_executed_is_not_parked_as_failed() {
     eventually("the end", PATIENCE, || queues.count(&queues.sent()) + queues.count(&queues.errors()) == 1);
     worker.signal("INT");
     worker.wait(PATIENCE);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
-/// What the lane adds would bring the headers over the size of a frame, and RabbitMQ would close the connection each time.
+/// What the lane adds would bring the headers over the size of a frame, and RabbitMQ would close the connection each
+/// time.
 #[test]
 fn a_message_with_the_largest_headers_uses_up_its_attempts() {
     let queues = Queues::new("large headers");

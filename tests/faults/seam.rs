@@ -1,5 +1,5 @@
-//! What a system may say and Bitrix24 never does: finished at once, a create that may have happened, a job that failed. A
-//! lane of the library, on a real RabbitMQ, with systems that are made for this.
+//! What a system may say and Bitrix24 never does: finished at once, a create that may have happened, a job that failed.
+//! A lane of the library, on a real RabbitMQ, with systems that are made for this.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -85,7 +85,7 @@ fn what_is_finished_at_once_is_answered_and_never_recorded() {
     }
     let counted = [&stats.successful_tasks, &stats.tracker.moved_to_responses, &stats.sent_to_success_queue];
     assert_eq!(counted.map(|counter| counter.get()), [3, 3, 0]);
-    Account::take(&queues, target.tasks().clone()).assert_holds();
+    Audit::take(&queues, target.tasks().clone()).assert_holds();
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_create_that_may_have_happened_is_looked_for_and_not_repeated() {
     let stats = with_lane(&queues, work, |lane| reader::run(lane, &target).expect("RabbitMQ lets us in"));
     assert_eq!(*target.tasks(), ["a"]);
     assert_eq!((stats.returned.get(), stats.duplicates_prevented.get()), (1, 1));
-    Account::take(&queues, target.tasks().clone()).assert_holds();
+    Audit::take(&queues, target.tasks().clone()).assert_holds();
 }
 
 /// Of whose responses the tracker has heard at once, and how many responses there were by then.

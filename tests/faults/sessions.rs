@@ -1,5 +1,5 @@
-//! RabbitMQ comes late, lets nobody in, loses a queue or has it in another form, and two workers share it: the worker finds
-//! its way by itself, with what it had in hand. Links that fail are in `links.rs`.
+//! RabbitMQ comes late, lets nobody in, loses a queue or has it in another form, and two workers share it: the worker
+//! finds its way by itself, with what it had in hand. Links that fail are in `links.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,7 +34,7 @@ fn a_broker_that_comes_late_is_waited_for_and_said_once_to_be_missing() {
     queues.await_count(&queues.sent(), 1, PATIENCE);
     worker.stop();
     assert_eq!(worker.log().matches("no session with RabbitMQ").count(), 1);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_worker_without_a_right_that_it_needs_later_creates_nothing_and_says_which_a
         assert_eq!(errors.lines().count(), 1, "{errors}");
         assert_eq!(portal.count_of(|call| creates(call, "task-1")), 0);
         queues.await_count(&queues.input(), 1, PATIENCE);
-        Account::take(&queues, tasks.markers()).may_wait("the worker may not work").assert_holds();
+        Audit::take(&queues, tasks.markers()).may_wait("the worker may not work").assert_holds();
     }
 }
 
@@ -206,7 +206,7 @@ fn a_right_that_is_taken_away_while_at_work_is_said_and_waited_for() {
     worker.signal("TERM");
     worker.wait(PATIENCE);
     assert_eq!(portal.count_of(|call| creates(call, "task-1")), 0);
-    Account::take(&queues, tasks.markers()).may_wait("the worker may not work").assert_holds();
+    Audit::take(&queues, tasks.markers()).may_wait("the worker may not work").assert_holds();
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn an_input_queue_that_is_deleted_is_declared_again_and_read() {
     queues.publish_task(&field_text("task-1"));
     queues.await_count(&queues.sent(), 1, PATIENCE);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn a_sent_queue_that_is_gone_costs_no_record_and_no_second_create() {
     queues.await_count(&queues.sent(), 1, PATIENCE);
     worker.stop();
     assert_eq!(portal.count_of(|call| looks_up(call, "task-1")), 1);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn a_sent_queue_that_is_full_gets_the_record_when_it_has_room() {
     queues.await_count(&queues.sent(), 1, PATIENCE);
     worker.stop();
     assert_eq!(portal.count_of(|call| creates(call, "task-1")), 1);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn queues_that_exist_in_another_form_are_used_as_they_are() {
     queues.await_count(&queues.sent(), 1, PATIENCE);
     worker.stop();
     assert_eq!(worker.errors(), "");
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -297,17 +297,17 @@ fn a_message_in_a_queue_that_counts_deliveries_outlives_its_limit() {
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
     queues.publish_task(&field_text("task-1"));
-    let give_back = |times: usize| (0..times).for_each(|_| assert_eq!(queues.peek_all(&queues.input()).len(), 1));
-    give_back(18);
-    // It has been given back eighteen times; the worker gets it, and is stopped before it has done anything.
+    let requeue_all = |times: usize| (0..times).for_each(|_| assert_eq!(queues.peek_all(&queues.input()).len(), 1));
+    requeue_all(18);
+    // It has been requeued eighteen times; the worker gets it, and is stopped before it has done anything.
     let mut worker = start(&queues, &portal.webhook(), &[("BITRIX_REQUEST_TIMEOUT", "60")]);
     worker.await_log("delivered before and not to be seen", PATIENCE);
     worker.stop();
-    give_back(10);
+    requeue_all(10);
     let mut worker = start(&queues, &portal.webhook(), &[("BITRIX_REQUEST_TIMEOUT", "0.5")]);
     queues.await_count(&queues.sent(), 1, PATIENCE);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn two_workers_on_one_queue_double_nothing() {
     queues.await_count(&queues.sent(), 60, PATIENCE);
     workers.iter_mut().for_each(Worker::stop);
     assert!(workers.iter().all(|worker| worker.log().contains("created: task=")));
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -367,10 +367,10 @@ fn a_task_whose_create_is_under_way_is_not_created_by_the_worker_that_gets_it_ne
     relay.refuse();
     relay.cut();
     queues.await_count(&queues.sent(), 1, PATIENCE);
-    // Its checklists have to wait for what the first one may have begun.
+    // Its checklists have to wait for what the first one may have started.
     eventually("the follow-up", PATIENCE, || tasks.syncs().len() == 1);
     second.stop();
     first.kill();
     assert_eq!(portal.count_of(|call| creates(call, "task-1")), 1);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }

@@ -40,7 +40,7 @@ fn assert_work_in_hand_is_finished_after(signal: &str) {
     assert_the_last_line_is(&worker, ALL_SETTLED);
     assert_eq!(queues.count(&queues.sent()), 1);
     assert_eq!(tasks.syncs().len(), 1);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn ctrl_c_lets_the_work_in_hand_be_finished_and_recorded() {
 
 #[test]
 fn what_was_not_begun_goes_back_to_its_queue() {
-    let queues = Queues::new("not begun");
+    let queues = Queues::new("not started");
     let (tasks, gate) = (Tasks::new(), Gate::closed());
     let portal = Portal::holding_creates(&tasks, &gate);
     let mut worker = start(&queues, &portal.webhook(), &[("HANDLER_THREADS", "1")]);
@@ -70,7 +70,7 @@ fn what_was_not_begun_goes_back_to_its_queue() {
     assert_eq!(worker.wait(PATIENCE).code(), Some(0));
     queues.await_count(&queues.input(), 5, PATIENCE);
     assert_eq!(tasks.markers(), ["task-0"]);
-    Account::take(&queues, tasks.markers()).may_wait("they were not begun").assert_holds();
+    Audit::take(&queues, tasks.markers()).may_wait("they were not started").assert_holds();
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_message_that_waits_for_its_next_try_goes_back_with_its_attempts() {
     worker.stop();
     queues.await_count(&queues.retry(), 1, PATIENCE);
     assert_eq!(queues.peek_all(&queues.retry())[0].headers["x-attempts"], amiquip::AmqpValue::LongInt(1));
-    Account::take(&queues, tasks.markers()).may_wait("its minute is not over").assert_holds();
+    Audit::take(&queues, tasks.markers()).may_wait("its minute is not over").assert_holds();
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn past_the_shutdown_timeout_the_worker_ends_with_1_and_names_the_task_in_the_ai
     // Its checklists have to wait for what may still be under way at the portal.
     eventually("the follow-up", PATIENCE, || tasks.syncs().len() == 1);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_closed_terminal_does_not_end_the_worker() {
     queues.publish_task(&field_text("task-1"));
     queues.await_count(&queues.sent(), 1, PATIENCE);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 /// Ends with the test, however that ends.
@@ -289,10 +289,10 @@ fn a_refused_publish_does_not_keep_the_worker_longer_than_its_timeout() {
     let mut worker = start(&queues, &portal.webhook(), &[("SHUTDOWN_TIMEOUT", "1")]);
     queues.publish_task(&field_text("task-1"));
     worker.await_log("does not take messages", PATIENCE);
-    let begun = Instant::now();
+    let started = Instant::now();
     worker.signal("TERM");
     assert_eq!(worker.wait(PATIENCE).code(), Some(1));
-    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    assert!(started.elapsed() < AT_ONCE, "{:?}", started.elapsed());
     assert_the_last_line_is(&worker, ": task-1");
     queues.await_count(&queues.input(), 1, PATIENCE);
 }
@@ -361,5 +361,5 @@ fn a_task_that_was_created_and_could_not_be_recorded_is_named_in_the_last_line()
     // Its checklists have to wait for what may still be under way at the portal.
     eventually("the follow-up", PATIENCE, || tasks.syncs().len() == 1);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }

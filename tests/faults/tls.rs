@@ -85,7 +85,7 @@ fn a_task_goes_round_over_amqps() {
     let check = run_with(&["check"], &queues, &portal.webhook(), &amqps);
     check.ended_with(0).has("virtual host /, encrypted");
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_task_goes_round_over_https() {
     assert_goes_round(&queues, &tasks);
     worker.stop();
     run_with(&["check"], &queues, &webhook, &https).ended_with(0).has("ok    bitrix24: https://127.0.0.1:");
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -177,6 +177,6 @@ fn a_wrong_certificate_of_the_portal_is_told_and_the_task_waits_for_a_right_one(
         assert_eq!(queues.count(&queues.input()), 1);
         let check = run_with(&["check"], &queues, &webhook, &changes);
         check.ended_with(1).has("FAIL  bitrix24: https://").has(&told);
-        Account::take(&queues, tasks.markers()).may_wait("the certificate is wrong").assert_holds();
+        Audit::take(&queues, tasks.markers()).may_wait("the certificate is wrong").assert_holds();
     }
 }

@@ -1,5 +1,5 @@
-//! The way back to Camunda: every record in the sent queue is looked at in every sweep, a finished task is answered once,
-//! and the rest stays where it is, in its order.
+//! The way back to Camunda: every record in the sent queue is looked at in every sweep, a finished task is answered
+//! once, and the rest stays where it is, in its order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -153,7 +153,7 @@ fn a_deleted_task_whose_message_is_put_back_is_created_anew_and_answered() {
     tasks.set_status("task-1", 5);
     queues.await_count(&queues.responses(), 1, PATIENCE);
     worker.stop();
-    Account::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
+    Audit::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! What wears messages out: each time one is given back, whoever held it, its queue counts, and a quorum queue deletes it
-//! when it has counted enough. Messages on which a session or the process would die, and everybody who takes and returns.
+//! What wears messages out: each time one is requeued, whoever held it, its queue counts, and a quorum queue deletes it
+//! when it has counted enough. Messages on which a session or the process would die, and everybody who takes and
+//! returns.
 
 use crate::support::broker::header;
 use crate::support::wire::{entry, long, nested};
@@ -7,7 +8,7 @@ use crate::support::*;
 use amiquip::{AmqpProperties, AmqpValue, FieldTable};
 use crossbeam_channel::unbounded;
 
-/// A queue that deletes what was given back more than 20 times, as RabbitMQ 4 has it by itself.
+/// A queue that deletes what was requeued more than 20 times, as RabbitMQ 4 has it by itself.
 fn counting() -> FieldTable {
     FieldTable::from([
         ("x-queue-type".to_owned(), header("quorum")),
@@ -63,7 +64,7 @@ fn amqp_that_would_end_a_session_or_the_process_is_worked_on_with_its_neighbours
     queues.await_count(&queues.input(), 0, PATIENCE);
     assert_eq!(worker.errors(), "");
     assert!(!worker.log().contains("no session with RabbitMQ"), "{}", worker.log());
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -95,7 +96,7 @@ fn parked_command(queues: &Queues, arguments: &[&str]) -> Ended {
 }
 
 /// Gives every message of the queue back so often, in one step each time.
-fn give_back(queues: &Queues, queue: &str, times: usize) {
+fn requeue_all(queues: &Queues, queue: &str, times: usize) {
     let count = queues.count(queue);
     for _ in 0..times {
         assert_eq!(queues.peek_all(queue).len(), count);
@@ -122,7 +123,7 @@ fn a_replay_of_one_at_a_time_deletes_none_of_the_others() {
 fn what_a_replay_has_taken_and_not_looked_at_outlives_its_limit() {
     let queues = counting_queues("replay rest");
     parked::put_tasks(&queues, 20);
-    give_back(&queues, &queues.errors(), 20);
+    requeue_all(&queues, &queues.errors(), 20);
     for round in 1..=4 {
         parked_command(&queues, &["replay", "--all", "--limit", "2"]).ended_with(0).has("replayed 2");
         queues.await_count(&queues.input(), 2 * round, PATIENCE);
@@ -159,8 +160,8 @@ fn record(tasks: &Tasks, task: &str, text: &str) -> Vec<u8> {
 /// The broker's word that a consumer has ended.
 const CANCELLED: &[u8] = &[0, 60, 0, 31];
 
-/// Starts the worker again and again, and kills it as soon as it has deliveries of any kind in hand (and what `then` adds
-/// to that), before it can do anything with them.
+/// Starts the worker again and again, and kills it as soon as it has deliveries of any kind in hand (and what `then`
+/// adds to that), before it can do anything with them.
 fn die_over_deliveries(
     queues: &Queues,
     portal: &Portal,
@@ -191,11 +192,11 @@ fn die_over_deliveries(
 fn a_worker_that_dies_over_what_it_has_in_hand_takes_less_each_time_and_loses_nothing() {
     let queues = counting_queues("dying");
     let tasks = Tasks::new();
-    let (begun, begins) = unbounded();
+    let (started, starts) = unbounded();
     // It dies as soon as it works on a task.
     let deadly = Portal::start(move |call| match call.params.to_string().contains("task-") {
         true => {
-            let _ = begun.send(());
+            let _ = started.send(());
             Answer::Http(Reply::Hang)
         }
         false => Tasks::new().answer(call),
@@ -204,13 +205,13 @@ fn a_worker_that_dies_over_what_it_has_in_hand_takes_less_each_time_and_loses_no
     let changes = [("PREFETCH", "32"), ("BITRIX_REQUEST_TIMEOUT", "0.5")];
     let mut worker = start(&queues, &deadly, &changes);
     for _ in 0..50 {
-        begins.recv_timeout(PATIENCE).expect("a task is begun");
+        starts.recv_timeout(PATIENCE).expect("a task is started");
         worker.kill();
-        while begins.try_recv().is_ok() {}
+        while starts.try_recv().is_ok() {}
         worker.start_again();
     }
     worker.kill();
-    // All together three times; then one, and what came before its predecessor was published anew.
+    // All together three times; then one, and what came before its predecessor was republished.
     let received = worker.log().matches("received: task=").count();
     assert!(received < 90, "{received}");
     eventually("all are back", PATIENCE, || queues.count(&queues.input()) == 8);
@@ -221,7 +222,7 @@ fn a_worker_that_dies_over_what_it_has_in_hand_takes_less_each_time_and_loses_no
     // More again with success.
     worker.await_log("deliveries at a time from now on", PATIENCE);
     worker.stop();
-    Account::take(&queues, tasks.markers()).after_faults(50).assert_holds();
+    Audit::take(&queues, tasks.markers()).after_faults(50).assert_holds();
 }
 
 #[test]

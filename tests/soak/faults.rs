@@ -1,5 +1,5 @@
-//! The faults of the soak: which there are, how often each is drawn, and what is done to the [`Stage`]. Each is over when
-//! its function returns.
+//! The faults of the soak: which there are, how often each is drawn, and what is done to the [`Stage`]. Each is over
+//! when its function returns.
 
 use std::time::Duration;
 use std::{mem, thread};
@@ -77,8 +77,8 @@ impl Fault {
         matches!(self, WorkerKilled | WorkerStopped | BrokerAndWorkerKilled | Takeover)
     }
 
-    /// Only where nothing else is wrong: two workers and two copies of a message, or a queue that is not quite empty, lose
-    /// and double by definition.
+    /// Only where nothing else is wrong: two workers and two copies of a message, or a queue that is not quite empty,
+    /// lose and double by definition.
     pub fn stands_alone(self) -> bool {
         matches!(self, Fault::SecondWorker | Fault::Takeover | Fault::EmptyQueueDeleted)
     }

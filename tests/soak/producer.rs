@@ -1,5 +1,5 @@
-//! Publishes tasks at a steady pace on a connection of its own, and each one again until RabbitMQ has confirmed it: both
-//! forms, some twice, some that the portal refuses, some that nobody can read.
+//! Publishes tasks at a steady pace on a connection of its own, and each one again until RabbitMQ has confirmed it:
+//! both forms, some twice, some that the portal refuses, some that nobody can read.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

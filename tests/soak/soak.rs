@@ -4,10 +4,10 @@
 //! cargo build --release && cargo run --release --example soak -- --minutes 3 --seed 1
 //! ```
 //!
-//! It starts a RabbitMQ node of its own, puts relays around the built worker, publishes a few tasks a second, and every few
-//! seconds does something bad that the seed decides. In the last third no fault ends the worker's process, so that its
-//! memory, threads and descriptors can be compared. Exit code 0: nothing was lost, nothing was doubled. Unlike a test it is
-//! made of time, so it sleeps.
+//! It starts a RabbitMQ node of its own, puts relays around the built worker, publishes a few tasks a second, and every
+//! few seconds does something bad that the seed decides. In the last third no fault ends the worker's process, so that
+//! its memory, threads and descriptors can be compared. Exit code 0: nothing was lost, nothing was doubled. Unlike a
+//! test it is made of time, so it sleeps.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -29,7 +29,7 @@ use serde_json::Value;
 use faults::Fault;
 use random::Random;
 use stage::Stage;
-use support::Account;
+use support::Audit;
 use target::Illness;
 
 /// One task in so much time.
@@ -59,7 +59,7 @@ struct Size {
 struct Soak {
     stage: Stage,
     random: Random,
-    begun: Instant,
+    started: Instant,
     end: Instant,
     counts: BTreeMap<String, usize>,
 }
@@ -69,13 +69,13 @@ fn main() {
     println!("soak: {minutes} minutes, seed {seed}");
     let stalls = watch_for_stalls();
     let stage = Stage::set(seed, EACH);
-    let begun = Instant::now();
-    let end = begun + Duration::from_secs_f64(minutes * 60.0);
-    let mut soak = Soak { stage, random: Random::of(seed), begun, end, counts: BTreeMap::new() };
+    let started = Instant::now();
+    let end = started + Duration::from_secs_f64(minutes * 60.0);
+    let mut soak = Soak { stage, random: Random::of(seed), started, end, counts: BTreeMap::new() };
 
-    soak.calm(STEADY.min(end - begun));
+    soak.calm(STEADY.min(end - started));
     let first = soak.size_between_sweeps();
-    let sixth = (end - begun) / 6;
+    let sixth = (end - started) / 6;
     while Instant::now() < end - 2 * sixth {
         soak.round(true);
     }
@@ -91,7 +91,7 @@ fn main() {
 
     let idle = soak.settle();
     let last = soak.size_between_sweeps();
-    soak.account(&[("at first", first), ("with a sixth to go", middle), ("at the end", last)], idle, &stalls);
+    soak.audit(&[("at first", first), ("with a sixth to go", middle), ("at the end", last)], idle, &stalls);
 }
 
 /// Tasks whose message asked for checklists that they have not, or not in order. What was parked is not followed up.
@@ -149,8 +149,8 @@ impl Soak {
         self.pause(500, 3500);
     }
 
-    /// One that meets a worker at work. Instead of waiting for one that waits to connect again, an administrator who may
-    /// stop it starts it anew.
+    /// One that meets a worker at work. Instead of waiting for one that waits to connect again, an administrator who
+    /// may stop it starts it again.
     fn fault(&mut self, may_end_worker: bool) -> Fault {
         if may_end_worker && !self.stage.has_session_within(IMPATIENCE) {
             return Fault::WorkerStopped;
@@ -185,7 +185,7 @@ impl Soak {
     }
 
     fn clock(&self) -> String {
-        let seconds = self.begun.elapsed().as_secs();
+        let seconds = self.started.elapsed().as_secs();
         format!("{:3}:{:02}", seconds / 60, seconds % 60)
     }
 
@@ -208,25 +208,26 @@ impl Soak {
         looks.reduce(least).unwrap_or_else(|| self.size())
     }
 
-    /// People finish everything, and the worker brings it to its end without help. Returns what is wrong when it does not.
+    /// People finish everything, and the worker brings it to its end without help. Returns what is wrong when it does
+    /// not.
     fn settle(&mut self) -> Vec<String> {
         self.stage.producer.stop();
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
             self.stage.look_after_worker();
             self.stage.target.work(100);
             thread::sleep(Duration::from_secs(3));
             let left = self.stage.left();
-            if left.is_empty() || begun.elapsed() > QUIESCENCE {
-                println!("settled within {:.0?}", begun.elapsed());
+            if left.is_empty() || started.elapsed() > QUIESCENCE {
+                println!("settled within {:.0?}", started.elapsed());
                 return left;
             }
-            println!("{:4.0?}  still: {}", begun.elapsed(), left.join("; "));
+            println!("{:4.0?}  still: {}", started.elapsed(), left.join("; "));
         }
     }
 
     /// Ends the worker, prints everything, and panics when something does not hold.
-    fn account(mut self, sizes: &[(&str, Size)], mut wrong: Vec<String>, stalls: &AtomicU64) {
+    fn audit(mut self, sizes: &[(&str, Size)], mut wrong: Vec<String>, stalls: &AtomicU64) {
         self.stage.end_worker();
         let stage = &mut self.stage;
         wrong.append(&mut stage.unasked);
@@ -234,10 +235,10 @@ impl Soak {
         wrong.extend(log.lines().filter(|line| line.contains("panicked")).take(5).map(str::to_string));
         // What may have doubled a record: every fault, and every message that was published again.
         let faults = self.counts.values().sum::<usize>();
-        let account = Account::take(&stage.queues, stage.target.markers())
+        let audit = Audit::take(&stage.queues, stage.target.markers())
             .after_faults(faults + stage.producer.copies())
             .with_finished(stage.target.finished());
-        wrong.extend(account.broken_rules());
+        wrong.extend(audit.broken_rules());
         wrong.extend(stage.target.doubled());
         wrong.extend(half_done(stage));
         wrong.extend(grown(sizes));
@@ -250,11 +251,11 @@ impl Soak {
         }
         println!(
             "the soak itself used {:.0} % of a core; it stood still for at most {} ms",
-            cpu_seconds() * 100.0 / self.begun.elapsed().as_secs_f64(),
+            cpu_seconds() * 100.0 / self.started.elapsed().as_secs_f64(),
             stalls.load(Ordering::Relaxed),
         );
-        println!("{}", account.equation());
-        println!("{}", account.doubled());
+        println!("{}", audit.equation());
+        println!("{}", audit.doubled());
         assert!(wrong.is_empty(), "the account does not hold\n  {}", wrong.join("\n  "));
         println!("lost 0, doubled 0");
     }
@@ -263,7 +264,7 @@ impl Soak {
 /// What the worker uses at the end and did not use before.
 fn grown(sizes: &[(&str, Size)]) -> Option<String> {
     let [(_, first), .., (_, middle), (_, last)] = sizes else { return None };
-    // Idle connections to the portal come and go, and so do bursts of work, for which threads begin.
+    // Idle connections to the portal come and go, and so do bursts of work, for which threads start.
     let flat = last.threads <= middle.threads * 5 / 4 + 16
         && last.descriptors <= first.descriptors + 10
         && last.memory_kib <= middle.memory_kib * 5 / 4 + 8192;
@@ -297,9 +298,9 @@ fn watch_for_stalls() -> Arc<AtomicU64> {
     let longest = Arc::new(AtomicU64::new(0));
     let seen = longest.clone();
     let watch = move || loop {
-        let begun = Instant::now();
+        let started = Instant::now();
         thread::sleep(LOOK);
-        seen.fetch_max(begun.elapsed().saturating_sub(LOOK).as_millis() as u64, Ordering::Relaxed);
+        seen.fetch_max(started.elapsed().saturating_sub(LOOK).as_millis() as u64, Ordering::Relaxed);
     };
     thread::Builder::new().name("stalls".into()).spawn(watch).expect("the machine has a thread to spare");
     longest

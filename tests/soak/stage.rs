@@ -1,5 +1,5 @@
-//! The running loop: a node, a portal, a producer, relays between them, and the worker. Every change to one of its parts
-//! that a fault needs is a method here; when and why is not known here.
+//! The running loop: a node, a portal, a producer, relays between them, and the worker. Every change to one of its
+//! parts that a fault needs is a method here; when and why is not known here.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -111,7 +111,8 @@ impl Stage {
             self.node.ctl(&["set_policy", "-p", &vhost, "--apply-to", "queues", "full", &pattern, definition]);
         };
         if full {
-            // In this order: the broker applies a new limit before what to do about it, and would drop the oldest records.
+            // In this order: the broker applies a new limit before what to do about it, and would drop the oldest
+            // records.
             set(r#"{"overflow": "reject-publish"}"#);
             set(r#"{"overflow": "reject-publish", "max-length": 1}"#);
         } else {
@@ -125,9 +126,9 @@ impl Stage {
     }
 
     pub fn has_session_within(&self, deadline: Duration) -> bool {
-        let (begun, input) = (Instant::now(), self.queues.input());
+        let (started, input) = (Instant::now(), self.queues.input());
         while self.queues.consumers(&input) == 0 {
-            if begun.elapsed() >= deadline {
+            if started.elapsed() >= deadline {
                 return false;
             }
             thread::sleep(Duration::from_millis(50));
@@ -184,9 +185,9 @@ impl Stage {
 
     /// Whether everything published so far is at the portal within this time.
     pub fn catches_up(&self, deadline: Duration) -> bool {
-        let begun = Instant::now();
+        let started = Instant::now();
         while self.producer.missing(&self.target) > 0 {
-            if begun.elapsed() > deadline {
+            if started.elapsed() > deadline {
                 return false;
             }
             thread::sleep(Duration::from_millis(100));

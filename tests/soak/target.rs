@@ -1,5 +1,5 @@
-//! The Bitrix24 of the soak: a sandbox, the people who finish its tasks, and whatever ails it at the moment. Knows nothing
-//! of queues or faults elsewhere.
+//! The Bitrix24 of the soak: a sandbox, the people who finish its tasks, and whatever ails it at the moment. Knows
+//! nothing of queues or faults elsewhere.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -129,7 +129,7 @@ impl Illness {
 /// A running portal.
 pub struct Target {
     sandbox: Sandbox,
-    begun: SystemTime,
+    started: SystemTime,
     state: Mutex<State>,
 }
 
@@ -150,7 +150,7 @@ impl Target {
         let refused = What::refuse(400, "ERROR_CORE", "Не указан ответственный<br>");
         sandbox.order(Fault::before(ADD, refused).when(is_hopeless));
         let state = State { random: Random::of(seed), ills: Vec::new(), open: Vec::new(), newest: 0 };
-        Target { sandbox, begun: SystemTime::now(), state: Mutex::new(state) }
+        Target { sandbox, started: SystemTime::now(), state: Mutex::new(state) }
     }
 
     /// For a relay before it.
@@ -213,7 +213,7 @@ impl Target {
     pub fn doubled(&self) -> Vec<String> {
         let mut times: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for task in self.sandbox.tasks() {
-            let after = task.created.duration_since(self.begun).unwrap_or_default();
+            let after = task.created.duration_since(self.started).unwrap_or_default();
             times.entry(task.marker.unwrap_or_default()).or_default().push(format!("{:.3} s", after.as_secs_f32()));
         }
         let twice = times.into_iter().filter(|(_, times)| times.len() > 1);

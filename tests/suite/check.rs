@@ -1,4 +1,5 @@
-//! `task-creator check`: all is well, one thing is wrong, nothing is changed. What is wrong with RabbitMQ is in `rabbitmq`.
+//! `task-creator check`: all is well, one thing is wrong, nothing is changed. What is wrong with RabbitMQ is in
+//! `rabbitmq`.
 
 mod rabbitmq;
 

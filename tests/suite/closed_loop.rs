@@ -26,5 +26,5 @@ fn a_message_of_the_field_form_becomes_a_task_a_record_and_a_response() {
     assert_eq!(task["ufResultExpected"], "1");
     assert_eq!(task["ufResultAnswer_text"], "ДА");
     drop(worker);
-    Account::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
+    Audit::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
 }

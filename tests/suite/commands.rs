@@ -1,5 +1,5 @@
-//! The command line beside `run` and `check`: what `send` puts into a queue, help, wrong usage, wrong settings, advice that
-//! can be pasted, lines that fit a terminal, and that no command prints a secret.
+//! The command line beside `run` and `check`: what `send` puts into a queue, help, wrong usage, wrong settings, advice
+//! that can be pasted, lines that fit a terminal, and that no command prints a secret.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;

@@ -1,6 +1,6 @@
-//! The wire contract, member by member: messages as Python writes them go in; what Bitrix24 is asked, the sent record and
-//! the response come out. Each queue is read as the bridge and the Python worker read it. And what careless programs write
-//! goes the same way.
+//! The wire contract, member by member: messages as Python writes them go in; what Bitrix24 is asked, the sent record
+//! and the response come out. Each queue is read as the bridge and the Python worker read it. And what careless
+//! programs write goes the same way.
 
 use std::sync::{Arc, Mutex};
 
@@ -157,7 +157,7 @@ fn a_message_that_python_wrote_becomes_a_record_and_a_response_of_the_contract()
     assert_eq!(worker.log().lines().filter(|line| line.contains("] answered to Camunda ")).count(), 2);
     worker.signal("INT");
     assert_eq!(worker.wait(PATIENCE).code(), Some(0));
-    Account::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
+    Audit::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
 }
 
 /// Half an emoji in a variable that nobody uses, and a byte order mark: read, returned, parked, replayed, recorded and
@@ -214,12 +214,12 @@ fn half_a_character_and_a_byte_order_mark_go_all_the_way_as_they_came() {
     worker.stop();
 }
 
-/// A portal that shows PHP's notices, or one of whose files begins with a byte order mark, in every answer.
+/// A portal that shows PHP's notices, or one of whose files starts with a byte order mark, in every answer.
 #[test]
 fn a_portal_that_puts_text_before_its_json_is_worked_with_and_warned_about_once() {
     for (name, preamble, told) in [
         ("notice", "\u{feff}<br />\n<b>Notice</b>:  Undefined index: {x}<br />\n", "Notice : Undefined index: {x}"),
-        ("mark", "\u{feff}", "begin with a byte order mark"),
+        ("mark", "\u{feff}", "start with a byte order mark"),
     ] {
         let queues = Queues::new(name);
         let tasks = Tasks::new();
@@ -242,7 +242,7 @@ fn a_portal_that_puts_text_before_its_json_is_worked_with_and_warned_about_once(
         let warnings: Vec<&str> = log.lines().filter(|line| line.contains("the portal's answers")).collect();
         assert!(warnings.len() == 1 && warnings[0].contains(" WARN ") && warnings[0].contains(told), "{warnings:?}");
         assert!(!log.contains("not JSON") && worker.errors().is_empty(), "{log}");
-        Account::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
+        Audit::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
     }
 }
 

@@ -1,5 +1,5 @@
-//! `task-creator demo` and `task-creator sandbox` as a newcomer meets them: what they print, how they end, and that they
-//! leave nothing behind.
+//! `task-creator demo` and `task-creator sandbox` as a newcomer meets them: what they print, how they end, and that
+//! they leave nothing behind.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -20,7 +20,7 @@ fn set(environment: &mut Vec<(String, String)>, name: &str, value: &str) {
     environment.push((name.into(), value.into()));
 }
 
-/// What the demo says its queues begin with.
+/// What the demo says its queues start with.
 fn prefix(output: &str) -> String {
     let named = output.split("only queues named ").nth(1).and_then(|rest| rest.split('*').next());
     named.unwrap_or_else(|| panic!("no prefix in:\n{output}")).to_owned()
@@ -42,9 +42,9 @@ fn the_demo_loses_nothing_doubles_nothing_and_leaves_no_queue() {
     let status = demo.wait(PATIENCE);
     let output = demo.output();
     assert!(status.success(), "{status}\n{output}");
-    let account = output.replace('\n', " ");
-    assert!(account.contains("8 messages in: 6 tasks created, 6 answered to Camunda"), "{output}");
-    assert!(account.contains(ALL_IS_WELL), "{output}");
+    let audit = output.replace('\n', " ");
+    assert!(audit.contains("8 messages in: 6 tasks created, 6 answered to Camunda"), "{output}");
+    assert!(audit.contains(ALL_IS_WELL), "{output}");
     assert!(output.contains("answered to Camunda: ДА") && output.contains("answered to Camunda: НЕТ"), "{output}");
     assert!(output.contains("parked: INVALID_MESSAGE"), "{output}");
     // A file is no terminal: nothing is redrawn there.
@@ -200,20 +200,20 @@ fn the_seconds_before_the_demo_say_what_is_going_on() {
     }
 }
 
-/// The reply to a request with this body, from the stand-in whose address is in `output`.
+/// The reply to a request with this body, from the fake whose address is in `output`.
 fn ask(output: &str, method: &str, body: &str) -> String {
     let url = output.split("BITRIX_WEBHOOK_URL=http://").nth(1).and_then(|rest| rest.split_whitespace().next());
-    let (place, path) = url.and_then(|url| url.split_once('/')).expect("the stand-in prints its webhook URL");
-    let mut stream = TcpStream::connect(place).expect("the stand-in listens");
+    let (place, path) = url.and_then(|url| url.split_once('/')).expect("the fake prints its webhook URL");
+    let mut stream = TcpStream::connect(place).expect("the fake listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
     let request = format!(
         "POST /{path}/{method} HTTP/1.1\r\nHost: {place}\r\nContent-Type: application/json\r\nConnection: close\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    stream.write_all(request.as_bytes()).expect("the stand-in reads");
+    stream.write_all(request.as_bytes()).expect("the fake reads");
     let mut reply = String::new();
-    stream.read_to_string(&mut reply).expect("the stand-in answers");
+    stream.read_to_string(&mut reply).expect("the fake answers");
     reply
 }
 
@@ -261,7 +261,7 @@ fn the_stand_in_is_steered_by_hand() {
     assert!(read().contains(r#""tasks":[]"#), "{}", read());
     sandbox.signal("INT");
     assert!(sandbox.wait(PATIENCE).success());
-    by_hand(&["delete", "camunda-7"]).ended_with(1).has("no stand-in at 127.0.0.1:").has(" sandbox --port ");
+    by_hand(&["delete", "camunda-7"]).ended_with(1).has("no fake at 127.0.0.1:").has(" sandbox --port ");
 }
 
 #[test]

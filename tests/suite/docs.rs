@@ -1,4 +1,5 @@
-//! The manual: its links lead somewhere, it names settings and messages that exist, and the README in Russian is the README.
+//! The manual: its links lead somewhere, it names settings and messages that exist, and the README in Russian is the
+//! README.
 //!
 //! What rustdoc checks, links to code, is not looked at here; nor is what the sentences say.
 

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use crate::support::*;
 use serde_json::json;
 use task_creator::http::{self, Http, Method, NoAnswer, Request};
-use task_creator::tls::Authorities;
+use task_creator::tls::RootCertificates;
 
 const DEADLINE: Duration = Duration::from_millis(800);
 
 fn post(address: &str) -> Result<http::Answer, NoAnswer> {
-    Http::new(DEADLINE, &Authorities::public())
+    Http::new(DEADLINE, &RootCertificates::public())
         .post_json(&format!("http://{address}/rest/1/canary-token/method"), b"{}")
 }
 
@@ -26,12 +26,12 @@ fn may_have_run(address: &str) -> bool {
 
 #[track_caller]
 fn judged(address: &str, post: impl FnOnce() -> Result<http::Answer, NoAnswer>) -> bool {
-    let begun = Instant::now();
+    let started = Instant::now();
     let (text, may) = match post().expect_err("no answer") {
         NoAnswer::NotSent(text) => (text, false),
         NoAnswer::Unknown(text) | NoAnswer::TooLarge(text) => (text, true),
     };
-    assert!(begun.elapsed() < DEADLINE * 4, "{text}: {:?}", begun.elapsed());
+    assert!(started.elapsed() < DEADLINE * 4, "{text}: {:?}", started.elapsed());
     for part in ["canary", "rest/1", "http:/", address] {
         assert!(!text.contains(part), "{text}");
     }
@@ -75,7 +75,7 @@ fn a_request_has_the_method_the_headers_and_the_body_that_it_was_given() {
         headers: vec![("Location".into(), "/jobs/7".into()), ("Retry-After".into(), "3".into())],
         body: b"later".to_vec(),
     });
-    let http = Http::new(DEADLINE, &Authorities::public());
+    let http = Http::new(DEADLINE, &RootCertificates::public());
     let url = format!("http://{address}/path?query=%D0%B4");
     let other = Method::from_bytes(b"BREW").expect("a method");
     for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, other] {
@@ -104,7 +104,7 @@ fn a_request_has_the_method_the_headers_and_the_body_that_it_was_given() {
 #[test]
 fn a_request_is_signed_in_by_name_and_password_or_by_a_token() {
     let (portal, address) = answering(Reply::Json(200, json!({})));
-    let http = Http::new(DEADLINE, &Authorities::public());
+    let http = Http::new(DEADLINE, &RootCertificates::public());
     let url = format!("http://{address}/");
     http.send(Request::new(Method::GET, &url).basic("Иванов", "пароль:1")).expect("an answer");
     http.send(Request::new(Method::GET, &url).bearer("canary")).expect("an answer");
@@ -117,7 +117,7 @@ fn a_request_is_signed_in_by_name_and_password_or_by_a_token() {
 #[test]
 fn a_request_that_cannot_be_sent_is_not_and_shows_nothing_of_itself() {
     let (portal, address) = answering(Reply::Json(200, json!({})));
-    let http = Http::new(DEADLINE, &Authorities::public());
+    let http = Http::new(DEADLINE, &RootCertificates::public());
     let url = format!("http://{address}/");
     let get = |url: &str| Request::new(Method::GET, url);
     let unusable = [
@@ -207,17 +207,17 @@ fn a_bomb_is_not_unpacked() {
 fn https_that_fails_in_the_handshake_has_sent_nothing_and_later_it_may_have() {
     let authority = Authority::new("a CA");
     let ca_file = PemFile::write(&authority.pem());
-    let trusting = Authorities::read(ca_file.path().as_ref()).expect("a CA file");
-    let may_have_run = |address: String, authorities: &Authorities| {
+    let trusting = RootCertificates::read(ca_file.path().as_ref()).expect("a CA file");
+    let may_have_run = |address: String, root_certificates: &RootCertificates| {
         let url = format!("https://{address}/rest/1/canary-token/method");
-        judged(&address, || Http::new(DEADLINE, authorities).post_json(&url, b"{}"))
+        judged(&address, || Http::new(DEADLINE, root_certificates).post_json(&url, b"{}"))
     };
     for reply in [Reply::Half(200, json!({"result": "x".repeat(1000)})), Reply::Close] {
         let (portal, _) = answering(reply);
         let front = TlsFront::to(portal.address(), &authority.identity("127.0.0.1"));
         assert!(may_have_run(front.address().to_string(), &trusting));
         assert_eq!(portal.requests().len(), 1);
-        assert!(!may_have_run(front.address().to_string(), &Authorities::public()));
+        assert!(!may_have_run(front.address().to_string(), &RootCertificates::public()));
         assert_eq!(portal.requests().len(), 1);
     }
     // Not TLS, in three ways: the connection ends, says something else, or says nothing.
@@ -250,7 +250,7 @@ fn told_of(server: &Identity, trusted: &str) -> Option<String> {
     let (portal, _) = answering(Reply::Json(200, json!({"result": 1})));
     let front = TlsFront::to(portal.address(), server);
     let ca_file = PemFile::write(trusted);
-    let trusted = Authorities::read(ca_file.path().as_ref()).expect("a CA file").and(Authorities::public());
+    let trusted = RootCertificates::read(ca_file.path().as_ref()).expect("a CA file").and(RootCertificates::public());
     let url = format!("https://{}/rest/1/canary-token/method", front.address());
     match Http::new(DEADLINE * 4, &trusted).post_json(&url, b"{}") {
         Ok(answer) => {
@@ -333,8 +333,8 @@ fn a_server_that_leaves_out_its_intermediate_is_told_which_one() {
     // Advice that helps: the intermediate itself may be named.
     assert_eq!(told_of(&alone, &intermediate.pem()), None);
     assert_told(&with(&[&intermediate]), &Authority::new("another").pem(), "of its CA \"our root\" in HTTPS_CA_FILE");
-    // A CA that was made anew under its old name.
-    assert_told(&root.identity(HERE), &Authority::new("our root").pem(), "made anew under its old name");
+    // A CA that was made again under its old name.
+    assert_told(&root.identity(HERE), &Authority::new("our root").pem(), "made again under its old name");
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! The tests of what its users see, in one binary: a module a subject. `tests/with-rabbitmq cargo test --test suite parked::`
-//! runs those of one.
+//! The tests of what its users see, in one binary: a module a subject. `tests/with-rabbitmq cargo test --test suite
+//! parked::` runs those of one.
 //!
-//! They run side by side in one process, so none may count on being alone: queues, users and folders are a test's own, and
-//! nothing changes the environment, the working directory or the log of this process. What must is a binary of its own.
+//! They run side by side in one process, so none may count on being alone: queues, users and folders are a test's own,
+//! and nothing changes the environment, the working directory or the log of this process. What must is a binary of its
+//! own.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,5 @@
-//! Looking at the error queue: list, groups, one message in full, and the export; none of them takes anything out, whatever
-//! lies there.
+//! Looking at the error queue: list, groups, one message in full, and the export; none of them takes anything out,
+//! whatever lies there.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -232,7 +232,7 @@ fn a_quorum_queue_deletes_nothing_however_often_it_is_looked_at() {
     }
     look(&queues, &["show", "task-007"]).ended_with(0);
     let mut left = bodies(&queues, &queues.errors());
-    // RabbitMQ 3.10 mixes what it is given back to a queue with a delivery limit.
+    // RabbitMQ 3.10 mixes what it is requeued to a queue with a delivery limit.
     put.sort();
     left.sort();
     assert_eq!(left, put);

@@ -63,7 +63,7 @@ fn without_a_searchable_marker_nothing_is_created_until_the_field_is_made() {
     queues.await_count(&queues.sent(), 2, PATIENCE);
     worker.stop();
     let markers = tasks.markers().into_iter().filter(|marker| marker != "somebody's").collect();
-    Account::take(&queues, markers).assert_holds();
+    Audit::take(&queues, markers).assert_holds();
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_look_up_that_fails_never_leads_to_a_create() {
     queues.await_count(&queues.sent(), 1, PATIENCE);
     assert_eq!((portal.count("tasks.task.add"), look_ups.load(Ordering::Relaxed)), (0, 6));
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn the_marker_may_be_the_xml_id() {
     assert_eq!(tasks.ids_of("task-1"), [there]);
     assert_eq!(tasks.task("task-2")["XML_ID"], "task-2");
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_task_that_is_there_already_stands_in_for_the_reply() {
     assert_eq!((portal.count("tasks.task.add"), portal.count("task.checklistitem.add")), (0, 5));
     assert_eq!(statistic(&mut worker, "duplicates_prevented"), "1");
     assert_eq!(statistic(&mut worker, "successful_tasks"), "1");
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -197,12 +197,12 @@ fn a_message_that_comes_twice_creates_one_task() {
     gate.open();
     queues.await_count(&queues.sent(), 1, PATIENCE);
     queues.publish_task(&message("task-1"));
-    // Published anew, it is looked up, and recorded once more; unless the follow-up of the first is not over yet.
+    // Republished, it is looked up, and recorded once more; unless the follow-up of the first is not over yet.
     let noticed = |log: &str| log.contains("exists already") || log.matches("while at work").count() == 2;
     eventually("the third one is noticed", PATIENCE, || noticed(&worker.log()));
     assert_eq!(statistic(&mut worker, "duplicates_prevented"), "2");
     assert_eq!(portal.count("tasks.task.add"), 1);
-    Account::take(&queues, tasks.markers()).after_faults(1).assert_holds();
+    Audit::take(&queues, tasks.markers()).after_faults(1).assert_holds();
 }
 
 #[test]
@@ -286,7 +286,8 @@ fn a_refused_assignee_is_replaced_by_the_default_once() {
         };
         for refused in ["moved", "hopeless"] {
             let creates = creates(refused);
-            // The refusal of a command in a batch may be another's, so such a task is tried alone before anything follows.
+            // The refusal of a command in a batch may be another's, so such a task is tried alone before anything
+            // follows.
             assert_eq!(creates[1..], vec![false; 1 + usize::from(creates[0])], "{refused}");
         }
         assert_eq!(["kept", "nobody's"].map(|marker| creates(marker).len()), [1, 1]);
@@ -296,7 +297,7 @@ fn a_refused_assignee_is_replaced_by_the_default_once() {
         assert_eq!((&parked["error_type"], &parked["attempts"]), (&json!("REQUEST_ERROR"), &json!(1)));
         assert!(parked["error_message"].as_str().expect("a text").ends_with("Ответственный не найден"));
         worker.stop();
-        Account::take(&queues, tasks.markers()).assert_holds();
+        Audit::take(&queues, tasks.markers()).assert_holds();
     }
 }
 
@@ -319,7 +320,7 @@ fn a_task_that_was_refused_after_it_was_created_is_not_created_again() {
     queues.await_count(&queues.sent(), 1, PATIENCE);
     assert_eq!(portal.count("tasks.task.add"), 1);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -334,7 +335,7 @@ fn a_refused_task_of_the_default_responsible_is_not_tried_again() {
     queues.await_count(&queues.errors(), 1, PATIENCE);
     assert_eq!(portal.count("tasks.task.add"), 1);
     worker.stop();
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]

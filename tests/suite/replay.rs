@@ -163,9 +163,9 @@ fn only_what_is_named_is_replayed() {
     let left = BTreeSet::from_iter(ids(&queues, &queues.errors()));
     let others = (0..20).filter(|number| ![0, 1, 3, 7, 8].contains(number)).map(|number| format!("task-{number:03}"));
     assert_eq!((left, queues.count(&queues.errors())), (others.collect(), 15));
-    let begun = Instant::now();
+    let started = Instant::now();
     replay(&queues, &["--all", "--rate", "20", "--limit", "11"]).ended_with(0);
-    assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert!(started.elapsed() >= Duration::from_millis(500), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -191,8 +191,8 @@ fn a_quorum_queue_is_replayed_as_any_other() {
     assert_eq!((replayed.len(), queues.count(&queues.errors()), queues.count(&queues.input())), (120, 0, 120));
 }
 
-/// Kills a replay of ten when `then` has happened after the third confirm; returns what is in the error queue and in the
-/// source queue.
+/// Kills a replay of ten when `then` has happened after the third confirm; returns what is in the error queue and in
+/// the source queue.
 fn killed(then: Then) -> (Queues, Vec<String>, Vec<String>) {
     let queues = Queues::new("replay killed");
     put_tasks(&queues, 10);
@@ -263,10 +263,10 @@ fn an_interrupt_stops_after_the_message_in_hand_and_says_how_many_were_done() {
     let mut program = Worker::run(&["parked", "replay", "--all", "--rate", "0.02"], &settings(&queues, ""));
     queues.await_count(&queues.input(), 1, PATIENCE);
     program.await_output("replayed      task-000", PATIENCE);
-    let begun = Instant::now();
+    let started = Instant::now();
     program.signal("INT");
     assert_eq!(program.wait(PATIENCE).code(), Some(130));
-    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert!(started.elapsed() < Duration::from_secs(20));
     let ended = Ended { code: None, output: program.output() };
     ended.has("replayed 1, skipped 0").has("interrupted; the rest is where it was");
     assert_eq!(ids(&queues, &queues.errors())[0], "task-001");
@@ -283,7 +283,7 @@ fn a_closed_terminal_that_interrupts_twice_ends_a_replay_like_an_interrupt() {
     let environment = changed(&queues, "", &[("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &port)]);
     let mut program = Worker::run(&["parked", "replay", "--all", "--rate", "0.02"], &environment);
     program.await_output("replayed      task-000", PATIENCE);
-    // What it gives back is not confirmed yet when the second one comes.
+    // What it requeues is not confirmed yet when the second one comes.
     relay.hold(Direction::ToClient);
     let passed = relay.passed(Direction::ToServer);
     program.signal("HUP");

@@ -1,5 +1,5 @@
-//! The rooms of `src` know of each other what `src/lib.rs` says, and nothing else: read in the `use` lines and the `crate::`
-//! paths of the code. What comments, texts and tests name does not count.
+//! The rooms of `src` know of each other what `src/lib.rs` says, and nothing else: read in the `use` lines and the
+//! `crate::` paths of the code. What comments, texts and tests name does not count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -144,7 +144,8 @@ impl Sources {
         (room == "systems" && is_folder).then(|| name.to_owned())
     }
 
-    /// The room of a module, in which everybody may know everybody. The table knows the systems, and they what all have.
+    /// The room of a module, in which everybody may know everybody. The table knows the systems, and they what all
+    /// have.
     fn room(&self, path: &str) -> String {
         let module = self.module(path);
         match () {
@@ -247,7 +248,7 @@ fn closing(text: &str, quote: char) -> usize {
 fn uses(code: &str) -> Vec<String> {
     let mut paths = Vec::new();
     for (at, _) in code.match_indices("use ") {
-        // `use` begins a line, or follows on `pub` or another statement.
+        // `use` starts a line, or follows on `pub` or another statement.
         let before = code[..at].trim_end();
         if before.is_empty() || before.ends_with([';', '}', ']', ')']) || before.ends_with("pub") {
             let tree = code[at + "use ".len()..].split(';').next().unwrap_or_default();
@@ -261,19 +262,19 @@ fn uses(code: &str) -> Vec<String> {
 fn branches(tree: &str) -> Vec<String> {
     let Some((stem, rest)) = tree.split_once('{') else { return vec![tree.trim().to_owned()] };
     let inside = rest.rsplit_once('}').map_or(rest, |(inside, _)| inside);
-    let (mut parts, mut depth, mut begin) = (Vec::new(), 0, 0);
+    let (mut parts, mut depth, mut start) = (Vec::new(), 0, 0);
     for (at, character) in inside.char_indices() {
         match character {
             '{' => depth += 1,
             '}' => depth -= 1,
             ',' if depth == 0 => {
-                parts.push(&inside[begin..at]);
-                begin = at + 1;
+                parts.push(&inside[start..at]);
+                start = at + 1;
             }
             _ => {}
         }
     }
-    parts.push(&inside[begin..]);
+    parts.push(&inside[start..]);
     let parts = parts.into_iter().map(str::trim).filter(|part| !part.is_empty());
     parts.flat_map(branches).map(|branch| format!("{}{branch}", stem.trim())).collect()
 }
@@ -281,8 +282,8 @@ fn branches(tree: &str) -> Vec<String> {
 /// The paths in the middle of the code that say from where they lead.
 fn inline(code: &str) -> Vec<String> {
     let mut paths = Vec::new();
-    for begin in ["crate::", "super::", "self::", "task_creator::"] {
-        for (at, _) in code.match_indices(begin) {
+    for start in ["crate::", "super::", "self::", "task_creator::"] {
+        for (at, _) in code.match_indices(start) {
             let is_rest = code[..at].ends_with(|before| is_of_a_word(before) || before == ':');
             let path = code[at..].split(|character| !is_of_a_word(character) && character != ':').next();
             if let Some(path) = path.filter(|_| !is_rest) {

@@ -1,5 +1,5 @@
-//! To which system a message goes: from the queue in which the bridge has put it to that of its system, once; and what becomes
-//! of one that belongs to nobody.
+//! To which system a message goes: from the queue in which the bridge has put it to that of its system, once; and what
+//! becomes of one that belongs to nobody.
 
 use amiquip::{AmqpValue, FieldTable};
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ impl Scene {
     fn end(mut self) {
         self.worker.stop();
         assert_eq!(self.queues.count(&self.default()), 0);
-        Account::take(&self.queues, self.tasks.markers()).assert_holds();
+        Audit::take(&self.queues, self.tasks.markers()).assert_holds();
     }
 }
 
@@ -79,7 +79,7 @@ fn a_message_that_the_bridge_has_put_elsewhere_is_moved_worked_on_and_answered()
     };
     assert!(counted("default", "total_messages=0 ") && counted("default", " moved=1 "), "{log}");
     assert!(counted("bitrix24", "total_messages=1 ") && counted("bitrix24", " moved=0 "), "{log}");
-    Account::take(&scene.queues, scene.tasks.markers()).with_finished(scene.tasks.finished()).assert_holds();
+    Audit::take(&scene.queues, scene.tasks.markers()).with_finished(scene.tasks.finished()).assert_holds();
 }
 
 #[test]

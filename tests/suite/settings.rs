@@ -1,4 +1,4 @@
-//! The settings as their user meets them: code and example agree, defaults are the documented ones, and each mistake
+//! The settings as their user meets them: code and example agree, defaults are the documented ones, and each error
 //! is told. How the program starts with them is in `start.rs`.
 
 use std::cell::RefCell;
@@ -8,7 +8,7 @@ use std::fs::{self};
 use crate::support::*;
 use log::LevelFilter;
 use task_creator::settings::dotenv::syntax::{self, Statement, Value};
-use task_creator::settings::{Given, Mistakes, Secret, Variables, right};
+use task_creator::settings::{Given, Secret, SettingsErrors, Variables, right};
 use task_creator::systems::bitrix24;
 use task_creator::systems::table::{self, Setup};
 
@@ -95,7 +95,7 @@ fn the_code_and_the_example_state_the_same_defaults() {
 fn the_example_says_of_each_variable_what_it_means_and_of_each_time_its_unit() {
     for (name, Described { meaning, .. }) in example() {
         assert!(meaning.ends_with('.'), "{name} has no meaning in sentences: {meaning:?}");
-        let wrong = with(&[(&name, "x")]).err().map(|mistakes| mistakes.to_string()).unwrap_or_default();
+        let wrong = with(&[(&name, "x")]).err().map(|errors| errors.to_string()).unwrap_or_default();
         let is_time = wrong.contains("seconds");
         assert!(!is_time || meaning.starts_with("Seconds"), "{name} is a time, and its unit is not said: {meaning:?}");
     }
@@ -160,22 +160,22 @@ fn each_bad_value_is_told_with_its_name_and_an_example() {
         ("BITRIX_BURST", "0"),
         ("DEFAULT_ACTION", "drop"),
     ];
-    let mistakes = with(&bad).unwrap_err().0;
-    assert_eq!(mistakes.len(), bad.len(), "{mistakes:#?}");
+    let errors = with(&bad).unwrap_err().0;
+    assert_eq!(errors.len(), bad.len(), "{errors:#?}");
     for (name, _) in bad {
-        let told = mistakes.iter().filter(|mistake| mistake.starts_with(&format!("{name} ")));
+        let told = errors.iter().filter(|error| error.starts_with(&format!("{name} ")));
         let told: Vec<&String> = told.collect();
-        assert!(told.len() == 1 && told[0].contains(&format!("; for example: {name}=")), "{name}: {mistakes:#?}");
+        assert!(told.len() == 1 && told[0].contains(&format!("; for example: {name}=")), "{name}: {errors:#?}");
     }
 }
 
 #[test]
 fn the_example_in_a_mistake_is_itself_right() {
     for (name, bad) in [("RETRY_DELAY", "x"), ("BITRIX_RATE", "x"), ("BITRIX_TASK_ID_FIELD", "x"), ("LOG_LEVEL", "x")] {
-        let mistake = with(&[(name, bad)]).unwrap_err().0.remove(0);
-        let (_, example) = mistake.rsplit_once(&format!("{name}=")).unwrap();
+        let error = with(&[(name, bad)]).unwrap_err().0.remove(0);
+        let (_, example) = error.rsplit_once(&format!("{name}=")).unwrap();
         let example = example.split(" (").next().unwrap();
-        assert!(with(&[(name, example)]).is_ok(), "{mistake}");
+        assert!(with(&[(name, example)]).is_ok(), "{error}");
     }
 }
 
@@ -192,10 +192,10 @@ fn quotes_around_a_value_are_a_mistake_in_every_setting() {
     for (name, value) in settings.chain(others) {
         for quoted in [format!("\"{value}\""), format!("'{value}'"), format!("«{value}»"), format!(" “{value}”\r")]
         {
-            let mistakes = with(&[(name, &quoted)]).unwrap_err().0;
+            let errors = with(&[(name, &quoted)]).unwrap_err().0;
             let told = format!("{name} has quotes around it, which would be part of the value");
-            assert!(matches!(&mistakes[..], [mistake] if mistake.starts_with(&told)), "{quoted}: {mistakes:?}");
-            assert!(!mistakes[0].contains(PASSWORD) && !mistakes[0].contains(TOKEN), "{mistakes:?}");
+            assert!(matches!(&errors[..], [error] if error.starts_with(&told)), "{quoted}: {errors:?}");
+            assert!(!errors[0].contains(PASSWORD) && !errors[0].contains(TOKEN), "{errors:?}");
         }
     }
     // As docker --env-file passes on NAME="value" # comment.
@@ -220,9 +220,9 @@ fn what_the_quotes_of_dotenv_enclose_is_meant_in_a_password_and_nowhere_else() {
         assert_eq!(in_quotes(value).unwrap().config.rabbitmq.password.expose(), value);
         assert_eq!(in_quotes(value).unwrap().config.responses_queue, "canary");
     }
-    let mistakes = in_quotes("'canary'").unwrap_err().0;
+    let errors = in_quotes("'canary'").unwrap_err().0;
     let told = "RESPONSES_QUEUE (.env, line 7) has quotes around it";
-    assert!(matches!(&mistakes[..], [mistake] if mistake.starts_with(told)), "{mistakes:?}");
+    assert!(matches!(&errors[..], [error] if error.starts_with(told)), "{errors:?}");
 }
 
 #[test]
@@ -252,17 +252,17 @@ fn an_address_that_no_network_can_reach_is_a_mistake_that_does_not_repeat_it() {
         "http://bitrix.example/rest/1/canarytoken0123/ТОКЕН",
         "http://bitrix.example\\rest\\1\\canarytoken0123",
     ] {
-        let mistakes = with(&[("BITRIX_WEBHOOK_URL", url)]).unwrap_err().to_string();
-        assert!(mistakes.contains("1 mistake(s)") && mistakes.contains("  BITRIX_WEBHOOK_URL "), "{url}: {mistakes}");
-        assert!(!mistakes.contains(TOKEN), "{mistakes}");
+        let errors = with(&[("BITRIX_WEBHOOK_URL", url)]).unwrap_err().to_string();
+        assert!(errors.contains("1 mistake(s)") && errors.contains("  BITRIX_WEBHOOK_URL "), "{url}: {errors}");
+        assert!(!errors.contains(TOKEN), "{errors}");
     }
     // Its first letter is of another keyboard.
     let mixed =
         with(&[("BITRIX_WEBHOOK_URL", "https://сompany.example/rest/1/canarytoken0123")]).unwrap_err().to_string();
     assert!(mixed.contains("BITRIX_WEBHOOK_URL has a host that mixes Latin and Cyrillic letters"), "{mixed}");
     for host in ["rmq..example", "10.0.0.300", "[::1]:5672", "1:2:3", "rmq.example,rmq2.example"] {
-        let mistakes = with(&[("RABBITMQ_HOST", host)]).unwrap_err().to_string();
-        assert!(mistakes.contains("  RABBITMQ_HOST is not "), "{host}: {mistakes}");
+        let errors = with(&[("RABBITMQ_HOST", host)]).unwrap_err().to_string();
+        assert!(errors.contains("  RABBITMQ_HOST is not "), "{host}: {errors}");
     }
 }
 
@@ -276,10 +276,10 @@ fn a_value_that_would_go_wrong_unnoticed_is_a_mistake() {
         ("BITRIX_COMPLETED_STATUSES", "45", "not a list of states, 1 to 7"),
         ("BITRIX_COMPLETED_STATUSES", "0", "not a list of states, 1 to 7"),
         ("BITRIX_TASK_ID_FIELD", "UF_RESULT_ANSWER", "which holds something else than the id of a task"),
-        ("ERROR_QUEUE", "amq.errors", "begins with amq., which RabbitMQ keeps"),
+        ("ERROR_QUEUE", "amq.errors", "starts with amq., which RabbitMQ keeps"),
     ] {
-        let mistakes = with(&[(name, value)]).unwrap_err().0;
-        assert!(matches!(&mistakes[..], [mistake] if mistake.contains(wrong)), "{name}={value}: {mistakes:?}");
+        let errors = with(&[(name, value)]).unwrap_err().0;
+        assert!(matches!(&errors[..], [error] if error.contains(wrong)), "{name}={value}: {errors:?}");
     }
 }
 
@@ -291,9 +291,9 @@ fn an_address_with_a_password_in_it_is_neither_taken_for_a_host_nor_shown() {
         "rmq example",
         "rmq.example:5672",
     ] {
-        let mistakes = with(&[("RABBITMQ_HOST", host)]).unwrap_err().to_string();
-        assert!(mistakes.contains("RABBITMQ_HOST is not a plain host name"), "{mistakes}");
-        assert!(!mistakes.contains(PASSWORD), "{mistakes}");
+        let errors = with(&[("RABBITMQ_HOST", host)]).unwrap_err().to_string();
+        assert!(errors.contains("RABBITMQ_HOST is not a plain host name"), "{errors}");
+        assert!(!errors.contains(PASSWORD), "{errors}");
     }
     for host in ["rmq.example", "10.0.0.7", "::1", "rmq_1"] {
         assert!(with(&[("RABBITMQ_HOST", host)]).is_ok(), "{host}");
@@ -302,8 +302,8 @@ fn an_address_with_a_password_in_it_is_neither_taken_for_a_host_nor_shown() {
 
 #[test]
 fn a_queue_whose_messages_would_come_back_to_us_is_refused() {
-    let mistakes = with(&[("ERROR_QUEUE", "bitrix24.queue")]).unwrap_err().to_string();
-    assert!(mistakes.contains("ERROR_QUEUE") && mistakes.contains("bitrix24.queue"), "{mistakes}");
+    let errors = with(&[("ERROR_QUEUE", "bitrix24.queue")]).unwrap_err().to_string();
+    assert!(errors.contains("ERROR_QUEUE") && errors.contains("bitrix24.queue"), "{errors}");
     let prefixed = [("QUEUE_PREFIX", "demo."), ("RESPONSES_QUEUE", "demo.1c.sent.queue")];
     assert!(with(&prefixed).unwrap_err().to_string().contains("RESPONSES_QUEUE"));
     assert!(with(&[("ERROR_QUEUE", "same"), ("RESPONSES_QUEUE", "same")]).is_err());
@@ -314,8 +314,8 @@ fn a_queue_whose_messages_would_come_back_to_us_is_refused() {
 fn a_name_too_long_for_amqp_is_refused() {
     let long = "q".repeat(256);
     for name in ["ERROR_QUEUE", "RESPONSES_QUEUE", "RABBITMQ_VHOST", "RABBITMQ_VIRTUAL_HOST", "QUEUE_PREFIX"] {
-        let mistakes = with(&[(name, &long)]).unwrap_err().to_string();
-        assert!(mistakes.contains(&format!("{name} is longer than ")), "{mistakes}");
+        let errors = with(&[(name, &long)]).unwrap_err().to_string();
+        assert!(errors.contains(&format!("{name} is longer than ")), "{errors}");
     }
     assert!(with(&[("ERROR_QUEUE", &long[1..])]).is_ok());
 }
@@ -331,9 +331,9 @@ fn certificates_are_a_file_that_can_be_read_and_belong_to_tls() {
             ("Cargo.toml", "which holds no certificate in PEM form"),
             (damaged.path(), "whose certificate 1 is damaged: "),
         ] {
-            let mistakes = with(&[("RABBITMQ_TLS", "true"), (name, file)]).unwrap_err().0;
+            let errors = with(&[("RABBITMQ_TLS", "true"), (name, file)]).unwrap_err().0;
             let told = format!("{name} is {file:?}, {wrong}");
-            assert!(matches!(&mistakes[..], [mistake] if mistake.starts_with(&told)), "{mistakes:?}");
+            assert!(matches!(&errors[..], [error] if error.starts_with(&told)), "{errors:?}");
         }
         assert!(with(&[("RABBITMQ_TLS", "true"), (name, good.path())]).is_ok());
     }
@@ -353,14 +353,14 @@ fn no_secret_is_printed_with_the_settings_or_with_their_mistakes() {
     let shown = format!("{setup:?} {setup:#?}");
     assert!(shown.contains("bitrix.example") && !shown.contains(TOKEN) && !shown.contains(PASSWORD), "{shown}");
     for url in ["ftp://bitrix.example/rest/1/canarytoken0123", "https://bitrix.example/rest/1/canarytoken0123?a=b"] {
-        let mistakes = with(&[("BITRIX_WEBHOOK_URL", url)]).unwrap_err();
-        assert!(!format!("{mistakes} {mistakes:?}").contains(TOKEN));
+        let errors = with(&[("BITRIX_WEBHOOK_URL", url)]).unwrap_err();
+        assert!(!format!("{errors} {errors:?}").contains(TOKEN));
     }
 }
 
 // Parts.
 
-fn read(settings: &[(&str, &str)]) -> Result<Setup, Mistakes> {
+fn read(settings: &[(&str, &str)]) -> Result<Setup, SettingsErrors> {
     Setup::read(value_in(settings))
 }
 
@@ -373,7 +373,7 @@ fn value_in(settings: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
 }
 
 /// The least settings, changed.
-fn with(changes: &[(&str, &str)]) -> Result<Setup, Mistakes> {
+fn with(changes: &[(&str, &str)]) -> Result<Setup, SettingsErrors> {
     read(&[&[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)], changes].concat())
 }
 

@@ -1,5 +1,5 @@
-//! The program with its settings: all mistakes are told before RabbitMQ is touched, and `.env` is read with care. What the
-//! values mean is in `settings.rs`.
+//! The program with its settings: all errors are told before RabbitMQ is touched, and `.env` is read with care. What
+//! the values mean is in `settings.rs`.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -118,12 +118,12 @@ fn what_is_not_ours_is_passed_over_readable_or_not() {
         "PASSWORD=\\canary",
         "KEY=\"-----BEGIN KEY-----\nAAAA\n-----END KEY-----\"",
     ];
-    for (begin, end_of_line) in [("", "\n"), ("\u{feff}", "\r\n"), ("\r", "\r")] {
+    for (start, end_of_line) in [("", "\n"), ("\u{feff}", "\r\n"), ("\r", "\r")] {
         let broker = Listener::new();
         let lines: Vec<String> = settings_for(&broker).iter().map(|(name, value)| format!("{name}={value}")).collect();
         let [host, port, password, webhook] = lines.try_into().expect("four settings");
         let ours = [vec![host, format!("export {port}")], foreign.map(String::from).to_vec(), vec![password, webhook]];
-        let dotenv = format!("{begin}{}{end_of_line}", ours.concat().join("\n").replace('\n', end_of_line));
+        let dotenv = format!("{start}{}{end_of_line}", ours.concat().join("\n").replace('\n', end_of_line));
         let worker = run_with_dotenv(&[], dotenv, 0o600);
         worker.await_log(" starts", PATIENCE);
         broker.await_connection();
@@ -147,7 +147,7 @@ fn the_dotenv_file_is_read_as_python_dotenv_reads_it() {
     assert_eq!(other.connections(), 0, "of two lines the last one counts");
     for advice in [
         "WARN  [main] .env, line 3: RABBITMQ_PORT is set a second time, and this line counts; remove one",
-        ".env, line 4: RABBITMQ_PASSWORD ends where # begins a comment; if that belongs to it, put it in single quotes",
+        ".env, line 4: RABBITMQ_PASSWORD ends where # starts a comment; if that belongs to it, put it in single quotes",
         ".env, line 7: a ${…} in LOG_LEVEL names no variable, and nothing stands in its place",
     ] {
         worker.await_log(advice, PATIENCE);

@@ -1,5 +1,5 @@
-//! How the tracker asks a portal: many ids at once, and what it makes of every way in which the portal can fail to answer.
-//! The tracker is called directly, without RabbitMQ; from the sent queue to the answer it is in `portal.rs`.
+//! How the tracker asks a portal: many ids at once, and what it makes of every way in which the portal can fail to
+//! answer. The tracker is called directly, without RabbitMQ; from the sent queue to the answer it is in `portal.rs`.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use task_creator::systems::bitrix24::Settings;
 use task_creator::systems::bitrix24::client::Client;
 use task_creator::systems::bitrix24::tracker::BitrixTracker;
 use task_creator::systems::{Failure, Progress, Tracker};
-use task_creator::tls::Authorities;
+use task_creator::tls::RootCertificates;
 
 fn tracker(portal: &Portal, changes: &[(&str, &str)]) -> BitrixTracker {
     let webhook = portal.webhook();
@@ -21,7 +21,7 @@ fn tracker(portal: &Portal, changes: &[(&str, &str)]) -> BitrixTracker {
         |name: &str| changes.iter().chain(&known).find(|(known, _)| *known == name).map(|(_, value)| value.to_string());
     let settings =
         right(Variables::read(lookup, Settings::from_variables)).expect("right settings").expect("the webhook is set");
-    let client = Arc::new(Client::new(&settings, &Authorities::public(), 4, &stop::signal().1));
+    let client = Arc::new(Client::new(&settings, &RootCertificates::public(), 4, &stop::signal().1));
     BitrixTracker::new(settings, client)
 }
 
@@ -53,7 +53,7 @@ fn words(results: &[Result<Progress, Failure>]) -> Vec<&'static str> {
         Err(Failure::Transient { .. }) => "again",
         Err(Failure::Unavailable { .. }) => "wait",
         Err(Failure::Permanent(_)) => "never",
-        Err(Failure::OutcomeUnknown { .. } | Failure::Unsettled(_) | Failure::Unseen(_) | Failure::Outdated) => {
+        Err(Failure::OutcomeUnknown { .. } | Failure::TooEarly(_) | Failure::Unseen(_) | Failure::Outdated) => {
             "unsettled"
         }
     };
@@ -104,7 +104,7 @@ fn a_task_that_has_another_ones_id_answers_for_nobody() {
         };
         tasks.put("nobody asks for it");
         let mut records = many(&tasks, 3);
-        // The portal was set up anew, and counts from 1 again.
+        // The portal was set up again, and counts from 1 again.
         tasks.set("task-0", "UF_CAMUNDA_ID_EXTERNAL_TASK", json!("another"));
         tasks.set("another", "XML_ID", json!("another"));
         tasks.set_status("another", 5);
@@ -146,7 +146,8 @@ fn a_record_that_names_no_task_never_reaches_a_request() {
     assert_eq!(portal.count("tasks.task.list"), 0);
 }
 
-/// A refused list says nothing about a single task: all records would be parked for one mistake of ours or the portal's.
+/// A refused list says nothing about a single task: all records would be parked for one mistake of ours or the
+/// portal's.
 #[test]
 fn a_refused_list_costs_no_record() {
     for (status, code) in [(400, "ERROR_CORE"), (400, "0"), (405, "ERROR_BATCH_METHOD_NOT_ALLOWED"), (404, "NEW_CODE")]

@@ -45,7 +45,7 @@ pub use gate::Gate;
 pub use http::{Reply, Request};
 pub use message::{field_message, field_text, seed_message};
 pub use node::Node;
-pub use oracle::Account;
+pub use oracle::Audit;
 pub use portal::{Answer, Call, Portal, is_sweep};
 pub use queues::Queues;
 pub use relay::{CONFIRM, Direction, Relay, Then, publish_to};

@@ -1,5 +1,5 @@
-//! A RabbitMQ node of the test's own, for faults that concern the whole node: started by `tests/with-rabbitmq`, gone with
-//! the test process. Knows no queue.
+//! A RabbitMQ node of the test's own, for faults that concern the whole node: started by `tests/with-rabbitmq`, gone
+//! with the test process. Knows no queue.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -29,7 +29,7 @@ const STATUSES_OF_SENT_RECORDS: [&str; 1] = ["success"];
 const PARKED_MEMBERS: [&str; 3] = ["error_type", "error_message", "source_queue"];
 
 /// A snapshot. Taken when the worker has stopped, or is idle on all queues: reading takes the messages for a moment.
-pub struct Account {
+pub struct Audit {
     /// Task id to the body that was published; the last one, when an id was published twice.
     published: BTreeMap<String, String>,
     /// Published bodies without a task id; only the error queue can hold them.
@@ -53,10 +53,10 @@ struct Record {
     original: String,
 }
 
-impl Account {
+impl Audit {
     /// Reads all queues of the test and leaves them as they are. `markers` is the multiset of the target's.
-    pub fn take(queues: &Queues, markers: Vec<String>) -> Account {
-        let mut account = Account {
+    pub fn take(queues: &Queues, markers: Vec<String>) -> Audit {
+        let mut audit = Audit {
             published: BTreeMap::new(),
             nameless: Vec::new(),
             waiting: Vec::new(),
@@ -71,31 +71,31 @@ impl Account {
         for body in queues.published() {
             let text = String::from_utf8_lossy(&body).into_owned();
             match task_id_of(&serde_json::from_slice(&body).unwrap_or(Value::Null)) {
-                Some(task_id) => drop(account.published.insert(task_id, text)),
-                None => account.nameless.push(compact(&text)),
+                Some(task_id) => drop(audit.published.insert(task_id, text)),
+                None => audit.nameless.push(compact(&text)),
             }
         }
         for queue in [queues.input(), queues.retry()] {
             let messages = queues.peek_all(&queue);
-            account.waiting.extend(messages.iter().map(|message| named_or(task_id_of(&message.json()))));
+            audit.waiting.extend(messages.iter().map(|message| named_or(task_id_of(&message.json()))));
         }
-        account
+        audit
     }
 
     /// So many kills and cuts were injected; each may double one record in the sent and one in the responses queue.
-    pub fn after_faults(mut self, faults: usize) -> Account {
+    pub fn after_faults(mut self, faults: usize) -> Audit {
         self.faults = faults;
         self
     }
 
     /// Compares the responses with the tasks that the target has finished; for after a full sweep of the tracker.
-    pub fn with_finished(mut self, markers: Vec<String>) -> Account {
+    pub fn with_finished(mut self, markers: Vec<String>) -> Audit {
         self.finished = Some(markers);
         self
     }
 
     /// Messages may still be waiting, for this reason.
-    pub fn may_wait(mut self, because: impl Display) -> Account {
+    pub fn may_wait(mut self, because: impl Display) -> Audit {
         self.may_wait = Some(because.to_string());
         self
     }

@@ -1,5 +1,5 @@
-//! Messages of the error queue, as our worker, another one and nobody in particular put them there. Knows the parked form
-//! only, no queue but by its name.
+//! Messages of the error queue, as our worker, another one and nobody in particular put them there. Knows the parked
+//! form only, no queue but by its name.
 
 use amiquip::{AmqpProperties, FieldTable};
 use serde_json::Value;

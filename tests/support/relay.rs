@@ -60,7 +60,7 @@ pub struct Relay {
     acceptor: Option<JoinHandle<()>>,
 }
 
-/// Tells whether a pattern was seen and what it triggered has begun.
+/// Tells whether a pattern was seen and what it triggered has started.
 pub struct Seen {
     shared: Arc<Shared>,
     watch: usize,
@@ -159,13 +159,13 @@ impl Relay {
     }
 
     /// Once, when `pattern` has been forwarded in this direction to its last byte. What happens to the other direction
-    /// begins before that byte is out, so that no answer to it can slip through.
+    /// starts before that byte is out, so that no answer to it can slip through.
     pub fn when_seen(&self, direction: Direction, pattern: impl AsRef<[u8]>, then: Then) -> Seen {
         self.watch(Watch::after(direction, pattern.as_ref(), then))
     }
 
-    /// The same, but before the pattern: of the bytes that show it none is forwarded before `then` has begun. (A start
-    /// of it that came in an earlier packet is gone already.)
+    /// The same, but before the pattern: of the bytes that show it none is forwarded before `then` has started. (A
+    /// start of it that came in an earlier packet is gone already.)
     pub fn before_passing(&self, direction: Direction, pattern: impl AsRef<[u8]>, then: Then) -> Seen {
         self.watch(Watch::before(direction, pattern.as_ref(), then))
     }

@@ -169,8 +169,8 @@ fn reply(broken: Broken) -> Reply {
     }
 }
 
-/// Does this call look for the task with this marker, alone or among others? Each look-up is counted once: it comes with a
-/// second call, by `XML_ID`.
+/// Does this call look for the task with this marker, alone or among others? Each look-up is counted once: it comes
+/// with a second call, by `XML_ID`.
 pub fn looks_up(call: &Call, marker: &str) -> bool {
     let is_asked = |asked: &Value| asked == marker || asked.as_array().is_some_and(|all| all.contains(&marker.into()));
     call.method == "tasks.task.list" && is_asked(&call.params["filter"][MARKER])

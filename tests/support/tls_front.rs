@@ -1,4 +1,5 @@
-//! TLS before a plain server: shows a certificate, decrypts what comes and encrypts what goes. Knows bytes, no protocol.
+//! TLS before a plain server: shows a certificate, decrypts what comes and encrypts what goes. Knows bytes, no
+//! protocol.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};

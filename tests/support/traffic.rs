@@ -61,7 +61,7 @@ pub struct Watch {
     pattern: Vec<u8>,
     before: bool,
     then: Then,
-    /// Set in the later links of a chain: the socket pair on which it began.
+    /// Set in the later links of a chain: the socket pair on which it started.
     connection: Option<usize>,
 }
 
@@ -95,12 +95,12 @@ impl Watch {
         Watch { before: true, ..Watch::after(direction, pattern, then) }
     }
 
-    /// Where the pattern begins and ends in `bytes`, when `earlier` went before them.
+    /// Where the pattern starts and ends in `bytes`, when `earlier` went before them.
     fn find(&self, earlier: &[u8], bytes: &[u8]) -> Option<(usize, usize)> {
         let overlap = earlier.len().min(self.pattern.len() - 1);
         let window = [&earlier[earlier.len() - overlap..], bytes].concat();
-        let begin = window.windows(self.pattern.len()).position(|part| part == self.pattern)?;
-        Some((begin.saturating_sub(overlap), begin + self.pattern.len() - overlap))
+        let start = window.windows(self.pattern.len()).position(|part| part == self.pattern)?;
+        Some((start.saturating_sub(overlap), start + self.pattern.len() - overlap))
     }
 
     /// Whether its effect has to be there before the last byte of the pattern is: an answer may come at once.
@@ -124,8 +124,8 @@ impl State {
             watch.direction == direction && watch.connection.is_none_or(|connection| connection == number)
         });
         let hits = concerned.filter_map(|watch| {
-            let (begin, end) = watch.find(earlier, bytes)?;
-            Some((if watch.before { begin } else { end }, watch.clone()))
+            let (start, end) = watch.find(earlier, bytes)?;
+            Some((if watch.before { start } else { end }, watch.clone()))
         });
         hits.min_by_key(|(far, _)| *far)
     }
@@ -282,7 +282,7 @@ impl Shared {
     }
 }
 
-/// Takes the watch away and begins what it triggers; ending connections is left to the caller, who holds the lock.
+/// Takes the watch away and starts what it triggers; ending connections is left to the caller, who holds the lock.
 fn apply(state: &mut State, watch: &Watch, connection: &Arc<Connection>) {
     state.watches.retain(|known| known.number != watch.number);
     match &watch.then {

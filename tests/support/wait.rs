@@ -24,13 +24,13 @@ pub fn eventually_some<T>(what: &str, deadline: Duration, mut probe: impl FnMut(
 /// Returns the first success of `probe`; the panic shows what the last failure said it saw instead.
 #[track_caller]
 pub fn eventually_ok<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Result<T, String>) -> T {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         let seen = match probe() {
             Ok(value) => return value,
             Err(seen) => seen,
         };
-        if begun.elapsed() >= deadline {
+        if started.elapsed() >= deadline {
             let last = if seen.is_empty() { String::new() } else { format!("; last seen: {seen}") };
             panic!("waited {deadline:?} in vain for {what}{last}");
         }

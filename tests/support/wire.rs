@@ -1,5 +1,5 @@
-//! AMQP as nobody should send it: a routing key, headers and properties of any bytes, which a client library would refuse
-//! or could not write. Knows the frames of a publish; queues are looked at through [`Broker`](super::Broker).
+//! AMQP as nobody should send it: a routing key, headers and properties of any bytes, which a client library would
+//! refuse or could not write. Knows the frames of a publish; queues are looked at through [`Broker`](super::Broker).
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

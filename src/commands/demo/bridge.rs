@@ -1,5 +1,5 @@
-//! Camunda's side of the queues, as its bridge would be: it publishes the messages and takes the answers. And the queues
-//! themselves, which only the demo uses: made before, removed after.
+//! Camunda's side of the queues, as its bridge would be: it publishes the messages and takes the answers. And the
+//! queues themselves, which only the demo uses: made before, removed after.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::config::{Config, RabbitMq};
 use crate::message::text;
 use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
-use crate::rabbitmq::intake::Intake;
-use crate::rabbitmq::publisher::{Letter, Publisher, Verdict};
-use crate::rabbitmq::{Confirmation, Incoming, Trouble, queues};
+use crate::rabbitmq::consumer::Consumer;
+use crate::rabbitmq::publisher::{OutgoingMessage, PublishOutcome, Publisher};
+use crate::rabbitmq::{Confirmation, ConnectionError, Incoming, queues};
 use crate::terminal;
 
 /// The system whose queues are used.
 const SYSTEM: &str = "bitrix24";
-/// How the broker's refusal begins, 403.
+/// How the broker's refusal starts, 403.
 const ACCESS_REFUSED: &str = "ACCESS_REFUSED";
 /// Brings a RabbitMQ along.
 const WITH_RABBITMQ: &str = "tests/with-rabbitmq";
@@ -51,8 +51,8 @@ impl OwnQueues<'_> {
             queues::peek(connection, &own.names.errors)
         });
         let made = made.and_then(|()| connection.within_deadline(Publisher::open));
-        // Before anything is begun: a message without a queue shows whether we may publish at all.
-        let nowhere = Letter::new(format!("{}nobody", config.queue_prefix), "demo".into(), Vec::new());
+        // Before anything is started: a message without a queue shows whether we may publish at all.
+        let nowhere = OutgoingMessage::new(format!("{}nobody", config.queue_prefix), "demo".into(), Vec::new());
         let made = made.map_err(anyhow::Error::from);
         let made = made.and_then(|mut publisher| publisher.try_deliver(&nowhere).map(drop));
         let _ = connection.close();
@@ -110,8 +110,8 @@ impl Drop for OwnQueues<'_> {
     }
 }
 
-fn advised(trouble: Trouble) -> anyhow::Error {
-    let advice = match trouble.refused {
+fn advised(error: ConnectionError) -> anyhow::Error {
+    let advice = match error.refused {
         true => {
             "RabbitMQ does not let the demo in; RABBITMQ_USERNAME, RABBITMQ_PASSWORD and RABBITMQ_VHOST say who it is"
         }
@@ -125,7 +125,7 @@ fn advised(trouble: Trouble) -> anyhow::Error {
              in RABBITMQ_HOST and RABBITMQ_PORT"
         }
     };
-    anyhow::Error::new(trouble).context(advice)
+    anyhow::Error::new(error).context(advice)
 }
 
 /// What to do where RabbitMQ lets us in and refuses a queue.
@@ -146,7 +146,7 @@ fn without_rights(config: &Config, err: anyhow::Error) -> anyhow::Error {
 
 /// A message that came out at the far end.
 #[derive(Debug)]
-pub enum Arrival {
+pub enum Outcome {
     /// A response for Camunda.
     Response {
         /// The task's id.
@@ -173,9 +173,9 @@ pub enum Arrival {
 /// The bridge at work.
 pub struct Bridge<'a> {
     publisher: Publisher,
-    intake: &'a Intake,
+    consumer: &'a Consumer,
     input: &'a str,
-    /// Both queues at the far end; they outlive their consumers, see [`Intake::consume`].
+    /// Both queues at the far end; they outlive their consumers, see [`Consumer::consume`].
     far_ends: [Receiver<Incoming>; 2],
 }
 
@@ -185,42 +185,43 @@ impl OwnQueues<'_> {
     ///
     /// # Errors
     /// The connection is gone, or `work` fails.
-    pub fn bridge<T>(&self, work: impl FnOnce(&mut Bridge) -> anyhow::Result<T>) -> anyhow::Result<(T, Vec<Arrival>)> {
+    pub fn bridge<T>(&self, work: impl FnOnce(&mut Bridge) -> anyhow::Result<T>) -> anyhow::Result<(T, Vec<Outcome>)> {
         let mut connection = Connection::open(&self.config.rabbitmq, "task-creator demo: Camunda's side")?;
-        let (publisher, intake) = connection.within_deadline(|connection| {
-            Ok::<_, Trouble>((Publisher::open(connection)?, Intake::open(connection, PREFETCH, 1)?))
+        let (publisher, consumer) = connection.within_deadline(|connection| {
+            Ok::<_, ConnectionError>((Publisher::open(connection)?, Consumer::open(connection, PREFETCH, 1)?))
         })?;
-        let consumers = connection.within_deadline(|_| {
-            Ok::<_, Trouble>([intake.consume(&self.names.responses)?, intake.consume(&self.names.errors)?])
+        let subscriptions = connection.within_deadline(|_| {
+            Ok::<_, ConnectionError>([consumer.consume(&self.names.responses)?, consumer.consume(&self.names.errors)?])
         })?;
-        let far_ends = [consumers[0].receiver().clone(), consumers[1].receiver().clone()];
-        let mut bridge = Bridge { publisher, intake: &intake, input: &self.names.input, far_ends };
+        let far_ends = [subscriptions[0].receiver().clone(), subscriptions[1].receiver().clone()];
+        let mut bridge = Bridge { publisher, consumer: &consumer, input: &self.names.input, far_ends };
         let done = work(&mut bridge);
         // What drops and cancels here asks the broker and waits, so it is done under a deadline.
         let deadline = connection.closing();
         // What was on its way to the consumers comes before the answer to their cancellation.
-        consumers.iter().for_each(|consumer| drop(consumer.cancel()));
-        let last = bridge.last_arrivals();
-        // Until the channel is closed, see `Intake::consume`.
+        subscriptions.iter().for_each(|subscription| drop(subscription.cancel()));
+        let last = bridge.last_outcomes();
+        // Until the channel is closed, see `Consumer::consume`.
         let far_ends = bridge.far_ends.clone();
         drop(bridge);
-        drop(consumers);
-        drop((intake, far_ends, deadline));
+        drop(subscriptions);
+        drop((consumer, far_ends, deadline));
         let _ = connection.close();
         Ok((done?, last))
     }
 }
 
 impl Bridge<'_> {
-    /// Sends a message off, when the one before is there. [`Bridge::taken`] says when the broker has it: a broker that is frozen holds up nobody here.
+    /// Sends a message off, when the one before is there. [`Bridge::taken`] says when the broker has it: a broker that
+    /// is frozen holds up nobody here.
     ///
     /// # Errors
     /// The connection is gone.
     pub fn publish(&mut self, body: &[u8]) -> anyhow::Result<()> {
         // Only told apart from others on the way, and there are none.
         let (queue, message_id) = (self.input.to_owned(), "demo".to_owned());
-        let letter = Letter::new(queue, message_id, body.to_vec());
-        self.publisher.publish(&letter)?;
+        let outgoing = OutgoingMessage::new(queue, message_id, body.to_vec());
+        self.publisher.publish(&outgoing)?;
         Ok(())
     }
 
@@ -234,15 +235,15 @@ impl Bridge<'_> {
     /// # Errors
     /// It has refused a message.
     pub fn taken(&mut self, confirm: Confirmation) -> anyhow::Result<bool> {
-        for (_, verdict) in self.publisher.verdicts(confirm) {
-            if let Verdict::NoQueue(why) | Verdict::Refused(why) = verdict {
+        for (_, outcome) in self.publisher.outcomes(confirm) {
+            if let PublishOutcome::NoQueue(why) | PublishOutcome::Refused(why) = outcome {
                 bail!("{} did not take a message: {why}", self.input);
             }
         }
-        Ok(self.publisher.on_the_way() == 0)
+        Ok(self.publisher.unconfirmed() == 0)
     }
 
-    /// For `select!`: what comes out, to be given to [`Bridge::arrival`]; the responses first, the parked second.
+    /// For `select!`: what comes out, to be given to [`Bridge::outcome`]; the responses first, the parked second.
     pub fn far_ends(&self) -> &[Receiver<Incoming>; 2] {
         &self.far_ends
     }
@@ -251,33 +252,33 @@ impl Bridge<'_> {
     ///
     /// # Errors
     /// The connection is gone, or it is nothing that the worker may publish.
-    pub fn arrival(&self, message: Incoming) -> anyhow::Result<Arrival> {
-        let arrival = self.intake.arrival(message)?;
-        self.intake.ack(arrival.token)?;
-        let body: Value = serde_json::from_slice(&arrival.body).context("a message of the worker is not JSON")?;
+    pub fn outcome(&self, message: Incoming) -> anyhow::Result<Outcome> {
+        let delivery = self.consumer.delivery(message)?;
+        self.consumer.ack(delivery.token)?;
+        let body: Value = serde_json::from_slice(&delivery.body).context("a message of the worker is not JSON")?;
         read(&body).context("a message of the worker has an unknown form")
     }
 
-    fn last_arrivals(&self) -> Vec<Arrival> {
+    fn last_outcomes(&self) -> Vec<Outcome> {
         let messages = self.far_ends.iter().flat_map(|far_end| far_end.try_iter());
         // The last message of a cancelled consumer is no delivery.
-        messages.filter_map(|message| self.arrival(message).ok()).collect()
+        messages.filter_map(|message| self.outcome(message).ok()).collect()
     }
 }
 
-fn read(body: &Value) -> Option<Arrival> {
+fn read(body: &Value) -> Option<Outcome> {
     let task_id = text(&body["original_message"]["task_id"]);
     let Some(cause) = text(&body["error_type"]) else {
         let task = &body["response_data"]["result"]["task"];
         let completed = body["processing_status"] == "completed_by_tracker";
         let answer = text(&task["ufResultAnswer_text"]).unwrap_or_default();
-        return Some(Arrival::Response { task_id: task_id.filter(|_| completed)?, answer });
+        return Some(Outcome::Response { task_id: task_id.filter(|_| completed)?, answer });
     };
     match task_id {
-        Some(task_id) => Some(Arrival::Parked { task_id, cause }),
+        Some(task_id) => Some(Outcome::Parked { task_id, cause }),
         None => {
             let body = STANDARD.decode(body["original_body_base64"].as_str()?).ok()?;
-            Some(Arrival::ParkedUnreadable { body, cause })
+            Some(Outcome::ParkedUnreadable { body, cause })
         }
     }
 }

@@ -87,7 +87,7 @@ fn invoice(id: &str) -> Value {
 }
 
 fn act(id: &str) -> Value {
-    // The stand-in has users 1 to 100.
+    // The fake has users 1 to 100.
     field(id, "Подписать акт приёмки", json!({"startedBy": "31"}), json!({"assigneeId": "4711"}))
 }
 

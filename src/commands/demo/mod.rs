@@ -4,7 +4,7 @@
 //! [`messages`] is what goes in, [`bridge`] Camunda's side and the queues, [`account`] what was seen, [`table`] and
 //! [`screen`] how it is shown. Nothing here is used by the worker.
 
-pub mod account;
+pub mod audit;
 pub mod bridge;
 pub mod messages;
 pub mod screen;
@@ -19,15 +19,15 @@ use crossbeam_channel::{Receiver, after, at, bounded, select};
 
 use super::interrupts::{self, INTERRUPTED};
 use crate::config::{Config, RabbitMq};
-use crate::sandbox::{Limits, News, People, Sandbox};
-use crate::settings::{Environment, Given, Mistakes};
+use crate::sandbox::{Limits, News, Sandbox, SimulatedUsers};
+use crate::settings::{Environment, Given, SettingsErrors};
 use crate::stats::Stats;
 use crate::stop::{self, Stop, Stopper};
 use crate::systems::table::Setup;
 use crate::terminal;
 use crate::{logging, worker};
-use account::Account;
-use bridge::{Arrival, Bridge, OwnQueues};
+use audit::Audit;
+use bridge::{Bridge, Outcome, OwnQueues};
 use screen::Screen;
 
 /// Between two messages, and how long people take for a task: so that one can watch.
@@ -35,7 +35,7 @@ const MESSAGE_PAUSE: Duration = Duration::from_millis(400);
 const FINISH_AFTER: Duration = Duration::from_millis(1500);
 /// Between two sweeps of the tracker, in seconds.
 const SWEEP_INTERVAL: &str = "0.5";
-/// The answer of the stand-in takes about what a near portal takes.
+/// The answer of the fake takes about what a near portal takes.
 const PORTAL_DELAY: Duration = Duration::from_millis(40);
 /// How often the portal is looked at and the table is drawn.
 const TICK: Duration = Duration::from_millis(50);
@@ -45,7 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_secs(50);
 /// In `LOG_DIR`.
 const LOG_FOLDER: &str = "demo";
-/// Where the right column of the introduction begins.
+/// Where the right column of the introduction starts.
 const COLUMN: usize = 13;
 /// For clearing up after Ctrl+C.
 const CLEARING_UP: Duration = Duration::from_secs(10);
@@ -109,7 +109,7 @@ fn watch(ended: &Receiver<()>, interrupts: &Receiver<()>, stopper: Stopper, over
 }
 
 /// The settings of the demo: RabbitMQ and the log as they are set, all else its own.
-fn setup(environment: &Environment, run: &str, webhook_url: &str) -> Result<Setup, Mistakes> {
+fn setup(environment: &Environment, run: &str, webhook_url: &str) -> Result<Setup, SettingsErrors> {
     let is_blank = |given: &Result<Given, String>| given.as_ref().is_ok_and(|given| given.value.trim().is_empty());
     let given = |name: &str| environment.get(name).filter(|given| !is_blank(given));
     let own = |value: String| Some(Ok(Given { value, place: None, quoted: false }));
@@ -149,20 +149,21 @@ enum Ending {
 fn play(run: &str, setup: &Setup, sandbox: &Sandbox, interrupted: &Stop, over: Instant) -> anyhow::Result<ExitCode> {
     let config = &setup.config;
     let queues = OwnQueues::make(config)?;
-    let account = Account::open(messages::all(run));
+    let audit = Audit::open(messages::all(run));
     // Head and status line.
-    let mut screen = Screen::new(account.ways.len() + 2);
-    screen.say(&introduction(run, config, sandbox, account.ways.len(), screen.width));
-    let begun = Instant::now();
-    let over = over.min(begun + PATIENCE);
-    let mut stage = Stage { sandbox, people: People::new(Some(FINISH_AFTER)), account, screen, begun, over };
+    let mut screen = Screen::new(audit.histories.len() + 2);
+    screen.say(&introduction(run, config, sandbox, audit.histories.len(), screen.width));
+    let started = Instant::now();
+    let over = over.min(started + PATIENCE);
+    let mut stage =
+        Stage { sandbox, simulated_users: SimulatedUsers::new(Some(FINISH_AFTER)), audit, screen, started, over };
     let played = queues
         .bridge(|bridge| with_worker(setup, |counters, refusals| stage.play(bridge, counters, refusals, interrupted)));
     // The worker has ended by now, so what is left stays.
     let left = queues.waiting();
     let removed = queues.remove().inspect_err(|err| log::error!("{err:#}"));
     let (ending, last) = played?;
-    last.into_iter().for_each(|arrival| stage.arrived(arrival));
+    last.into_iter().for_each(|outcome| stage.arrived(outcome));
     if let Ending::Complete | Ending::Interrupted = ending {
         stage.draw(None);
     }
@@ -200,10 +201,10 @@ fn with_worker<T>(
 /// What is played with.
 struct Stage<'a> {
     sandbox: &'a Sandbox,
-    people: People,
-    account: Account,
+    simulated_users: SimulatedUsers,
+    audit: Audit,
     screen: Screen,
-    begun: Instant,
+    started: Instant,
     /// When the time is up.
     over: Instant,
 }
@@ -219,8 +220,8 @@ impl Stage<'_> {
     ) -> anyhow::Result<Ending> {
         let [responses, parked] = bridge.far_ends().clone();
         let confirms = bridge.confirms().clone();
-        let mut next_message = Some(self.begun);
-        while !self.account.complete() {
+        let mut next_message = Some(self.started);
+        while !self.audit.complete() {
             if self.is_over() {
                 self.complain();
                 return Ok(Ending::Overdue);
@@ -234,8 +235,8 @@ impl Stage<'_> {
                 recv(confirms) -> confirm => if bridge.taken(confirm.context("RabbitMQ is gone")?)? {
                     next_message = Some(Instant::now() + MESSAGE_PAUSE);
                 },
-                recv(responses) -> message => self.arrived(bridge.arrival(message.context("RabbitMQ is gone")?)?),
-                recv(parked) -> message => self.arrived(bridge.arrival(message.context("RabbitMQ is gone")?)?),
+                recv(responses) -> message => self.arrived(bridge.outcome(message.context("RabbitMQ is gone")?)?),
+                recv(parked) -> message => self.arrived(bridge.outcome(message.context("RabbitMQ is gone")?)?),
                 recv(refusals) -> refusal => return Err(refusal?.context("the worker gave up")),
                 // Raised as well when the time is up, which is told above.
                 recv(interrupted.receiver()) -> _ => if !self.is_over() { return Ok(Ending::Interrupted) },
@@ -251,21 +252,21 @@ impl Stage<'_> {
 
     /// One at a time: the next is sent when the broker has this one.
     fn publish_next(&mut self, bridge: &mut Bridge) -> anyhow::Result<()> {
-        let Some(way) = self.account.next() else { return Ok(()) };
-        bridge.publish(&way.message.body)?;
+        let Some(history) = self.audit.next() else { return Ok(()) };
+        bridge.publish(&history.message.body)?;
         // Told now: the worker may be quicker than the confirm.
-        let at = self.begun.elapsed();
-        let way = self.account.published(at);
-        let what = way.map(|way| format!("sent: {}", way.message.note)).unwrap_or_default();
-        tell(&mut self.screen, way, &what, at);
+        let at = self.started.elapsed();
+        let history = self.audit.published(at);
+        let what = history.map(|history| format!("sent: {}", history.message.note)).unwrap_or_default();
+        tell(&mut self.screen, history, &what, at);
         Ok(())
     }
 
     /// Says what is missing, before stopping and clearing up, which may take long where something hangs.
     fn complain(&mut self) {
         self.draw(None);
-        let missing = self.account.balance(&[], 0).faults;
-        self.screen.say(&format!("\nTime is up. After {} s this is missing:\n", self.begun.elapsed().as_secs()));
+        let missing = self.audit.balance(&[], 0).faults;
+        self.screen.say(&format!("\nTime is up. After {} s this is missing:\n", self.started.elapsed().as_secs()));
         missing.iter().for_each(|fault| self.tell_fault(fault));
     }
 
@@ -276,23 +277,23 @@ impl Stage<'_> {
 
     /// What is new at the portal and in the worker's counters.
     fn look_around(&mut self, counters: &[Stats]) {
-        for news in self.people.work(self.sandbox, Instant::now()) {
-            let at = self.begun.elapsed();
-            let (way, what) = match news {
+        for news in self.simulated_users.work(self.sandbox, Instant::now()) {
+            let at = self.started.elapsed();
+            let (history, what) = match news {
                 News::Created(task) => {
-                    let way = self.account.created(task.marker.as_deref().unwrap_or_default(), task.id, at);
-                    (way, format!("created as task {}", task.id))
+                    let history = self.audit.created(task.marker.as_deref().unwrap_or_default(), task.id, at);
+                    (history, format!("created as task {}", task.id))
                 }
                 News::Finished(task, answer) => {
-                    let way = self.account.finished(task.marker.as_deref().unwrap_or_default(), answer, at);
-                    (way, answer.map_or_else(|| "finished".into(), |answer| format!("finished, answer {answer}")))
+                    let history = self.audit.finished(task.marker.as_deref().unwrap_or_default(), answer, at);
+                    (history, answer.map_or_else(|| "finished".into(), |answer| format!("finished, answer {answer}")))
                 }
             };
-            tell(&mut self.screen, way, &what, at);
+            tell(&mut self.screen, history, &what, at);
         }
         let sum = |counter: fn(&Stats) -> u64| counters.iter().map(counter).sum::<u64>();
-        let at = self.begun.elapsed();
-        let recognised = self.account.recognised(sum(|stats| stats.duplicates_prevented.get()), at);
+        let at = self.started.elapsed();
+        let recognised = self.audit.recognised(sum(|stats| stats.duplicates_prevented.get()), at);
         tell(&mut self.screen, recognised, "known already, no second task", at);
         let recorded = sum(|stats| stats.sent_to_success_queue.get());
         let answered = sum(|stats| stats.tracker.moved_to_responses.get());
@@ -303,36 +304,34 @@ impl Stage<'_> {
     }
 
     fn draw(&mut self, status: Option<String>) {
-        let table = table::table(&self.account.ways, self.screen.width);
+        let table = table::table(&self.audit.histories, self.screen.width);
         self.screen.draw(&table.into_iter().chain(status).collect::<Vec<_>>());
     }
 
-    fn arrived(&mut self, arrival: Arrival) {
-        let at = self.begun.elapsed();
-        let (way, what) = match arrival {
-            Arrival::Response { task_id, answer } => {
+    fn arrived(&mut self, outcome: Outcome) {
+        let at = self.started.elapsed();
+        let (history, what) = match outcome {
+            Outcome::Response { task_id, answer } => {
                 let what = if answer.is_empty() { String::new() } else { format!(": {answer}") };
-                (self.account.answered(&task_id, &answer, at), format!("answered to Camunda{what}"))
+                (self.audit.answered(&task_id, &answer, at), format!("answered to Camunda{what}"))
             }
-            Arrival::Parked { task_id, cause } => {
-                (self.account.parked(&task_id, &cause, at), format!("parked: {cause}"))
-            }
-            Arrival::ParkedUnreadable { body, cause } => {
-                (self.account.parked_unreadable(&body, &cause, at), format!("parked: {cause}"))
+            Outcome::Parked { task_id, cause } => (self.audit.parked(&task_id, &cause, at), format!("parked: {cause}")),
+            Outcome::ParkedUnreadable { body, cause } => {
+                (self.audit.parked_unreadable(&body, &cause, at), format!("parked: {cause}"))
             }
         };
-        tell(&mut self.screen, way, &what, at);
+        tell(&mut self.screen, history, &what, at);
     }
 
     /// The account, and the exit code that follows from it.
     fn report(&mut self, left: u32, config: &Config) -> ExitCode {
         let log = config.log_dir.join("worker.log");
         if !self.screen.is_live() {
-            let table = table::table(&self.account.ways, self.screen.width);
+            let table = table::table(&self.audit.histories, self.screen.width);
             self.screen.say(&format!("\n{}\n", table.join("\n")));
         }
         let markers: Vec<String> = self.sandbox.tasks().into_iter().filter_map(|task| task.marker).collect();
-        let balance = self.account.balance(&markers, left);
+        let balance = self.audit.balance(&markers, left);
         let width = self.screen.width - 1;
         self.screen.say(&format!("\n{}\n", terminal::wrapped(&balance.line, width, 0)));
         balance.faults.iter().for_each(|fault| self.tell_fault(fault));
@@ -346,9 +345,9 @@ impl Stage<'_> {
 }
 
 /// A line for what happened, where there is no table.
-fn tell(screen: &mut Screen, way: Option<&account::Way>, what: &str, at: Duration) {
-    if let Some(way) = way.filter(|_| !screen.is_live()) {
-        screen.say(&table::event(way, what, at));
+fn tell(screen: &mut Screen, history: Option<&audit::History>, what: &str, at: Duration) {
+    if let Some(history) = history.filter(|_| !screen.is_live()) {
+        screen.say(&table::event(history, what, at));
     }
 }
 
@@ -365,12 +364,12 @@ fn introduction(run: &str, config: &Config, sandbox: &Sandbox, messages: usize, 
     let webhook_url = sandbox.webhook_url();
     let portal = webhook_url.trim_start_matches("http://").split('/').next().unwrap_or_default();
     let what = format!(
-        "{messages} messages go through RabbitMQ to a Bitrix24 stand-in, people there finish the tasks, and the answers \
+        "{messages} messages go through RabbitMQ to a Bitrix24 fake, people there finish the tasks, and the answers \
          come back for Camunda. Times are in seconds."
     );
     let rows = [
         format!("  RabbitMQ   {}:{}, only queues named {run}.*", config.rabbitmq.host, config.rabbitmq.port),
-        format!("  Bitrix24   a stand-in at {portal}"),
+        format!("  Bitrix24   a fake at {portal}"),
         format!("  worker     the real one; its log is {}", config.log_dir.join("worker.log").display()),
     ];
     let rows = rows.map(|row| terminal::wrapped(&row, width, COLUMN)).join("\n");

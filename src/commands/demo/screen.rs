@@ -1,4 +1,5 @@
-//! Where the demo speaks: a table redrawn in place on a terminal that can do that, a line for each event everywhere else.
+//! Where the demo speaks: a table redrawn in place on a terminal that can do that, a line for each event everywhere
+//! else.
 //!
 //! Knows no task and no queue. A reader that has seen enough, or a closed stdout, is no reason to stop.
 
@@ -43,8 +44,8 @@ impl Screen {
     /// Draws the table over the one that stands there.
     pub fn draw(&mut self, lines: &[String]) {
         let Some(standing) = &mut self.table else { return };
-        // Without wrapping, so that a line stays a line when the window is made narrower; one write, so that it does not
-        // flicker and leaves the terminal as it was even if we are killed.
+        // Without wrapping, so that a line stays a line when the window is made narrower; one write, so that it does
+        // not flicker and leaves the terminal as it was even if we are killed.
         let mut frame = String::from("\x1b[?7l\r");
         if *standing > 0 {
             frame.push_str(&format!("\x1b[{standing}A"));

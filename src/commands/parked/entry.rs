@@ -1,7 +1,8 @@
 //! A message of the error queue as it was read: what it says about itself, whoever wrote it.
 //!
-//! It tolerates everything. Our own worker parks in the form of [`Parked`](crate::message::Parked), or a body too large to
-//! be wrapped as it is; others use other members; and what is no parked message at all is an entry too. It knows no queue.
+//! It tolerates everything. Our own worker parks in the form of [`Parked`](crate::message::Parked), or a body too large
+//! to be wrapped as it is; others use other members; and what is no parked message at all is an entry too. It knows no
+//! queue.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +17,9 @@ use crate::rabbitmq::Headers;
 
 /// A message of the error queue.
 #[derive(Debug)]
-pub struct Entry {
-    /// The id of the task in it; without one, the [`fingerprint`] of what was parked, which the log has named. Two messages
-    /// may share it: then the same one was parked twice.
+pub struct ParkedEntry {
+    /// The id of the task in it; without one, the [`fingerprint`] of what was parked, which the log has named. Two
+    /// messages may share it: then the same one was parked twice.
     pub id: String,
     /// What it says about itself.
     pub about: About,
@@ -49,9 +50,9 @@ pub struct About {
     pub suggested_action: Option<String>,
 }
 
-impl Entry {
+impl ParkedEntry {
     /// Reads a message that was `sent` so many seconds after 1970, if its sender said so.
-    pub fn read(body: Vec<u8>, headers: Headers, sent: Option<u64>) -> Entry {
+    pub fn read(body: Vec<u8>, headers: Headers, sent: Option<u64>) -> ParkedEntry {
         let (original, about) = match raw_parked(&headers, sent) {
             Some(about) => (Some(body.clone()), about),
             None => {
@@ -61,7 +62,7 @@ impl Entry {
         };
         let id = original.as_deref().and_then(task_id);
         let id = id.unwrap_or_else(|| fingerprint(original.as_deref().unwrap_or(&body)));
-        Entry { id, about, original, body, headers }
+        ParkedEntry { id, about, original, body, headers }
     }
 
     /// The entry for scripts: one JSON object on one line, without what was parked.

@@ -1,5 +1,5 @@
-//! A file with every parked message, a line of JSON each; it appears whole or not at all, and replaces another only where
-//! that is asked for.
+//! A file with every parked message, a line of JSON each; it appears whole or not at all, and replaces another only
+//! where that is asked for.
 //!
 //! The lines are to the letter, secrets included if a message holds any: so only the owner may read the file.
 
@@ -22,11 +22,11 @@ pub struct Export<'a> {
 }
 
 impl<'a> Export<'a> {
-    /// Begins a file beside the one that it will become. With `force` it replaces a file that is there.
+    /// Starts a file beside the one that it will become. With `force` it replaces a file that is there.
     ///
     /// # Errors
     /// The folder cannot be written, or the name is taken.
-    pub fn begin(file: &'a Path, force: bool) -> anyhow::Result<Export<'a>> {
+    pub fn start(file: &'a Path, force: bool) -> anyhow::Result<Export<'a>> {
         let name = file.file_name().with_context(|| format!("{} is not the name of a file", file.display()))?;
         match fs::symlink_metadata(file) {
             Ok(there) if !there.is_file() => bail!("{} is there and is no file; choose another name", file.display()),
@@ -96,7 +96,7 @@ mod tests {
         fs::create_dir_all(&folder).expect("the temporary folder is writable");
         let file = folder.join("parked.jsonl");
         let export = |force: bool, meanwhile: Option<&str>| {
-            let mut export = Export::begin(&file, force)?;
+            let mut export = Export::start(&file, force)?;
             meanwhile.into_iter().for_each(|text| fs::write(&file, text).expect("the folder is writable"));
             export.add("new")?;
             export.finish()
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).expect("it is there"), "new\n");
         assert_eq!(fs::read_dir(&folder).expect("it is there").count(), 1, "nothing is left beside");
         export(true, None).expect("it was asked for");
-        assert!(Export::begin(Path::new("/dev/null"), true).is_err(), "a device is never replaced");
+        assert!(Export::start(Path::new("/dev/null"), true).is_err(), "a device is never replaced");
         fs::remove_dir_all(&folder).expect("it is ours");
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::entry::{Entry, iso, local};
+use super::entry::{ParkedEntry, iso, local};
 use crate::message::document;
 use crate::redact::{clean, clean_in_full};
 use crate::terminal::{shortened, wrapped};
@@ -17,7 +17,7 @@ const LONGEST_ERROR: usize = 100;
 
 /// From this width on all columns stand beside each other. A narrower terminal shows the error below the id.
 const WIDE: usize = 120;
-/// Where the text below another one begins.
+/// Where the text below another one starts.
 const BELOW: usize = 21;
 const BELOW_A_COUNT: usize = 8;
 
@@ -33,7 +33,7 @@ pub fn heading(width: Option<usize>) -> &'static str {
 }
 
 /// An entry as a line of a list, or as some of them.
-pub fn line(entry: &Entry, width: Option<usize>) -> String {
+pub fn line(entry: &ParkedEntry, width: Option<usize>) -> String {
     let about = &entry.about;
     let or_none = |text: &Option<String>| clean(text.as_deref().unwrap_or("-"));
     let (parked_at, cause, system) = (local(about.parked_at), or_none(&about.error_type), or_none(&about.system));
@@ -56,7 +56,7 @@ fn below(text: &str, width: usize, indent: usize) -> String {
     wrapped(&format!("{:indent$}{text}", ""), width, indent)
 }
 
-fn error(entry: &Entry) -> String {
+fn error(entry: &ParkedEntry) -> String {
     match (&entry.original, &entry.about.error_message) {
         (None, _) => format!("not a parked message ({} bytes)", entry.body.len()),
         (Some(_), Some(error)) => clean(error),
@@ -66,7 +66,7 @@ fn error(entry: &Entry) -> String {
 
 /// Everything about an entry, for a person. `fate`: what a replay would do with it. The message itself stays as it is,
 /// however wide its lines are.
-pub fn in_full(entry: &Entry, fate: &str, width: Option<usize>) -> String {
+pub fn in_full(entry: &ParkedEntry, fate: &str, width: Option<usize>) -> String {
     let fitted = |row: String| width.map_or_else(|| row.clone(), |width| wrapped(&row, width, NAMES + 2));
     let about = &entry.about;
     let parked_at = Some(local(about.parked_at));
@@ -122,7 +122,7 @@ struct Group {
 
 impl Groups {
     /// Counts an entry.
-    pub fn add(&mut self, entry: &Entry) {
+    pub fn add(&mut self, entry: &ParkedEntry) {
         let error = match (&entry.original, &entry.about.error_message) {
             (None, _) => "not a parked message".into(),
             (Some(_), error) => normalised(error.as_deref().unwrap_or("-")),

@@ -1,9 +1,9 @@
 //! `task-creator parked`: lists, shows, replays, exports and discards what was parked in the error queue.
 //!
 //! Looking takes nothing out; only replay and discard do, each message after what follows from it is certain. It can be
-//! interrupted at any point: whatever it holds goes back. [`arguments`] is the command line, [`entry`] a message as it was
-//! read, [`queue`] reads, [`mod@replay`] puts back, [`listing`] and [`mod@export`] write down. Nothing else takes messages
-//! from the error queue.
+//! interrupted at any point: whatever it holds goes back. [`arguments`] is the command line, [`entry`] a message as it
+//! was read, [`queue`] reads, [`mod@replay`] puts back, [`listing`] and [`mod@export`] write down. Nothing else takes
+//! messages from the error queue.
 
 pub mod arguments;
 pub mod entry;
@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use entry::Entry;
+use entry::ParkedEntry;
 use export::Export;
 use listing::Groups;
 use queue::{End, Fate};
@@ -76,7 +76,7 @@ pub enum Action {
 /// Which messages somebody means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// Those with these ids, or with ids that begin so.
+    /// Those with these ids, or with ids that start so.
     Ids(Vec<String>),
     /// Those of one cause.
     Cause(String),
@@ -97,7 +97,7 @@ pub enum Selection {
 
 impl Selection {
     /// Is this entry among them?
-    pub fn includes(&self, entry: &Entry) -> bool {
+    pub fn includes(&self, entry: &ParkedEntry) -> bool {
         match self {
             Selection::Ids(ids) => ids.contains(&entry.id),
             Selection::Cause(cause) => {
@@ -126,7 +126,11 @@ pub fn run(action: Action) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads all messages and takes none; an interrupted reading has shown only the first of them.
-fn look(config: &Config, stop: &Stop, mut visit: impl FnMut(&Entry) -> anyhow::Result<()>) -> anyhow::Result<End> {
+fn look(
+    config: &Config,
+    stop: &Stop,
+    mut visit: impl FnMut(&ParkedEntry) -> anyhow::Result<()>,
+) -> anyhow::Result<End> {
     queue::read(config, stop, u32::MAX, |entry| {
         visit(&entry)?;
         Ok(ControlFlow::Continue(Fate::Stays))
@@ -179,8 +183,8 @@ fn show(config: &Config, stop: &Stop, id: &str, json: bool) -> anyhow::Result<Ex
     let mut shown = Vec::new();
     let end = look(config, stop, |entry| {
         if ids.contains(&entry.id) {
-            let fate = match replay::letter(config, entry) {
-                Ok(letter) => format!("would go to {}", letter.queue),
+            let fate = match replay::outgoing(config, entry) {
+                Ok(outgoing) => format!("would go to {}", outgoing.queue),
                 Err(why) => format!("not possible: {why}"),
             };
             shown.push(if json {
@@ -243,7 +247,7 @@ fn no_such_cause(cause: &str, there: &BTreeSet<String>) -> String {
 }
 
 fn export(config: &Config, stop: &Stop, file: &Path, force: bool) -> anyhow::Result<ExitCode> {
-    let (mut export, mut count) = (Export::begin(file, force)?, 0);
+    let (mut export, mut count) = (Export::start(file, force)?, 0);
     let end = look(config, stop, |entry| {
         count += 1;
         export.add(&entry.whole())

@@ -1,8 +1,9 @@
 //! Replaying: what was parked goes back to the queue it came from, as it came, and leaves the error queue when RabbitMQ
 //! has it there.
 //!
-//! A crash between the two leaves it in both queues. A second replay does no harm where each task is looked up before it
-//! is created, which is everywhere but with `BITRIX_TASK_ID_FIELD=none`. What cannot be replayed stays, with a reason.
+//! A crash between the two leaves it in both queues. A second replay does no harm where each task is looked up before
+//! it is created, which is everywhere but with `BITRIX_TASK_ID_FIELD=none`. What cannot be replayed stays, with a
+//! reason.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -13,14 +14,14 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::Selection;
-use super::entry::Entry;
+use super::entry::ParkedEntry;
 use super::queue::{self, End, Fate};
 use crate::config::Config;
-use crate::lane::letters;
+use crate::lane::outgoing;
 use crate::message::Cause;
 use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
-use crate::rabbitmq::publisher::{Letter, Publisher, Verdict};
+use crate::rabbitmq::publisher::{OutgoingMessage, PublishOutcome, Publisher};
 use crate::rabbitmq::queues;
 use crate::redact::{clean, clean_json};
 use crate::stop::Stop;
@@ -85,11 +86,11 @@ pub fn run(config: &Config, stop: &Stop, selection: &Selection, manner: &Manner)
     Ok(Outcome { replayed, skipped, other_causes, end })
 }
 
-/// The letter that takes what was parked back to its queue.
+/// The outgoing message that takes what was parked back to its queue.
 ///
 /// # Errors
 /// Why there is none.
-pub fn letter(config: &Config, entry: &Entry) -> Result<Letter, String> {
+pub fn outgoing(config: &Config, entry: &ParkedEntry) -> Result<OutgoingMessage, String> {
     let original = entry.original.as_ref().ok_or("it is not a parked message")?;
     let queue = entry.about.source_queue.as_ref().ok_or("it does not name its source_queue")?;
     // Anybody may have written it, so it cannot direct us to answers for Camunda, or to the error queue.
@@ -99,12 +100,12 @@ pub fn letter(config: &Config, entry: &Entry) -> Result<Letter, String> {
             config.queue_prefix
         ));
     }
-    let letter = letters::put_back(letters::as_from_bridge(queue.clone(), entry.id.clone(), original.clone()));
-    Ok(if may_exist(entry) { letters::that_may_exist(letter) } else { letter })
+    let outgoing = outgoing::for_replay(outgoing::as_from_bridge(queue.clone(), entry.id.clone(), original.clone()));
+    Ok(if may_exist(entry) { outgoing::that_may_exist(outgoing) } else { outgoing })
 }
 
 /// May its last try have created a task that does not show yet?
-fn may_exist(entry: &Entry) -> bool {
+fn may_exist(entry: &ParkedEntry) -> bool {
     let certain =
         [Cause::InvalidMessage, Cause::RequestError, Cause::TaskFailed, Cause::TaskNotFound, Cause::InvalidRecord];
     let cause = entry.about.error_type.as_deref();
@@ -144,9 +145,9 @@ impl Replay<'_> {
         }
     }
 
-    /// Ends with the last message that is wanted: each one more that is read would be given back, and counted for it. But
-    /// looking goes on: a quorum queue has at its end what it was given back, so the replay would take others.
-    fn visit(&mut self, entry: &Entry) -> anyhow::Result<ControlFlow<Fate, Fate>> {
+    /// Ends with the last message that is wanted: each one more that is read would be requeued, and counted for it. But
+    /// looking goes on: a quorum queue has at its end what it was requeued, so the replay would take others.
+    fn visit(&mut self, entry: &ParkedEntry) -> anyhow::Result<ControlFlow<Fate, Fate>> {
         if self.has_enough() {
             return Ok(ControlFlow::Continue(Fate::Stays));
         }
@@ -162,7 +163,7 @@ impl Replay<'_> {
         self.manner.limit.is_some_and(|limit| self.replayed >= limit)
     }
 
-    fn decide(&mut self, entry: &Entry) -> anyhow::Result<ControlFlow<Fate, Fate>> {
+    fn decide(&mut self, entry: &ParkedEntry) -> anyhow::Result<ControlFlow<Fate, Fate>> {
         let known = !self.first_reading && self.left_alone.contains(&mark(entry));
         if !known && self.selection.includes(entry) {
             return self.replay(entry);
@@ -176,13 +177,13 @@ impl Replay<'_> {
         Ok(ControlFlow::Continue(Fate::Stays))
     }
 
-    fn replay(&mut self, entry: &Entry) -> anyhow::Result<ControlFlow<Fate, Fate>> {
-        let letter = match self.checked_letter(entry)? {
-            Ok(letter) => letter,
+    fn replay(&mut self, entry: &ParkedEntry) -> anyhow::Result<ControlFlow<Fate, Fate>> {
+        let outgoing = match self.checked_message(entry)? {
+            Ok(outgoing) => outgoing,
             Err(why) => return Ok(self.skip(entry, &why)),
         };
         if self.manner.dry_run {
-            self.tell(entry, "would replay", Some(&letter.queue), None);
+            self.tell(entry, "would replay", Some(&outgoing.queue), None);
             self.replayed += 1;
             self.leave_alone(entry);
             return Ok(ControlFlow::Continue(Fate::Stays));
@@ -190,50 +191,50 @@ impl Replay<'_> {
         if self.manner.pause.is_some_and(|pause| self.replayed > 0 && self.stop.pause(pause)) {
             return Ok(ControlFlow::Break(Fate::Stays));
         }
-        let verdict = self.publisher.try_deliver(&letter);
-        match verdict.with_context(|| format!("it is not known whether {} is in {}", entry.id, letter.queue))? {
-            Verdict::Confirmed => {
+        let outcome = self.publisher.try_deliver(&outgoing);
+        match outcome.with_context(|| format!("it is not known whether {} is in {}", entry.id, outgoing.queue))? {
+            PublishOutcome::Confirmed => {
                 self.replayed += 1;
-                self.tell(entry, "replayed", Some(&letter.queue), None);
+                self.tell(entry, "replayed", Some(&outgoing.queue), None);
                 Ok(ControlFlow::Continue(Fate::Leaves))
             }
-            Verdict::NoQueue(why) | Verdict::Refused(why) => {
-                Ok(self.skip(entry, &format!("{} did not take it: {why}", letter.queue)))
+            PublishOutcome::NoQueue(why) | PublishOutcome::Refused(why) => {
+                Ok(self.skip(entry, &format!("{} did not take it: {why}", outgoing.queue)))
             }
         }
     }
 
-    /// The letter, unless the broker lacks its queue.
-    fn checked_letter(&mut self, entry: &Entry) -> anyhow::Result<Result<Letter, String>> {
-        let letter = match letter(self.config, entry) {
-            Ok(letter) => letter,
+    /// The outgoing message, unless the broker lacks its queue.
+    fn checked_message(&mut self, entry: &ParkedEntry) -> anyhow::Result<Result<OutgoingMessage, String>> {
+        let outgoing = match outgoing(self.config, entry) {
+            Ok(outgoing) => outgoing,
             Err(why) => return Ok(Err(why)),
         };
-        let exists = match self.known_queues.get(&letter.queue) {
+        let exists = match self.known_queues.get(&outgoing.queue) {
             Some(exists) => *exists,
             None => {
-                let look = |connection: &mut Connection| queues::look(connection, &letter.queue);
+                let look = |connection: &mut Connection| queues::look(connection, &outgoing.queue);
                 let exists = self.connection.within_deadline(look)?.is_some();
-                self.known_queues.insert(letter.queue.clone(), exists);
+                self.known_queues.insert(outgoing.queue.clone(), exists);
                 exists
             }
         };
-        Ok(if exists { Ok(letter) } else { Err(format!("there is no queue {}", letter.queue)) })
+        Ok(if exists { Ok(outgoing) } else { Err(format!("there is no queue {}", outgoing.queue)) })
     }
 
-    fn skip(&mut self, entry: &Entry, why: &str) -> ControlFlow<Fate, Fate> {
+    fn skip(&mut self, entry: &ParkedEntry, why: &str) -> ControlFlow<Fate, Fate> {
         self.skipped += 1;
         self.leave_alone(entry);
         self.tell(entry, "skipped", entry.about.source_queue.as_deref(), Some(why));
         ControlFlow::Continue(Fate::Stays)
     }
 
-    fn leave_alone(&mut self, entry: &Entry) {
+    fn leave_alone(&mut self, entry: &ParkedEntry) {
         self.left_alone.insert(mark(entry));
         self.stayed += 1;
     }
 
-    fn tell(&self, entry: &Entry, outcome: &str, queue: Option<&str>, why: Option<&str>) {
+    fn tell(&self, entry: &ParkedEntry, outcome: &str, queue: Option<&str>, why: Option<&str>) {
         let id = &entry.id;
         if self.manner.json {
             let outcome = outcome.replace(' ', "_");
@@ -251,7 +252,7 @@ impl Replay<'_> {
 }
 
 /// Tells two messages apart without keeping them.
-fn mark(entry: &Entry) -> u64 {
+fn mark(entry: &ParkedEntry) -> u64 {
     let mut hasher = DefaultHasher::new();
     entry.body.hash(&mut hasher);
     hasher.finish()

@@ -9,7 +9,7 @@ use crate::nearest::did_you_mean;
 use crate::sandbox::ANSWERS;
 use crate::sandbox::steering::{REFUSALS, Step};
 
-/// The port of the stand-in, and when its people finish a task, unless told otherwise.
+/// The port of the fake, and when its people finish a task, unless told otherwise.
 const PORT: u16 = 8024;
 const FINISH_AFTER: Duration = Duration::from_secs(10);
 
@@ -18,7 +18,7 @@ const STEPS: [&str; 5] = ["finish", "answer", "delete", "refuse", "allow"];
 /// What `sandbox` is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Run the stand-in.
+    /// Run the fake.
     Run {
         /// TCP port on loopback.
         port: u16,

@@ -1,4 +1,4 @@
-//! `task-creator sandbox`: the stand-in alone, until Ctrl+C, with a line for each task that is created or finished; and
+//! `task-creator sandbox`: the fake alone, until Ctrl+C, with a line for each task that is created or finished; and
 //! the steps that are taken by hand at one that runs.
 
 pub mod arguments;
@@ -15,9 +15,9 @@ use super::interrupts;
 use crate::http::{Http, NoAnswer};
 use crate::redact::clean;
 use crate::sandbox::steering::{self, Step};
-use crate::sandbox::{Limits, News, People, Sandbox};
+use crate::sandbox::{Limits, News, Sandbox, SimulatedUsers};
 use crate::terminal;
-use crate::tls::Authorities;
+use crate::tls::RootCertificates;
 use arguments::Order;
 
 /// How often people look for work: shorter than anybody notices.
@@ -30,27 +30,27 @@ const STEP_DEADLINE: Duration = Duration::from_secs(5);
 /// Does what `sandbox` is asked for.
 ///
 /// # Errors
-/// The port is taken; there is no stand-in to take a step, or it cannot be taken.
+/// The port is taken; there is no fake to take a step, or it cannot be taken.
 pub fn run(order: &Order) -> anyhow::Result<ExitCode> {
     match order {
-        Order::Run { port, finish_after } => stand_in(*port, *finish_after)?,
+        Order::Run { port, finish_after } => fake(*port, *finish_after)?,
         Order::Step { port, step } => take(*port, step)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs until an interrupt.
-fn stand_in(port: u16, finish_after: Option<Duration>) -> anyhow::Result<()> {
+fn fake(port: u16, finish_after: Option<Duration>) -> anyhow::Result<()> {
     let interrupts = interrupts::channel()?;
     let sandbox = Sandbox::start(port, Limits::cloud()).with_context(|| {
         let elsewhere = terminal::command(&["sandbox", "--port", "0"]);
-        format!("the stand-in cannot start; `{elsewhere}` takes a port that is free")
+        format!("the fake cannot start; `{elsewhere}` takes a port that is free")
     })?;
     terminal::print(&introduction(&sandbox, finish_after));
-    let mut people = People::new(finish_after);
+    let mut simulated_users = SimulatedUsers::new(finish_after);
     let (mut created, mut finished) = (0, 0);
     while interrupts.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-        for news in people.work(&sandbox, Instant::now()) {
+        for news in simulated_users.work(&sandbox, Instant::now()) {
             created += u32::from(matches!(news, News::Created(_)));
             finished += u32::from(matches!(news, News::Finished(..)));
             terminal::tell(&line(&news), TIME);
@@ -60,17 +60,17 @@ fn stand_in(port: u16, finish_after: Option<Duration>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has the stand-in at this port take a step, and says what was done.
+/// Has the fake at this port take a step, and says what was done.
 fn take(port: u16, step: &Step) -> anyhow::Result<()> {
-    let http = Http::new(STEP_DEADLINE, &Authorities::public());
+    let http = Http::new(STEP_DEADLINE, &RootCertificates::public());
     let body = serde_json::to_vec(step).context("writing the step as JSON")?;
     let reply =
         http.post_json(&format!("http://127.0.0.1:{port}{}", steering::PATH), &body).map_err(|err| match err {
             NoAnswer::NotSent(why) => {
                 let start = terminal::command(&["sandbox", "--port", &port.to_string()]);
-                anyhow!("no stand-in at 127.0.0.1:{port}: {why}; start it with `{start}`, or name another with --port")
+                anyhow!("no fake at 127.0.0.1:{port}: {why}; start it with `{start}`, or name another with --port")
             }
-            NoAnswer::Unknown(why) | NoAnswer::TooLarge(why) => anyhow!("the stand-in at 127.0.0.1:{port}: {why}"),
+            NoAnswer::Unknown(why) | NoAnswer::TooLarge(why) => anyhow!("the fake at 127.0.0.1:{port}: {why}"),
         })?;
     let reply: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     match (reply["done"].as_str(), reply["wrong"].as_str()) {
@@ -82,7 +82,7 @@ fn take(port: u16, step: &Step) -> anyhow::Result<()> {
             }
         }
         (None, Some(wrong)) => bail!("{wrong}"),
-        (None, None) => bail!("what listens at 127.0.0.1:{port} is no stand-in of this version; --port names another"),
+        (None, None) => bail!("what listens at 127.0.0.1:{port} is no fake of this version; --port names another"),
     }
     Ok(())
 }
@@ -90,7 +90,7 @@ fn take(port: u16, step: &Step) -> anyhow::Result<()> {
 fn introduction(sandbox: &Sandbox, finish_after: Option<Duration>) -> String {
     let (webhook_url, program) = (sandbox.webhook_url(), terminal::program());
     let port = sandbox.address().port();
-    let people = match finish_after {
+    let simulated_users = match finish_after {
         Some(after) => format!(
             "finish each task {} s after it was created;\na task that expects an answer gets ДА or НЕТ in turn",
             after.as_secs_f64()
@@ -98,7 +98,7 @@ fn introduction(sandbox: &Sandbox, finish_after: Option<Duration>) -> String {
         None => "finish nothing".into(),
     };
     format!(
-        "A Bitrix24 stand-in, until Ctrl+C; it forgets everything then. To try the worker
+        "A Bitrix24 fake, until Ctrl+C; it forgets everything then. To try the worker
 against it, in another terminal, with RABBITMQ_PASSWORD and the like set:
 
   BITRIX_WEBHOOK_URL={webhook_url} {program}
@@ -114,7 +114,7 @@ say each task's number; the help knows more):
 
 It answers the methods for tasks, checklists and custom fields, batch and
 imena.camunda.sync, at the pace of the cloud: 2 requests a second, 50 at once.
-Users 1 to 100 exist. Its people {people}.
+Users 1 to 100 exist. Its people {simulated_users}.
 
 "
     )

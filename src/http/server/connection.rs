@@ -1,5 +1,5 @@
-//! One connection: reads its requests one after the other, each within its deadlines and limits, and writes the replies in
-//! the same order. It knows no other connection.
+//! One connection: reads its requests one after the other, each within its deadlines and limits, and writes the replies
+//! in the same order. It knows no other connection.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read};
@@ -138,7 +138,7 @@ impl Inbox<'_> {
         Ok(self.filled > 0)
     }
 
-    /// The whole body, which begins with what is `here` already.
+    /// The whole body, which starts with what is `here` already.
     fn read_body(&self, here: &[u8], head: &Head<'_>) -> Result<Vec<u8>, Ended> {
         if head.expects_continue && here.is_empty() {
             reply::write(self.socket.stream, GO_ON, &[], self.limits.reply_time).map_err(Ended::Lost)?;
@@ -167,8 +167,8 @@ impl Inbox<'_> {
     }
 }
 
-/// A connection, and for how long the kernel lets a read of it wait. Telling the kernel costs as much as a short read, so
-/// that is done only where it is news.
+/// A connection, and for how long the kernel lets a read of it wait. Telling the kernel costs as much as a short read,
+/// so that is done only where it is news.
 struct Socket<'a> {
     stream: &'a TcpStream,
     patience: Cell<Option<Duration>>,

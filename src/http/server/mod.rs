@@ -1,7 +1,8 @@
 //! A small HTTP/1.1 server with keep-alive: one thread for each connection, all of them ended and joined on drop.
 //!
-//! For stand-ins, tests and whatever the worker shows of itself; it moves bytes and knows none of them. No client can hold
-//! it up: [`Limits`] bound what is read, for how long, and from how many. Left out: TLS, and bodies in a transfer encoding.
+//! For fakes, tests and whatever the worker shows of itself; it moves bytes and knows none of them. No client can hold
+//! it up: [`Limits`] bound what is read, for how long, and from how many. Left out: TLS, and bodies in a transfer
+//! encoding.
 
 mod connection;
 mod reply;
@@ -173,8 +174,8 @@ impl<R: Respond> Shared<R> {
     }
 }
 
-/// Makes the kernel answer the closing of `stream` with RST instead of FIN, once its last handle is dropped. The setting
-/// goes through `mio`, which can linger where std cannot.
+/// Makes the kernel answer the closing of `stream` with RST instead of FIN, once its last handle is dropped. The
+/// setting goes through `mio`, which can linger where std cannot.
 ///
 /// # Errors
 /// The socket does not take the setting.

@@ -1,5 +1,5 @@
-//! What a request is answered with, and how that is written: head and body in one packet. A reply sent in two costs 40 ms
-//! on loopback, where one side waits for more and the other for an acknowledgement.
+//! What a request is answered with, and how that is written: head and body in one packet. A reply sent in two costs 40
+//! ms on loopback, where one side waits for more and the other for an acknowledgement.
 
 use std::borrow::Cow;
 use std::io::{self, IoSlice, Write as _};

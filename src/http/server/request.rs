@@ -1,7 +1,7 @@
 //! What a request's head says: who asks for what, and where the request ends. It reads no socket.
 //!
-//! Two programs that read the same bytes must agree on where a request ends; otherwise one of them takes a part of it for
-//! another request, with the first one's rights. So whatever leaves that open is refused, and not guessed.
+//! Two programs that read the same bytes must agree on where a request ends; otherwise one of them takes a part of it
+//! for another request, with the first one's rights. So whatever leaves that open is refused, and not guessed.
 
 use httparse::Error;
 pub use httparse::Header;
@@ -68,7 +68,7 @@ pub(super) struct Head<'a> {
 
 /// Where the first head ends in these bytes, if it does. The first `seen` of them have been looked at before.
 pub(super) fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refused> {
-    // The end may have begun in what was seen.
+    // The end may have started in what was seen.
     for at in seen.saturating_sub(2)..bytes.len() {
         if bytes[at] != b'\n' {
             continue;

@@ -253,7 +253,7 @@ fn whoever_is_one_too_many_is_told_so_until_there_is_room() {
 /// Waits until one more connection is served. One that is turned away may be reset, when it has said what it wants.
 #[track_caller]
 fn await_room(server: &Server) {
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         let (mut stream, mut reply) = (connect(server), String::new());
         let request = post("/", "in").replace("Host", "Connection: close\r\nHost");
@@ -261,7 +261,7 @@ fn await_room(server: &Server) {
         if reply.ends_with("POST / in") {
             return;
         }
-        assert!(begun.elapsed() < PATIENCE, "{reply}");
+        assert!(started.elapsed() < PATIENCE, "{reply}");
     }
 }
 
@@ -270,15 +270,15 @@ fn trickle(server: &Server, beginning: &str) -> (String, Duration) {
     let stream = connect(server);
     send(&stream, beginning);
     stream.set_read_timeout(Some(SHORT / 10)).expect("a timeout can be set");
-    let begun = Instant::now();
+    let started = Instant::now();
     loop {
         let mut reply = [0; 1024];
         match (&stream).read(&mut reply) {
-            Ok(read) => return (String::from_utf8_lossy(&reply[..read]).into_owned(), begun.elapsed()),
+            Ok(read) => return (String::from_utf8_lossy(&reply[..read]).into_owned(), started.elapsed()),
             Err(err) => assert_eq!(err.kind(), ErrorKind::WouldBlock),
         }
         send(&stream, "x");
-        assert!(begun.elapsed() < PATIENCE, "it listens for ever");
+        assert!(started.elapsed() < PATIENCE, "it listens for ever");
     }
 }
 
@@ -346,14 +346,14 @@ fn a_drop_cuts_idle_and_stalled_connections_at_once() {
     let (server, heard) = start(Limits::default());
     let (idle, stalled) = (connect(&server), connect(&server));
     send(&stalled, &post("/stall", ""));
-    let begun = Instant::now();
+    let started = Instant::now();
     while heard.lock().expect("no panic").is_empty() {
-        assert!(begun.elapsed() < PATIENCE);
+        assert!(started.elapsed() < PATIENCE);
         thread::yield_now();
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     drop(server);
-    assert!(begun.elapsed() < PATIENCE / 2);
+    assert!(started.elapsed() < PATIENCE / 2);
     assert_eq!((&idle).read(&mut [0; 16]).unwrap_or(0), 0);
     assert_eq!((&stalled).read(&mut [0; 16]).unwrap_or(0), 0);
 }

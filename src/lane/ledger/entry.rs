@@ -1,11 +1,11 @@
 //! One piece of work of the [`ledger`](super): in which state it is, and what each step makes of it.
 //!
-//! A step takes the state and gives the next one; where the step does not fit, the state stays as it is. It does not know
-//! when a step is due.
+//! A step takes the state and gives the next one; where the step does not fit, the state stays as it is. It does not
+//! know when a step is due.
 
 use super::super::Job;
 use crate::message::Task;
-use crate::rabbitmq::publisher::Letter;
+use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::systems::Created;
 
 /// Which piece of work.
@@ -17,12 +17,13 @@ pub enum Key {
     Unreadable(u64),
 }
 
-/// What follows when the broker has confirmed a letter.
+/// What follows when the broker has confirmed an outgoing message.
 #[derive(Debug)]
 pub enum Next {
     /// The result is recorded: the follow-up, then the ack.
     FollowUp(Box<(Task, Created)>),
-    /// The task was finished as soon as it was created, and this was its response: the ack, and it is known as finished.
+    /// The task was finished as soon as it was created, and this was its response: the ack, and it is known as
+    /// finished.
     Finish(Box<(Task, Created)>),
     /// The message lives on in another queue: the ack, and forget it.
     Leave,
@@ -33,8 +34,8 @@ pub enum Next {
 pub(super) enum State {
     Waiting(Job),
     InFlight,
-    Ready(Letter, Next),
-    Publishing(Letter, Next),
+    Ready(OutgoingMessage, Next),
+    Publishing(OutgoingMessage, Next),
     /// The follow-up is to be done, for the first time or again.
     ToFollowUp(Box<(Task, Created)>),
     FollowingUp,
@@ -58,9 +59,9 @@ impl State {
         }
     }
 
-    pub(super) fn published(self) -> Step<()> {
+    pub(super) fn publishing(self) -> Step<()> {
         match self {
-            State::Ready(letter, next) => (State::Publishing(letter, next), Some(())),
+            State::Ready(outgoing, next) => (State::Publishing(outgoing, next), Some(())),
             other => (other, None),
         }
     }
@@ -72,12 +73,12 @@ impl State {
         }
     }
 
-    /// Gives the queue that has not taken the letter.
+    /// Gives the queue that has not taken the outgoing message.
     pub(super) fn refused(self) -> Step<String> {
         match self {
-            State::Publishing(letter, next) => {
-                let queue = letter.queue.clone();
-                (State::Ready(letter, next), Some(queue))
+            State::Publishing(outgoing, next) => {
+                let queue = outgoing.queue.clone();
+                (State::Ready(outgoing, next), Some(queue))
             }
             other => (other, None),
         }
@@ -86,20 +87,20 @@ impl State {
     /// What outlives the session, if anything does.
     pub(super) fn without_session(self) -> Option<State> {
         match self {
-            // Not begun: whoever gets it next begins it.
+            // Not started: whoever gets it next starts it.
             State::Waiting(_) => None,
             // Its record is safe: whoever gets it next finds the task and completes it.
             State::ToFollowUp(_) => None,
             // A message that only moves has no result to keep.
             State::Ready(_, Next::Leave) | State::Publishing(_, Next::Leave) => None,
-            State::Ready(letter, Next::FollowUp(mut recorded))
-            | State::Publishing(letter, Next::FollowUp(mut recorded)) => {
+            State::Ready(outgoing, Next::FollowUp(mut recorded))
+            | State::Publishing(outgoing, Next::FollowUp(mut recorded)) => {
                 // Whoever gets the message meanwhile may follow the task up as well.
                 recorded.1.existed = true;
-                Some(State::Ready(letter, Next::FollowUp(recorded)))
+                Some(State::Ready(outgoing, Next::FollowUp(recorded)))
             }
-            State::Ready(letter, Next::Finish(answered)) | State::Publishing(letter, Next::Finish(answered)) => {
-                Some(State::Ready(letter, Next::Finish(answered)))
+            State::Ready(outgoing, Next::Finish(answered)) | State::Publishing(outgoing, Next::Finish(answered)) => {
+                Some(State::Ready(outgoing, Next::Finish(answered)))
             }
             at_work @ (State::InFlight | State::FollowingUp) => Some(at_work),
         }
@@ -120,7 +121,7 @@ pub(super) struct Entry<T> {
     pub(super) attempts: u32,
     /// It has no delivery in this session yet.
     pub(super) unclaimed: bool,
-    /// Its queue has not taken its letter, and has not yet taken it since.
+    /// Its queue has not taken its outgoing message, and has not yet taken it since.
     pub(super) refused: bool,
 }
 

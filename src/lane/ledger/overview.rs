@@ -4,11 +4,13 @@ use super::entry::{Entry, State};
 use super::{Key, Ledger};
 
 impl<T> Ledger<T> {
-    /// How many letters wait for this queue to take them, or for any.
-    pub fn refused_letters(&self, queue: Option<&str>) -> usize {
+    /// How many outgoing messages wait for this queue to take them, or for any.
+    pub fn refused_messages(&self, queue: Option<&str>) -> usize {
         let refused = self.entries.values().filter(|entry| entry.refused);
         let there = refused.filter(|entry| match &entry.state {
-            State::Ready(letter, _) | State::Publishing(letter, _) => queue.is_none_or(|queue| letter.queue == queue),
+            State::Ready(outgoing, _) | State::Publishing(outgoing, _) => {
+                queue.is_none_or(|queue| outgoing.queue == queue)
+            }
             State::Waiting(_) | State::InFlight | State::FollowingUp | State::ToFollowUp(_) => false,
         });
         there.count()
@@ -29,25 +31,25 @@ impl<T> Ledger<T> {
         self.entries.values().filter(|entry| entry.state.is_waiting()).count()
     }
 
-    /// What is begun and can be settled in this session, by id.
-    pub fn in_hand(&self) -> Vec<&str> {
-        self.begun().filter(|(_, entry)| !entry.unclaimed).map(|(id, _)| id).collect()
+    /// What is started and can be settled in this session, by id.
+    pub fn unsettled(&self) -> Vec<&str> {
+        self.started().filter(|(_, entry)| !entry.unclaimed).map(|(id, _)| id).collect()
     }
 
-    /// What is begun and not settled, by id, whether or not it has a delivery.
-    pub fn in_the_air(&self) -> Vec<&str> {
-        self.begun().map(|(id, _)| id).collect()
+    /// What is started and not settled, by id, whether or not it has a delivery.
+    pub fn all_unsettled(&self) -> Vec<&str> {
+        self.started().map(|(id, _)| id).collect()
     }
 
     /// What a thread of the pool has in hand, by id.
     pub fn at_work(&self) -> Vec<&str> {
         let at_work = |state: &State| matches!(state, State::InFlight | State::FollowingUp);
-        self.begun().filter(|(_, entry)| at_work(&entry.state)).map(|(id, _)| id).collect()
+        self.started().filter(|(_, entry)| at_work(&entry.state)).map(|(id, _)| id).collect()
     }
 
-    fn begun(&self) -> impl Iterator<Item = (&str, &Entry<T>)> {
-        let begun = self.entries.iter().filter(|(_, entry)| !entry.state.is_waiting());
-        begun.map(|(key, entry)| match key {
+    fn started(&self) -> impl Iterator<Item = (&str, &Entry<T>)> {
+        let started = self.entries.iter().filter(|(_, entry)| !entry.state.is_waiting());
+        started.map(|(key, entry)| match key {
             Key::Task(id) => (id.as_str(), entry),
             Key::Unreadable(_) => ("(unreadable)", entry),
         })

@@ -23,8 +23,8 @@ fn job(id: &str, attempts: u32) -> Job {
     Job { task, attempts, headers: Headers::new(), arrived: Instant::now() }
 }
 
-fn letter(id: &str) -> Letter {
-    Letter::new("q".into(), id.into(), Vec::new())
+fn outgoing(id: &str) -> OutgoingMessage {
+    OutgoingMessage::new("q".into(), id.into(), Vec::new())
 }
 
 fn recorded(id: &str) -> Next {
@@ -36,17 +36,17 @@ fn finished(id: &str) -> Next {
 }
 
 /// The task is with the pool.
-fn begun(ledger: &mut Ledger<u32>, id: &str, token: u32) -> Job {
+fn started(ledger: &mut Ledger<u32>, id: &str, token: u32) -> Job {
     assert_eq!(ledger.admit(&key(id), token, 0), Admission::New(token));
     ledger.add(token, job(id, 0), None);
     ledger.next_job().expect("it is due")
 }
 
-/// Publishes the next letter under this tag.
+/// Publishes the next outgoing message under this tag.
 fn publish(ledger: &mut Ledger<u32>, tag: u64) -> Option<String> {
     let key = ledger.next_to_publish()?;
-    let id = ledger.letter(&key)?.message_id.clone();
-    ledger.published(key, tag);
+    let id = ledger.outgoing(&key)?.message_id.clone();
+    ledger.publishing(key, tag);
     Some(id)
 }
 
@@ -66,9 +66,9 @@ fn acked(confirmed: Option<Confirmed<u32>>) -> Vec<u32> {
 #[test]
 fn a_delivery_is_given_back_for_its_ack_only_after_record_confirm_and_follow_up() {
     let mut ledger = ledger();
-    begun(&mut ledger, "a", 1);
+    started(&mut ledger, "a", 1);
     assert!(ledger.next_to_publish().is_none());
-    ledger.settle("a", letter("a"), recorded("a"));
+    ledger.settle("a", outgoing("a"), recorded("a"));
     assert_eq!(publish(&mut ledger, 7).as_deref(), Some("a"));
     follow_up(&mut ledger, 7);
     assert_eq!(ledger.followed_up("a"), [1]);
@@ -78,8 +78,8 @@ fn a_delivery_is_given_back_for_its_ack_only_after_record_confirm_and_follow_up(
 #[test]
 fn what_is_finished_at_once_is_given_back_for_its_ack_when_its_response_is_confirmed() {
     let mut ledger = ledger();
-    begun(&mut ledger, "a", 1);
-    ledger.settle("a", letter("a"), finished("a"));
+    started(&mut ledger, "a", 1);
+    ledger.settle("a", outgoing("a"), finished("a"));
     assert_eq!(publish(&mut ledger, 7).as_deref(), Some("a"));
     assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Joined);
     // Its response outlives the session that could have told of its confirm.
@@ -95,12 +95,12 @@ fn what_is_finished_at_once_is_given_back_for_its_ack_when_its_response_is_confi
 #[test]
 fn a_task_delivered_again_while_at_work_is_done_once_and_settled_for_both() {
     let mut ledger = ledger();
-    begun(&mut ledger, "a", 1);
+    started(&mut ledger, "a", 1);
     assert_eq!(ledger.admit(&key("a"), 2, 3), Admission::Joined);
     assert!(ledger.next_job().is_none());
     // The copy knows of more failures.
     assert_eq!(ledger.attempts("a"), Some(3));
-    ledger.settle("a", letter("a"), Next::Leave);
+    ledger.settle("a", outgoing("a"), Next::Leave);
     publish(&mut ledger, 1);
     assert_eq!(acked(ledger.confirmed(1)), [1, 2]);
 }
@@ -108,13 +108,13 @@ fn a_task_delivered_again_while_at_work_is_done_once_and_settled_for_both() {
 #[test]
 fn a_result_outlives_its_session_and_waits_for_the_delivery() {
     let mut ledger = ledger();
-    begun(&mut ledger, "a", 1);
-    begun(&mut ledger, "b", 2);
-    ledger.settle("a", letter("a"), recorded("a"));
+    started(&mut ledger, "a", 1);
+    started(&mut ledger, "b", 2);
+    ledger.settle("a", outgoing("a"), recorded("a"));
     publish(&mut ledger, 1);
     ledger.session_lost();
     // The pool was still at it when the session was lost.
-    ledger.settle("b", letter("b"), recorded("b"));
+    ledger.settle("b", outgoing("b"), recorded("b"));
     assert!(ledger.next_to_publish().is_none(), "published without a delivery");
     assert!(ledger.confirmed(1).is_none(), "the tag of another session");
     for (id, token) in [("a", 3), ("b", 4)] {
@@ -128,8 +128,8 @@ fn a_result_outlives_its_session_and_waits_for_the_delivery() {
 #[test]
 fn a_follow_up_that_is_under_way_when_the_session_is_lost_is_not_done_again() {
     let mut ledger = ledger();
-    begun(&mut ledger, "a", 1);
-    ledger.settle("a", letter("a"), recorded("a"));
+    started(&mut ledger, "a", 1);
+    ledger.settle("a", outgoing("a"), recorded("a"));
     publish(&mut ledger, 1);
     follow_up(&mut ledger, 1);
     ledger.session_lost();
@@ -141,13 +141,13 @@ fn a_follow_up_that_is_under_way_when_the_session_is_lost_is_not_done_again() {
 #[test]
 fn what_was_not_begun_is_left_to_the_broker_when_the_session_is_lost() {
     let mut ledger = ledger();
-    let in_pool = begun(&mut ledger, "c", 3);
+    let in_pool = started(&mut ledger, "c", 3);
     ledger.add(1, job("a", 0), None);
     ledger.add(2, job("b", 0), Some(Instant::now() + LATER));
     ledger.session_lost();
-    ledger.put_back(in_pool, None);
+    ledger.wait_again(in_pool, None);
     assert!(ledger.next_job().is_none());
-    assert_eq!((ledger.in_flight(), ledger.in_the_air().len()), (0, 0));
+    assert_eq!((ledger.in_flight(), ledger.all_unsettled().len()), (0, 0));
     assert_eq!(ledger.admit(&key("a"), 4, 0), Admission::New(4));
 }
 
@@ -155,12 +155,12 @@ fn what_was_not_begun_is_left_to_the_broker_when_the_session_is_lost() {
 fn a_result_whose_message_does_not_come_back_is_recorded_all_the_same() {
     let mut ledger = ledger();
     let now = Instant::now();
-    begun(&mut ledger, "a", 1);
-    ledger.settle("a", letter("a"), recorded("a"));
+    started(&mut ledger, "a", 1);
+    ledger.settle("a", outgoing("a"), recorded("a"));
     ledger.session_lost();
     // However long the broker is away.
     ledger.wake(now + UNCLAIMED * 2);
-    ledger.session_begun(now + UNCLAIMED * 2);
+    ledger.session_opened(now + UNCLAIMED * 2);
     ledger.wake(now + UNCLAIMED * 2);
     assert!(ledger.next_to_publish().is_none());
     assert_eq!(ledger.next_wake(), Some(now + UNCLAIMED * 3));
@@ -178,38 +178,38 @@ fn a_result_whose_message_does_not_come_back_is_recorded_all_the_same() {
 fn a_result_that_comes_when_its_message_has_long_been_away_is_recorded_too() {
     let mut ledger = ledger();
     let now = Instant::now();
-    begun(&mut ledger, "a", 1);
-    begun(&mut ledger, "b", 2);
+    started(&mut ledger, "a", 1);
+    started(&mut ledger, "b", 2);
     ledger.session_lost();
-    ledger.session_begun(now);
+    ledger.session_opened(now);
     ledger.wake(now + UNCLAIMED);
     // The pool was at it all the time: one was created, one failed.
-    ledger.settle("a", letter("a"), recorded("a"));
-    ledger.settle("b", letter("b"), Next::Leave);
+    ledger.settle("a", outgoing("a"), recorded("a"));
+    ledger.settle("b", outgoing("b"), Next::Leave);
     assert!(ledger.next_to_publish().is_none());
     ledger.wake(now + UNCLAIMED * 2);
     assert_eq!(publish(&mut ledger, 1).as_deref(), Some("a"));
     assert!(ledger.next_to_publish().is_none(), "what failed is left to whoever has its message");
-    assert_eq!(ledger.in_the_air(), ["a"]);
+    assert_eq!(ledger.all_unsettled(), ["a"]);
 }
 
 #[test]
 fn a_result_without_a_delivery_is_recorded_before_the_worker_stops() {
     let mut ledger = ledger();
-    begun(&mut ledger, "a", 1);
-    ledger.settle("a", letter("a"), recorded("a"));
+    started(&mut ledger, "a", 1);
+    ledger.settle("a", outgoing("a"), recorded("a"));
     ledger.session_lost();
-    assert!(ledger.in_hand().is_empty());
+    assert!(ledger.unsettled().is_empty());
     ledger.stop_waiting_for_deliveries();
-    assert_eq!(ledger.in_hand(), ["a"]);
+    assert_eq!(ledger.unsettled(), ["a"]);
     assert_eq!(publish(&mut ledger, 1).as_deref(), Some("a"));
 }
 
 #[test]
 fn the_continuation_of_a_message_that_is_just_moving_comes_later() {
     let mut ledger = ledger();
-    begun(&mut ledger, "a", 1);
-    ledger.settle("a", letter("a"), Next::Leave);
+    started(&mut ledger, "a", 1);
+    ledger.settle("a", outgoing("a"), Next::Leave);
     publish(&mut ledger, 1);
     assert_eq!(ledger.admit(&key("a"), 2, 1), Admission::Later(2));
     assert_eq!(acked(ledger.confirmed(1)), [1]);
@@ -220,8 +220,8 @@ fn the_continuation_of_a_message_that_is_just_moving_comes_later() {
 fn a_refused_letter_is_published_again_at_its_time() {
     let mut ledger = ledger();
     let now = Instant::now();
-    begun(&mut ledger, "a", 1);
-    ledger.settle("a", letter("a"), recorded("a"));
+    started(&mut ledger, "a", 1);
+    ledger.settle("a", outgoing("a"), recorded("a"));
     publish(&mut ledger, 1);
     assert_eq!(ledger.refused(1, now + LATER).as_deref(), Some("q"));
     ledger.wake(now);
@@ -235,9 +235,9 @@ fn a_refused_letter_is_published_again_at_its_time() {
 fn a_task_that_waits_is_handed_out_when_its_time_has_come_and_behind_the_others() {
     let mut ledger = ledger();
     let now = Instant::now();
-    let first = begun(&mut ledger, "a", 1);
+    let first = started(&mut ledger, "a", 1);
     ledger.add(2, job("b", 0), None);
-    ledger.put_back(first, Some(now + LATER));
+    ledger.wait_again(first, Some(now + LATER));
     assert_eq!(ledger.next_job().expect("b is due").task.id, "b");
     assert!(ledger.next_job().is_none());
     ledger.wake(now + LATER);
@@ -247,8 +247,8 @@ fn a_task_that_waits_is_handed_out_when_its_time_has_come_and_behind_the_others(
 #[test]
 fn what_is_published_anew_after_it_was_finished_is_done_again() {
     let mut ledger = ledger();
-    begun(&mut ledger, "a", 1);
-    ledger.settle("a", letter("a"), recorded("a"));
+    started(&mut ledger, "a", 1);
+    ledger.settle("a", outgoing("a"), recorded("a"));
     publish(&mut ledger, 1);
     follow_up(&mut ledger, 1);
     ledger.followed_up("a");
@@ -357,10 +357,10 @@ impl Walk {
         let job = self.pool.swap_remove(index);
         let id = job.task.id.clone();
         match self.below(4) {
-            0 => self.ledger.settle(&id, letter(&id), recorded(&id)),
-            1 => self.ledger.settle(&id, letter(&id), finished(&id)),
-            2 => self.ledger.settle(&id, letter(&id), Next::Leave),
-            _ => self.ledger.put_back(job, None),
+            0 => self.ledger.settle(&id, outgoing(&id), recorded(&id)),
+            1 => self.ledger.settle(&id, outgoing(&id), finished(&id)),
+            2 => self.ledger.settle(&id, outgoing(&id), Next::Leave),
+            _ => self.ledger.wait_again(job, None),
         }
     }
 
@@ -395,7 +395,7 @@ impl Walk {
             self.pool.push(job);
         }
         for Job { task: Task { id, .. }, .. } in std::mem::take(&mut self.pool) {
-            self.ledger.settle(&id, letter(&id), recorded(&id));
+            self.ledger.settle(&id, outgoing(&id), recorded(&id));
         }
         while self.publish().is_some() {}
         (0..=self.tag).for_each(|tag| self.confirm(tag));
@@ -406,17 +406,17 @@ impl Walk {
 #[test]
 fn a_refused_letter_counts_as_waiting_until_it_is_confirmed_also_under_another_form() {
     let mut ledger = ledger();
-    begun(&mut ledger, "a", 1);
-    ledger.settle("a", letter("a"), recorded("a"));
+    started(&mut ledger, "a", 1);
+    ledger.settle("a", outgoing("a"), recorded("a"));
     publish(&mut ledger, 7);
     let now = Instant::now();
     assert_eq!(ledger.refused(7, now + LATER).as_deref(), Some("q"));
-    assert_eq!([Some("q"), Some("other"), None].map(|queue| ledger.refused_letters(queue)), [1, 0, 1]);
+    assert_eq!([Some("q"), Some("other"), None].map(|queue| ledger.refused_messages(queue)), [1, 0, 1]);
     ledger.wake(now + LATER);
     assert!(ledger.next_to_publish().is_some() && ledger.recorded(&key("a")).is_some());
     // It is parked instead: then nothing is followed up.
-    ledger.replace_letter(key("a"), letter("parked"), Some(Next::Leave));
+    ledger.replace_outgoing(key("a"), outgoing("parked"), Some(Next::Leave));
     assert_eq!(publish(&mut ledger, 8).as_deref(), Some("parked"));
-    assert_eq!((ledger.refused_letters(None), acked(ledger.confirmed(8))), (1, vec![1]));
-    assert_eq!(ledger.refused_letters(None), 0);
+    assert_eq!((ledger.refused_messages(None), acked(ledger.confirmed(8))), (1, vec![1]));
+    assert_eq!(ledger.refused_messages(None), 0);
 }

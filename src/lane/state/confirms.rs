@@ -1,27 +1,27 @@
-//! What the broker's word on a published letter leads to: the follow-up and the ack, or another try.
+//! What the broker's word on a published outgoing message leads to: the follow-up and the ack, or another try.
 //!
-//! It knows neither how letters are published nor what is in them.
+//! It knows neither how outgoing messages are published nor what is in them.
 
 use std::time::Instant;
 
 use super::{End, State};
 use crate::lane::ledger::{Confirmed, Key};
-use crate::rabbitmq::publisher::Verdict;
+use crate::rabbitmq::publisher::PublishOutcome;
 use crate::stats::condition::Obstacle;
 use crate::stats::span;
 
 impl<T> State<'_, T> {
-    /// The letter that [`Action::Publish`](super::Action::Publish) gave is on its way under this tag.
-    pub fn published(&mut self, key: Key, tag: u64) {
-        self.ledger.published(key, tag);
+    /// The outgoing message that [`Action::Publish`](super::Action::Publish) gave is on its way under this tag.
+    pub fn publishing(&mut self, key: Key, tag: u64) {
+        self.ledger.publishing(key, tag);
     }
 
-    /// The broker has said what became of the letter with this tag.
-    pub fn answered(&mut self, tag: u64, verdict: Verdict, now: Instant) {
-        match verdict {
-            Verdict::Confirmed => self.confirmed(tag, now),
-            Verdict::Refused(why) => drop(self.refused(tag, &why, now)),
-            Verdict::NoQueue(why) => {
+    /// The broker has said what became of the outgoing message with this tag.
+    pub fn answered(&mut self, tag: u64, outcome: PublishOutcome, now: Instant) {
+        match outcome {
+            PublishOutcome::Confirmed => self.confirmed(tag, now),
+            PublishOutcome::Refused(why) => drop(self.refused(tag, &why, now)),
+            PublishOutcome::NoQueue(why) => {
                 // Another system's queue is made by its own lane, and this one goes on meanwhile.
                 if let Some(queue) = self.refused(tag, &why, now).filter(|queue| self.lane.queues.include(queue)) {
                     self.session.end = Some(End::QueueGone(queue));
@@ -41,7 +41,7 @@ impl<T> State<'_, T> {
             Some(Confirmed::Ack(tokens)) => {
                 self.acknowledge(tokens);
                 // What was held may be the continuation of the message that has just moved.
-                std::mem::take(&mut self.session.held).into_iter().for_each(|arrival| self.admit(arrival, now));
+                std::mem::take(&mut self.session.held).into_iter().for_each(|delivery| self.admit(delivery, now));
             }
             None => {}
         }
@@ -56,7 +56,7 @@ impl<T> State<'_, T> {
         self.acknowledge(tokens);
     }
 
-    /// The letter is published again later. Returns its queue.
+    /// The outgoing message is published again later. Returns its queue.
     fn refused(&mut self, tag: u64, why: &str, now: Instant) -> Option<String> {
         let (stats, pause) = (self.lane.stats, self.lane.config.retry_delay);
         stats.failed_messages.count();
@@ -64,12 +64,12 @@ impl<T> State<'_, T> {
         let queues = &self.lane.queues;
         stats.failed_to_send_success.add(u64::from(queue == queues.sent));
         stats.tracker.failed_moves.add(u64::from(queue == queues.responses));
-        let waiting = self.ledger.refused_letters(None);
+        let waiting = self.ledger.refused_messages(None);
         stats.waiting_for_room.set(waiting as u64);
         let all_wait = format!("{queue} does not take messages, {waiting} wait");
         stats.condition.stands(Obstacle::FullQueue, &all_wait, Some(pause));
         if let Some(told) = self.refusals.refused(&queue, why, now) {
-            let waiting = self.ledger.refused_letters(Some(&queue));
+            let waiting = self.ledger.refused_messages(Some(&queue));
             log::error!("{told}; {waiting} wait, each is published again every {pause:?}");
         }
         Some(queue)
@@ -81,10 +81,10 @@ impl<T> State<'_, T> {
             return;
         }
         let ledger = &self.ledger;
-        for (queue, after) in self.refusals.over(|queue| ledger.refused_letters(Some(queue)), now) {
+        for (queue, after) in self.refusals.over(|queue| ledger.refused_messages(Some(queue)), now) {
             log::info!("{queue} takes messages again, after {}", span(after));
         }
-        let waiting = ledger.refused_letters(None);
+        let waiting = ledger.refused_messages(None);
         self.lane.stats.waiting_for_room.set(waiting as u64);
         if waiting == 0 {
             self.lane.stats.condition.is_over(Obstacle::FullQueue);

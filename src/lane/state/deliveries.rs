@@ -1,4 +1,5 @@
-//! What becomes of a delivery: which task it is of, whether that is begun, under way or finished, and until when it waits.
+//! What becomes of a delivery: which task it is of, whether that is started, under way or finished, and until when it
+//! waits.
 //!
 //! It decides what to do and leaves the doing to others; see [`State`].
 
@@ -7,21 +8,21 @@ use std::time::Instant;
 use super::State;
 use crate::lane::ledger::{Admission, Key};
 use crate::lane::waits::Wait;
-use crate::lane::{Job, letters};
+use crate::lane::{Job, outgoing};
 use crate::message::{self, Cause, Earlier, Parked, Record, Task, Unreadable};
 use crate::rabbitmq::Headers;
-use crate::rabbitmq::intake::Arrival;
+use crate::rabbitmq::consumer::Delivery;
 
 impl<T> State<'_, T> {
     /// A message has come.
-    pub fn delivered(&mut self, arrival: Arrival<T>, now: Instant) {
-        self.prefetch.note(arrival.body.len());
-        self.admit(arrival, now);
+    pub fn delivered(&mut self, delivery: Delivery<T>, now: Instant) {
+        self.prefetch.note(delivery.body.len());
+        self.admit(delivery, now);
     }
 
-    pub(super) fn admit(&mut self, arrival: Arrival<T>, now: Instant) {
-        let Arrival { body, headers, redelivered, sent, token } = arrival;
-        if letters::is_record(&headers) {
+    pub(super) fn admit(&mut self, delivery: Delivery<T>, now: Instant) {
+        let Delivery { body, headers, redelivered, sent, token } = delivery;
+        if outgoing::is_record(&headers) {
             return self.put_record_back(body, headers, token);
         }
         let task = match Task::parse(body) {
@@ -29,24 +30,24 @@ impl<T> State<'_, T> {
             Err(unreadable) => return self.settle_unreadable(unreadable, headers, token),
         };
         let key = Key::Task(task.id.clone());
-        let comes_again = redelivered || letters::may_be_here_twice(&headers);
-        match self.ledger.admit(&key, token, letters::attempts(&headers)) {
+        let comes_again = redelivered || outgoing::may_be_here_twice(&headers);
+        match self.ledger.admit(&key, token, outgoing::attempts(&headers)) {
             Admission::New(token) => match self.queue_elsewhere(&task, &headers) {
                 Some(queue) => self.move_on(queue, task, headers, redelivered, token),
-                None if letters::wears_out(&headers) => {
+                None if outgoing::wears_out(&headers) => {
                     let body = task.message();
-                    self.renew(key, task.id, body, headers, token);
+                    self.republish(key, task.id, body, headers, token);
                 }
-                None => self.begin(task, headers, redelivered, token, now),
+                None => self.start(task, headers, redelivered, token, now),
             },
-            // Published anew: somebody may have put the message of a deleted task back, so it is looked up.
-            Admission::Finished(token) if !comes_again || letters::replayed(&headers) => {
-                self.begin(task, headers, redelivered, token, now)
+            // Republished: somebody may have put the message of a deleted task back, so it is looked up.
+            Admission::Finished(token) if !comes_again || outgoing::replayed(&headers) => {
+                self.start(task, headers, redelivered, token, now)
             }
             Admission::Joined => log::debug!("received again while at work: task={}", task.id),
             Admission::Later(token) => {
                 let body = task.message();
-                self.session.held.push(Arrival { body, headers, redelivered, sent, token });
+                self.session.held.push(Delivery { body, headers, redelivered, sent, token });
             }
             Admission::Finished(token) => {
                 self.lane.stats.duplicates_prevented.count();
@@ -56,29 +57,30 @@ impl<T> State<'_, T> {
         }
     }
 
-    /// The queue to which the message is to be moved, if it is: it belongs to another system, and nobody has worked on it here.
+    /// The queue to which the message is to be moved, if it is: it belongs to another system, and nobody has worked on
+    /// it here.
     fn queue_elsewhere(&self, task: &Task, headers: &Headers) -> Option<String> {
-        letters::may_move(headers).then(|| self.lane.queue_elsewhere(task)).flatten()
+        outgoing::may_move(headers).then(|| self.lane.queue_elsewhere(task)).flatten()
     }
 
-    /// Moves the message to the queue of its system. The lane there counts it, and looks it up with patience where an earlier
-    /// delivery may have moved it already, so that it is there twice.
+    /// Moves the message to the queue of its system. The lane there counts it, and looks it up with patience where an
+    /// earlier delivery may have moved it already, so that it is there twice.
     fn move_on(&mut self, queue: String, task: Task, headers: Headers, redelivered: bool, token: T) {
         let (input, body) = (&self.lane.queues.input, task.message());
-        if letters::wears_out(&headers) {
+        if outgoing::wears_out(&headers) {
             log::debug!("publishing again what its queue would soon delete: task={}", task.id);
-            let letter = letters::untouched(input, task.id.clone(), body, headers);
-            return self.ledger.add_letter(Key::Task(task.id), token, letter);
+            let outgoing = outgoing::untouched(input, task.id.clone(), body, headers);
+            return self.ledger.add_outgoing(Key::Task(task.id), token, outgoing);
         }
         log::info!("moving to {queue}: task={} topic={}", task.id, task.topic);
         self.lane.stats.moved.count();
-        let letter = letters::moved(input, &queue, task.id.clone(), body, headers);
-        let letter = if redelivered { letters::that_may_exist(letter) } else { letter };
-        self.ledger.add_letter(Key::Task(task.id), token, letter);
+        let outgoing = outgoing::moved(input, &queue, task.id.clone(), body, headers);
+        let outgoing = if redelivered { outgoing::that_may_exist(outgoing) } else { outgoing };
+        self.ledger.add_outgoing(Key::Task(task.id), token, outgoing);
     }
 
-    fn begin(&mut self, task: Task, headers: Headers, redelivered: bool, token: T, now: Instant) {
-        let attempts = letters::attempts(&headers);
+    fn start(&mut self, task: Task, headers: Headers, redelivered: bool, token: T, now: Instant) {
+        let attempts = outgoing::attempts(&headers);
         // A message that comes back for another try is the same message.
         self.lane.stats.total_messages.add(u64::from(attempts == 0));
         let (earlier, not_before) = self.patience(&task.id, &headers, redelivered, now);
@@ -100,22 +102,23 @@ impl<T> State<'_, T> {
         let key = Key::Unreadable(self.unreadable);
         let id = Record::parse(body.clone()).map_or_else(|_| "record".into(), |record| record.task.id);
         log::info!("the record goes back to {}: task={id}", self.lane.queues.sent);
-        let back = !letters::wears_out(&headers);
-        self.ledger.add_letter(key, token, letters::record_on_its_way(self.lane, id, body, headers, back));
+        let back = !outgoing::wears_out(&headers);
+        self.ledger.add_outgoing(key, token, outgoing::record_on_its_way(self.lane, id, body, headers, back));
     }
 
-    /// What an earlier delivery may have done, and until when the task is left alone. A wait that has begun before goes on:
-    /// neither a lost session nor another copy of the message begins it anew, or gets around it.
+    /// What an earlier delivery may have done, and until when the task is left alone. A wait that has started before
+    /// goes on: neither a lost session nor another copy of the message starts it again, or gets around it.
     fn patience(&mut self, id: &str, headers: &Headers, redelivered: bool, now: Instant) -> (Earlier, Option<Instant>) {
         let known = self.waits.of(id, now);
-        let earlier = letters::earlier(headers, redelivered && known.is_none());
+        let earlier = outgoing::earlier(headers, redelivered && known.is_none());
         match (earlier, known) {
-            // One that exists unseen keeps the others from being created, also right after a restart; it is only looked up.
+            // One that exists unseen keeps the others from being created, also right after a restart; it is only looked
+            // up.
             (Earlier::Unseen, _) => (earlier, None),
             (_, Some(Wait { until, decides: true })) => (Earlier::None, Some(until)),
             (_, Some(Wait { until, decides: false })) => (earlier, Some(until)),
             (_, None) => {
-                let wait = Wait { until: now + letters::wait(headers), decides: false };
+                let wait = Wait { until: now + outgoing::wait(headers), decides: false };
                 let waits = wait.until > now;
                 if waits {
                     self.waits.add(id, wait, now);
@@ -126,10 +129,10 @@ impl<T> State<'_, T> {
     }
 
     /// What its queue would soon delete goes to the queue's tail, where it is counted from nothing again.
-    fn renew(&mut self, key: Key, id: String, body: Vec<u8>, headers: Headers, token: T) {
+    fn republish(&mut self, key: Key, id: String, body: Vec<u8>, headers: Headers, token: T) {
         log::debug!("publishing again what its queue would soon delete: task={id}");
-        let letter = letters::renewed(&self.lane.queues.input, id, body, headers);
-        self.ledger.add_letter(key, token, letter);
+        let outgoing = outgoing::republished(&self.lane.queues.input, id, body, headers);
+        self.ledger.add_outgoing(key, token, outgoing);
     }
 
     fn settle_unreadable(&mut self, unreadable: Unreadable, headers: Headers, token: T) {
@@ -138,8 +141,8 @@ impl<T> State<'_, T> {
         let key = Key::Unreadable(self.unreadable);
         // Under this id `parked list` shows it.
         let id = message::fingerprint(original.bytes());
-        if letters::wears_out(&headers) {
-            return self.renew(key, id, original.bytes().to_vec(), headers, token);
+        if outgoing::wears_out(&headers) {
+            return self.republish(key, id, original.bytes().to_vec(), headers, token);
         }
         self.lane.stats.total_messages.count();
         let about = Parked {
@@ -151,9 +154,9 @@ impl<T> State<'_, T> {
         };
         let (errors, cause) = (&self.lane.queues.errors, about.cause.name());
         log::error!("parking in {errors} as {cause}: task={id}: {reason}");
-        let letter = letters::parked(self.lane, id, &about, &original);
+        let outgoing = outgoing::parked(self.lane, id, &about, &original);
         self.count_parked();
-        self.ledger.add_letter(key, token, letter);
+        self.ledger.add_outgoing(key, token, outgoing);
     }
 
     pub(super) fn count_parked(&self) {

@@ -5,16 +5,16 @@
 use std::time::{Duration, Instant};
 
 use super::State;
+use crate::lane::breaker::BreakerState;
 use crate::lane::ledger::Key;
-use crate::lane::recovery::Gate;
-use crate::lane::{Job, letters};
+use crate::lane::{Job, outgoing};
 use crate::message::{Earlier, Task};
-use crate::rabbitmq::intake::InHand;
-use crate::rabbitmq::publisher::Letter;
+use crate::rabbitmq::consumer::Unsettled;
+use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::systems::Created;
 
-/// RabbitMQ takes a delivery back after half an hour unacknowledged; a lane that is paused so long gives all of them back
-/// before and takes them again.
+/// RabbitMQ takes a delivery back after half an hour unacknowledged; a lane that is paused so long gives all of them
+/// back before and takes them again.
 const LONGEST_HOLD: Duration = Duration::from_secs(600);
 /// So often a message is published again before it is tried on another channel.
 const MOST_REFUSALS: u32 = 60;
@@ -25,13 +25,13 @@ const MOST_REFUSALS: u32 = 60;
 pub enum Action<'s, T> {
     /// Acknowledge this delivery.
     Ack(T),
-    /// Publish this letter, and say its tag with [`State::published`].
-    Publish(Key, &'s Letter),
+    /// Publish this outgoing message, and say its tag with [`State::published`].
+    Publish(Key, &'s OutgoingMessage),
     /// Give this task to the pool.
     Handle(Job),
     /// Give this recorded task to the pool, to be followed up.
     FollowUp(Box<(Task, Created)>),
-    /// Take back from the pool what no thread has begun, and give it to [`State::take_back`].
+    /// Take back from the pool what no thread has started, and give it to [`State::take_back`].
     TakeBack,
     /// Consume with this prefetch from now on.
     Consume(u16),
@@ -44,7 +44,7 @@ pub enum Action<'s, T> {
 pub enum End {
     /// The stop was asked for, and what was unsettled is settled.
     Settled,
-    /// The next one may begin at once.
+    /// The next one may start at once.
     Refresh,
     /// This queue is gone; the next session makes it. What was for it is not acknowledged, so nothing is lost.
     QueueGone(String),
@@ -55,20 +55,21 @@ pub enum End {
 pub struct Sight {
     /// The time.
     pub now: Instant,
-    /// So much is published and not confirmed that the next letter has to wait for a confirm.
+    /// So much is published and not confirmed that the next outgoing message has to wait for a confirm.
     pub publisher_is_full: bool,
     /// What has arrived and is not acknowledged.
-    pub in_hand: InHand,
+    pub unsettled: Unsettled,
 }
 
 impl<T> State<'_, T> {
-    /// The next thing to do; `None` when nothing is to be done before something happens, or before [`State::next_wake`].
+    /// The next thing to do; `None` when nothing is to be done before something happens, or before
+    /// [`State::next_wake`].
     pub fn next(&mut self, sight: Sight) -> Option<Action<'_, T>> {
         self.wake(sight.now);
         if std::mem::take(&mut self.takes_back) {
             return Some(Action::TakeBack);
         }
-        if let Some(recorded) = self.ledger.next_follow_up(self.begins_work()) {
+        if let Some(recorded) = self.ledger.next_follow_up(self.starts_work()) {
             return Some(Action::FollowUp(recorded));
         }
         if let Some(token) = self.session.acks.pop_front() {
@@ -77,14 +78,14 @@ impl<T> State<'_, T> {
         if let Some(end) = self.session.end.take() {
             return Some(Action::End(end));
         }
-        // Before the letters, since a task that cannot be recorded becomes one.
+        // Before the outgoing messages, since a task that cannot be recorded becomes one.
         if let Some(job) = self.next_job(sight.now) {
             return Some(Action::Handle(job));
         }
-        if let Some(key) = self.next_letter(sight) {
-            return self.ledger.letter(&key).map(|letter| Action::Publish(key, letter));
+        if let Some(key) = self.next_outgoing(sight) {
+            return self.ledger.outgoing(&key).map(|outgoing| Action::Publish(key, outgoing));
         }
-        if let Some(prefetch) = self.next_prefetch(sight.in_hand) {
+        if let Some(prefetch) = self.next_prefetch(sight.unsettled) {
             return Some(Action::Consume(prefetch));
         }
         self.next_end(sight.now).map(Action::End)
@@ -92,12 +93,12 @@ impl<T> State<'_, T> {
 
     /// When [`State::next`] has something to do although nothing has happened.
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
-        let gate = match self.recovery.gate(now) {
-            Gate::Shut(until) => Some(until),
-            Gate::Open(_) | Gate::Probe => None,
+        let state = match self.breaker.state(now) {
+            BreakerState::Open(until) => Some(until),
+            BreakerState::Closed(_) | BreakerState::HalfOpen => None,
         };
         let paused = self.paused.as_ref().and_then(|pause| pause.until);
-        [self.ledger.next_wake(), gate, paused].into_iter().flatten().min()
+        [self.ledger.next_wake(), state, paused].into_iter().flatten().min()
     }
 
     fn wake(&mut self, now: Instant) {
@@ -107,8 +108,8 @@ impl<T> State<'_, T> {
         }
     }
 
-    /// May a task be begun, or a follow-up tried again? What cannot be recorded must not be created.
-    fn begins_work(&self) -> bool {
+    /// May a task be started, or a follow-up tried again? What cannot be recorded must not be created.
+    fn starts_work(&self) -> bool {
         !self.stopping && !self.session.alarm
     }
 
@@ -116,7 +117,7 @@ impl<T> State<'_, T> {
         while self.has_room(now) {
             let mut job = self.ledger.next_job()?;
             // One that may exist is looked up first, whatever becomes of its record.
-            if job.task.earlier == Earlier::None && !letters::can_be_recorded(self.lane, &job.task) {
+            if job.task.earlier == Earlier::None && !outgoing::can_be_recorded(self.lane, &job.task) {
                 self.park_too_large(&job);
                 continue;
             }
@@ -129,44 +130,45 @@ impl<T> State<'_, T> {
     /// May the pool get another task?
     fn has_room(&self, now: Instant) -> bool {
         let in_flight = self.ledger.in_flight();
-        let trusted = match self.recovery.gate(now) {
-            Gate::Open(window) => in_flight < window,
-            Gate::Probe => in_flight == 0,
-            Gate::Shut(_) => false,
+        let trusted = match self.breaker.state(now) {
+            BreakerState::Closed(window) => in_flight < window,
+            BreakerState::HalfOpen => in_flight == 0,
+            BreakerState::Open(_) => false,
         };
-        trusted && self.begins_work() && self.paused.is_none()
+        trusted && self.starts_work() && self.paused.is_none()
     }
 
-    fn next_letter(&mut self, sight: Sight) -> Option<Key> {
+    fn next_outgoing(&mut self, sight: Sight) -> Option<Key> {
         // A broker that does not read fills the socket with what is written to it all the same, and then holds us up.
         while !self.session.alarm && !sight.publisher_is_full {
             let key = self.ledger.next_to_publish()?;
-            let too_large = self.ledger.letter(&key).filter(|letter| letter.body.len() > self.lane.largest.bytes());
-            let Some(letter) = too_large.cloned() else { return Some(key) };
-            self.make_small_enough(key, &letter, sight.now);
+            let too_large =
+                self.ledger.outgoing(&key).filter(|outgoing| outgoing.body.len() > self.lane.largest.bytes());
+            let Some(outgoing) = too_large.cloned() else { return Some(key) };
+            self.make_small_enough(key, &outgoing, sight.now);
         }
         None
     }
 
     /// Lets more deliveries come, or fewer, as they are smaller or larger, and as others were settled before.
-    fn next_prefetch(&mut self, in_hand: InHand) -> Option<u16> {
+    fn next_prefetch(&mut self, unsettled: Unsettled) -> Option<u16> {
         let session = &mut self.session;
         let at_rest = (!session.reading || self.caution.is_careful()) && self.ledger.is_at_rest();
         session.reading |= at_rest;
-        if self.caution.grows(if at_rest { in_hand.count } else { 0 }) {
+        if self.caution.grows(if at_rest { unsettled.count } else { 0 }) {
             self.prefetch.allow(self.caution.prefetch());
         }
         if self.stopping || session.alarm || !session.reading {
             return None;
         }
         match std::mem::replace(&mut session.consuming, true) {
-            true => self.prefetch.change(in_hand),
+            true => self.prefetch.change(unsettled),
             false => Some(self.prefetch.now()),
         }
     }
 
     fn next_end(&mut self, now: Instant) -> Option<End> {
-        if self.session.alarm || self.paused.is_some() || self.recovery.paused_for(now).is_some() {
+        if self.session.alarm || self.paused.is_some() || self.breaker.paused_for(now).is_some() {
             self.lane.stats.condition.waiting.set(self.ledger.waiting() as u64);
         }
         if self.stopping && self.note_unsettled() == 0 {
@@ -177,7 +179,7 @@ impl<T> State<'_, T> {
 
     fn is_held_too_long(&self, now: Instant) -> bool {
         let paused_for = self.paused.as_ref().map(|pause| now.saturating_duration_since(pause.since));
-        let longest = paused_for.max(self.recovery.paused_for(now));
+        let longest = paused_for.max(self.breaker.paused_for(now));
         let too_long = self.may_refresh(longest, LONGEST_HOLD, now);
         if too_long {
             log::debug!("the lane has been paused for long: giving its deliveries back and taking them again");
@@ -185,8 +187,8 @@ impl<T> State<'_, T> {
         too_long
     }
 
-    /// RabbitMQ 3.10 does not always tell a channel that a quorum queue has room again, and refuses for it until it is closed.
-    /// Each time it is asked half as often, since what is in hand is given back and counted for that.
+    /// RabbitMQ 3.10 does not always tell a channel that a quorum queue has room again, and refuses for it until it is
+    /// closed. Each time it is asked half as often, since what is in hand is requeued and counted for that.
     fn is_refused_too_long(&self, now: Instant) -> bool {
         let refused = self.refusals.longest(now);
         let most = (self.lane.config.retry_delay * MOST_REFUSALS).max(refused.unwrap_or_default() / 2);
@@ -199,7 +201,7 @@ impl<T> State<'_, T> {
 
     /// Something lasts longer than it may, and so does the session, and the pool has nothing.
     fn may_refresh(&self, lasts: Option<Duration>, most: Duration, now: Instant) -> bool {
-        let begun = self.session.begun.is_some_and(|begun| now.saturating_duration_since(begun) > most);
-        begun && lasts.is_some_and(|lasts| lasts > most) && self.ledger.in_flight() == 0
+        let started = self.session.started.is_some_and(|started| now.saturating_duration_since(started) > most);
+        started && lasts.is_some_and(|lasts| lasts > most) && self.ledger.in_flight() == 0
     }
 }

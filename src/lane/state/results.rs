@@ -5,11 +5,11 @@
 use std::time::{Duration, Instant};
 
 use super::State;
+use crate::lane::breaker::Decision;
 use crate::lane::ledger::Next;
 use crate::lane::pool::Outcome;
-use crate::lane::recovery::Verdict;
 use crate::lane::waits::Wait;
-use crate::lane::{Job, letters};
+use crate::lane::{Job, outgoing};
 use crate::message::{Cause, Earlier, Task};
 use crate::stats::condition::Obstacle;
 use crate::systems::{Created, Failure, FollowUp};
@@ -39,15 +39,15 @@ impl<T> State<'_, T> {
         self.waits.forget(&job.task.id);
         // Another worker may have had the message meanwhile, and have followed the task up.
         done.existed |= !job.task.claim.is_held();
-        let letter = letters::result(self.lane, &job.task, &mut done);
+        let outgoing = outgoing::result(self.lane, &job.task, &mut done);
         let task = job.task.without_message();
         let id = task.id.clone();
         let next = if done.answer.is_some() { Next::Finish } else { Next::FollowUp };
-        self.ledger.settle(&id, letter, next(Box::new((task, done))));
+        self.ledger.settle(&id, outgoing, next(Box::new((task, done))));
     }
 
     fn note_success(&mut self, now: Instant) {
-        let paused = self.recovery.succeeded(now);
+        let paused = self.breaker.succeeded(now);
         self.note_recovery(paused);
     }
 
@@ -62,23 +62,23 @@ impl<T> State<'_, T> {
         job.attempts = self.ledger.attempts(&job.task.id).unwrap_or(job.attempts);
         let ours = job.task.claim.is_held();
         if !ours && job.task.earlier == Earlier::None {
-            // What another worker may have begun meanwhile.
+            // What another worker may have started meanwhile.
             job.task.earlier = Earlier::MayExist;
         }
-        let was_paused = self.recovery.paused_for(now);
-        let verdict = self.recovery.failed(&job.task.id, job.attempts, failure, now);
-        if self.recovery.paused_for(now).is_none() {
+        let was_paused = self.breaker.paused_for(now);
+        let decision = self.breaker.failed(&job.task.id, job.attempts, failure, now);
+        if self.breaker.paused_for(now).is_none() {
             self.note_recovery(was_paused);
         }
-        match verdict {
-            Verdict::Return { attempts, delay } => self.retry(&job, failure, attempts, delay, now),
-            Verdict::Park { attempts, cause } => self.park(job, failure, attempts, cause),
-            Verdict::Wait(wait) => self.look_again(job, ours, wait, now),
-            Verdict::Again => {
+        match decision {
+            Decision::Retry { attempts, delay } => self.retry(&job, failure, attempts, delay, now),
+            Decision::Park { attempts, cause } => self.park(job, failure, attempts, cause),
+            Decision::Wait(wait) => self.look_again(job, ours, wait, now),
+            Decision::Again => {
                 log::debug!("looking up again: task={}: {failure}", job.task.id);
-                self.ledger.put_back(job, None);
+                self.ledger.wait_again(job, None);
             }
-            Verdict::Pause { pause, wait, news } => {
+            Decision::Pause { pause, wait, news } => {
                 if !self.stopping {
                     self.note_pause(pause, news, failure, now);
                 }
@@ -91,22 +91,22 @@ impl<T> State<'_, T> {
         let (id, most) = (&job.task.id, self.lane.config.retry_attempts);
         log::warn!("trying again in {delay:?} (failed {attempts} of {most} times): task={id}: {failure}");
         self.lane.stats.returned.count();
-        let letter = letters::returned(self.lane, job, attempts, delay, &failure.to_string());
+        let outgoing = outgoing::for_retry(self.lane, job, attempts, delay, &failure.to_string());
         self.waits.add(id, Wait { until: now + delay, decides: false }, now);
-        self.ledger.settle(id, letter, Next::Leave);
+        self.ledger.settle(id, outgoing, Next::Leave);
     }
 
     fn park(&mut self, job: Job, failure: &Failure, attempts: u32, cause: Cause) {
-        let error = match (failure, letters::last_error(&job.headers)) {
-            (Failure::Unsettled(_), Some(last)) => format!("{last} ({attempts} times; a last look found no task)"),
-            (Failure::Unsettled(_), None) => format!("failed {attempts} times; a last look found no task"),
+        let error = match (failure, outgoing::last_error(&job.headers)) {
+            (Failure::TooEarly(_), Some(last)) => format!("{last} ({attempts} times; a last look found no task)"),
+            (Failure::TooEarly(_), None) => format!("failed {attempts} times; a last look found no task"),
             (failure, _) => failure.to_string(),
         };
         let (id, errors) = (job.task.id.clone(), &self.lane.queues.errors);
         log::error!("parking in {errors} as {}: task={id}: {error}", cause.name());
         self.count_parked();
-        let letter = letters::parked_job(self.lane, job, attempts, cause, &error);
-        self.ledger.settle(&id, letter, Next::Leave);
+        let outgoing = outgoing::parked_job(self.lane, job, attempts, cause, &error);
+        self.ledger.settle(&id, outgoing, Next::Leave);
     }
 
     /// The next look decides, if no other worker can have had the message meanwhile.
@@ -117,7 +117,7 @@ impl<T> State<'_, T> {
             self.waits.add(id, Wait { until: now + wait, decides: true }, now);
             job.task.earlier = Earlier::None;
         }
-        self.ledger.put_back(job, Some(now + wait));
+        self.ledger.wait_again(job, Some(now + wait));
     }
 
     fn wait_for_target(&mut self, mut job: Job, failure: &Failure, pause: Duration, wait: Duration, now: Instant) {
@@ -125,16 +125,16 @@ impl<T> State<'_, T> {
         if let (Failure::Unseen(_), Earlier::None | Earlier::MayExist) = (failure, job.task.earlier) {
             // Written into the message, since no restart may forget it.
             job.task.earlier = Earlier::Unseen;
-            let letter = letters::returned(self.lane, &job, job.attempts, pause, &failure.to_string());
-            return self.ledger.settle(&id, letter, Next::Leave);
+            let outgoing = outgoing::for_retry(self.lane, &job, job.attempts, pause, &failure.to_string());
+            return self.ledger.settle(&id, outgoing, Next::Leave);
         }
         log::info!("waiting until the target answers: task={id}");
         let not_before = (!wait.is_zero()).then(|| now + wait);
         not_before.inspect(|until| self.waits.add(&id, Wait { until: *until, decides: false }, now));
-        self.ledger.put_back(job, not_before);
+        self.ledger.wait_again(job, not_before);
     }
 
-    /// Takes back what the pool has not begun, and says once why the lane stands still.
+    /// Takes back what the pool has not started, and says once why the lane stands still.
     fn note_pause(&mut self, pause: Duration, news: bool, failure: &Failure, now: Instant) {
         self.takes_back = true;
         self.lane.stats.condition.stands(Obstacle::Target, &failure.to_string(), Some(pause));

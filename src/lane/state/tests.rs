@@ -1,5 +1,5 @@
-//! A random walk over a whole lane: a broker, a pool and a target that behave in every way they may, in any order. After each
-//! step all invariants of the lane hold, and in the end everything is settled.
+//! A random walk over a whole lane: a broker, a pool and a target that behave in every way they may, in any order.
+//! After each step all invariants of the lane hold, and in the end everything is settled.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -9,14 +9,14 @@ use serde_json::json;
 
 use super::*;
 use crate::config::Config;
+use crate::lane::breaker::BreakerState;
 use crate::lane::ledger::Key;
 use crate::lane::pool::Outcome;
-use crate::lane::recovery::Gate;
-use crate::lane::{Queues, control::Control, letters};
+use crate::lane::{Queues, control::Control, outgoing};
 use crate::message::{Task, fingerprint, sent_record};
 use crate::rabbitmq::Headers;
-use crate::rabbitmq::intake::{DELIVERY_COUNT, InHand, WORN_OUT, times_returned};
-use crate::rabbitmq::publisher::{LargestBody, Letter, Verdict};
+use crate::rabbitmq::consumer::{DELIVERY_COUNT, Unsettled, WORN_OUT, times_requeued};
+use crate::rabbitmq::publisher::{LargestBody, OutgoingMessage, PublishOutcome};
 use crate::stats::Stats;
 use crate::stop;
 use crate::systems::routing::{Route, Routes};
@@ -96,7 +96,7 @@ fn a_pause_begins_nothing_and_ends_at_its_time_or_when_it_is_resumed() {
         world.pass(Duration::from_secs(60));
         assert_eq!(world.handed_out(), 1);
         world.pause("again", None);
-        assert_eq!(world.handed_out(), 0, "what no thread has begun is taken back");
+        assert_eq!(world.handed_out(), 0, "what no thread has started is taken back");
         world.pass(Duration::from_secs(500));
         world.state.resume();
         world.carry_out();
@@ -105,7 +105,7 @@ fn a_pause_begins_nothing_and_ends_at_its_time_or_when_it_is_resumed() {
     });
 }
 
-/// So often a quorum queue of RabbitMQ 4 lets a message be given back.
+/// So often a quorum queue of RabbitMQ 4 lets a message be requeued.
 const DELIVERY_LIMIT: u32 = 20;
 
 #[test]
@@ -118,7 +118,7 @@ fn what_cannot_be_read_outlives_an_error_queue_that_is_full_for_a_day() {
             world.refuse_what_is_parked();
             world.pass(Duration::from_secs(300));
         }
-        assert!(world.most_returned() <= DELIVERY_LIMIT, "{}", world.most_returned());
+        assert!(world.most_requeued() <= DELIVERY_LIMIT, "{}", world.most_requeued());
         world.bring_to_its_end();
     });
 }
@@ -130,9 +130,9 @@ fn a_lane_outlives_a_day_without_room_at_the_broker_while_its_target_is_away() {
         world.publish("a");
         world.pause("the target is away", None);
         world.deliver_all();
-        world.begin_alarm();
+        world.start_alarm();
         (0..300).for_each(|_| world.pass(Duration::from_secs(300)));
-        assert!(world.most_returned() <= DELIVERY_LIMIT, "{}", world.most_returned());
+        assert!(world.most_requeued() <= DELIVERY_LIMIT, "{}", world.most_requeued());
         world.bring_to_its_end();
     });
 }
@@ -172,9 +172,9 @@ fn what_belongs_to_another_system_is_moved_as_it_came_and_counted_there() {
         world.steady = true;
         world.publish_for_another("other-1", 0);
         world.deliver_all();
-        let letters = world.letters();
-        assert!(matches!(&letters[..], [letter] if letter.queue == "mail.queue"), "{letters:?}");
-        assert!(!letters[0].headers.is_set("x-may-exist"), "nobody had it before");
+        let outgoing = world.outgoing();
+        assert!(matches!(&outgoing[..], [outgoing] if outgoing.queue == "mail.queue"), "{outgoing:?}");
+        assert!(!outgoing[0].headers.is_set("x-may-exist"), "nobody had it before");
         assert_eq!((world.handed_out(), world.state.unsettled()), (0, vec!["other-1"]), "nothing is acknowledged yet");
         let stats = world.state.lane.stats;
         assert_eq!([&stats.moved, &stats.total_messages].map(|counter| counter.get()), [1, 0]);
@@ -188,7 +188,7 @@ fn what_may_have_been_moved_before_says_so_where_it_is_moved_to() {
         world.steady = true;
         world.publish_for_another("other-1", 1);
         world.deliver_all();
-        assert!(world.letters()[0].headers.is_set("x-may-exist"), "{:?}", world.letters());
+        assert!(world.outgoing()[0].headers.is_set("x-may-exist"), "{:?}", world.outgoing());
         world.bring_to_its_end();
     });
 }
@@ -199,8 +199,8 @@ fn what_its_queue_would_soon_delete_is_published_again_before_it_is_moved() {
         world.steady = true;
         world.publish_for_another("other-1", WORN_OUT);
         world.deliver_all();
-        let letters = world.letters();
-        assert!(matches!(&letters[..], [letter] if letter.queue == "bitrix24.queue"), "{letters:?}");
+        let outgoing = world.outgoing();
+        assert!(matches!(&outgoing[..], [outgoing] if outgoing.queue == "bitrix24.queue"), "{outgoing:?}");
         world.bring_to_its_end();
         assert_eq!(world.state.lane.stats.moved.get(), 1);
     });

@@ -1,16 +1,16 @@
-//! What becomes of a task whose record, or of an entry whose letter, is larger than what RabbitMQ takes: nobody waits behind
-//! it. The rules are those of [`sizes`](crate::lane::sizes).
+//! What becomes of a task whose record, or of an entry whose outgoing message, is larger than what RabbitMQ takes:
+//! nobody waits behind it. The rules are those of [`sizes`](crate::lane::sizes).
 
 use std::time::{Duration, Instant};
 
 use super::State;
 use crate::lane::ledger::{Key, Next};
-use crate::lane::{Job, letters};
+use crate::lane::{Job, outgoing};
 use crate::message::{Cause, Original, Parked, document};
-use crate::rabbitmq::publisher::Letter;
+use crate::rabbitmq::publisher::OutgoingMessage;
 
-/// A letter that cannot be published in any form is looked at again this much later. Only a limit that was lowered while
-/// its message lay in a queue leads to that.
+/// An outgoing message that cannot be published in any form is looked at again this much later. Only a limit that was
+/// lowered while its message lay in a queue leads to that.
 const AGAIN: Duration = Duration::from_secs(60);
 
 impl<T> State<'_, T> {
@@ -21,38 +21,38 @@ impl<T> State<'_, T> {
             "not created: its record would be larger than the {most} bytes that RabbitMQ takes (max_message_size), whatever is \
              left out of it"
         );
-        let letter = self.parked_as_too_large(job.task.id.clone(), &error, &Original::Json(job.task.body.clone()));
-        self.ledger.settle(&job.task.id, letter, Next::Leave);
+        let outgoing = self.parked_as_too_large(job.task.id.clone(), &error, &Original::Json(job.task.body.clone()));
+        self.ledger.settle(&job.task.id, outgoing, Next::Leave);
     }
 
-    /// The entry's letter is too large: it gets one that is not, or waits.
-    pub(super) fn make_small_enough(&mut self, key: Key, letter: &Letter, now: Instant) {
+    /// The entry's outgoing message is too large: it gets one that is not, or waits.
+    pub(super) fn make_small_enough(&mut self, key: Key, outgoing: &OutgoingMessage, now: Instant) {
         let lane = self.lane;
-        if let Some(shorter) = lane.fitted(letter) {
-            return self.ledger.replace_letter(key, shorter, None);
+        if let Some(shorter) = lane.fitted(outgoing) {
+            return self.ledger.replace_outgoing(key, shorter, None);
         }
         let target_id = self.ledger.recorded(&key).map(|(_, done)| done.target_id.clone());
         // By now the message is in its record only.
-        let message = document::members(&letter.body).ok().and_then(|mut members| members.remove("original_message"));
+        let message = document::members(&outgoing.body).ok().and_then(|mut members| members.remove("original_message"));
         match target_id.zip(message) {
             Some((target_id, body)) => {
-                let error = format!("created with the id {target_id}, and not recorded: {}", lane.too_large(letter));
-                let parked = self.parked_as_too_large(letter.message_id.clone(), &error, &Original::Json(body));
-                self.ledger.replace_letter(key, parked, Some(Next::Leave));
+                let error = format!("created with the id {target_id}, and not recorded: {}", lane.too_large(outgoing));
+                let parked = self.parked_as_too_large(outgoing.message_id.clone(), &error, &Original::Json(body));
+                self.ledger.replace_outgoing(key, parked, Some(Next::Leave));
             }
             None => {
-                log::error!("{}; trying again in {AGAIN:?}: task={}", lane.too_large(letter), letter.message_id);
-                self.ledger.postpone_letter(key, now + AGAIN);
+                log::error!("{}; trying again in {AGAIN:?}: task={}", lane.too_large(outgoing), outgoing.message_id);
+                self.ledger.postpone_outgoing(key, now + AGAIN);
             }
         }
     }
 
-    fn parked_as_too_large(&self, id: String, error: &str, original: &Original) -> Letter {
+    fn parked_as_too_large(&self, id: String, error: &str, original: &Original) -> OutgoingMessage {
         let (errors, cause) = (&self.lane.queues.errors, Cause::MessageTooLarge);
         log::error!("parking in {errors} as {}: task={id}: {error}", cause.name());
         self.count_parked();
         let source_queue = &self.lane.queues.input;
         let about = Parked { cause, error, system: self.lane.name, source_queue, attempts: 1 };
-        letters::parked(self.lane, id, &about, original)
+        outgoing::parked(self.lane, id, &about, original)
     }
 }

@@ -73,9 +73,9 @@ fn what_hangs_ends_in_time_or_upon_release() {
     let order = memory.order(Fault::before("scope", What::Hang(None)));
     std::thread::scope(|scope| {
         let hanging = scope.spawn(|| memory.call("scope", json!([])));
-        let begun = Instant::now();
+        let started = Instant::now();
         while order.struck() == 0 || !hanging.is_finished() {
-            assert!(begun.elapsed() < Duration::from_secs(10));
+            assert!(started.elapsed() < Duration::from_secs(10));
             memory.release();
             std::thread::yield_now();
         }

@@ -1,9 +1,10 @@
 //! The text of a `.env`, read as python-dotenv reads it, so that one file serves both workers.
 //!
-//! `NAME=value`, `export` before it or not, with blanks around the `=`. `'…'` and `"…"` may go over several lines; `\'` and
-//! `\\` count in both, `\n` and the like in the second kind only. Outside of quotes a value ends at a `#` with a blank
-//! before it. `${NAME}` and `${NAME:-text}` are replaced, in quotes of both kinds too; `$NAME` is not. One thing differs:
-//! what cannot be read costs its own line and none of those below it. It knows no file, no setting and no environment.
+//! `NAME=value`, `export` before it or not, with blanks around the `=`. `'…'` and `"…"` may go over several lines; `\'`
+//! and `\\` count in both, `\n` and the like in the second kind only. Outside of quotes a value ends at a `#` with a
+//! blank before it. `${NAME}` and `${NAME:-text}` are replaced, in quotes of both kinds too; `$NAME` is not. One thing
+//! differs: what cannot be read costs its own line and none of those below it. It knows no file, no setting and no
+//! environment.
 
 /// What a line says, or the lines of a value in quotes.
 #[derive(Debug, PartialEq, Eq)]
@@ -138,9 +139,9 @@ fn unescaped(text: &str, quote: char) -> String {
     read
 }
 
-fn escape(letter: char, quote: char) -> Option<char> {
-    match letter {
-        '\\' | '\'' => Some(letter),
+fn escape(outgoing: char, quote: char) -> Option<char> {
+    match outgoing {
+        '\\' | '\'' => Some(outgoing),
         _ if quote == '\'' => None,
         '"' => Some('"'),
         'a' => Some('\x07'),

@@ -21,13 +21,13 @@ pub struct Answers {
     texts: BTreeMap<String, String>,
     asked: Option<Instant>,
     /// Why the portal's own list is not known, if it is not.
-    trouble: Option<String>,
+    error: Option<String>,
 }
 
 impl Answers {
-    /// Begins with the texts of the setting; the portal's are read when the first answer is needed.
+    /// Starts with the texts of the setting; the portal's are read when the first answer is needed.
     pub fn new(client: Arc<Client>, texts: BTreeMap<String, String>) -> Answers {
-        Answers { client, texts, asked: None, trouble: None }
+        Answers { client, texts, asked: None, error: None }
     }
 
     /// The text of an answer as the portal stores it.
@@ -42,7 +42,7 @@ impl Answers {
         if !self.texts.contains_key(stored) {
             self.reload();
         }
-        let why = || format!("; {}", self.trouble.as_deref().unwrap_or("the portal's list does not have it"));
+        let why = || format!("; {}", self.error.as_deref().unwrap_or("the portal's list does not have it"));
         let text = self.texts.get(stored).cloned();
         text.ok_or_else(|| {
             format!("the text of answer {stored} is not known (BITRIX_ANSWER_TEXTS can tell it){}", why())
@@ -57,9 +57,9 @@ impl Answers {
         match known_to(&self.client) {
             Ok(texts) => {
                 self.texts.extend(texts);
-                self.trouble = None;
+                self.error = None;
             }
-            Err(err) => self.trouble = Some(err.to_string()),
+            Err(err) => self.error = Some(err.to_string()),
         }
     }
 }
@@ -88,13 +88,13 @@ mod tests {
     use super::super::tests::settings;
     use super::*;
     use crate::stop;
-    use crate::tls::Authorities;
+    use crate::tls::RootCertificates;
 
     fn answers(texts: &[(&str, &str)]) -> Answers {
         // Nobody listens there: a list that is asked for is not to be had.
         let settings = settings(&[("BITRIX_WEBHOOK_URL", "http://127.0.0.1:1/rest/1/canary-token")]);
         let texts = texts.iter().map(|(id, text)| (id.to_string(), text.to_string())).collect();
-        Answers::new(Arc::new(Client::new(&settings, &Authorities::public(), 4, &stop::signal().1)), texts)
+        Answers::new(Arc::new(Client::new(&settings, &RootCertificates::public(), 4, &stop::signal().1)), texts)
     }
 
     #[test]
@@ -115,9 +115,9 @@ mod tests {
     fn an_unknown_text_is_an_error_that_says_why_and_the_list_is_asked_for_once_a_minute() {
         let mut answers = answers(&[("26", "ДА")]);
         let why = answers.text("28").expect_err("nobody knows it");
-        let begin =
+        let start =
             "the text of answer 28 is not known (BITRIX_ANSWER_TEXTS can tell it); imena.camunda.userfield.list: ";
-        assert!(why.starts_with(begin) && !why.contains("canary"), "{why}");
+        assert!(why.starts_with(start) && !why.contains("canary"), "{why}");
         let asked = answers.asked.expect("the list was asked for");
         assert!(answers.text("29").is_err());
         assert_eq!(answers.asked, Some(asked));

@@ -21,7 +21,8 @@ const REFERENCES: &[&str] = &["result[", "next[", "total[", "time[", "error["];
 /// What may stand in a command as it is: the brackets of nested names need no encoding.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// How many of these fit into one request that is to take at most `time`. `pace` says how long a command of a method takes.
+/// How many of these fit into one request that is to take at most `time`. `pace` says how long a command of a method
+/// takes.
 pub fn fitting<'a>(
     commands: impl Iterator<Item = (&'static str, &'a str)>,
     most: usize,
@@ -37,8 +38,8 @@ pub fn fitting<'a>(
     commands.take(most.min(LARGEST)).take_while(fits).count()
 }
 
-/// The body of the request. A command that fails does not keep the others from running, and they run in the order in which
-/// they stand here: a JSON map of serde_json would sort `c10` before `c2`.
+/// The body of the request. A command that fails does not keep the others from running, and they run in the order in
+/// which they stand here: a JSON map of serde_json would sort `c10` before `c2`.
 pub fn body<'a>(commands: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     let mut body = br#"{"halt":0,"cmd":{"#.to_vec();
     for (index, command) in commands.into_iter().enumerate() {
@@ -77,8 +78,8 @@ fn key(index: usize) -> String {
 }
 
 /// The call as a batch command: a query string whose values are encoded once. `None` for a call that has to go plainly,
-/// since it would arrive as another one: null and what is empty cannot be written, a portal replaces `$result[…]` and its
-/// like anywhere in a value, and PHP reads neither many nor deeply nested parameters.
+/// since it would arrive as another one: null and what is empty cannot be written, a portal replaces `$result[…]` and
+/// its like anywhere in a value, and PHP reads neither many nor deeply nested parameters.
 pub fn command(call: &Call) -> Option<String> {
     let mut writer = Writer { command: call.method.to_owned(), separator: '?', values: 0 };
     call.params.iter().all(|(name, value)| writer.append(name, value, 0)).then_some(writer.command)
@@ -125,11 +126,11 @@ impl Writer {
 
 /// Would the portal replace a part of this text by what another command of the batch returned?
 fn has_reference(text: &str) -> bool {
-    let begins = |rest: &str| {
-        let is = |name: &&str| rest.get(..name.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(name));
+    let starts = |rest: &str| {
+        let is = |name: &&str| rest.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
         REFERENCES.iter().any(is)
     };
-    text.match_indices('$').any(|(index, _)| begins(&text[index + 1..]))
+    text.match_indices('$').any(|(index, _)| starts(&text[index + 1..]))
 }
 
 #[cfg(test)]

@@ -237,7 +237,7 @@ impl Look<'_> {
             }
             Err(
                 failure @ (Failure::OutcomeUnknown { .. }
-                | Failure::Unsettled(_)
+                | Failure::TooEarly(_)
                 | Failure::Unseen(_)
                 | Failure::Outdated),
             ) => self.report.fail(format!("bitrix24: {failure}")),

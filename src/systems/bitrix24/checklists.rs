@@ -1,7 +1,7 @@
 //! Adds a task's checklists, and completes those that a crash or a failed call has left half done.
 //!
-//! Safe to repeat: before anything is added to a task that may have parts already, its parts are read back, and only what is
-//! missing is added. What people have added, renamed or ticked stays. It knows no marker and no record.
+//! Safe to repeat: before anything is added to a task that may have parts already, its parts are read back, and only
+//! what is missing is added. What people have added, renamed or ticked stays. It knows no marker and no record.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,8 @@ use super::fields::Checklist;
 use super::member;
 use crate::message::text;
 
-/// Between the places of two lists or lines: what people add gets a place next to its neighbour, which is then none of ours.
+/// Between the places of two lists or lines: what people add gets a place next to its neighbour, which is then none of
+/// ours.
 const GAP: u64 = 100;
 
 /// How many titles of missing parts are named.
@@ -42,8 +43,8 @@ pub struct Missing {
     pub why: ApiError,
 }
 
-/// Adds what is missing; `None` for each task that has all. A refused part is tried once more: in a batch the refusal may
-/// have been meant for another one.
+/// Adds what is missing; `None` for each task that has all. A refused part is tried once more: in a batch the refusal
+/// may have been meant for another one.
 pub fn complete(client: &Client, wanted: &[Wanted]) -> Vec<Option<Missing>> {
     let mut tasks: Vec<Plan> = wanted.iter().map(Plan::new).collect();
     for _ in 0..2 {
@@ -121,8 +122,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// A part that failed may have been added all the same. Without a clear answer the portal may add it yet, and after other
-    /// failures than a refusal the next call fails too.
+    /// A part that failed may have been added all the same. Without a clear answer the portal may add it yet, and after
+    /// other failures than a refusal the next call fails too.
     fn end_round(&mut self) {
         self.unread |= self.why.is_some();
         self.left |= self.why.as_ref().is_some_and(|err| err.kind != Kind::Refused);
@@ -219,8 +220,8 @@ impl Item {
     }
 }
 
-/// Finds the parts among the items under `parent`, each item once: by title and place, since a title may be there twice;
-/// then by title; then, for one that somebody has renamed, by the place that only we give.
+/// Finds the parts among the items under `parent`, each item once: by title and place, since a title may be there
+/// twice; then by title; then, for one that somebody has renamed, by the place that only we give.
 fn recognise(parts: &mut [Part], items: &[Item], parent: &str) {
     let mut left: BTreeMap<usize, &Item> = items.iter().filter(|item| item.parent == parent).enumerate().collect();
     let same_title = |part: &Part, item: &Item| item.title.trim() == part.title.trim();
@@ -239,8 +240,8 @@ fn recognise(parts: &mut [Part], items: &[Item], parent: &str) {
     }
 }
 
-/// Adds to a task a line of the list `parent`, or with `0` a list, at this place among its neighbours. Without a place the
-/// portal puts it on top of them.
+/// Adds to a task a line of the list `parent`, or with `0` a list, at this place among its neighbours. Without a place
+/// the portal puts it on top of them.
 pub fn item(task: &str, title: &str, parent: &str, place: u64) -> Call {
     let fields = json!({"TITLE": title, "PARENT_ID": parent, "SORT_INDEX": place});
     Call { method: "task.checklistitem.add", params: vec![("TASKID", task.into()), ("FIELDS", fields)] }

@@ -1,8 +1,8 @@
-//! Calls a Bitrix24 portal: one call plainly, many as batches that all threads share, within the portal's request budget and
-//! with as many requests at once as do it good.
+//! Calls a Bitrix24 portal: one call plainly, many as batches that all threads share, within the portal's request
+//! budget and with as many requests at once as do it good.
 //!
-//! It knows URLs, encodings and the portal's way of answering. What an answer means for a task is [`super::handler`]'s and
-//! [`super::tracker`]'s business, what an error means is [`super::errors`]'.
+//! It knows URLs, encodings and the portal's way of answering. What an answer means for a task is [`super::handler`]'s
+//! and [`super::tracker`]'s business, what an error means is [`super::errors`]'.
 
 mod parcel;
 
@@ -13,16 +13,16 @@ use std::time::{Duration, Instant};
 pub use parcel::{Call, MayGo, Pace, Parcel};
 use serde_json::Value;
 
-use super::budget::Budget;
 use super::combiner::{Carried, Carrier, Combiner};
+use super::cool_downs::CoolDowns;
 use super::errors::{ApiError, Kind};
-use super::holds::Holds;
 use super::learnt::Learnt;
+use super::rate_limiter::RateLimiter;
 use super::{Settings, Webhook, batch, preamble};
 use crate::backoff;
 use crate::http::{Answer, Http, NoAnswer};
 use crate::stop::Stop;
-use crate::tls::Authorities;
+use crate::tls::RootCertificates;
 
 /// The cloud cuts a request at 60 s; a batch is sized to stay far below, since its speed changes.
 const BATCH_TIME: Duration = Duration::from_secs(15);
@@ -40,8 +40,8 @@ const SOON: Duration = Duration::from_secs(5);
 pub struct Client {
     http: Http,
     webhook: Webhook,
-    budget: Budget,
-    holds: Holds,
+    rate_limiter: RateLimiter,
+    cool_downs: CoolDowns,
     request_timeout: Duration,
     /// The calls of all threads that wait for a request.
     outbox: Combiner<Parcel, Reply>,
@@ -59,12 +59,12 @@ pub type Reply = Result<Value, ApiError>;
 
 impl Client {
     /// A client for the portal of these settings, with up to `most` requests under way at once.
-    pub fn new(settings: &Settings, authorities: &Authorities, most: usize, stop: &Stop) -> Client {
+    pub fn new(settings: &Settings, root_certificates: &RootCertificates, most: usize, stop: &Stop) -> Client {
         Client {
-            http: Http::new(settings.request_timeout, authorities),
+            http: Http::new(settings.request_timeout, root_certificates),
             webhook: settings.webhook.clone(),
-            budget: Budget::new(settings.rate, settings.burst),
-            holds: Holds::default(),
+            rate_limiter: RateLimiter::new(settings.rate, settings.burst),
+            cool_downs: CoolDowns::default(),
             request_timeout: settings.request_timeout,
             outbox: Combiner::default(),
             most_calls: AtomicUsize::new(batch::LARGEST),
@@ -76,12 +76,12 @@ impl Client {
 
     /// Does a portal without a request limit answer so fast that a request costs more than what it carries?
     pub fn is_fast(&self) -> bool {
-        !self.budget.limited() && self.learnt().is_fast()
+        !self.rate_limiter.limited() && self.learnt().is_fast()
     }
 
     /// Is every request scarce?
     pub fn is_limited(&self) -> bool {
-        self.budget.limited()
+        self.rate_limiter.limited()
     }
 
     /// Makes one call, in a request of its own: what comes back is about this call and no other.
@@ -110,9 +110,9 @@ impl Client {
 
     fn send_while(&self, mut waiting: Vec<Parcel>, pace: Pace) -> Vec<Reply> {
         match pace {
-            Pace::InTurn => return self.outbox.run(self, waiting),
+            Pace::Queued => return self.outbox.run(self, waiting),
             // The next turn is near, and many may be late together, which then share requests.
-            Pace::AtOnce if self.budget.turns_are_within(self.request_timeout) => {
+            Pace::AtOnce if self.rate_limiter.permits_come_within(self.request_timeout) => {
                 return self.outbox.run_first(self, waiting);
             }
             Pace::AtOnce => {}
@@ -121,7 +121,7 @@ impl Client {
         while !waiting.is_empty() {
             let share = self.share(waiting.iter(), waiting.len()).clamp(1, waiting.len());
             // Paid for by those after it, which wait the longer.
-            self.budget.take(Instant::now());
+            self.rate_limiter.take(Instant::now());
             let Carried { replies: carried, to_the_rest } = self.carry(waiting.drain(..share).collect());
             replies.extend(carried);
             if let Some(reply) = to_the_rest {
@@ -137,7 +137,7 @@ impl Client {
         self.outbox.run(self, calls.into_iter().map(Parcel::shared).collect())
     }
 
-    /// The same for calls that finish what was begun: they go before those that begin something new.
+    /// The same for calls that finish what was started: they go before those that start something new.
     pub fn call_to_finish(&self, calls: Vec<Call>) -> Vec<Reply> {
         self.outbox.run_first(self, calls.into_iter().map(Parcel::shared).collect())
     }
@@ -148,21 +148,21 @@ impl Client {
         self.outbox.run(self, calls.into_iter().map(parcel).collect())
     }
 
-    /// The same for calls that many tasks wait for. Where requests are free they go before all others, in requests of their
-    /// own, so that no other call holds them up. Where requests are scarce they have their turn as the others have: meanwhile
-    /// more tasks come that can share the next of them. Says as well when the first of them was sent: what they show is
-    /// as old.
+    /// The same for calls that many tasks wait for. Where requests are free they go before all others, in requests of
+    /// their own, so that no other call holds them up. Where requests are scarce they have their turn as the others
+    /// have: meanwhile more tasks come that can share the next of them. Says as well when the first of them was sent:
+    /// what they show is as old.
     pub fn call_first(&self, calls: Vec<Call>) -> (Vec<Reply>, Instant) {
         let sent = Arc::new(OnceLock::new());
         let note: MayGo = Arc::new({
             let sent = Arc::clone(&sent);
             move || *sent.get_or_init(Instant::now) <= Instant::now()
         });
-        let share = self.budget.limited() || self.is_fast();
+        let share = self.rate_limiter.limited() || self.is_fast();
         let parcel = |call: Call| if share { Parcel::shared(call) } else { Parcel::alone(call) };
         let parcels =
             calls.into_iter().map(|call| Parcel { may_go: Some(Arc::clone(&note)), ..parcel(call) }).collect();
-        let replies = match self.budget.limited() {
+        let replies = match self.rate_limiter.limited() {
             true => self.outbox.run(self, parcels),
             false => self.outbox.run_first(self, parcels),
         };
@@ -203,7 +203,7 @@ impl Client {
             if let Some(err) = &in_vain {
                 return Err(not_sent(err));
             }
-            let reply = self.turn().and_then(|()| self.plain(parcel));
+            let reply = self.permit().and_then(|()| self.plain(parcel));
             in_vain = reply.as_ref().err().filter(|err| self.asks_in_vain(err)).cloned();
             reply
         };
@@ -229,7 +229,7 @@ impl Client {
 
     fn may_call(&self, parcel: &Parcel) -> Result<(), ApiError> {
         let method = parcel.call.method;
-        match self.holds.rest(method, Instant::now()) {
+        match self.cool_downs.rest(method, Instant::now()) {
             None if parcel.may_go() => Ok(()),
             None => Err(outdated()),
             Some(rest) => {
@@ -242,12 +242,12 @@ impl Client {
 
     fn learn(&self, method: &'static str, result: Reply) -> Reply {
         let now = Instant::now();
-        self.holds.note(method, &result, now);
-        result.map_err(|err| err.method_held(self.holds.rest(method, now).unwrap_or_default()))
+        self.cool_downs.note(method, &result, now);
+        result.map_err(|err| err.method_held(self.cool_downs.rest(method, now).unwrap_or_default()))
     }
 
-    /// Sends one HTTP request; the caller has had its turn. A refusal for too many requests had no effect: it is waited out
-    /// here.
+    /// Sends one HTTP request; the caller has had its turn. A refusal for too many requests had no effect: it is waited
+    /// out here.
     fn request(&self, method: &str, body: &[u8], parcels: &[Parcel]) -> Reply {
         let url = self.webhook.url(method);
         let calls: Vec<&'static str> = parcels.iter().map(|parcel| parcel.call.method).collect();
@@ -278,8 +278,8 @@ impl Client {
                 Err(err) if err.kind == Kind::TooFast && refusal <= REFUSALS && !self.stop.raised() => {
                     let pause = backoff::delay(refusal, Duration::from_secs(1), Duration::from_secs(8));
                     log::warn!("{method}: {err}; all requests to the portal wait {pause:?}");
-                    self.budget.refused(Instant::now(), pause);
-                    self.turn()?;
+                    self.rate_limiter.refused(Instant::now(), pause);
+                    self.permit()?;
                 }
                 result => {
                     let outcome = if result.is_ok() { "answered" } else { "failed" };
@@ -300,13 +300,13 @@ impl Client {
 
     /// Waits until the budget allows the next request. When the worker stops, what is in hand goes on, unless its turn
     /// is too far away.
-    fn turn(&self) -> Result<(), ApiError> {
-        let pause = self.budget.take(Instant::now());
-        let turn = Instant::now() + pause;
+    fn permit(&self) -> Result<(), ApiError> {
+        let pause = self.rate_limiter.take(Instant::now());
+        let permit = Instant::now() + pause;
         if pause.is_zero() || !self.stop.pause(pause) {
             return Ok(());
         }
-        let rest = turn.saturating_duration_since(Instant::now());
+        let rest = permit.saturating_duration_since(Instant::now());
         if rest > SOON {
             return Err(ApiError::new(Kind::Unreachable, "not sent: the worker stops".into()));
         }
@@ -323,18 +323,19 @@ impl Carrier for Client {
     type Item = Parcel;
     type Reply = Reply;
 
-    fn may_begin(&self, _: usize, under_way: usize) -> bool {
-        self.learnt().may_begin(under_way)
+    fn may_start(&self, _: usize, under_way: usize) -> bool {
+        self.learnt().may_start(under_way)
     }
 
-    /// Where requests are scarce, calls that keep coming are waited for, one moment after another: records are confirmed in
-    /// small groups, and each group would use up a request. A single call goes at once while few requests are sent.
-    fn await_turn(&self, waiting: &dyn Fn() -> usize, under_way: usize) -> Result<(), Reply> {
-        self.turn().map_err(Err)?;
+    /// Where requests are scarce, calls that keep coming are waited for, one moment after another: records are
+    /// confirmed in small groups, and each group would use up a request. A single call goes at once while few requests
+    /// are sent.
+    fn await_permit(&self, waiting: &dyn Fn() -> usize, under_way: usize) -> Result<(), Reply> {
+        self.permit().map_err(Err)?;
         let mut before = 0;
-        for _ in 0..if self.budget.limited() { MOST_MOMENTS } else { 0 } {
+        for _ in 0..if self.rate_limiter.limited() { MOST_MOMENTS } else { 0 } {
             let waiting = waiting();
-            if (waiting <= 1 && under_way == 0 && self.budget.is_rested(Instant::now()))
+            if (waiting <= 1 && under_way == 0 && self.rate_limiter.is_rested(Instant::now()))
                 || waiting >= batch::LARGEST
                 || waiting == before
             {
@@ -352,9 +353,9 @@ impl Carrier for Client {
         let bulk = items.peek().is_some_and(|parcel| parcel.bulk);
         let most = self.most_calls.load(Ordering::Relaxed);
         // A batch runs its commands one after another: where requests are free, side by side is faster.
-        let spread = !bulk && !self.budget.limited() && !learnt.is_fast();
+        let spread = !bulk && !self.rate_limiter.limited() && !learnt.is_fast();
         let most = if spread { most.min(waiting.div_ceil(learnt.concurrency())) } else { most };
-        let alike = items.take_while(|parcel| self.budget.limited() || parcel.bulk == bulk);
+        let alike = items.take_while(|parcel| self.rate_limiter.limited() || parcel.bulk == bulk);
         let commands = alike.map_while(|parcel| Some((parcel.call.method, parcel.command.as_deref()?)));
         let time = BATCH_TIME.min(self.request_timeout / 2);
         batch::fitting(commands, most, time, |method| learnt.expected(method, time))
@@ -367,7 +368,7 @@ impl Carrier for Client {
         drop(stay);
         let go: Vec<Parcel> = go.into_iter().map(|(parcel, _)| parcel).collect();
         if go.is_empty() {
-            self.budget.give_back();
+            self.rate_limiter.take_back_permit();
             return Carried { replies: held.into_iter().flatten().map(Err).collect(), to_the_rest: None };
         }
         let Carried { replies, to_the_rest } = self.send(&go);

@@ -1,6 +1,6 @@
-//! Lets many threads share requests: each hands in its items and waits for their replies. Whoever may send next takes what
-//! waits, its own or not, sends it in one request and hands the replies out. While one request is under way the next one
-//! fills.
+//! Lets many threads share requests: each hands in its items and waits for their replies. Whoever may send next takes
+//! what waits, its own or not, sends it in one request and hands the replies out. While one request is under way the
+//! next one fills.
 //!
 //! It knows neither what an item is nor how it is sent: a [`Carrier`] does.
 
@@ -21,14 +21,15 @@ pub trait Carrier {
     /// What comes back for each.
     type Reply: Clone;
 
-    /// May another request begin while so many items wait and so many requests are under way?
-    fn may_begin(&self, waiting: usize, under_way: usize) -> bool;
+    /// May another request start while so many items wait and so many requests are under way?
+    fn may_start(&self, waiting: usize, under_way: usize) -> bool;
 
-    /// Waits until the next request may be sent. One thread at a time waits here; `waiting` says how many items do by now.
+    /// Waits until the next request may be sent. One thread at a time waits here; `waiting` says how many items do by
+    /// now.
     ///
     /// # Errors
     /// Nothing more is sent: the reply to everything that waits.
-    fn await_turn(&self, waiting: &dyn Fn() -> usize, under_way: usize) -> Result<(), Self::Reply>;
+    fn await_permit(&self, waiting: &dyn Fn() -> usize, under_way: usize) -> Result<(), Self::Reply>;
 
     /// How many of the first of `items`, of which so many wait, go in one request; at least one does.
     fn share<'a>(&self, items: impl Iterator<Item = &'a Self::Item>, waiting: usize) -> usize
@@ -128,11 +129,11 @@ impl<I, R: Clone> Combiner<I, R> {
 
     /// Sends one request, when one may be sent.
     fn send_next(&self, carrier: &impl Carrier<Item = I, Reply = R>, ticket: &Ticket<R>) -> bool {
-        let Some(under_way) = lock(&self.0).begin_gathering(carrier) else { return false };
+        let Some(under_way) = lock(&self.0).start_gathering(carrier) else { return false };
         ticket.busy.store(true, Ordering::Release);
-        let await_turn = AssertUnwindSafe(|| carrier.await_turn(&|| lock(&self.0).waiting.len(), under_way));
-        let turn = catch_unwind(await_turn).unwrap_or_else(|_| Err(carrier.broken()));
-        let taken = lock(&self.0).take(carrier, turn.as_ref().err());
+        let await_permit = AssertUnwindSafe(|| carrier.await_permit(&|| lock(&self.0).waiting.len(), under_way));
+        let permit = catch_unwind(await_permit).unwrap_or_else(|_| Err(carrier.broken()));
+        let taken = lock(&self.0).take(carrier, permit.as_ref().err());
         if !taken.is_empty() {
             let (items, places): (Vec<I>, Vec<_>) =
                 taken.into_iter().map(|waiting| (waiting.item, (waiting.ticket, waiting.place))).unzip();
@@ -148,15 +149,15 @@ impl<I, R: Clone> Combiner<I, R> {
 }
 
 impl<I, R: Clone> State<I, R> {
-    fn may_begin(&self, carrier: &impl Carrier<Item = I, Reply = R>) -> bool {
-        !self.gathering && !self.waiting.is_empty() && carrier.may_begin(self.waiting.len(), self.under_way)
+    fn may_start(&self, carrier: &impl Carrier<Item = I, Reply = R>) -> bool {
+        !self.gathering && !self.waiting.is_empty() && carrier.may_start(self.waiting.len(), self.under_way)
     }
 
     /// How many requests are under way, if the caller is to send the next one.
-    fn begin_gathering(&mut self, carrier: &impl Carrier<Item = I, Reply = R>) -> Option<usize> {
-        let begins = self.may_begin(carrier);
-        self.gathering |= begins;
-        begins.then_some(self.under_way)
+    fn start_gathering(&mut self, carrier: &impl Carrier<Item = I, Reply = R>) -> Option<usize> {
+        let starts = self.may_start(carrier);
+        self.gathering |= starts;
+        starts.then_some(self.under_way)
     }
 
     /// What the next request carries; nothing, when everything that waits is answered with `instead`.
@@ -191,7 +192,7 @@ impl<I, R: Clone> State<I, R> {
 
     /// Wakes one thread that has items here, so that it sends the next request, if one may be sent.
     fn wake_next(&self, carrier: &impl Carrier<Item = I, Reply = R>) {
-        if self.may_begin(carrier) {
+        if self.may_start(carrier) {
             let idle = self.waiting.iter().find(|waiting| !waiting.ticket.busy.load(Ordering::Acquire));
             idle.inspect(|waiting| waiting.ticket.owner.unpark());
         }

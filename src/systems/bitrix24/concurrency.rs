@@ -1,17 +1,18 @@
-//! How many requests may be under way at once: found out from what the portal does, not set. Pure: the caller brings the
-//! time. It counts answers and knows nothing of what is asked.
+//! How many requests may be under way at once: found out from what the portal does, not set. Pure: the caller brings
+//! the time. It counts answers and knows nothing of what is asked.
 //!
-//! After Vector's adaptive request concurrency: the number rises by a step while more requests bring more answers and goes
-//! back when they do not, falls by a tenth when requests fail, is judged once in a measured time, and only while it is
-//! reached. Unlike there the first steps double it, and a step is judged by the answers a second before and after it instead
-//! of by the time of one answer: a portal whose answers take now 20, now 200 ms would look overloaded by that.
+//! After Vector's adaptive request concurrency: the number rises by a step while more requests bring more answers and
+//! goes back when they do not, falls by a tenth when requests fail, is judged once in a measured time, and only while
+//! it is reached. Unlike there the first steps double it, and a step is judged by the answers a second before and after
+//! it instead of by the time of one answer: a portal whose answers take now 20, now 200 ms would look overloaded by
+//! that.
 
 use std::time::{Duration, Instant};
 
-/// Where it begins: what a portal of any size takes.
+/// Where it starts: what a portal of any size takes.
 const FIRST: usize = 4;
-/// A step up stays when it brings at least this share of what it would bring at a portal that it costs nothing. Not more: the
-/// more requests there are, the fewer calls share one, and a call alone takes longer than one of many.
+/// A step up stays when it brings at least this share of what it would bring at a portal that it costs nothing. Not
+/// more: the more requests there are, the fewer calls share one, and a call alone takes longer than one of many.
 const WORTH: f64 = 0.15;
 /// A portal that does so much less than before has become slower.
 const SLOWER: f64 = 0.8;
@@ -68,7 +69,7 @@ enum Step {
 struct Measurement {
     /// Answers to requests that were sent before the change.
     passed_over: usize,
-    begun: Option<Instant>,
+    started: Option<Instant>,
     answers: usize,
     /// How often a request was held back.
     held_back: usize,
@@ -97,36 +98,36 @@ impl Concurrency {
         self.limit
     }
 
-    /// May another request begin while so many are under way?
-    pub fn may_begin(&mut self, under_way: usize) -> bool {
-        let may_begin = under_way < self.limit;
-        self.measured.held_back += usize::from(!may_begin);
-        may_begin
+    /// May another request start while so many are under way?
+    pub fn may_start(&mut self, under_way: usize) -> bool {
+        let may_start = under_way < self.limit;
+        self.measured.held_back += usize::from(!may_start);
+        may_start
     }
 
     /// A request with so many calls was answered after this time. Time in which nothing was under way is not measured.
     pub fn answered(&mut self, now: Instant, took: Duration, calls: usize) {
         let sent = now.checked_sub(took).unwrap_or(now);
         let idle = self.last.replace(now).map_or(Duration::ZERO, |last| sent.saturating_duration_since(last));
-        self.measured.begun = self.measured.begun.map(|begun| begun + idle);
+        self.measured.started = self.measured.started.map(|started| started + idle);
         let doubling = matches!(self.step, Step::Doubling { .. });
         let measured = &mut self.measured;
         if measured.passed_over < self.limit {
             measured.passed_over += 1;
-            measured.begun = Some(now);
+            measured.started = Some(now);
             return;
         }
-        let begun = *measured.begun.get_or_insert(now);
+        let started = *measured.started.get_or_insert(now);
         measured.answers += 1;
         measured.calls += calls;
         let enough = if doubling { ROUGH_ROUNDS * self.limit } else { FEWEST.max(GOOD_ROUNDS * self.limit) };
         if measured.answers < enough {
             return;
         }
-        let rate = measured.calls as f64 / now.saturating_duration_since(begun).as_secs_f64().max(1e-6);
+        let rate = measured.calls as f64 / now.saturating_duration_since(started).as_secs_f64().max(1e-6);
         // Held back about once in a round, or the limit is not what keeps the rate down.
-        let counts = measured.held_back * self.limit * 2 >= measured.answers && begun < now;
-        self.measured = Measurement { passed_over: self.limit, begun: Some(now), ..Measurement::default() };
+        let counts = measured.held_back * self.limit * 2 >= measured.answers && started < now;
+        self.measured = Measurement { passed_over: self.limit, started: Some(now), ..Measurement::default() };
         if counts {
             self.judge(now, rate);
         }
@@ -222,13 +223,13 @@ fn lower(limit: usize, remains: f64) -> usize {
 mod tests {
     use super::*;
 
-    /// Sends requests to a portal whose answers take this long with so many under way, for so many seconds, and returns the
-    /// answers a second of the last half.
+    /// Sends requests to a portal whose answers take this long with so many under way, for so many seconds, and returns
+    /// the answers a second of the last half.
     fn run(concurrency: &mut Concurrency, seconds: f64, takes: impl Fn(usize) -> f64) -> f64 {
-        let begun = Instant::now();
+        let started = Instant::now();
         let (mut now, mut under_way, mut late) = (0.0, Vec::<f64>::new(), 0);
         while now < seconds {
-            while concurrency.may_begin(under_way.len()) {
+            while concurrency.may_start(under_way.len()) {
                 let count = under_way.len() + 1;
                 // A little apart, as requests are.
                 under_way.push(now + takes(count) * (1.0 + 0.05 * ((late + count) % 7) as f64 / 7.0));
@@ -236,7 +237,7 @@ mod tests {
             let first = (0..under_way.len()).min_by(|a, b| under_way[*a].total_cmp(&under_way[*b])).expect("one");
             now = under_way.swap_remove(first).max(now);
             late += usize::from(now > seconds / 2.0);
-            concurrency.answered(begun + Duration::from_secs_f64(now), Duration::from_millis(50), 1);
+            concurrency.answered(started + Duration::from_secs_f64(now), Duration::from_millis(50), 1);
         }
         late as f64 / (seconds / 2.0)
     }
@@ -279,9 +280,9 @@ mod tests {
 
     #[test]
     fn answers_below_the_limit_say_nothing_about_it() {
-        let (mut concurrency, begun) = (Concurrency::new(128), Instant::now());
+        let (mut concurrency, started) = (Concurrency::new(128), Instant::now());
         (0..1000)
-            .for_each(|n| concurrency.answered(begun + Duration::from_millis(50 * n), Duration::from_millis(50), 1));
+            .for_each(|n| concurrency.answered(started + Duration::from_millis(50 * n), Duration::from_millis(50), 1));
         assert_eq!(concurrency.limit(), FIRST);
     }
 

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::client::{Call, Client};
 use super::errors::{ApiError, Kind};
 
-/// The custom fields that fit the filter, a row each, and others too: a portal ignores a filter whose value is a list. So
-/// whoever asks compares the rows, see [`named`].
+/// The custom fields that fit the filter, a row each, and others too: a portal ignores a filter whose value is a list.
+/// So whoever asks compares the rows, see [`named`].
 ///
 /// # Errors
 /// The portal gave none, or no list.

@@ -40,7 +40,8 @@ pub enum Kind {
 pub struct ApiError {
     /// What kind of refusal it is.
     pub kind: Kind,
-    /// It was one command's in a batch. A later command may show the error of an earlier one, so this is no verdict yet.
+    /// It was one command's in a batch. A later command may show the error of an earlier one, so this is no verdict
+    /// yet.
     pub in_batch: bool,
     text: String,
     /// How long the method is not to be called, if that is why.
@@ -59,7 +60,7 @@ impl ApiError {
         ApiError { kind, in_batch: false, text, rest: Duration::ZERO }
     }
 
-    /// The method is not to be called for so long, see [`super::holds`].
+    /// The method is not to be called for so long, see [`super::cool_downs`].
     pub fn method_held(self, rest: Duration) -> ApiError {
         ApiError { rest, ..self }
     }

@@ -27,8 +27,8 @@ use crate::message::{Task, text, whole};
 
 /// The extension property that holds them.
 pub const CHECKLISTS: &str = "checklists";
-/// The field that every portal has for an id of somebody else's, and writes together with the task: the second marker. A
-/// custom field is written later, and an abort may leave the task without it.
+/// The field that every portal has for an id of somebody else's, and writes together with the task: the second marker.
+/// A custom field is written later, and an abort may leave the task without it.
 pub const XML_ID: &str = "XML_ID";
 /// The portal's column for [`XML_ID`], in bytes.
 const LONGEST_XML_ID: usize = 50;

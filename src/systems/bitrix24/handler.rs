@@ -1,7 +1,7 @@
 //! Bitrix24 tasks: how one is found by its markers, how it is created, and what is completed once it is recorded.
 //!
-//! When a task is looked up and when it may be created is decided in [`create`](crate::systems::create); [`Client`] decides
-//! how calls travel. It knows no queues and no attempts.
+//! When a task is looked up and when it may be created is decided in [`create`](crate::systems::create); [`Client`]
+//! decides how calls travel. It knows no queues and no attempts.
 
 mod follow_up;
 
@@ -30,8 +30,8 @@ pub struct BitrixHandler {
     look_up: LookUp,
     /// The portal's.
     host: String,
-    /// The id of a task that was created and not shown to us. While it cannot be seen nothing is created: the next one could
-    /// not be seen either. One lock for one id, held for no call.
+    /// The id of a task that was created and not shown to us. While it cannot be seen nothing is created: the next one
+    /// could not be seen either. One lock for one id, held for no call.
     unseen: Mutex<Option<String>>,
     owner: Owner,
     counters: Counters,
@@ -63,7 +63,7 @@ impl BitrixHandler {
 
 impl Handler for BitrixHandler {
     fn next_batch(&self) -> Batch {
-        if self.client.is_fast() { Batch::Gathered(look_up::MOST) } else { Batch::Spread(look_up::MOST) }
+        if self.client.is_fast() { Batch::Nagle(look_up::MOST) } else { Batch::FairShare(look_up::MOST) }
     }
 
     fn preflight(&self) -> Result<(), Failure> {
@@ -86,7 +86,7 @@ impl Handler for BitrixHandler {
         }
         let pending: Vec<(&Missing, Fields)> = missing.iter().map(|missing| (missing, self.fields(missing))).collect();
         let calls = pending.iter().map(|(missing, fields)| (add(&fields.fields), may_go(missing))).collect();
-        let pace = missing.first().map_or(Pace::InTurn, pace);
+        let pace = missing.first().map_or(Pace::Queued, pace);
         let result = |((missing, fields), reply): (&(&Missing, Fields), Reply)| match reply {
             Err(err) if err.kind == Kind::Refused => self.create_again(missing, fields, err),
             reply => self.created(missing.task, reply),
@@ -138,8 +138,8 @@ impl BitrixHandler {
         Ok(Created::new(json!({"result": {"task": row}}), target_id).at(&self.host, link))
     }
 
-    /// To an owner who is no administrator it says nothing that a task cannot be found: what is to be done where this task may
-    /// be there all the same.
+    /// To an owner who is no administrator it says nothing that a task cannot be found: what is to be done where this
+    /// task may be there all the same.
     fn may_be_hidden(&self, task: &Task, saw_all: bool) -> Option<Failure> {
         match task.earlier {
             Earlier::None => None,
@@ -173,8 +173,8 @@ fn away(error: anyhow::Error) -> Failure {
     Failure::Unavailable { error, until: Some(Duration::ZERO) }
 }
 
-/// Looking has no effect, so there is nothing to wait for before the next look. A refused one says nothing about the task:
-/// the portal does not take the question. No message makes every look-up fail: then it is the portal.
+/// Looking has no effect, so there is nothing to wait for before the next look. A refused one says nothing about the
+/// task: the portal does not take the question. No message makes every look-up fail: then it is the portal.
 pub fn not_looked_up(err: &NotAnswered) -> Failure {
     let NotAnswered::Failed { err, everywhere } = err else {
         return Failure::Unavailable { error: err.error(), until: None };
@@ -197,9 +197,9 @@ impl BitrixHandler {
         fields
     }
 
-    /// Tries a refused task again. A portal may refuse a task that it has just created, as when a program of its own that is
-    /// told of each task fails, and in a batch it may show the error of another command. So the task is looked up before
-    /// each try, and each try goes alone.
+    /// Tries a refused task again. A portal may refuse a task that it has just created, as when a program of its own
+    /// that is told of each task fails, and in a batch it may show the error of another command. So the task is looked
+    /// up before each try, and each try goes alone.
     fn create_again(&self, missing: &Missing, fields: &Fields, refusal: ApiError) -> Result<Created, Failure> {
         let task = missing.task;
         let as_it_is = refusal.in_batch.then(|| ("alone".to_owned(), fields.fields.clone()));
@@ -307,7 +307,7 @@ fn may_go(missing: &Missing) -> MayGo {
 }
 
 fn pace(missing: &Missing) -> Pace {
-    if missing.is_late { Pace::AtOnce } else { Pace::InTurn }
+    if missing.is_late { Pace::AtOnce } else { Pace::Queued }
 }
 
 /// Creates the task.

@@ -1,5 +1,5 @@
-//! What the last requests have shown of a portal: how long a call takes, how long a request, how many may be under way. It
-//! sends nothing and knows no reply but whether there was one.
+//! What the last requests have shown of a portal: how long a call takes, how long a request, how many may be under way.
+//! It sends nothing and knows no reply but whether there was one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -39,9 +39,9 @@ impl Learnt {
         Learnt { concurrency: Concurrency::new(most), pace: HashMap::new(), request: None, unanswered: 0 }
     }
 
-    /// May another request begin while so many are under way?
-    pub fn may_begin(&mut self, under_way: usize) -> bool {
-        self.concurrency.may_begin(under_way)
+    /// May another request start while so many are under way?
+    pub fn may_start(&mut self, under_way: usize) -> bool {
+        self.concurrency.may_start(under_way)
     }
 
     /// How many requests may be under way.
@@ -54,9 +54,9 @@ impl Learnt {
         self.request.is_some_and(|seconds| seconds < FAST.as_secs_f64())
     }
 
-    /// How long one call of this method is expected to take within a batch that may take `time`. One of which nothing is known
-    /// is expected to be much slower than all others, and nothing worse than that ten of them fill the time. A create is
-    /// expected to be that slow: many of them without an answer in time would be many unknown outcomes.
+    /// How long one call of this method is expected to take within a batch that may take `time`. One of which nothing
+    /// is known is expected to be much slower than all others, and nothing worse than that ten of them fill the time. A
+    /// create is expected to be that slow: many of them without an answer in time would be many unknown outcomes.
     pub fn expected(&self, method: &str, time: Duration) -> Duration {
         let slowest = self.pace.values().max().filter(|_| method != CREATE).map_or(time, |pace| *pace * NEW_FACTOR);
         self.pace(method).unwrap_or(slowest.min(time / FIRST_CALLS))
@@ -71,8 +71,8 @@ impl Learnt {
         self.unanswered
     }
 
-    /// A request with calls of these methods has taken so long. One that ended without an answer has shown that they are too
-    /// many; a refusal shows nothing, be it of the whole or of each call.
+    /// A request with calls of these methods has taken so long. One that ended without an answer has shown that they
+    /// are too many; a refusal shows nothing, be it of the whole or of each call.
     pub fn note(&mut self, calls: &[&'static str], took: Duration, result: &Reply) {
         let before = self.concurrency.limit();
         match result {

@@ -1,5 +1,5 @@
-//! Finds the tasks that carry a marker: for up to 49 of them one call for each of the two fields that hold it. Look-ups of
-//! all threads travel together.
+//! Finds the tasks that carry a marker: for up to 49 of them one call for each of the two fields that hold it. Look-ups
+//! of all threads travel together.
 //!
 //! It decides neither what a found task means nor what a failed look-up leads to; [`super::handler`] does.
 
@@ -76,9 +76,9 @@ impl LookUp {
         self.waiting.run(self, ids.into_iter().map(str::to_owned).collect())
     }
 
-    /// Makes sure, once, that the portal can search: asks for a marker that nobody has. A portal that cannot search for it
-    /// returns rows all the same. One that shows no task at all cannot be told by that, so it is also asked whether it has
-    /// the field.
+    /// Makes sure, once, that the portal can search: asks for a marker that nobody has. A portal that cannot search for
+    /// it returns rows all the same. One that shows no task at all cannot be told by that, so it is also asked whether
+    /// it has the field.
     ///
     /// # Errors
     /// The portal cannot search for the marker, or gave no usable answer.
@@ -160,18 +160,19 @@ impl LookUp {
     }
 }
 
-/// The more look-ups are under way, the fuller the next one has to be, so that many ids come together; a full one goes at once.
-/// Where requests are scarce, or nothing has proven yet that the portal can search, the next one waits for the one before.
+/// The more look-ups are under way, the fuller the next one has to be, so that many ids come together; a full one goes
+/// at once. Where requests are scarce, or nothing has proven yet that the portal can search, the next one waits for the
+/// one before.
 impl Carrier for LookUp {
     type Item = String;
     type Reply = Looked;
 
-    fn may_begin(&self, waiting: usize, under_way: usize) -> bool {
+    fn may_start(&self, waiting: usize, under_way: usize) -> bool {
         let fullness = if self.client.is_limited() { MOST } else { under_way * MOST / AT_ONCE };
         under_way == 0 || (waiting >= fullness.min(MOST) && self.works.load(Ordering::Relaxed))
     }
 
-    fn await_turn(&self, _: &dyn Fn() -> usize, _: usize) -> Result<(), Looked> {
+    fn await_permit(&self, _: &dyn Fn() -> usize, _: usize) -> Result<(), Looked> {
         Ok(())
     }
 
@@ -237,9 +238,9 @@ pub fn calls(marker: &str, id: &str) -> Vec<Call> {
     [list(marker, &[id], marker)].into_iter().chain(second).collect()
 }
 
-/// For each id the oldest row that carries exactly it. A row that carries none of them shows that the portal ignored the
-/// filter and answered with whatever it has: then nothing is known, least of all that a task does not exist. A database
-/// ignores case and blanks at the end, so a row that differs in these is another task, and no more.
+/// For each id the oldest row that carries exactly it. A row that carries none of them shows that the portal ignored
+/// the filter and answered with whatever it has: then nothing is known, least of all that a task does not exist. A
+/// database ignores case and blanks at the end, so a row that differs in these is another task, and no more.
 fn rows_of<'a>(reply: &Value, field: &str, ids: &[&'a str]) -> Result<HashMap<&'a str, Value>, NotAnswered> {
     let no_list = || ApiError::new(Kind::Unknown, "tasks.task.list: the reply has no list of tasks".into());
     let rows = rows(reply).ok_or_else(|| failed(no_list()))?;
@@ -262,7 +263,8 @@ fn rows_of<'a>(reply: &Value, field: &str, ids: &[&'a str]) -> Result<HashMap<&'
 }
 
 /// Does this row of a task carry the marker of the task with this id, in the field or in [`XML_ID`]? `None` when it has
-/// neither. One of them is enough: the field may never have been written, and another program may have its own `XML_ID`.
+/// neither. One of them is enough: the field may never have been written, and another program may have its own
+/// `XML_ID`.
 pub fn carries(row: &Value, marker: &str, id: &str) -> Option<bool> {
     // PHP shows an unset field as `false`.
     let written = [marker, XML_ID].into_iter().filter_map(|name| member(row, name)).filter(|value| **value != false);

@@ -1,30 +1,31 @@
 //! Bitrix24: the system, and how its parts fit together.
 //!
 //! Reading order: [`settings`] with [`webhook`] (what it is told), [`fields`] (what a task becomes), [`handler`] with
-//! [`look_up`], [`owner`] and [`checklists`] (find, create, complete, synchronise), [`tracker`] with [`answers`] (finished?),
-//! [`client`] with [`batch`], [`preamble`] and [`errors`] (the portal's REST), [`combiner`], [`concurrency`], [`learnt`],
-//! [`budget`] and [`holds`] (when to ask, and how much at once), [`counters`], [`check`] with [`custom_fields`] (is the
-//! portal ready?), [`explain`] (what would it be asked?). What the portal does and why is in the README beside this file.
+//! [`look_up`], [`owner`] and [`checklists`] (find, create, complete, synchronise), [`tracker`] with [`answers`]
+//! (finished?), [`client`] with [`batch`], [`preamble`] and [`errors`] (the portal's REST), [`combiner`],
+//! [`concurrency`], [`learnt`], [`budget`] and [`holds`] (when to ask, and how much at once), [`counters`], [`check`]
+//! with [`custom_fields`] (is the portal ready?), [`explain`] (what would it be asked?). What the portal does and why
+//! is in the README beside this file.
 
 pub mod answers;
 pub mod batch;
-pub mod budget;
 pub mod check;
 pub mod checklists;
 pub mod client;
 pub mod combiner;
 pub mod concurrency;
+pub mod cool_downs;
 pub mod counters;
 pub mod custom_fields;
 pub mod errors;
 pub mod explain;
 pub mod fields;
 pub mod handler;
-pub mod holds;
 pub mod learnt;
 pub mod look_up;
 pub mod owner;
 pub mod preamble;
+pub mod rate_limiter;
 pub mod settings;
 pub mod tracker;
 pub mod webhook;
@@ -94,12 +95,12 @@ impl System for Bitrix24 {
     }
 }
 
-/// A member of a portal's object. Requests spell names `UF_RESULT_EXPECTED`, replies `ufResultExpected`: case and `_` do
-/// not count.
+/// A member of a portal's object. Requests spell names `UF_RESULT_EXPECTED`, replies `ufResultExpected`: case and `_`
+/// do not count.
 fn member<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
-    let letters = |name: &str| name.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect::<String>();
-    let wanted = letters(name);
-    object.as_object()?.iter().find(|(name, _)| letters(name) == wanted).map(|(_, value)| value)
+    let outgoing = |name: &str| name.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect::<String>();
+    let wanted = outgoing(name);
+    object.as_object()?.iter().find(|(name, _)| outgoing(name) == wanted).map(|(_, value)| value)
 }
 
 /// The rows of a list call.

@@ -1,5 +1,5 @@
-//! Does the webhook's owner see all tasks? Only then does it say something that a task cannot be found. Asked where that
-//! decides something, and remembered for a short time. It knows no task.
+//! Does the webhook's owner see all tasks? Only then does it say something that a task cannot be found. Asked where
+//! that decides something, and remembered for a short time. It knows no task.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

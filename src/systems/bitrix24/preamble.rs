@@ -7,20 +7,20 @@ use crate::http::text::{LONGEST_PAGE, plain};
 use crate::message::document;
 use crate::redact;
 
-/// The document in an answer, and what stands before it. With anything before it, it begins at the first `{` with a member
-/// and ends with the answer.
+/// The document in an answer, and what stands before it. With anything before it, it starts at the first `{` with a
+/// member and ends with the answer.
 pub fn read(answer: &[u8]) -> Option<(Value, &[u8])> {
     if !answer.starts_with(document::BYTE_ORDER_MARK)
         && let Ok(value) = document::read(answer)
     {
         return Some((value, &[]));
     }
-    let (before, document) = answer.split_at(begin(answer)?);
+    let (before, document) = answer.split_at(start(answer)?);
     document::read(document).ok().map(|value| (value, before))
 }
 
 /// Notices name variables in braces, too.
-fn begin(answer: &[u8]) -> Option<usize> {
+fn start(answer: &[u8]) -> Option<usize> {
     let is_object =
         |rest: &[u8]| rest.strip_prefix(b"{").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\""));
     (0..answer.len()).find(|at| is_object(&answer[*at..]))
@@ -33,12 +33,12 @@ pub fn told(before: &[u8]) -> String {
     let before: String = before.chars().take(LONGEST_PAGE).collect();
     match plain(&before).as_str() {
         "" => {
-            "the portal's answers begin with a byte order mark; they are read from behind it. Save the PHP file that \
-               begins so without it"
+            "the portal's answers start with a byte order mark; they are read from behind it. Save the PHP file that \
+               starts so without it"
                 .into()
         }
         notice => format!(
-            "the portal's answers do not begin with their JSON, they are read from its first brace on. Correct the portal, \
+            "the portal's answers do not start with their JSON, they are read from its first brace on. Correct the portal, \
              or switch display_errors off in its php.ini: {notice}"
         ),
     }
@@ -93,7 +93,7 @@ mod tests {
         assert!(told_of(&format!("\u{feff}{NOTICE}")).ends_with(notice));
         assert!(told_of("\u{1b}[31m\0x").ends_with("\\u{1b}[31m\\u{0}x"));
         assert!(told_of(&"я".repeat(100_000)).chars().count() < 600);
-        assert!(told_of("\u{feff}\r\n\u{feff}").starts_with("the portal's answers begin with a byte order mark"));
+        assert!(told_of("\u{feff}\r\n\u{feff}").starts_with("the portal's answers start with a byte order mark"));
         assert!(told(b"\xcf\xf0: x").ends_with(": x"));
     }
 }

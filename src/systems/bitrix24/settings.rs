@@ -63,7 +63,7 @@ impl Settings {
     pub fn from_variables(variables: &mut Variables) -> Option<Settings> {
         let url = variables.text("BITRIX_WEBHOOK_URL")?;
         let webhook = Webhook::parse(&url).unwrap_or_else(|wrong| {
-            variables.mistake("BITRIX_WEBHOOK_URL", &wrong, "BITRIX_WEBHOOK_URL=https://bitrix.example/rest/1/TOKEN");
+            variables.error("BITRIX_WEBHOOK_URL", &wrong, "BITRIX_WEBHOOK_URL=https://bitrix.example/rest/1/TOKEN");
             Webhook::nowhere()
         });
         Some(Settings::with(webhook, variables))
@@ -96,7 +96,7 @@ impl Settings {
 fn rate(variables: &mut Variables) -> f64 {
     let rate = variables.text("BITRIX_RATE").unwrap_or_else(|| "2".into());
     rate.parse().ok().filter(|rate| *rate == 0.0 || (0.001..=10_000.0).contains(rate)).unwrap_or_else(|| {
-        variables.mistake(
+        variables.error(
             "BITRIX_RATE",
             &format!("is {rate:?}, neither 0 nor a number from 0.001 to 10000"),
             "BITRIX_RATE=2",
@@ -113,11 +113,11 @@ fn marker_field(variables: &mut Variables) -> Option<String> {
     let example = "BITRIX_TASK_ID_FIELD=UF_CAMUNDA_ID_EXTERNAL_TASK";
     if NO_MARKERS.contains(&&*field) {
         let wrong = format!("is {field}, which holds something else than the id of a task");
-        variables.mistake("BITRIX_TASK_ID_FIELD", &wrong, example);
+        variables.error("BITRIX_TASK_ID_FIELD", &wrong, example);
     }
     if field != "XML_ID" && !fields::is_custom_field(&field) {
         let wrong = format!("is {field:?}, neither UF_ with capitals and digits, nor XML_ID, nor none");
-        variables.mistake("BITRIX_TASK_ID_FIELD", &wrong, example);
+        variables.error("BITRIX_TASK_ID_FIELD", &wrong, example);
     }
     Some(field)
 }
@@ -128,7 +128,7 @@ fn completed_statuses(variables: &mut Variables) -> Vec<u64> {
     given.split(',').map(status).collect::<Option<_>>().unwrap_or_else(|| {
         // With a number that no state has, tasks would never be finished.
         let wrong = format!("is {given:?}, not a list of states, {} to {}", STATUSES.start(), STATUSES.end());
-        variables.mistake("BITRIX_COMPLETED_STATUSES", &wrong, "BITRIX_COMPLETED_STATUSES=4,5");
+        variables.error("BITRIX_COMPLETED_STATUSES", &wrong, "BITRIX_COMPLETED_STATUSES=4,5");
         Vec::new()
     })
 }
@@ -139,7 +139,7 @@ fn missing_answer(variables: &mut Variables) -> MissingAnswer {
         "no" => MissingAnswer::No,
         other => {
             let wrong = format!("is {other:?}, neither wait nor no");
-            variables.mistake("BITRIX_MISSING_ANSWER", &wrong, "BITRIX_MISSING_ANSWER=wait");
+            variables.error("BITRIX_MISSING_ANSWER", &wrong, "BITRIX_MISSING_ANSWER=wait");
             MissingAnswer::Wait
         }
     }
@@ -151,7 +151,7 @@ fn former_hosts(variables: &mut Variables) -> Vec<String> {
         given.split(',').map(|host| host.trim().to_owned()).filter(|host| !host.is_empty()).collect();
     if hosts.iter().any(|host| host.contains(['/', '@', ' '])) {
         let wrong = "is not a list of hosts, each with its port where that is not the usual one";
-        variables.mistake("BITRIX_FORMER_HOSTS", wrong, "BITRIX_FORMER_HOSTS=old.example,10.0.0.5:8080");
+        variables.error("BITRIX_FORMER_HOSTS", wrong, "BITRIX_FORMER_HOSTS=old.example,10.0.0.5:8080");
     }
     hosts
 }
@@ -160,7 +160,7 @@ fn answer_texts(variables: &mut Variables) -> BTreeMap<String, String> {
     let Some(given) = variables.text("BITRIX_ANSWER_TEXTS") else { return BTreeMap::new() };
     parse_answer_texts(&given).unwrap_or_else(|wrong| {
         let wrong = format!("is {given:?}, {wrong}");
-        variables.mistake("BITRIX_ANSWER_TEXTS", &wrong, "BITRIX_ANSWER_TEXTS=26=ДА,27=НЕТ");
+        variables.error("BITRIX_ANSWER_TEXTS", &wrong, "BITRIX_ANSWER_TEXTS=26=ДА,27=НЕТ");
         BTreeMap::new()
     })
 }

@@ -6,23 +6,23 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::settings::{Mistakes, right};
+use crate::settings::{SettingsErrors, right};
 
 /// Settings as if these variables were set, and nothing else that is not needed.
 pub fn settings(variables: &[(&str, &str)]) -> Settings {
     read(variables).expect("right settings").expect("the webhook is set")
 }
 
-fn read(variables: &[(&str, &str)]) -> Result<Option<Settings>, Mistakes> {
+fn read(variables: &[(&str, &str)]) -> Result<Option<Settings>, SettingsErrors> {
     let needed = [("BITRIX_WEBHOOK_URL", "https://bitrix.example/rest/1/canary-token")];
     let all: BTreeMap<&str, &str> = needed.into_iter().chain(variables.iter().copied()).collect();
     right(Variables::read(|name| all.get(name).map(|value| value.to_string()), Settings::from_variables))
 }
 
-fn mistake(name: &str, value: &str) -> String {
-    let mistakes = read(&[(name, value)]).expect_err("a mistake").0;
-    assert_eq!(mistakes.len(), 1, "{name}={value}: {mistakes:?}");
-    mistakes[0].clone()
+fn error(name: &str, value: &str) -> String {
+    let errors = read(&[(name, value)]).expect_err("a mistake").0;
+    assert_eq!(errors.len(), 1, "{name}={value}: {errors:?}");
+    errors[0].clone()
 }
 
 #[test]
@@ -89,8 +89,8 @@ fn a_bad_value_is_told_with_its_name_and_an_example() {
         ("BITRIX_RATE", "NaN"),
         ("BITRIX_BURST", "0"),
     ] {
-        let mistake = mistake(name, value);
-        assert!(mistake.starts_with(name) && mistake.contains(&format!("for example: {name}=")), "{mistake}");
+        let error = error(name, value);
+        assert!(error.starts_with(name) && error.contains(&format!("for example: {name}=")), "{error}");
     }
 }
 
@@ -141,9 +141,9 @@ fn what_is_no_webhook_is_a_mistake_that_does_not_repeat_it() {
         "https://bitrix.example/rest/1/canary#canary",
         "https://bitrix.example/rest/1/can ary",
     ] {
-        let mistake = mistake("BITRIX_WEBHOOK_URL", url);
-        assert!(mistake.contains("BITRIX_WEBHOOK_URL=https://bitrix.example/rest/1/TOKEN"), "{mistake}");
-        assert!(!mistake.contains("canary") && !mistake.contains("can ary"), "{mistake}");
+        let error = error("BITRIX_WEBHOOK_URL", url);
+        assert!(error.contains("BITRIX_WEBHOOK_URL=https://bitrix.example/rest/1/TOKEN"), "{error}");
+        assert!(!error.contains("canary") && !error.contains("can ary"), "{error}");
     }
 }
 

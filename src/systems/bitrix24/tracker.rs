@@ -1,7 +1,8 @@
 //! Finds out which Bitrix24 tasks are finished: fifty ids a command, many commands a request.
 //!
-//! An id alone says nothing: another portal, and one that was set up anew, gives the same ids to other tasks. So each row's
-//! marker is compared. It reads states and answers. What becomes of a record is decided in [`crate::lane::tracking`].
+//! An id alone says nothing: another portal, and one that was set up again, gives the same ids to other tasks. So each
+//! row's marker is compared. It reads states and answers. What becomes of a record is decided in
+//! [`crate::lane::tracking`].
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -212,8 +213,8 @@ impl BitrixTracker {
     }
 }
 
-/// Does the process wait for an answer? The portal says so; where its field is unset, the message does: a portal that failed
-/// while it created the task may never have written its custom fields.
+/// Does the process wait for an answer? The portal says so; where its field is unset, the message does: a portal that
+/// failed while it created the task may never have written its custom fields.
 fn is_expected(record: &Record, row: &Value) -> bool {
     let is_set = |value: &&Value| !value.is_null() && **value != Value::Bool(false) && **value != "";
     let at_portal = member(row, "UF_RESULT_EXPECTED").filter(is_set);

@@ -48,7 +48,8 @@ impl Webhook {
         format!("{}/{method}", self.url.expose())
     }
 
-    /// The portal's host, with its port where that is not the usual one: by whatever way it is reached, it is the same portal.
+    /// The portal's host, with its port where that is not the usual one: by whatever way it is reached, it is the same
+    /// portal.
     pub(super) fn host(&self) -> String {
         let (usual, rest) = match self.shown.strip_prefix("https://") {
             Some(rest) => (":443", rest),

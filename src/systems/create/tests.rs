@@ -37,7 +37,7 @@ impl Target {
             Ok(Created { existed: true, .. }) => "found",
             Ok(_) => "created",
             Err(Failure::Transient { .. }) => "failed",
-            Err(Failure::Unsettled(wait)) if *wait == VISIBLE => "waits",
+            Err(Failure::TooEarly(wait)) if *wait == VISIBLE => "waits",
             Err(Failure::Outdated) => "outdated",
             Err(other) => panic!("{other:?}"),
         });

@@ -1,5 +1,5 @@
-//! Creates whose answer says less than it seems to: "unknown error" after the task is there, and nothing at all for a task
-//! that the webhook's owner may not see. Knows which answer is given, not how it is read.
+//! Creates whose answer says less than it seems to: "unknown error" after the task is there, and nothing at all for a
+//! task that the webhook's owner may not see. Knows which answer is given, not how it is read.
 
 use serde_json::{Value, json};
 use task_creator::sandbox::{Fault, Rules, What};
@@ -26,7 +26,7 @@ fn an_unknown_error_in_a_batch_creates_no_second_one_and_holds_nobody_up() {
     let calls = Calls::of(&scene.sandbox);
     let struck = |call: &Call| ["task-3", "task-4", "task-8"].into_iter().any(|id| creates(call, id));
     let fault = scene.sandbox.order(Fault::after(ADD, unknown_add()).when(struck));
-    scene.begin();
+    scene.start();
     scene.await_records(10);
     assert!(calls.about("task-3").contains(&(ADD.into(), true)), "it was in a batch");
     assert_eq!((fault.struck(), scene.calls(ADD), scene.sandbox.tasks().len()), (3, 10, 10));
@@ -40,7 +40,7 @@ fn an_unknown_error_without_a_task_creates_it_later_and_once() {
         let calls = Calls::of(&scene.sandbox);
         let fault =
             scene.sandbox.order(Fault::before(ADD, unknown_add()).when(|call| creates(call, "task-2")).times(1));
-        scene.begin();
+        scene.start();
         scene.await_records(4);
         assert_eq!((fault.struck(), scene.calls(ADD)), (1, 5));
         let methods: Vec<String> = calls.about("task-2").into_iter().map(|(method, _)| method).collect();
@@ -106,7 +106,7 @@ fn of_many_tasks_that_the_owner_may_not_see_none_is_created_twice() {
     let waiting: Vec<Value> = (0..8).map(|number| of_others(&format!("task-{number}"))).collect();
     let mut scene = Scene::waiting("invisible in a batch", &waiting, &IN_BATCHES);
     scene.sandbox.change(no_administrator);
-    scene.begin();
+    scene.start();
     scene.worker.await_log(ADVICE, PATIENCE);
     looks_again(&scene, 8);
     scene.worker.kill();
@@ -155,8 +155,8 @@ fn a_kill_before_it_is_known_that_the_owner_may_not_see_a_task_creates_no_second
     scene.end(1, 1);
 }
 
-/// One task was created unseen. Then its owner becomes an administrator, who has deleted it, so that it is created again;
-/// `fault` strikes that create. What is parked, and the next message, which is created as always.
+/// One task was created unseen. Then its owner becomes an administrator, who has deleted it, so that it is created
+/// again; `fault` strikes that create. What is parked, and the next message, which is created as always.
 fn created_again_with(test: &str, fault: Fault, expected: &str) {
     let mut scene = Scene::at(test, Limits::default(), no_administrator, &[]);
     scene.queues.publish_task(&of_others("task-0"));

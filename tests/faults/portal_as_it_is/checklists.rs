@@ -1,5 +1,5 @@
-//! Checklists as a person reads them: in the message's order, complete, and nothing twice, whatever becomes of single calls.
-//! Knows messages and what is read at the portal.
+//! Checklists as a person reads them: in the message's order, complete, and nothing twice, whatever becomes of single
+//! calls. Knows messages and what is read at the portal.
 
 use std::time::Instant;
 
@@ -38,7 +38,7 @@ fn long_checklists_are_read_in_the_messages_order() {
             (0..4).map(|number| with_checklists(&format!("task-{number}"), &long_lists())).collect();
         let mut scene = Scene::waiting(test, &waiting, changes);
         let calls = Calls::of(&scene.sandbox);
-        scene.begin();
+        scene.start();
         scene.end(4, 0);
         for task in scene.sandbox.tasks() {
             assert_eq!(as_read(&task), long_lists());
@@ -108,10 +108,10 @@ fn a_checklist_that_waits_for_its_next_try_does_not_hold_up_a_stop() {
     let fault = scene.sandbox.order(Fault::before(ITEM, What::Close));
     scene.queues.publish_task(&with_checklists("task-0", &short_lists()));
     scene.worker.await_log("checklists lack", PATIENCE);
-    let begun = Instant::now();
+    let started = Instant::now();
     scene.worker.stop();
     // The next try would be five seconds after the first.
-    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     assert_eq!((scene.queues.count(&scene.queues.sent()), scene.queues.count(&scene.queues.input())), (1, 1));
 
     scene.sandbox.clear(&fault);

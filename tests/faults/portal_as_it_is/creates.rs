@@ -1,5 +1,5 @@
-//! Creates that are found again: by either marker, when the custom fields are written late or never, and when the method
-//! has used up its time at the portal. Knows what the portal writes when, not how a task is looked up.
+//! Creates that are found again: by either marker, when the custom fields are written late or never, and when the
+//! method has used up its time at the portal. Knows what the portal writes when, not how a task is looked up.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -42,8 +42,8 @@ fn an_old_task_that_has_only_one_of_the_two_markers_is_found() {
     assert_eq!([scene.task("task-0").id, scene.task("task-1").id], old);
 }
 
-/// The portal tells whole seconds. Early in a second what it cuts off is largest, so that a time which is taken as it is
-/// told comes half a second too soon.
+/// The portal tells whole seconds. Early in a second what it cuts off is largest, so that a time which is taken as it
+/// is told comes half a second too soon.
 fn await_the_beginning_of_a_second() {
     eventually("the beginning of a second", PATIENCE, || {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");

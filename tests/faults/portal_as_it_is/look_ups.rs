@@ -6,7 +6,7 @@ use super::*;
 fn look_ups_of_many_tasks_share_their_calls() {
     const TASKS: usize = 40;
     let mut scene = Scene::waiting("shared look-ups", &messages(TASKS), &[]);
-    scene.begin();
+    scene.start();
     scene.end(TASKS, 0);
     let (look_ups, creates) = (scene.calls(LIST), scene.calls(ADD));
     assert_eq!(creates, TASKS as u64);

@@ -1,5 +1,5 @@
-//! Refusals inside a batch: each message gets its own verdict and its own reason, and no neighbour pays for it. Knows what
-//! the portal refuses and what is parked, not how a refusal is read.
+//! Refusals inside a batch: each message gets its own verdict and its own reason, and no neighbour pays for it. Knows
+//! what the portal refuses and what is parked, not how a refusal is read.
 
 use serde_json::json;
 use task_creator::sandbox::{Fault, What};
@@ -39,7 +39,7 @@ fn a_refusal_in_a_batch_parks_its_message_with_its_own_reason_and_no_other() {
         scene.sandbox.order(Fault::before(ADD, What::refuse(400, code, text)).when(move |call| creates(call, id)));
     }
     let calls = Calls::of(&scene.sandbox);
-    scene.begin();
+    scene.start();
     scene.queues.await_count(&scene.queues.errors(), 5, PATIENCE);
     scene.end(5, 0);
 
@@ -64,7 +64,7 @@ fn a_message_that_is_told_its_neighbours_error_is_created_once() {
     let stale = What::refuse(400, "ERROR_CORE", "Нет прав на создание задачи в группе");
     let fault = scene.sandbox.order(Fault::before(ADD, stale).when(|call| creates(call, "task-3")).times(1));
     let calls = Calls::of(&scene.sandbox);
-    scene.begin();
+    scene.start();
     scene.queues.await_count(&scene.queues.errors(), 1, PATIENCE);
     scene.end(5, 0);
     assert_eq!(fault.struck(), 1);
@@ -85,7 +85,7 @@ fn a_message_is_parked_with_its_own_reason_though_the_batch_told_it_another_ones
     waiting[2]["variables"]["group_id"] = json!("66");
     let mut scene = Scene::waiting("another one's reason", &waiting, &IN_BATCHES);
     scene.sandbox.change(|rules| rules.denied_groups = [66].into());
-    scene.begin();
+    scene.start();
     scene.queues.await_count(&scene.queues.errors(), 1, PATIENCE);
     scene.end(3, 0);
     let parked = parked(&scene);

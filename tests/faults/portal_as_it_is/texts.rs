@@ -30,7 +30,7 @@ fn texts_that_look_like_references_arrive_as_they_are() {
     waiting[0]["variables"] = json!({"title": all, "description": all});
     waiting[0]["metadata"]["extensionProperties"]["UF_RESULT_QUESTION"] = json!(all);
     let mut scene = Scene::waiting("references", &waiting, &IN_BATCHES);
-    scene.begin();
+    scene.start();
     scene.end(12, 0);
     assert!(scene.calls("batch") > 0, "the others share requests");
     for message in &waiting {
@@ -47,7 +47,7 @@ fn texts_that_look_like_references_arrive_as_they_are() {
 fn created(test: &str, waiting: &[Value], changes: &[(&str, &str)]) -> Scene {
     let mut scene = Scene::waiting(test, waiting, &[&IN_BATCHES, changes].concat());
     scene.sandbox.make_field("UF_AGREED", "boolean");
-    scene.begin();
+    scene.start();
     scene.end(waiting.len(), 0);
     assert_eq!((scene.sandbox.tasks().len(), scene.queues.count(&scene.queues.errors())), (waiting.len(), 0));
     scene

@@ -1,4 +1,5 @@
-//! What follows a recorded task at Bitrix24: checklists, and the process that is synchronised. Best effort, and counted.
+//! What follows a recorded task at Bitrix24: checklists, and the process that is synchronised. Best effort, and
+//! counted.
 
 use serde_json::{Value, json};
 
@@ -50,7 +51,7 @@ fn a_part_of_a_checklist_that_fails_is_counted_and_the_task_stays() {
     assert!(worker.log().lines().any(|line| line.contains("WARN") && line.contains(missing)), "{}", worker.log());
     assert_eq!(statistic(&mut worker, "successful_tasks"), "1");
     assert_eq!(queues.count(&queues.errors()), 0);
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
 #[test]
@@ -123,5 +124,5 @@ fn what_became_of_the_synchronisation_is_counted_and_changes_nothing_else() {
     assert_eq!(statistic(&mut worker, "sync_success_rate"), "22.2");
     assert_eq!(statistic(&mut worker, "successful_tasks"), "12");
     assert_eq!(portal.count("imena.camunda.sync"), answers.len(), "nothing is repeated, and nothing sent by halves");
-    Account::take(&queues, tasks.markers()).assert_holds();
+    Audit::take(&queues, tasks.markers()).assert_holds();
 }

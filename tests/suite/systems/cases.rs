@@ -1,11 +1,11 @@
-//! What the worker promises of a task, whatever its target is. Each case ends with the account of every message: nothing
-//! lost, nothing doubled.
+//! What the worker promises of a task, whatever its target is. Each case ends with the account of every message:
+//! nothing lost, nothing doubled.
 //!
 //! A message may fail by itself once only, so that whatever is not its own fault shows when it uses that up.
 
 use super::targets::{Fault, Target};
 use crate::support::secrets::{dressed, files, found_in};
-use crate::support::{Account, PATIENCE, Queues, Worker, changed, eventually};
+use crate::support::{Audit, PATIENCE, Queues, Worker, changed, eventually};
 
 const ID: &str = "task-1";
 /// What a target says that is asked amiss.
@@ -66,7 +66,7 @@ impl<T: Target> Scene<T> {
         self.end();
     }
 
-    /// Lets it finish what it has begun, and stops it.
+    /// Lets it finish what it has started, and stops it.
     #[track_caller]
     fn stop(&mut self) {
         for task in self.target.tasks() {
@@ -75,15 +75,15 @@ impl<T: Target> Scene<T> {
         self.worker.stop();
     }
 
-    fn account(&self) -> Account {
-        Account::take(&self.queues, self.target.tasks()).after_faults(self.faults)
+    fn audit(&self) -> Audit {
+        Audit::take(&self.queues, self.target.tasks()).after_faults(self.faults)
     }
 
     /// Stops the worker, and nothing is lost or doubled; returns the target.
     #[track_caller]
     fn end(mut self) -> T {
         self.stop();
-        self.account().assert_holds();
+        self.audit().assert_holds();
         self.target
     }
 }
@@ -180,7 +180,7 @@ pub fn answered<T: Target>() {
     scene.target.finish(ID);
     scene.queues.await_count(&scene.queues.responses(), 1, PATIENCE);
     scene.stop();
-    scene.account().with_finished(vec![ID.into()]).assert_holds();
+    scene.audit().with_finished(vec![ID.into()]).assert_holds();
 }
 
 /// The target shows its secret in whatever it says, and the worker does not pass it on.
@@ -206,7 +206,7 @@ pub fn redacted<T: Target>() {
     assert!(places[1].1.contains(WORDS), "the target's words are kept: {}", places[1].1);
     places.extend(files(scene.worker.folder()));
     assert_eq!(found_in(&places, &dressed(scene.target.secret(), "1")), None);
-    scene.account().assert_holds();
+    scene.audit().assert_holds();
 }
 
 /// SIGKILL while the create is under way; what was on its way to the worker is lost.

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn read(body: &str) -> Entry {
-    Entry::read(body.as_bytes().to_vec(), Headers::new(), Some(1_795_409_858))
+fn read(body: &str) -> ParkedEntry {
+    ParkedEntry::read(body.as_bytes().to_vec(), Headers::new(), Some(1_795_409_858))
 }
 
 #[test]

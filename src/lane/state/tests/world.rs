@@ -10,15 +10,15 @@ const MOST_ROUNDS: usize = 5000;
 const TASKS: u64 = 6;
 
 /// The right to acknowledge: its session, and its number.
-type Token = (u64, u64);
+type AckToken = (u64, u64);
 
-/// A message in a queue. Its letters have the label for their message id.
+/// A message in a queue. Its outgoing messages have the label for their message id.
 #[derive(Clone)]
 struct Message {
     label: String,
     body: Vec<u8>,
     headers: Headers,
-    returned: u32,
+    requeued: u32,
 }
 
 /// A delivery that is not acknowledged.
@@ -34,7 +34,7 @@ pub struct World<'a> {
     pub now: Instant,
     step: u64,
     lane: &'a Lane<'a>,
-    pub state: State<'a, Token>,
+    pub state: State<'a, AckToken>,
     pub session: u64,
     /// The prefetch with which the session consumes.
     prefetch: Option<u16>,
@@ -46,13 +46,13 @@ pub struct World<'a> {
     settled: bool,
     /// Input and retry.
     queues: [VecDeque<Message>; 2],
-    delivered: BTreeMap<Token, Delivered>,
-    /// Letters without a confirm, and whether they are of tasks.
-    unconfirmed: BTreeMap<u64, (bool, Letter)>,
+    delivered: BTreeMap<AckToken, Delivered>,
+    /// Outgoing messages without a confirm, and whether they are of tasks.
+    unconfirmed: BTreeMap<u64, (bool, OutgoingMessage)>,
     tag: u64,
-    /// What no thread has begun.
+    /// What no thread has started.
     queued: VecDeque<Job>,
-    begun: Vec<Job>,
+    started: Vec<Job>,
     follow_ups: Vec<(Task, Created)>,
     /// Ids of all of these.
     in_pool: BTreeSet<String>,
@@ -63,7 +63,7 @@ pub struct World<'a> {
     /// Tasks whose record is confirmed, and those that are followed up.
     recorded: BTreeSet<String>,
     followed_up: BTreeSet<String>,
-    /// Of tasks (or not): when the last letter was confirmed that moves the message to another queue.
+    /// Of tasks (or not): when the last outgoing message was confirmed that moves the message to another queue.
     moved: BTreeMap<(bool, String), u64>,
 }
 
@@ -87,7 +87,7 @@ impl<'a> World<'a> {
             unconfirmed: BTreeMap::new(),
             tag: 0,
             queued: VecDeque::new(),
-            begun: Vec::new(),
+            started: Vec::new(),
             follow_ups: Vec::new(),
             in_pool: BTreeSet::new(),
             exists: BTreeSet::new(),
@@ -97,7 +97,7 @@ impl<'a> World<'a> {
             followed_up: BTreeSet::new(),
             moved: BTreeMap::new(),
         };
-        world.begin_session();
+        world.open_session();
         world
     }
 
@@ -122,10 +122,10 @@ impl World<'_> {
         match self.below(12) {
             0 => self.publish_any(),
             1 | 2 => self.deliver(),
-            3 => self.begin_a_job(),
+            3 => self.start_a_job(),
             4 | 5 => self.finish_a_job(),
             6 => self.finish_a_follow_up(),
-            7 | 8 => self.answer_a_letter(),
+            7 | 8 => self.answer_a_message(),
             9 => {
                 let seconds = self.below(20) as u64;
                 self.now += Duration::from_secs(seconds);
@@ -133,7 +133,7 @@ impl World<'_> {
             10 => self.ask(),
             _ => match self.below(6) {
                 0 => self.lose_session(),
-                1 => self.begin_alarm(),
+                1 => self.start_alarm(),
                 2 => self.full = !self.full,
                 _ => self.calm(),
             },
@@ -142,7 +142,7 @@ impl World<'_> {
     }
 
     /// It outlasts sessions.
-    pub fn begin_alarm(&mut self) {
+    pub fn start_alarm(&mut self) {
         self.alarm = true;
         self.state.alarm(Some("memory"));
     }
@@ -165,8 +165,8 @@ impl World<'_> {
 
     fn deliver_from(&mut self, queue: usize) {
         let Some(message) = self.queues[queue].pop_front() else { return };
-        let arrival = self.take(queue, message);
-        self.state.delivered(arrival, self.now);
+        let delivery = self.take(queue, message);
+        self.state.delivered(delivery, self.now);
     }
 
     /// As many as the session may have.
@@ -181,26 +181,26 @@ impl World<'_> {
         self.carry_out();
     }
 
-    fn take(&mut self, queue: usize, message: Message) -> Arrival<Token> {
+    fn take(&mut self, queue: usize, message: Message) -> Delivery<AckToken> {
         self.step += 1;
         let token = (self.session, self.step);
         let mut headers = message.headers.clone();
-        headers.set(DELIVERY_COUNT, i64::from(message.returned));
-        let (body, redelivered) = (message.body.clone(), message.returned > 0);
+        headers.set(DELIVERY_COUNT, i64::from(message.requeued));
+        let (body, redelivered) = (message.body.clone(), message.requeued > 0);
         self.delivered.insert(token, Delivered { message, queue, step: self.step });
-        Arrival { body, headers, redelivered, sent: None, token }
+        Delivery { body, headers, redelivered, sent: None, token }
     }
 
-    fn begin_a_job(&mut self) {
-        self.begun.extend(self.queued.pop_front());
+    fn start_a_job(&mut self) {
+        self.started.extend(self.queued.pop_front());
     }
 
     fn finish_a_job(&mut self) {
-        if self.begun.is_empty() {
+        if self.started.is_empty() {
             return;
         }
-        let index = self.below(self.begun.len());
-        let job = self.begun.swap_remove(index);
+        let index = self.below(self.started.len());
+        let job = self.started.swap_remove(index);
         let error = anyhow!("no answer");
         let result = match self.below(14) {
             0 => Err(Failure::Transient { error }),
@@ -208,7 +208,7 @@ impl World<'_> {
             2 => Err(Failure::Unavailable { error, until: None }),
             3 => Err(Failure::Unavailable { error, until: Some(Duration::from_secs(40)) }),
             4 => Err(Failure::Permanent(error)),
-            5 => Err(Failure::Unsettled(Duration::from_secs(30))),
+            5 => Err(Failure::TooEarly(Duration::from_secs(30))),
             6 => Err(Failure::Unseen(error)),
             7 => Err(Failure::Outdated),
             _ => Ok(()),
@@ -242,7 +242,7 @@ impl World<'_> {
         }
     }
 
-    fn answer_a_letter(&mut self) {
+    fn answer_a_message(&mut self) {
         let (last, unknown) = (self.tag as usize + 1, self.once_in(30));
         let tags: Vec<u64> = self.unconfirmed.keys().copied().collect();
         let tag = match tags.is_empty() || unknown {
@@ -250,63 +250,64 @@ impl World<'_> {
             false => tags[self.below(tags.len())],
         };
         match self.below(20) {
-            0 | 1 => self.refuse(tag, Verdict::Refused("full".into())),
-            2 => self.refuse(tag, Verdict::NoQueue("312 NO_ROUTE".into())),
+            0 | 1 => self.refuse(tag, PublishOutcome::Refused("full".into())),
+            2 => self.refuse(tag, PublishOutcome::NoQueue("312 NO_ROUTE".into())),
             _ => self.confirm(tag),
         }
     }
 
     /// What is published and not confirmed.
-    pub fn letters(&self) -> Vec<Letter> {
-        self.unconfirmed.values().map(|(_, letter)| letter.clone()).collect()
+    pub fn outgoing(&self) -> Vec<OutgoingMessage> {
+        self.unconfirmed.values().map(|(_, outgoing)| outgoing.clone()).collect()
     }
 
     /// No queue has taken what is published.
     pub fn return_all(&mut self, why: &str) {
         let tags: Vec<u64> = self.unconfirmed.keys().copied().collect();
-        tags.into_iter().for_each(|tag| self.refuse(tag, Verdict::NoQueue(why.into())));
+        tags.into_iter().for_each(|tag| self.refuse(tag, PublishOutcome::NoQueue(why.into())));
         self.carry_out();
     }
 
     /// The error queue is full, and all others take what comes.
     pub fn refuse_what_is_parked(&mut self) {
-        let parked = |letter: &Letter| letter.queue == self.lane.queues.errors;
-        let tags: Vec<(u64, bool)> = self.unconfirmed.iter().map(|(tag, (_, letter))| (*tag, parked(letter))).collect();
+        let parked = |outgoing: &OutgoingMessage| outgoing.queue == self.lane.queues.errors;
+        let tags: Vec<(u64, bool)> =
+            self.unconfirmed.iter().map(|(tag, (_, outgoing))| (*tag, parked(outgoing))).collect();
         for (tag, parked) in tags {
             match parked {
-                true => self.refuse(tag, Verdict::Refused("full".into())),
+                true => self.refuse(tag, PublishOutcome::Refused("full".into())),
                 false => self.confirm(tag),
             }
         }
         self.carry_out();
     }
 
-    fn refuse(&mut self, tag: u64, verdict: Verdict) {
+    fn refuse(&mut self, tag: u64, outcome: PublishOutcome) {
         if self.unconfirmed.remove(&tag).is_some() {
-            self.state.answered(tag, verdict, self.now);
+            self.state.answered(tag, outcome, self.now);
         }
     }
 
     fn confirm(&mut self, tag: u64) {
-        let Some((is_task, letter)) = self.unconfirmed.remove(&tag) else { return };
+        let Some((is_task, outgoing)) = self.unconfirmed.remove(&tag) else { return };
         self.step += 1;
-        let (queues, id) = (&self.lane.queues, letter.message_id.clone());
+        let (queues, id) = (&self.lane.queues, outgoing.message_id.clone());
         match is_task {
-            true if letter.queue == queues.sent => drop(self.recorded.insert(id)),
+            true if outgoing.queue == queues.sent => drop(self.recorded.insert(id)),
             // It was finished at once, so that nothing follows.
-            true if letter.queue == queues.responses => drop(self.followed_up.insert(id)),
+            true if outgoing.queue == queues.responses => drop(self.followed_up.insert(id)),
             _ => drop(self.moved.insert((is_task, id), self.step)),
         }
-        self.enqueue(letter);
-        self.state.answered(tag, Verdict::Confirmed, self.now);
+        self.enqueue(outgoing);
+        self.state.answered(tag, PublishOutcome::Confirmed, self.now);
     }
 
-    /// The broker has taken the letter.
-    fn enqueue(&mut self, letter: Letter) {
-        let Letter { queue, message_id: label, body, headers } = letter;
+    /// The broker has taken the outgoing message.
+    fn enqueue(&mut self, outgoing: OutgoingMessage) {
+        let OutgoingMessage { queue, message_id: label, body, headers } = outgoing;
         let queues = &self.lane.queues;
         match [&queues.input, &queues.retry].iter().position(|own| **own == queue) {
-            Some(index) => self.queues[index].push_back(Message { label, body, headers, returned: 0 }),
+            Some(index) => self.queues[index].push_back(Message { label, body, headers, requeued: 0 }),
             None => drop(self.arrived.insert(label)),
         }
     }
@@ -331,10 +332,10 @@ impl World<'_> {
         self.carry_out();
     }
 
-    /// How often the message was given back that was given back most often.
-    pub fn most_returned(&self) -> u32 {
+    /// How often the message was requeued that was requeued most often.
+    pub fn most_requeued(&self) -> u32 {
         let delivered = self.delivered.values().map(|delivered| &delivered.message);
-        delivered.chain(self.queues.iter().flatten()).map(|message| message.returned).max().unwrap_or(0)
+        delivered.chain(self.queues.iter().flatten()).map(|message| message.requeued).max().unwrap_or(0)
     }
 
     pub fn handed_out(&self) -> usize {
@@ -364,8 +365,8 @@ impl World<'_> {
 
     /// The pool and the broker do what they have; `false` when they have nothing.
     fn all_goes_well(&mut self) -> bool {
-        self.begun.extend(self.queued.drain(..));
-        let jobs = std::mem::take(&mut self.begun);
+        self.started.extend(self.queued.drain(..));
+        let jobs = std::mem::take(&mut self.started);
         let tags: Vec<u64> = self.unconfirmed.keys().copied().collect();
         let any = !jobs.is_empty() || !tags.is_empty() || !self.follow_ups.is_empty();
         jobs.into_iter().for_each(|job| self.finish(job, Ok(())));
@@ -378,7 +379,7 @@ impl World<'_> {
         self.delivered.is_empty() && self.queues.iter().all(VecDeque::is_empty) && self.state.unsettled().is_empty()
     }
 
-    fn begin_to_stop(&mut self) {
+    fn start_to_stop(&mut self) {
         self.stopping = true;
         self.prefetch = None;
         for job in &self.queued {
@@ -391,7 +392,7 @@ impl World<'_> {
     /// Stops the lane, whose threads end as they may.
     pub fn stop(&mut self) {
         self.calm();
-        self.begin_to_stop();
+        self.start_to_stop();
         for _ in 0..MOST_ROUNDS {
             if self.settled {
                 return;
@@ -409,11 +410,11 @@ impl World<'_> {
     /// Another process goes on.
     pub fn restart(&mut self) {
         self.end_session();
-        assert!(self.queued.is_empty() && self.begun.is_empty(), "a task is still at work");
+        assert!(self.queued.is_empty() && self.started.is_empty(), "a task is still at work");
         self.in_pool.clear();
         self.follow_ups.clear();
         (self.stopping, self.settled) = (false, false);
         self.state = State::new(self.lane);
-        self.begin_session();
+        self.open_session();
     }
 }

@@ -67,15 +67,15 @@ impl Look<'_> {
     }
 }
 
-/// How long the portal worked on it. It counts from the whole second before, and the worker from before its turn came: the
-/// smaller of the two is nearer.
+/// How long the portal worked on it. It counts from the whole second before, and the worker from before its turn came:
+/// the smaller of the two is nearer.
 fn took(reply: &Value, measured: Duration) -> Duration {
     let told = reply["time"]["duration"].as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     told.map_or(measured, |told| told.min(measured))
 }
 
-/// For each table that is searched, the statement that gives it an index. Custom fields are TEXT columns, of which MySQL
-/// takes a beginning only.
+/// For each table that is searched, the statement that gives it an index. Custom fields are TEXT columns, of which
+/// MySQL takes a beginning only.
 fn statements(marker: &str) -> Vec<(&'static str, String)> {
     let of_marker = fields::is_custom_field(marker).then(|| {
         let table = "b_uts_tasks_task";

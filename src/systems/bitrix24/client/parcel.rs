@@ -34,9 +34,9 @@ pub type MayGo = Arc<dyn Fn() -> bool + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// When it is their turn.
-    InTurn,
-    /// Before all others, since their turn has come before, in vain; where turns are rare, at once. Those run ahead of the
-    /// portal's budget, but where turns are rare there are few of them.
+    Queued,
+    /// Before all others, since their turn has come before, in vain; where turns are rare, at once. Those run ahead of
+    /// the portal's budget, but where turns are rare there are few of them.
     AtOnce,
 }
 

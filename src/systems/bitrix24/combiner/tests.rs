@@ -7,7 +7,7 @@ use super::*;
 
 /// Answers each number with the size of its request, when it is told to; one request at a time.
 struct Counter {
-    begun: Mutex<Sender<Vec<u32>>>,
+    started: Mutex<Sender<Vec<u32>>>,
     go_on: Mutex<Receiver<()>>,
 }
 
@@ -15,11 +15,11 @@ impl Carrier for Counter {
     type Item = u32;
     type Reply = Result<usize, &'static str>;
 
-    fn may_begin(&self, _: usize, under_way: usize) -> bool {
+    fn may_start(&self, _: usize, under_way: usize) -> bool {
         under_way == 0
     }
 
-    fn await_turn(&self, _: &dyn Fn() -> usize, _: usize) -> Result<(), Self::Reply> {
+    fn await_permit(&self, _: &dyn Fn() -> usize, _: usize) -> Result<(), Self::Reply> {
         Ok(())
     }
 
@@ -28,7 +28,7 @@ impl Carrier for Counter {
     }
 
     fn carry(&self, items: Vec<u32>) -> Carried<Self::Reply> {
-        lock(&self.begun).send(items.clone()).expect("the test listens");
+        lock(&self.started).send(items.clone()).expect("the test listens");
         lock(&self.go_on).recv().expect("the test goes on");
         assert!(!items.contains(&13), "a request that breaks off");
         let to_the_rest = items.contains(&99).then_some(Err("in vain"));
@@ -40,11 +40,11 @@ impl Carrier for Counter {
     }
 }
 
-/// Hands `first` in, then, while its request is under way, each of `others` by a thread of its own. Returns the replies to
-/// all of them, sorted.
+/// Hands `first` in, then, while its request is under way, each of `others` by a thread of its own. Returns the replies
+/// to all of them, sorted.
 fn replies(first: u32, others: &[u32]) -> Vec<Result<usize, &'static str>> {
-    let ((begun, requests), (go, go_on)) = (channel(), channel());
-    let counter = Counter { begun: Mutex::new(begun), go_on: Mutex::new(go_on) };
+    let ((started, requests), (go, go_on)) = (channel(), channel());
+    let counter = Counter { started: Mutex::new(started), go_on: Mutex::new(go_on) };
     let (combiner, barrier) = (Combiner::default(), Barrier::new(others.len() + 1));
     let run = |number: u32| combiner.run(&counter, vec![number]).remove(0);
     thread::scope(|scope| {
@@ -86,8 +86,8 @@ fn what_would_be_asked_in_vain_is_answered_without_a_request() {
 
 #[test]
 fn many_items_of_one_thread_come_back_in_order() {
-    let ((begun, requests), (go, go_on)) = (channel(), channel());
-    let counter = Counter { begun: Mutex::new(begun), go_on: Mutex::new(go_on) };
+    let ((started, requests), (go, go_on)) = (channel(), channel());
+    let counter = Counter { started: Mutex::new(started), go_on: Mutex::new(go_on) };
     (0..3).for_each(|_| go.send(()).expect("the carrier listens"));
     let replies = Combiner::default().run(&counter, vec![1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(replies, [3, 3, 3, 3, 3, 3, 1].map(Ok));

@@ -153,8 +153,8 @@ fn a_page_is_judged_by_the_status() {
         let err = ApiError::from_page(status, b"<html>broken</html>");
         assert_eq!(err.kind, kind, "{status}");
         let text = err.to_string();
-        let begin = format!("http status {status} and 19 bytes that are not JSON");
-        assert!(text.starts_with(&begin) && text.ends_with(": broken"), "{text}");
+        let start = format!("http status {status} and 19 bytes that are not JSON");
+        assert!(text.starts_with(&start) && text.ends_with(": broken"), "{text}");
     }
     assert!(ApiError::from_page(302, b"").to_string().ends_with("correct BITRIX_WEBHOOK_URL"));
 }

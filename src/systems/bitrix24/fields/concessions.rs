@@ -17,8 +17,9 @@ pub struct Concession {
     pub fields: Map<String, Value>,
 }
 
-/// What to try, in this order, when the portal refuses these fields: with the default responsible when it is another one,
-/// without the parent when there is one, with both changes when both apply. Nothing is left to try when neither does.
+/// What to try, in this order, when the portal refuses these fields: with the default responsible when it is another
+/// one, without the parent when there is one, with both changes when both apply. Nothing is left to try when neither
+/// does.
 pub fn concessions(fields: &Fields, settings: &Settings) -> Vec<Concession> {
     let fields = &fields.fields;
     let by_default = with_default_responsible(fields, settings.default_responsible);

@@ -1,5 +1,5 @@
-//! The deadline, in the forms in which process models, Java and people write a moment. It knows no calendar of zones: an
-//! offset counts, and the name of a zone beside it says nothing more.
+//! The deadline, in the forms in which process models, Java and people write a moment. It knows no calendar of zones:
+//! an offset counts, and the name of a zone beside it says nothing more.
 
 use std::ops::RangeInclusive;
 
@@ -50,7 +50,8 @@ struct Moment {
     offset: bool,
 }
 
-/// The text before the name of a zone, as Java (`…[Europe/Moscow]`) and FEEL (`…@Europe/Moscow`) write it, and the name.
+/// The text before the name of a zone, as Java (`…[Europe/Moscow]`) and FEEL (`…@Europe/Moscow`) write it, and the
+/// name.
 fn without_zone(text: &str) -> (&str, Option<&str>) {
     let in_brackets = || text.strip_suffix(']')?.split_once('[');
     match in_brackets().or_else(|| text.split_once('@')) {
@@ -59,7 +60,7 @@ fn without_zone(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The moment in ISO 8601. A date alone begins at midnight.
+/// The moment in ISO 8601. A date alone starts at midnight.
 fn iso8601(text: &str, zone: Option<&str>) -> Option<Moment> {
     let with_offset = FORMS.iter().find_map(|form| DateTime::parse_from_str(text, &format!("{form}%#z")).ok());
     if let Some(moment) = with_offset {

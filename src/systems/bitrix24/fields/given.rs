@@ -1,5 +1,5 @@
-//! What a message says at some place, as a text, a number, or a yes or no; and the warning where it says something that is
-//! none. It knows places and forms, and no field of the portal.
+//! What a message says at some place, as a text, a number, or a yes or no; and the warning where it says something that
+//! is none. It knows places and forms, and no field of the portal.
 //!
 //! What is null, blank or empty says nothing, and nobody is warned of it.
 
@@ -12,7 +12,7 @@ use crate::message::{Task, text, whole};
 
 /// Of a value in a warning, in characters.
 const LONGEST_SHOWN: usize = 60;
-/// With these bytes an object begins that Java has serialised.
+/// With these bytes an object starts that Java has serialised.
 const JAVA: &[u8] = &[0xac, 0xed, 0x00, 0x05];
 
 /// Where in a message values are looked for.
@@ -131,8 +131,8 @@ pub fn is_blank(value: &Value) -> bool {
 /// Is it the base64 of an object that Java has serialised? Camunda sends that where a process keeps such an object.
 pub fn is_java(value: &Value) -> bool {
     // Eight characters are six bytes.
-    let begin = value.as_str().and_then(|text| text.trim_start().get(..8));
-    begin.and_then(|begin| STANDARD.decode(begin).ok()).is_some_and(|bytes| bytes.starts_with(JAVA))
+    let start = value.as_str().and_then(|text| text.trim_start().get(..8));
+    start.and_then(|start| STANDARD.decode(start).ok()).is_some_and(|bytes| bytes.starts_with(JAVA))
 }
 
 /// A value for a warning: not longer than helps to find it.

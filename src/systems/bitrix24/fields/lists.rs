@@ -1,5 +1,5 @@
-//! Tags, those that take part, and checklists: lists, and texts that hold one. It does not know how a checklist gets to the
-//! portal.
+//! Tags, those that take part, and checklists: lists, and texts that hold one. It does not know how a checklist gets to
+//! the portal.
 
 use std::collections::HashSet;
 
@@ -39,8 +39,8 @@ fn usable<T>(all: &[Value], read: impl Fn(&Value) -> Option<T>, name: &str, othe
     usable
 }
 
-/// The members of a list, or of a text that holds one: as JSON, as Java writes one (`[a, b]`), or with commas. Without those
-/// that say nothing.
+/// The members of a list, or of a text that holds one: as JSON, as Java writes one (`[a, b]`), or with commas. Without
+/// those that say nothing.
 fn entries(value: &Value) -> Vec<Value> {
     let mut entries = match value {
         Value::Array(entries) => entries.clone(),

@@ -1,4 +1,5 @@
-//! Each row of the table in the folder's README, and what nobody wrote there. What is here serves the tests of the parts too.
+//! Each row of the table in the folder's README, and what nobody wrote there. What is here serves the tests of the
+//! parts too.
 
 use serde_json::json;
 

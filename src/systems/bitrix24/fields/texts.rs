@@ -11,7 +11,7 @@ const TITLE_COLUMN: usize = 255;
 /// The portal's column for a description, in bytes as it stores them. What is longer is refused, or cut anywhere.
 const DESCRIPTION_COLUMN: usize = 65_535;
 /// What the portal stores, in ASCII, in place of one character above U+FFFF.
-const STAND_IN: usize = 10;
+const REPLACEMENT: usize = 10;
 const CUT_TITLE: &str = "…";
 const CUT_DESCRIPTION: &str = "[Описание обрезано]";
 
@@ -28,12 +28,12 @@ impl Limit {
     }
 
     fn stored_characters(most: usize) -> Limit {
-        let of = |c: char| if c.len_utf8() == 4 { STAND_IN } else { 1 };
+        let of = |c: char| if c.len_utf8() == 4 { REPLACEMENT } else { 1 };
         Limit { most, of, unit: "characters as the portal stores them" }
     }
 
     fn stored_bytes(most: usize) -> Limit {
-        let of = |c: char| if c.len_utf8() == 4 { STAND_IN } else { c.len_utf8() };
+        let of = |c: char| if c.len_utf8() == 4 { REPLACEMENT } else { c.len_utf8() };
         Limit { most, of, unit: "bytes as the portal stores them" }
     }
 

@@ -1,5 +1,5 @@
-//! What follows a create that is recorded: the checklists are completed, the process is synchronised, and what the portal has
-//! not done is tried again. It creates no task.
+//! What follows a create that is recorded: the checklists are completed, the process is synchronised, and what the
+//! portal has not done is tried again. It creates no task.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::backoff;
 use crate::message::{Earlier, Task, text};
 use crate::systems::{Created, Failure, FollowUp};
 
-/// How often what follows a create is tried again when a call got no clear answer, or when the portal says that it may not be
-/// called like that: with the pauses between them, a minute.
+/// How often what follows a create is tried again when a call got no clear answer, or when the portal says that it may
+/// not be called like that: with the pauses between them, a minute.
 const MOST_FOLLOW_UPS: u32 = 6;
 /// Between two of these tries, where the portal asks for no longer time; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ impl<'a> Pending<'a> {
             lists: &self.lists,
             // One that was followed up before has some of them.
             may_have_some: *existed || *follow_ups > 0,
-            // What an earlier delivery had begun may be under way at the portal.
+            // What an earlier delivery had started may be under way at the portal.
             may_get_more: *existed && *follow_ups == 0 && self.task.earlier == Earlier::MayExist,
         }
     }
@@ -66,8 +66,8 @@ impl BitrixHandler {
         pending.iter().map(Pending::follow_up).collect()
     }
 
-    /// A task that its id does not lead to any more gets no checklists. At the first try an id has just come from the portal;
-    /// before a later one the portal may have been set up anew, with another task under the id.
+    /// A task that its id does not lead to any more gets no checklists. At the first try an id has just come from the
+    /// portal; before a later one the portal may have been set up again, with another task under the id.
     fn leave_lost_tasks_alone(&self, pending: &mut [Pending]) {
         let again = pending.iter_mut().filter(|pending| pending.created.follow_ups > 0 && !pending.lists.is_empty());
         let mut again: Vec<&mut Pending> = again.filter(|_| self.looks_up()).collect();
@@ -111,7 +111,7 @@ impl BitrixHandler {
             Failure::OutcomeUnknown { visible_in, .. } => Some(visible_in),
             Failure::Unavailable { until, .. } => Some(until.unwrap_or_default()),
             Failure::Outdated => Some(Duration::ZERO),
-            Failure::Permanent(_) | Failure::Unsettled(_) | Failure::Unseen(_) => None,
+            Failure::Permanent(_) | Failure::TooEarly(_) | Failure::Unseen(_) => None,
         };
         let most = match why.kind {
             Kind::Configuration | Kind::Unknown => MOST_FOLLOW_UPS,
@@ -123,9 +123,9 @@ impl BitrixHandler {
         asked.filter(|_| created.follow_ups < most).map(|asked| asked.max(pause))
     }
 
-    /// Tells the portal which process each task belongs to, where the message says so. Safe to repeat: the portal begins to
-    /// synchronise a process that is synchronised already. One whose checklists are tried again is synchronised then, so that
-    /// it is counted once.
+    /// Tells the portal which process each task belongs to, where the message says so. Safe to repeat: the portal
+    /// starts to synchronise a process that is synchronised already. One whose checklists are tried again is
+    /// synchronised then, so that it is counted once.
     fn synchronise(&self, pending: &mut [Pending]) {
         let ready = pending.iter_mut().filter(|pending| pending.again.is_none());
         let mut ready: Vec<(&mut Pending, Call)> =

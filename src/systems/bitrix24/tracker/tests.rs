@@ -6,14 +6,14 @@ use super::super::tests::settings;
 use super::*;
 use crate::message::sent_record;
 use crate::stop;
-use crate::tls::Authorities;
+use crate::tls::RootCertificates;
 
 /// `None` while it is open, the reason while its answer is missing, else what the response shows.
 fn progress(variables: &[(&str, &str)], message: Value, row: Value) -> Option<Result<Value, String>> {
     let unreachable =
         [("BITRIX_WEBHOOK_URL", "http://127.0.0.1:1/rest/1/token"), ("BITRIX_ANSWER_TEXTS", "26=ДА,27=НЕТ")];
     let settings = settings(&[&unreachable, variables].concat());
-    let client = Arc::new(Client::new(&settings, &Authorities::public(), 4, &stop::signal().1));
+    let client = Arc::new(Client::new(&settings, &RootCertificates::public(), 4, &stop::signal().1));
     let mut message = message;
     message["task_id"] = "task-1".into();
     let task = crate::message::Task::parse(message.to_string().into_bytes()).expect("a task");
@@ -34,7 +34,7 @@ fn of_row(row: Value) -> Option<Result<Value, String>> {
 /// What is said of a row with these markers: a task whose message has this id, in a record with or without a host.
 fn another(field: &str, id: &str, host: Option<&str>, row: Value) -> Option<&'static str> {
     let settings = settings(&[("BITRIX_TASK_ID_FIELD", field)]);
-    let client = Arc::new(Client::new(&settings, &Authorities::public(), 4, &stop::signal().1));
+    let client = Arc::new(Client::new(&settings, &RootCertificates::public(), 4, &stop::signal().1));
     let task = crate::message::Task::parse(json!({"task_id": id}).to_string().into_bytes()).expect("a task");
     let record = Record::parse(sent_record(&task, "q", json!({}), host)).expect("a record");
     BitrixTracker::new(settings, client).another(&record, &row)

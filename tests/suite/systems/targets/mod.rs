@@ -1,9 +1,9 @@
-//! What a system's target has to offer to the cases: a stand-in that can be looked into, worked at by people, and made to
+//! What a system's target has to offer to the cases: a fake that can be looked into, worked at by people, and made to
 //! fail in every way. It knows neither queues nor the worker.
 
 pub mod bitrix24;
 
-/// A running stand-in of one system, empty at first.
+/// A running fake of one system, empty at first.
 pub trait Target {
     /// The system's name in the table.
     const SYSTEM: &'static str;

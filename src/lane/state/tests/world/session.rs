@@ -3,23 +3,24 @@
 use super::*;
 
 impl World<'_> {
-    pub(super) fn begin_session(&mut self) {
+    pub(super) fn open_session(&mut self) {
         self.session += 1;
         let session = self.session;
         if self.alarm {
             self.prefetch = None;
-            self.state.session_begun_in_alarm(self.now);
+            self.state.session_opened_in_alarm(self.now);
             return self.state.alarm(Some("memory"));
         }
         let first: Vec<_> = (0..2).filter_map(|queue| Some((queue, self.queues[queue].pop_front()?))).collect();
         let first: Vec<_> = first.into_iter().map(|(queue, message)| self.take(queue, message)).collect();
-        let returned = first.iter().map(|arrival| times_returned(&arrival.headers)).max().unwrap_or(0);
-        self.prefetch = self.state.session_begun(returned, self.now);
-        first.into_iter().for_each(|arrival| self.state.delivered(arrival, self.now));
+        let requeued = first.iter().map(|delivery| times_requeued(&delivery.headers)).max().unwrap_or(0);
+        self.prefetch = self.state.session_opened(requeued, self.now);
+        first.into_iter().for_each(|delivery| self.state.delivered(delivery, self.now));
         assert_eq!(self.session, session);
     }
 
-    /// The broker takes back what was not acknowledged, and has some of the letters that it has not confirmed.
+    /// The broker takes back what was not acknowledged, and has some of the outgoing messages that it has not
+    /// confirmed.
     pub fn lose_session(&mut self) {
         self.end_session();
         let queue = if self.steady { usize::MAX } else { self.below(6) };
@@ -27,23 +28,23 @@ impl World<'_> {
             // Another worker gets one of the messages, and does what is to be done.
             self.arrived.insert(message.label);
         }
-        self.begin_session();
+        self.open_session();
     }
 
     pub(super) fn end_session(&mut self) {
         self.state.session_lost();
-        assert!(!self.begun.iter().any(|job| job.task.claim.is_held()), "of a session that is lost");
+        assert!(!self.started.iter().any(|job| job.task.claim.is_held()), "of a session that is lost");
         while let Some(job) = self.queued.pop_front() {
             assert!(self.in_pool.remove(&job.task.id));
             self.state.take_back(job);
         }
         for (_, Delivered { mut message, queue, .. }) in std::mem::take(&mut self.delivered).into_iter().rev() {
-            message.returned += 1;
+            message.requeued += 1;
             self.queues[queue].push_front(message);
         }
-        for (_, letter) in std::mem::take(&mut self.unconfirmed).into_values() {
+        for (_, outgoing) in std::mem::take(&mut self.unconfirmed).into_values() {
             if self.once_in(2) {
-                self.enqueue(letter);
+                self.enqueue(outgoing);
             }
         }
     }
@@ -61,19 +62,19 @@ impl World<'_> {
 
     fn carry_out_one(&mut self) -> bool {
         let bytes = self.delivered.values().map(|delivered| delivered.message.body.len()).sum();
-        let in_hand = InHand { count: self.delivered.len(), bytes };
-        let sight = Sight { now: self.now, publisher_is_full: self.full, in_hand };
+        let unsettled = Unsettled { count: self.delivered.len(), bytes };
+        let sight = Sight { now: self.now, publisher_is_full: self.full, unsettled };
         let (alarm, paused) = (self.state.in_alarm(), self.state.paused.clone());
         match self.state.next(sight) {
             None => return false,
             Some(Action::Ack(token)) => self.acknowledge(token),
-            Some(Action::Publish(key, letter)) => {
+            Some(Action::Publish(key, outgoing)) => {
                 assert!(!alarm && !self.full, "published although nobody reads");
-                let letter = letter.clone();
+                let outgoing = outgoing.clone();
                 self.tag += 1;
-                self.unconfirmed.insert(self.tag, (matches!(key, Key::Task(_)), letter.clone()));
-                self.state.published(key, self.tag);
-                self.assert_may_leave(&letter);
+                self.unconfirmed.insert(self.tag, (matches!(key, Key::Task(_)), outgoing.clone()));
+                self.state.publishing(key, self.tag);
+                self.assert_may_leave(&outgoing);
             }
             Some(Action::Handle(job)) => {
                 assert!(!alarm && !self.stopping && paused.is_none_or(|pause| pause.is_over(self.now)), "begun");
@@ -103,24 +104,24 @@ impl World<'_> {
                 self.settled = true;
                 return false;
             }
-            Some(Action::End(End::Refresh | End::QueueGone(_))) => self.renew_session(),
+            Some(Action::End(End::Refresh | End::QueueGone(_))) => self.reopen_session(),
         }
         true
     }
 
-    fn renew_session(&mut self) {
+    fn reopen_session(&mut self) {
         let stopping = std::mem::take(&mut self.stopping);
         self.lose_session();
         if stopping {
-            self.begin_to_stop();
+            self.start_to_stop();
         }
     }
 
-    fn acknowledge(&mut self, token: Token) {
+    fn acknowledge(&mut self, token: AckToken) {
         assert_eq!(token.0, self.session, "the session that it came from is lost");
         let delivered = self.delivered.remove(&token).expect("a delivery that is not settled yet");
         let Message { label, body, headers, .. } = delivered.message;
-        let is_task = !letters::is_record(&headers) && Task::parse(body).is_ok();
+        let is_task = !outgoing::is_record(&headers) && Task::parse(body).is_ok();
         let is_done = is_task && self.followed_up.contains(&label);
         let moved = self.moved.get(&(is_task, label.clone())).is_some_and(|moved| *moved > delivered.step);
         assert!(is_done || moved, "settled too early: {label}");
@@ -131,18 +132,18 @@ impl World<'_> {
 impl World<'_> {
     fn assert_room(&self) {
         let in_flight = self.state.ledger.in_flight();
-        match self.state.recovery.gate(self.now) {
-            Gate::Open(window) => assert!(in_flight <= window, "{in_flight} of {window}"),
-            Gate::Probe => assert_eq!(in_flight, 1),
-            Gate::Shut(_) => panic!("the target is away"),
+        match self.state.breaker.state(self.now) {
+            BreakerState::Closed(window) => assert!(in_flight <= window, "{in_flight} of {window}"),
+            BreakerState::HalfOpen => assert_eq!(in_flight, 1),
+            BreakerState::Open(_) => panic!("the target is away"),
         }
     }
 
     fn assert_consistent(&self) {
         let state = &self.state;
         state.ledger.assert_consistent();
-        let held = state.session.held.iter().map(|arrival| &arrival.token);
-        let mut tokens: Vec<Token> = state.ledger.tokens().chain(held).copied().collect();
+        let held = state.session.held.iter().map(|delivery| &delivery.token);
+        let mut tokens: Vec<AckToken> = state.ledger.tokens().chain(held).copied().collect();
         tokens.sort_unstable();
         assert!(tokens.iter().eq(self.delivered.keys()), "{tokens:?} are not the unsettled deliveries");
         let mut at_work = state.at_work();
@@ -153,7 +154,7 @@ impl World<'_> {
     }
 
     /// What is at rest wakes by itself, if nothing else wakes it.
-    fn assert_wakes(&self, tokens: &[Token]) {
+    fn assert_wakes(&self, tokens: &[AckToken]) {
         let others = !self.in_pool.is_empty() || !self.unconfirmed.is_empty() || self.full || self.state.in_alarm();
         let paused = self.state.paused.as_ref().is_some_and(|pause| pause.until.is_none());
         let wakes = self.state.next_wake(self.now).is_some_and(|wake| wake > self.now);

@@ -17,7 +17,7 @@ const FIRST_TASKS: usize = 2;
 
 /// The state of a lane's trust in its target.
 #[derive(Debug)]
-pub struct Recovery {
+pub struct Breaker {
     attempts: u32,
     first_delay: Duration,
     /// Messages that failed since anything last succeeded.
@@ -25,7 +25,7 @@ pub struct Recovery {
     /// Messages whose last failure turned out to be the beginning of an outage: it does not count.
     forgiven: Vec<String>,
     pause: Option<Pause>,
-    /// The message that began the last pause.
+    /// The message that started the last pause.
     paused_by: Option<String>,
     window: usize,
 }
@@ -39,20 +39,20 @@ struct Pause {
 
 /// How many tasks may go to the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
+pub enum BreakerState {
     /// So many at once.
-    Open(usize),
+    Closed(usize),
     /// One, to see whether the target is back.
-    Probe,
+    HalfOpen,
     /// None before this.
-    Shut(Instant),
+    Open(Instant),
 }
 
 /// What becomes of a failed message.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Decision {
     /// It goes to the retry queue for this long, with this many attempts used.
-    Return {
+    Retry {
         /// Attempts used so far, this one included.
         attempts: u32,
         /// Until the next one.
@@ -80,11 +80,11 @@ pub enum Verdict {
     },
 }
 
-impl Recovery {
-    /// A lane that trusts its target. `attempts` is how often a message may fail, `first_delay` the pause after the first
-    /// time.
-    pub fn new(attempts: u32, first_delay: Duration) -> Recovery {
-        Recovery {
+impl Breaker {
+    /// A lane that trusts its target. `attempts` is how often a message may fail, `first_delay` the pause after the
+    /// first time.
+    pub fn new(attempts: u32, first_delay: Duration) -> Breaker {
+        Breaker {
             attempts,
             first_delay,
             failed_in_a_row: Vec::new(),
@@ -96,11 +96,11 @@ impl Recovery {
     }
 
     /// How many tasks may go to the pool now.
-    pub fn gate(&self, now: Instant) -> Gate {
+    pub fn state(&self, now: Instant) -> BreakerState {
         match &self.pause {
-            None => Gate::Open(self.window),
-            Some(pause) if pause.until <= now => Gate::Probe,
-            Some(pause) => Gate::Shut(pause.until),
+            None => BreakerState::Closed(self.window),
+            Some(pause) if pause.until <= now => BreakerState::HalfOpen,
+            Some(pause) => BreakerState::Open(pause.until),
         }
     }
 
@@ -118,17 +118,17 @@ impl Recovery {
     }
 
     /// What becomes of this message, which had failed `attempts` times before.
-    pub fn failed(&mut self, id: &str, attempts: u32, failure: &Failure, now: Instant) -> Verdict {
+    pub fn failed(&mut self, id: &str, attempts: u32, failure: &Failure, now: Instant) -> Decision {
         match failure {
             Failure::Permanent(_) => {
                 self.succeeded(now);
-                Verdict::Park { attempts: attempts.saturating_add(1), cause: Cause::RequestError }
+                Decision::Park { attempts: attempts.saturating_add(1), cause: Cause::RequestError }
             }
-            Failure::Unsettled(after) => {
+            Failure::TooEarly(after) => {
                 self.succeeded(now);
                 match attempts >= self.attempts {
-                    true => Verdict::Park { attempts, cause: Cause::RetryLimitExceeded },
-                    false => Verdict::Wait(*after),
+                    true => Decision::Park { attempts, cause: Cause::RetryLimitExceeded },
+                    false => Decision::Wait(*after),
                 }
             }
             // The target was there for others since this message last found it away: then it is the message.
@@ -143,7 +143,7 @@ impl Recovery {
                 }
                 self.pause(*until, Duration::ZERO, now)
             }
-            Failure::Outdated => Verdict::Again,
+            Failure::Outdated => Decision::Again,
             // However often: an attempt that is used up would park a task that exists.
             Failure::Unseen(_) => self.pause(None, Duration::ZERO, now),
             Failure::Transient { .. } => self.failed_by_itself(id, attempts, Duration::ZERO, now),
@@ -152,7 +152,7 @@ impl Recovery {
     }
 
     /// This message failed, by itself unless others do too; it is not tried again before `after`.
-    fn failed_by_itself(&mut self, id: &str, attempts: u32, after: Duration, now: Instant) -> Verdict {
+    fn failed_by_itself(&mut self, id: &str, attempts: u32, after: Duration, now: Instant) -> Decision {
         if !self.failed_in_a_row.iter().any(|failed| failed == id) && self.failed_in_a_row.len() < OUTAGE {
             self.failed_in_a_row.push(id.to_owned());
         }
@@ -169,18 +169,18 @@ impl Recovery {
     }
 
     /// One more failure of this message's own.
-    fn counted(&self, attempts: u32, after: Duration) -> Verdict {
+    fn counted(&self, attempts: u32, after: Duration) -> Decision {
         // It comes from a header, which anybody may have written.
         let attempts = attempts.saturating_add(1);
         // The last try may have worked after all: then there is a last look, without a try.
         if attempts > self.attempts || (attempts == self.attempts && after.is_zero()) {
-            return Verdict::Park { attempts, cause: Cause::RetryLimitExceeded };
+            return Decision::Park { attempts, cause: Cause::RetryLimitExceeded };
         }
         let delay = backoff::delay(attempts, self.first_delay, LONGEST_DELAY).max(after);
-        Verdict::Return { attempts, delay }
+        Decision::Retry { attempts, delay }
     }
 
-    fn pause(&mut self, asked: Option<Duration>, wait: Duration, now: Instant) -> Verdict {
+    fn pause(&mut self, asked: Option<Duration>, wait: Duration, now: Instant) -> Decision {
         let before = self.pause.take();
         let news = before.is_none();
         let mut pause = before.unwrap_or(Pause { since: now, until: now, tries: 0 });
@@ -190,9 +190,9 @@ impl Recovery {
             let delay = backoff::delay(pause.tries, self.first_delay, LONGEST_DELAY);
             pause.until = now + asked.map_or(delay, |asked| asked.max(delay));
         }
-        let verdict = Verdict::Pause { pause: pause.until.saturating_duration_since(now), wait, news };
+        let decision = Decision::Pause { pause: pause.until.saturating_duration_since(now), wait, news };
         self.pause = Some(pause);
-        verdict
+        decision
     }
 }
 
@@ -214,120 +214,120 @@ mod tests {
 
     #[test]
     fn a_message_is_returned_with_growing_delay_and_parked_when_its_attempts_are_used_up() {
-        let mut recovery = Recovery::new(3, DELAY);
+        let mut breaker = Breaker::new(3, DELAY);
         let now = Instant::now();
-        assert_eq!(recovery.failed("a", 0, &transient(), now), Verdict::Return { attempts: 1, delay: DELAY });
-        assert_eq!(recovery.failed("a", 1, &transient(), now), Verdict::Return { attempts: 2, delay: DELAY * 2 });
+        assert_eq!(breaker.failed("a", 0, &transient(), now), Decision::Retry { attempts: 1, delay: DELAY });
+        assert_eq!(breaker.failed("a", 1, &transient(), now), Decision::Retry { attempts: 2, delay: DELAY * 2 });
         let cause = Cause::RetryLimitExceeded;
-        assert_eq!(recovery.failed("a", 2, &transient(), now), Verdict::Park { attempts: 3, cause });
-        assert_eq!(recovery.gate(now), Gate::Open(usize::MAX));
+        assert_eq!(breaker.failed("a", 2, &transient(), now), Decision::Park { attempts: 3, cause });
+        assert_eq!(breaker.state(now), BreakerState::Closed(usize::MAX));
     }
 
     #[test]
     fn a_create_that_may_still_show_is_not_repeated_before_it_has_had_its_time() {
-        let mut recovery = Recovery::new(3, DELAY);
+        let mut breaker = Breaker::new(3, DELAY);
         let failure = Failure::OutcomeUnknown { error: anyhow!("no answer"), visible_in: DELAY * 6 };
-        let verdict = recovery.failed("a", 0, &failure, Instant::now());
-        assert_eq!(verdict, Verdict::Return { attempts: 1, delay: DELAY * 6 });
+        let decision = breaker.failed("a", 0, &failure, Instant::now());
+        assert_eq!(decision, Decision::Retry { attempts: 1, delay: DELAY * 6 });
     }
 
     #[test]
     fn before_a_message_is_parked_whose_last_try_may_have_worked_there_is_a_last_look() {
-        let mut recovery = Recovery::new(3, DELAY);
+        let mut breaker = Breaker::new(3, DELAY);
         let now = Instant::now();
         let unknown = Failure::OutcomeUnknown { error: anyhow!("no answer"), visible_in: DELAY * 6 };
-        assert_eq!(recovery.failed("a", 2, &unknown, now), Verdict::Return { attempts: 3, delay: DELAY * 6 });
-        let verdict = recovery.failed("a", 3, &Failure::Unsettled(DELAY * 6), now);
-        assert_eq!(verdict, Verdict::Park { attempts: 3, cause: Cause::RetryLimitExceeded });
+        assert_eq!(breaker.failed("a", 2, &unknown, now), Decision::Retry { attempts: 3, delay: DELAY * 6 });
+        let decision = breaker.failed("a", 3, &Failure::TooEarly(DELAY * 6), now);
+        assert_eq!(decision, Decision::Park { attempts: 3, cause: Cause::RetryLimitExceeded });
     }
 
     #[test]
     fn a_target_that_is_away_now_and_then_costs_the_message_that_meets_it_no_attempt() {
-        let mut recovery = Recovery::new(1, DELAY);
+        let mut breaker = Breaker::new(1, DELAY);
         let now = Instant::now();
         for _ in 0..5 {
             let away = Failure::Unavailable { error: anyhow!("refused"), until: Some(Duration::ZERO) };
-            let verdict = recovery.failed("a", 0, &away, now);
-            assert_eq!(verdict, Verdict::Pause { pause: DELAY, wait: Duration::ZERO, news: true });
-            recovery.succeeded(now);
+            let decision = breaker.failed("a", 0, &away, now);
+            assert_eq!(decision, Decision::Pause { pause: DELAY, wait: Duration::ZERO, news: true });
+            breaker.succeeded(now);
         }
     }
 
     #[test]
     fn three_different_messages_failing_in_a_row_pause_the_lane_and_use_no_attempt() {
-        let mut recovery = Recovery::new(3, DELAY);
+        let mut breaker = Breaker::new(3, DELAY);
         let now = Instant::now();
-        recovery.failed("a", 0, &transient(), now);
-        recovery.failed("b", 0, &transient(), now);
-        let verdict = recovery.failed("c", 2, &transient(), now);
-        assert_eq!(verdict, Verdict::Pause { pause: DELAY, wait: Duration::ZERO, news: true });
-        assert_eq!(recovery.gate(now), Gate::Shut(now + DELAY));
-        assert_eq!(recovery.gate(now + DELAY), Gate::Probe);
+        breaker.failed("a", 0, &transient(), now);
+        breaker.failed("b", 0, &transient(), now);
+        let decision = breaker.failed("c", 2, &transient(), now);
+        assert_eq!(decision, Decision::Pause { pause: DELAY, wait: Duration::ZERO, news: true });
+        assert_eq!(breaker.state(now), BreakerState::Open(now + DELAY));
+        assert_eq!(breaker.state(now + DELAY), BreakerState::HalfOpen);
     }
 
     #[test]
     fn the_failures_that_began_an_outage_use_no_attempt_either() {
-        let mut recovery = Recovery::new(3, DELAY);
+        let mut breaker = Breaker::new(3, DELAY);
         let now = Instant::now();
         for (id, attempts) in [("a", 0), ("b", 1), ("c", 0)] {
-            recovery.failed(id, attempts, &transient(), now);
+            breaker.failed(id, attempts, &transient(), now);
         }
-        recovery.succeeded(now);
+        breaker.succeeded(now);
         // Their headers say that they have failed once and twice.
-        assert_eq!(recovery.failed("b", 2, &transient(), now), Verdict::Return { attempts: 2, delay: DELAY * 2 });
-        assert_eq!(recovery.failed("c", 0, &transient(), now), Verdict::Return { attempts: 1, delay: DELAY });
-        recovery.succeeded(now);
+        assert_eq!(breaker.failed("b", 2, &transient(), now), Decision::Retry { attempts: 2, delay: DELAY * 2 });
+        assert_eq!(breaker.failed("c", 0, &transient(), now), Decision::Retry { attempts: 1, delay: DELAY });
+        breaker.succeeded(now);
         let cause = Cause::RetryLimitExceeded;
-        assert_eq!(recovery.failed("b", 2, &transient(), now), Verdict::Park { attempts: 3, cause });
+        assert_eq!(breaker.failed("b", 2, &transient(), now), Decision::Park { attempts: 3, cause });
     }
 
     #[test]
     fn a_paused_lane_probes_ever_more_slowly_and_opens_step_by_step() {
-        let mut recovery = Recovery::new(3, DELAY);
+        let mut breaker = Breaker::new(3, DELAY);
         let mut now = Instant::now();
         let mut pauses = Vec::new();
         for _ in 0..6 {
-            let Verdict::Pause { pause, .. } = recovery.failed("a", 0, &unavailable(), now) else { panic!("no pause") };
+            let Decision::Pause { pause, .. } = breaker.failed("a", 0, &unavailable(), now) else { panic!("no pause") };
             // A second failure of the same moment is not a second try.
-            recovery.failed("b", 0, &unavailable(), now);
+            breaker.failed("b", 0, &unavailable(), now);
             pauses.push(pause.as_secs());
             now += pause;
         }
         assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
-        assert!(recovery.succeeded(now).is_some());
-        assert_eq!(recovery.gate(now), Gate::Open(2));
-        recovery.succeeded(now);
-        assert_eq!(recovery.gate(now), Gate::Open(4));
+        assert!(breaker.succeeded(now).is_some());
+        assert_eq!(breaker.state(now), BreakerState::Closed(2));
+        breaker.succeeded(now);
+        assert_eq!(breaker.state(now), BreakerState::Closed(4));
     }
 
     #[test]
     fn a_message_that_pauses_the_lane_while_others_succeed_uses_up_its_attempts() {
-        let mut recovery = Recovery::new(3, DELAY);
+        let mut breaker = Breaker::new(3, DELAY);
         let now = Instant::now();
-        assert!(matches!(recovery.failed("a", 0, &unavailable(), now), Verdict::Pause { .. }));
-        assert!(matches!(recovery.failed("a", 0, &unavailable(), now + DELAY), Verdict::Pause { .. }));
-        recovery.succeeded(now + DELAY * 3);
-        let verdict = recovery.failed("a", 0, &unavailable(), now + DELAY * 3);
-        assert_eq!(verdict, Verdict::Return { attempts: 1, delay: DELAY });
+        assert!(matches!(breaker.failed("a", 0, &unavailable(), now), Decision::Pause { .. }));
+        assert!(matches!(breaker.failed("a", 0, &unavailable(), now + DELAY), Decision::Pause { .. }));
+        breaker.succeeded(now + DELAY * 3);
+        let decision = breaker.failed("a", 0, &unavailable(), now + DELAY * 3);
+        assert_eq!(decision, Decision::Retry { attempts: 1, delay: DELAY });
     }
 
     #[test]
     fn a_target_that_names_a_time_is_left_alone_that_long() {
-        let mut recovery = Recovery::new(3, DELAY);
+        let mut breaker = Breaker::new(3, DELAY);
         let now = Instant::now();
         let failure = Failure::Unavailable { error: anyhow!("429"), until: Some(DELAY * 12) };
-        recovery.failed("a", 0, &failure, now);
-        assert_eq!(recovery.gate(now), Gate::Shut(now + DELAY * 12));
+        breaker.failed("a", 0, &failure, now);
+        assert_eq!(breaker.state(now), BreakerState::Open(now + DELAY * 12));
     }
 
     #[test]
     fn a_refused_message_is_parked_and_shows_that_the_target_is_there() {
-        let mut recovery = Recovery::new(3, DELAY);
+        let mut breaker = Breaker::new(3, DELAY);
         let now = Instant::now();
-        recovery.failed("a", 0, &transient(), now);
-        recovery.failed("b", 0, &transient(), now);
-        let verdict = recovery.failed("c", 0, &Failure::Permanent(anyhow!("400")), now);
-        assert_eq!(verdict, Verdict::Park { attempts: 1, cause: Cause::RequestError });
-        assert!(matches!(recovery.failed("d", 0, &transient(), now), Verdict::Return { .. }));
+        breaker.failed("a", 0, &transient(), now);
+        breaker.failed("b", 0, &transient(), now);
+        let decision = breaker.failed("c", 0, &Failure::Permanent(anyhow!("400")), now);
+        assert_eq!(decision, Decision::Park { attempts: 1, cause: Cause::RequestError });
+        assert!(matches!(breaker.failed("d", 0, &transient(), now), Decision::Retry { .. }));
     }
 }

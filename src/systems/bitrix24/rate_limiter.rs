@@ -1,5 +1,5 @@
-//! One portal's request budget, shared by all threads that call it: a leaky bucket on our side, so that the portal's own
-//! need never refuse. It counts HTTP requests and knows nothing of what is in them.
+//! One portal's request budget, shared by all threads that call it: a leaky bucket on our side, so that the portal's
+//! own need never refuse. It counts HTTP requests and knows nothing of what is in them.
 //!
 //! Turns are given in the order of asking. Who asks, and what for, is the outbox's business.
 
@@ -16,7 +16,7 @@ const NEAR: Duration = Duration::from_secs(1);
 
 /// The bucket.
 #[derive(Debug)]
-pub struct Budget {
+pub struct RateLimiter {
     /// Between two requests once the burst is used up; zero: no limit.
     interval: Duration,
     /// How far ahead of the steady rate requests may run.
@@ -25,12 +25,12 @@ pub struct Budget {
     empty_at: Mutex<Instant>,
 }
 
-impl Budget {
+impl RateLimiter {
     /// `rate` requests a second (0: unlimited), with `burst` at once less two that are kept back.
-    pub fn new(rate: f64, burst: u32) -> Budget {
+    pub fn new(rate: f64, burst: u32) -> RateLimiter {
         let interval = if rate > 0.0 { Duration::from_secs_f64(1.0 / rate) } else { Duration::ZERO };
         let at_once = burst.saturating_sub(KEPT_BACK).max(1);
-        Budget { interval, tolerance: interval * (at_once - 1), empty_at: Mutex::new(Instant::now()) }
+        RateLimiter { interval, tolerance: interval * (at_once - 1), empty_at: Mutex::new(Instant::now()) }
     }
 
     /// Is there a limit at all?
@@ -39,7 +39,7 @@ impl Budget {
     }
 
     /// Has whoever goes before all others its turn well within this time?
-    pub fn turns_are_within(&self, time: Duration) -> bool {
+    pub fn permits_come_within(&self, time: Duration) -> bool {
         self.interval <= NEAR.min(time / 4)
     }
 
@@ -52,7 +52,7 @@ impl Budget {
     }
 
     /// A turn that was taken is not used.
-    pub fn give_back(&self) {
+    pub fn take_back_permit(&self) {
         let mut empty_at = self.lock();
         *empty_at = empty_at.checked_sub(self.interval).unwrap_or(*empty_at);
     }
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn turns_are_near_where_they_come_several_times_within_an_answer() {
-        let near = |rate, seconds| Budget::new(rate, 50).turns_are_within(Duration::from_secs(seconds));
+        let near = |rate, seconds| RateLimiter::new(rate, 50).permits_come_within(Duration::from_secs(seconds));
         assert_eq!(
             [(0.0, 1), (2.0, 30), (1.0, 30), (1.0, 1), (0.5, 30)].map(|(rate, s)| near(rate, s)),
             [true, true, true, false, false]
@@ -90,9 +90,9 @@ mod tests {
 
     #[test]
     fn the_burst_goes_at_once_and_the_rest_at_the_rate() {
-        let budget = Budget::new(2.0, 52);
+        let rate_limiter = RateLimiter::new(2.0, 52);
         let now = Instant::now();
-        let pauses: Vec<f64> = (0..54).map(|_| budget.take(now).as_secs_f64()).collect();
+        let pauses: Vec<f64> = (0..54).map(|_| rate_limiter.take(now).as_secs_f64()).collect();
         assert!(pauses[..49].iter().all(|pause| *pause == 0.0), "{pauses:?}");
         for (after_burst, pause) in pauses[50..].iter().enumerate() {
             let expected = 0.5 * (after_burst + 1) as f64;
@@ -102,38 +102,38 @@ mod tests {
 
     #[test]
     fn a_turn_that_is_given_back_is_the_next_ones() {
-        let (budget, now) = (Budget::new(0.1, 3), Instant::now());
-        budget.take(now);
-        let second = budget.take(now);
-        budget.give_back();
-        assert_eq!(budget.take(now), second);
+        let (rate_limiter, now) = (RateLimiter::new(0.1, 3), Instant::now());
+        rate_limiter.take(now);
+        let second = rate_limiter.take(now);
+        rate_limiter.take_back_permit();
+        assert_eq!(rate_limiter.take(now), second);
     }
 
     #[test]
     fn a_rested_bucket_holds_no_more_than_the_burst() {
-        let budget = Budget::new(2.0, 4);
+        let rate_limiter = RateLimiter::new(2.0, 4);
         let later = Instant::now() + Duration::from_secs(3600);
-        assert_eq!(budget.take(later), Duration::ZERO);
-        assert_eq!(budget.take(later), Duration::ZERO);
-        assert_eq!(budget.take(later), Duration::from_millis(500));
+        assert_eq!(rate_limiter.take(later), Duration::ZERO);
+        assert_eq!(rate_limiter.take(later), Duration::ZERO);
+        assert_eq!(rate_limiter.take(later), Duration::from_millis(500));
     }
 
     #[test]
     fn it_is_rested_while_few_requests_are_sent_and_again_after_a_while() {
-        let (budget, now) = (Budget::new(2.0, 50), Instant::now());
-        (0..6).for_each(|_| assert_eq!(budget.take(now), Duration::ZERO));
-        assert!(budget.is_rested(now));
-        budget.take(now);
-        assert!(!budget.is_rested(now));
-        assert!(budget.is_rested(now + Duration::from_secs(1)));
+        let (rate_limiter, now) = (RateLimiter::new(2.0, 50), Instant::now());
+        (0..6).for_each(|_| assert_eq!(rate_limiter.take(now), Duration::ZERO));
+        assert!(rate_limiter.is_rested(now));
+        rate_limiter.take(now);
+        assert!(!rate_limiter.is_rested(now));
+        assert!(rate_limiter.is_rested(now + Duration::from_secs(1)));
     }
 
     #[test]
     fn without_a_rate_nobody_waits_but_for_a_refusal() {
-        let budget = Budget::new(0.0, 0);
+        let rate_limiter = RateLimiter::new(0.0, 0);
         let now = Instant::now() + Duration::from_secs(1);
-        assert!((0..1000).all(|_| budget.take(now) == Duration::ZERO));
-        budget.refused(now, Duration::from_secs(2));
-        assert_eq!(budget.take(now), Duration::from_secs(2));
+        assert!((0..1000).all(|_| rate_limiter.take(now) == Duration::ZERO));
+        rate_limiter.refused(now, Duration::from_secs(2));
+        assert_eq!(rate_limiter.take(now), Duration::from_secs(2));
     }
 }

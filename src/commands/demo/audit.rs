@@ -1,7 +1,7 @@
 //! What the demo has seen, message by message, and the account of it: what was lost and what was doubled.
 //!
-//! It counts ids: those that were published against those that were answered or parked, and the tasks at the portal as a
-//! multiset. It knows no queue, no portal and no display.
+//! It counts ids: those that were published against those that were answered or parked, and the tasks at the portal as
+//! a multiset. It knows no queue, no portal and no display.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::messages::{Kind, Message};
 
 /// A message on its way, with the times since the start at which it got somewhere.
 #[derive(Debug)]
-pub struct Way {
+pub struct History {
     /// What was published, or is going to be.
     pub message: Message,
     /// In its queue.
@@ -27,10 +27,10 @@ pub struct Way {
     pub recognised: Option<Duration>,
 }
 
-impl Way {
-    fn of(message: Message) -> Way {
+impl History {
+    fn of(message: Message) -> History {
         let (published, created, finished, answered, parked, recognised) = (None, None, None, None, None, None);
-        Way { message, published, created, finished, answered, parked, recognised }
+        History { message, published, created, finished, answered, parked, recognised }
     }
 
     /// Has it got where it should?
@@ -54,11 +54,11 @@ impl Way {
 
 /// All messages, and what was counted besides.
 #[derive(Debug)]
-pub struct Account {
+pub struct Audit {
     /// In the order of publishing.
-    pub ways: Vec<Way>,
+    pub histories: Vec<History>,
     /// How many responses, or parked messages, came for each task id.
-    arrivals: BTreeMap<String, usize>,
+    outcomes: BTreeMap<String, usize>,
     parked_unreadable: usize,
 }
 
@@ -71,85 +71,88 @@ pub struct Balance {
     pub faults: Vec<String>,
 }
 
-impl Account {
+impl Audit {
     /// The account of these messages before anything has happened.
-    pub fn open(messages: Vec<Message>) -> Account {
-        let ways = messages.into_iter().map(Way::of).collect();
-        Account { ways, arrivals: BTreeMap::new(), parked_unreadable: 0 }
+    pub fn open(messages: Vec<Message>) -> Audit {
+        let histories = messages.into_iter().map(History::of).collect();
+        Audit { histories, outcomes: BTreeMap::new(), parked_unreadable: 0 }
     }
 
     /// Has every message got where it should, or at least into the error queue?
     pub fn complete(&self) -> bool {
-        self.ways.iter().all(Way::arrived)
+        self.histories.iter().all(History::arrived)
     }
 
     /// The next message to publish.
-    pub fn next(&self) -> Option<&Way> {
-        self.ways.iter().find(|way| way.published.is_none())
+    pub fn next(&self) -> Option<&History> {
+        self.histories.iter().find(|history| history.published.is_none())
     }
 
     /// The broker has that message.
-    pub fn published(&mut self, at: Duration) -> Option<&Way> {
-        let way = self.ways.iter_mut().find(|way| way.published.is_none())?;
-        way.published = Some(at);
-        Some(way)
+    pub fn published(&mut self, at: Duration) -> Option<&History> {
+        let history = self.histories.iter_mut().find(|history| history.published.is_none())?;
+        history.published = Some(at);
+        Some(history)
     }
 
     /// There is a task with this marker. Returns the way it concerns, here and below.
-    pub fn created(&mut self, marker: &str, id: u64, at: Duration) -> Option<&Way> {
-        self.note(marker, |way| way.created.is_none().then(|| way.created = Some((at, id))))
+    pub fn created(&mut self, marker: &str, id: u64, at: Duration) -> Option<&History> {
+        self.note(marker, |history| history.created.is_none().then(|| history.created = Some((at, id))))
     }
 
     /// A person has finished the task.
-    pub fn finished(&mut self, marker: &str, answer: Option<&'static str>, at: Duration) -> Option<&Way> {
-        self.note(marker, |way| way.finished.is_none().then(|| way.finished = Some((at, answer))))
+    pub fn finished(&mut self, marker: &str, answer: Option<&'static str>, at: Duration) -> Option<&History> {
+        self.note(marker, |history| history.finished.is_none().then(|| history.finished = Some((at, answer))))
     }
 
     /// A response came. One with another answer than the person's does not count as the answer.
-    pub fn answered(&mut self, task_id: &str, answer: &str, at: Duration) -> Option<&Way> {
-        *self.arrivals.entry(task_id.to_owned()).or_default() += 1;
-        self.note(task_id, |way| {
-            let right = way.finished.is_some_and(|(_, given)| given.unwrap_or_default() == answer);
-            (right && way.answered.is_none()).then(|| way.answered = Some(at))
+    pub fn answered(&mut self, task_id: &str, answer: &str, at: Duration) -> Option<&History> {
+        *self.outcomes.entry(task_id.to_owned()).or_default() += 1;
+        self.note(task_id, |history| {
+            let right = history.finished.is_some_and(|(_, given)| given.unwrap_or_default() == answer);
+            (right && history.answered.is_none()).then(|| history.answered = Some(at))
         })
     }
 
     /// A task was parked.
-    pub fn parked(&mut self, task_id: &str, cause: &str, at: Duration) -> Option<&Way> {
-        *self.arrivals.entry(task_id.to_owned()).or_default() += 1;
-        self.note(task_id, |way| way.parked.is_none().then(|| way.parked = Some((at, cause.to_owned()))))
+    pub fn parked(&mut self, task_id: &str, cause: &str, at: Duration) -> Option<&History> {
+        *self.outcomes.entry(task_id.to_owned()).or_default() += 1;
+        self.note(task_id, |history| history.parked.is_none().then(|| history.parked = Some((at, cause.to_owned()))))
     }
 
     /// A message that is no task was parked, with this body.
-    pub fn parked_unreadable(&mut self, body: &[u8], cause: &str, at: Duration) -> Option<&Way> {
+    pub fn parked_unreadable(&mut self, body: &[u8], cause: &str, at: Duration) -> Option<&History> {
         self.parked_unreadable += 1;
-        let way = self.ways.iter_mut().find(|way| way.message.kind == Kind::Unreadable && way.message.body == body)?;
-        way.parked = Some((at, cause.to_owned()));
-        Some(way)
+        let history = self
+            .histories
+            .iter_mut()
+            .find(|history| history.message.kind == Kind::Unreadable && history.message.body == body)?;
+        history.parked = Some((at, cause.to_owned()));
+        Some(history)
     }
 
     /// The worker has recognised so many messages as known.
-    pub fn recognised(&mut self, count: u64, at: Duration) -> Option<&Way> {
-        let again = self.ways.iter_mut().filter(|way| matches!(way.message.kind, Kind::Again(_)));
+    pub fn recognised(&mut self, count: u64, at: Duration) -> Option<&History> {
+        let again = self.histories.iter_mut().filter(|history| matches!(history.message.kind, Kind::Again(_)));
         let news = again.take(usize::try_from(count).unwrap_or(usize::MAX));
-        let way = news.into_iter().find(|way| way.recognised.is_none() && way.published.is_some())?;
-        way.recognised = Some(at);
-        Some(way)
+        let history = news.into_iter().find(|history| history.recognised.is_none() && history.published.is_some())?;
+        history.recognised = Some(at);
+        Some(history)
     }
 
-    fn note(&mut self, task_id: &str, change: impl FnOnce(&mut Way) -> Option<()>) -> Option<&Way> {
-        let way = self.ways.iter_mut().find(|way| way.is_task(task_id))?;
-        change(way)?;
-        Some(way)
+    fn note(&mut self, task_id: &str, change: impl FnOnce(&mut History) -> Option<()>) -> Option<&History> {
+        let history = self.histories.iter_mut().find(|history| history.is_task(task_id))?;
+        change(history)?;
+        Some(history)
     }
 
     /// The balance, with the markers of all tasks at the portal and the number of messages left in the worker's queues.
     pub fn balance(&self, markers: &[String], left: u32) -> Balance {
-        let count = |fits: &dyn Fn(&Way) -> bool| self.ways.iter().filter(|way| fits(way)).count();
+        let count = |fits: &dyn Fn(&History) -> bool| self.histories.iter().filter(|history| fits(history)).count();
         let mut at_portal: BTreeMap<&str, usize> = BTreeMap::new();
         markers.iter().for_each(|marker| *at_portal.entry(marker).or_default() += 1);
-        let lost: Vec<&Way> = self.ways.iter().filter(|way| !way.arrived()).collect();
-        let mut faults: Vec<String> = lost.iter().map(|way| fault(way)).collect();
+        let lost: Vec<&History> = self.histories.iter().filter(|history| !history.arrived()).collect();
+        let mut faults: Vec<String> = lost.iter().map(|history| fault(history)).collect();
         let twice = |counts: Vec<(&str, usize)>, what: &str, faults: &mut Vec<String>| -> usize {
             let more = counts.into_iter().filter(|(_, count)| *count > 1);
             more.map(|(id, count)| {
@@ -159,8 +162,8 @@ impl Account {
             .sum()
         };
         let mut doubled = twice(at_portal.clone().into_iter().collect(), "tasks at the portal", &mut faults);
-        let arrivals = self.arrivals.iter().map(|(id, count)| (id.as_str(), *count)).collect();
-        doubled += twice(arrivals, "messages came out", &mut faults);
+        let outcomes = self.outcomes.iter().map(|(id, count)| (id.as_str(), *count)).collect();
+        doubled += twice(outcomes, "messages came out", &mut faults);
         let unreadable = ("what is not a task", self.parked_unreadable);
         doubled += twice(vec![unreadable], "times parked", &mut faults);
         if left > 0 {
@@ -169,11 +172,11 @@ impl Account {
         let line = format!(
             "{} messages in: {} tasks created, {} answered to Camunda, {} doubled message recognised, \
              {} parked with its cause; lost {}, doubled {doubled}",
-            self.ways.len(),
+            self.histories.len(),
             markers.len(),
-            count(&|way| way.answered.is_some()),
-            count(&|way| way.recognised.is_some()),
-            count(&|way| way.parked.is_some()),
+            count(&|history| history.answered.is_some()),
+            count(&|history| history.recognised.is_some()),
+            count(&|history| history.parked.is_some()),
             lost.len(),
         );
         Balance { line, faults }
@@ -181,11 +184,11 @@ impl Account {
 }
 
 /// What became of a message that did not arrive.
-fn fault(way: &Way) -> String {
-    if way.published.is_none() {
-        return format!("{}: RabbitMQ has not taken it", way.message.title);
+fn fault(history: &History) -> String {
+    if history.published.is_none() {
+        return format!("{}: RabbitMQ has not taken it", history.message.title);
     }
-    let far = match (&way.created, &way.finished, &way.message.kind) {
+    let far = match (&history.created, &history.finished, &history.message.kind) {
         (_, _, Kind::Again(_)) => "not recognised as known".to_owned(),
         (_, _, Kind::Unreadable) => "not parked".to_owned(),
         (None, _, Kind::Task(_)) => "no task was created".to_owned(),
@@ -194,7 +197,7 @@ fn fault(way: &Way) -> String {
             format!("created as task {id} and finished, but its answer has not come")
         }
     };
-    format!("{}: {far}", way.message.title)
+    format!("{}: {far}", history.message.title)
 }
 
 #[cfg(test)]
@@ -205,26 +208,26 @@ mod tests {
     const AT: Duration = Duration::from_secs(1);
 
     /// Everything as it should be, but for what `change` does instead of the answer to the first task.
-    fn balance_after(extra: &[&str], change: impl FnOnce(&mut Account)) -> Balance {
-        let mut account = Account::open(messages::all("run"));
-        account.ways.iter_mut().for_each(|way| way.published = Some(AT));
+    fn balance_after(extra: &[&str], change: impl FnOnce(&mut Audit)) -> Balance {
+        let mut audit = Audit::open(messages::all("run"));
+        audit.histories.iter_mut().for_each(|history| history.published = Some(AT));
         let ids: Vec<String> = (1..=6).map(|number| format!("run-task-{number}")).collect();
         for (id, number) in ids.iter().zip(1..) {
-            account.created(id, number, AT);
-            account.finished(id, None, AT);
+            audit.created(id, number, AT);
+            audit.finished(id, None, AT);
         }
-        ids[1..].iter().for_each(|id| assert!(account.answered(id, "", AT).is_some()));
-        assert!(account.recognised(1, AT).is_some() && account.recognised(1, AT).is_none());
-        let broken = account.ways[5].message.body.clone();
-        assert!(account.parked_unreadable(&broken, "INVALID_MESSAGE", AT).is_some());
-        change(&mut account);
+        ids[1..].iter().for_each(|id| assert!(audit.answered(id, "", AT).is_some()));
+        assert!(audit.recognised(1, AT).is_some() && audit.recognised(1, AT).is_none());
+        let broken = audit.histories[5].message.body.clone();
+        assert!(audit.parked_unreadable(&broken, "INVALID_MESSAGE", AT).is_some());
+        change(&mut audit);
         let extra = extra.iter().map(|id| (*id).to_owned());
-        account.balance(&ids.iter().cloned().chain(extra).collect::<Vec<_>>(), 0)
+        audit.balance(&ids.iter().cloned().chain(extra).collect::<Vec<_>>(), 0)
     }
 
-    fn answer_first(account: &mut Account) {
-        account.answered("run-task-1", "", AT);
-        assert!(account.complete());
+    fn answer_first(audit: &mut Audit) {
+        audit.answered("run-task-1", "", AT);
+        assert!(audit.complete());
     }
 
     #[test]
@@ -237,8 +240,8 @@ mod tests {
 
     #[test]
     fn a_missing_answer_is_a_loss_and_so_is_a_wrong_one() {
-        let nothing: fn(&mut Account) = |_| ();
-        let another: fn(&mut Account) = |account| assert!(account.answered("run-task-1", "НЕТ", AT).is_none());
+        let nothing: fn(&mut Audit) = |_| ();
+        let another: fn(&mut Audit) = |audit| assert!(audit.answered("run-task-1", "НЕТ", AT).is_none());
         for change in [nothing, another] {
             let balance = balance_after(&[], change);
             assert!(balance.line.ends_with("lost 1, doubled 0"), "{}", balance.line);
@@ -248,9 +251,9 @@ mod tests {
 
     #[test]
     fn a_second_task_and_a_second_answer_are_doubles() {
-        let balance = balance_after(&["run-task-2"], |account| {
-            answer_first(account);
-            account.answered("run-task-3", "", AT);
+        let balance = balance_after(&["run-task-2"], |audit| {
+            answer_first(audit);
+            audit.answered("run-task-3", "", AT);
         });
         assert!(balance.line.ends_with("lost 0, doubled 2"), "{}", balance.line);
         assert_eq!(balance.faults, ["run-task-2: 2 tasks at the portal", "run-task-3: 2 messages came out"]);

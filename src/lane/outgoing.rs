@@ -10,8 +10,8 @@ use super::{Job, Lane};
 use crate::message::parked::original as original_of;
 use crate::message::{self, Cause, Earlier, LARGEST_BODY, Original, Parked, Record, Task, document, shorten};
 use crate::rabbitmq::Headers;
-use crate::rabbitmq::intake::{DELIVERY_COUNT, WORN_OUT, times_returned};
-use crate::rabbitmq::publisher::Letter;
+use crate::rabbitmq::consumer::{DELIVERY_COUNT, WORN_OUT, times_requeued};
+use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::redact;
 use crate::systems::Created;
 use crate::terminal;
@@ -27,20 +27,20 @@ const RETRY_WAIT: &str = "x-retry-wait";
 const LAST_ERROR: &str = "x-last-error";
 /// In characters.
 const LONGEST_ERROR: usize = 500;
-/// Set while an earlier delivery of the message may have created its task: what is published anew does not count as
+/// Set while an earlier delivery of the message may have created its task: what is republished does not count as
 /// redelivered.
 const MAY_EXIST: &str = "x-may-exist";
 /// Set when the task exists and the target does not show it: it is never created again.
 const UNSEEN: &str = "x-unseen";
 /// Set when somebody has put a parked message back on purpose.
 const REPLAYED: &str = "x-replayed";
-/// The queue from which a message was moved to that of its system. Set once, and never moved again: it is worked on where it
-/// lies, whatever the settings of another worker say of it.
+/// The queue from which a message was moved to that of its system. Set once, and never moved again: it is worked on
+/// where it lies, whatever the settings of another worker say of it.
 const ORIGINAL_QUEUE: &str = "x-original-queue";
 /// Set on a record that waits in the retry queue until the sent queue takes it.
 const RECORD: &str = "x-record";
-/// All headers of a message have to fit into one frame (128 KiB as a rule) together with those that we add; one that does
-/// not would end every session that publishes it.
+/// All headers of a message have to fit into one frame (128 KiB as a rule) together with those that we add; one that
+/// does not would end every session that publishes it.
 const LONGEST_HEADERS: usize = 100_000;
 /// What the bridge copies from the body of a task into its headers, by the names of both.
 const FROM_BODY: &[(&str, &str)] = &[
@@ -54,21 +54,21 @@ const LONGEST_HEADER: usize = 255;
 /// No returned message waits longer than this, whatever a clock that was set back says.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
 
-/// What follows a create: the response where the task is finished at once, else its sent record. From here on what the target
-/// has said is in there only.
-pub fn result(lane: &Lane, task: &Task, created: &mut Created) -> Letter {
+/// What follows a create: the response where the task is finished at once, else its sent record. From here on what the
+/// target has said is in there only.
+pub fn result(lane: &Lane, task: &Task, created: &mut Created) -> OutgoingMessage {
     let Created { reply, answer, host, .. } = created;
     let (queues, host, reply) = (&lane.queues, host.as_deref(), reply.take());
     let (queue, body) = match answer {
         Some(answer) => (&queues.responses, message::response_at_once(task, &queues.input, answer.take(), host)),
         None => (&queues.sent, message::sent_record(task, &queues.input, reply, host)),
     };
-    Letter { queue: queue.clone(), message_id: task.id.clone(), body, headers: Headers::new() }
+    OutgoingMessage { queue: queue.clone(), message_id: task.id.clone(), body, headers: Headers::new() }
 }
 
 /// The response to a finished task.
-pub fn response(lane: &Lane, record: &Record, finished: serde_json::Value) -> Letter {
-    Letter {
+pub fn response(lane: &Lane, record: &Record, finished: serde_json::Value) -> OutgoingMessage {
+    OutgoingMessage {
         queue: lane.queues.responses.clone(),
         message_id: record.task.id.clone(),
         body: record.response(finished),
@@ -76,8 +76,9 @@ pub fn response(lane: &Lane, record: &Record, finished: serde_json::Value) -> Le
     }
 }
 
-/// The message as it came, for the retry queue: it has failed `attempts` times, now with `error`, and waits for `delay`.
-pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: &str) -> Letter {
+/// The message as it came, for the retry queue: it has failed `attempts` times, now with `error`, and waits for
+/// `delay`.
+pub fn for_retry(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: &str) -> OutgoingMessage {
     let at = message::since_1970() + delay;
     let mut headers = kept(job.headers.clone());
     headers.set(ATTEMPTS, i32::try_from(attempts).unwrap_or(i32::MAX));
@@ -88,61 +89,66 @@ pub fn returned(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: &
     let may_exist = job.task.earlier == Earlier::MayExist || attempts >= lane.config.retry_attempts;
     headers.set(MAY_EXIST, may_exist);
     headers.set(UNSEEN, job.task.earlier == Earlier::Unseen);
-    Letter { queue: lane.queues.retry.clone(), message_id: job.task.id.clone(), body: job.task.message(), headers }
+    OutgoingMessage {
+        queue: lane.queues.retry.clone(),
+        message_id: job.task.id.clone(),
+        body: job.task.message(),
+        headers,
+    }
 }
 
 /// The same message for the tail of its own queue, where it is counted from nothing again. It was delivered before.
-pub fn renewed(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> Letter {
+pub fn republished(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
     that_may_exist(untouched(queue, message_id, body, headers))
 }
 
 /// The same where nobody has worked on the message.
-pub fn untouched(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> Letter {
-    Letter { queue: queue.to_owned(), message_id, body, headers: kept(headers) }
+pub fn untouched(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
+    OutgoingMessage { queue: queue.to_owned(), message_id, body, headers: kept(headers) }
 }
 
 /// The message as it came to the queue `from`, for that of another system.
-pub fn moved(from: &str, to: &str, message_id: String, body: Vec<u8>, headers: Headers) -> Letter {
-    let mut letter = untouched(to, message_id, body, headers);
-    letter.headers.set(ORIGINAL_QUEUE, from);
-    letter
+pub fn moved(from: &str, to: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
+    let mut outgoing = untouched(to, message_id, body, headers);
+    outgoing.headers.set(ORIGINAL_QUEUE, from);
+    outgoing
 }
 
-/// A record for the retry queue, since the sent queue would soon delete it and does not take it anew; and back.
-pub fn record_on_its_way(lane: &Lane, id: String, body: Vec<u8>, mut headers: Headers, back: bool) -> Letter {
+/// A record for the retry queue, since the sent queue would soon delete it and does not take it again; and back.
+pub fn record_on_its_way(lane: &Lane, id: String, body: Vec<u8>, mut headers: Headers, back: bool) -> OutgoingMessage {
     headers.remove(RECORD);
     if back {
-        return renewed(&lane.queues.sent, id, body, headers);
+        return republished(&lane.queues.sent, id, body, headers);
     }
-    let mut letter = renewed(&lane.queues.retry, id, body, headers);
-    letter.headers.set(RECORD, true);
-    letter
+    let mut outgoing = republished(&lane.queues.retry, id, body, headers);
+    outgoing.headers.set(RECORD, true);
+    outgoing
 }
 
 /// A message with the headers that the bridge gives to a task; none for a body that has not their members.
-pub fn as_from_bridge(queue: String, message_id: String, body: Vec<u8>) -> Letter {
+pub fn as_from_bridge(queue: String, message_id: String, body: Vec<u8>) -> OutgoingMessage {
     let members = document::read(&body).unwrap_or_default();
     let present = FROM_BODY.iter().filter_map(|(header, member)| {
         let text = members[*member].as_str().filter(|text| text.len() <= LONGEST_HEADER)?;
         Some((*header, text))
     });
     let headers = present.collect();
-    Letter { queue, message_id, body, headers }
+    OutgoingMessage { queue, message_id, body, headers }
 }
 
-/// The same, put back by a person: it is done anew even if its task was finished before.
-pub fn put_back(mut letter: Letter) -> Letter {
-    letter.headers.set(REPLAYED, true);
-    letter
+/// The same, put back by a person: it is done again even if its task was finished before.
+pub fn for_replay(mut outgoing: OutgoingMessage) -> OutgoingMessage {
+    outgoing.headers.set(REPLAYED, true);
+    outgoing
 }
 
 /// The same for a task that an earlier delivery may have created: it is looked up with more patience.
-pub fn that_may_exist(mut letter: Letter) -> Letter {
-    letter.headers.set(MAY_EXIST, true);
-    letter
+pub fn that_may_exist(mut outgoing: OutgoingMessage) -> OutgoingMessage {
+    outgoing.headers.set(MAY_EXIST, true);
+    outgoing
 }
 
-/// The headers that a message keeps when it is published anew: all, or only ours where they are too long.
+/// The headers that a message keeps when it is republished: all, or only ours where they are too long.
 fn kept(mut headers: Headers) -> Headers {
     headers.remove(DELIVERY_COUNT);
     if headers.size() > LONGEST_HEADERS {
@@ -152,7 +158,7 @@ fn kept(mut headers: Headers) -> Headers {
 }
 
 /// A message for the error queue. One too large to be wrapped goes as it is, with its cause in headers.
-pub fn parked(lane: &Lane, message_id: String, parked: &Parked, original: &Original) -> Letter {
+pub fn parked(lane: &Lane, message_id: String, parked: &Parked, original: &Original) -> OutgoingMessage {
     // A portal may repeat in its refusal what it was sent, secrets included.
     let parked = &Parked { error: &redact::clean(parked.error), ..*parked };
     let (body, headers) = match original {
@@ -166,23 +172,23 @@ pub fn parked(lane: &Lane, message_id: String, parked: &Parked, original: &Origi
             (parked.body(original, &replay), Headers::new())
         }
     };
-    Letter { queue: lane.queues.errors.clone(), message_id, body, headers }
+    OutgoingMessage { queue: lane.queues.errors.clone(), message_id, body, headers }
 }
 
-/// The letter in at most `most` bytes, and what it lacks; `None` where nothing of it may be left out.
-pub fn fitted(letter: &Letter, most: usize) -> Option<(Letter, String)> {
-    if let Some((body, left_out)) = shorten::to_fit(&letter.body, most) {
-        return Some((Letter { body, ..letter.clone() }, left_out.join(", ")));
+/// The outgoing message in at most `most` bytes, and what it lacks; `None` where nothing of it may be left out.
+pub fn fitted(outgoing: &OutgoingMessage, most: usize) -> Option<(OutgoingMessage, String)> {
+    if let Some((body, left_out)) = shorten::to_fit(&outgoing.body, most) {
+        return Some((OutgoingMessage { body, ..outgoing.clone() }, left_out.join(", ")));
     }
     // A parked message goes as it came, with its cause in headers.
-    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(&letter.body).ok()?;
+    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(&outgoing.body).ok()?;
     members.get("error_type")?;
     let texts = ["error_type", "error_message", "system", "source_queue"].map(|name| {
         let text: String = serde_json::from_str(members.get(name)?.get()).ok()?;
         Some((name, text.chars().take(LONGEST_ERROR).collect::<String>()))
     });
     let body = original_of(&members).filter(|body| body.len() <= most)?;
-    let bare = Letter { body, headers: texts.into_iter().flatten().collect(), ..letter.clone() };
+    let bare = OutgoingMessage { body, headers: texts.into_iter().flatten().collect(), ..outgoing.clone() };
     Some((bare, "what is wrapped around a parked message".into()))
 }
 
@@ -192,7 +198,7 @@ pub fn can_be_recorded(lane: &Lane, task: &Task) -> bool {
 }
 
 /// The parked form of a task that failed for good.
-pub fn parked_job(lane: &Lane, job: Job, attempts: u32, cause: Cause, error: &str) -> Letter {
+pub fn parked_job(lane: &Lane, job: Job, attempts: u32, cause: Cause, error: &str) -> OutgoingMessage {
     let source_queue = &lane.queues.input;
     let about = Parked { cause, error, system: lane.name, source_queue, attempts };
     parked(lane, job.task.id, &about, &Original::Json(job.task.body))
@@ -222,7 +228,8 @@ pub fn replayed(headers: &Headers) -> bool {
     headers.is_set(REPLAYED)
 }
 
-/// May the message with these headers be moved to another system's queue? Not once more, and not where it was worked on.
+/// May the message with these headers be moved to another system's queue? Not once more, and not where it was worked
+/// on.
 pub fn may_move(headers: &Headers) -> bool {
     let is_untouched = attempts(headers) == 0 && earlier(headers, false) == Earlier::None;
     is_untouched && headers.text(ORIGINAL_QUEUE).is_none()
@@ -238,17 +245,17 @@ pub fn is_record(headers: &Headers) -> bool {
     headers.is_set(RECORD)
 }
 
-/// How long the message with these headers has to wait, from its arrival on. It is the whole wait, since how long it has
-/// been in its queue could be told by a clock only.
+/// How long the message with these headers has to wait, from its arrival on. It is the whole wait, since how long it
+/// has been in its queue could be told by a clock only.
 pub fn wait(headers: &Headers) -> Duration {
     let milliseconds = |name| headers.number(name).and_then(|number| u64::try_from(number).ok());
     let by_clock = || Duration::from_millis(milliseconds(RETRY_AT).unwrap_or(0)).saturating_sub(message::since_1970());
     milliseconds(RETRY_WAIT).map_or_else(by_clock, Duration::from_millis).min(LONGEST_WAIT)
 }
 
-/// Has the message been given back so often that its queue is about to delete it? Then it is to be [`renewed`].
+/// Has the message been requeued so often that its queue is about to delete it? Then it is to be [`renewed`].
 pub fn wears_out(headers: &Headers) -> bool {
-    times_returned(headers) >= WORN_OUT
+    times_requeued(headers) >= WORN_OUT
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! The people at the stand-in's portal: they finish each task some time after its creation, and answer what is asked.
+//! The people at the fake's portal: they finish each task some time after its creation, and answer what is asked.
 //!
-//! Whoever employs them calls [`People::work`] again and again, and hears what is new. They keep no clock and no
-//! thread.
+//! Whoever employs them calls [`SimulatedUsers::work`] again and again, and hears what is new. They keep no clock and
+//! no thread.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ const NO: &str = "НЕТ";
 
 /// People with work.
 #[derive(Debug)]
-pub struct People {
+pub struct SimulatedUsers {
     /// How long a task takes them; they never finish one when absent.
     after: Option<Duration>,
     /// The newest task they know.
@@ -38,10 +38,10 @@ pub enum News {
     Finished(SandboxTask, Option<&'static str>),
 }
 
-impl People {
+impl SimulatedUsers {
     /// People who finish each task this long after its creation, or never.
-    pub fn new(after: Option<Duration>) -> People {
-        People { after, newest: 0, open: VecDeque::new(), next_answer: YES }
+    pub fn new(after: Option<Duration>) -> SimulatedUsers {
+        SimulatedUsers { after, newest: 0, open: VecDeque::new(), next_answer: YES }
     }
 
     /// Notices what was created and finishes what is due.
@@ -99,36 +99,36 @@ mod tests {
             json!({"TITLE": "do", "RESPONSIBLE_ID": 1}),
             json!({"TITLE": "ask again", "RESPONSIBLE_ID": 1, "UF_RESULT_EXPECTED": "Y"}),
         ]);
-        let (mut people, now) = (People::new(Some(AFTER)), Instant::now());
+        let (mut simulated_users, now) = (SimulatedUsers::new(Some(AFTER)), Instant::now());
         assert!(matches!(
-            people.work(&sandbox, now).as_slice(),
+            simulated_users.work(&sandbox, now).as_slice(),
             [News::Created(_), News::Created(_), News::Created(_)]
         ));
-        assert!(people.work(&sandbox, now + AFTER / 2).is_empty());
-        let news = people.work(&sandbox, now + AFTER);
+        assert!(simulated_users.work(&sandbox, now + AFTER / 2).is_empty());
+        let news = simulated_users.work(&sandbox, now + AFTER);
         let finished = |news: &News| if let News::Finished(_, answer) = news { answer.unwrap_or("none") } else { "?" };
         assert_eq!(news.iter().map(finished).collect::<Vec<_>>(), ["ДА", "none", "НЕТ"]);
         assert!(sandbox.tasks().iter().all(|task| task.status == COMPLETED));
-        assert!(people.work(&sandbox, now + AFTER * 2).is_empty());
+        assert!(simulated_users.work(&sandbox, now + AFTER * 2).is_empty());
     }
 
     #[test]
     fn what_is_gone_or_finished_already_is_left_alone() {
         let fields = json!({"TITLE": "t", "RESPONSIBLE_ID": 1});
         let sandbox = sandbox_with(&[fields.clone(), fields]);
-        let (mut people, now) = (People::new(Some(AFTER)), Instant::now());
-        people.work(&sandbox, now);
+        let (mut simulated_users, now) = (SimulatedUsers::new(Some(AFTER)), Instant::now());
+        simulated_users.work(&sandbox, now);
         let ids: Vec<u64> = sandbox.tasks().iter().map(|task| task.id).collect();
         assert!(sandbox.delete(ids[0]) && sandbox.finish(ids[1], 4, None));
-        assert!(people.work(&sandbox, now + AFTER).is_empty());
+        assert!(simulated_users.work(&sandbox, now + AFTER).is_empty());
         assert_eq!(sandbox.tasks()[0].status, 4);
     }
 
     #[test]
     fn people_without_a_time_finish_nothing() {
         let sandbox = sandbox_with(&[json!({"TITLE": "t", "RESPONSIBLE_ID": 1})]);
-        let (mut people, now) = (People::new(None), Instant::now());
-        assert_eq!(people.work(&sandbox, now).len(), 1);
-        assert!(people.work(&sandbox, now + AFTER * 1000).is_empty());
+        let (mut simulated_users, now) = (SimulatedUsers::new(None), Instant::now());
+        assert_eq!(simulated_users.work(&sandbox, now).len(), 1);
+        assert!(simulated_users.work(&sandbox, now + AFTER * 1000).is_empty());
     }
 }

@@ -7,12 +7,12 @@ const SILENCE: Duration = Duration::from_secs(60);
 
 /// What was last said.
 #[derive(Debug, Default)]
-pub struct Repeated {
+pub struct LogThrottle {
     last: Option<(String, Instant)>,
     unsaid: u32,
 }
 
-impl Repeated {
+impl LogThrottle {
     /// The text as it should be logged now, or `None` when it was only just said.
     pub fn say(&mut self, text: &str, now: Instant) -> Option<String> {
         match &self.last {
@@ -30,7 +30,7 @@ impl Repeated {
 
     /// The trouble is over: the next time it is news again.
     pub fn over(&mut self) {
-        *self = Repeated::default();
+        *self = LogThrottle::default();
     }
 }
 
@@ -40,11 +40,11 @@ mod tests {
 
     #[test]
     fn the_same_text_is_said_once_a_minute_with_a_count() {
-        let mut repeated = Repeated::default();
+        let mut log_throttle = LogThrottle::default();
         let start = Instant::now();
-        assert_eq!(repeated.say("down", start).as_deref(), Some("down"));
-        assert_eq!(repeated.say("down", start + Duration::from_secs(1)), None);
-        assert_eq!(repeated.say("down", start + Duration::from_secs(61)).as_deref(), Some("down (again, 2 times)"));
-        assert_eq!(repeated.say("else", start + Duration::from_secs(62)).as_deref(), Some("else"));
+        assert_eq!(log_throttle.say("down", start).as_deref(), Some("down"));
+        assert_eq!(log_throttle.say("down", start + Duration::from_secs(1)), None);
+        assert_eq!(log_throttle.say("down", start + Duration::from_secs(61)).as_deref(), Some("down (again, 2 times)"));
+        assert_eq!(log_throttle.say("else", start + Duration::from_secs(62)).as_deref(), Some("else"));
     }
 }

@@ -8,18 +8,18 @@ use anyhow::anyhow;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::connection::Connection;
-use super::{Headers, Incoming, Trouble};
+use super::{ConnectionError, Headers, Incoming};
 
 /// When nothing has come for so long, a queue has no more to give.
 const NO_MORE: Duration = Duration::from_secs(2);
-/// Set by quorum queues: how often a message was given back, be it on purpose or by a connection that broke.
+/// Set by quorum queues: how often a message was requeued, be it on purpose or by a connection that broke.
 pub const DELIVERY_COUNT: &str = "x-delivery-count";
-/// A quorum queue of RabbitMQ 4 deletes a message that was given back more than 20 times. Whoever takes one that was given
-/// back so often publishes it anew before anything else that may take long or fail.
+/// A quorum queue of RabbitMQ 4 deletes a message that was requeued more than 20 times. Whoever takes one that was
+/// given back so often publishes it again before anything else that may take long or fail.
 pub const WORN_OUT: u32 = 15;
 
-/// How often the message with these headers was given back; 0 in a queue that does not count.
-pub fn times_returned(headers: &Headers) -> u32 {
+/// How often the message with these headers was requeued; 0 in a queue that does not count.
+pub fn times_requeued(headers: &Headers) -> u32 {
     headers.number(DELIVERY_COUNT).and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
 }
 
@@ -37,18 +37,18 @@ const GROWTH: usize = 8;
 /// It carries the number of its session: delivery tags start at 1 again after a reconnect, and a stale one would
 /// acknowledge somebody else's message.
 #[derive(Debug)]
-pub struct Token {
+pub struct AckToken {
     session: u64,
     delivery: amiquip::Delivery,
     /// Of the body, in bytes.
     size: usize,
     /// The number of the consumer that it came to.
-    consumer: usize,
+    subscription: usize,
 }
 
 /// A message as it arrived. `T` is the right to acknowledge it.
 #[derive(Debug)]
-pub struct Arrival<T = Token> {
+pub struct Delivery<T = AckToken> {
     /// The body.
     pub body: Vec<u8>,
     /// The headers; what the broker could not read is silently absent.
@@ -62,14 +62,14 @@ pub struct Arrival<T = Token> {
 }
 
 /// A channel with manual acks.
-pub struct Intake {
+pub struct Consumer {
     channel: Channel,
     session: u64,
-    in_hand: Cell<InHand>,
+    unsettled: Cell<Unsettled>,
     /// How many there were so far.
-    consumers: Cell<usize>,
+    subscriptions: Cell<usize>,
     /// Of what was left the last delivery of each consumer.
-    left: RefCell<Vec<Token>>,
+    left: RefCell<Vec<AckToken>>,
 }
 
 /// A queue's deliveries, on their way to us.
@@ -85,34 +85,40 @@ impl Subscription<'_> {
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn cancel(&self) -> Result<(), Trouble> {
+    pub fn cancel(&self) -> Result<(), ConnectionError> {
         Ok(self.0.cancel()?)
     }
 }
 
 /// The deliveries of a channel that have arrived and are not acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct InHand {
+pub struct Unsettled {
     /// How many.
     pub count: usize,
     /// Their bodies, in bytes.
     pub bytes: usize,
 }
 
-impl Intake {
+impl Consumer {
     /// Opens a channel on which each consumer has at most `prefetch` unacknowledged deliveries. `session` differs from
-    /// that of every earlier intake whose tokens may still be around.
+    /// that of every earlier consumer whose tokens may still be around.
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn open(connection: &mut Connection, prefetch: u16, session: u64) -> Result<Intake, Trouble> {
+    pub fn open(connection: &mut Connection, prefetch: u16, session: u64) -> Result<Consumer, ConnectionError> {
         let channel = connection.channel()?;
         channel.qos(0, prefetch, false)?;
-        Ok(Intake { channel, session, in_hand: Cell::default(), consumers: Cell::default(), left: RefCell::default() })
+        Ok(Consumer {
+            channel,
+            session,
+            unsettled: Cell::default(),
+            subscriptions: Cell::default(),
+            left: RefCell::default(),
+        })
     }
 
-    /// The same, with the message that each of these queues would deliver next, if it has any; with none, where a queue gives
-    /// nothing but to its one active consumer.
+    /// The same, with the message that each of these queues would deliver next, if it has any; with none, where a queue
+    /// gives nothing but to its one active consumer.
     ///
     /// # Errors
     /// There is no such queue, we may not read it, or the connection is gone.
@@ -121,37 +127,37 @@ impl Intake {
         queues: &[&str],
         prefetch: u16,
         session: u64,
-    ) -> Result<(Intake, Vec<Arrival>), Trouble> {
-        let intake = Intake::open(connection, prefetch, session)?;
-        let first = queues.iter().map(|queue| intake.channel.basic_get(*queue, false));
+    ) -> Result<(Consumer, Vec<Delivery>), ConnectionError> {
+        let consumer = Consumer::open(connection, prefetch, session)?;
+        let first = queues.iter().map(|queue| consumer.channel.basic_get(*queue, false));
         match first.collect::<Result<Vec<_>, _>>() {
             Ok(first) => {
-                let first = first.into_iter().flatten().map(|get| intake.arrived(get.delivery)).collect();
-                Ok((intake, first))
+                let first = first.into_iter().flatten().map(|get| consumer.arrived(get.delivery)).collect();
+                Ok((consumer, first))
             }
             // The broker has closed the channel with its answer.
             Err(Error::ServerClosedChannel { code: 405, .. }) => {
-                Ok((Intake::open(connection, prefetch, session)?, Vec::new()))
+                Ok((Consumer::open(connection, prefetch, session)?, Vec::new()))
             }
             Err(err) => Err(err.into()),
         }
     }
 
-    /// Starts to consume. End it with [`Intake::end`], or keep a clone of its receiver until the channel is closed: in one of
-    /// a hundred cases, and more often on a busy machine, the connection is killed otherwise.
+    /// Starts to consume. End it with [`Consumer::end`], or keep a clone of its receiver until the channel is closed:
+    /// in one of a hundred cases, and more often on a busy machine, the connection is killed otherwise.
     ///
     /// # Errors
     /// There is no such queue, we may not read it, or the connection is gone.
-    pub fn consume(&self, queue: &str) -> Result<Subscription<'_>, Trouble> {
-        self.consumers.update(|consumers| consumers + 1);
+    pub fn consume(&self, queue: &str) -> Result<Subscription<'_>, ConnectionError> {
+        self.subscriptions.update(|subscriptions| subscriptions + 1);
         Ok(Subscription(self.channel.basic_consume(queue, ConsumerOptions::default())?))
     }
 
     /// The same with another prefetch.
     ///
     /// # Errors
-    /// As [`Intake::consume`].
-    pub fn consume_up_to(&self, queue: &str, prefetch: u16) -> Result<Subscription<'_>, Trouble> {
+    /// As [`Consumer::consume`].
+    pub fn consume_up_to(&self, queue: &str, prefetch: u16) -> Result<Subscription<'_>, ConnectionError> {
         self.channel.qos(0, prefetch, false)?;
         self.consume(queue)
     }
@@ -160,7 +166,7 @@ impl Intake {
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn end(&self, subscription: &Subscription<'_>) -> Result<Vec<Incoming>, Trouble> {
+    pub fn end(&self, subscription: &Subscription<'_>) -> Result<Vec<Incoming>, ConnectionError> {
         let receiver = subscription.receiver().clone();
         subscription.cancel()?;
         let mut rest = Vec::new();
@@ -171,53 +177,53 @@ impl Intake {
         Ok(rest)
     }
 
-    /// Takes up to `most` messages that are in the queue and keeps them unacknowledged; fewer when they are large or worn out,
-    /// when the queue has fewer, or when somebody else takes them. None, when it has none.
+    /// Takes up to `most` messages that are in the queue and keeps them unacknowledged; fewer when they are large or
+    /// worn out, when the queue has fewer, or when somebody else takes them. None, when it has none.
     ///
     /// # Errors
-    /// As [`Intake::consume`], or the consumer ended.
-    pub fn take(&self, queue: &str, most: u16) -> anyhow::Result<Vec<Arrival>> {
-        let mut arrivals: Vec<Arrival> = Vec::new();
+    /// As [`Consumer::consume`], or the consumer ended.
+    pub fn take(&self, queue: &str, most: u16) -> anyhow::Result<Vec<Delivery>> {
+        let mut deliveries: Vec<Delivery> = Vec::new();
         loop {
-            let bytes = arrivals.iter().map(|arrival| arrival.body.len()).sum();
-            let step = usize::from(most).saturating_sub(arrivals.len()).min(next_step(arrivals.len(), bytes));
+            let bytes = deliveries.iter().map(|delivery| delivery.body.len()).sum();
+            let step = usize::from(most).saturating_sub(deliveries.len()).min(next_step(deliveries.len(), bytes));
             let more = self.take_next(queue, u16::try_from(step).unwrap_or(most))?;
             let no_more = more.len() < step;
-            // Whoever had one of these before has died before it could publish it anew: that comes first now.
-            let was_fatal = more.iter().any(|arrival| times_returned(&arrival.headers) > WORN_OUT);
-            arrivals.extend(more);
+            // Whoever had one of these before has died before it could publish it again: that comes first now.
+            let was_fatal = more.iter().any(|delivery| times_requeued(&delivery.headers) > WORN_OUT);
+            deliveries.extend(more);
             if step == 0 || no_more || was_fatal {
-                return Ok(arrivals);
+                return Ok(deliveries);
             }
         }
     }
 
     /// It consumes instead of getting one by one, which costs a round trip each.
-    fn take_next(&self, queue: &str, most: u16) -> anyhow::Result<Vec<Arrival>> {
+    fn take_next(&self, queue: &str, most: u16) -> anyhow::Result<Vec<Delivery>> {
         if most == 0 {
             return Ok(Vec::new());
         }
         let subscription = self.consume_up_to(queue, most)?;
         let receiver = subscription.receiver().clone();
-        let mut arrivals = Vec::with_capacity(most.into());
-        while arrivals.len() < usize::from(most) {
+        let mut deliveries = Vec::with_capacity(most.into());
+        while deliveries.len() < usize::from(most) {
             match receiver.recv_timeout(NO_MORE) {
-                Ok(message) => arrivals.push(self.arrival(message)?),
+                Ok(message) => deliveries.push(self.delivery(message)?),
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => return Err(anyhow!("the connection to RabbitMQ is gone")),
             }
         }
         for message in self.end(&subscription)? {
-            arrivals.push(self.arrival(message)?);
+            deliveries.push(self.delivery(message)?);
         }
-        Ok(arrivals)
+        Ok(deliveries)
     }
 
     /// The delivery in a consumer's message.
     ///
     /// # Errors
     /// The message says that the consumer has ended, and why: nothing will come any more.
-    pub fn arrival(&self, message: Incoming) -> anyhow::Result<Arrival> {
+    pub fn delivery(&self, message: Incoming) -> anyhow::Result<Delivery> {
         match message {
             ConsumerMessage::Delivery(delivery) => Ok(self.arrived(delivery)),
             ConsumerMessage::ServerCancelled => Err(anyhow!("the queue was deleted, or moved to another node")),
@@ -230,58 +236,61 @@ impl Intake {
         }
     }
 
-    fn arrived(&self, mut delivery: amiquip::Delivery) -> Arrival {
+    fn arrived(&self, mut delivery: amiquip::Delivery) -> Delivery {
         let body = std::mem::take(&mut delivery.body);
         // Headers may be large, and a token may live long.
         let properties = std::mem::take(&mut delivery.properties);
         let headers = Headers::of(properties.headers().clone().unwrap_or_default());
         let (redelivered, sent) = (delivery.redelivered, *properties.timestamp());
-        let token = Token { session: self.session, size: body.len(), consumer: self.consumers.get(), delivery };
-        self.in_hand.update(|InHand { count, bytes }| InHand { count: count + 1, bytes: bytes + token.size });
-        Arrival { body, headers, redelivered, sent, token }
+        let token =
+            AckToken { session: self.session, size: body.len(), subscription: self.subscriptions.get(), delivery };
+        self.unsettled.update(|Unsettled { count, bytes }| Unsettled { count: count + 1, bytes: bytes + token.size });
+        Delivery { body, headers, redelivered, sent, token }
     }
 
     /// Acknowledges the delivery, unless it came from an earlier session: then the broker has taken it back already.
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn ack(&self, token: Token) -> Result<(), Trouble> {
+    pub fn ack(&self, token: AckToken) -> Result<(), ConnectionError> {
         if token.session != self.session {
             return Ok(());
         }
-        self.in_hand.update(|InHand { count, bytes }| InHand {
+        self.unsettled.update(|Unsettled { count, bytes }| Unsettled {
             count: count.saturating_sub(1),
             bytes: bytes.saturating_sub(token.size),
         });
         Ok(token.delivery.ack(&self.channel)?)
     }
 
-    /// Leaves the delivery to [`Intake::give_back`]; to be called in the order in which deliveries came.
-    pub fn leave(&self, token: Token) {
+    /// Leaves the delivery to [`Consumer::requeue_all`]; to be called in the order in which deliveries came.
+    pub fn leave(&self, token: AckToken) {
         if token.session != self.session {
             return;
         }
         let mut left = self.left.borrow_mut();
         match left.last_mut() {
-            Some(last) if last.consumer == token.consumer => *last = token,
+            Some(last) if last.subscription == token.subscription => *last = token,
             _ => left.push(token),
         }
     }
 
     /// What has arrived and is not acknowledged.
-    pub fn in_hand(&self) -> InHand {
-        self.in_hand.get()
+    pub fn unsettled(&self) -> Unsettled {
+        self.unsettled.get()
     }
 
-    /// Gives all that is unacknowledged on this channel back to its queue, and what was left in the order in which it came.
+    /// Gives all that is unacknowledged on this channel back to its queue, and what was left in the order in which it
+    /// came.
     ///
-    /// A classic queue puts each back in its place anyway. A quorum queue puts it behind all that was given back before, from
-    /// RabbitMQ 4 on in the order of giving; but what several consumers had and is given back in one step comes at random.
+    /// A classic queue puts each back in its place anyway. A quorum queue puts it behind all that was requeued before,
+    /// from RabbitMQ 4 on in the order of giving; but what several consumers had and is requeued in one step comes at
+    /// random.
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn give_back(&self) -> Result<(), Trouble> {
-        self.in_hand.take();
+    pub fn requeue_all(&self) -> Result<(), ConnectionError> {
+        self.unsettled.take();
         for last in self.left.take() {
             last.delivery.nack_multiple(&self.channel, true)?;
         }

@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 /// The methods of one portal.
 #[derive(Debug, Default)]
-pub struct Holds(Mutex<HashMap<&'static str, Times>>);
+pub struct CoolDowns(Mutex<HashMap<&'static str, Times>>);
 
 #[derive(Debug, Default)]
 struct Times {
@@ -27,7 +27,7 @@ struct Times {
     held: Option<Instant>,
 }
 
-impl Holds {
+impl CoolDowns {
     /// How long the method must not be called; `None` when it may be.
     pub fn rest(&self, method: &str, now: Instant) -> Option<Duration> {
         let held = self.lock().get(method)?.held?;
@@ -35,8 +35,8 @@ impl Holds {
     }
 
     /// Learns from what became of a call. A refusal says no time, the last success did: `time.operating_reset_at`, in
-    /// seconds since 1970 by the portal's clock, as `time.finish` is. Both may be cut to a second, and a call that comes a
-    /// moment too early costs a minute more.
+    /// seconds since 1970 by the portal's clock, as `time.finish` is. Both may be cut to a second, and a call that
+    /// comes a moment too early costs a minute more.
     pub fn note(&self, method: &'static str, result: &Result<Value, ApiError>, now: Instant) {
         let mut methods = self.lock();
         let times = methods.entry(method).or_default();
@@ -79,37 +79,37 @@ mod tests {
 
     #[test]
     fn a_refused_method_rests_until_the_time_of_its_last_success_and_no_other_does() {
-        let (holds, now) = (Holds::default(), Instant::now());
-        holds.note(METHOD, &success(300), now);
-        assert_eq!(holds.rest(METHOD, now), None);
-        holds.note(METHOD, &refused(), now);
-        let rest = holds.rest(METHOD, now).expect("a rest");
+        let (cool_downs, now) = (CoolDowns::default(), Instant::now());
+        cool_downs.note(METHOD, &success(300), now);
+        assert_eq!(cool_downs.rest(METHOD, now), None);
+        cool_downs.note(METHOD, &refused(), now);
+        let rest = cool_downs.rest(METHOD, now).expect("a rest");
         // At 300 it may still be refused: the portal's second is not over.
         assert!(rest > Duration::from_secs(300) && rest <= Duration::from_secs(301), "{rest:?}");
-        assert_eq!(holds.rest("tasks.task.list", now), None);
-        assert_eq!(holds.rest(METHOD, now + Duration::from_secs(302)), None);
+        assert_eq!(cool_downs.rest("tasks.task.list", now), None);
+        assert_eq!(cool_downs.rest(METHOD, now + Duration::from_secs(302)), None);
     }
 
     #[test]
     fn the_time_is_told_by_the_portals_own_clock() {
-        let (holds, now) = (Holds::default(), Instant::now());
+        let (cool_downs, now) = (CoolDowns::default(), Instant::now());
         let reply = json!({"result": {}, "time": {"finish": 5000.9, "operating_reset_at": 5040}});
-        holds.note(METHOD, &Ok(reply), now);
-        holds.note(METHOD, &refused(), now);
-        assert_eq!(holds.rest(METHOD, now), Some(Duration::from_secs(41)));
+        cool_downs.note(METHOD, &Ok(reply), now);
+        cool_downs.note(METHOD, &refused(), now);
+        assert_eq!(cool_downs.rest(METHOD, now), Some(Duration::from_secs(41)));
     }
 
     #[test]
     fn without_such_a_time_it_rests_a_minute_and_a_strange_clock_makes_it_no_longer_than_ten() {
-        let (holds, now) = (Holds::default(), Instant::now());
-        holds.note(METHOD, &refused(), now);
-        assert_eq!(holds.rest(METHOD, now), Some(UNTOLD));
+        let (cool_downs, now) = (CoolDowns::default(), Instant::now());
+        cool_downs.note(METHOD, &refused(), now);
+        assert_eq!(cool_downs.rest(METHOD, now), Some(UNTOLD));
         // Refused again as soon as it may be called: what the last success said is over.
         let later = now + UNTOLD;
-        holds.note(METHOD, &refused(), later);
-        assert_eq!(holds.rest(METHOD, later), Some(UNTOLD));
-        holds.note("batch", &success(90_000), now);
-        holds.note("batch", &refused(), now);
-        assert_eq!(holds.rest("batch", now), Some(LONGEST));
+        cool_downs.note(METHOD, &refused(), later);
+        assert_eq!(cool_downs.rest(METHOD, later), Some(UNTOLD));
+        cool_downs.note("batch", &success(90_000), now);
+        cool_downs.note("batch", &refused(), now);
+        assert_eq!(cool_downs.rest("batch", now), Some(LONGEST));
     }
 }
