@@ -6,6 +6,7 @@
 //!  bitrix24.retry.queue ─────────▶ │  ◀════════════════════ results ════┘
 //!         ▲                        ├─ publish ─▶ bitrix24.sent.queue      (mandatory, confirmed, pipelined)
 //!         │                        ├─ finished at once: publish ─▶ camunda.responses.queue
+//!         │                        ├─ another system's: publish ─▶ that system's queue
 //!         │                        ├─ confirmed: follow-up job ═══════▶ checklists, process sync ─────▶ Bitrix24
 //!         └──── ack ───────────────┘  (failures: retry queue or error queue, confirmed, then ack)
 //!
@@ -21,8 +22,8 @@
 //! # Reading order
 //! 1. [`message`] – what comes in, lies between, goes out.
 //! 2. [`systems`] – what a system must be able to do; [`systems::create`] is the rule by which each creates its tasks,
-//!    [`systems::table`] – which there are, and the settings of the whole program; [`systems::bitrix24`] the worked
-//!    example.
+//!    [`systems::table`] – which there are, and the settings of the whole program; [`systems::routing`] – which of them
+//!    a message belongs to; [`systems::bitrix24`] the worked example, [`systems::default`] what takes the rest.
 //! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::state`] all that it decides,
 //!    with [`lane::ledger`], what is under way, and [`lane::breaker`], what a failure leads to; [`lane::tracking`] is
 //!    the sweep and the way back to Camunda, [`lane::control`] what may be asked of a lane from outside.

@@ -41,6 +41,8 @@ pub struct Task {
     pub id: String,
     /// What kind of work it is, such as `bitrix_create_task`.
     pub topic: String,
+    /// Which system it is meant for, as the bridge has it; a topic may say otherwise.
+    pub system: String,
     /// The process variables, each without its `{"value": …, "type": …}` wrapping, and none longer than a MiB.
     pub variables: Map<String, Value>,
     /// `metadata.extensionProperties`.
@@ -165,6 +167,7 @@ impl Task {
         Ok(Task {
             id,
             topic: text(&json["topic"]).unwrap_or_default(),
+            system: text(&json["system"]).unwrap_or_default(),
             activity_name: text(&activity["name"]),
             process_definition_key: either(["process_definition_key", "processDefinitionKey"]).or(key_in_id),
             process_instance_id: either(["process_instance_id", "processInstanceId"]),

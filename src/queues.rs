@@ -47,6 +47,11 @@ impl Queues {
         self.input.strip_suffix(INPUT).unwrap_or(&self.input)
     }
 
+    /// Is this one of them?
+    pub fn include(&self, queue: &str) -> bool {
+        [&self.input, &self.sent, &self.retry, &self.errors, &self.responses].iter().any(|own| *own == queue)
+    }
+
     /// Is this where messages of one of these systems lie?
     pub fn hold_messages(name: &str, prefix: &str, systems: &[&str]) -> bool {
         is_any(name, prefix, systems, &[INPUT, SENT, RETRY])

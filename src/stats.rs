@@ -31,6 +31,8 @@ pub struct Stats {
     own: Vec<Declared>,
     /// Messages put aside for a later try.
     pub returned: Counter,
+    /// Messages that were moved to the queue of another system; they count among its messages, not among these.
+    pub moved: Counter,
     /// Messages and records in the error queue.
     pub parked: Counter,
     /// Tasks that were not created a second time.
@@ -134,6 +136,7 @@ impl Default for Stats {
             failed_to_send_success: Counter::default(),
             own: Vec::new(),
             returned: Counter::default(),
+            moved: Counter::default(),
             parked: Counter::default(),
             duplicates_prevented: Counter::default(),
             last_message_time: Counter::default(),
@@ -177,7 +180,7 @@ impl Stats {
         format!(
             "{system}: total_messages={} successful_tasks={good} failed_tasks={bad} success_rate={} \
              sent_to_success_queue={recorded} failed_to_send_success={unrecorded} success_queue_rate={} \
-             {own}returned={} parked={} duplicates_prevented={} last_message_time={} uptime_seconds={} lost_log_lines={} | \
+             {own}returned={} moved={} parked={} duplicates_prevented={} last_message_time={} uptime_seconds={} lost_log_lines={} | \
              publisher: sent_messages={sent} failed_messages={unsent} waiting_for_room={} success_rate={} \
              is_connected={} | \
              tracker: total_checked={} completed_tasks={} moved_to_responses={} failed_moves={} failed_checks={} \
@@ -186,6 +189,7 @@ impl Stats {
             percent(good, bad),
             percent(recorded, unrecorded),
             self.returned.get(),
+            self.moved.get(),
             self.parked.get(),
             self.duplicates_prevented.get(),
             clock(self.last_message_time.get()),

@@ -18,12 +18,14 @@ use crate::queues::Queues;
 use crate::rabbitmq::publisher::LargestBody;
 use crate::stats::Stats;
 use crate::stop::Stop;
+use crate::systems::routing::Routes;
 use crate::systems::table::Setup;
 use crate::systems::{Configured, Connected, Surroundings};
 
 /// A system that is on, and what its lane works with.
 pub struct Running {
     name: &'static str,
+    routes: Routes,
     connected: Connected,
 }
 
@@ -65,10 +67,13 @@ pub fn introduce(setup: &Setup, settings: &Path) {
 /// One of them cannot work on this machine.
 pub fn systems(setup: &Setup, stop: &Stop) -> anyhow::Result<Vec<Running>> {
     let Config { https, handler_threads: threads, .. } = &setup.config;
-    let around = Surroundings { https, threads: *threads, stop };
+    let routes = setup.routes();
+    let around = Surroundings { https, threads: *threads, routes: &routes, stop };
     let running: anyhow::Result<Vec<Running>> = setup
         .on()
-        .map(|(name, system)| Ok(Running { name, connected: system.connect(&around).context(name)? }))
+        .map(|(name, system)| {
+            Ok(Running { name, routes: routes.clone(), connected: system.connect(&around).context(name)? })
+        })
         .collect();
     if running.as_ref().is_ok_and(Vec::is_empty) {
         log::warn!("no system is on, so there is nothing to do; {}", reasons(setup));
@@ -94,6 +99,7 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stat
         .map(|(running, stats)| Lane {
             name: running.name,
             queues: Queues::of(running.name, config),
+            routes: running.routes.clone(),
             config,
             stats,
             largest: LargestBody::default(),

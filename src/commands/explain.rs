@@ -11,11 +11,11 @@ use lexopt::{Arg, Parser};
 use serde_json::Value;
 
 use super::arguments::unexpected;
-use crate::message::{Cause, Task, Unreadable, document, text};
+use crate::message::{Cause, Task, Unreadable, document};
 use crate::queues::Queues;
 use crate::redact::{clean, clean_json};
 use crate::settings::{Variables, right};
-use crate::systems::table::{Setup, SystemEntry, TABLE};
+use crate::systems::table::{self, Setup, SystemEntry, TABLE};
 use crate::systems::{Configured, Explained, Explanation};
 use crate::terminal::{self, say, shortened, tell};
 
@@ -61,21 +61,27 @@ pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
         }
     };
     let body = document::read(task.body.get().as_bytes()).unwrap_or_default();
-    let entry = entry_of(&body);
+    let entry = entry_of(&task);
     let configured = right(Variables::of(environment, entry.open_without_target))?;
     let queue = Queues::of(entry.name, config).input;
     tell_task(&task, &queue);
     match configured {
         Configured::On(system) => tell_all(&task, &body, &system.explain(&task)),
-        Configured::Off(why) => tell(&format!("\n{} is off ({why}): {queue} is left alone", entry.name), 0),
+        Configured::Off(why) => tell(
+            &format!(
+                "\n{} is off ({why}): {queue} is left alone, and in the queue of another system the message stays",
+                entry.name
+            ),
+            0,
+        ),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The system that the message names; without a name that is known, the first one, as `send` has it.
-fn entry_of(body: &Value) -> &'static SystemEntry {
-    let system = text(&body["system"]);
-    TABLE.iter().find(|entry| Some(entry.name) == system.as_deref()).unwrap_or(&TABLE[0])
+/// The system to which the task belongs, on or off; where that is none, the first one, as `send` has it.
+fn entry_of(task: &Task) -> &'static SystemEntry {
+    let routes = table::routes(|_| true);
+    TABLE.iter().find(|entry| Some(entry.name) == routes.to(task)).unwrap_or(&TABLE[0])
 }
 
 fn tell_task(task: &Task, queue: &str) {

@@ -48,6 +48,7 @@ use crate::rabbitmq::Headers;
 use crate::rabbitmq::publisher::LargestBody;
 use crate::stats::Stats;
 use crate::stop::Stop;
+use crate::systems::routing::Routes;
 
 /// What the threads of a lane share.
 pub struct Lane<'a> {
@@ -55,6 +56,8 @@ pub struct Lane<'a> {
     pub name: &'static str,
     /// The queues it uses.
     pub queues: Queues,
+    /// Which system each message belongs to.
+    pub routes: Routes,
     /// The settings.
     pub config: &'a Config,
     /// Its counters.
@@ -65,6 +68,14 @@ pub struct Lane<'a> {
     pub control: Control,
     /// Ends it.
     pub stop: Stop,
+}
+
+impl Lane<'_> {
+    /// The input queue of another system that is on, if this task belongs to one.
+    fn queue_elsewhere(&self, task: &Task) -> Option<String> {
+        let system = self.routes.to(task).filter(|system| *system != self.name)?;
+        Some(Queues::of(system, self.config).input)
+    }
 }
 
 /// A task on its way through the pool.

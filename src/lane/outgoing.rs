@@ -34,6 +34,9 @@ const MAY_EXIST: &str = "x-may-exist";
 const UNSEEN: &str = "x-unseen";
 /// Set when somebody has put a parked message back on purpose.
 const REPLAYED: &str = "x-replayed";
+/// The queue from which a message was moved to that of its system. Set once, and never moved again: it is worked on
+/// where it lies, whatever the settings of another worker say of it.
+const ORIGINAL_QUEUE: &str = "x-original-queue";
 /// Set on a record that waits in the retry queue until the sent queue takes it.
 const RECORD: &str = "x-record";
 /// All headers of a message have to fit into one frame (128 KiB as a rule) together with those that we add; one that
@@ -96,9 +99,19 @@ pub fn for_retry(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: 
 
 /// The same message for the tail of its own queue, where it is counted from nothing again. It was delivered before.
 pub fn republished(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
-    let mut headers = kept(headers);
-    headers.set(MAY_EXIST, true);
-    OutgoingMessage { queue: queue.to_owned(), message_id, body, headers }
+    that_may_exist(untouched(queue, message_id, body, headers))
+}
+
+/// The same where nobody has worked on the message.
+pub fn untouched(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
+    OutgoingMessage { queue: queue.to_owned(), message_id, body, headers: kept(headers) }
+}
+
+/// The message as it came to the queue `from`, for that of another system.
+pub fn moved(from: &str, to: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
+    let mut outgoing = untouched(to, message_id, body, headers);
+    outgoing.headers.set(ORIGINAL_QUEUE, from);
+    outgoing
 }
 
 /// A record for the retry queue, since the sent queue would soon delete it and does not take it again; and back.
@@ -139,7 +152,7 @@ pub fn that_may_exist(mut outgoing: OutgoingMessage) -> OutgoingMessage {
 fn kept(mut headers: Headers) -> Headers {
     headers.remove(DELIVERY_COUNT);
     if headers.size() > LONGEST_HEADERS {
-        headers.keep_only(&[ATTEMPTS, RETRY_AT, RETRY_WAIT, UNSEEN, REPLAYED]);
+        headers.keep_only(&[ATTEMPTS, RETRY_AT, RETRY_WAIT, UNSEEN, REPLAYED, ORIGINAL_QUEUE]);
     }
     headers
 }
@@ -215,6 +228,18 @@ pub fn replayed(headers: &Headers) -> bool {
     headers.is_set(REPLAYED)
 }
 
+/// May the message with these headers be moved to another system's queue? Not once more, and not where it was worked
+/// on.
+pub fn may_move(headers: &Headers) -> bool {
+    let is_untouched = attempts(headers) == 0 && earlier(headers, false) == Earlier::None;
+    is_untouched && headers.text(ORIGINAL_QUEUE).is_none()
+}
+
+/// May an earlier delivery of the message with these headers have been moved here, too? Then there are two of the same.
+pub fn may_be_here_twice(headers: &Headers) -> bool {
+    headers.text(ORIGINAL_QUEUE).is_some() && headers.is_set(MAY_EXIST)
+}
+
 /// Is this a record, waiting for the sent queue to take it?
 pub fn is_record(headers: &Headers) -> bool {
     headers.is_set(RECORD)
@@ -236,6 +261,27 @@ pub fn wears_out(headers: &Headers) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_moved_once_however_long_its_headers_are() {
+        let mut headers = Headers::from_iter([("other", "x".repeat(LONGEST_HEADERS))]);
+        assert!(may_move(&headers));
+        headers.set(ORIGINAL_QUEUE, "default.queue");
+        let moved = moved("default.queue", "mail.queue", "task-1".into(), b"{}".to_vec(), headers);
+        assert!(
+            !may_move(&moved.headers)
+                && !may_move(&untouched("mail.queue", moved.message_id, moved.body, moved.headers).headers)
+        );
+    }
+
+    #[test]
+    fn what_was_worked_on_is_not_moved() {
+        for mark in [MAY_EXIST, UNSEEN] {
+            assert!(!may_move(&Headers::from_iter([(mark, true)])), "{mark}");
+        }
+        assert!(!may_move(&Headers::from_iter([(ATTEMPTS, 1)])));
+        assert!(may_move(&Headers::from_iter([(REPLAYED, true)])));
+    }
 
     /// What a message has yet to wait that is to be tried at this many seconds from now.
     fn waits(seconds: i64) -> Duration {

@@ -6,7 +6,9 @@
 
 pub mod bitrix24;
 pub mod create;
+pub mod default;
 mod over_http;
+pub mod routing;
 pub mod table;
 
 use std::fmt;
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub use self::create::Missing;
+use self::routing::Routes;
 
 use crate::message::{Record, Task};
 use crate::report::Report;
@@ -59,6 +62,8 @@ pub struct Surroundings<'a> {
     pub https: &'a RootCertificates,
     /// How many threads call its handler at once.
     pub threads: usize,
+    /// Which system each message belongs to.
+    pub routes: &'a Routes,
     /// Ends whatever waits.
     pub stop: &'a Stop,
 }

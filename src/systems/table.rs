@@ -6,7 +6,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use super::{Configured, System, bitrix24};
+use super::routing::{Route, Routes};
+use super::{Configured, System, bitrix24, default};
 use crate::config::{self, Config};
 use crate::queues::Queues;
 use crate::redact;
@@ -16,6 +17,8 @@ use crate::settings::{Environment, Lookup, Secret, SettingsErrors, Variables, ri
 pub struct SystemEntry {
     /// The system's name; its queues are called after it.
     pub name: &'static str,
+    /// The topics that belong to it, as the bridge has them: such messages are moved to its queue from any other.
+    pub topics: &'static [&'static str],
     /// Reads its settings. Nothing is connected to find out whether it is on.
     pub open: fn(&mut Variables) -> Configured,
     /// The same where nothing will be sent, so that it need not be set where its target is.
@@ -24,21 +27,47 @@ pub struct SystemEntry {
 
 /// Every system, the usual one first.
 pub const TABLE: &[SystemEntry] = &[
-    SystemEntry { name: "bitrix24", open: bitrix24::open, open_without_target: bitrix24::open_without_target },
-    planned("openproject"),
-    planned("1c"),
-    planned("python-services"),
-    planned("default"),
+    SystemEntry {
+        name: "bitrix24",
+        topics: &[
+            "bitrix_create_task",
+            "bitrix_update_task",
+            "bitrix_create_deal",
+            "bitrix_update_deal",
+            "bitrix_create_contact",
+        ],
+        open: bitrix24::open,
+        open_without_target: bitrix24::open_without_target,
+    },
+    planned("openproject", &["op_create_task", "op_update_task", "op_create_project", "op_create_milestone"]),
+    planned("1c", &["1c_create_document", "1c_update_document", "1c_create_counterparty", "1c_sync_data"]),
+    planned(
+        "python-services",
+        &["create_yandex_file", "yandex_disk", "create_user", "user_management", "file_processing", "data_processing"],
+    ),
+    planned("email", &["send_email", "email_notify", "email_notification"]),
+    planned("telegram", &["send_telegram", "telegram_notify", "telegram_task"]),
+    SystemEntry {
+        name: "default",
+        topics: &[],
+        open: default::open,
+        open_without_target: default::open_without_target,
+    },
 ];
 
-const fn planned(name: &'static str) -> SystemEntry {
+const fn planned(name: &'static str, topics: &'static [&'static str]) -> SystemEntry {
     let open = |_: &mut Variables| Configured::Off("this version does not support it yet");
-    SystemEntry { name, open, open_without_target: open }
+    SystemEntry { name, topics, open, open_without_target: open }
 }
 
 /// The names of all systems.
 pub fn names() -> Vec<&'static str> {
     TABLE.iter().map(|entry| entry.name).collect()
+}
+
+/// Which system each message belongs to, where these are on.
+pub fn routes(is_on: impl Fn(&str) -> bool) -> Routes {
+    Routes::new(TABLE.iter().map(|SystemEntry { name, topics, .. }| Route { name, topics, is_on: is_on(name) }))
 }
 
 /// The name of every setting.
@@ -114,6 +143,11 @@ impl Setup {
         })
     }
 
+    /// Which system each message belongs to.
+    pub fn routes(&self) -> Routes {
+        routes(|name| self.on().any(|(on, _)| on == name))
+    }
+
     /// What must not appear in any output.
     pub fn secrets(&self) -> Vec<Secret> {
         self.on().flat_map(|(_, system)| system.secrets()).chain(self.config.secrets()).collect()
@@ -133,5 +167,17 @@ fn refuse_own_queues(config: &Config, variables: &mut Variables) {
             let wrong = format!("is {queue:?}, a queue of a system");
             variables.error(name, &wrong, &format!("{name}={default}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_topic_belongs_to_two_systems_and_each_is_spelt_as_messages_are_read() {
+        let topics: Vec<&str> = TABLE.iter().flat_map(|entry| entry.topics).copied().collect();
+        assert_eq!(topics.iter().collect::<BTreeSet<_>>().len(), topics.len(), "{topics:?}");
+        assert!(topics.iter().all(|topic| !topic.is_empty() && topic.trim() == *topic), "{topics:?}");
     }
 }

@@ -13,6 +13,7 @@ use task_creator::queues;
 use task_creator::rabbitmq::publisher::LargestBody;
 use task_creator::stats::Stats;
 use task_creator::stop;
+use task_creator::systems::routing::Routes;
 use task_creator::systems::{Batch, Created, Failure, FollowUp, Found, Handler, Missing, Progress, Tracker};
 
 use crate::support::*;
@@ -87,6 +88,7 @@ pub fn with_changed_lane(
     let lane = Lane {
         name: "bitrix24",
         queues: queues::Queues::of("bitrix24", &config),
+        routes: Routes::default(),
         config: &config,
         stats: &stats,
         largest: LargestBody::default(),

@@ -306,3 +306,11 @@ fn a_system_to_come_is_told_as_one() {
         .has("queue     mine.openproject.queue\n")
         .has("openproject is off (this version does not support it yet): mine.openproject.queue is left alone");
 }
+
+#[test]
+fn a_topic_names_its_system_before_the_message_does() {
+    let by_topic = explain("topic", r#"{"task_id": "1", "topic": "send_email", "system": "python-services"}"#, &[]);
+    by_topic.ended_with(0).has("queue     email.queue\n").has("email is off");
+    let unknown = explain("unknown", r#"{"task_id": "1", "topic": "no_such_topic", "system": "default"}"#, &[]);
+    unknown.ended_with(0).has("queue     default.queue\n").has("note: default creates nothing");
+}

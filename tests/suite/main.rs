@@ -21,6 +21,7 @@ mod portal;
 mod redaction;
 mod replay;
 mod rooms;
+mod routing;
 mod settings;
 mod start;
 mod systems;

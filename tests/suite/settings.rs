@@ -51,6 +51,7 @@ const WITHOUT_DEFAULT: &[&str] = &[
     "BITRIX_WEBHOOK_URL",
     "BITRIX_ANSWER_TEXTS",
     "BITRIX_FORMER_HOSTS",
+    "DEFAULT_ACTION",
 ];
 
 /// The settings of the example that are on.
@@ -157,6 +158,7 @@ fn each_bad_value_is_told_with_its_name_and_an_example() {
         ("BITRIX_ANSWER_TEXTS", "26"),
         ("BITRIX_RATE", "-1"),
         ("BITRIX_BURST", "0"),
+        ("DEFAULT_ACTION", "drop"),
     ];
     let errors = with(&bad).unwrap_err().0;
     assert_eq!(errors.len(), bad.len(), "{errors:#?}");

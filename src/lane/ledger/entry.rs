@@ -30,6 +30,7 @@ pub enum Next {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most entries wait or have just been handed out, and there are few")]
 pub(super) enum State {
     Waiting(Job),
     InFlight,

@@ -22,7 +22,8 @@ impl<T> State<'_, T> {
             PublishOutcome::Confirmed => self.confirmed(tag, now),
             PublishOutcome::Refused(why) => drop(self.refused(tag, &why, now)),
             PublishOutcome::NoQueue(why) => {
-                if let Some(queue) = self.refused(tag, &why, now) {
+                // Another system's queue is made by its own lane, and this one goes on meanwhile.
+                if let Some(queue) = self.refused(tag, &why, now).filter(|queue| self.lane.queues.include(queue)) {
                     self.session.end = Some(End::QueueGone(queue));
                 }
             }

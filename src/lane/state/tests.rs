@@ -19,6 +19,7 @@ use crate::rabbitmq::consumer::{DELIVERY_COUNT, Unsettled, WORN_OUT, times_reque
 use crate::rabbitmq::publisher::{LargestBody, OutgoingMessage, PublishOutcome};
 use crate::stats::Stats;
 use crate::stop;
+use crate::systems::routing::{Route, Routes};
 use crate::systems::{Created, Failure, FollowUp};
 
 mod world;
@@ -27,6 +28,9 @@ use world::World;
 
 /// What RabbitMQ takes in some of the worlds, in bytes.
 const LIMIT: usize = 1000;
+
+/// The topic of what belongs to another system.
+const OTHERS: &str = "send";
 
 /// Runs `walk` with a world that has a lane of its own.
 fn with_world(seed: u64, walk: impl FnOnce(World)) {
@@ -40,6 +44,10 @@ fn with_world(seed: u64, walk: impl FnOnce(World)) {
     let lane = Lane {
         name: "bitrix24",
         queues: Queues::of("bitrix24", &config),
+        routes: Routes::new([
+            Route { name: "bitrix24", topics: &[], is_on: true },
+            Route { name: "mail", topics: &[OTHERS], is_on: true },
+        ]),
         config: &config,
         stats: &Stats::default(),
         largest: LargestBody::default(),
@@ -155,5 +163,78 @@ fn a_lane_that_is_paused_for_long_takes_its_deliveries_again() {
         let session = world.session;
         (0..30).for_each(|_| world.pass(Duration::from_secs(60)));
         assert!(world.session > session + 1, "RabbitMQ would have ended it");
+    });
+}
+
+#[test]
+fn what_belongs_to_another_system_is_moved_as_it_came_and_counted_there() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish_for_another("other-1", 0);
+        world.deliver_all();
+        let outgoing = world.outgoing();
+        assert!(matches!(&outgoing[..], [outgoing] if outgoing.queue == "mail.queue"), "{outgoing:?}");
+        assert!(!outgoing[0].headers.is_set("x-may-exist"), "nobody had it before");
+        assert_eq!((world.handed_out(), world.state.unsettled()), (0, vec!["other-1"]), "nothing is acknowledged yet");
+        let stats = world.state.lane.stats;
+        assert_eq!([&stats.moved, &stats.total_messages].map(|counter| counter.get()), [1, 0]);
+        world.bring_to_its_end();
+    });
+}
+
+#[test]
+fn what_may_have_been_moved_before_says_so_where_it_is_moved_to() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish_for_another("other-1", 1);
+        world.deliver_all();
+        assert!(world.outgoing()[0].headers.is_set("x-may-exist"), "{:?}", world.outgoing());
+        world.bring_to_its_end();
+    });
+}
+
+#[test]
+fn what_its_queue_would_soon_delete_is_published_again_before_it_is_moved() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish_for_another("other-1", WORN_OUT);
+        world.deliver_all();
+        let outgoing = world.outgoing();
+        assert!(matches!(&outgoing[..], [outgoing] if outgoing.queue == "bitrix24.queue"), "{outgoing:?}");
+        world.bring_to_its_end();
+        assert_eq!(world.state.lane.stats.moved.get(), 1);
+    });
+}
+
+#[test]
+fn a_lane_goes_on_while_the_queue_of_another_system_is_missing() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish_for_another("other-1", 0);
+        world.publish("a");
+        let session = world.session;
+        for _ in 0..5 {
+            world.deliver_all();
+            world.return_all("312 NO_ROUTE");
+            world.pass(Duration::from_secs(5));
+        }
+        assert_eq!((world.session, world.handed_out()), (session, 1));
+        world.bring_to_its_end();
+    });
+}
+
+#[test]
+fn a_message_that_was_moved_twice_is_worked_on_once() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish_moved("moved-1", false);
+        world.bring_to_its_end();
+        world.publish_moved("moved-1", true);
+        world.deliver_all();
+        assert_eq!((world.handed_out(), world.state.unsettled().len()), (0, 0));
+        world.publish_moved("moved-1", false);
+        world.deliver_all();
+        assert_eq!(world.handed_out(), 1, "somebody may have put the message of a deleted task back");
+        world.bring_to_its_end();
     });
 }

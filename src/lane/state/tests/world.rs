@@ -1,5 +1,6 @@
 //! What is around the lane: queues, a session, threads that work, time.
 
+mod messages;
 mod session;
 
 use super::*;
@@ -153,46 +154,6 @@ impl World<'_> {
         self.full = false;
     }
 
-    fn publish_any(&mut self) {
-        let id = format!("task-{}", self.below(TASKS as usize));
-        match self.below(10) {
-            0 => {
-                let requeued = self.below(2) as u32 * WORN_OUT;
-                self.publish_unreadable(&format!("no task {}", self.step), requeued);
-            }
-            1 => {
-                let task = Task::parse(json!({"task_id": id}).to_string().into_bytes()).expect("a task");
-                let body = sent_record(&task, "input", json!({}), None);
-                let mut headers = Headers::new();
-                headers.set("x-record", true);
-                self.add(1, Message { label: id, body, headers, requeued: 0 });
-            }
-            2 => self.add_task(&id, WORN_OUT + 1, ""),
-            // Where there is a limit, its message is not too large, and its record is.
-            3 => self.add_task(&id, 0, &"x".repeat(LIMIT - 100)),
-            _ => self.add_task(&id, 0, ""),
-        }
-    }
-
-    pub fn publish_unreadable(&mut self, body: &str, requeued: u32) {
-        let body = body.as_bytes().to_vec();
-        self.add(0, Message { label: fingerprint(&body), body, headers: Headers::new(), requeued });
-    }
-
-    pub fn publish(&mut self, id: &str) {
-        self.add_task(id, 0, "");
-    }
-
-    fn add_task(&mut self, id: &str, requeued: u32, process: &str) {
-        let body = json!({"task_id": id, "process_instance_id": process}).to_string().into_bytes();
-        self.add(0, Message { label: id.to_owned(), body, headers: Headers::new(), requeued });
-    }
-
-    fn add(&mut self, queue: usize, message: Message) {
-        self.published.insert(message.label.clone());
-        self.queues[queue].push_back(message);
-    }
-
     /// The next message of one of the queues, if the session may have another one.
     fn deliver(&mut self) {
         let queue = self.below(2);
@@ -293,6 +254,18 @@ impl World<'_> {
             2 => self.refuse(tag, PublishOutcome::NoQueue("312 NO_ROUTE".into())),
             _ => self.confirm(tag),
         }
+    }
+
+    /// What is published and not confirmed.
+    pub fn outgoing(&self) -> Vec<OutgoingMessage> {
+        self.unconfirmed.values().map(|(_, outgoing)| outgoing.clone()).collect()
+    }
+
+    /// No queue has taken what is published.
+    pub fn return_all(&mut self, why: &str) {
+        let tags: Vec<u64> = self.unconfirmed.keys().copied().collect();
+        tags.into_iter().for_each(|tag| self.refuse(tag, PublishOutcome::NoQueue(why.into())));
+        self.carry_out();
     }
 
     /// The error queue is full, and all others take what comes.

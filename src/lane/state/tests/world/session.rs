@@ -70,14 +70,17 @@ impl World<'_> {
             Some(Action::Ack(token)) => self.acknowledge(token),
             Some(Action::Publish(key, outgoing)) => {
                 assert!(!alarm && !self.full, "published although nobody reads");
+                let outgoing = outgoing.clone();
                 self.tag += 1;
                 self.unconfirmed.insert(self.tag, (matches!(key, Key::Task(_)), outgoing.clone()));
                 self.state.publishing(key, self.tag);
+                self.assert_may_leave(&outgoing);
             }
             Some(Action::Handle(job)) => {
                 assert!(!alarm && !self.stopping && paused.is_none_or(|pause| pause.is_over(self.now)), "begun");
                 self.assert_room();
                 assert!(job.task.claim.is_held(), "of a session that is lost");
+                assert!(!job.task.id.starts_with("other-"), "worked on although it belongs to another system");
                 assert!(self.in_pool.insert(job.task.id.clone()), "twice in the pool: {}", job.task.id);
                 self.queued.push_back(job);
             }
