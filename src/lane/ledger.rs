@@ -105,8 +105,11 @@ impl<T> Ledger<T> {
                 Key::Task(_) | Key::Unreadable(_) => Admission::New(token),
             };
         };
-        if let State::Publishing(_, Next::Leave) = entry.state {
-            return Admission::Later(token);
+        match entry.state {
+            // This copy may say more of the task than the message that moves, which says it where it comes to.
+            State::Publishing(_, Next::Leave) => return Admission::Later(token),
+            State::Ready(_, Next::Leave) if !entry.unclaimed => return Admission::Later(token),
+            _ => {}
         }
         let unclaimed = std::mem::take(&mut entry.unclaimed);
         entry.attempts = entry.attempts.max(attempts);
@@ -175,7 +178,7 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// The pool has a result for this task: `letter` says it, and `next` follows its confirm.
+    /// The pool has a result for this task: `outgoing` says it, and `next` follows its confirm.
     pub fn settle(&mut self, id: &str, outgoing: OutgoingMessage, next: Next) {
         let key = Key::Task(id.to_owned());
         self.in_flight = self.in_flight.saturating_sub(1);

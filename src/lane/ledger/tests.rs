@@ -206,10 +206,11 @@ fn a_result_without_a_delivery_is_recorded_before_the_worker_stops() {
 }
 
 #[test]
-fn the_continuation_of_a_message_that_is_just_moving_comes_later() {
+fn a_copy_of_a_message_that_is_to_move_comes_later() {
     let mut ledger = ledger();
     started(&mut ledger, "a", 1);
     ledger.settle("a", outgoing("a"), Next::Leave);
+    assert_eq!(ledger.admit(&key("a"), 2, 1), Admission::Later(2));
     publish(&mut ledger, 1);
     assert_eq!(ledger.admit(&key("a"), 2, 1), Admission::Later(2));
     assert_eq!(acked(ledger.confirmed(1)), [1]);
