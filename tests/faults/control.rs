@@ -16,7 +16,7 @@ const SIGNS: [&str; 12] = [
     "parking in",
     "sweep ended early",
     "panicked",
-    "in the air",
+    "unsettled task(s)",
 ];
 
 #[test]

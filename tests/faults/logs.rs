@@ -139,7 +139,7 @@ fn a_terminal_that_nobody_empties_does_not_hold_up_the_hard_end() {
     gate.await_waiting(1, PATIENCE);
     worker.signal("INT");
     assert_eq!(worker.wait(AT_ONCE).code(), Some(1));
-    assert!(worker.log().lines().last().is_some_and(|line| line.contains("in the air")));
+    assert!(worker.log().lines().last().is_some_and(|line| line.contains("unsettled task(s)")));
 }
 
 #[test]

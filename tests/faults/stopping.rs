@@ -24,7 +24,7 @@ fn assert_the_last_line_is(worker: &Worker, text: &str) {
     assert!(last.contains(text), "{last}");
 }
 
-const ALL_SETTLED: &str = "stopped: everything that was in hand is settled, the rest waits in RabbitMQ";
+const ALL_SETTLED: &str = "stopped: every message at work is settled, the rest waits in RabbitMQ";
 
 fn assert_work_in_hand_is_finished_after(signal: &str) {
     let queues = Queues::new("work in hand");
@@ -103,7 +103,7 @@ fn past_the_shutdown_timeout_the_worker_ends_with_1_and_names_the_task_in_the_ai
     gate.await_waiting(1, PATIENCE);
     worker.signal("TERM");
     assert_eq!(worker.wait(PATIENCE).code(), Some(1));
-    assert_the_last_line_is(&worker, "stopped with 1 task(s) in the air");
+    assert_the_last_line_is(&worker, "stopped with 1 unsettled task(s)");
     assert_the_last_line_is(&worker, ": task-1");
     queues.await_count(&queues.input(), 1, PATIENCE);
 
@@ -128,7 +128,7 @@ fn a_second_ctrl_c_ends_the_worker_at_once() {
     worker.await_log("a second Ctrl+C ends at once", PATIENCE);
     worker.signal("INT");
     assert_eq!(worker.wait(AT_ONCE).code(), Some(130));
-    assert_the_last_line_is(&worker, "in the air");
+    assert_the_last_line_is(&worker, "unsettled task(s)");
     queues.await_count(&queues.input(), 1, PATIENCE);
 }
 
@@ -312,7 +312,7 @@ fn a_task_in_the_air_is_named_even_when_the_broker_hangs() {
     relay.hold(Direction::ToClient);
     worker.signal("TERM");
     assert_eq!(worker.wait(PATIENCE).code(), Some(1));
-    assert_the_last_line_is(&worker, "stopped with 1 task(s) in the air");
+    assert_the_last_line_is(&worker, "stopped with 1 unsettled task(s)");
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn a_task_in_the_air_is_named_even_when_the_broker_went_away_before() {
     worker.await_log("no session with RabbitMQ", PATIENCE);
     worker.signal("TERM");
     assert_eq!(worker.wait(PATIENCE).code(), Some(1));
-    assert_the_last_line_is(&worker, "stopped with 1 task(s) in the air");
+    assert_the_last_line_is(&worker, "stopped with 1 unsettled task(s)");
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn a_task_that_was_created_and_could_not_be_recorded_is_named_in_the_last_line()
     worker.await_log("a second Ctrl+C ends at once", PATIENCE);
     gate.open();
     assert_eq!(worker.wait(PATIENCE).code(), Some(1));
-    assert_the_last_line_is(&worker, "stopped with 1 task(s) in the air");
+    assert_the_last_line_is(&worker, "stopped with 1 unsettled task(s)");
     assert_eq!(tasks.markers(), ["task-1"]);
 
     relay.accept();

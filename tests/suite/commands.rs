@@ -1,5 +1,5 @@
-//! The command line beside `run` and `check`: what `send` puts into a queue, help, wrong usage, wrong settings, advice
-//! that can be pasted, lines that fit a terminal, and that no command prints a secret.
+//! The command line besides `run` and `check`: what `send` publishes, help, wrong usage, wrong settings, advice that
+//! can be pasted, lines that fit a terminal, and that no command prints a secret.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
@@ -13,7 +13,7 @@ use serde_json::json;
 
 #[test]
 fn wrong_settings_are_told_together_and_nothing_is_touched() {
-    let queues = Queues::new("mistakes");
+    let queues = Queues::new("wrong settings");
     let portal = Portal::of(&Tasks::new());
     let changes = [("RABBITMQ_PORT", "x"), ("BITRIX_RATE", "-1")];
     for arguments in [["check"], ["send"]] {
@@ -28,7 +28,7 @@ fn wrong_settings_are_told_together_and_nothing_is_touched() {
 #[test]
 fn no_secret_is_printed_whatever_goes_wrong() {
     let queues = Queues::new("secrets");
-    // A portal that says its own address in every error.
+    // The portal names its own address in every error.
     let portal = Portal::start(|call| match call.method.as_str() {
         "profile" => Answer::Done(json!({"ID": "1", "NAME": "portal-canary-token\u{1b}[31m\nFAIL"})),
         _ => Answer::refused(400, "ERROR_CORE", "http://x/rest/1/portal-canary-token/ password-canary"),
@@ -161,7 +161,7 @@ fn help_and_version_need_no_settings_and_a_wrong_option_is_told() {
     }
 }
 
-/// Runs the program as if somebody had typed this for its name, at a terminal of this width.
+/// Runs the program under this name, at a terminal of this width.
 fn called(name: &str, width: &str, arguments: &[&str], environment: &[(String, String)]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_task-creator"));
     command.arg0(name).args(arguments).env_clear().envs(environment.iter().cloned()).env("COLUMNS", width);

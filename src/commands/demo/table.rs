@@ -1,4 +1,4 @@
-//! How the demo looks: its table, and the line for each event. Pure text; where it is written is not known here.
+//! The text of the demo's table, and of the line for each event. It does not know where the text is written.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use super::audit::History;
 use super::messages::Kind;
 use super::screen::NARROWEST;
 
-/// What all columns but the first take up.
+/// The width of all columns but the first.
 const OTHER_COLUMNS: usize = 46;
-/// Titles are not cut below this.
+/// Titles are not cut shorter than this.
 const SHORTEST_TITLE: usize = 12;
 
 /// The table, for a screen of this width.
@@ -38,7 +38,7 @@ fn row(history: &History, width: usize) -> String {
             write!(row, "{created:<10}  {:<10}  {:>5}", finished.unwrap_or_default(), time(history.answered))
         }
     };
-    written.expect("a text can be written to");
+    written.expect("writing to a String cannot fail");
     row.trim_end().to_owned()
 }
 
@@ -54,7 +54,7 @@ fn outcome(history: &History) -> String {
     }
 }
 
-/// The line for what just happened to this message.
+/// The line for an event of this message.
 pub fn event(history: &History, what: &str, at: Duration) -> String {
     let title = history.message.title;
     format!("  {:>5} s  {title:<33}  {what}\n", seconds(at))
