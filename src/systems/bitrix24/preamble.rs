@@ -1,5 +1,5 @@
-//! What a portal puts before the JSON of its answers: notices that PHP shows, byte order marks of its files. It knows
-//! nothing of what the JSON means.
+//! What a portal puts before the JSON of its answers: notices of PHP, byte order marks of its files. It does not know
+//! what the JSON means.
 
 use serde_json::Value;
 
@@ -7,8 +7,8 @@ use crate::http::text::{LONGEST_PAGE, plain};
 use crate::message::document;
 use crate::redact;
 
-/// The document in an answer, and what stands before it. With anything before it, it starts at the first `{` with a
-/// member and ends with the answer.
+/// The document in an answer, and the text before it. If there is such a text, the document starts at the first `{`
+/// with a member, and ends with the answer.
 pub fn read(answer: &[u8]) -> Option<(Value, &[u8])> {
     if !answer.starts_with(document::BYTE_ORDER_MARK)
         && let Ok(value) = document::read(answer)
@@ -19,16 +19,16 @@ pub fn read(answer: &[u8]) -> Option<(Value, &[u8])> {
     document::read(document).ok().map(|value| (value, before))
 }
 
-/// Notices name variables in braces, too.
+/// Notices name variables in braces too, so a brace alone is not enough.
 fn start(answer: &[u8]) -> Option<usize> {
     let is_object =
         |rest: &[u8]| rest.strip_prefix(b"{").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\""));
     (0..answer.len()).find(|at| is_object(&answer[*at..]))
 }
 
-/// What to tell of it, on one line: what it is, and what to do about it.
+/// One line about it, for the log: what it is, and what to do.
 pub fn told(before: &[u8]) -> String {
-    // Without secrets before it is cut: half of one is not recognised.
+    // Secrets are hidden before the text is cut: half a secret is not recognised.
     let before = redact::clean_in_full(&String::from_utf8_lossy(before).replace(['\r', '\n', '\t', '\u{feff}'], " "));
     let before: String = before.chars().take(LONGEST_PAGE).collect();
     match plain(&before).as_str() {
@@ -54,21 +54,21 @@ mod tests {
         "<br />\n<b>Notice</b>:  Undefined index: {id} in <b>/home/bitrix/www/x.php</b> on line <b>5</b><br />\n";
 
     #[test]
-    fn json_is_read_behind_whatever_stands_before_it() {
+    fn json_is_read_behind_any_text() {
         let document = r#"{"result": {"a": "{\"b\": 1}\ud83d"}, "time": {}}"#;
         let expected = json!({"result": {"a": "{\"b\": 1}\u{fffd}"}, "time": {}});
         for before in ["", "\u{feff}", "\u{feff}\u{feff}\r\n", NOTICE, "\u{feff}PHP Warning: x\n\u{feff}"] {
             let answer = format!("{before}{document}\n");
             assert_eq!(read(answer.as_bytes()), Some((expected.clone(), before.as_bytes())), "{before}");
         }
-        // Of another encoding.
+        // In another encoding.
         let answer = [b"\xcf\xf0\xe5\xe4\xf3\xef\xf0\n", document.as_bytes()].concat();
         assert_eq!(read(&answer).map(|(value, _)| value), Some(expected));
         assert_eq!(read(b" \n[]"), Some((json!([]), &[][..])));
     }
 
     #[test]
-    fn what_is_not_one_document_to_its_end_is_none() {
+    fn anything_but_one_document_to_the_end_is_none() {
         for other in [
             "",
             "\u{feff}",
