@@ -251,7 +251,7 @@ fn an_address_that_no_network_can_reach_is_a_mistake_that_does_not_repeat_it() {
         "http://bitrix.example\\rest\\1\\canarytoken0123",
     ] {
         let errors = with(&[("BITRIX_WEBHOOK_URL", url)]).unwrap_err().to_string();
-        assert!(errors.contains("1 mistake(s)") && errors.contains("  BITRIX_WEBHOOK_URL "), "{url}: {errors}");
+        assert!(errors.contains("1 error(s)") && errors.contains("  BITRIX_WEBHOOK_URL "), "{url}: {errors}");
         assert!(!errors.contains(TOKEN), "{errors}");
     }
     // Its first letter is of another keyboard.

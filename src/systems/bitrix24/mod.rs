@@ -98,9 +98,9 @@ impl System for Bitrix24 {
 /// A member of a portal's object. Requests spell a name `UF_RESULT_EXPECTED`, replies `ufResultExpected`: case and `_`
 /// are ignored.
 fn member<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
-    let outgoing = |name: &str| name.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect::<String>();
-    let wanted = outgoing(name);
-    object.as_object()?.iter().find(|(name, _)| outgoing(name) == wanted).map(|(_, value)| value)
+    let spelling = |name: &str| name.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect::<String>();
+    let wanted = spelling(name);
+    object.as_object()?.iter().find(|(name, _)| spelling(name) == wanted).map(|(_, value)| value)
 }
 
 /// The rows of a list call.

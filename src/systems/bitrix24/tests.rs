@@ -20,7 +20,7 @@ fn read(variables: &[(&str, &str)]) -> Result<Option<Settings>, SettingsErrors> 
 }
 
 fn error(name: &str, value: &str) -> String {
-    let errors = read(&[(name, value)]).expect_err("a mistake").0;
+    let errors = read(&[(name, value)]).expect_err("an error").0;
     assert_eq!(errors.len(), 1, "{name}={value}: {errors:?}");
     errors[0].clone()
 }
