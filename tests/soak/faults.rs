@@ -35,7 +35,7 @@ pub enum Fault {
     Takeover,
 }
 
-/// The rarest faults cost the machine seconds of work, so there are twenty times as many draws as rarest faults.
+/// How often each fault is drawn, as a weight. The rare ones cost the machine seconds of work.
 const WEIGHTS: [(Fault, u64); 20] = [
     (Fault::WorkerKilled, 9),
     (Fault::WorkerStopped, 5),

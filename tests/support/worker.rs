@@ -50,7 +50,7 @@ impl Worker {
         Worker { child, under: None, arguments, environment: environment.to_vec(), folder }
     }
 
-    /// The same, without arguments, after this line of shell has run in its folder before `exec "$0"`.
+    /// The same, without arguments. This line of shell runs in its folder first; it ends with `exec "$0"`.
     pub fn run_under(line: &str, environment: &[(String, String)]) -> Worker {
         let (folder, under) = (fresh_folder(), Some(line.to_string()));
         let child = spawn(&folder, under.as_deref(), &[], environment);

@@ -1,7 +1,7 @@
 //! What the worker promises about a task, whatever its target is. Each case ends with the account of every message:
 //! nothing lost, nothing doubled.
 //!
-//! A message may fail only once, so a case shows whether another failure uses up that attempt.
+//! A message has a single attempt, so a case fails when a failure of the target is counted as one.
 
 use super::targets::{Fault, Target};
 use crate::support::secrets::{dressed, files, found_in};
