@@ -44,15 +44,15 @@ impl Https {
 
     fn shake_hands(&self, details: &ConnectionDetails, tcp: Box<dyn Transport>) -> Result<Session, ureq::Error> {
         let host = details.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        let name =
-            ServerName::try_from(host.to_owned()).map_err(|_| told("no certificate can have the host's name"))?;
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| no_handshake("no certificate can have the host's name"))?;
         let mut session = ClientConnection::new(Arc::clone(&self.0), name)
-            .map_err(|_| told("the session cannot be started: something is wrong with this program"))?;
+            .map_err(|_| no_handshake("the session cannot be started: something is wrong with this program"))?;
         let mut socket = TransportAdapter::new(tcp, details.current_time.clone());
         // The deadline for connecting starts again.
         socket.set_timeout(details.timeout);
         session.complete_io(&mut socket).map_err(|err| match ureq::Error::from(err) {
-            ureq::Error::Io(err) => told(tls::explain(&err, CA_FILE)),
+            ureq::Error::Io(err) => no_handshake(tls::explain(&err, CA_FILE)),
             // Even if the deadline of the whole request is over: nothing was sent.
             _ => ureq::Error::Timeout(Timeout::Connect),
         })?;
@@ -61,7 +61,7 @@ impl Https {
     }
 }
 
-fn told(what: impl Into<String>) -> ureq::Error {
+fn no_handshake(what: impl Into<String>) -> ureq::Error {
     ureq::Error::Other(Box::new(NoHandshake(what.into())))
 }
 

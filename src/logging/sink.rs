@@ -172,7 +172,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// Passes on what it is told to write when the test takes it, and fails when the test says so.
+    /// Passes its lines on when the test takes them, and fails when the test says so.
     struct Slow {
         written: SyncSender<String>,
         fails: Receiver<bool>,

@@ -224,8 +224,8 @@ pub enum Failure {
         /// What went wrong.
         error: anyhow::Error,
     },
-    /// The same for a create that may have happened all the same. The worker looks for the task before it creates it
-    /// again, and not before a look-up can show it.
+    /// The same for a create that failed but may have had its effect. The worker looks for the task before it creates
+    /// it again, and not before a look-up can show it.
     OutcomeUnknown {
         /// What went wrong.
         error: anyhow::Error,

@@ -128,7 +128,7 @@ fn certificate(refused: &CertificateError, ca_file: &str) -> String {
         }
         CertificateError::Revoked => "the server's certificate is revoked: have it issued again".into(),
         CertificateError::Other(other) => match other.0.downcast_ref() {
-            Some(unknown) => nobodys_word(unknown, ca_file),
+            Some(unknown) => unknown_issuer(unknown, ca_file),
             None => format!(
                 "the server's certificate is that of a CA, or has demands that this program does not know: if it is the \
                  right one, name a PEM file with exactly this certificate in {ca_file}; or have one issued for the server"
@@ -151,7 +151,7 @@ fn signature(algorithm: &[u8]) -> &'static str {
     }
 }
 
-fn nobodys_word(unknown: &Unknown, ca_file: &str) -> String {
+fn unknown_issuer(unknown: &Unknown, ca_file: &str) -> String {
     match unknown {
         Unknown::Itself => format!(
             "the server's certificate is signed by itself: if it is the right one, name a PEM file with exactly this \

@@ -89,7 +89,7 @@ fn is_signed_by_itself(server: &CertificateDer<'_>) -> bool {
     names::of(server).is_some_and(|names| names.issuer == names.subject)
 }
 
-fn told(unknown: Unknown) -> TlsError {
+fn unknown_issuer(unknown: Unknown) -> TlsError {
     CertificateError::Other(OtherError(Arc::new(unknown))).into()
 }
 
@@ -127,11 +127,11 @@ impl ServerCertVerifier for Verifier {
         match refused {
             CertificateError::NotValidForNameContext { .. } if is_own => may_be_for(server, host),
             refused if is_own && lacks_ca_only(&refused) => may_be_for(server, host),
-            CertificateError::UnknownIssuer => Err(told(missing(server, sent))),
+            CertificateError::UnknownIssuer => Err(unknown_issuer(missing(server, sent))),
             // A certificate signed by itself can have no other issuer, so it does not matter that it is a CA's, or that
             // another one of this name is known.
             CertificateError::Other(_) | CertificateError::BadSignature if is_signed_by_itself(server) => {
-                Err(told(Unknown::Itself))
+                Err(unknown_issuer(Unknown::Itself))
             }
             refused => Err(refused.into()),
         }

@@ -18,7 +18,7 @@ const MOST_VALUES: usize = 900;
 const DEEPEST: usize = 50;
 /// Texts that a portal replaces anywhere in a value, in any case.
 const REFERENCES: &[&str] = &["result[", "next[", "total[", "time[", "error["];
-/// Characters that may stand in a command as they are; `[` and `]` are written by [`Query`] itself.
+/// Characters that a command holds unencoded; the brackets of nested names are added unencoded, too.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// How many of these commands fit into one request that should take at most `time`. `pace` says how long a command of

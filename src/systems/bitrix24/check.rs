@@ -133,7 +133,7 @@ impl Look<'_> {
                     .report
                     .fail(format!("bitrix24: the webhook may not call {method}; give it the right \"task\" (tasks)")),
                 // The portal may be an old one: the first task will show what it cannot tell.
-                Availability::Untold(why) => {
+                Availability::Unknown(why) => {
                     self.report.warn(format!("bitrix24: it is not known which methods there are: {why}"));
                     return Ok(());
                 }
@@ -157,7 +157,7 @@ impl Look<'_> {
             Ok(reply) if !fields::is_yes(&reply["result"]["isExisting"]) => Availability::Missing,
             Ok(reply) if !fields::is_yes(&reply["result"]["isAvailable"]) => Availability::Forbidden,
             Ok(_) => Availability::Available,
-            Err(err) => Availability::Untold(err),
+            Err(err) => Availability::Unknown(err),
         })
     }
 
@@ -309,7 +309,7 @@ enum Availability {
     Available,
     Missing,
     Forbidden,
-    Untold(ApiError),
+    Unknown(ApiError),
 }
 
 /// A refusal is an answer too.

@@ -49,7 +49,7 @@ pub fn complete(client: &Client, wanted: &[Wanted]) -> Vec<Option<Missing>> {
     let mut tasks: Vec<Plan> = wanted.iter().map(Plan::new).collect();
     for _ in 0..2 {
         read_back(client, &mut tasks);
-        tasks.iter_mut().for_each(Plan::leave_what_may_come_by_itself);
+        tasks.iter_mut().for_each(Plan::leave_parts_that_may_still_come);
         add(client, &mut tasks, Plan::next_lists);
         add(client, &mut tasks, Plan::next_lines);
         tasks.iter_mut().for_each(Plan::end_round);
@@ -115,7 +115,7 @@ impl<'a> Plan<'a> {
     }
 
     /// What is missing after the reading is added only when no earlier try can still add it.
-    fn leave_what_may_come_by_itself(&mut self) {
+    fn leave_parts_that_may_still_come(&mut self) {
         if std::mem::take(&mut self.may_get_more) && !self.left && !self.missing_titles().is_empty() {
             self.left = true;
             self.why = Some(ApiError::new(Kind::Unknown, "an earlier try to add them may not be over".into()));

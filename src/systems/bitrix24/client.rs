@@ -29,7 +29,7 @@ const BATCH_TIME: Duration = Duration::from_secs(15);
 /// How often the worker waits and repeats after a refusal for too many requests, before the caller hears of it.
 const REFUSALS: u32 = 5;
 /// After so many requests in a row without an answer, the next one will have none either.
-const IN_VAIN: u32 = 2;
+const MOST_UNANSWERED: u32 = 2;
 /// Where requests are scarce, a request waits this long for more calls, and again while they keep coming.
 const MOMENT: Duration = Duration::from_millis(20);
 const MOST_MOMENTS: u32 = 10;
@@ -49,8 +49,8 @@ pub struct Client {
     most_calls: AtomicUsize,
     /// What the last requests have shown about the portal. Shared by all threads that call it.
     learnt: Mutex<Learnt>,
-    /// The log has said once that something stands before the JSON of the portal's answers.
-    told_of_preamble: AtomicBool,
+    /// The warning about text before the JSON of the portal's answers has been logged.
+    preamble_is_logged: AtomicBool,
     stop: Stop,
 }
 
@@ -69,7 +69,7 @@ impl Client {
             outbox: Combiner::default(),
             most_calls: AtomicUsize::new(batch::LARGEST),
             learnt: Mutex::new(Learnt::new(most)),
-            told_of_preamble: AtomicBool::new(false),
+            preamble_is_logged: AtomicBool::new(false),
             stop: stop.clone(),
         }
     }
@@ -184,27 +184,27 @@ impl Client {
                 Err(err) => (vec![Err(err.clone()); parcels.len()], Some(err)),
             },
         };
-        let to_the_rest = err.filter(|err| self.asks_in_vain(err)).map(|err| Err(not_sent(&err)));
+        let to_the_rest = err.filter(|err| self.next_would_fail(err)).map(|err| Err(not_sent(&err)));
         Carried { replies, to_the_rest }
     }
 
     /// Whether the next request will fail too. A request without an answer may have been slow because of its own calls.
-    fn asks_in_vain(&self, err: &ApiError) -> bool {
+    fn next_would_fail(&self, err: &ApiError) -> bool {
         match err.kind {
             Kind::Unreachable | Kind::TooFast | Kind::Blocked => true,
-            Kind::Unknown => self.learnt().unanswered() >= IN_VAIN,
+            Kind::Unknown => self.learnt().unanswered() >= MOST_UNANSWERED,
             Kind::CoolingDown | Kind::Configuration | Kind::Refused | Kind::Outdated => false,
         }
     }
 
     fn one_by_one(&self, parcels: &[Parcel]) -> Vec<Reply> {
-        let mut in_vain = None;
+        let mut failed = None;
         let send = |parcel: &Parcel| {
-            if let Some(err) = &in_vain {
+            if let Some(err) = &failed {
                 return Err(not_sent(err));
             }
             let reply = self.permit().and_then(|()| self.plain(parcel));
-            in_vain = reply.as_ref().err().filter(|err| self.asks_in_vain(err)).cloned();
+            failed = reply.as_ref().err().filter(|err| self.next_would_fail(err)).cloned();
             reply
         };
         parcels.iter().map(send).collect()
@@ -261,7 +261,7 @@ impl Client {
             let took = started.elapsed();
             let result = match answer {
                 Ok(Answer { status, body, .. }) => {
-                    reply(status, &self.webhook.hide_token(body), |before| self.tell_once(before))
+                    reply(status, &self.webhook.hide_token(body), |before| self.log_preamble_once(before))
                 }
                 Err(NoAnswer::NotSent(why)) => Err(ApiError::new(Kind::Unreachable, why)),
                 Err(NoAnswer::Unknown(why)) => Err(ApiError::new(Kind::Unknown, why)),
@@ -292,9 +292,9 @@ impl Client {
     }
 
     /// Said once: a portal that sends it may send it with every answer.
-    fn tell_once(&self, before: &[u8]) {
-        if !self.told_of_preamble.swap(true, Ordering::Relaxed) {
-            log::warn!("{}; said once", preamble::told(before));
+    fn log_preamble_once(&self, before: &[u8]) {
+        if !self.preamble_is_logged.swap(true, Ordering::Relaxed) {
+            log::warn!("{}; logged once", preamble::describe(before));
         }
     }
 

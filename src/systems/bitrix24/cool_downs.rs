@@ -11,7 +11,7 @@ use super::errors::{ApiError, Kind};
 use crate::message::now_ms;
 
 /// The cool-down of a refused method when the portal has not said when to come back.
-const UNTOLD: Duration = Duration::from_secs(60);
+const UNKNOWN_TIME: Duration = Duration::from_secs(60);
 /// The portal counts ten minutes; a longer time comes from a wrong clock.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -50,7 +50,7 @@ impl CoolDowns {
             Err(err) if err.kind == Kind::CoolingDown => {
                 let rest = times.until.filter(|until| *until > now);
                 let reset = times.reset.take().filter(|reset| *reset > now);
-                times.until = rest.or(reset).or(Some(now + UNTOLD));
+                times.until = rest.or(reset).or(Some(now + UNKNOWN_TIME));
             }
             Err(_) => {}
         }
@@ -103,11 +103,11 @@ mod tests {
     fn without_a_time_it_rests_a_minute_and_a_wrong_clock_makes_it_ten_at_most() {
         let (cool_downs, now) = (CoolDowns::default(), Instant::now());
         cool_downs.note(METHOD, &refused(), now);
-        assert_eq!(cool_downs.rest(METHOD, now), Some(UNTOLD));
+        assert_eq!(cool_downs.rest(METHOD, now), Some(UNKNOWN_TIME));
         // Refused again as soon as it may be called: the time in the last success is over.
-        let later = now + UNTOLD;
+        let later = now + UNKNOWN_TIME;
         cool_downs.note(METHOD, &refused(), later);
-        assert_eq!(cool_downs.rest(METHOD, later), Some(UNTOLD));
+        assert_eq!(cool_downs.rest(METHOD, later), Some(UNKNOWN_TIME));
         cool_downs.note("batch", &success(90_000), now);
         cool_downs.note("batch", &refused(), now);
         assert_eq!(cool_downs.rest("batch", now), Some(LONGEST));

@@ -27,7 +27,7 @@ fn start(answer: &[u8]) -> Option<usize> {
 }
 
 /// One line about it, for the log: what it is, and what to do.
-pub fn told(before: &[u8]) -> String {
+pub fn describe(before: &[u8]) -> String {
     // Secrets are hidden before the text is cut: half a secret is not recognised.
     let before = redact::clean_in_full(&String::from_utf8_lossy(before).replace(['\r', '\n', '\t', '\u{feff}'], " "));
     let before: String = before.chars().take(LONGEST_PAGE).collect();
@@ -86,14 +86,14 @@ mod tests {
     }
 
     #[test]
-    fn the_notice_is_told_on_one_line_without_markup() {
-        let told_of = |before: &str| told(before.as_bytes());
+    fn the_notice_is_shown_on_one_line_without_markup() {
+        let described = |before: &str| describe(before.as_bytes());
         let notice = "Notice : Undefined index: {id} in /home/bitrix/www/x.php on line 5";
-        assert!(told_of(NOTICE).ends_with(&format!("php.ini: {notice}")), "{}", told_of(NOTICE));
-        assert!(told_of(&format!("\u{feff}{NOTICE}")).ends_with(notice));
-        assert!(told_of("\u{1b}[31m\0x").ends_with("\\u{1b}[31m\\u{0}x"));
-        assert!(told_of(&"я".repeat(100_000)).chars().count() < 600);
-        assert!(told_of("\u{feff}\r\n\u{feff}").starts_with("the portal's answers start with a byte order mark"));
-        assert!(told(b"\xcf\xf0: x").ends_with(": x"));
+        assert!(described(NOTICE).ends_with(&format!("php.ini: {notice}")), "{}", described(NOTICE));
+        assert!(described(&format!("\u{feff}{NOTICE}")).ends_with(notice));
+        assert!(described("\u{1b}[31m\0x").ends_with("\\u{1b}[31m\\u{0}x"));
+        assert!(described(&"я".repeat(100_000)).chars().count() < 600);
+        assert!(described("\u{feff}\r\n\u{feff}").starts_with("the portal's answers start with a byte order mark"));
+        assert!(describe(b"\xcf\xf0: x").ends_with(": x"));
     }
 }
