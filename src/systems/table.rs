@@ -1,6 +1,6 @@
-//! Every system there is, and the settings of the whole program, read at once: the only file that knows all systems.
+//! Every system there is, and the settings of the whole program, read together: the only file that knows all systems.
 //!
-//! It knows their names and who reads their settings; what any of them does, and what its lane does, it does not.
+//! It knows their names and who reads their settings; it does not know what a system or its lane does.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -15,17 +15,17 @@ use crate::settings::{Environment, Lookup, Secret, SettingsErrors, Variables, ri
 
 /// A line of [`TABLE`].
 pub struct SystemEntry {
-    /// The system's name; its queues are called after it.
+    /// The system's name; its queues are named after it.
     pub name: &'static str,
     /// The topics that belong to it, as the bridge has them: such messages are moved to its queue from any other.
     pub topics: &'static [&'static str],
     /// Reads its settings. Nothing is connected to find out whether it is on.
     pub open: fn(&mut Variables) -> Configured,
-    /// The same where nothing will be sent, so that it need not be set where its target is.
+    /// The same for commands that send nothing, so the target's address need not be set.
     pub open_without_target: fn(&mut Variables) -> Configured,
 }
 
-/// Every system, the usual one first.
+/// Every system, the most used one first.
 pub const TABLE: &[SystemEntry] = &[
     SystemEntry {
         name: "bitrix24",
@@ -81,14 +81,14 @@ pub fn settings() -> &'static BTreeSet<String> {
         };
         let _ = Variables::read(note, |variables| {
             Setup::from_variables(variables);
-            // Those that count only where the system is on.
+            // Those that are read only where the system is on.
             TABLE.iter().for_each(|entry| drop((entry.open_without_target)(variables)));
         });
         names.into_inner()
     })
 }
 
-/// What the settings say: those that all systems share, and every system.
+/// What the settings say: the common ones, and those of every system.
 #[derive(Debug)]
 pub struct Setup {
     /// The common settings.
@@ -98,15 +98,15 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Reads the settings through `value`, which gives that of a variable.
+    /// Reads the settings; `value` returns the value of a variable.
     ///
     /// # Errors
-    /// [`SettingsErrors`]: every one of them, each with the variable's name and an example.
+    /// [`SettingsErrors`]: all of them, each with the variable's name and an example.
     pub fn read(value: impl Fn(&str) -> Option<String>) -> Result<Setup, SettingsErrors> {
         right(Variables::read(value, Setup::from_variables))
     }
 
-    /// The same where it is known in which place each value stands.
+    /// The same when it is known where each value was read from.
     ///
     /// # Errors
     /// As [`Setup::read`].
@@ -122,7 +122,7 @@ impl Setup {
         right(Variables::of(environment, Setup::from_variables))
     }
 
-    /// The settings in these variables; in place of one that is wrong, its default.
+    /// The settings in these variables; a wrong one is replaced by its default.
     pub fn from_variables(variables: &mut Variables) -> Setup {
         let config = Config::from_variables(variables);
         refuse_own_queues(&config, variables);
@@ -153,13 +153,13 @@ impl Setup {
         self.on().flat_map(|(_, system)| system.secrets()).chain(self.config.secrets()).collect()
     }
 
-    /// From here on no line shows them. To be called before anything is said.
+    /// Hides them in every later line. To be called before anything is printed.
     pub fn hide_secrets(&self) {
         redact::hide(self.secrets().iter().map(Secret::expose));
     }
 }
 
-/// What is put into a system's own queue would come back to us.
+/// A message that is published to a system's own queue would come back to us.
 fn refuse_own_queues(config: &Config, variables: &mut Variables) {
     let common = [(config::ERROR_QUEUE, &config.error_queue), (config::RESPONSES_QUEUE, &config.responses_queue)];
     for ((name, default), queue) in common {

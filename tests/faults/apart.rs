@@ -394,7 +394,7 @@ fn a_task_that_got_the_id_of_another_one_gets_none_of_its_checklists() {
     });
     let mut worker = start(&queues, &portal.webhook(), &[]);
     queues.publish_task(&field_text("task-1"));
-    worker.await_log("checklists not completed: task=task-1: the portal has it under the id", PATIENCE);
+    worker.await_log("checklists not completed: task=task-1: the portal no longer has it under the id", PATIENCE);
     eventually("the synchronisation", PATIENCE, || tasks.syncs().len() == 1);
     worker.stop();
     assert_eq!(portal.count("task.checklistitem.add"), 2, "its two lists, at the first try");

@@ -18,7 +18,7 @@ fn wrong_settings_are_told_together_and_nothing_is_touched() {
     let changes = [("RABBITMQ_PORT", "x"), ("BITRIX_RATE", "-1")];
     for arguments in [["check"], ["send"]] {
         let ended = run_with(&arguments, &queues, &portal.webhook(), &changes);
-        ended.ended_with(78).has("2 mistake(s)").has("RABBITMQ_PORT is \"x\"").has("BITRIX_RATE is \"-1\"");
+        ended.ended_with(78).has("2 error(s)").has("RABBITMQ_PORT is \"x\"").has("BITRIX_RATE is \"-1\"");
     }
     assert!(portal.requests().is_empty());
     let folder = run_with(&["check"], &queues, &portal.webhook(), &[("LOG_DIR", "/dev/null/logs")]);

@@ -1,5 +1,5 @@
-//! The settings as their user meets them: code and example agree, defaults are the documented ones, and each error
-//! is told. How the program starts with them is in `start.rs`.
+//! The settings as their user meets them: code and example agree, defaults are the documented ones, and each error is
+//! reported. How the program starts with them is in `start.rs`.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use task_creator::settings::{Given, Secret, SettingsErrors, Variables, right};
 use task_creator::systems::bitrix24;
 use task_creator::systems::table::{self, Setup};
 
-/// Every variable with a default, and the default: those of the Python worker, and new ones beside them.
+/// Every variable with a default: those of the Python worker, and new ones.
 const DEFAULTS: &[(&str, &str)] = &[
     ("RABBITMQ_HOST", "localhost"),
     ("RABBITMQ_PORT", "5672"),
@@ -54,7 +54,7 @@ const WITHOUT_DEFAULT: &[&str] = &[
     "DEFAULT_ACTION",
 ];
 
-/// The settings of the example that are on.
+/// The settings that are on in the example.
 const ACTIVE: &[&str] =
     &["BITRIX_WEBHOOK_URL", "RABBITMQ_HEARTBEAT", "RABBITMQ_HOST", "RABBITMQ_PASSWORD", "RABBITMQ_USERNAME"];
 
@@ -85,7 +85,7 @@ fn the_code_and_the_example_state_the_same_defaults() {
     for (name, default) in DEFAULTS.iter().copied().chain(without) {
         let Described { default: told, value, .. } = &example()[name];
         assert_eq!(told, default, "{name} in config.env.example");
-        // What is to be filled in, and an example, is not a default.
+        // A value to be filled in, and an example, is no default.
         let shows_default = !ACTIVE.contains(&name) && default != "none";
         assert!(!shows_default || value == default, "{name} shows another value than its default");
     }
@@ -132,7 +132,7 @@ fn names_and_spellings_of_the_python_worker_keep_their_meaning() {
 }
 
 #[test]
-fn each_bad_value_is_told_with_its_name_and_an_example() {
+fn the_error_for_each_bad_value_has_its_name_and_an_example() {
     let bad = [
         ("RABBITMQ_HOST", "amqp://rmq.example"),
         ("RABBITMQ_PORT", "70000"),
@@ -170,7 +170,7 @@ fn each_bad_value_is_told_with_its_name_and_an_example() {
 }
 
 #[test]
-fn the_example_in_a_mistake_is_itself_right() {
+fn the_example_in_an_error_is_itself_right() {
     for (name, bad) in [("RETRY_DELAY", "x"), ("BITRIX_RATE", "x"), ("BITRIX_TASK_ID_FIELD", "x"), ("LOG_LEVEL", "x")] {
         let error = with(&[(name, bad)]).unwrap_err().0.remove(0);
         let (_, example) = error.rsplit_once(&format!("{name}=")).unwrap();
@@ -180,7 +180,7 @@ fn the_example_in_a_mistake_is_itself_right() {
 }
 
 #[test]
-fn quotes_around_a_value_are_a_mistake_in_every_setting() {
+fn quotes_around_a_value_are_an_error_in_every_setting() {
     let settings = DEFAULTS.iter().map(|(name, default)| (*name, *default));
     let others = [
         ("RABBITMQ_PASSWORD", PASSWORD),
@@ -209,7 +209,7 @@ fn quotes_around_a_value_are_a_mistake_in_every_setting() {
 }
 
 #[test]
-fn what_the_quotes_of_dotenv_enclose_is_meant_in_a_password_and_nowhere_else() {
+fn blanks_within_the_quotes_of_dotenv_are_kept_only_in_a_password() {
     let in_quotes = |value: &'static str| {
         Setup::found(&move |name| {
             let value = if name == "RABBITMQ_PASSWORD" || name == "RESPONSES_QUEUE" { value } else { return None };
@@ -242,7 +242,7 @@ fn an_international_host_becomes_punycode_and_brackets_are_stripped() {
 }
 
 #[test]
-fn an_address_that_no_network_can_reach_is_a_mistake_that_does_not_repeat_it() {
+fn the_error_for_an_address_that_no_network_can_reach_does_not_repeat_it() {
     for url in [
         "http://bitrix..example/rest/1/canarytoken0123",
         "http://bitrix.example:99999/rest/1/canarytoken0123",
@@ -253,10 +253,10 @@ fn an_address_that_no_network_can_reach_is_a_mistake_that_does_not_repeat_it() {
         "http://bitrix.example\\rest\\1\\canarytoken0123",
     ] {
         let errors = with(&[("BITRIX_WEBHOOK_URL", url)]).unwrap_err().to_string();
-        assert!(errors.contains("1 mistake(s)") && errors.contains("  BITRIX_WEBHOOK_URL "), "{url}: {errors}");
+        assert!(errors.contains("1 error(s)") && errors.contains("  BITRIX_WEBHOOK_URL "), "{url}: {errors}");
         assert!(!errors.contains(TOKEN), "{errors}");
     }
-    // Its first letter is of another keyboard.
+    // Its first letter is Cyrillic.
     let mixed =
         with(&[("BITRIX_WEBHOOK_URL", "https://сompany.example/rest/1/canarytoken0123")]).unwrap_err().to_string();
     assert!(mixed.contains("BITRIX_WEBHOOK_URL has a host that mixes Latin and Cyrillic letters"), "{mixed}");
@@ -267,7 +267,7 @@ fn an_address_that_no_network_can_reach_is_a_mistake_that_does_not_repeat_it() {
 }
 
 #[test]
-fn a_value_that_would_go_wrong_unnoticed_is_a_mistake() {
+fn a_value_that_would_do_silent_harm_is_an_error() {
     for (name, value, wrong) in [
         ("BITRIX_ANSWER_TEXTS", "ДА=26", "in which \"ДА\" stands for an id, which is a number"),
         ("BITRIX_ANSWER_TEXTS", "26=ДА,НЕТ=27", "in which \"НЕТ\" stands for an id"),
@@ -346,7 +346,7 @@ fn certificates_are_a_file_that_can_be_read_and_belong_to_tls() {
 }
 
 #[test]
-fn no_secret_is_printed_with_the_settings_or_with_their_mistakes() {
+fn no_secret_is_printed_with_the_settings_or_with_their_errors() {
     let setup = read(&[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)]).unwrap();
     // The last one is "admin:canary-password" in base64, as in a sign-in.
     assert_eq!(setup.secrets(), [TOKEN, PASSWORD, "YWRtaW46Y2FuYXJ5LXBhc3N3b3Jk"].map(Secret::new));
@@ -364,7 +364,7 @@ fn read(settings: &[(&str, &str)]) -> Result<Setup, SettingsErrors> {
     Setup::read(value_in(settings))
 }
 
-/// What gives a variable the last of the values that it has there.
+/// Looks up the last value that a variable has here.
 fn value_in(settings: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
     |wanted| {
         let last = settings.iter().rev().find(|(name, _)| *name == wanted);
@@ -372,12 +372,12 @@ fn value_in(settings: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
     }
 }
 
-/// The least settings, changed.
+/// The smallest set of settings, changed.
 fn with(changes: &[(&str, &str)]) -> Result<Setup, SettingsErrors> {
     read(&[&[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)], changes].concat())
 }
 
-/// The names for which the code asks when Bitrix24 is on.
+/// The names that the code looks up when Bitrix24 is on.
 fn looked_up() -> BTreeSet<String> {
     let names = RefCell::new(BTreeSet::new());
     let _ = Setup::read(|name| {
@@ -393,7 +393,7 @@ struct Described {
     meaning: String,
     /// What "Default:" says, else the value.
     default: String,
-    /// What the line shows.
+    /// The value in the line.
     value: String,
 }
 

@@ -27,7 +27,7 @@ fn all_settings_errors_are_reported_together_before_rabbitmq_is_touched() {
     assert_eq!(worker.wait(PATIENCE).code(), Some(78));
     let output = worker.output();
     for text in
-        ["3 mistake(s)", "RABBITMQ_PASSWORD is not set, neither", "RETRY_ATTEMPTS=3", "BITRIX_WEBHOOK_URL=https://"]
+        ["3 error(s)", "RABBITMQ_PASSWORD is not set, neither", "RETRY_ATTEMPTS=3", "BITRIX_WEBHOOK_URL=https://"]
     {
         assert!(output.contains(text), "{text}: {output}");
     }
@@ -90,7 +90,7 @@ fn a_broken_line_of_ours_is_told_by_its_place_and_not_by_its_content() {
     for broken in ["RABBITMQ_PASSWORD='canary", "RABBITMQ_PASSWORD='canary' canary", "RABBITMQ_PASSWORD canary"] {
         let dotenv = format!("# first\nRABBITMQ_HOST=rmq.example\n{broken}\nLOG_LEVEL=INFO\n");
         let output = refused(dotenv.as_bytes());
-        assert!(output.contains("the settings have 1 mistake(s):\n  RABBITMQ_PASSWORD (.env, line 3) "), "{output}");
+        assert!(output.contains("the settings have 1 error(s):\n  RABBITMQ_PASSWORD (.env, line 3) "), "{output}");
         assert!(
             output.contains("for example: RABBITMQ_PASSWORD=value") || output.contains("RABBITMQ_PASSWORD='a value'"),
             "{output}"
@@ -177,7 +177,7 @@ fn quotes_that_are_part_of_the_value_are_reported() {
         assert_eq!(worker.wait(PATIENCE).code(), Some(78), "{name}");
         let output = worker.output();
         assert!(output.contains(&format!("{name} has quotes around it")), "{output}");
-        assert!(output.contains("1 mistake(s)") && output.contains("docker --env-file"), "{output}");
+        assert!(output.contains("1 error(s)") && output.contains("docker --env-file"), "{output}");
     }
     assert_eq!(broker.connections(), 0);
     // In .env the outer quotes are taken off, so the inner ones are meant.

@@ -1,7 +1,7 @@
-//! What every integration test stands on: a real RabbitMQ with queues of its own, a scripted Bitrix24, a TCP relay that
-//! cuts and freezes, the built worker as a child process, and the accounting that tells whether anything was lost.
+//! The tools of every integration test: a real RabbitMQ with queues of its own, a scripted Bitrix24, a TCP relay that
+//! cuts and freezes, the built worker as a child process, and the account that shows whether anything was lost.
 //!
-//! Nothing here knows how the worker is built inside: it sees queues, HTTP requests, signals and log files only.
+//! Nothing here knows the inside of the worker: it sees only queues, HTTP requests, signals and log files.
 //!
 //! ```text
 //! let queues = Queues::new("a kill after the create loses nothing");

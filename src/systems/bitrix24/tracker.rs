@@ -1,8 +1,8 @@
 //! Finds out which Bitrix24 tasks are finished: fifty ids a command, many commands a request.
 //!
-//! An id alone says nothing: another portal, and one that was set up again, gives the same ids to other tasks. So each
-//! row's marker is compared. It reads states and answers. What becomes of a record is decided in
-//! [`crate::lane::tracking`].
+//! An id alone proves nothing: another portal, or one that was set up again, gives the same ids to other tasks. So each
+//! row's marker is compared. This file reads states and answers; [`crate::lane::tracking`] decides what happens to a
+//! record.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use super::{MissingAnswer, Settings, look_up, member, rows};
 use crate::message::{Record, text};
 use crate::systems::{Failure, Progress, Tracker};
 
-/// The most ids that one list call may name: a page has no more rows.
+/// The most ids that one list call may name: a page has this many rows.
 const IDS: usize = 50;
-/// What the response shows of a task, beside the field with its marker.
+/// The fields of a task that the response shows, beside the field with its marker.
 const SELECT: &[&str] = &[
     "ID",
     "TITLE",
@@ -45,7 +45,7 @@ pub struct BitrixTracker {
     settings: Settings,
     client: Arc<Client>,
     answers: Answers,
-    /// The portal has ignored the filter by ids once: from then on each task is asked for by itself, in batches.
+    /// The portal has ignored the filter by ids once: since then each task has a call of its own, in batches.
     one_by_one: bool,
 }
 
@@ -106,9 +106,9 @@ fn not_answered(err: &ApiError) -> Failure {
 /// For each id the task's row, or `None` where the portal shows no such task.
 type Rows = HashMap<String, Result<Option<Value>, ApiError>>;
 
-/// Whose task is it?
+/// Whose task a row is.
 impl BitrixTracker {
-    /// Why the task of this record is not to be looked for here, if it says that it is at another portal.
+    /// Why the task of this record is not looked for here: the record says that it is at another portal.
     fn elsewhere(&self, record: &Record) -> Option<String> {
         let (there, here) = (record.target_host()?, self.settings.webhook.host());
         let known = there == here || self.settings.former_hosts.contains(&there);
@@ -120,11 +120,11 @@ impl BitrixTracker {
         })
     }
 
-    /// Why the task in this row is not the record's, if it is another one.
+    /// Why the task in this row is another task than the record's, if it is.
     fn another(&self, record: &Record, row: &Value) -> Option<&'static str> {
         let (id, marker) = (record.task.id.as_str(), self.marker());
         let has_field = marker != fields::XML_ID;
-        // Without the field a long id is written nowhere, and the Python worker has written none.
+        // Without the field a long id is not written anywhere, and the Python worker has written no marker.
         let is_marked = has_field || (fields::xml_id(id).is_some() && record.target_host().is_some());
         match look_up::carries(row, marker, id) {
             Some(true) => None,
@@ -159,8 +159,8 @@ impl BitrixTracker {
         replies.map(|(reply, id)| ((*id).to_owned(), reply.map(|reply| task_of(&reply)))).collect()
     }
 
-    /// `None` when a reply has a row that nobody asked for: the portal has ignored the filter, and what is missing from
-    /// the reply may exist all the same.
+    /// `None` when a reply has a row that nobody asked for: the portal has ignored the filter, so a task that is
+    /// missing from the reply may exist all the same.
     fn read_lists(&self, ids: &[&str]) -> Option<Rows> {
         let lists: Vec<&[&str]> = ids.chunks(IDS).collect();
         let select = self.select();
@@ -213,7 +213,7 @@ impl BitrixTracker {
     }
 }
 
-/// Does the process wait for an answer? The portal says so; where its field is unset, the message does: a portal that
+/// Whether the process waits for an answer. The portal says so; if its field is unset, the message does: a portal that
 /// failed while it created the task may never have written its custom fields.
 fn is_expected(record: &Record, row: &Value) -> bool {
     let is_set = |value: &&Value| !value.is_null() && **value != Value::Bool(false) && **value != "";

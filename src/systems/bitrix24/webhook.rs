@@ -1,6 +1,6 @@
-//! Where a portal is, and who asks there: one address with a secret in it.
+//! The address of a portal, with the user who asks and the secret.
 //!
-//! It sends nothing. Whatever is shown of it, the secret is not.
+//! It sends nothing. It never shows the secret.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::settings::Secret;
 use crate::settings::address::{self, Url, is_this_machine};
 
-/// A portal makes tokens of 16 characters. A much shorter one could be a word that is meant.
+/// A portal makes tokens of 16 characters. A much shorter one could be an ordinary word.
 const SHORTEST_TOKEN: usize = 8;
 
 /// A webhook's address. The secret is in its path, so it is never shown whole.
@@ -21,7 +21,7 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// In place of one, where nothing will be sent.
+    /// A placeholder, when nothing will be sent.
     pub(super) fn nowhere() -> Webhook {
         Webhook { url: Secret::new(""), shown: String::new() }
     }
@@ -48,8 +48,8 @@ impl Webhook {
         format!("{}/{method}", self.url.expose())
     }
 
-    /// The portal's host, with its port where that is not the usual one: by whatever way it is reached, it is the same
-    /// portal.
+    /// The portal's host, with its port where that is not the usual one. It is the same portal, whether reached by http
+    /// or https.
     pub(super) fn host(&self) -> String {
         let (usual, rest) = match self.shown.strip_prefix("https://") {
             Some(rest) => (":443", rest),
@@ -59,14 +59,15 @@ impl Webhook {
         host.strip_suffix(usual).map_or(host.clone(), str::to_owned)
     }
 
-    /// Where a person sees the task with this id: anybody who may, under the name of the webhook's owner.
+    /// The address at which a person sees the task with this id; it names the webhook's owner, and works for every
+    /// user.
     pub fn link(&self, target_id: &str) -> String {
         let (place, user) = self.shown.split_once("/rest/").unwrap_or((&self.shown, "0"));
         let user = user.split('/').next().filter(|user| user.bytes().all(|byte| byte.is_ascii_digit()));
         format!("{place}/company/personal/user/{}/tasks/task/view/{target_id}/", user.unwrap_or("0"))
     }
 
-    /// Is it encrypted on its way?
+    /// Whether it is https.
     pub fn is_https(&self) -> bool {
         self.shown.starts_with("https://")
     }
@@ -79,7 +80,7 @@ impl Webhook {
         (!is_this_machine(host)).then_some(host)
     }
 
-    /// What must not appear in any output: the token, and what else proves who asks.
+    /// What must not appear in any output: the token, and the user and password before the host.
     pub fn secrets(&self) -> Vec<Secret> {
         let mut secrets = vec![Secret::new(self.token())];
         if let Some(sign_in) = self.sign_in() {
@@ -101,9 +102,9 @@ impl Webhook {
         Some(authority.rsplit_once('@')?.0)
     }
 
-    /// What the portal has answered, without the token, which it may show: an answer goes into queues.
+    /// The portal's answer without the token, which it may contain: an answer goes into queues.
     pub(super) fn hide_token(&self, answer: Vec<u8>) -> Vec<u8> {
-        // What stands before its JSON may be in any encoding.
+        // The text before its JSON may be in any encoding.
         let text = String::from_utf8_lossy(&answer);
         match self.token().len() >= SHORTEST_TOKEN && text.contains(self.token()) {
             true => text.replace(self.token(), "***").into_bytes(),

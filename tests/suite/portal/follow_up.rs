@@ -47,7 +47,7 @@ fn a_part_of_a_checklist_that_fails_is_counted_and_the_task_stays() {
     queues.await_count(&queues.sent(), 1, PATIENCE);
     // An item, and a heading with its item.
     assert_eq!((statistic(&mut worker, "missing_parts").as_str(), tasks.checklists().len()), ("3", 2));
-    let missing = "checklists lack 3 (\"Доверенность\", \"Сроки\", \"Оплата до 30 дней\"), left so: task=field-1: ";
+    let missing = "checklists lack 3 (\"Доверенность\", \"Сроки\", \"Оплата до 30 дней\"), given up: task=field-1: ";
     assert!(worker.log().lines().any(|line| line.contains("WARN") && line.contains(missing)), "{}", worker.log());
     assert_eq!(statistic(&mut worker, "successful_tasks"), "1");
     assert_eq!(queues.count(&queues.errors()), 0);

@@ -1,14 +1,14 @@
-//! What the worker promises of a task, whatever its target is. Each case ends with the account of every message:
+//! What the worker promises about a task, whatever its target is. Each case ends with the account of every message:
 //! nothing lost, nothing doubled.
 //!
-//! A message may fail by itself once only, so that whatever is not its own fault shows when it uses that up.
+//! A message has a single attempt, so a case fails when a failure of the target is counted as one.
 
 use super::targets::{Fault, Target};
 use crate::support::secrets::{dressed, files, found_in};
 use crate::support::{Audit, PATIENCE, Queues, Worker, changed, eventually};
 
 const ID: &str = "task-1";
-/// What a target says that is asked amiss.
+/// What a target answers to a wrong request.
 const WORDS: &str = "words of the target";
 
 /// A worker, its queues and its target.
@@ -24,7 +24,7 @@ impl<T: Target> Scene<T> {
         Scene::before(T::start(), case)
     }
 
-    /// The worker is at work when this returns.
+    /// The worker is running when this returns.
     fn before(target: T, case: &str) -> Scene<T> {
         let queues = Queues::of(T::SYSTEM, &format!("{} {case}", T::SYSTEM));
         let own = target.settings();
@@ -55,7 +55,7 @@ impl<T: Target> Scene<T> {
         self.queues.await_count(&self.queues.sent(), count, PATIENCE);
     }
 
-    /// One fault: the message is recorded in the end, and its task is there once.
+    /// One fault: the message is recorded in the end, and its task exists once.
     #[track_caller]
     fn survives(self, fault: Fault) {
         self.target.fail(fault, WORDS);
@@ -79,7 +79,7 @@ impl<T: Target> Scene<T> {
         Audit::take(&self.queues, self.target.tasks()).after_faults(self.faults)
     }
 
-    /// Stops the worker, and nothing is lost or doubled; returns the target.
+    /// Stops the worker, and checks that nothing is lost or doubled; returns the target.
     #[track_caller]
     fn end(mut self) -> T {
         self.stop();
@@ -140,7 +140,7 @@ pub fn refused<T: Target>() {
     scene.end();
 }
 
-/// Nobody's attempt: messages wait for the target to come back.
+/// Not an attempt: messages wait until the target works again.
 #[track_caller]
 fn waits_out<T: Target>(case: &str, fault: Fault) {
     let scene = Scene::<T>::set(case);
@@ -183,7 +183,7 @@ pub fn answered<T: Target>() {
     scene.audit().with_finished(vec![ID.into()]).assert_holds();
 }
 
-/// The target shows its secret in whatever it says, and the worker does not pass it on.
+/// The target shows its secret in all its answers, and the worker does not pass it on.
 pub fn redacted<T: Target>() {
     let mut scene = Scene::<T>::set("redacted");
     let words = format!("{WORDS}, among them {}", scene.target.secret());
@@ -209,7 +209,7 @@ pub fn redacted<T: Target>() {
     scene.audit().assert_holds();
 }
 
-/// SIGKILL while the create is under way; what was on its way to the worker is lost.
+/// SIGKILL while the create is under way; its answer is lost.
 #[track_caller]
 fn survives_a_kill<T: Target>(case: &str, held: Fault) {
     let mut scene = Scene::<T>::set(case);

@@ -1,8 +1,8 @@
-//! Every system of the table, proven by the same cases: what the worker promises of a task holds whatever the target is
-//! and however it fails.
+//! Every system of the table, tested by the same cases: what the worker promises about a task holds for every target
+//! and every failure.
 //!
-//! [`targets`] are what a system has to bring along, [`cases`] are the promises, written once. A new system is proven
-//! by a file with its target and its line in `conformance!`; without them `every_line_of_the_table_is_proven` fails.
+//! [`targets`] are what a system has to provide, [`cases`] are the promises, written once. A new system needs a file
+//! with its target and a line in `conformance!`; without them `every_line_of_the_table_is_proven` fails.
 
 mod cases;
 mod targets;

@@ -1,5 +1,5 @@
-//! The deadline, in the forms in which process models, Java and people write a moment. It knows no calendar of zones:
-//! an offset counts, and the name of a zone beside it says nothing more.
+//! The deadline, in the forms in which process models, Java and people write a moment. It has no table of time zones:
+//! an offset counts, and the name of a zone beside it is ignored.
 
 use std::ops::RangeInclusive;
 
@@ -12,12 +12,12 @@ use crate::message::{Task, text, whole};
 
 /// With "#" an offset may be Z, +03, +0300 or +03:00.
 const FORMS: [&str; 4] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
-/// Of a list of numbers that is a date.
+/// The years that a list of numbers may start with to be a date.
 const YEARS: RangeInclusive<i32> = 1970..=9999;
-/// Zones that are an offset.
+/// Names of zones that are an offset.
 const UTC: [&str; 6] = ["UTC", "GMT", "Z", "Etc/UTC", "Etc/GMT", "Etc/UCT"];
 
-/// The deadline, from the first name that says something.
+/// The deadline, from the first name that has a value.
 pub fn deadline(task: &Task, made: &mut Fields) -> Option<Sourced<String>> {
     let names = ["deadline", "due_date", "end_date", "finish_date"];
     let Sourced { value, origin } = names.iter().find_map(|name| given::value(task, Place::Variables, name, made))?;
@@ -46,12 +46,11 @@ pub fn deadline(task: &Task, made: &mut Fields) -> Option<Sourced<String>> {
 #[derive(Debug, PartialEq)]
 struct Moment {
     iso8601: String,
-    /// It has an offset. Without one Bitrix24 takes its own zone.
+    /// It has an offset. Without one Bitrix24 uses its own zone.
     offset: bool,
 }
 
-/// The text before the name of a zone, as Java (`…[Europe/Moscow]`) and FEEL (`…@Europe/Moscow`) write it, and the
-/// name.
+/// The text before the name of a zone, and that name. Java writes `…[Europe/Moscow]`, FEEL `…@Europe/Moscow`.
 fn without_zone(text: &str) -> (&str, Option<&str>) {
     let in_brackets = || text.strip_suffix(']')?.split_once('[');
     match in_brackets().or_else(|| text.split_once('@')) {
@@ -75,7 +74,7 @@ fn iso8601(text: &str, zone: Option<&str>) -> Option<Moment> {
     })
 }
 
-/// Year, month, day, and as much of hour, minute, second and nanosecond as there is: Java's local dates in JSON.
+/// Year, month, day, and optionally hour, minute, second and nanosecond: a local date of Java as JSON.
 fn of_parts(parts: &[Value]) -> Option<Moment> {
     let parts: Vec<u32> = parts
         .iter()

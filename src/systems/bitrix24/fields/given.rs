@@ -1,7 +1,7 @@
-//! What a message says at some place, as a text, a number, or a yes or no; and the warning where it says something that
-//! is none. It knows places and forms, and no field of the portal.
+//! A value of the message as a text, a number, or a yes or no; and the warning when it is none of these. It knows
+//! places and forms, and no field of the portal.
 //!
-//! What is null, blank or empty says nothing, and nobody is warned of it.
+//! A value that is null, blank or empty counts as not given, without a warning.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,24 +10,24 @@ use serde_json::{Map, Value};
 use super::{Fields, Sourced};
 use crate::message::{Task, text, whole};
 
-/// Of a value in a warning, in characters.
+/// The longest part of a value that a warning shows, in characters.
 const LONGEST_SHOWN: usize = 60;
-/// With these bytes an object starts that Java has serialised.
+/// An object that Java has serialised starts with these bytes.
 const JAVA: &[u8] = &[0xac, 0xed, 0x00, 0x05];
 
-/// Where in a message values are looked for.
+/// A part of the message that has values.
 #[derive(Clone, Copy)]
 pub enum Place {
     /// The process variables.
     Variables,
-    /// Where process models put what has no place of its own in Camunda.
+    /// Process models put here what has no place of its own in Camunda.
     Extensions,
     /// The properties of the process.
     Process,
 }
 
 impl Place {
-    /// What is at this place.
+    /// The members of this place.
     pub fn members(self, task: &Task) -> &Map<String, Value> {
         match self {
             Place::Variables => &task.variables,
@@ -36,7 +36,7 @@ impl Place {
         }
     }
 
-    /// Its name in the message, with that of a member.
+    /// The path of a member in the message.
     pub fn of(self, name: &str) -> String {
         let place = match self {
             Place::Variables => "variables",
@@ -47,7 +47,7 @@ impl Place {
     }
 }
 
-/// The value of this name, if it says something that can be read.
+/// The value with this name, if it is given and can be read.
 pub fn value<'a>(task: &'a Task, place: Place, name: &str, made: &mut Fields) -> Option<Sourced<&'a Value>> {
     let value = place.members(task).get(name).filter(|value| !is_blank(value))?;
     if is_java(value) {
@@ -61,7 +61,7 @@ pub fn value<'a>(task: &'a Task, place: Place, name: &str, made: &mut Fields) ->
     Some(Sourced::new(value, place.of(name)))
 }
 
-/// The first of these that is a text; a number or a boolean counts as its own spelling.
+/// The first of these that is a text; of a number or a boolean, its spelling.
 pub fn first_text(task: &Task, place: Place, names: &[&str], made: &mut Fields) -> Option<Sourced<String>> {
     names.iter().find_map(|name| {
         let Sourced { value, origin } = value(task, place, name, made)?;
@@ -73,7 +73,7 @@ pub fn first_text(task: &Task, place: Place, names: &[&str], made: &mut Fields) 
     })
 }
 
-/// The first of these that is a positive whole number; `otherwise` says what one that is none leads to.
+/// The first of these that is a positive whole number; `otherwise` says what happens to any other value.
 pub fn first_id(task: &Task, named: &[(Place, &str)], otherwise: &str, made: &mut Fields) -> Option<Sourced<u64>> {
     named.iter().find_map(|(place, name)| {
         let Sourced { value, origin } = value(task, *place, name, made)?;
@@ -117,7 +117,7 @@ fn is_one_of(value: &Value, words: &[&str], number: u64) -> bool {
     words.contains(&spelt.to_lowercase().as_str()) || whole(&spelt) == Some(number)
 }
 
-/// Does it say nothing?
+/// Whether it counts as not given.
 pub fn is_blank(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -128,14 +128,15 @@ pub fn is_blank(value: &Value) -> bool {
     }
 }
 
-/// Is it the base64 of an object that Java has serialised? Camunda sends that where a process keeps such an object.
+/// Whether it is the base64 of an object that Java has serialised. Camunda sends that when a process keeps such an
+/// object.
 pub fn is_java(value: &Value) -> bool {
-    // Eight characters are six bytes.
+    // Eight characters of base64 are six bytes.
     let start = value.as_str().and_then(|text| text.trim_start().get(..8));
     start.and_then(|start| STANDARD.decode(start).ok()).is_some_and(|bytes| bytes.starts_with(JAVA))
 }
 
-/// A value for a warning: not longer than helps to find it.
+/// A value for a warning, cut to a length that still helps to find it.
 pub fn shown(value: &Value) -> String {
     let spelt = value.as_str().map_or_else(|| value.to_string(), |text| format!("{text:?}"));
     match spelt.char_indices().nth(LONGEST_SHOWN) {

@@ -7,10 +7,10 @@ use super::given::Place::{Extensions, Process, Variables};
 use super::{Fields, PARENT, RESPONSIBLE, Sourced, given, lists};
 use crate::message::Task;
 
-/// What an id that is none leads to.
+/// What happens to a value that is no id.
 const NOT_USED: &str = "it is not used";
 
-/// Puts everybody and everything that is named by number.
+/// Puts all users, groups and tasks.
 pub fn put(task: &Task, settings: &Settings, made: &mut Fields) {
     let default = settings.default_responsible;
     let otherwise = format!("responsible is the default, {default}");

@@ -1,21 +1,22 @@
-//! Title and description, cut so that the portal takes them. Knows how the portal measures a text, and no other field.
+//! Title and description, cut so that the portal takes them. It knows how the portal measures a text, and no other
+//! field.
 
 use super::given::{self, Place, first_text};
 use super::{Fields, Sourced};
 use crate::message::{Task, text};
 
-/// The portal cuts a longer title without a word, in characters.
+/// The portal cuts a longer title without a warning; in characters.
 const LONGEST_TITLE: usize = 250;
 /// The portal's column for a title, in characters as it stores them.
 const TITLE_COLUMN: usize = 255;
-/// The portal's column for a description, in bytes as it stores them. What is longer is refused, or cut anywhere.
+/// The portal's column for a description, in bytes as it stores them. A longer one is refused, or cut anywhere.
 const DESCRIPTION_COLUMN: usize = 65_535;
 /// What the portal stores, in ASCII, in place of one character above U+FFFF.
 const REPLACEMENT: usize = 10;
 const CUT_TITLE: &str = "…";
 const CUT_DESCRIPTION: &str = "[Описание обрезано]";
 
-/// How long a text may be, and what of it counts how much.
+/// How long a text may be, and how its characters are counted.
 struct Limit {
     most: usize,
     of: fn(char) -> usize,
@@ -41,7 +42,7 @@ impl Limit {
         text.chars().map(self.of).sum()
     }
 
-    /// How many characters of the text there is room for beside the mark.
+    /// How many characters of the text fit beside the mark.
     fn kept(&self, text: &str, mark: &str) -> usize {
         let room = self.most.saturating_sub(self.measure(mark));
         let used = text.chars().scan(0, |used, c| {
@@ -52,7 +53,7 @@ impl Limit {
     }
 }
 
-/// Puts title and description. The description that falls back to the title has it in full.
+/// Puts title and description. A description that falls back to the title has all of it.
 pub fn put(task: &Task, longest_description: usize, made: &mut Fields) {
     let title = title(task, made);
     let description = description(task, &title, made);
@@ -78,7 +79,7 @@ fn title(task: &Task, made: &mut Fields) -> Sourced<String> {
     })
 }
 
-/// The portal trims NUL bytes too, and refuses a title of nothing else.
+/// The portal trims NUL bytes too, and refuses a title that has nothing else.
 fn trimmed(title: Sourced<String>) -> Option<Sourced<String>> {
     let title = title.map(|title| title.trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned());
     (!title.value.is_empty()).then_some(title)
@@ -94,13 +95,13 @@ fn description(task: &Task, title: &Sourced<String>, made: &mut Fields) -> Sourc
     description
 }
 
-/// A text, or what is none as JSON: people can read it there.
+/// A text; any other value as JSON, so that people can read it there.
 fn prose(task: &Task, name: &str, made: &mut Fields) -> Option<Sourced<String>> {
     let given = given::value(task, Place::Variables, name, made)?;
     Some(given.map(|value| text(value).unwrap_or_else(|| value.to_string())))
 }
 
-/// The text, cut so that with `mark` at its end it keeps within each of the limits.
+/// The text, cut so that it keeps within each limit with `mark` at its end.
 fn shortened(text: Sourced<String>, limits: &[Limit], mark: &str) -> Sourced<String> {
     let Sourced { value, mut origin } = text;
     if limits.iter().all(|limit| limit.measure(&value) <= limit.most) {
