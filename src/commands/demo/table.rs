@@ -8,7 +8,7 @@ use super::messages::Kind;
 use super::screen::NARROWEST;
 
 /// The width of all columns but the first.
-const OTHER_COLUMNS: usize = 46;
+const OTHER_COLUMNS: usize = 45;
 /// Titles are not cut shorter than this.
 const SHORTEST_TITLE: usize = 12;
 
@@ -22,7 +22,7 @@ pub fn table(histories: &[History], width: usize) -> Vec<String> {
     }
     let longest = histories.iter().map(|history| history.message.title.chars().count()).max().unwrap_or_default();
     let title = width.saturating_sub(OTHER_COLUMNS + 1).clamp(SHORTEST_TITLE, longest.max(SHORTEST_TITLE));
-    let head = format!("  {:title$}  {:>5}  {:<10}  {:<10}  {}", "message", "sent", "created", "finished", "answered");
+    let head = format!("  {:title$}  {:>5}  {:<12}  {:<10}  {}", "message", "sent", "created", "finished", "answered");
     [head].into_iter().chain(histories.iter().map(|history| row(history, title))).collect()
 }
 
@@ -35,7 +35,7 @@ fn row(history: &History, width: usize) -> String {
             let created = history.created.map(|(at, id)| format!("{:>5} #{id}", seconds(at))).unwrap_or_default();
             let finished =
                 history.finished.map(|(at, answer)| format!("{:>5} {}", seconds(at), answer.unwrap_or("done")));
-            write!(row, "{created:<10}  {:<10}  {:>5}", finished.unwrap_or_default(), time(history.answered))
+            write!(row, "{created:<12}  {:<10}  {:>5}", finished.unwrap_or_default(), time(history.answered))
         }
     };
     written.expect("writing to a String cannot fail");
@@ -87,7 +87,7 @@ mod tests {
         let mut audit = Audit::open(messages::all("run"));
         for history in &mut audit.histories {
             (history.published, history.answered) = (Some(at), Some(at));
-            (history.created, history.finished) = (Some((at, 6)), Some((at, Some("НЕТ"))));
+            (history.created, history.finished) = (Some((at, 999_999)), Some((at, Some("НЕТ"))));
         }
         audit.histories[4].recognised = Some(at);
         audit.histories[5].parked = Some((at, "INVALID_MESSAGE".into()));
