@@ -43,7 +43,7 @@ fn without_a_fault_there_is_no_sign_of_one() {
     }
     let complaints: Vec<&str> =
         log.lines().filter(|line| [" WARN ", " ERROR "].iter().any(|level| line.contains(level))).collect();
-    assert!(complaints.is_empty(), "{trouble:#?}");
+    assert!(complaints.is_empty(), "{complaints:#?}");
     for count in ["returned=0", "parked=0", "duplicates_prevented=0", "failed_messages=0", "failed_checks=0"] {
         assert!(log.lines().rev().any(|line| line.contains(count)), "{count}");
     }
