@@ -1,6 +1,6 @@
-//! Starts a lane for every system that is on, and the heartbeat, which says how they are; joins them all.
+//! Starts a lane for every system that is on, and the heartbeat, which logs how they are; joins them all.
 //!
-//! It names no system, and knows neither what one of them does nor what its lane does.
+//! It names no system, and does not know what a system or a lane does.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::systems::routing::Routes;
 use crate::systems::table::Setup;
 use crate::systems::{Configured, Connected, Surroundings};
 
-/// A system that is on, and what its lane works with.
+/// A system that is on, with the parts that its lane uses.
 pub struct Running {
     name: &'static str,
     routes: Routes,
@@ -39,7 +39,7 @@ impl Running {
 /// The line with every number is written this often, and at the end.
 const FULL_LINE: Duration = Duration::from_secs(3600);
 
-/// Says what runs here, with which settings, and where it connects to.
+/// Logs what runs here, with which settings, and where it connects to.
 pub fn introduce(setup: &Setup, settings: &Path) {
     let config = &setup.config;
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -81,7 +81,7 @@ pub fn systems(setup: &Setup, stop: &Stop) -> anyhow::Result<Vec<Running>> {
     running
 }
 
-/// Why each system is off that is.
+/// Why each system that is off is off.
 fn reasons(setup: &Setup) -> String {
     let off = setup.systems.iter().filter_map(|(name, configured)| match configured {
         Configured::Off(why) => Some(format!("{name}: {why}")),
@@ -91,7 +91,7 @@ fn reasons(setup: &Setup) -> String {
 }
 
 /// Works until the stop signal. The counters, one for each system, belong to the caller, who may read them when this
-/// takes too long to return. What makes a lane give up goes to `gave_up`.
+/// takes too long to return. The error that makes a lane give up goes to `gave_up`.
 pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stats], gave_up: &Sender<anyhow::Error>) {
     let lanes: Vec<Lane> = systems
         .iter()
@@ -124,7 +124,7 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stat
     started.for_each(|lane| log::info!("{}", lane.stats.line(lane.name)));
 }
 
-/// Says in every interval how the lanes are. Of one that has not had a session yet there is nothing to say.
+/// Logs in every interval how the lanes are. A lane that has not had a session yet is left out.
 fn beat(config: &Config, stop: &Stop, lanes: &[Lane]) {
     let (mut full_since, mut lost) = (Instant::now(), 0);
     while !stop.pause(config.heartbeat_interval) {

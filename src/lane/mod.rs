@@ -1,19 +1,19 @@
 //! A lane: everything that works for one system. One cannot slow another.
 //!
-//! [`state`] makes all decisions and does no I/O; [`ledger`] is its part that knows what is under way, [`breaker`]
-//! what a failure leads to, [`caution`] and `prefetch` how much is taken at a time, [`waits`] which tasks are to be
-//! left alone for a while, [`refusals`] which queues do not take messages.
+//! [`state`] makes all decisions and does no I/O. Its parts: [`ledger`] knows what is under way, [`breaker`] what a
+//! failure leads to, [`caution`] and `prefetch` how much is taken at a time, [`waits`] which tasks are to be left alone
+//! for a while, [`refusals`] which queues do not take messages.
 //!
-//! [`reader`] is the thread that keeps the lane's sessions with RabbitMQ, [`session`] one such session, which carries
-//! out what the state decides; `links` opens and closes what it works on, `feed` brings its deliveries. [`pool`] is the
-//! threads that call the target, [`control`] what may be asked of the lane from outside.
+//! [`reader`] is the thread that keeps a session with RabbitMQ open. A [`session`] carries out what the state decides;
+//! `links` opens and closes its connections, `feed` brings its deliveries. [`pool`] has the threads that call the
+//! target, [`control`] what may be asked of the lane from outside.
 //!
-//! [`tracking`] is the thread that follows the created tasks, one [`sweep`] at a time; `finding` is what it has found
-//! of a record, and [`moves`] how records leave the sent queue.
+//! [`tracking`] is the thread that follows the created tasks, one [`sweep`] at a time; `finding` is the result of a
+//! check, and [`moves`] is how records leave the sent queue.
 //!
-//! [`outgoing`] is what is published, [`sizes`] what is done with an outgoing message that is too large, [`rights`] what
-//! a lane must be allowed. [`remembered`] is a set of ids that forgets, [`log_throttle`] keeps the same trouble from
-//! flooding the log. Nothing here knows which system it works for.
+//! [`outgoing`] makes the messages that are published, [`sizes`] deals with those that are too large, [`rights`] knows
+//! what a lane must be allowed. [`remembered`] is a set of ids that forgets, [`log_throttle`] keeps a repeated text
+//! from flooding the log. Nothing here knows which system it works for.
 
 pub mod breaker;
 pub mod caution;
@@ -62,9 +62,9 @@ pub struct Lane<'a> {
     pub config: &'a Config,
     /// Its counters.
     pub stats: &'a Stats,
-    /// What RabbitMQ takes, as far as it has said so.
+    /// The largest message that RabbitMQ takes, once it is known.
     pub largest: LargestBody,
-    /// What is asked of it while it works.
+    /// The commands from outside.
     pub control: Control,
     /// Ends it.
     pub stop: Stop,
@@ -85,7 +85,7 @@ pub struct Job {
     pub task: Task,
     /// How often it has failed by itself.
     pub attempts: u32,
-    /// The headers it came with, which a returned message keeps.
+    /// The headers it came with, which the message for the retry queue keeps.
     pub headers: Headers,
     /// When it arrived.
     pub arrived: Instant,

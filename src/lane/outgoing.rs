@@ -1,4 +1,5 @@
-//! What a lane publishes, and what it reads from the headers of what arrives: records, returned and parked messages.
+//! What a lane publishes, and what it reads from the headers of deliveries: records, retried and parked messages. It
+//! decides nothing.
 
 use std::collections::BTreeMap;
 use std::slice;
@@ -18,10 +19,10 @@ use crate::terminal;
 
 /// How often the message has failed by itself.
 const ATTEMPTS: &str = "x-attempts";
-/// Milliseconds since 1970 before which a returned message is not tried again.
+/// Milliseconds since 1970 before which a message for the retry queue is not tried again.
 const RETRY_AT: &str = "x-retry-at";
-/// Milliseconds for which a returned message is not tried again, counted from its arrival: clocks may disagree about
-/// [`RETRY_AT`], which earlier versions go by.
+/// Milliseconds for which a message for the retry queue is not tried again, counted from its arrival: clocks may
+/// disagree about [`RETRY_AT`], which earlier versions go by.
 const RETRY_WAIT: &str = "x-retry-wait";
 /// Why it failed the last time.
 const LAST_ERROR: &str = "x-last-error";
@@ -32,7 +33,7 @@ const LONGEST_ERROR: usize = 500;
 const MAY_EXIST: &str = "x-may-exist";
 /// Set when the task exists and the target does not show it: it is never created again.
 const UNSEEN: &str = "x-unseen";
-/// Set when somebody has put a parked message back on purpose.
+/// Set when a person has replayed a parked message.
 const REPLAYED: &str = "x-replayed";
 /// The queue from which a message was moved to that of its system. Set once, and never moved again: it is worked on
 /// where it lies, whatever the settings of another worker say of it.
@@ -51,11 +52,11 @@ const FROM_BODY: &[(&str, &str)] = &[
 ];
 /// In bytes. What the bridge copies is shorter.
 const LONGEST_HEADER: usize = 255;
-/// No returned message waits longer than this, whatever a clock that was set back says.
+/// No retried message waits longer than this, even if a clock was set back.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
 
-/// What follows a create: the response where the task is finished at once, else its sent record. From here on what the
-/// target has said is in there only.
+/// What follows a create: the response where the task is finished at once, else its sent record. From here on only this
+/// message holds the target's reply.
 pub fn result(lane: &Lane, task: &Task, created: &mut Created) -> OutgoingMessage {
     let Created { reply, answer, host, .. } = created;
     let (queues, host, reply) = (&lane.queues, host.as_deref(), reply.take());
@@ -114,7 +115,8 @@ pub fn moved(from: &str, to: &str, message_id: String, body: Vec<u8>, headers: H
     outgoing
 }
 
-/// A record for the retry queue, since the sent queue would soon delete it and does not take it again; and back.
+/// A record for the retry queue, since the sent queue would soon delete it and does not take it again; or (`back`) the
+/// way back.
 pub fn record_on_its_way(lane: &Lane, id: String, body: Vec<u8>, mut headers: Headers, back: bool) -> OutgoingMessage {
     headers.remove(RECORD);
     if back {
@@ -136,7 +138,7 @@ pub fn as_from_bridge(queue: String, message_id: String, body: Vec<u8>) -> Outgo
     OutgoingMessage { queue, message_id, body, headers }
 }
 
-/// The same, put back by a person: it is done again even if its task was finished before.
+/// The same, replayed by a person: it is done again even if its task was finished before.
 pub fn for_replay(mut outgoing: OutgoingMessage) -> OutgoingMessage {
     outgoing.headers.set(REPLAYED, true);
     outgoing
@@ -192,7 +194,7 @@ pub fn fitted(outgoing: &OutgoingMessage, most: usize) -> Option<(OutgoingMessag
     Some((bare, "what is wrapped around a parked message".into()))
 }
 
-/// Has the broker refused messages of the size that the record of this task will have, at the least?
+/// May the record of this task be published, as far as the broker's size limit is known?
 pub fn can_be_recorded(lane: &Lane, task: &Task) -> bool {
     shorten::can_be_recorded(task.body.get(), lane.largest.bytes())
 }
@@ -223,7 +225,7 @@ pub fn earlier(headers: &Headers, redelivered: bool) -> Earlier {
     }
 }
 
-/// Has a person put the message with these headers back?
+/// Has a person replayed the message with these headers?
 pub fn replayed(headers: &Headers) -> bool {
     headers.is_set(REPLAYED)
 }
@@ -283,7 +285,7 @@ mod tests {
         assert!(may_move(&Headers::from_iter([(REPLAYED, true)])));
     }
 
-    /// What a message has yet to wait that is to be tried at this many seconds from now.
+    /// How long a message waits that is to be tried this many seconds from now.
     fn waits(seconds: i64) -> Duration {
         let now = message::now_ms();
         let at = i64::try_from(now).unwrap_or_default() + seconds * 1000;
@@ -291,14 +293,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_turned_cannot_keep_a_message() {
+    fn a_clock_that_was_set_back_cannot_keep_a_message() {
         assert!(waits(5) > Duration::from_secs(4) && waits(5) <= Duration::from_secs(5));
         assert_eq!((waits(-3600), waits(3600)), (Duration::ZERO, LONGEST_WAIT));
         assert_eq!(wait(&Headers::new()), Duration::ZERO);
     }
 
     #[test]
-    fn where_the_wait_itself_is_told_no_clock_shortens_it() {
+    fn no_clock_shortens_a_wait_that_is_given_itself() {
         let told = |wait: i64| (RETRY_WAIT, wait);
         let long_ago = (RETRY_AT, 1_700_000_000_000);
         assert_eq!(wait(&Headers::from_iter([long_ago, told(30_000)])), Duration::from_secs(30));

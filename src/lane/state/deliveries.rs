@@ -40,7 +40,7 @@ impl<T> State<'_, T> {
                 }
                 None => self.start(task, headers, redelivered, token, now),
             },
-            // Republished: somebody may have put the message of a deleted task back, so it is looked up.
+            // Published again: a person may have replayed the message of a deleted task, so it is looked up.
             Admission::Finished(token) if !comes_again || outgoing::replayed(&headers) => {
                 self.start(task, headers, redelivered, token, now)
             }
@@ -96,12 +96,12 @@ impl<T> State<'_, T> {
         self.ledger.add(token, job, not_before);
     }
 
-    /// A record that has waited in the retry queue goes back to the sent queue, as soon as that takes it.
+    /// A record that has waited in the retry queue is published to the sent queue again, as soon as that takes it.
     fn put_record_back(&mut self, body: Vec<u8>, headers: Headers, token: T) {
         self.unreadable += 1;
         let key = Key::Unreadable(self.unreadable);
         let id = Record::parse(body.clone()).map_or_else(|_| "record".into(), |record| record.task.id);
-        log::info!("the record goes back to {}: task={id}", self.lane.queues.sent);
+        log::info!("publishing the record to {} again: task={id}", self.lane.queues.sent);
         let back = !outgoing::wears_out(&headers);
         self.ledger.add_outgoing(key, token, outgoing::record_on_its_way(self.lane, id, body, headers, back));
     }
@@ -128,7 +128,7 @@ impl<T> State<'_, T> {
         }
     }
 
-    /// What its queue would soon delete goes to the queue's tail, where it is counted from nothing again.
+    /// A message that its queue would soon delete is published again to the tail, where the count starts from zero.
     fn republish(&mut self, key: Key, id: String, body: Vec<u8>, headers: Headers, token: T) {
         log::debug!("publishing again what its queue would soon delete: task={id}");
         let outgoing = outgoing::republished(&self.lane.queues.input, id, body, headers);
@@ -139,7 +139,7 @@ impl<T> State<'_, T> {
         let Unreadable { reason, original } = unreadable;
         self.unreadable += 1;
         let key = Key::Unreadable(self.unreadable);
-        // Under this id `parked list` shows it.
+        // `parked list` shows it under this id.
         let id = message::fingerprint(original.bytes());
         if outgoing::wears_out(&headers) {
             return self.republish(key, id, original.bytes().to_vec(), headers, token);

@@ -1,4 +1,4 @@
-//! A random walk over a whole lane: a broker, a pool and a target that behave in every way they may, in any order.
+//! Random walks over a whole lane: the broker, the pool and the target behave in every way they may, in any order.
 //! After each step all invariants of the lane hold, and in the end everything is settled.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,7 +26,7 @@ mod world;
 
 use world::World;
 
-/// What RabbitMQ takes in some of the worlds, in bytes.
+/// The size limit of RabbitMQ in some of the worlds, in bytes.
 const LIMIT: usize = 1000;
 
 /// The topic of what belongs to another system.
@@ -71,7 +71,7 @@ fn whatever_happens_nothing_is_lost_settled_twice_or_settled_too_early() {
 }
 
 #[test]
-fn a_lane_that_is_stopped_at_any_time_settles_what_it_has_begun_and_leaves_the_rest_to_the_next_one() {
+fn a_stopped_lane_settles_what_it_has_started_and_leaves_the_rest_to_the_next_one() {
     for seed in 1..150 {
         with_world(seed, |mut world| {
             (0..150).for_each(|_| world.step());
@@ -83,7 +83,7 @@ fn a_lane_that_is_stopped_at_any_time_settles_what_it_has_begun_and_leaves_the_r
 }
 
 #[test]
-fn a_pause_begins_nothing_and_ends_at_its_time_or_when_it_is_resumed() {
+fn a_pause_starts_nothing_and_ends_at_its_time_or_when_it_is_resumed() {
     with_world(1, |mut world| {
         world.publish("a");
         world.pause("maintenance", Some(Duration::from_secs(60)));
@@ -105,11 +105,11 @@ fn a_pause_begins_nothing_and_ends_at_its_time_or_when_it_is_resumed() {
     });
 }
 
-/// So often a quorum queue of RabbitMQ 4 lets a message be requeued.
+/// A quorum queue of RabbitMQ 4 lets a message be requeued this often.
 const DELIVERY_LIMIT: u32 = 20;
 
 #[test]
-fn what_cannot_be_read_outlives_an_error_queue_that_is_full_for_a_day() {
+fn an_unreadable_message_survives_an_error_queue_that_is_full_for_a_day() {
     with_world(1, |mut world| {
         world.steady = true;
         world.publish_unreadable("no task", 0);
@@ -124,7 +124,7 @@ fn what_cannot_be_read_outlives_an_error_queue_that_is_full_for_a_day() {
 }
 
 #[test]
-fn a_lane_outlives_a_day_without_room_at_the_broker_while_its_target_is_away() {
+fn a_lane_survives_a_day_without_room_at_the_broker_while_its_target_is_away() {
     with_world(1, |mut world| {
         world.steady = true;
         world.publish("a");
@@ -138,7 +138,7 @@ fn a_lane_outlives_a_day_without_room_at_the_broker_while_its_target_is_away() {
 }
 
 #[test]
-fn what_waits_at_the_head_of_a_queue_keeps_nobody_behind_it_from_being_read() {
+fn messages_that_wait_at_the_head_of_a_queue_do_not_keep_others_from_being_read() {
     with_world(1, |mut world| {
         world.steady = true;
         (0..2).for_each(|number| world.publish_unreadable(&format!("no task {number}"), 3));

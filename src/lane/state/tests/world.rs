@@ -1,4 +1,4 @@
-//! What is around the lane: queues, a session, threads that work, time.
+//! All that is around the lane: queues, a session, threads that work, time.
 
 mod messages;
 mod session;
@@ -12,7 +12,7 @@ const TASKS: u64 = 6;
 /// The right to acknowledge: its session, and its number.
 type AckToken = (u64, u64);
 
-/// A message in a queue. Its outgoing messages have the label for their message id.
+/// A message in a queue. Its label is the message id of its outgoing messages.
 #[derive(Clone)]
 struct Message {
     label: String,
@@ -28,7 +28,7 @@ struct Delivered {
     step: u64,
 }
 
-/// All around a lane, at random.
+/// All that is around a lane, at random.
 pub struct World<'a> {
     random: u64,
     pub now: Instant,
@@ -54,7 +54,7 @@ pub struct World<'a> {
     queued: VecDeque<Job>,
     started: Vec<Job>,
     follow_ups: Vec<(Task, Created)>,
-    /// Ids of all of these.
+    /// The ids of all three.
     in_pool: BTreeSet<String>,
     exists: BTreeSet<String>,
     /// All messages, and those that have come to the sent or the error queue.
@@ -63,7 +63,7 @@ pub struct World<'a> {
     /// Tasks whose record is confirmed, and those that are followed up.
     recorded: BTreeSet<String>,
     followed_up: BTreeSet<String>,
-    /// Of tasks (or not): when the last outgoing message was confirmed that moves the message to another queue.
+    /// For tasks (or not): when the last outgoing message that moves the message to another queue was confirmed.
     moved: BTreeMap<(bool, String), u64>,
 }
 
@@ -114,7 +114,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// What happens.
+/// Events.
 impl World<'_> {
     /// Something happens, and the lane does what it says.
     pub fn step(&mut self) {
@@ -141,7 +141,7 @@ impl World<'_> {
         self.carry_out();
     }
 
-    /// It outlasts sessions.
+    /// It lasts longer than a session.
     pub fn start_alarm(&mut self) {
         self.alarm = true;
         self.state.alarm(Some("memory"));
@@ -169,7 +169,7 @@ impl World<'_> {
         self.state.delivered(delivery, self.now);
     }
 
-    /// As many as the session may have.
+    /// Delivers as many as the session may have.
     pub fn deliver_as_allowed(&mut self) {
         (0..8).for_each(|_| self.deliver());
         self.carry_out();
@@ -302,7 +302,7 @@ impl World<'_> {
         self.state.answered(tag, PublishOutcome::Confirmed, self.now);
     }
 
-    /// The broker has taken the outgoing message.
+    /// The broker takes the outgoing message.
     fn enqueue(&mut self, outgoing: OutgoingMessage) {
         let OutgoingMessage { queue, message_id: label, body, headers } = outgoing;
         let queues = &self.lane.queues;
@@ -326,13 +326,13 @@ impl World<'_> {
         self.carry_out();
     }
 
-    /// Time passes, and nothing else.
+    /// Only time passes.
     pub fn pass(&mut self, time: Duration) {
         self.now += time;
         self.carry_out();
     }
 
-    /// How often the message was requeued that was requeued most often.
+    /// The highest number of requeues of a message.
     pub fn most_requeued(&self) -> u32 {
         let delivered = self.delivered.values().map(|delivered| &delivered.message);
         delivered.chain(self.queues.iter().flatten()).map(|message| message.requeued).max().unwrap_or(0)
@@ -343,7 +343,7 @@ impl World<'_> {
     }
 }
 
-/// Ends.
+/// The end of a walk.
 impl World<'_> {
     /// From now on all goes well, until nothing is left.
     pub fn bring_to_its_end(&mut self) {
