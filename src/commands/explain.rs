@@ -15,7 +15,7 @@ use crate::message::{Cause, Task, Unreadable, document};
 use crate::queues::Queues;
 use crate::redact::{clean, clean_json};
 use crate::settings::{Variables, right};
-use crate::systems::table::{self, Setup, SystemEntry, TABLE};
+use crate::systems::table::{self, Setup};
 use crate::systems::{Configured, Explained, Explanation};
 use crate::terminal::{self, say, shortened, tell};
 
@@ -61,7 +61,7 @@ pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
         }
     };
     let body = document::read(task.body.get().as_bytes()).unwrap_or_default();
-    let entry = entry_of(&task);
+    let entry = table::entry_of(&task);
     let configured = right(Variables::of(environment, entry.open_without_target))?;
     let queue = Queues::of(entry.name, config).input;
     tell_task(&task, &queue);
@@ -76,12 +76,6 @@ pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
         ),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The system to which the task belongs, on or off; where that is none, the first one, as `send` has it.
-fn entry_of(task: &Task) -> &'static SystemEntry {
-    let routes = table::routes(|_| true);
-    TABLE.iter().find(|entry| Some(entry.name) == routes.to(task)).unwrap_or(&TABLE[0])
 }
 
 fn tell_task(task: &Task, queue: &str) {

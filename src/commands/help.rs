@@ -41,7 +41,7 @@ pub const TOPICS: &[Topic] = &[
     --sample NAME    approval (the default: asks ДА or НЕТ, has a checklist) or
                      invoice (typed variables, a deadline)
     --print          print the sample and send nothing
-    --queue NAME     the queue; bitrix24.queue if not given",
+    --queue NAME     the queue; that of its system if not given",
     ),
     topic(
         "explain",

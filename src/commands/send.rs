@@ -21,6 +21,7 @@ use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{OutgoingMessage, Publisher};
 use crate::rabbitmq::queues;
 use crate::redact;
+use crate::systems::table::{self, TABLE};
 use crate::terminal;
 
 /// What `send` is to do.
@@ -30,7 +31,7 @@ pub enum Order {
     Send {
         /// The message.
         what: What,
-        /// The queue; Bitrix24's when absent.
+        /// The queue; when absent, that of the system to which the message belongs.
         queue: Option<String>,
     },
     /// Print a sample, and send nothing.
@@ -136,21 +137,22 @@ pub fn run(order: &Order) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sends a message to `queue`, or to Bitrix24's.
+/// Sends a message to `queue`, or to that of the system to which it belongs.
 fn send(config: &Config, what: &What, queue: Option<&str>) -> anyhow::Result<()> {
     let body = match what {
         What::File(file) => terminal::read(file)?,
         What::Sample(sample) => sample.message().into_bytes(),
     };
-    let queue = queue.map_or_else(|| Queues::of("bitrix24", config).input, str::to_owned);
-    let (message_id, what) = match Task::parse(body.clone()) {
-        Ok(task) => (task.id.clone(), format!("task_id={}", task.id)),
+    let (system, message_id, what) = match Task::parse(body.clone()) {
+        Ok(task) => (table::entry_of(&task).name, task.id.clone(), format!("task_id={}", task.id)),
         Err(unreadable) => {
             let fate = format!("the worker parks this message in {}", config.error_queue);
             complain(&format!("warning: {fate}: {}", unreadable.reason));
-            (format!("no-task-{}", unique_id()), format!("{} byte(s) that are not a task", body.len()))
+            let what = format!("{} byte(s) that are not a task", body.len());
+            (TABLE[0].name, format!("no-task-{}", unique_id()), what)
         }
     };
+    let queue = queue.map_or_else(|| Queues::of(system, config).input, str::to_owned);
     publish(config, &outgoing::as_from_bridge(queue.clone(), message_id, body))?;
     terminal::tell(&redact::clean(&format!("sent to {queue}: {what}")), 0);
     Ok(())

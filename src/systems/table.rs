@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use super::routing::{Route, Routes};
 use super::{Configured, System, bitrix24, default};
 use crate::config::{self, Config};
+use crate::message::Task;
 use crate::queues::Queues;
 use crate::redact;
 use crate::settings::{Environment, Lookup, Secret, SettingsErrors, Variables, right};
@@ -68,6 +69,12 @@ pub fn names() -> Vec<&'static str> {
 /// Which system each message belongs to, where these are on.
 pub fn routes(is_on: impl Fn(&str) -> bool) -> Routes {
     Routes::new(TABLE.iter().map(|SystemEntry { name, topics, .. }| Route { name, topics, is_on: is_on(name) }))
+}
+
+/// The system to which a task belongs, on or off; the first one where that is none.
+pub fn entry_of(task: &Task) -> &'static SystemEntry {
+    let routes = routes(|_| true);
+    TABLE.iter().find(|entry| Some(entry.name) == routes.to(task)).unwrap_or(&TABLE[0])
 }
 
 /// The name of every setting.

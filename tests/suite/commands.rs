@@ -110,6 +110,22 @@ fn a_file_and_standard_input_are_sent_byte_for_byte() {
 }
 
 #[test]
+fn a_message_is_sent_to_the_queue_of_the_system_that_it_belongs_to() {
+    let queues = Queues::undeclared("send by topic");
+    let file = std::env::temp_dir().join(format!("task-creator-send-topic-{}", std::process::id()));
+    for (body, queue) in [
+        (r#"{"task_id": "t", "topic": "send_email", "system": "python-services"}"#, "email.queue"),
+        (r#"{"task_id": "t", "topic": "other", "system": "1c"}"#, "1c.queue"),
+        (r#"{"task_id": "t"}"#, "bitrix24.queue"),
+    ] {
+        fs::write(&file, body).unwrap();
+        let sent = run_with(&["send", file.to_str().unwrap()], &queues, "", &[]);
+        sent.ended_with(1).has(&format!("there is no queue {} in", queues.named(queue)));
+    }
+    fs::remove_file(&file).unwrap();
+}
+
+#[test]
 fn a_queue_that_is_not_there_is_not_sent_to() {
     let queues = Queues::undeclared("send nowhere");
     let other = queues.named("other");
