@@ -67,7 +67,7 @@ fn a_check_of_a_healthy_installation_is_all_green_and_changes_nothing() {
         .has("ok    bitrix24: methods tasks.task.add, tasks.task.list, task.checklistitem.add, task.checklistitem.getlist\n")
         .has("ok    bitrix24: the webhook has the right \"task\"")
         .has("ok    bitrix24: tasks can be found by UF_CAMUNDA_ID_EXTERNAL_TASK")
-        .has("ok    bitrix24: to look up a task takes ")
+        .has("ok    bitrix24: looking up a task takes ")
         .has(" ms by UF_CAMUNDA_ID_EXTERNAL_TASK, ")
         .has(" ms by XML_ID\n")
         .has("ok    bitrix24: fields UF_RESULT_EXPECTED, UF_RESULT_QUESTION, UF_RESULT_ANSWER")
@@ -251,7 +251,7 @@ fn a_default_responsible_who_does_not_exist_fails_and_a_webhook_that_may_not_loo
     ] {
         let (ended, asked) = check(untold, one(user("1", true)));
         ended.has(
-            "off   bitrix24: is user 9 (BITRIX_DEFAULT_RESPONSIBLE_ID) active? It could not be looked at: user.get: ",
+            "off   bitrix24: is user 9 (BITRIX_DEFAULT_RESPONSIBLE_ID) active? This could not be checked: user.get: ",
         );
         ended.has_not("dismissed").has_not("FAIL");
         assert_eq!(asked, 1, "{}", ended.output);
@@ -278,7 +278,7 @@ fn slow_look_ups_are_measured_and_the_statements_that_make_them_fast_are_told() 
         })
     };
     let ended = check_portal(&slow(json!([])), &[]);
-    statements(ended.ended_with(0).has("warn  bitrix24: to look up a task takes ").has("reads its whole table"));
+    statements(ended.ended_with(0).has("warn  bitrix24: looking up a task takes ").has("reads its whole table"));
     // It was not the portal that took so long.
     check_portal(&slow(json!({"duration": 0.1})), &[]).ended_with(0).has("100 ms by XML_ID\n").has_not("INDEX");
     // So slow that no answer comes in time.
