@@ -8,7 +8,9 @@ pub mod bitrix24;
 pub mod create;
 pub mod dates;
 pub mod given;
+pub mod http_jobs;
 mod over_http;
+pub mod python;
 pub mod question;
 pub mod table;
 
@@ -89,6 +91,11 @@ pub trait Handler: Send + Sync {
     /// How many tasks the next call should carry.
     fn next_batch(&self) -> Batch {
         Batch::One
+    }
+
+    /// How many calls the target bears at once, where that is fewer than there are threads.
+    fn most_at_once(&self) -> usize {
+        usize::MAX
     }
 
     /// Looks, once at the start, whether the target can do what the other methods need. Nothing depends on the result

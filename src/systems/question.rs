@@ -10,8 +10,10 @@ use crate::settings::Variables;
 
 /// The extension property that says that an answer is expected.
 const EXPECTED: &str = "UF_RESULT_EXPECTED";
+/// What the bridge takes for yes.
+pub const YES: &str = "ДА";
 /// What the bridge takes for no; that is any text but "ДА".
-const NO: &str = "НЕТ";
+pub const NO: &str = "НЕТ";
 
 /// What to do with a finished task that expects an answer and has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub fn is_expected(task: &Task) -> bool {
 
 /// What follows from a finished task, which is an object, and the answer in it: its text, or why that is not known.
 pub fn finished(
-    mut task: Value,
+    task: Value,
     is_expected: bool,
     answer: Option<Result<String, String>>,
     missing: MissingAnswer,
@@ -58,12 +60,17 @@ pub fn finished(
         Err(why) if is_expected => return Progress::Waiting(why),
         Err(_) => String::new(),
     };
+    Progress::Finished(result(task, is_expected, &answer))
+}
+
+/// The task, which is an object, with its answer where the bridge looks for it.
+pub fn result(mut task: Value, is_expected: bool, answer: &str) -> Value {
     if let Some(members) = task.as_object_mut() {
         // The bridge looks for the text "1" and nothing else.
         members.insert("ufResultExpected".into(), if is_expected { "1" } else { "0" }.into());
         members.insert("ufResultAnswer_text".into(), answer.into());
     }
-    Progress::Finished(json!({"result": {"task": task}}))
+    json!({"result": {"task": task}})
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use super::{Configured, System, bitrix24};
+use super::{Configured, System, bitrix24, python};
 use crate::config::{self, Config};
 use crate::queues::Queues;
 use crate::redact;
@@ -27,7 +27,7 @@ pub const TABLE: &[SystemEntry] = &[
     SystemEntry { name: "bitrix24", open: bitrix24::open, open_without_target: bitrix24::open_without_target },
     planned("openproject"),
     planned("1c"),
-    planned("python-services"),
+    SystemEntry { name: "python-services", open: python::open, open_without_target: python::open_without_target },
     planned("default"),
 ];
 

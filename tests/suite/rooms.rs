@@ -10,6 +10,9 @@ const KNOWN_TO_SYSTEMS: &[&str] = &[
     "backoff", "dial", "http", "message", "redact", "report", "settings", "stats", "stop", "systems", "terminal", "tls",
 ];
 
+/// Folders beside the table that are no system: what several systems stand on.
+const SHARED_BY_SYSTEMS: &[&str] = &["http_jobs"];
+
 /// The rooms that know no other one; but for spelling, which compares words.
 const LEAVES: &[(&str, &[&str])] =
     &[("message", &[]), ("redact", &[]), ("settings", &["nearest"]), ("stop", &[]), ("terminal", &[]), ("tls", &[])];
@@ -136,12 +139,12 @@ impl Sources {
         ends.map(|end| &path[..end]).filter(|module| self.0.contains_key(*module)).last().unwrap_or_default()
     }
 
-    /// The system to which the path leads: a folder beside the table.
+    /// The system to which the path leads: a folder beside the table that is a system's own.
     fn system(&self, path: &str) -> Option<String> {
         let mut parts = path.split("::");
         let (room, name) = (parts.next()?, parts.next()?);
         let is_folder = self.0.keys().any(|module| module.starts_with(&format!("systems::{name}::")));
-        (room == "systems" && is_folder).then(|| name.to_owned())
+        (room == "systems" && is_folder && !SHARED_BY_SYSTEMS.contains(&name)).then(|| name.to_owned())
     }
 
     /// The room of a module, in which everybody may know everybody. The table knows the systems, and they what all

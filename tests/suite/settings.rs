@@ -39,6 +39,12 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("BITRIX_MISSING_ANSWER", "wait"),
     ("BITRIX_RATE", "2"),
     ("BITRIX_BURST", "50"),
+    ("PYTHON_REQUEST_TIMEOUT", "30"),
+    ("PYTHON_PARALLEL_REQUESTS", "16"),
+    ("PYTHON_FAILED_JOB", "park"),
+    ("PYTHON_ANSWER", "/answer"),
+    ("PYTHON_COMPLETED_STATUSES", "succeeded,success,completed"),
+    ("PYTHON_FAILED_STATUSES", "failed,error,cancelled"),
 ];
 
 /// Every variable without one.
@@ -51,6 +57,9 @@ const WITHOUT_DEFAULT: &[&str] = &[
     "BITRIX_WEBHOOK_URL",
     "BITRIX_ANSWER_TEXTS",
     "BITRIX_FORMER_HOSTS",
+    "PYTHON_URL",
+    "PYTHON_TOPIC_URLS",
+    "PYTHON_TOKEN",
 ];
 
 /// The settings of the example that are on.
@@ -157,6 +166,15 @@ fn each_bad_value_is_told_with_its_name_and_an_example() {
         ("BITRIX_ANSWER_TEXTS", "26"),
         ("BITRIX_RATE", "-1"),
         ("BITRIX_BURST", "0"),
+        ("PYTHON_URL", "services.example"),
+        ("PYTHON_TOPIC_URLS", "https://services.example/tasks"),
+        ("PYTHON_TOKEN", "two words"),
+        ("PYTHON_REQUEST_TIMEOUT", "301"),
+        ("PYTHON_PARALLEL_REQUESTS", "0"),
+        ("PYTHON_FAILED_JOB", "retry"),
+        ("PYTHON_ANSWER", "answer"),
+        ("PYTHON_COMPLETED_STATUSES", ","),
+        ("PYTHON_FAILED_STATUSES", "failed,,error"),
     ];
     let errors = with(&bad).unwrap_err().0;
     assert_eq!(errors.len(), bad.len(), "{errors:#?}");
