@@ -43,11 +43,13 @@ pub struct Rules {
     pub retry_after: Option<u64>,
     /// What stands before the path in a `Location`.
     pub location_at: String,
+    /// To so many requests with a key that it knows it says that the first one is still at work.
+    pub conflicts: u32,
 }
 
 impl Default for JobService {
     fn default() -> JobService {
-        let rules = Rules { at_once: None, retry_after: None, location_at: String::new() };
+        let rules = Rules { at_once: None, retry_after: None, location_at: String::new(), conflicts: 0 };
         JobService { rules, jobs: Vec::new() }
     }
 }
@@ -101,7 +103,12 @@ impl JobService {
         if let Some(unknown) = members.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
             return Self::refusal(422, "extra_forbidden", unknown);
         }
-        let number = self.jobs.iter().position(|job| job.key == key).unwrap_or_else(|| {
+        let known = self.jobs.iter().position(|job| job.key == key);
+        if known.is_some() && self.rules.conflicts > 0 {
+            self.rules.conflicts -= 1;
+            return Self::refusal(409, "", "still at work").with("Retry-After", "1");
+        }
+        let number = known.unwrap_or_else(|| {
             let state = json!({"status": "running", "result": null});
             self.jobs.push(Job { key: key.to_owned(), posted, state, at_once: self.rules.at_once.is_some() });
             self.jobs.len() - 1

@@ -18,6 +18,7 @@ mod explain;
 mod http;
 mod parked;
 mod portal;
+mod python;
 mod redaction;
 mod replay;
 mod rooms;
