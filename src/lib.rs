@@ -22,7 +22,7 @@
 //! 1. [`message`] – what comes in, lies between, goes out.
 //! 2. [`systems`] – what a system must be able to do; [`systems::create`] is the rule by which each creates its tasks,
 //!    [`systems::table`] – which there are, and the settings of the whole program; [`systems::bitrix24`] the worked
-//!    example.
+//!    example; [`systems::http_jobs`] what every system is that posts its tasks to a service.
 //! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::state`] all that it decides,
 //!    with [`lane::ledger`], what is under way, and [`lane::breaker`], what a failure leads to; [`lane::tracking`] is
 //!    the sweep and the way back to Camunda, [`lane::control`] what may be asked of a lane from outside.
