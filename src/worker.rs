@@ -64,8 +64,8 @@ pub fn introduce(setup: &Setup, settings: &Path) {
 /// # Errors
 /// One of them cannot work on this machine.
 pub fn systems(setup: &Setup, stop: &Stop) -> anyhow::Result<Vec<Running>> {
-    let Config { https, handler_threads: threads, .. } = &setup.config;
-    let around = Surroundings { https, threads: *threads, stop };
+    let Config { https, handler_threads: threads, rabbitmq, .. } = &setup.config;
+    let around = Surroundings { https, threads: *threads, stop, rabbitmq };
     let running: anyhow::Result<Vec<Running>> = setup
         .on()
         .map(|(name, system)| Ok(Running { name, connected: system.connect(&around).context(name)? }))

@@ -81,7 +81,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     // Kept until the end: dropping it would raise the signal.
     let (_stopper, stop) = stop::signal();
     rabbitmq(&setup, &mut report);
-    let around = Surroundings { https: &config.https, threads: 1, stop: &stop };
+    let around = Surroundings { https: &config.https, threads: 1, stop: &stop, rabbitmq: &config.rabbitmq };
     for (name, configured) in &setup.systems {
         match configured {
             Configured::On(system) => {

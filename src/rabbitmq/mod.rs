@@ -2,7 +2,8 @@
 //!
 //! [`connection`] opens and closes a connection (`handshake`, `peer` and `refusal` say why one is not let in, `filter`
 //! keeps from amiquip what would kill it), [`queues`] finds or makes a queue, [`rights`] finds out what we may do,
-//! [`consumer`] takes deliveries and settles them, [`publisher`] publishes with confirms, [`headers`] are what a
+//! [`consumer`] takes deliveries and settles them, [`publisher`] publishes with confirms, [`rpc`] is both for a target that
+//! is spoken to through queues, [`headers`] are what a
 //! message carries beside its body. What bites in amiquip is said where it is avoided, and none of its types is named
 //! outside: of what comes through its channels, [`Incoming`], [`Confirmation`] and [`Notice`], others only know where
 //! here to hand it in. Nothing here knows a system, a task or the shape of a message.
@@ -17,12 +18,14 @@ pub mod publisher;
 pub mod queues;
 mod refusal;
 pub mod rights;
+pub mod rpc;
 mod tls;
 
 use std::fmt;
 
 use amiquip::Error;
 
+pub use crate::config::RabbitMq;
 pub use headers::Headers;
 
 /// What a consumer brings, for [`consumer::Consumer::delivery`].

@@ -123,9 +123,22 @@ impl Publisher {
     /// # Errors
     /// The channel is gone; throw the publisher away, since its tags no longer agree with the broker's.
     pub fn publish(&mut self, outgoing: &OutgoingMessage) -> Result<u64, ConnectionError> {
+        self.publish_with(outgoing, AmqpProperties::default())
+    }
+
+    /// The same for a message whose receiver replies to this queue, with the message's id as the correlation id.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    pub fn publish_request(&mut self, outgoing: &OutgoingMessage, reply_to: &str) -> Result<u64, ConnectionError> {
+        let reply = AmqpProperties::default().with_reply_to(reply_to.to_owned());
+        self.publish_with(outgoing, reply.with_correlation_id(outgoing.message_id.clone()))
+    }
+
+    fn publish_with(&mut self, outgoing: &OutgoingMessage, own: AmqpProperties) -> Result<u64, ConnectionError> {
         // A clock before 1970 gives 0, which harms nobody: this time is for people to read.
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let properties = AmqpProperties::default()
+        let properties = own
             .with_content_type("application/json".into())
             .with_content_encoding("utf-8".into())
             .with_delivery_mode(PERSISTENT)

@@ -22,6 +22,7 @@ use serde_json::Value;
 pub use self::create::Missing;
 
 use crate::message::{Record, Task};
+use crate::rabbitmq::RabbitMq;
 use crate::report::Report;
 use crate::settings::Secret;
 use crate::stats::Declared;
@@ -66,6 +67,8 @@ pub struct Surroundings<'a> {
     pub threads: usize,
     /// Ends whatever waits.
     pub stop: &'a Stop,
+    /// The broker of the messages, for a target that is spoken to through one.
+    pub rabbitmq: &'a RabbitMq,
 }
 
 /// What the settings say of a system.

@@ -133,7 +133,7 @@ fn without_an_address_the_queue_is_left_alone() {
     worker.stop();
     assert_eq!((queues.count(&queues.input()), queues.state(&queues.sent()).is_none()), (1, true));
     run_with(&["check"], &queues, &portal.webhook(), &[("PYTHON_TOKEN", TOKEN)])
-        .has("off   python-services: neither PYTHON_URL nor PYTHON_TOPIC_URLS is set");
+        .has("off   python-services: none of PYTHON_URL, PYTHON_TOPIC_URLS and CELERY_QUEUE is set");
 }
 
 // Done at once.

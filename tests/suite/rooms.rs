@@ -10,6 +10,9 @@ const KNOWN_TO_SYSTEMS: &[&str] = &[
     "backoff", "dial", "http", "message", "redact", "report", "settings", "stats", "stop", "systems", "terminal", "tls",
 ];
 
+/// A system whose target is spoken to through queues, and what it may name for that.
+const SPEAKS_THROUGH_QUEUES: (&str, &str) = ("systems::python::celery", "rabbitmq");
+
 /// Folders beside the table that are no system: what several systems stand on.
 const SHARED_BY_SYSTEMS: &[&str] = &["http_jobs"];
 
@@ -55,7 +58,12 @@ fn a_system_names_no_queue_no_lane_and_no_other_system() {
     let sources = Sources::read();
     let is_forbidden = |naming: &&Naming| {
         let other = sources.system(&naming.path).filter(|system| Some(system) != sources.system(&naming.by).as_ref());
-        other.is_some() || !KNOWN_TO_SYSTEMS.contains(&top(&naming.path))
+        let (system, queues) = SPEAKS_THROUGH_QUEUES;
+        let is_allowed = KNOWN_TO_SYSTEMS.contains(&top(&naming.path))
+            || (top(&naming.path) == queues && is_within(&naming.by, system))
+            // The settings of a broker, in what surrounds a system.
+            || (naming.by == "systems" && naming.path == "rabbitmq::RabbitMq");
+        other.is_some() || !is_allowed
     };
     let named = sources.namings();
     let of_systems = named.iter().filter(within("systems")).filter(|naming| !within("systems::table")(naming));

@@ -45,6 +45,11 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("PYTHON_ANSWER", "/answer"),
     ("PYTHON_COMPLETED_STATUSES", "succeeded,success,completed"),
     ("PYTHON_FAILED_STATUSES", "failed,error,cancelled"),
+    ("CELERY_RESULT_QUEUE", "python-services.celery.results"),
+    ("CELERY_PORT", "5672"),
+    ("CELERY_USERNAME", "admin"),
+    ("CELERY_HEARTBEAT", "600"),
+    ("CELERY_TLS", "false"),
 ];
 
 /// Every variable without one.
@@ -60,6 +65,12 @@ const WITHOUT_DEFAULT: &[&str] = &[
     "PYTHON_URL",
     "PYTHON_TOPIC_URLS",
     "PYTHON_TOKEN",
+    "CELERY_QUEUE",
+    "CELERY_TASKS",
+    "CELERY_HOST",
+    "CELERY_PASSWORD",
+    "CELERY_VHOST",
+    "CELERY_CA_FILE",
 ];
 
 /// The settings of the example that are on.
@@ -175,6 +186,13 @@ fn each_bad_value_is_told_with_its_name_and_an_example() {
         ("PYTHON_ANSWER", "answer"),
         ("PYTHON_COMPLETED_STATUSES", ","),
         ("PYTHON_FAILED_STATUSES", "failed,,error"),
+        ("CELERY_TASKS", "svc.calculate"),
+        ("CELERY_HOST", "amqp://rmq.example"),
+        ("CELERY_PASSWORD", ""),
+        ("CELERY_PORT", "70000"),
+        ("CELERY_HEARTBEAT", "0"),
+        ("CELERY_TLS", "maybe"),
+        ("CELERY_CA_FILE", "/nowhere/ca.pem"),
     ];
     let errors = with(&bad).unwrap_err().0;
     assert_eq!(errors.len(), bad.len(), "{errors:#?}");

@@ -73,7 +73,7 @@ impl System for Bitrix24 {
     }
 
     fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected> {
-        let Surroundings { https, threads, stop } = *around;
+        let Surroundings { https, threads, stop, .. } = *around;
         // Shared by the handler threads and the tracker: the portal counts their requests together.
         let client = Arc::new(client::Client::new(&self.0, https, threads, stop));
         Ok(Connected {
