@@ -56,7 +56,8 @@
 //!    created and while its message is ours, for every system by [`systems::create`]. After a restart that look-up
 //!    alone must do.
 //! 4. Nothing is half done: what follows a create is completed after a crash, and never doubled.
-//! 5. Handlers know no queues; the broker code knows no systems; [`message`] knows neither.
+//! 5. Handlers know no queues, but for those of a target that is reached by them ([`rabbitmq::rpc`]); the broker code
+//!    knows no systems; [`message`] knows neither.
 //! 6. Every wait has a deadline or ends on stop.
 //! 7. One lane cannot slow another. One poison message cannot hold up its lane.
 //! 8. A panic costs one message one attempt, not the process.

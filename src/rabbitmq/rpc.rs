@@ -58,7 +58,7 @@ impl Peer {
         let mut connection = Connection::open(&self.broker, &self.name)?;
         let mut publisher = connection.within_deadline(|connection| {
             // What is replied to a queue that is not there is lost.
-            queues::ensure(connection, &[&self.replies])?;
+            queues::ensure_classic(connection, &self.replies)?;
             Publisher::open(connection)
         })?;
         let watch = connection.at_most(CONFIRM_DEADLINE + SETUP_DEADLINE);
@@ -106,7 +106,7 @@ impl Peer {
     pub fn read(&self) -> anyhow::Result<Replies> {
         let mut connection = Connection::open(&self.broker, &self.name)?;
         let opened = connection.within_deadline(|connection| {
-            queues::ensure(connection, &[&self.replies])?;
+            queues::ensure_classic(connection, &self.replies)?;
             let ready = queues::ready(connection, &self.replies)?.unwrap_or(0);
             Ok::<_, ConnectionError>((Consumer::open(connection, MOST, 0)?, ready))
         });

@@ -1,7 +1,8 @@
 //! The systems where people do the work: what each must be able to do. Which there are says [`table`], and nobody else.
 //!
 //! A system is a file or folder beside this one and a line in the table. It reads its own settings, speaks HTTP to its
-//! target and knows tasks, records and replies; it knows no queue, no ack and no retry. Adding one is worked through in
+//! target and knows tasks, records and replies; it knows no queue, no ack and no retry. Only a target that is reached by
+//! queues, as Celery is, is spoken to through [`crate::rabbitmq::rpc`]. Adding one is worked through in
 //! [`crate::docs::adding_a_system`].
 
 pub mod bitrix24;
@@ -141,6 +142,10 @@ pub trait Tracker: Send {
 
     /// The responses to these tasks are confirmed by RabbitMQ: what the target must not hear before.
     fn answered(&mut self, _task_ids: &[&str]) {}
+
+    /// These tasks are parked, confirmed by RabbitMQ, and would be created again: what the target has said of them is
+    /// about this try only.
+    fn parked(&mut self, _task_ids: &[&str]) {}
 }
 
 /// How many tasks one call should carry.

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod celery;
 mod check;
 mod closed_loop;
 mod commands;

@@ -73,3 +73,6 @@ impl System for Settings {
         Explanation { values, requests: vec![request], ..Explanation::default() }
     }
 }
+
+#[cfg(test)]
+mod tests;

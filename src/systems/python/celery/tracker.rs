@@ -81,16 +81,13 @@ impl Tracker for CeleryTracker {
         if self.answered.len() >= MOST_REMEMBERED {
             self.answered.clear();
         }
-        for id in task_ids {
-            let numbers = self.held.remove(*id).unwrap_or_default();
-            // What cannot be acknowledged comes again, and is dropped then.
-            self.answered.insert((*id).to_owned());
-            let Some(replies) = &mut self.replies else { continue };
-            numbers.into_iter().for_each(|number| drop(replies.ack(number)));
-        }
-        if self.held.is_empty() {
-            self.release();
-        }
+        self.answered.extend(task_ids.iter().map(|id| (*id).to_owned()));
+        self.settle(task_ids);
+    }
+
+    fn parked(&mut self, task_ids: &[&str]) {
+        // A task that is replayed must not find the result of this try.
+        self.settle(task_ids);
     }
 }
 
@@ -105,6 +102,17 @@ enum Claimed {
 }
 
 impl CeleryTracker {
+    /// Acknowledges the results of these tasks; one that cannot be comes again.
+    fn settle(&mut self, task_ids: &[&str]) {
+        let numbers: Vec<usize> = task_ids.iter().filter_map(|id| self.held.remove(*id)).flatten().collect();
+        if let Some(replies) = &mut self.replies {
+            numbers.into_iter().for_each(|number| drop(replies.ack(number)));
+        }
+        if self.held.is_empty() {
+            self.release();
+        }
+    }
+
     /// Gives back what is in hand.
     fn release(&mut self) {
         self.held.clear();
