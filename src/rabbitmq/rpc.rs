@@ -55,6 +55,9 @@ impl Peer {
     /// # Errors
     /// None was posted: the broker is not there, or does not let us in.
     pub fn post(&self, requests: Vec<Request>) -> Result<Vec<Posted>, ConnectionError> {
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut connection = Connection::open(&self.broker, &self.name)?;
         let mut publisher = connection.within_deadline(|connection| {
             // What is replied to a queue that is not there is lost.
@@ -113,8 +116,15 @@ impl Peer {
         let (consumer, ready) = opened?;
         let watch = connection.at_most(CONFIRM_DEADLINE);
         let most = u16::try_from(ready).unwrap_or(MOST).min(MOST);
-        let deliveries = consumer.take(&self.replies, most)?;
+        let taken = consumer.take(&self.replies, most);
         drop(watch);
+        let deliveries = match taken {
+            Ok(deliveries) => deliveries,
+            Err(err) => {
+                connection.close_with(consumer);
+                return Err(err);
+            }
+        };
         let (bodies, tokens) = deliveries.into_iter().map(|delivery| (delivery.body, Some(delivery.token))).unzip();
         Ok(Replies { bodies, tokens, consumer: Some(consumer), connection: Some(connection) })
     }

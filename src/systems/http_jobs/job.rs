@@ -12,6 +12,9 @@ use url::Url;
 use super::{Settings, outcome};
 use crate::message::{Record, Task, now};
 
+/// The longest `Retry-After` that counts, in seconds.
+const LONGEST_REST: f64 = 3600.0;
+
 /// A job.
 #[derive(Debug)]
 pub struct Job {
@@ -76,6 +79,8 @@ impl Job {
 
     /// How long it has been due, if it is.
     pub fn waited(&self) -> Option<Duration> {
-        Duration::try_from_secs_f64(now() - self.due).ok()
+        // No service is waited for so long: the clock was wrong when the job was made.
+        let is_too_far = self.due - now() > LONGEST_REST;
+        if is_too_far { Some(Duration::ZERO) } else { Duration::try_from_secs_f64(now() - self.due).ok() }
     }
 }

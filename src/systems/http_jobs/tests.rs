@@ -7,7 +7,12 @@ use serde_json::{Value, json};
 use super::client::key;
 use super::job::Job;
 use super::*;
-use crate::message::{Record, Task, sent_record};
+use crate::http::server::Page;
+use crate::message::{Record, Task, now, sent_record};
+use crate::sandbox::http_fake::{Asked, HttpFake, Target};
+use crate::stop;
+use crate::systems::{Failure, Progress, Tracker};
+use crate::tls::RootCertificates;
 
 const NAMED: Named = Named { system: "services", what: "services", prefix: "SVC", off: "no address" };
 
@@ -163,11 +168,11 @@ fn a_job_at_another_place_is_not_followed() {
 
 #[test]
 fn a_job_is_read_from_its_record_again_and_one_at_a_place_that_is_not_named_is_not_asked_for() {
-    let task = task("no");
-    let job = Job { url: url::Url::parse("http://services.example/jobs/1?sign=x").expect("a URL"), due: 1e12 };
+    let (task, due) = (task("no"), now() + 60.0);
+    let job = Job { url: url::Url::parse("http://services.example/jobs/1?sign=x").expect("a URL"), due };
     let record = Record::parse(sent_record(&task, "services.queue", job.reply(&task, &json!({"id": 1})), None));
     let read = Job::in_record(&record.expect("a record")).expect("a job");
-    assert_eq!((read.url.as_str(), read.due, read.waited()), ("http://services.example/jobs/1?sign=x", 1e12, None));
+    assert_eq!((read.url.as_str(), read.due, read.waited()), ("http://services.example/jobs/1?sign=x", due, None));
     assert_eq!(read.id(), "/jobs/1");
     let at = |url| read.elsewhere(&settings(&[("SVC_URL", url)]));
     assert_eq!(at("http://services.example/other"), None);
@@ -178,4 +183,85 @@ fn a_job_is_read_from_its_record_again_and_one_at_a_place_that_is_not_named_is_n
 fn a_record_without_a_job_is_told() {
     let record = Record::parse(sent_record(&task("no"), "services.queue", json!({"id": 1}), None)).expect("a record");
     assert!(Job::in_record(&record).is_err());
+}
+
+#[test]
+fn a_job_that_is_due_in_years_was_made_by_a_wrong_clock_and_is_asked_for() {
+    let at = |due| Job { url: url::Url::parse("http://services.example/").expect("a URL"), due }.waited();
+    assert_eq!((at(now() + 3000.0), at(now() + 9000.0)), (None, Some(Duration::ZERO)));
+    assert!(at(now() - 60.0).is_some_and(|waited| waited >= Duration::from_secs(60)));
+}
+
+// Tracking.
+
+/// Answers everything with this, or wants to be left alone.
+struct Service(Option<&'static str>);
+
+impl Target for Service {
+    fn answer(&mut self, _: &Asked) -> Page {
+        match self.0 {
+            Some(body) => Page::new(200, "application/json", body),
+            None => Page::new(429, "application/json", "{}"),
+        }
+    }
+
+    fn refusal(status: u16, _: &str, _: &str) -> Page {
+        Page::new(status, "application/json", "{}")
+    }
+}
+
+fn service(answer: Option<&'static str>) -> (HttpFake<Service>, String) {
+    let service = HttpFake::start(0, Service(answer)).expect("a free port");
+    let url = format!("http://{}/", service.address());
+    (service, url)
+}
+
+fn record(id: &str, url: &str, due: f64) -> Record {
+    let task = Task { id: id.into(), ..task("no") };
+    let job = Job { url: url::Url::parse(url).expect("a URL"), due };
+    let message = json!({"task_id": id, "topic": "calculate"}).to_string();
+    let task = Task { body: serde_json::value::RawValue::from_string(message).expect("JSON"), ..task };
+    Record::parse(sent_record(&task, "services.queue", job.reply(&task, &Value::Null), None)).expect("a record")
+}
+
+fn tracker(settings: Settings, stop: &stop::Stop) -> tracker::JobTracker {
+    let client = Arc::new(Client::new(&settings, &RootCertificates::public()));
+    tracker::JobTracker::new(settings, client, stop)
+}
+
+#[test]
+fn a_service_that_wants_to_be_left_alone_is_asked_once_a_sweep_and_the_others_go_on() {
+    let ((busy, busy_url), (idle, idle_url)) = (service(None), service(Some(r#"{"status": "done"}"#)));
+    let urls = format!("a={busy_url},b={idle_url}");
+    let (_stopper, stop) = stop::signal();
+    let values = [("SVC_TOPIC_URLS", &*urls), ("SVC_PARALLEL_REQUESTS", "1"), ("SVC_COMPLETED_STATUSES", "done")];
+    let mut tracker = tracker(settings(&values), &stop);
+    let records: Vec<Record> =
+        [&busy_url, &busy_url, &idle_url, &busy_url].iter().map(|url| record("t", url, 0.0)).collect();
+    let results = tracker.check(&records);
+    assert!(matches!(results[2], Ok(Progress::Finished(_))), "{results:?}");
+    // So that the sweep goes on.
+    assert!(
+        results.iter().filter(|result| matches!(result, Err(Failure::Transient { .. }))).count() == 3,
+        "{results:?}"
+    );
+    assert_eq!((busy.asked().len(), idle.asked().len()), (1, 1));
+    // Where nobody answers, it is an outage.
+    let results = tracker.check(&records[..2]);
+    assert!(results.iter().all(|result| matches!(result, Err(Failure::Unavailable { .. }))), "{results:?}");
+}
+
+#[test]
+fn the_job_that_waits_longest_is_asked_for_first_and_nothing_is_once_the_worker_stops() {
+    let (service, url) = service(Some(r#"{"status": "running"}"#));
+    let (stopper, stop) = stop::signal();
+    let mut tracker = tracker(settings(&[("SVC_URL", &*url), ("SVC_PARALLEL_REQUESTS", "1")]), &stop);
+    let at = |id: &str, due| record(id, &format!("{url}{id}"), now() + due);
+    let records = [at("late", -1.0), at("not-yet", 60.0), at("first", -9.0)];
+    assert!(tracker.check(&records).iter().all(|result| matches!(result, Ok(Progress::Open))));
+    let asked = || service.asked().iter().map(|asked| asked.path.clone()).collect::<Vec<_>>();
+    assert_eq!(asked(), ["/first", "/late"]);
+    stopper.raise();
+    tracker.check(&records);
+    assert_eq!(asked().len(), 2);
 }

@@ -80,11 +80,18 @@ impl Tracker for JobTracker {
             }));
         }
         due.sort_by_key(|due| Reverse(due.waited));
-        for (index, seen) in self.ask_for_all(&due) {
-            results[index] = seen.map(|Seen { progress, again_in }| {
-                self.note(&records[index].task.id, &progress, again_in);
-                progress
-            });
+        let seen = self.ask_for_all(&due);
+        let anybody_answers = seen.iter().any(|(_, seen)| seen.is_ok());
+        for (index, seen) in seen {
+            results[index] = match seen {
+                Ok(Seen { progress, again_in }) => {
+                    self.note(&records[index].task.id, &progress, again_in);
+                    Ok(progress)
+                }
+                // One of several services is no reason to end the sweep.
+                Err(Failure::Unavailable { error, .. }) if anybody_answers => Err(Failure::Transient { error }),
+                Err(failure) => Err(failure),
+            };
         }
         results
     }
