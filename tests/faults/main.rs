@@ -69,6 +69,8 @@
 //! | 62 | AMQP that amiquip cannot take | `wear_out::amqp_that_…` |
 //! | 63 | requeued too often: dying again and again, looking at parked messages | `wear_out::a_worker_that_dies_…`, `…::records_that_do_not_fit_…`, `…::a_replay_…`, `…::what_a_replay_…`, `…::no_way_of_looking_…` |
 //! | 64 | finished at once, failed at the target, a create that may have happened: of any system | `seam` |
+//! | 65 | Celery: killed between its result and the response; before it has confirmed a task | in `tests/suite/celery.rs` |
+//! | 66 | a job whose URL is on another host | `python::a_job_on_another_host_…` in `tests/suite` |
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use crate::support::{broker, *};
 
-/// A worker, its queues and those of Celery; the test is the Celery worker.
+/// A worker behind a relay before RabbitMQ, its queues and those of Celery; the test is the Celery worker.
 struct Scene {
     queues: Queues,
     worker: Worker,
+    relay: Relay,
 }
 
 impl Scene {
@@ -23,7 +24,11 @@ impl Scene {
         let queues = Queues::of("python-services", &format!("celery {case}"));
         let (celery, results) = (queues.named("celery"), queues.named("results"));
         queues.declare(&results);
+        let relay = Relay::to(queues.broker().rabbitmq().address());
+        let port = relay.port().to_string();
         let settings = [
+            ("RABBITMQ_HOST", "127.0.0.1"),
+            ("RABBITMQ_PORT", port.as_str()),
             ("BITRIX_WEBHOOK_URL", ""),
             ("HEARTBEAT_INTERVAL", "0.2"),
             ("RETRY_DELAY", "0.2"),
@@ -33,7 +38,7 @@ impl Scene {
         ];
         let worker = Worker::run(&[], &changed(&queues, "", &[&settings, changes].concat()));
         queues.await_consumers(&queues.input(), 1, PATIENCE);
-        Scene { queues, worker }
+        Scene { queues, worker, relay }
     }
 
     fn celery(&self) -> String {
@@ -65,6 +70,14 @@ impl Scene {
 
     fn await_none(&self, queue: &str) {
         eventually("an empty queue", PATIENCE, || self.queues.count(queue) == 0);
+    }
+
+    /// Kills the worker and starts it again; what was on its way through the relay is lost.
+    fn kill_and_restart(&mut self) {
+        self.worker.kill();
+        self.relay.cut();
+        self.relay.pass();
+        self.worker.start_again();
     }
 
     fn stop(&mut self) {
@@ -177,4 +190,38 @@ fn a_result_that_came_while_nobody_was_there_is_answered_after_a_kill() {
     scene.await_none(&scene.results());
     scene.stop();
     Audit::take(&scene.queues, vec!["task-1".into()]).with_finished(vec!["task-1".into()]).assert_holds();
+}
+
+#[test]
+fn a_kill_between_the_result_and_the_confirm_of_its_response_doubles_a_response_at_most() {
+    let mut scene = Scene::set("result", &[]);
+    scene.take("task-1");
+    let responses = scene.queues.responses();
+    scene.relay.when_seen(Direction::ToServer, publish_to(&responses), Then::Hold(Direction::ToClient));
+    scene.reply("task-1", "SUCCESS", &json!({"answer": true}));
+    scene.queues.await_count(&responses, 1, PATIENCE);
+    scene.kill_and_restart();
+    scene.queues.await_count(&responses, 2, PATIENCE);
+    scene.await_none(&scene.results());
+    scene.stop();
+    let audit = Audit::take(&scene.queues, vec!["task-1".into()]).after_faults(1);
+    audit.with_finished(vec!["task-1".into()]).assert_holds();
+}
+
+#[test]
+fn a_kill_before_celery_s_queue_has_confirmed_does_a_task_twice_and_answers_it_once() {
+    let mut scene = Scene::set("confirm", &[]);
+    scene.relay.when_seen(Direction::ToServer, publish_to(&scene.celery()), Then::Hold(Direction::ToClient));
+    scene.queues.publish_task(&field_text("task-1"));
+    scene.queues.await_count(&scene.celery(), 1, PATIENCE);
+    scene.kill_and_restart();
+    scene.queues.await_count(&scene.celery(), 2, PATIENCE);
+    let tries = scene.queues.take_all(&scene.celery());
+    assert!(tries.iter().all(|message| message.json()[0][0]["task_id"] == "task-1"));
+    tries.iter().for_each(|_| scene.reply("task-1", "SUCCESS", &json!({"answer": true})));
+    scene.await_one(&scene.queues.responses());
+    scene.await_none(&scene.results());
+    scene.stop();
+    let audit = Audit::take(&scene.queues, vec!["task-1".into()]);
+    audit.with_finished(vec!["task-1".into()]).assert_holds();
 }
