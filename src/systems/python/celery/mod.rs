@@ -24,7 +24,8 @@ pub use settings::Settings;
 
 impl System for Settings {
     fn target(&self) -> String {
-        format!("Celery by the queue {}", self.queue)
+        let place = self.broker.as_ref().map(|broker| format!(" at {}:{}", broker.host, broker.port));
+        format!("Celery by the queue {}{}", self.queue, place.unwrap_or_default())
     }
 
     fn uses_https(&self) -> bool {
