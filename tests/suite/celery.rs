@@ -225,3 +225,43 @@ fn a_kill_before_celery_s_queue_has_confirmed_does_a_task_twice_and_answers_it_o
     let audit = Audit::take(&scene.queues, vec!["task-1".into()]);
     audit.with_finished(vec!["task-1".into()]).assert_holds();
 }
+
+#[test]
+fn celery_at_a_broker_of_its_own_may_go_away_and_come_back() {
+    let queues = Queues::of("python-services", "celery own broker");
+    let relay = Relay::to(queues.broker().rabbitmq().address());
+    let RabbitMq { username, password, vhost, .. } = queues.broker().rabbitmq();
+    let (celery, results, port) = (queues.named("celery"), queues.named("results"), relay.port().to_string());
+    [&celery, &results].iter().for_each(|queue| queues.declare(queue));
+    let settings = [
+        ("BITRIX_WEBHOOK_URL", ""),
+        ("HEARTBEAT_INTERVAL", "0.2"),
+        ("RETRY_DELAY", "0.2"),
+        ("RETRY_ATTEMPTS", "1"),
+        ("CELERY_QUEUE", &*celery),
+        ("CELERY_RESULT_QUEUE", &*results),
+        ("CELERY_HOST", "127.0.0.1"),
+        ("CELERY_PORT", &*port),
+        ("CELERY_USERNAME", username),
+        ("CELERY_PASSWORD", password),
+        ("CELERY_VHOST", vhost),
+    ];
+    let worker = Worker::run(&[], &changed(&queues, "", &settings));
+    let mut scene = Scene { queues, worker, relay };
+    scene.queues.await_consumers(&scene.queues.input(), 1, PATIENCE);
+    scene.relay.refuse();
+    scene.queues.publish_task(&field_text("task-1"));
+    scene.worker.await_log("trying again in", PATIENCE);
+    scene.worker.await_log("the broker of Celery: RabbitMQ at 127.0.0.1", PATIENCE);
+    scene.relay.accept();
+    scene.queues.await_count(&scene.queues.sent(), 1, PATIENCE);
+    scene.relay.refuse();
+    scene.worker.await_log("sweep ended early", PATIENCE);
+    scene.reply("task-1", "SUCCESS", &json!({"answer": true}));
+    scene.relay.accept();
+    scene.await_one(&scene.queues.responses());
+    scene.await_none(&scene.results());
+    scene.stop();
+    let audit = Audit::take(&scene.queues, vec!["task-1".into()]);
+    audit.with_finished(vec!["task-1".into()]).assert_holds();
+}
