@@ -114,8 +114,7 @@ impl Config {
     /// The parts of these settings that must not appear in any output: the password, and the whole sign-in as it is
     /// sent.
     pub fn secrets(&self) -> Vec<Secret> {
-        let RabbitMq { username, password, .. } = &self.rabbitmq;
-        vec![password.clone(), Secret::new(STANDARD.encode(format!("{username}:{}", password.expose())))]
+        self.rabbitmq.secrets()
     }
 }
 
@@ -125,33 +124,65 @@ impl RabbitMq {
         if password.is_none() {
             variables.lacks("RABBITMQ_PASSWORD", "RABBITMQ_PASSWORD=the password of RABBITMQ_USERNAME");
         }
-        let tls = variables.flag("RABBITMQ_TLS", false);
-        let root_certificates = root_certificates(variables, "RABBITMQ_CA_FILE");
+        let broker = RabbitMq::with("RABBITMQ", password.unwrap_or_default(), variables);
+        // Its older name.
+        let vhost = variables.name("RABBITMQ_VIRTUAL_HOST", LONGEST_NAME);
+        RabbitMq { vhost: broker.vhost.or(vhost).unwrap_or_else(|| "/".into()), ..broker.rest }
+    }
+
+    /// What of these settings must not appear in any output: the password, and the whole sign-in as it is sent.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let RabbitMq { username, password, .. } = self;
+        vec![password.clone(), Secret::new(STANDARD.encode(format!("{username}:{}", password.expose())))]
+    }
+
+    /// Another broker than that of the messages, by the settings that start with this; `None` where they name none.
+    pub fn another(prefix: &str, variables: &mut Variables) -> Option<RabbitMq> {
+        let name = format!("{prefix}_PASSWORD");
+        let password = variables.secret(&name);
+        let is_named = variables.text(&format!("{prefix}_HOST")).is_some();
+        if is_named && password.is_none() {
+            variables.lacks(&name, &format!("{name}=the password of {prefix}_USERNAME"));
+        }
+        let broker = RabbitMq::with(prefix, password.unwrap_or_default(), variables);
+        is_named.then(|| RabbitMq { vhost: broker.vhost.unwrap_or_else(|| "/".into()), ..broker.rest })
+    }
+
+    fn with(prefix: &str, password: Secret, variables: &mut Variables) -> Broker {
+        let name = |name: &str| format!("{prefix}_{name}");
+        let (switch, ca_file) = (name("TLS"), name("CA_FILE"));
+        let tls = variables.flag(&switch, false);
+        let root_certificates = root_certificates(variables, &ca_file);
         if root_certificates.is_some() && !tls {
             // Without this error a user would believe that the connection is safe.
-            variables.error("RABBITMQ_CA_FILE", "is set, but TLS is off, so it protects nothing", "RABBITMQ_TLS=true");
+            variables.error(&ca_file, "is set, but TLS is off, so it protects nothing", &format!("{switch}=true"));
         }
-        RabbitMq {
-            host: host(variables),
-            port: variables.number("RABBITMQ_PORT", if tls { 5671 } else { 5672 }, 1..=65_535),
-            username: variables.text("RABBITMQ_USERNAME").unwrap_or_else(|| "admin".into()),
-            password: password.unwrap_or_default(),
-            vhost: variables
-                .name("RABBITMQ_VHOST", LONGEST_NAME)
-                .or_else(|| variables.name("RABBITMQ_VIRTUAL_HOST", LONGEST_NAME))
-                .unwrap_or_else(|| "/".into()),
+        let vhost = variables.name(&name("VHOST"), LONGEST_NAME);
+        let rest = RabbitMq {
+            host: host(&name("HOST"), variables),
+            port: variables.number(&name("PORT"), if tls { 5671 } else { 5672 }, 1..=65_535),
+            username: variables.text(&name("USERNAME")).unwrap_or_else(|| "admin".into()),
+            password,
+            vhost: String::new(),
             // 0 would switch heartbeats off, and a dead link would never be noticed.
-            heartbeat: variables.number("RABBITMQ_HEARTBEAT", 600, 1..=65_535),
+            heartbeat: variables.number(&name("HEARTBEAT"), 600, 1..=65_535),
             tls: tls.then(|| root_certificates.unwrap_or_else(RootCertificates::public)),
-        }
+        };
+        Broker { rest, vhost }
     }
 }
 
+/// What the settings of any broker say; the virtual host apart, which has two names for one of them.
+struct Broker {
+    rest: RabbitMq,
+    vhost: Option<String>,
+}
+
 /// A name or an address without anything else: an address with a password in it would be shown in the log.
-fn host(variables: &mut Variables) -> String {
-    let host = variables.text("RABBITMQ_HOST").unwrap_or_else(|| "localhost".into());
+fn host(name: &str, variables: &mut Variables) -> String {
+    let host = variables.text(name).unwrap_or_else(|| "localhost".into());
     address::host(&host).unwrap_or_else(|wrong| {
-        variables.error("RABBITMQ_HOST", wrong, "RABBITMQ_HOST=rmq.example");
+        variables.error(name, wrong, &format!("{name}=rmq.example"));
         host
     })
 }

@@ -23,7 +23,8 @@
 //! 1. [`message`] – the messages that come in, wait between, and go out.
 //! 2. [`systems`] – what a system must be able to do. [`systems::create`] is the rule by which each creates its tasks,
 //!    [`systems::table`] lists the systems and reads the settings of the whole program, [`systems::routing`] knows which
-//!    system a message belongs to. [`systems::bitrix24`] is the worked example, [`systems::default`] parks the rest.
+//!    system a message belongs to. [`systems::bitrix24`] is the worked example, [`systems::default`] parks the rest,
+//!    [`systems::http_jobs`] is every system that posts its tasks to a service.
 //! 3. [`lane`] – [`lane::session`] has every reason for which a reader wakes up, [`lane::state`] all that it decides.
 //!    [`lane::ledger`] knows what is under way, [`lane::breaker`] what a failure leads to. [`lane::tracking`] is the
 //!    sweep and the way back to Camunda, [`lane::control`] what may be asked of a lane from outside.
@@ -57,7 +58,8 @@
 //!    way and what was finished. Every other task is looked up at the target moments before it is created, while its
 //!    message is ours; [`systems::create`] does so for every system. After a restart this look-up alone must do.
 //! 4. Nothing is half done: the follow-up of a create is completed after a crash, and never doubled.
-//! 5. Handlers know no queues. The broker code knows no systems. [`message`] knows neither.
+//! 5. Handlers know no queues, except those of a target that is reached through queues ([`rabbitmq::rpc`]). The broker
+//!    code knows no systems. [`message`] knows neither.
 //! 6. Every wait has a deadline or ends on stop.
 //! 7. One lane cannot slow another. One poison message cannot hold up its lane.
 //! 8. A panic costs one message one attempt, not the process.

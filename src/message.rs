@@ -137,6 +137,13 @@ impl Task {
         }
     }
 
+    /// The process variables as in [`Task::variables`], but each in full.
+    pub fn whole_variables(&self) -> Map<String, Value> {
+        // It was read before, so this cannot fail.
+        let mut json = document::read(self.body.get().as_bytes()).unwrap_or_default();
+        members(&mut json, "variables").into_iter().map(|(name, value)| (name, unwrapped(value))).collect()
+    }
+
     /// The message for a queue: as it came, without white space around it.
     pub fn message(&self) -> Vec<u8> {
         let mark = if self.marked { document::BYTE_ORDER_MARK } else { b"" };

@@ -66,9 +66,9 @@ pub fn introduce(setup: &Setup, settings: &Path) {
 /// # Errors
 /// One of them cannot work on this machine.
 pub fn systems(setup: &Setup, stop: &Stop) -> anyhow::Result<Vec<Running>> {
-    let Config { https, handler_threads: threads, .. } = &setup.config;
+    let Config { https, handler_threads: threads, rabbitmq, .. } = &setup.config;
     let routes = setup.routes();
-    let around = Surroundings { https, threads: *threads, routes: &routes, stop };
+    let around = Surroundings { https, threads: *threads, routes: &routes, stop, rabbitmq };
     let running: anyhow::Result<Vec<Running>> = setup
         .on()
         .map(|(name, system)| {

@@ -80,7 +80,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     // Kept until the end: dropping it would raise the signal.
     let (_stopper, stop) = stop::signal();
     rabbitmq(&setup, &mut report);
-    let around = Surroundings { https: &config.https, threads: 1, routes: &setup.routes(), stop: &stop };
+    let (https, rabbitmq) = (&config.https, &config.rabbitmq);
+    let around = Surroundings { https, threads: 1, routes: &setup.routes(), stop: &stop, rabbitmq };
     for (name, configured) in &setup.systems {
         match configured {
             Configured::On(system) => {

@@ -18,6 +18,16 @@ pub fn beginning(page: &[u8]) -> String {
     shown.chars().take(LONGEST_BEGINNING).collect()
 }
 
+/// An answer without this secret, which it may show: an answer goes into queues.
+pub fn without(secret: &str, answer: Vec<u8>) -> Vec<u8> {
+    // It may be in any encoding.
+    let text = String::from_utf8_lossy(&answer);
+    match text.contains(secret) {
+        true => text.replace(secret, "***").into_bytes(),
+        false => answer,
+    }
+}
+
 /// A text of a target on one line, without its markup, and not longer than a log line should be. It holds no secret,
 /// although a gateway may show one: such a text also gets into the error queue.
 pub fn plain(text: &str) -> String {

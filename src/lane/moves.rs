@@ -81,16 +81,17 @@ impl Tracking<'_, '_> {
     ) -> anyhow::Result<Option<u64>> {
         let lane = self.lane;
         log::error!("parking in {} as {}: task={id}: {error}", lane.queues.errors, cause.name());
-        let (source_queue, attempts) = match cause {
+        let over = Some(id.to_owned());
+        let (source_queue, attempts, over) = match cause {
             // A person who replays the message wants the task created again.
-            Cause::TaskNotFound => (&lane.queues.input, MISSED),
-            Cause::TaskFailed => (&lane.queues.input, 1),
-            _ => (&lane.queues.sent, 1),
+            Cause::TaskNotFound => (&lane.queues.input, MISSED, over),
+            Cause::TaskFailed => (&lane.queues.input, 1, over),
+            _ => (&lane.queues.sent, 1, None),
         };
         let about = Parked { cause, error, system: lane.name, source_queue, attempts };
         let message = outgoing::parked(lane, id.to_owned(), &about, original);
         let record = message.body.clone();
-        self.publish(sweep, message, Sent::Parked, token, || record)
+        self.publish(sweep, message, Sent::Parked(over), token, || record)
     }
 
     /// Returns the tag under which the outgoing message, shortened if need be, is on its way. A record stays when no
@@ -139,9 +140,12 @@ impl Tracking<'_, '_> {
     /// confirmed ones are noted all the same, so that the next sweep does not publish them again.
     pub(super) fn await_confirms(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
         let settled = self.settle_all(sweep);
-        let answered = std::mem::take(&mut sweep.answered);
+        let (answered, parked) = (std::mem::take(&mut sweep.answered), std::mem::take(&mut sweep.parked));
         if !answered.is_empty() {
             self.tracker.answered(&answered.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        if !parked.is_empty() {
+            self.tracker.parked(&parked.iter().map(String::as_str).collect::<Vec<_>>());
         }
         settled
     }
@@ -181,7 +185,10 @@ impl Tracking<'_, '_> {
                 log::info!("answered to Camunda{after}: task={id}");
                 sweep.answered.push(id);
             }
-            Sent::Parked => stats.parked.count(),
+            Sent::Parked(over) => {
+                stats.parked.count();
+                sweep.parked.extend(over);
+            }
             Sent::Republished(_) | Sent::PutAside(_) => {}
         }
         Ok(tokens.into_iter().try_for_each(|token| sweep.consumer.ack(token))?)
@@ -191,7 +198,7 @@ impl Tracking<'_, '_> {
     /// waits in the retry queue instead; if that does not take it either, it is parked.
     fn refused(&mut self, sweep: &mut Sweep, sent: Sent, tokens: Vec<AckToken>, why: &str) -> anyhow::Result<()> {
         match sent {
-            Sent::Response(..) | Sent::Parked => {
+            Sent::Response(..) | Sent::Parked(_) => {
                 let (refused, _) = sweep.refused.get_or_insert_with(|| (0, why.to_owned()));
                 *refused += 1;
                 Ok(())

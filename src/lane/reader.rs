@@ -33,6 +33,8 @@ pub struct PoolEnds {
     pub recorded: Sender<(Task, Created)>,
     /// From the pool.
     pub results: Receiver<Outcome>,
+    /// How many threads the pool may have.
+    pub threads: usize,
 }
 
 /// Runs the lane until the stop signal, and until all that is started is settled.
@@ -45,8 +47,9 @@ pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
     let (jobs, not_started) = unbounded();
     let (recorded, to_follow_up) = unbounded();
     let (outcomes, results) = unbounded();
-    let pool = Pool::new(lane.name, not_started.clone(), to_follow_up, outcomes, lane.config.handler_threads);
-    let ends = PoolEnds { jobs, not_started, recorded, results };
+    let threads = lane.config.handler_threads.min(handler.most_at_once());
+    let pool = Pool::new(lane.name, not_started.clone(), to_follow_up, outcomes, threads);
+    let ends = PoolEnds { jobs, not_started, recorded, results, threads };
     let mut state = State::new(lane);
     let ended = thread::scope(|scope| {
         pool.start(scope, handler)?;

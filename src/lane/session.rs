@@ -96,7 +96,7 @@ fn work(
                 let _deadline = consuming.at_most(SETUP_DEADLINE);
                 feeds.consume(prefetch)?;
             }
-            say_ready(lane, state.most_deliveries(), requeued);
+            say_ready(lane, pool.threads, state.most_deliveries(), requeued);
         }
         None => {
             state.session_opened_in_alarm(Instant::now());
@@ -124,9 +124,9 @@ fn note_session(lane: &Lane) {
     [Obstacle::NoSession, Obstacle::Alarm].into_iter().for_each(|obstacle| condition.is_over(obstacle));
 }
 
-fn say_ready(lane: &Lane, most: u16, requeued: u32) {
+fn say_ready(lane: &Lane, threads: usize, most: u16, requeued: u32) {
     note_session(lane);
-    let (input, threads) = (&lane.queues.input, lane.config.handler_threads);
+    let input = &lane.queues.input;
     log::info!("reading {input}, up to {most} deliveries at a time, up to {threads} handler threads");
     if most < lane.config.prefetch {
         log::info!(

@@ -23,6 +23,8 @@ pub struct Sweep<'i> {
     pub answering: HashMap<String, u64>,
     /// Tasks whose response is confirmed; the tracker is not told yet.
     pub answered: Vec<String>,
+    /// Tasks whose parked message is confirmed, and whose tracker has not heard of it.
+    pub parked: Vec<String>,
     /// Tasks that are missing or have failed, with the tag of the outgoing message that parks them.
     pub missing: HashMap<String, Option<u64>>,
     /// How many outgoing messages were refused so that their records stay, and the reason of the first refusal.
@@ -49,8 +51,8 @@ pub struct Sweep<'i> {
 pub enum Sent {
     /// Answers the task with this id, which was created so long ago.
     Response(String, Option<Duration>),
-    /// Parks a record.
-    Parked,
+    /// Parks a record; names the task that is over with that, unless its record is to come back.
+    Parked(Option<String>),
     /// Publishes a record again, to the tail of its queue; the message that does so.
     Republished(Box<OutgoingMessage>),
     /// Moves it to the retry queue, since its own does not take it; the message that does so.
@@ -66,6 +68,7 @@ impl<'i> Sweep<'i> {
             unconfirmed: HashMap::new(),
             answering: HashMap::new(),
             answered: Vec::new(),
+            parked: Vec::new(),
             missing: HashMap::new(),
             refused: None,
             failures: Vec::new(),

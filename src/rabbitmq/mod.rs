@@ -2,8 +2,8 @@
 //!
 //! [`connection`] opens and closes a connection (`handshake`, `peer` and `refusal` say why it was refused, `filter`
 //! makes harmless what would kill amiquip, `tls` is amqps). [`queues`] finds or declares a queue, [`rights`] finds out
-//! what we may do, [`consumer`] takes deliveries and settles them, [`publisher`] publishes with confirms, [`headers`]
-//! are the headers of a message. Each trap of amiquip is explained where it is avoided. Its types are not named
+//! what we may do, [`consumer`] takes deliveries and settles them, [`publisher`] publishes with confirms, [`rpc`]
+//! does both for a target that is reached through queues, [`headers`] are the headers of a message. Each trap of amiquip is explained where it is avoided. Its types are not named
 //! outside: [`Incoming`], [`Confirmation`] and [`Notice`] come through channels, and others only hand them in here.
 //! Nothing here knows a system, a task or the form of a message.
 
@@ -17,12 +17,14 @@ pub mod publisher;
 pub mod queues;
 mod refusal;
 pub mod rights;
+pub mod rpc;
 mod tls;
 
 use std::fmt;
 
 use amiquip::Error;
 
+pub use crate::config::RabbitMq;
 pub use headers::Headers;
 
 /// What a subscription receives, for [`consumer::Consumer::delivery`].

@@ -123,9 +123,22 @@ impl Publisher {
     /// # Errors
     /// The channel is gone. Drop the publisher: its tags no longer agree with the broker's.
     pub fn publish(&mut self, message: &OutgoingMessage) -> Result<u64, ConnectionError> {
+        self.publish_with(message, AmqpProperties::default())
+    }
+
+    /// The same for a message whose receiver replies to this queue, with the message's id as the correlation id.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    pub fn publish_request(&mut self, message: &OutgoingMessage, reply_to: &str) -> Result<u64, ConnectionError> {
+        let reply = AmqpProperties::default().with_reply_to(reply_to.to_owned());
+        self.publish_with(message, reply.with_correlation_id(message.message_id.clone()))
+    }
+
+    fn publish_with(&mut self, message: &OutgoingMessage, own: AmqpProperties) -> Result<u64, ConnectionError> {
         // A clock before 1970 gives 0. That does no harm: this time is for people.
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let properties = AmqpProperties::default()
+        let properties = own
             .with_content_type("application/json".into())
             .with_content_encoding("utf-8".into())
             .with_delivery_mode(PERSISTENT)

@@ -35,6 +35,23 @@ pub fn ensure(connection: &mut Connection, names: &[&str]) -> Result<(), Connect
     Ok(())
 }
 
+/// Sees to it that a queue is there from which messages are taken and given back any number of times: a quorum queue would
+/// delete them. For queues that only this program reads.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_classic(connection: &mut Connection, name: &str) -> Result<(), ConnectionError> {
+    if look(connection, name)?.is_some() {
+        return Ok(());
+    }
+    let kind = AmqpValue::LongString("classic".into());
+    let arguments = FieldTable::from_iter([("x-queue-type".to_owned(), kind)]);
+    let options = QueueDeclareOptions { durable: true, arguments, ..QueueDeclareOptions::default() };
+    connection.channel()?.queue_declare(name, options)?;
+    log::info!("declared the queue {name}, which was not there");
+    Ok(())
+}
+
 /// What the broker says about a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {

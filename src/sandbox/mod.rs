@@ -22,6 +22,7 @@ mod filter;
 mod forgetful;
 pub mod http_fake;
 mod index;
+pub mod job_service;
 mod limits;
 mod list;
 mod memory;

@@ -1,13 +1,19 @@
 //! The systems where people do the work: what each must be able to do. [`table`] alone says which systems there are.
 //!
 //! A system is a file or folder beside this one and a line in the table. It reads its own settings, speaks HTTP to its
-//! target and knows tasks, records and replies; it knows no queue, no ack and no retry. How to add one is shown in
+//! target and knows tasks, records and replies; it knows no queue, no ack and no retry. Only a target that is reached by
+//! queues, as Celery is, is spoken to through [`crate::rabbitmq::rpc`]. Adding one is worked through in
 //! [`crate::docs::adding_a_system`].
 
 pub mod bitrix24;
 pub mod create;
+pub mod dates;
 pub mod default;
+pub mod given;
+pub mod http_jobs;
 mod over_http;
+pub mod python;
+pub mod question;
 pub mod routing;
 pub mod table;
 
@@ -20,6 +26,7 @@ pub use self::create::Missing;
 use self::routing::Routes;
 
 use crate::message::{Record, Task};
+use crate::rabbitmq::RabbitMq;
 use crate::report::Report;
 use crate::settings::Secret;
 use crate::stats::Declared;
@@ -66,6 +73,8 @@ pub struct Surroundings<'a> {
     pub routes: &'a Routes,
     /// Ends every wait.
     pub stop: &'a Stop,
+    /// The broker of the messages, for a target that is spoken to through one.
+    pub rabbitmq: &'a RabbitMq,
 }
 
 /// What the settings say about a system.
@@ -91,6 +100,11 @@ pub trait Handler: Send + Sync {
     /// How many tasks the next call should carry.
     fn next_batch(&self) -> Batch {
         Batch::One
+    }
+
+    /// How many calls the target bears at once, where that is fewer than there are threads.
+    fn most_at_once(&self) -> usize {
+        usize::MAX
     }
 
     /// Looks, once at the start, whether the target can do what the other methods need. The result only leads to a line
@@ -133,6 +147,10 @@ pub trait Tracker: Send {
 
     /// RabbitMQ has confirmed the responses to these tasks; the target must not hear of them before.
     fn answered(&mut self, _task_ids: &[&str]) {}
+
+    /// These tasks are parked, confirmed by RabbitMQ, and would be created again: what the target has said of them is
+    /// about this try only.
+    fn parked(&mut self, _task_ids: &[&str]) {}
 }
 
 /// How many tasks one call should carry.
@@ -312,9 +330,9 @@ pub struct Explained {
 #[derive(Debug)]
 pub struct Request {
     /// Its method at the target.
-    pub method: &'static str,
+    pub method: String,
     /// The condition for sending it.
     pub when: String,
-    /// Its body, as JSON.
+    /// Its body, as JSON; empty where it has none.
     pub body: String,
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use super::routing::{Route, Routes};
-use super::{Configured, System, bitrix24, default};
+use super::{Configured, System, bitrix24, default, python};
 use crate::config::{self, Config};
 use crate::message::Task;
 use crate::queues::Queues;
@@ -42,10 +42,19 @@ pub const TABLE: &[SystemEntry] = &[
     },
     planned("openproject", &["op_create_task", "op_update_task", "op_create_project", "op_create_milestone"]),
     planned("1c", &["1c_create_document", "1c_update_document", "1c_create_counterparty", "1c_sync_data"]),
-    planned(
-        "python-services",
-        &["create_yandex_file", "yandex_disk", "create_user", "user_management", "file_processing", "data_processing"],
-    ),
+    SystemEntry {
+        name: "python-services",
+        topics: &[
+            "create_yandex_file",
+            "yandex_disk",
+            "create_user",
+            "user_management",
+            "file_processing",
+            "data_processing",
+        ],
+        open: python::open,
+        open_without_target: python::open_without_target,
+    },
     planned("email", &["send_email", "email_notify", "email_notification"]),
     planned("telegram", &["send_telegram", "telegram_notify", "telegram_task"]),
     SystemEntry {

@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod celery;
 mod check;
 mod closed_loop;
 mod commands;
@@ -17,6 +18,7 @@ mod explain;
 mod http;
 mod parked;
 mod portal;
+mod python;
 mod redaction;
 mod replay;
 mod rooms;

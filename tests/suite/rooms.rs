@@ -10,6 +10,12 @@ const KNOWN_TO_SYSTEMS: &[&str] = &[
     "backoff", "dial", "http", "message", "redact", "report", "settings", "stats", "stop", "systems", "terminal", "tls",
 ];
 
+/// A system whose target is spoken to through queues, and what it may name for that.
+const SPEAKS_THROUGH_QUEUES: (&str, &str) = ("systems::python::celery", "rabbitmq");
+
+/// Folders beside the table that are no system: what several systems stand on.
+const SHARED_BY_SYSTEMS: &[&str] = &["http_jobs"];
+
 /// The rooms that know no other one, except for spelling, which only compares words.
 const LEAVES: &[(&str, &[&str])] =
     &[("message", &[]), ("redact", &[]), ("settings", &["nearest"]), ("stop", &[]), ("terminal", &[]), ("tls", &[])];
@@ -52,7 +58,12 @@ fn a_system_names_no_queue_no_lane_and_no_other_system() {
     let sources = Sources::read();
     let is_forbidden = |naming: &&Naming| {
         let other = sources.system(&naming.path).filter(|system| Some(system) != sources.system(&naming.by).as_ref());
-        other.is_some() || !KNOWN_TO_SYSTEMS.contains(&top(&naming.path))
+        let (system, queues) = SPEAKS_THROUGH_QUEUES;
+        let is_allowed = KNOWN_TO_SYSTEMS.contains(&top(&naming.path))
+            || (top(&naming.path) == queues && is_within(&naming.by, system))
+            // The settings of a broker, in what surrounds a system.
+            || (naming.by == "systems" && naming.path == "rabbitmq::RabbitMq");
+        other.is_some() || !is_allowed
     };
     let named = sources.namings();
     let of_systems = named.iter().filter(within("systems")).filter(|naming| !within("systems::table")(naming));
@@ -136,12 +147,12 @@ impl Sources {
         ends.map(|end| &path[..end]).filter(|module| self.0.contains_key(*module)).last().unwrap_or_default()
     }
 
-    /// The system to which the path leads: a folder beside the table.
+    /// The system to which the path leads: a folder beside the table that is a system's own.
     fn system(&self, path: &str) -> Option<String> {
         let mut parts = path.split("::");
         let (room, name) = (parts.next()?, parts.next()?);
         let is_folder = self.0.keys().any(|module| module.starts_with(&format!("systems::{name}::")));
-        (room == "systems" && is_folder).then(|| name.to_owned())
+        (room == "systems" && is_folder && !SHARED_BY_SYSTEMS.contains(&name)).then(|| name.to_owned())
     }
 
     /// The room of a module. Modules of one room may know each other. The table knows the systems, and they know what

@@ -39,6 +39,17 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("BITRIX_MISSING_ANSWER", "wait"),
     ("BITRIX_RATE", "2"),
     ("BITRIX_BURST", "50"),
+    ("PYTHON_REQUEST_TIMEOUT", "30"),
+    ("PYTHON_PARALLEL_REQUESTS", "16"),
+    ("PYTHON_FAILED_JOB", "park"),
+    ("PYTHON_ANSWER", "/answer"),
+    ("PYTHON_COMPLETED_STATUSES", "succeeded,success,completed"),
+    ("PYTHON_FAILED_STATUSES", "failed,error,cancelled"),
+    ("CELERY_RESULT_QUEUE", "python-services.celery.results"),
+    ("CELERY_PORT", "5672"),
+    ("CELERY_USERNAME", "admin"),
+    ("CELERY_HEARTBEAT", "600"),
+    ("CELERY_TLS", "false"),
 ];
 
 /// Every variable without one.
@@ -52,6 +63,15 @@ const WITHOUT_DEFAULT: &[&str] = &[
     "BITRIX_ANSWER_TEXTS",
     "BITRIX_FORMER_HOSTS",
     "DEFAULT_ACTION",
+    "PYTHON_URL",
+    "PYTHON_TOPIC_URLS",
+    "PYTHON_TOKEN",
+    "CELERY_QUEUE",
+    "CELERY_TASKS",
+    "CELERY_HOST",
+    "CELERY_PASSWORD",
+    "CELERY_VHOST",
+    "CELERY_CA_FILE",
 ];
 
 /// The settings that are on in the example.
@@ -159,6 +179,22 @@ fn the_error_for_each_bad_value_has_its_name_and_an_example() {
         ("BITRIX_RATE", "-1"),
         ("BITRIX_BURST", "0"),
         ("DEFAULT_ACTION", "drop"),
+        ("PYTHON_URL", "services.example"),
+        ("PYTHON_TOPIC_URLS", "https://services.example/tasks"),
+        ("PYTHON_TOKEN", "two words"),
+        ("PYTHON_REQUEST_TIMEOUT", "301"),
+        ("PYTHON_PARALLEL_REQUESTS", "0"),
+        ("PYTHON_FAILED_JOB", "retry"),
+        ("PYTHON_ANSWER", "answer"),
+        ("PYTHON_COMPLETED_STATUSES", ","),
+        ("PYTHON_FAILED_STATUSES", "failed,,error"),
+        ("CELERY_TASKS", "svc.calculate"),
+        ("CELERY_HOST", "amqp://rmq.example"),
+        ("CELERY_PASSWORD", ""),
+        ("CELERY_PORT", "70000"),
+        ("CELERY_HEARTBEAT", "0"),
+        ("CELERY_TLS", "maybe"),
+        ("CELERY_CA_FILE", "/nowhere/ca.pem"),
     ];
     let errors = with(&bad).unwrap_err().0;
     assert_eq!(errors.len(), bad.len(), "{errors:#?}");

@@ -32,6 +32,7 @@ macro_rules! conformance {
 
 conformance! {
     bitrix24: crate::systems::targets::bitrix24::Bitrix24,
+    python: crate::systems::targets::python::Python,
 }
 
 /// It has no target that could fail: what it does is proven in `tests/suite/routing.rs`.
