@@ -41,6 +41,8 @@ pub struct Scene {
     pub queues: Queues,
     pub sandbox: Sandbox,
     pub worker: Worker,
+    /// How many messages it gets before it may start.
+    waiting: usize,
 }
 
 impl Scene {
@@ -53,7 +55,7 @@ impl Scene {
         let sandbox = Sandbox::start(0, limits).expect("a free port");
         sandbox.change(rules);
         let worker = Worker::start(&queues, &sandbox.webhook_url(), &[&QUICK, changes].concat());
-        Scene { queues, sandbox, worker }
+        Scene { queues, sandbox, worker, waiting: 0 }
     }
 
     /// A worker that has all of these messages before it may start them with [`Scene::start`].
@@ -64,12 +66,15 @@ impl Scene {
         // The first request asks whether the portal can search at all.
         sandbox.order(Fault::before(LIST, What::Delay(LONG)).times(1));
         let worker = Worker::start(&queues, &sandbox.webhook_url(), &[&QUICK, changes].concat());
-        Scene { queues, sandbox, worker }
+        Scene { queues, sandbox, worker, waiting: messages.len() }
     }
 
     pub fn start(&self) {
         self.queues.await_consumers(&self.queues.input(), 1, PATIENCE);
         self.queues.await_count(&self.queues.input(), 0, PATIENCE);
+        // What RabbitMQ has sent may still be on its way.
+        let received = || self.worker.log().matches("] received: task=").count();
+        eventually("all messages at the worker", PATIENCE, || received() >= self.waiting);
         self.sandbox.release();
     }
 
