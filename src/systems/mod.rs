@@ -6,7 +6,10 @@
 
 pub mod bitrix24;
 pub mod create;
+pub mod dates;
+pub mod given;
 mod over_http;
+pub mod question;
 pub mod table;
 
 use std::fmt;
@@ -307,9 +310,9 @@ pub struct Explained {
 #[derive(Debug)]
 pub struct Request {
     /// Its method at the target.
-    pub method: &'static str,
+    pub method: String,
     /// On what condition.
     pub when: String,
-    /// Its body, as JSON.
+    /// Its body, as JSON; empty where it has none.
     pub body: String,
 }

@@ -79,5 +79,5 @@ fn checklist_items(lists: &[Checklist]) -> Vec<Request> {
 
 fn request(call: &Call, when: impl Into<String>) -> Request {
     let body = serde_json::to_string(call).expect("parameters are JSON values");
-    Request { method: call.method, when: when.into(), body }
+    Request { method: call.method.into(), when: when.into(), body }
 }

@@ -39,7 +39,7 @@ use crate::message::Task;
 use crate::report::Report;
 use crate::settings::{Secret, Variables};
 
-pub use settings::{MissingAnswer, Settings};
+pub use settings::Settings;
 pub use webhook::Webhook;
 
 /// A portal, and how tasks are put there.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::fields;
 use super::webhook::Webhook;
 use crate::settings::Variables;
+use crate::systems::question::MissingAnswer;
 
 /// In seconds. What was delivered before is kept so long before it is looked up again, and RabbitMQ takes back what is
 /// unacknowledged for half an hour.
@@ -49,15 +50,6 @@ pub struct Settings {
     pub burst: u32,
 }
 
-/// What to do with a finished task that expects an answer and has none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingAnswer {
-    /// Leave it in the sent queue until somebody gives the answer.
-    Wait,
-    /// Answer "НЕТ".
-    No,
-}
-
 impl Settings {
     /// Reads the settings; without `BITRIX_WEBHOOK_URL` the system is off.
     pub fn from_variables(variables: &mut Variables) -> Option<Settings> {
@@ -84,7 +76,7 @@ impl Settings {
             max_description_length: variables.number("BITRIX_MAX_DESCRIPTION_LENGTH", 10_000, 100..=1_000_000),
             marker_field: marker_field(variables),
             completed_statuses: completed_statuses(variables),
-            missing_answer: missing_answer(variables),
+            missing_answer: MissingAnswer::from_variables(variables, "BITRIX_MISSING_ANSWER"),
             former_hosts: former_hosts(variables),
             answer_texts: answer_texts(variables),
             rate,
@@ -131,18 +123,6 @@ fn completed_statuses(variables: &mut Variables) -> Vec<u64> {
         variables.error("BITRIX_COMPLETED_STATUSES", &wrong, "BITRIX_COMPLETED_STATUSES=4,5");
         Vec::new()
     })
-}
-
-fn missing_answer(variables: &mut Variables) -> MissingAnswer {
-    match variables.text("BITRIX_MISSING_ANSWER").unwrap_or_else(|| "wait".into()).to_lowercase().as_str() {
-        "wait" => MissingAnswer::Wait,
-        "no" => MissingAnswer::No,
-        other => {
-            let wrong = format!("is {other:?}, neither wait nor no");
-            variables.error("BITRIX_MISSING_ANSWER", &wrong, "BITRIX_MISSING_ANSWER=wait");
-            MissingAnswer::Wait
-        }
-    }
 }
 
 fn former_hosts(variables: &mut Variables) -> Vec<String> {

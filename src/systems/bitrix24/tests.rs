@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::settings::{SettingsErrors, right};
+use crate::systems::question::MissingAnswer;
 
 /// Settings as if these variables were set, and nothing else that is not needed.
 pub fn settings(variables: &[(&str, &str)]) -> Settings {

@@ -14,9 +14,9 @@ use super::answers::Answers;
 use super::client::{Call, Client};
 use super::errors::{ApiError, Kind};
 use super::fields::{self, is_yes};
-use super::{MissingAnswer, Settings, look_up, member, rows};
+use super::{Settings, look_up, member, rows};
 use crate::message::{Record, text};
-use crate::systems::{Failure, Progress, Tracker};
+use crate::systems::{Failure, Progress, Tracker, question};
 
 /// The most ids that one list call may name: a page has no more rows.
 const IDS: usize = 50;
@@ -194,22 +194,9 @@ impl BitrixTracker {
         if !status.is_some_and(|status| self.settings.completed_statuses.contains(&status)) {
             return Progress::Open;
         }
-        let mut task = row.clone();
-        let expected = is_expected(record, row);
-        // The bridge looks for the text "1" and nothing else.
-        set(&mut task, "ufResultExpected", if expected { "1" } else { "0" });
         let stored = member(row, "UF_RESULT_ANSWER").and_then(stored_answer);
-        let answer = match stored {
-            Some(stored) => self.answers.text(&stored),
-            None if expected && self.settings.missing_answer == MissingAnswer::No => Ok("НЕТ".into()),
-            None => Err("nobody has answered yet".into()),
-        };
-        match answer {
-            Ok(answer) => set(&mut task, "ufResultAnswer_text", &answer),
-            Err(why) if expected => return Progress::Waiting(why),
-            Err(_) => set(&mut task, "ufResultAnswer_text", ""),
-        }
-        Progress::Finished(json!({"result": {"task": task}}))
+        let answer = stored.map(|stored| self.answers.text(&stored));
+        question::finished(row.clone(), is_expected(record, row), answer, self.settings.missing_answer)
     }
 }
 
@@ -218,19 +205,13 @@ impl BitrixTracker {
 fn is_expected(record: &Record, row: &Value) -> bool {
     let is_set = |value: &&Value| !value.is_null() && **value != Value::Bool(false) && **value != "";
     let at_portal = member(row, "UF_RESULT_EXPECTED").filter(is_set);
-    at_portal.or_else(|| record.task.extension_properties.get("UF_RESULT_EXPECTED")).is_some_and(is_yes)
+    at_portal.map_or_else(|| question::is_expected(&record.task), is_yes)
 }
 
 /// The answer as the portal stores it. PHP shows an unset field as `false`, `""`, `0` or `[]`.
 fn stored_answer(value: &Value) -> Option<String> {
     let value = value.as_array().map_or(Some(value), |values| values.first())?;
     text(value).filter(|text| text != "0" && text != "false")
-}
-
-fn set(task: &mut Value, name: &str, text: &str) {
-    if let Some(members) = task.as_object_mut() {
-        members.insert(name.into(), text.into());
-    }
 }
 
 fn list(ids: &[&str], select: &Value) -> Call {
