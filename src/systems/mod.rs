@@ -8,6 +8,7 @@ pub mod bitrix24;
 pub mod create;
 pub mod dates;
 pub mod given;
+pub mod onec;
 mod over_http;
 pub mod question;
 pub mod table;

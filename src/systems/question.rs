@@ -41,9 +41,19 @@ pub fn is_expected(task: &Task) -> bool {
     task.extension_properties.get(EXPECTED).is_some_and(is_yes)
 }
 
-/// What follows from a finished task, which is an object, and the answer in it: its text, or why that is not known.
+/// A task, which is an object, in the form that the bridge reads.
+pub fn told(mut task: Value, is_expected: bool, answer: &str) -> Value {
+    if let Some(members) = task.as_object_mut() {
+        // The bridge looks for the text "1" and nothing else.
+        members.insert("ufResultExpected".into(), if is_expected { "1" } else { "0" }.into());
+        members.insert("ufResultAnswer_text".into(), answer.into());
+    }
+    json!({"result": {"task": task}})
+}
+
+/// What follows from a finished task and the answer in it: its text, or why that is not known.
 pub fn finished(
-    mut task: Value,
+    task: Value,
     is_expected: bool,
     answer: Option<Result<String, String>>,
     missing: MissingAnswer,
@@ -53,17 +63,11 @@ pub fn finished(
         None => Err("nobody has answered yet".into()),
         Some(answer) => answer,
     };
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(why) if is_expected => return Progress::Waiting(why),
-        Err(_) => String::new(),
-    };
-    if let Some(members) = task.as_object_mut() {
-        // The bridge looks for the text "1" and nothing else.
-        members.insert("ufResultExpected".into(), if is_expected { "1" } else { "0" }.into());
-        members.insert("ufResultAnswer_text".into(), answer.into());
+    match answer {
+        Ok(answer) => Progress::Finished(told(task, is_expected, &answer)),
+        Err(why) if is_expected => Progress::Waiting(why),
+        Err(_) => Progress::Finished(told(task, is_expected, "")),
     }
-    Progress::Finished(json!({"result": {"task": task}}))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use super::{Configured, System, bitrix24};
+use super::{Configured, System, bitrix24, onec};
 use crate::config::{self, Config};
 use crate::queues::Queues;
 use crate::redact;
@@ -26,7 +26,7 @@ pub struct SystemEntry {
 pub const TABLE: &[SystemEntry] = &[
     SystemEntry { name: "bitrix24", open: bitrix24::open, open_without_target: bitrix24::open_without_target },
     planned("openproject"),
-    planned("1c"),
+    SystemEntry { name: "1c", open: onec::open, open_without_target: onec::open_without_target },
     planned("python-services"),
     planned("default"),
 ];

@@ -32,6 +32,8 @@ macro_rules! conformance {
 
 conformance! {
     bitrix24: crate::systems::targets::bitrix24::Bitrix24,
+    onec: crate::systems::targets::onec::Onec<false>,
+    onec_service: crate::systems::targets::onec::Onec<true>,
 }
 
 #[test]

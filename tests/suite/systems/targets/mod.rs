@@ -2,6 +2,7 @@
 //! fail in every way. It knows neither queues nor the worker.
 
 pub mod bitrix24;
+pub mod onec;
 
 /// A running fake of one system, empty at first.
 pub trait Target {

@@ -1,0 +1,119 @@
+//! The one way to 1C: signed in, JSON both ways, and never more requests at once than a setting allows, since each takes
+//! a session and may take a licence. It knows no object.
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use serde_json::Value;
+
+use super::Settings;
+use super::errors::{self, ApiError};
+use crate::http::{Http, Method, Request};
+use crate::settings::Secret;
+use crate::stop::Stop;
+use crate::tls::RootCertificates;
+
+/// Sends requests to one publication of 1C.
+pub struct Client {
+    http: Http,
+    /// Without a slash at its end.
+    address: String,
+    /// Name and password.
+    sign_in: Option<(String, Secret)>,
+    /// A place for each request that may be under way.
+    free: Receiver<()>,
+    given_back: Sender<()>,
+    stop: Stop,
+}
+
+/// A request to be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The HTTP method.
+    pub method: Method,
+    /// What follows the address, percent-encoded.
+    pub path: String,
+    /// The body, as JSON.
+    pub body: Option<Value>,
+    /// Headers beside those of every request.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Call {
+    /// A question.
+    pub fn get(path: String) -> Call {
+        Call { method: Method::GET, path, body: None, headers: Vec::new() }
+    }
+
+    /// An order; without a body to be sent as such.
+    pub fn post(path: String, body: Option<Value>) -> Call {
+        Call { method: Method::POST, path, body, headers: Vec::new() }
+    }
+
+    /// With this header.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: &str) -> Call {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+}
+
+/// The right to send, one request after the other. Whoever drops it lets the next one go.
+pub struct Turn<'a>(&'a Client);
+
+impl Client {
+    /// A client for the publication of these settings.
+    pub fn new(settings: &Settings, https: &RootCertificates, stop: &Stop) -> Client {
+        let (given_back, free) = bounded(settings.sessions);
+        for _ in 0..settings.sessions {
+            // There is room for all of them.
+            let _ = given_back.try_send(());
+        }
+        Client {
+            http: Http::new(settings.request_timeout, https),
+            address: settings.address.url.clone(),
+            sign_in: settings.username.clone().map(|name| (name, settings.password.clone())),
+            free,
+            given_back,
+            stop: stop.clone(),
+        }
+    }
+
+    /// Waits for a turn. Each of those before it ends with the deadlines of its requests.
+    ///
+    /// # Errors
+    /// The worker stops.
+    pub fn turn(&self) -> Result<Turn<'_>, ApiError> {
+        select! {
+            recv(self.free) -> _ => Ok(Turn(self)),
+            recv(self.stop.receiver()) -> _ => Err(ApiError::stopping()),
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// Sends a request, once.
+    ///
+    /// # Errors
+    /// There was no usable answer, or a refusal.
+    pub fn send(&self, call: &Call) -> Result<Value, ApiError> {
+        let Client { http, address, sign_in, .. } = self.0;
+        let body = call.body.as_ref().map(|body| body.to_string().into_bytes());
+        let request = Request::new(call.method.clone(), &format!("{address}/{}", call.path));
+        let request = match &body {
+            Some(body) => request.json(body),
+            None => request.header("Accept", "application/json"),
+        };
+        let request = match sign_in {
+            Some((name, password)) => request.basic(name, password.expose()),
+            None => request,
+        };
+        let request = call.headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+        errors::read(http.send(request))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // There is room: it was taken out of there.
+        let _ = self.0.given_back.try_send(());
+    }
+}
