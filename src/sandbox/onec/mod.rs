@@ -45,6 +45,8 @@ pub struct Onec {
     service: service::Tasks,
     /// The last number that was given.
     number: u64,
+    /// A shorter query than IIS takes, where something else stands before it.
+    longest_query: Option<usize>,
 }
 
 /// What was asked for, or an error.
@@ -52,7 +54,7 @@ type Answered = Result<Page, Page>;
 
 impl Target for Onec {
     fn answer(&mut self, asked: &Asked) -> Page {
-        if asked.raw_query.len() > LONGEST_QUERY {
+        if asked.raw_query.len() > self.longest_query.unwrap_or(LONGEST_QUERY) {
             return Page::new(
                 404,
                 "text/html",
@@ -248,6 +250,11 @@ fn selected(set: &Set, object: &Map<String, Value>, asked: &Asked) -> Result<Val
 // What people do.
 
 impl Onec {
+    /// From now on a longer query is answered with a page.
+    pub fn take_queries_up_to(&mut self, bytes: usize) {
+        self.longest_query = Some(bytes);
+    }
+
     /// Camunda's id of every task here, the HTTP service's included; a doubled one is there twice.
     pub fn tasks(&self) -> Vec<String> {
         let ids = self.objects.values().flatten().filter_map(|object| object[TASK_ID].as_str());

@@ -117,3 +117,26 @@ impl Drop for Turn<'_> {
         let _ = self.0.given_back.try_send(());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Mode;
+    use super::super::mapping::Mapping;
+    use super::super::tests::settings;
+    use super::*;
+    use crate::stop;
+
+    #[test]
+    fn no_more_turns_are_given_than_the_setting_allows_and_none_once_the_worker_stops() {
+        let (running, stop) = stop::signal();
+        let settings = Settings { sessions: 2, ..settings(Mode::Odata(Mapping::empty())) };
+        let client = Client::new(&settings, &RootCertificates::public(), &stop);
+        let turns = [client.turn(), client.turn()];
+        assert!(turns.iter().all(Result::is_ok) && client.free.is_empty());
+        drop(turns);
+        assert_eq!(client.free.len(), 2);
+        let turns = [client.turn(), client.turn()];
+        running.raise();
+        assert!(turns.iter().all(Result::is_ok) && client.turn().is_err());
+    }
+}

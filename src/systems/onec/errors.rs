@@ -167,6 +167,3 @@ impl From<ApiError> for Failure {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -214,3 +214,6 @@ pub fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
         OneOrSeveral::Several(several) => several,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,3 +106,6 @@ fn request(call: &Call, when: &str) -> Request {
     let body = call.body.as_ref().map(Value::to_string).unwrap_or_default();
     Request { method: format!("{} {path}", call.method), when: when.to_owned(), body }
 }
+
+#[cfg(test)]
+mod tests;

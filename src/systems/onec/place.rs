@@ -18,7 +18,7 @@ const OTHERS: [&str; 5] =
 /// Is there such a place?
 pub fn is_place(name: &str) -> bool {
     let is_in = |(place, _): &(&str, Place)| name.strip_prefix(place).is_some_and(|rest| !rest.is_empty());
-    OTHERS.contains(&name) || PLACES.iter().any(|place| is_in(place))
+    OTHERS.contains(&name) || PLACES.iter().any(is_in)
 }
 
 /// What the message says there, if it says something.

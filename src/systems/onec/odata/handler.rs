@@ -192,3 +192,6 @@ fn named_by(topic: &Topic, object: &Value) -> String {
     let number = text(&object["Number"]).or_else(|| text(&object["Ref_Key"])).unwrap_or_default();
     format!("{} {number}", topic.entity)
 }
+
+#[cfg(test)]
+mod tests;

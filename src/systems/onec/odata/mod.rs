@@ -180,6 +180,3 @@ pub fn connect(settings: &Settings, mapping: &Mapping<Topic>, client: Arc<Client
         tracker: Box::new(tracker::OdataTracker::new(settings.clone(), mapping.clone(), client)),
     }
 }
-
-#[cfg(test)]
-mod tests;

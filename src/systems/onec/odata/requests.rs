@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn a_query_is_never_longer_than_iis_takes_and_a_thousand_tasks_take_35_requests() {
         let keys = vec![KEY; 1000];
-        for field in ["Executed", "СостояниеСогласования"] {
+        for field in ["Executed", "СтатусСогласования"] {
             let fields = ["Ref_Key", "DeletionMark", field];
             let (mut rest, mut requests) = (&keys[..], 0);
             while !rest.is_empty() {

@@ -178,3 +178,6 @@ fn key_text(value: &Value) -> Option<String> {
 fn is_deleted(object: &Value) -> bool {
     object[DELETED] == true
 }
+
+#[cfg(test)]
+mod tests;
