@@ -21,11 +21,13 @@ use client::Call;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
+use super::question::{self, MissingAnswer};
 use super::{Configured, Connected, Explained, Explanation, Request, Surroundings, System};
 use crate::message::Task;
 use crate::report::Report;
 use crate::settings::{Secret, Variables};
 
+use mapping::Answer;
 pub use settings::{Mode, Settings};
 
 /// An infobase, and how tasks are put there.
@@ -87,15 +89,35 @@ impl System for Onec {
     }
 }
 
-/// What is explained of the fields.
-fn explained(made: fields::Made) -> Explanation {
-    let parked = made.missing.into_iter().map(|why| format!("it would be parked: {why}"));
+/// Why a process would wait for its answer for ever, if it would: nobody can give one.
+fn unanswerable(task: &Task, settings: &Settings, is_at_once: bool, has_answer: bool) -> Option<&'static str> {
+    if !question::is_expected(task) {
+        return None;
+    }
+    match (is_at_once, has_answer, settings.missing_answer) {
+        (true, ..) => Some("the process expects an answer, and this topic is finished at once"),
+        (false, false, MissingAnswer::Wait) => {
+            Some("the process expects an answer, and ONEC_MAPPING_FILE has no \"answer\" for this topic")
+        }
+        _ => None,
+    }
+}
+
+/// What is explained of the fields, and of the answer that is awaited there.
+fn explained(made: fields::Made, unanswerable: Option<&str>, answer: Option<&Answer>, task: &Task) -> Explanation {
+    let missing = made.missing.into_iter().chain(unanswerable.map(str::to_owned));
+    let parked = missing.map(|why| format!("it would be parked: {why}"));
     let mut origins = made.origins;
     let value =
         |(name, value): (String, Value)| Explained { origin: origins.remove(&name).unwrap_or_default(), name, value };
+    let awaited = answer.filter(|_| question::is_expected(task)).map(|answer| Explained {
+        name: "(the answer)".into(),
+        value: format!("what will stand in {}", answer.field).into(),
+        origin: vec!["metadata.extensionProperties.UF_RESULT_EXPECTED".into()],
+    });
     Explanation {
         notes: parked.chain(made.warnings).collect(),
-        values: made.fields.into_iter().map(value).collect(),
+        values: made.fields.into_iter().map(value).chain(awaited).collect(),
         requests: Vec::new(),
     }
 }

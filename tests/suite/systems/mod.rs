@@ -5,7 +5,7 @@
 //! by a file with its target and its line in `conformance!`; without them `every_line_of_the_table_is_proven` fails.
 
 mod cases;
-mod targets;
+pub mod targets;
 
 use std::collections::BTreeSet;
 

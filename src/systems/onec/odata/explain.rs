@@ -6,7 +6,7 @@ use super::{Then, Topic, handler, requests};
 use crate::message::Task;
 use crate::systems::onec::mapping::Mapping;
 use crate::systems::onec::{Settings, explained, fields, key, request};
-use crate::systems::{Explanation, Request, question};
+use crate::systems::{Explanation, Request};
 
 /// What would be done with this task.
 pub fn run(task: &Task, settings: &Settings, mapping: &Mapping<Topic>) -> Explanation {
@@ -21,10 +21,8 @@ pub fn run(task: &Task, settings: &Settings, mapping: &Mapping<Topic>) -> Explan
         true => creating(topic, task, &made.fields),
         false => changing(topic, task, &made.fields, &mut made.missing),
     };
-    if question::is_expected(task) && topic.condition().is_none() {
-        made.missing.push("the process expects an answer, and nobody gives one: this topic is finished at once".into());
-    }
-    Explanation { requests, ..explained(made) }
+    let unanswerable = topic.unanswerable(task, settings);
+    Explanation { requests, ..explained(made, unanswerable, topic.answer.as_ref(), task) }
 }
 
 fn creating(topic: &Topic, task: &Task, made: &Map<String, Value>) -> Vec<Request> {

@@ -64,7 +64,7 @@ impl OdataHandler {
         let task = missing.task;
         let topic = self.topic(task)?;
         let made = fields::made(&topic.fields, task, self.settings.offset);
-        refuse(topic, task, &made)?;
+        refuse(topic, task, &made, &self.settings)?;
         let turn = self.client.turn()?;
         let mut missing = *missing;
         if !missing.claim().is_held() && topic.update.is_empty() {
@@ -119,15 +119,10 @@ impl Handler for OdataHandler {
 }
 
 /// What can never be right is refused before anything is done.
-fn refuse(topic: &Topic, task: &Task, made: &Made) -> Result<(), Failure> {
-    if !made.missing.is_empty() {
-        return Err(Failure::Permanent(anyhow!(made.missing.join("; "))));
-    }
-    if question::is_expected(task) && topic.condition().is_none() {
-        let why = format!("the process expects an answer, and {} of this topic is finished at once", topic.entity);
-        return Err(Failure::Permanent(anyhow!(why)));
-    }
-    Ok(())
+fn refuse(topic: &Topic, task: &Task, made: &Made, settings: &Settings) -> Result<(), Failure> {
+    let unanswerable = topic.unanswerable(task, settings);
+    let why: Vec<&str> = made.missing.iter().map(String::as_str).chain(unanswerable).collect();
+    if why.is_empty() { Ok(()) } else { Err(Failure::Permanent(anyhow!(why.join("; ")))) }
 }
 
 /// The object, if there is one.

@@ -18,7 +18,7 @@ use super::client::Client;
 use super::mapping::{self, Answer, Condition, Fields, Mapping, one_or_several};
 use super::place::is_place;
 use super::{Settings, key};
-use crate::message::text;
+use crate::message::{Task, text};
 use crate::systems::Connected;
 
 /// The kinds of objects that have a key, and the field that says that one is finished, where the kind has one.
@@ -104,6 +104,11 @@ impl Topic {
                 .map(|field| Condition { field: field.to_owned(), values: vec![true.into()] })
         };
         self.finished.clone().or_else(of_kind).filter(|_| !self.at_once)
+    }
+
+    /// Why a process would wait for its answer for ever, if it would.
+    fn unanswerable(&self, task: &Task, settings: &Settings) -> Option<&'static str> {
+        super::unanswerable(task, settings, self.condition().is_none(), self.answer.is_some())
     }
 
     /// Is there nothing left to do?

@@ -21,7 +21,8 @@ pub fn run(task: &Task, settings: &Settings, mapping: &Mapping<Topic>) -> Explan
         Some(made) => Value::Object(made.fields.clone()),
         None => document::read(task.body.get().as_bytes()).unwrap_or_default(),
     };
-    let mut explanation = made.map(explained).unwrap_or_default();
+    let unanswerable = topic.unanswerable(task, settings);
+    let mut explanation = explained(made.unwrap_or_default(), unanswerable, topic.answer.as_ref(), task);
     let find = topic.find_call(&task.id);
     let when = if find.is_some() { "if it is not there" } else { "first; what comes twice may be created twice" };
     explanation.requests.extend(find.map(|call| request(&call, "first, since it may be there")));

@@ -112,8 +112,7 @@ impl Handler for ServiceHandler {
 
 /// What is posted. What can never be right is refused before anything is done.
 fn body(topic: &Topic, task: &Task, settings: &Settings) -> Result<Value, Failure> {
-    if question::is_expected(task) && topic.status.is_none() {
-        let why = "the process expects an answer, and this topic is finished at once";
+    if let Some(why) = topic.unanswerable(task, settings) {
         return Err(Failure::Permanent(anyhow!(why)));
     }
     let Some(fields) = &topic.fields else {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::Settings;
 use super::client::{Call, Client};
 use super::mapping::{self, Answer, Condition, Fields, Mapping};
-use crate::message::text;
+use crate::message::{Task, text};
 use crate::systems::Connected;
 
 /// In a path, in place of Camunda's task id.
@@ -87,6 +87,11 @@ fn check_path(path: &str, may_have_id: bool) -> Result<(), String> {
 }
 
 impl Topic {
+    /// Why a process would wait for its answer for ever, if it would.
+    fn unanswerable(&self, task: &Task, settings: &Settings) -> Option<&'static str> {
+        super::unanswerable(task, settings, self.status.is_none(), self.answer.is_some())
+    }
+
     /// The question for the task's own.
     fn find_call(&self, task_id: &str) -> Option<Call> {
         self.find.as_ref().map(|path| Call::get(filled(path, task_id, "")))

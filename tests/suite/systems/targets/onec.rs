@@ -11,14 +11,14 @@ use super::{Fault, Target};
 use crate::support::{Relay, field_text};
 
 /// Where the message of this topic is created.
-const CREATE_DOCUMENT: &str = "POST /base/odata/standard.odata/Document_%D0%97%D0%B0%D1%8F%D0%B2%D0%BA%D0%B0";
+pub const CREATE_DOCUMENT: &str = "POST /base/odata/standard.odata/Document_%D0%97%D0%B0%D1%8F%D0%B2%D0%BA%D0%B0";
 const CREATE_TASK: &str = "POST /base/hs/camunda/tasks";
 /// More than the worker waits for an answer.
 const TOO_LATE: Duration = Duration::from_secs(2);
 
 /// By the standard OData interface, or by an HTTP service of the infobase's own.
 pub struct Onec<const SERVICE: bool> {
-    fake: HttpFake<onec::Onec>,
+    pub fake: HttpFake<onec::Onec>,
     relay: Relay,
     ordered: Mutex<Vec<Order>>,
 }

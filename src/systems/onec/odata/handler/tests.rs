@@ -123,7 +123,11 @@ fn what_is_finished_at_once_is_answered_at_once_and_no_answer_of_a_person_s_is_a
     let asks =
         json!({"task_id": "2", "topic": "new", "metadata": {"extensionProperties": {"UF_RESULT_EXPECTED": "да"}}});
     let (kind, told) = failure(bench.run(&message(asks)));
-    assert!(kind == "permanent" && told.contains("expects an answer"), "{told}");
+    assert!(kind == "permanent" && told.contains("finished at once"), "{told}");
+    let asks =
+        json!({"task_id": "3", "topic": "doc", "metadata": {"extensionProperties": {"UF_RESULT_EXPECTED": "да"}}});
+    let (kind, told) = failure(Bench::odata(&documents()).run(&message(asks)));
+    assert!(kind == "permanent" && told.contains("has no \"answer\""), "{told}");
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn a_topic_that_is_not_mapped_any_more_keeps_its_record() {
     let mut bench = Bench::odata(
         &json!({"a": {"entity": "Task_ЗадачаИсполнителя", "fields": {"Date": {"type": "date", "value": "now"}}}}),
     );
-    let mut record = bench.record(asking("1", "a"));
+    let mut record = bench.record(message(json!({"task_id": "1", "topic": "a"})));
     record.task.topic = "b".into();
     assert_eq!(words(&mut bench, &[record]), ["transient"]);
 }
