@@ -1,12 +1,11 @@
 //! The one way to 1C: signed in, JSON both ways, and never more requests at once than a setting allows, since each takes
 //! a session and may take a licence. It knows no object.
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
 use serde_json::Value;
 
 use super::Settings;
 use super::errors::{self, ApiError};
-use crate::http::{Http, Method, Request};
+use crate::http::{self, Http, Method, Request, Turns};
 use crate::settings::Secret;
 use crate::stop::Stop;
 use crate::tls::RootCertificates;
@@ -18,9 +17,7 @@ pub struct Client {
     address: String,
     /// Name and password.
     sign_in: Option<(String, Secret)>,
-    /// A place for each request that may be under way.
-    free: Receiver<()>,
-    given_back: Sender<()>,
+    turns: Turns,
     stop: Stop,
 }
 
@@ -57,22 +54,19 @@ impl Call {
 }
 
 /// The right to send, one request after the other. Whoever drops it lets the next one go.
-pub struct Turn<'a>(&'a Client);
+pub struct Turn<'a> {
+    client: &'a Client,
+    _turn: http::Turn<'a>,
+}
 
 impl Client {
     /// A client for the publication of these settings.
     pub fn new(settings: &Settings, https: &RootCertificates, stop: &Stop) -> Client {
-        let (given_back, free) = bounded(settings.sessions);
-        for _ in 0..settings.sessions {
-            // There is room for all of them.
-            let _ = given_back.try_send(());
-        }
         Client {
             http: Http::new(settings.request_timeout, https),
             address: settings.address.url.clone(),
             sign_in: settings.username.clone().map(|name| (name, settings.password.clone())),
-            free,
-            given_back,
+            turns: Turns::new(settings.sessions),
             stop: stop.clone(),
         }
     }
@@ -82,10 +76,8 @@ impl Client {
     /// # Errors
     /// The worker stops.
     pub fn turn(&self) -> Result<Turn<'_>, ApiError> {
-        select! {
-            recv(self.free) -> _ => Ok(Turn(self)),
-            recv(self.stop.receiver()) -> _ => Err(ApiError::stopping()),
-        }
+        let turn = self.turns.next(&self.stop).ok_or_else(ApiError::stopping)?;
+        Ok(Turn { client: self, _turn: turn })
     }
 }
 
@@ -95,7 +87,7 @@ impl Turn<'_> {
     /// # Errors
     /// There was no usable answer, or a refusal.
     pub fn send(&self, call: &Call) -> Result<Value, ApiError> {
-        let Client { http, address, sign_in, .. } = self.0;
+        let Client { http, address, sign_in, .. } = self.client;
         let body = call.body.as_ref().map(|body| body.to_string().into_bytes());
         let request = Request::new(call.method.clone(), &format!("{address}/{}", call.path));
         let request = match &body {
@@ -108,35 +100,5 @@ impl Turn<'_> {
         };
         let request = call.headers.iter().fold(request, |request, (name, value)| request.header(name, value));
         errors::read(http.send(request))
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        // There is room: it was taken out of there.
-        let _ = self.0.given_back.try_send(());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::Mode;
-    use super::super::mapping::Mapping;
-    use super::super::tests::settings;
-    use super::*;
-    use crate::stop;
-
-    #[test]
-    fn no_more_turns_are_given_than_the_setting_allows_and_none_once_the_worker_stops() {
-        let (running, stop) = stop::signal();
-        let settings = Settings { sessions: 2, ..settings(Mode::Odata(Mapping::empty())) };
-        let client = Client::new(&settings, &RootCertificates::public(), &stop);
-        let turns = [client.turn(), client.turn()];
-        assert!(turns.iter().all(Result::is_ok) && client.free.is_empty());
-        drop(turns);
-        assert_eq!(client.free.len(), 2);
-        let turns = [client.turn(), client.turn()];
-        running.raise();
-        assert!(turns.iter().all(Result::is_ok) && client.turn().is_err());
     }
 }
