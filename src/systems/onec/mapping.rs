@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer};
+use serde::de::{self, DeserializeOwned, Deserializer};
 use serde_json::Value;
 
 use super::place::is_place;
@@ -201,18 +201,13 @@ impl Answer {
     }
 }
 
-/// A text, or a list of them.
-pub fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrSeveral {
-        One(String),
-        Several(Vec<String>),
-    }
-    Ok(match OneOrSeveral::deserialize(deserializer)? {
-        OneOrSeveral::One(one) => vec![one],
-        OneOrSeveral::Several(several) => several,
-    })
+/// One, or a list of them.
+pub fn one_or_several<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let several = match Value::deserialize(deserializer)? {
+        Value::Array(several) => several,
+        one => vec![one],
+    };
+    several.into_iter().map(|one| serde_json::from_value(one).map_err(de::Error::custom)).collect()
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ fn a_wrong_topic_of_odata_is_told() {
         (json!({"entity": "Document_X", "fields": {"Posted": {"value": true}}}), "writes Posted"),
         (json!({"entity": "Document_X", "fields": {"Ref_Key": {"from": "task_id"}}}), "writes Ref_Key"),
         (json!({"entity": "Document_X", "fields": {}, "update": "key"}), "no place in a message"),
+        (json!({"entity": "Document_X", "fields": {}, "by": "Number"}), "\"by\" without \"update\""),
+        (json!({"entity": "Document_X", "fields": {}, "finished": {"field": "A"}}), "missing field `values`"),
         (json!({"entity": "Document_X", "fields": {}, "answer": {"field": "a&b"}}), "names a field \"a&b\""),
         (json!({"entity": "Document_X", "fields": {}, "at_once": true, "answer": {"field": "A"}}), "\"at_once\""),
         (field(json!({})), "with neither \"from\" nor \"value\""),

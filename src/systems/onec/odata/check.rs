@@ -33,7 +33,7 @@ pub fn run(mapping: &Mapping<Topic>, client: &Client, report: &mut Report) {
 
 /// The fields of a topic as they are read.
 fn named(topic: &Topic) -> impl Iterator<Item = String> {
-    let condition = topic.condition().map(|condition| condition.field);
+    let conditions = topic.conditions().into_iter().map(|condition| condition.field);
     let answer = topic.answer.as_ref().map(|answer| answer.field.clone());
-    topic.fields.keys().cloned().chain(condition).chain(answer).chain(topic.title.clone())
+    topic.fields.keys().cloned().chain(conditions).chain(answer).chain(topic.title.clone()).chain(topic.by.clone())
 }

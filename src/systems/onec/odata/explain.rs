@@ -37,17 +37,12 @@ fn creating(topic: &Topic, task: &Task, made: &Map<String, Value>) -> Vec<Reques
 }
 
 fn changing(topic: &Topic, task: &Task, made: &Map<String, Value>, missing: &mut Vec<String>) -> Vec<Request> {
-    let key = handler::named(topic, task).unwrap_or_else(|wrong| {
-        missing.push(wrong);
-        "<no key>".into()
-    });
-    let update = requests::update(&topic.entity, &key, Value::Object(made.clone()), Some("<DataVersion>"));
-    let mut all = vec![
-        request(&requests::read(&topic.entity, &key), "first"),
-        request(&update, "with its DataVersion in If-Match; after 412 again from the start"),
-    ];
-    all.extend(topic.then.map(|then| acting(topic, &key, then)));
-    all
+    const KEY: &str = "<its Ref_Key>";
+    let find = handler::named(topic, task).map_err(|wrong| missing.push(wrong)).ok();
+    let update = requests::update(&topic.entity, KEY, Value::Object(made.clone()), Some("<DataVersion>"));
+    let find = find.map(|call| request(&call, "first"));
+    let update = request(&update, "with its DataVersion in If-Match; after 412 again from the start");
+    find.into_iter().chain([update]).chain(topic.then.map(|then| acting(topic, KEY, then))).collect()
 }
 
 fn acting(topic: &Topic, key: &str, then: Then) -> Request {

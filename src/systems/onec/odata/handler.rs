@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{Topic, link, requests};
 use crate::message::{Task, text};
-use crate::systems::onec::client::{Client, Turn};
+use crate::systems::onec::client::{Call, Client, Turn};
 use crate::systems::onec::errors::ApiError;
 use crate::systems::onec::fields::{self, Made};
 use crate::systems::onec::mapping::Mapping;
@@ -96,9 +96,9 @@ impl OdataHandler {
         let key = text(&shown["id"]).unwrap_or_default();
         let link = link(&self.settings, &topic.entity, &key);
         let told = question::told(shown, question::is_expected(task), "");
-        let created = match topic.condition() {
-            Some(_) => Created::new(told, key),
-            None => Created::finished(told, key),
+        let created = match topic.is_at_once() {
+            false => Created::new(told, key),
+            true => Created::finished(told, key),
         };
         created.at(&self.settings.address.place, link)
     }
@@ -150,11 +150,12 @@ fn put(turn: &Turn, topic: &Topic, task: &Task, made: &Made) -> Result<Value, Fa
 
 /// Changes the object that the message names.
 fn change(turn: &Turn, topic: &Topic, task: &Task, made: &Made) -> Result<Value, Failure> {
-    let key = named(topic, task).map_err(|wrong| Failure::Permanent(anyhow!(wrong)))?;
+    let call = named(topic, task).map_err(|wrong| Failure::Permanent(anyhow!(wrong)))?;
     let mut conflicts = 0;
     loop {
-        let object = read(turn, &topic.entity, &key)?;
-        let object = object.ok_or_else(|| Failure::Permanent(anyhow!("{} has no object {key}", topic.entity)))?;
+        let object = the_one(turn, topic, &call)?;
+        let key =
+            text(&object["Ref_Key"]).and_then(|key| key::parse(&key)).ok_or_else(|| ApiError::nonsense(&object))?;
         let version = object["DataVersion"].as_str();
         match turn.send(&requests::update(&topic.entity, &key, Value::Object(made.fields.clone()), version)) {
             Ok(_) => return Ok(read(turn, &topic.entity, &key)?.unwrap_or(object)),
@@ -164,12 +165,35 @@ fn change(turn: &Turn, topic: &Topic, task: &Task, made: &Made) -> Result<Value,
     }
 }
 
-/// The key of the object that is to be changed.
-pub fn named(topic: &Topic, task: &Task) -> Result<String, String> {
+/// The question for the object that is to be changed.
+pub fn named(topic: &Topic, task: &Task) -> Result<Call, String> {
     let places = topic.update.join(", ");
     let value = topic.update.iter().find_map(|place| place::value(task, place));
     let value = value.ok_or_else(|| format!("{places} is absent or blank, and names what is to be changed"))?;
-    text(&value).and_then(|text| key::parse(&text)).ok_or_else(|| format!("{places} {value} is not a key of 1C"))
+    let name = text(&value).ok_or_else(|| format!("{places} {value} is no name of anything"))?;
+    match &topic.by {
+        Some(field) => Ok(requests::named(&topic.entity, field, &name)),
+        None => {
+            let key = key::parse(&name).ok_or_else(|| format!("{places} {value} is not a key of 1C"))?;
+            Ok(requests::read(&topic.entity, &key))
+        }
+    }
+}
+
+/// The object that is asked for, which must be one.
+fn the_one(turn: &Turn, topic: &Topic, call: &Call) -> Result<Value, Failure> {
+    let refused = |why: &str| Failure::Permanent(anyhow!("{} {why} that the message names", topic.entity));
+    let answer = match turn.send(call) {
+        Ok(answer) => answer,
+        Err(err) if err.is_no_object() => return Err(refused("has no object")),
+        Err(err) => return Err(err.into()),
+    };
+    match answer.get("value").and_then(Value::as_array).map(Vec::as_slice) {
+        None => Ok(answer),
+        Some([one]) => Ok(one.clone()),
+        Some([]) => Err(refused("has no object")),
+        Some(_) => Err(refused("has several objects")),
+    }
 }
 
 /// Does what belongs to it, unless that is done.

@@ -43,12 +43,15 @@ pub struct Topic {
     /// Where the message names the object that is changed; none: an object is created.
     #[serde(default, deserialize_with = "one_or_several")]
     pub update: Vec<String>,
+    /// The text field that has that name; none: it is the object's key.
+    pub by: Option<String>,
     /// What is written.
     pub fields: Fields,
     /// What is done once it is written.
     pub then: Option<Then>,
-    /// When the object is finished, if otherwise than its kind is.
-    pub finished: Option<Condition>,
+    /// When the object is finished, if otherwise than its kind is; of several all must be met.
+    #[serde(default, deserialize_with = "one_or_several")]
+    pub finished: Vec<Condition>,
     /// It is finished as soon as all this is done.
     #[serde(default)]
     pub at_once: bool,
@@ -95,20 +98,33 @@ impl Then {
 }
 
 impl Topic {
-    /// When its objects are finished; `None`: at once.
-    pub fn condition(&self) -> Option<Condition> {
+    /// What its objects are finished by; nothing: they are at once.
+    pub fn conditions(&self) -> Vec<Condition> {
         let of_kind = || {
             let (_, field) = KINDS.iter().find(|(kind, _)| self.entity.starts_with(kind))?;
-            (*field)
-                .filter(|_| self.update.is_empty())
-                .map(|field| Condition { field: field.to_owned(), values: vec![true.into()] })
+            let field = field.filter(|_| self.update.is_empty())?.to_owned();
+            Some(Condition { field, values: vec![true.into()] })
         };
-        self.finished.clone().or_else(of_kind).filter(|_| !self.at_once)
+        match (self.at_once, &self.finished[..]) {
+            (true, _) => Vec::new(),
+            (false, []) => of_kind().into_iter().collect(),
+            (false, finished) => finished.to_vec(),
+        }
+    }
+
+    /// Is it finished as soon as it is there?
+    pub fn is_at_once(&self) -> bool {
+        self.conditions().is_empty()
+    }
+
+    /// Does the object show that it is finished?
+    fn is_finished(&self, object: &Value) -> bool {
+        self.conditions().iter().all(|condition| condition.is_met(object.get(&condition.field)))
     }
 
     /// Why a process would wait for its answer for ever, if it would.
     fn unanswerable(&self, task: &Task, settings: &Settings) -> Option<&'static str> {
-        super::unanswerable(task, settings, self.condition().is_none(), self.answer.is_some())
+        super::unanswerable(task, settings, self.is_at_once(), self.answer.is_some())
     }
 
     /// Is there nothing left to do?
@@ -121,7 +137,7 @@ impl Topic {
         let mut task = object.as_object().cloned().unwrap_or_default();
         let field = |name: &str| text(&object[name]);
         let title = self.title.as_deref().and_then(field).or_else(|| field("Description")).or_else(|| field("Number"));
-        let status = self.condition().and_then(|condition| field(&condition.field));
+        let status = self.conditions().first().and_then(|condition| field(&condition.field));
         task.remove("odata.metadata");
         for (name, value) in [("id", field("Ref_Key")), ("title", title), ("status", status)] {
             task.insert(name.into(), value.unwrap_or_default().into());
@@ -144,12 +160,17 @@ impl mapping::Topic for Topic {
         if let Some(wrong) = self.update.iter().find(|place| !is_place(place)) {
             return Err(format!("updates what is named in {wrong:?}, which is no place in a message"));
         }
-        if self.at_once && (self.finished.is_some() || self.answer.is_some()) {
+        if self.by.is_some() && self.update.is_empty() {
+            return Err("has \"by\" without \"update\"".into());
+        }
+        if self.at_once && !(self.finished.is_empty() && self.answer.is_none()) {
             return Err("has \"at_once\", so there is nothing to wait for: neither \"finished\" nor \"answer\"".into());
         }
         let named =
             self.finished.iter().map(|condition| &condition.field).chain(self.answer.iter().map(|it| &it.field));
-        if let Some(wrong) = named.chain(&self.title).chain(self.fields.keys()).find(|name| !is_name(name)) {
+        if let Some(wrong) =
+            named.chain(&self.title).chain(&self.by).chain(self.fields.keys()).find(|name| !is_name(name))
+        {
             return Err(format!("names a field {wrong:?}, which no field is called"));
         }
         if let Some(wrong) = NOT_WRITTEN.iter().find(|name| self.fields.contains_key(**name)) {

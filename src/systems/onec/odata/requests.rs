@@ -44,6 +44,13 @@ pub fn first(entity: &str, fields: &[&str]) -> Call {
     Call::get(format!("{}?$format=json&$top=1&$select={}", encoded(entity), encoded(&fields.join(","))))
 }
 
+/// Asks for the object of which this text field says that; for two, so that several show.
+pub fn named(entity: &str, field: &str, text: &str) -> Call {
+    let text = encoded(&text.replace('\'', "''"));
+    let filter = format!("{}%20eq%20'{text}'", encoded(field));
+    Call::get(format!("{}?$format=json&$top=2&$filter={filter}", encoded(entity)))
+}
+
 /// Asks for the objects of as many of these keys as one request may name, at most so many, with these fields of theirs or
 /// all; and how many that are.
 pub fn list(entity: &str, fields: &[&str], keys: &[&str], most: usize) -> (Call, usize) {
@@ -102,6 +109,8 @@ mod tests {
         ] {
             assert_eq!(call.path, path);
         }
+        let call = named("Catalog_X", "Description", "O'Neil & Co");
+        assert_eq!(call.path, "Catalog_X?$format=json&$top=2&$filter=Description%20eq%20'O%27%27Neil%20%26%20Co'");
         let call = update(entity, KEY, Value::Null, Some("AAAAAQ=="));
         assert_eq!((call.method, call.headers), (Method::PATCH, vec![("If-Match", "AAAAAQ==".to_owned())]));
     }

@@ -82,7 +82,7 @@ impl OdataTracker {
     }
 
     fn is_finished(&self, record: &Record, object: &Value) -> Result<bool, Failure> {
-        Ok(self.topic(record)?.condition().is_none_or(|condition| condition.is_met(object.get(&condition.field))))
+        Ok(self.topic(record)?.is_finished(object))
     }
 
     fn topic(&self, record: &Record) -> Result<&Topic, Failure> {
@@ -100,7 +100,7 @@ impl OdataTracker {
     /// What says of an object how it is doing.
     fn fields(&self, entity: &str) -> Vec<String> {
         let topics = self.mapping.topics().filter(|(_, topic)| topic.entity == entity);
-        let conditions = topics.filter_map(|(_, topic)| topic.condition()).map(|condition| condition.field);
+        let conditions = topics.flat_map(|(_, topic)| topic.conditions()).map(|condition| condition.field);
         let fields: BTreeSet<String> = conditions.collect();
         ["Ref_Key".to_owned(), DELETED.to_owned()].into_iter().chain(fields).collect()
     }

@@ -148,7 +148,7 @@ fn an_object_is_changed_in_the_version_that_was_read() {
     assert_eq!((&object["ИНН"], &object["Description"]), (&json!("770"), &json!("Лютик")));
     assert_eq!(created.answer.expect("finished at once")["result"]["task"]["ИНН"], "770");
     for (key, told) in [
-        (key::of_task("nobody's").as_str(), "Catalog_Контрагенты has no object"),
+        (key::of_task("nobody's").as_str(), "Catalog_Контрагенты has no object that the message names"),
         ("17", "variables.key \"17\" is not a key of 1C"),
         ("", "variables.key is absent or blank"),
     ] {
@@ -157,6 +157,28 @@ fn an_object_is_changed_in_the_version_that_was_read() {
     }
     bench.fail("PATCH", "')", What::refuse(412, "-1", "stale"), 9);
     assert_eq!(failure(bench.run(&change(&key))).0, "permanent", "not for ever");
+}
+
+#[test]
+fn an_object_may_be_named_by_a_field_that_only_it_has() {
+    let mapping = json!({"change": {
+        "entity": "Catalog_Контрагенты",
+        "update": "variables.name",
+        "by": "Description",
+        "fields": {"ИНН": {"from": "variables.inn"}, "ИдентификаторЗадачи": {"from": "task_id"}},
+    }});
+    let bench = Bench::odata(&mapping);
+    for name in ["O'Neil & Co", "дважды", "дважды"] {
+        bench.fake.target().make("Catalog_Контрагенты", json!({"Description": name}));
+    }
+    let change = |name: &str| bench.run(&task("7", "change", json!({"name": name, "inn": "770"})));
+    change("O'Neil & Co").expect("it is there once");
+    assert_eq!((&bench.object("7")["ИНН"], &bench.object("7")["Description"]), (&json!("770"), &json!("O'Neil & Co")));
+    assert_eq!(
+        failure(change("дважды")),
+        ("permanent", "Catalog_Контрагенты has several objects that the message names".into())
+    );
+    assert_eq!(failure(change("нигде")).0, "permanent");
 }
 
 #[test]

@@ -65,6 +65,22 @@ fn an_object_is_open_until_its_field_says_otherwise_and_waits_for_its_answer() {
 }
 
 #[test]
+fn of_several_conditions_all_must_be_met() {
+    let mut bench = Bench::odata(&json!({"a": {
+        "entity": "Document_Заявка",
+        "fields": {"Date": {"type": "date", "value": "now"}, "ИдентификаторЗадачи": {"from": "task_id"}},
+        "finished": [{"field": "Posted", "values": [true]}, {"field": "Тема", "values": ["Закрыта", "Исполнена"]}],
+    }}));
+    let records = [bench.record(message(json!({"task_id": "1", "topic": "a"})))];
+    let mut after = |field: &'static str, value: Value| {
+        bench.fake.target().edit("1", |object| drop(object.insert(field.into(), value)));
+        words(&mut bench, &records).remove(0)
+    };
+    assert_eq!([after("Posted", true.into()), after("Тема", "Новая".into())], ["open", "open"]);
+    assert_eq!(after("Тема", "Исполнена".into()), r#""true" "0" """#);
+}
+
+#[test]
 fn what_1c_does_not_know_is_gone_and_a_record_without_a_key_is_wrong() {
     let mut bench = bench();
     let mut records = vec![bench.record(asking("1", "other")), bench.record(asking("2", "other"))];
