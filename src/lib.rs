@@ -31,7 +31,7 @@
 //!    that all systems share, [`queues`] – what queues are called; [`logging`], [`redact`], [`tls`], [`dial`],
 //!    [`stats`], [`stop`], [`backoff`].
 //! 6. [`commands`] – the command line, a file for each command; [`report`], [`terminal`] and [`nearest`] are how they
-//!    speak, [`sandbox`] is a Bitrix24 fake, for people, for `demo` and for the tests.
+//!    speak, [`sandbox`] is a Bitrix24 fake, for people, for `demo` and for the tests; its folders are fakes of others.
 //! 7. [`docs`] – the manual: operating, messages, failures, adding a system.
 //!
 //! # Where is…

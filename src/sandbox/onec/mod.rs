@@ -5,7 +5,7 @@
 //! which answers a long address with a page. A model of what is known, not 1C: left out are registers, constants, rights
 //! on single objects and the code of a configuration.
 //!
-//! [`schema`] is what the infobase is made of, [`filter`] the language of conditions, [`service`] the HTTP service.
+//! `schema` is what the infobase is made of, `filter` the language of conditions, [`service`] the HTTP service.
 
 mod filter;
 mod schema;
