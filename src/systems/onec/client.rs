@@ -18,6 +18,9 @@ pub struct Client {
     /// Name and password.
     sign_in: Option<(String, Secret)>,
     turns: Turns,
+    /// Of them no more than half are for look-ups. Otherwise the look-ups of all threads would go before the first
+    /// create, and would say nothing any more when its turn comes.
+    look_ups: Turns,
     stop: Stop,
 }
 
@@ -57,6 +60,7 @@ impl Call {
 pub struct Turn<'a> {
     client: &'a Client,
     _turn: http::Turn<'a>,
+    _look_up: Option<http::Turn<'a>>,
 }
 
 impl Client {
@@ -67,6 +71,7 @@ impl Client {
             address: settings.address.url.clone(),
             sign_in: settings.username.clone().map(|name| (name, settings.password.clone())),
             turns: Turns::new(settings.sessions),
+            look_ups: Turns::new(settings.sessions / 2),
             stop: stop.clone(),
         }
     }
@@ -77,7 +82,16 @@ impl Client {
     /// The worker stops.
     pub fn turn(&self) -> Result<Turn<'_>, ApiError> {
         let turn = self.turns.next(&self.stop).ok_or_else(ApiError::stopping)?;
-        Ok(Turn { client: self, _turn: turn })
+        Ok(Turn { client: self, _turn: turn, _look_up: None })
+    }
+
+    /// The same to look something up before it is created.
+    ///
+    /// # Errors
+    /// The worker stops.
+    pub fn look_up(&self) -> Result<Turn<'_>, ApiError> {
+        let look_up = self.look_ups.next(&self.stop).ok_or_else(ApiError::stopping)?;
+        Ok(Turn { _look_up: Some(look_up), ..self.turn()? })
     }
 }
 
@@ -100,5 +114,29 @@ impl Turn<'_> {
         };
         let request = call.headers.iter().fold(request, |request, (name, value)| request.header(name, value));
         errors::read(http.send(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Mode;
+    use super::super::mapping::Mapping;
+    use super::super::tests::settings;
+    use super::*;
+    use crate::stop;
+
+    #[test]
+    fn look_ups_leave_turns_to_creates() {
+        let (running, stop) = stop::signal();
+        let settings = Settings { sessions: 3, ..settings(Mode::Odata(Mapping::empty())) };
+        let client = Client::new(&settings, &RootCertificates::public(), &stop);
+        // From here on nobody waits for a turn that is not free.
+        running.raise();
+        let look_up = client.look_up();
+        assert!(look_up.is_ok() && client.look_up().is_err());
+        let turns = [client.turn(), client.turn()];
+        assert!(turns.iter().all(Result::is_ok) && client.turn().is_err());
+        drop(look_up);
+        assert!(client.look_up().is_ok());
     }
 }

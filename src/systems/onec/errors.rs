@@ -94,7 +94,13 @@ fn told(body: &Value) -> Option<(String, String)> {
 impl ApiError {
     /// Nothing was sent, since the worker stops.
     pub fn stopping() -> ApiError {
-        ApiError { class: Class::Unavailable, status: None, until: None, body: None, text: "the worker stops".into() }
+        ApiError {
+            class: Class::Unavailable,
+            status: None,
+            until: None,
+            body: None,
+            text: "not sent: the worker stops".into(),
+        }
     }
 
     /// An answer that is JSON, and none of 1C's.

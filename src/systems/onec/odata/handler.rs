@@ -46,7 +46,7 @@ impl OdataHandler {
             // What is changed twice is as it was changed once.
             return Ok(Found::Nothing(Instant::now()));
         }
-        let turn = self.client.turn()?;
+        let turn = self.client.look_up()?;
         self.look(&turn, topic, task)
     }
 

@@ -44,7 +44,7 @@ impl ServiceHandler {
 
     fn find_one(&self, task: &Task) -> Result<Found, Failure> {
         let topic = self.topic(task)?;
-        let turn = self.client.turn()?;
+        let turn = self.client.look_up()?;
         self.look(&turn, topic, task)
     }
 
