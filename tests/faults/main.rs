@@ -69,6 +69,7 @@
 //! | 62 | AMQP that amiquip cannot take | `wear_out::amqp_that_…` |
 //! | 63 | requeued too often: dying again and again, looking at parked messages | `wear_out::a_worker_that_dies_…`, `…::records_that_do_not_fit_…`, `…::a_replay_…`, `…::what_a_replay_…`, `…::no_way_of_looking_…` |
 //! | 64 | finished at once, failed at the target, a create that may have happened: of any system | `seam` |
+//! | 65 | 1C: a create or a posting whose answer is lost; killed between them | `onec` |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -94,6 +95,7 @@ mod links;
 mod load;
 mod logs;
 mod machine;
+mod onec;
 mod outages;
 mod panics;
 mod portal_as_it_is;

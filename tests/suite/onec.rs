@@ -1,8 +1,6 @@
 //! What is 1C's own: an object that is created and not posted yet, rights on one object and on all, what `check` and
 //! `explain` say, and that nothing is touched while it is off. What every system promises is in `systems`.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
 
 use percent_encoding::percent_decode_str;
@@ -13,35 +11,12 @@ use crate::support::*;
 use crate::systems::targets::Target;
 use crate::systems::targets::onec::{CREATE_DOCUMENT, Onec};
 
-/// A file with a message or a mapping; removed when dropped.
-struct File(PathBuf);
-
-impl File {
-    fn new(text: &str) -> File {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let file = env::temp_dir().join(format!("task-creator-1c-{}-{number}.json", process::id()));
-        fs::write(&file, text).expect("the temporary folder is writable");
-        File(file)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("a plain name")
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 /// The mapping of the sandbox, with this for documents.
-fn mapping(member: &str, value: Value) -> File {
+fn mapping(member: &str, value: Value) -> TextFile {
     let example = fs::read_to_string("src/systems/onec/mapping.example.json").expect("it is part of the repository");
     let mut mapping: Value = serde_json::from_str(&example).expect("JSON");
     mapping["1c_create_document"][member] = value;
-    File::new(&mapping.to_string())
+    TextFile::new(&mapping.to_string())
 }
 
 fn settings(onec: &Onec<false>, queues: &Queues, changes: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -153,7 +128,7 @@ fn check_says_of_every_entity_whether_it_can_be_read() {
 fn what_is_explained_is_what_is_asked() {
     let (onec, queues) = (Onec::<false>::start(), Queues::of("1c", "1c explain"));
     let mapping = mapping("then", json!("Post"));
-    let message = File::new(&onec.message("task-1"));
+    let message = TextFile::new(&onec.message("task-1"));
     let own = settings(&onec, &queues, &[("ONEC_MAPPING_FILE", mapping.path())]);
     let without_target: Vec<_> = own.iter().filter(|(name, _)| name != "ONEC_URL").cloned().collect();
     let explained = run(&["explain", message.path()], &without_target);
