@@ -78,6 +78,8 @@ fn class(by_status: Class, status: Option<u16>, code: Option<&str>, is_json: boo
         // Of one object it concerns one message, of all of them the account: then several fail in a row, and the lane
         // pauses.
         (_, Some(NO_RIGHTS)) | (Some(403), _) => (Class::Transient, "; does the user of ONEC_USERNAME have the right?"),
+        // Whoever changes the object now will be done with it.
+        (Some(412), _) => (Class::Transient, "; somebody else changes the object"),
         // No answer of 1C's own: the web server knows no such place.
         (Some(404), None) if !is_json => (Class::Unavailable, "; is ONEC_URL right, and the infobase published?"),
         _ => (by_status, ""),

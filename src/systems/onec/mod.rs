@@ -17,12 +17,14 @@ pub mod settings;
 
 use std::sync::Arc;
 
-use client::Call;
+use client::{Call, Client, Turn};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::question::{self, MissingAnswer};
-use super::{Configured, Connected, Explained, Explanation, Request, Surroundings, System};
+use super::{
+    Configured, Connected, Created, Explained, Explanation, Failure, Found, Missing, Request, Surroundings, System,
+};
 use crate::message::Task;
 use crate::report::Report;
 use crate::settings::{Secret, Variables};
@@ -62,7 +64,7 @@ impl System for Onec {
 
     fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected> {
         // Shared by the handler threads and the tracker: 1C counts their sessions together.
-        let client = Arc::new(client::Client::new(&self.0, around.https, around.stop));
+        let client = Arc::new(Client::new(&self.0, around.https, around.stop));
         Ok(match &self.0.mode {
             Mode::Odata(mapping) => odata::connect(&self.0, mapping, client),
             Mode::Service(mapping) => service::connect(&self.0, mapping, client),
@@ -74,7 +76,7 @@ impl System for Onec {
             let wrong = format!("the password and all tasks travel to {host} unencrypted");
             report.warn(format!("1c: {wrong}; advised: https:// in ONEC_URL"));
         }
-        let client = client::Client::new(&self.0, around.https, around.stop);
+        let client = Client::new(&self.0, around.https, around.stop);
         match &self.0.mode {
             Mode::Odata(mapping) => odata::check::run(mapping, &client, report),
             Mode::Service(mapping) => service::check::run(mapping, &client, report),
@@ -87,6 +89,24 @@ impl System for Onec {
             Mode::Service(mapping) => service::explain::run(task, &self.0, mapping),
         }
     }
+}
+
+/// Creates when there is a turn. Where that comes so late that the look-up says nothing any more, another one goes first.
+fn in_turn(
+    client: &Client,
+    missing: &Missing,
+    look: impl FnOnce(&Turn) -> Result<Found, Failure>,
+    create: impl FnOnce(&Turn) -> Result<Created, Failure>,
+) -> Result<Created, Failure> {
+    let turn = client.turn()?;
+    let mut missing = *missing;
+    if !missing.claim().is_held() {
+        match look(&turn)? {
+            Found::There(created) => return Ok(Created { existed: true, ..created }),
+            Found::Nothing(asked) => missing = missing.asked_again(asked),
+        }
+    }
+    if missing.claim().is_held() { create(&turn) } else { Err(Failure::Outdated) }
 }
 
 /// Why a process would wait for its answer for ever, if it would: nobody can give one.

@@ -1,6 +1,6 @@
 //! What the tests of this folder stand on: a handler and a tracker at the sandbox's infobase, and tasks for them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -13,7 +13,7 @@ use crate::sandbox::{ANY_CALL, Fault, Order, What};
 use crate::settings::Secret;
 use crate::stop::{self, Stopper};
 use crate::systems::question::MissingAnswer;
-use crate::systems::{Connected, Created, Failure, Progress, Surroundings, System, create};
+use crate::systems::{Connected, Created, Failure, Found, Handler, Missing, Progress, Surroundings, System, create};
 use crate::tls::RootCertificates;
 
 /// An infobase, and what a lane would work with.
@@ -68,6 +68,11 @@ impl Bench {
         create::find_or_create(&*self.connected.handler, std::slice::from_ref(task)).remove(0)
     }
 
+    /// The same for one whose turn comes an hour after its look.
+    pub fn run_late(&self, task: &Task) -> Result<Created, Failure> {
+        create::find_or_create(&Late(&*self.connected.handler), std::slice::from_ref(task)).remove(0)
+    }
+
     /// The same, where it must succeed; its record.
     #[track_caller]
     pub fn record(&self, task: Task) -> Record {
@@ -108,4 +113,22 @@ pub fn task(id: &str, topic: &str, variables: Value) -> Task {
 /// The task in this message.
 pub fn message(message: Value) -> Task {
     Task::parse(message.to_string().into_bytes()).unwrap_or_else(|wrong| panic!("{}", wrong.reason))
+}
+
+/// A handler whose creates come late.
+struct Late<'a>(&'a dyn Handler);
+
+impl Handler for Late<'_> {
+    fn visible_within(&self) -> Option<Duration> {
+        self.0.visible_within()
+    }
+
+    fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {
+        self.0.find(tasks)
+    }
+
+    fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
+        let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(3600)) else { return Vec::new() };
+        self.0.create(&missing.iter().map(|missing| missing.asked_again(long_ago)).collect::<Vec<_>>())
+    }
 }

@@ -17,7 +17,7 @@ use crate::systems::onec::client::{Call, Client, Turn};
 use crate::systems::onec::errors::ApiError;
 use crate::systems::onec::fields::{self, Made};
 use crate::systems::onec::mapping::Mapping;
-use crate::systems::onec::{Settings, key, place};
+use crate::systems::onec::{Settings, in_turn, key, place};
 use crate::systems::{Created, Failure, Found, Handler, Missing, question};
 
 /// How often an object that somebody else has changed at the same time is read again.
@@ -42,10 +42,6 @@ impl OdataHandler {
 
     fn find_one(&self, task: &Task) -> Result<Found, Failure> {
         let topic = self.topic(task)?;
-        if !topic.update.is_empty() {
-            // What is changed twice is as it was changed once.
-            return Ok(Found::Nothing(Instant::now()));
-        }
         let turn = self.client.look_up()?;
         self.look(&turn, topic, task)
     }
@@ -53,6 +49,10 @@ impl OdataHandler {
     /// One that is not whole counts as none: the create meets it again, and completes it.
     fn look(&self, turn: &Turn, topic: &Topic, task: &Task) -> Result<Found, Failure> {
         let asked = Instant::now();
+        if !topic.update.is_empty() {
+            // What is changed twice is as it was changed once.
+            return Ok(Found::Nothing(asked));
+        }
         let object = read(turn, &topic.entity, &key::of_task(&task.id)).map_err(ApiError::of_reading)?;
         Ok(match object.filter(|object| topic.is_whole(object)) {
             Some(object) => Found::There(self.created(topic, task, &object)),
@@ -65,30 +65,21 @@ impl OdataHandler {
         let topic = self.topic(task)?;
         let made = fields::made(&topic.fields, task, self.settings.offset);
         refuse(topic, task, &made, &self.settings)?;
-        let turn = self.client.turn()?;
-        let mut missing = *missing;
-        if !missing.claim().is_held() && topic.update.is_empty() {
-            // Its turn came so late that the look says nothing any more.
-            match self.look(&turn, topic, task)? {
-                Found::There(created) => return Ok(Created { existed: true, ..created }),
-                Found::Nothing(asked) => missing = missing.asked_again(asked),
-            }
-        }
-        if !missing.claim().is_held() {
-            return Err(Failure::Outdated);
-        }
         for warning in made.warnings.iter().filter(|_| !missing.is_late) {
             log::warn!("{warning}: task={}", task.id);
         }
-        let object = match topic.update.is_empty() {
-            true => put(&turn, topic, task, &made),
-            false => change(&turn, topic, task, &made),
+        let create = |turn: &Turn| {
+            let object = match topic.update.is_empty() {
+                true => put(turn, topic, task, &made),
+                false => change(turn, topic, task, &made),
+            };
+            let object = object.and_then(|object| complete(turn, topic, object));
+            // Without a clear answer it may have been done.
+            object
+                .map(|object| self.created(topic, task, &object))
+                .map_err(|failure| failure.of_create(self.settings.request_timeout))
         };
-        let object = object.and_then(|object| complete(&turn, topic, object));
-        // Without a clear answer it may have been done.
-        object
-            .map(|object| self.created(topic, task, &object))
-            .map_err(|failure| failure.of_create(self.settings.request_timeout))
+        in_turn(&self.client, missing, |turn| self.look(turn, topic, task), create)
     }
 
     fn created(&self, topic: &Topic, task: &Task, object: &Value) -> Created {

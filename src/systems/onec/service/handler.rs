@@ -12,7 +12,7 @@ use crate::message::{Task, document};
 use crate::systems::onec::client::{Client, Turn};
 use crate::systems::onec::errors::ApiError;
 use crate::systems::onec::mapping::Mapping;
-use crate::systems::onec::{Settings, fields};
+use crate::systems::onec::{Settings, fields, in_turn};
 use crate::systems::{Created, Failure, Found, Handler, Missing, question};
 
 /// The handler. Several threads use it at once.
@@ -64,26 +64,16 @@ impl ServiceHandler {
     fn create_one(&self, missing: &Missing) -> Result<Created, Failure> {
         let task = missing.task;
         let topic = self.topic(task)?;
-        let body = body(topic, task, &self.settings)?;
-        let turn = self.client.turn()?;
-        let mut missing = *missing;
-        if !missing.claim().is_held() {
-            // Its turn came so late that the look says nothing any more.
-            match self.look(&turn, topic, task)? {
-                Found::There(created) => return Ok(Created { existed: true, ..created }),
-                Found::Nothing(asked) => missing = missing.asked_again(asked),
-            }
-        }
-        if !missing.claim().is_held() {
-            return Err(Failure::Outdated);
-        }
-        let answer = turn.send(&topic.create_call(&task.id, body));
-        let created = answer.and_then(|answer| match topic.id_in(&answer) {
-            Some(id) => Ok(self.created(topic, task, &answer, id)),
-            None => Err(ApiError::nonsense(&answer).about(&format!("no id at {}", topic.id))),
-        });
-        // Without a clear answer it may have been created.
-        created.map_err(|err| Failure::from(err).of_create(self.settings.request_timeout))
+        let call = topic.create_call(&task.id, body(topic, missing, &self.settings)?);
+        let create = |turn: &Turn| {
+            let created = turn.send(&call).and_then(|answer| match topic.id_in(&answer) {
+                Some(id) => Ok(self.created(topic, task, &answer, id)),
+                None => Err(ApiError::nonsense(&answer).about(&format!("no id at {}", topic.id))),
+            });
+            // Without a clear answer it may have been created.
+            created.map_err(|err| Failure::from(err).of_create(self.settings.request_timeout))
+        };
+        in_turn(&self.client, missing, |turn| self.look(turn, topic, task), create)
     }
 
     fn created(&self, topic: &Topic, task: &Task, answer: &Value, id: String) -> Created {
@@ -111,7 +101,8 @@ impl Handler for ServiceHandler {
 }
 
 /// What is posted. What can never be right is refused before anything is done.
-fn body(topic: &Topic, task: &Task, settings: &Settings) -> Result<Value, Failure> {
+fn body(topic: &Topic, missing: &Missing, settings: &Settings) -> Result<Value, Failure> {
+    let task = missing.task;
     if let Some(why) = topic.unanswerable(task, settings) {
         return Err(Failure::Permanent(anyhow!(why)));
     }
@@ -122,6 +113,8 @@ fn body(topic: &Topic, task: &Task, settings: &Settings) -> Result<Value, Failur
     if !made.missing.is_empty() {
         return Err(Failure::Permanent(anyhow!(made.missing.join("; "))));
     }
-    made.warnings.iter().for_each(|warning| log::warn!("{warning}: task={}", task.id));
+    for warning in made.warnings.iter().filter(|_| !missing.is_late) {
+        log::warn!("{warning}: task={}", task.id);
+    }
     Ok(Value::Object(made.fields))
 }

@@ -156,7 +156,7 @@ fn an_object_is_changed_in_the_version_that_was_read() {
         assert!(kind == "permanent" && text.contains(told), "{text}");
     }
     bench.fail("PATCH", "')", What::refuse(412, "-1", "stale"), 9);
-    assert_eq!(failure(bench.run(&change(&key))).0, "permanent", "not for ever");
+    assert_eq!(failure(bench.run(&change(&key))).0, "unknown", "later, and not for ever");
 }
 
 #[test]
@@ -226,8 +226,47 @@ fn a_message_that_can_never_be_right_is_refused_before_1c_is_asked_to_create() {
 }
 
 #[test]
+fn what_has_waited_long_for_its_turn_is_looked_up_again_unless_its_message_is_ours_no_more() {
+    let bench = Bench::odata(&documents());
+    bench.run_late(&doc("1")).expect("it is created");
+    assert_eq!(bench.methods(0), ["GET", "GET", "POST"]);
+    let lost = doc("2");
+    lost.claim.lose();
+    assert_eq!(failure(bench.run_late(&lost)).0, "other");
+    assert_eq!(bench.fake.target().tasks(), ["1"]);
+}
+
+#[test]
 fn what_may_have_been_created_before_is_waited_for() {
     let bench = Bench::odata(&documents());
     assert_eq!(failure(bench.run(&Task { earlier: Earlier::MayExist, ..doc("1") })).0, "early");
     assert_eq!(bench.methods(0), ["GET"]);
+}
+
+/// The README's message, requests, record and answer are those of the code.
+#[test]
+fn the_worked_example_is_what_happens() {
+    let readme = include_str!("../../README.md");
+    let block = |kind: &str, number: usize| {
+        let rest = readme.split(&format!("```{kind}\n")).nth(number + 1).unwrap_or_default();
+        rest.split("```").next().unwrap_or_default().to_owned()
+    };
+    let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|err| panic!("{err}: {text}"));
+    let mut bench = Bench::odata(&parsed(include_str!("../../mapping.example.json")));
+    let record = bench.record(message(parsed(&block("json", 0))));
+    let asked = bench.fake.asked();
+    let (told, posted) = (block("text", 0), asked[1].json());
+    let (_, body) = told.split_once("201\n").expect("a body after the requests");
+    for (name, value) in parsed(body).as_object().expect("an object").iter().filter(|(name, _)| *name != "Date") {
+        assert_eq!(posted[name], *value, "{name}");
+    }
+    assert_eq!(posted.as_object().map(serde_json::Map::len), parsed(body).as_object().map(serde_json::Map::len));
+    let shown = parsed(&block("json", 1))["response_data"]["result"]["task"].take();
+    for (name, value) in shown.as_object().expect("an object") {
+        assert_eq!(record.response_data["result"]["task"][name], *value, "{name}");
+    }
+    assert!(bench.fake.target().finish(&record.task.id, "Согласовано"));
+    let Ok(crate::systems::Progress::Finished(told)) = bench.check(&[record]).remove(0) else { panic!("it is posted") };
+    let task = &told["result"]["task"];
+    assert_eq!((&task["status"], &task["ufResultAnswer_text"]), (&json!("true"), &json!("ДА")));
 }
