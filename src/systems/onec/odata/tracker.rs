@@ -30,11 +30,11 @@ pub struct OdataTracker {
     most: usize,
 }
 
-/// For each key its object, or `None` where 1C has none.
-type Objects = HashMap<String, Result<Option<Value>, ApiError>>;
-
 /// Where a record's object is: its entity and key.
 type Place = (String, String);
+
+/// For each place its object, or `None` where 1C has none.
+type Objects = HashMap<Place, Result<Option<Value>, ApiError>>;
 
 impl OdataTracker {
     /// A tracker for the infobase of these settings.
@@ -56,16 +56,17 @@ impl OdataTracker {
 
     /// Where 1C does not answer it is not asked for the rest.
     fn read_entity(&mut self, entity: &str, fields: &[&str], keys: &[&str], objects: &mut Objects) {
+        let place = |key: &str| (entity.to_owned(), key.to_owned());
         let mut rest = keys;
         while !rest.is_empty() {
             let (call, count) = requests::list(entity, fields, rest, self.most);
             let answer = self.client.turn().and_then(|turn| turn.send(&call));
             match answer.and_then(|answer| rows(&answer)) {
                 Ok(rows) => {
-                    objects.extend(rest[..count].iter().map(|key| ((*key).to_owned(), Ok(None))));
+                    objects.extend(rest[..count].iter().map(|key| (place(key), Ok(None))));
                     for row in rows {
                         // Of what was not asked for nothing is known.
-                        if let Some(object) = key_of(&row).and_then(|key| objects.get_mut(&key)) {
+                        if let Some(object) = key_of(&row).and_then(|key| objects.get_mut(&place(&key))) {
                             *object = Ok(Some(row));
                         }
                     }
@@ -74,7 +75,7 @@ impl OdataTracker {
                 Err(err) if err.may_be_too_long() && count > 1 => self.most = count.div_ceil(2),
                 Err(err) => {
                     self.most = MOST_KEYS;
-                    objects.extend(rest.iter().map(|key| ((*key).to_owned(), Err(err.clone()))));
+                    objects.extend(rest.iter().map(|key| (place(key), Err(err.clone()))));
                     return;
                 }
             }
@@ -116,7 +117,7 @@ impl Tracker for OdataTracker {
         let states = self.read(&asked, |entity| fields[entity].clone());
         let finished = |(record, place): (&Record, &Option<Place>)| {
             let place = place.as_ref()?;
-            let object = states.get(&place.1)?.as_ref().ok()?.as_ref()?;
+            let object = states.get(place)?.as_ref().ok()?.as_ref()?;
             (!is_deleted(object) && self.is_finished(record, object).is_ok_and(|finished| finished))
                 .then(|| place.clone())
         };
@@ -124,16 +125,15 @@ impl Tracker for OdataTracker {
         // What Camunda is told of a finished one is all of it.
         let whole = self.read(&grouped(finished.iter()), |_| Vec::new());
         let checked = records.iter().zip(&places).map(|(record, place)| {
-            let (_, key) = place.as_ref().ok_or_else(no_place)?;
-            let state = match states.get(key).cloned().transpose().map_err(ApiError::of_reading)?.flatten() {
-                None => return Ok(Progress::Gone),
-                Some(object) if is_deleted(&object) => return Ok(Progress::Gone),
-                Some(object) => object,
+            let place = place.as_ref().ok_or_else(no_place)?;
+            let state = match read(&states, place)? {
+                Some(object) if !is_deleted(&object) => object,
+                _ => return Ok(Progress::Gone),
             };
             if !self.is_finished(record, &state)? {
                 return Ok(Progress::Open);
             }
-            match whole.get(key).cloned().transpose().map_err(ApiError::of_reading)?.flatten() {
+            match read(&whole, place)? {
                 Some(object) => self.progress(record, &object),
                 // Gone within this moment: the next look shows it.
                 None => Ok(Progress::Open),
@@ -148,6 +148,15 @@ fn place(record: &Record) -> Option<Place> {
     let task = &record.response_data["result"]["task"];
     let entity = text(&task["entity"]).filter(|entity| super::is_name(entity))?;
     Some((entity, key_text(&task["id"])?))
+}
+
+/// What was read of this place.
+fn read(objects: &Objects, place: &Place) -> Result<Option<Value>, Failure> {
+    match objects.get(place) {
+        Some(Ok(object)) => Ok(object.clone()),
+        Some(Err(err)) => Err(err.clone().of_reading()),
+        None => Err(Failure::Transient { error: anyhow!("not asked for") }),
+    }
 }
 
 fn no_place() -> Failure {

@@ -92,6 +92,15 @@ fn what_1c_does_not_know_is_gone_and_a_record_without_a_key_is_wrong() {
 }
 
 #[test]
+fn two_objects_of_one_task_are_told_apart_by_their_entities() {
+    let mut bench = bench();
+    let records = [bench.record(asking("1", "1c_create_document")), bench.record(asking("1", "other"))];
+    bench.fake.target().finish("1", "ДА");
+    let words = words(&mut bench, &records);
+    assert_eq!(words.iter().filter(|word| *word == "open").count(), 1, "{words:?}");
+}
+
+#[test]
 fn a_topic_that_is_not_mapped_any_more_keeps_its_record() {
     let mut bench = Bench::odata(
         &json!({"a": {"entity": "Task_ЗадачаИсполнителя", "fields": {"Date": {"type": "date", "value": "now"}}}}),
