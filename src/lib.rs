@@ -33,7 +33,7 @@
 //!    settings that all systems share, [`queues`] – the names of the queues; [`logging`], [`redact`], [`tls`],
 //!    [`dial`], [`stats`], [`stop`], [`backoff`].
 //! 6. [`commands`] – the command line, a file for each command; [`report`], [`terminal`] and [`nearest`] form their
-//!    output. [`sandbox`] is a fake of Bitrix24, for people, for `demo` and for the tests.
+//!    output. [`sandbox`] has a fake of each target, for people, for `demo` and for the tests.
 //! 7. [`docs`] – the manual: operating, messages, failures, adding a system.
 //!
 //! # Where is…

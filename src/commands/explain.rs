@@ -102,7 +102,7 @@ fn tell_all(task: &Task, body: &Value, Explanation { values, notes, requests }: 
     }
     lines.iter().for_each(|line| tell(&clean(line), 2));
     for (number, request) in requests.iter().enumerate() {
-        tell(&format!("\n{}. {}: {}", number + 1, request.method, clean(&request.when)), 3);
+        tell(&format!("\n{}. {}: {}", number + 1, clean(&request.method), clean(&request.when)), 3);
         if !request.body.is_empty() {
             say(&document::indented(&clean_json(&request.body)));
         }

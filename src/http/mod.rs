@@ -9,6 +9,8 @@ mod resolver;
 pub mod server;
 pub mod text;
 mod tls;
+mod turns;
 
 pub use classify::{Class, Failed, class_of, classify, json};
 pub use client::{Answer, Http, Method, NoAnswer, Request};
+pub use turns::{Turn, Turns};

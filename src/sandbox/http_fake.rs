@@ -30,6 +30,8 @@ pub struct Asked {
     pub method: String,
     /// Without the query, as it was written: percent-encoded.
     pub path: String,
+    /// The query as it was written.
+    pub raw_query: String,
     /// Name and value, decoded, in the order in which they came.
     pub query: Vec<(String, String)>,
     /// As they came.
@@ -55,6 +57,7 @@ impl Asked {
         Asked {
             method: request.method.to_ascii_uppercase(),
             path: path.to_owned(),
+            raw_query: query.to_owned(),
             query: query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect(),
             headers: request.headers.iter().map(header).collect(),
             body: request.body.to_vec(),

@@ -27,6 +27,7 @@ mod limits;
 mod list;
 mod memory;
 mod methods;
+pub mod onec;
 mod operating;
 mod portal;
 mod references;

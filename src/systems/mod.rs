@@ -11,6 +11,7 @@ pub mod dates;
 pub mod default;
 pub mod given;
 pub mod http_jobs;
+pub mod onec;
 mod over_http;
 pub mod python;
 pub mod question;

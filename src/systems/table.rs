@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use super::routing::{Route, Routes};
-use super::{Configured, System, bitrix24, default, python};
+use super::{Configured, System, bitrix24, default, onec, python};
 use crate::config::{self, Config};
 use crate::message::Task;
 use crate::queues::Queues;
@@ -41,7 +41,12 @@ pub const TABLE: &[SystemEntry] = &[
         open_without_target: bitrix24::open_without_target,
     },
     planned("openproject", &["op_create_task", "op_update_task", "op_create_project", "op_create_milestone"]),
-    planned("1c", &["1c_create_document", "1c_update_document", "1c_create_counterparty", "1c_sync_data"]),
+    SystemEntry {
+        name: "1c",
+        topics: &["1c_create_document", "1c_update_document", "1c_create_counterparty", "1c_sync_data"],
+        open: onec::open,
+        open_without_target: onec::open_without_target,
+    },
     SystemEntry {
         name: "python-services",
         topics: &[

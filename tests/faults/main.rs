@@ -72,6 +72,7 @@
 //! | 65 | moved to another system's queue, killed between confirm and ack | `moved` |
 //! | 66 | Celery: killed between its result and the response; before it has confirmed a task | in `tests/suite/celery.rs` |
 //! | 67 | a job whose URL is on another host | `python::a_job_on_another_host_…` in `tests/suite` |
+//! | 68 | 1C: a create or a posting whose answer is lost; killed between them | `onec` |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -98,6 +99,7 @@ mod load;
 mod logs;
 mod machine;
 mod moved;
+mod onec;
 mod outages;
 mod panics;
 mod portal_as_it_is;

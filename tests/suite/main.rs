@@ -16,6 +16,7 @@ mod demo;
 mod docs;
 mod explain;
 mod http;
+mod onec;
 mod parked;
 mod portal;
 mod python;

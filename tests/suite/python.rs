@@ -337,7 +337,10 @@ fn check_looks_at_each_address_and_posts_nothing() {
     assert!(service.asked().iter().all(|asked| asked.method == "OPTIONS"));
     let wrong = [("PYTHON_TOKEN", "another-token")];
     let check = run_with(&["check"], &queues, "", &[&settings[..2], &wrong].concat());
-    check.has("FAIL  python-services: http://").has("401; check the name, password or token for the target").ended_with(1);
+    check
+        .has("FAIL  python-services: http://")
+        .has("401; check the name, password or token for the target")
+        .ended_with(1);
 }
 
 #[test]

@@ -50,6 +50,10 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("CELERY_USERNAME", "admin"),
     ("CELERY_HEARTBEAT", "600"),
     ("CELERY_TLS", "false"),
+    ("ONEC_MODE", "odata"),
+    ("ONEC_REQUEST_TIMEOUT", "30"),
+    ("ONEC_SESSIONS", "4"),
+    ("ONEC_MISSING_ANSWER", "wait"),
 ];
 
 /// Every variable without one.
@@ -72,6 +76,11 @@ const WITHOUT_DEFAULT: &[&str] = &[
     "CELERY_PASSWORD",
     "CELERY_VHOST",
     "CELERY_CA_FILE",
+    "ONEC_URL",
+    "ONEC_USERNAME",
+    "ONEC_PASSWORD",
+    "ONEC_MAPPING_FILE",
+    "ONEC_UTC_OFFSET",
 ];
 
 /// The settings that are on in the example.
@@ -81,6 +90,11 @@ const ACTIVE: &[&str] =
 const PASSWORD: &str = "canary-password";
 const TOKEN: &str = "canarytoken0123";
 const WEBHOOK: &str = "https://bitrix.example/rest/1/canarytoken0123";
+/// The least settings of 1C, by which it is on.
+const ONEC: &[(&str, &str)] = &[
+    ("ONEC_URL", "https://1c.example/base/odata/standard.odata"),
+    ("ONEC_MAPPING_FILE", "src/systems/onec/mapping.example.json"),
+];
 
 // The code and the example.
 
@@ -195,6 +209,14 @@ fn the_error_for_each_bad_value_has_its_name_and_an_example() {
         ("CELERY_HEARTBEAT", "0"),
         ("CELERY_TLS", "maybe"),
         ("CELERY_CA_FILE", "/nowhere/ca.pem"),
+        ("ONEC_URL", "https://1c.example/base"),
+        ("ONEC_MODE", "soap"),
+        ("ONEC_USERNAME", "one:two"),
+        ("ONEC_MAPPING_FILE", "/nowhere/onec.json"),
+        ("ONEC_REQUEST_TIMEOUT", "0"),
+        ("ONEC_SESSIONS", "0"),
+        ("ONEC_UTC_OFFSET", "Moscow"),
+        ("ONEC_MISSING_ANSWER", "maybe"),
     ];
     let errors = with(&bad).unwrap_err().0;
     assert_eq!(errors.len(), bad.len(), "{errors:#?}");
@@ -224,11 +246,13 @@ fn quotes_around_a_value_are_an_error_in_every_setting() {
         ("QUEUE_PREFIX", "test."),
         ("BITRIX_WEBHOOK_URL", WEBHOOK),
         ("BITRIX_ANSWER_TEXTS", "26=ДА,27=НЕТ"),
+        ("ONEC_USERNAME", "Обмен"),
+        ("ONEC_UTC_OFFSET", "+03:00"),
     ];
-    for (name, value) in settings.chain(others) {
+    for (name, value) in settings.chain(others).chain(ONEC.iter().copied()) {
         for quoted in [format!("\"{value}\""), format!("'{value}'"), format!("«{value}»"), format!(" “{value}”\r")]
         {
-            let errors = with(&[(name, &quoted)]).unwrap_err().0;
+            let errors = with(&[ONEC, &[(name, &quoted)]].concat()).unwrap_err().0;
             let told = format!("{name} has quotes around it, which would be part of the value");
             assert!(matches!(&errors[..], [error] if error.starts_with(&told)), "{quoted}: {errors:?}");
             assert!(!errors[0].contains(PASSWORD) && !errors[0].contains(TOKEN), "{errors:?}");
@@ -413,12 +437,13 @@ fn with(changes: &[(&str, &str)]) -> Result<Setup, SettingsErrors> {
     read(&[&[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)], changes].concat())
 }
 
-/// The names that the code looks up when Bitrix24 is on.
+/// The names for which the code asks when every system is on.
 fn looked_up() -> BTreeSet<String> {
     let names = RefCell::new(BTreeSet::new());
     let _ = Setup::read(|name| {
         names.borrow_mut().insert(name.to_owned());
-        (name == "BITRIX_WEBHOOK_URL").then(|| WEBHOOK.to_owned())
+        let switches = [("BITRIX_WEBHOOK_URL", WEBHOOK), ("ONEC_URL", "https://1c.example/odata/standard.odata")];
+        switches.iter().find(|(switch, _)| *switch == name).map(|(_, value)| (*value).to_owned())
     });
     names.into_inner()
 }

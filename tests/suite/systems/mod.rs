@@ -5,7 +5,7 @@
 //! with its target and a line in `conformance!`; without them `every_line_of_the_table_is_proven` fails.
 
 mod cases;
-mod targets;
+pub mod targets;
 
 use std::collections::BTreeSet;
 
@@ -33,6 +33,8 @@ macro_rules! conformance {
 conformance! {
     bitrix24: crate::systems::targets::bitrix24::Bitrix24,
     python: crate::systems::targets::python::Python,
+    onec: crate::systems::targets::onec::Onec<false>,
+    onec_service: crate::systems::targets::onec::Onec<true>,
 }
 
 /// It has no target that could fail: what it does is proven in `tests/suite/routing.rs`.

@@ -2,6 +2,7 @@
 //! in every way. It knows neither queues nor the worker.
 
 pub mod bitrix24;
+pub mod onec;
 pub mod python;
 
 /// A running fake of one system, empty at first.
