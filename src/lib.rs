@@ -25,13 +25,14 @@
 //!    example.
 //! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::state`] all that it decides,
 //!    with [`lane::ledger`], what is under way, and [`lane::breaker`], what a failure leads to; [`lane::tracking`] is
-//!    the sweep and the way back to Camunda, [`lane::control`] what may be asked of a lane from outside.
+//!    the sweep and the way back to Camunda, with `lane/listening.rs` for targets that tell by themselves;
+//!    [`lane::control`] is what may be asked of a lane from outside.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`http`] – the one door to HTTP, and the one server.
 //! 5. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – those
 //!    that all systems share, [`queues`] – what queues are called; [`logging`], [`redact`], [`tls`], [`dial`],
 //!    [`stats`], [`stop`], [`backoff`].
 //! 6. [`commands`] – the command line, a file for each command; [`report`], [`terminal`] and [`nearest`] are how they
-//!    speak, [`sandbox`] is a Bitrix24 fake, for people, for `demo` and for the tests.
+//!    speak, [`sandbox`] has a fake of each target, for people, for `demo` and for the tests.
 //! 7. [`docs`] – the manual: operating, messages, failures, adding a system.
 //!
 //! # Where is…

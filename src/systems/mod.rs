@@ -7,6 +7,7 @@
 pub mod bitrix24;
 pub mod create;
 mod over_http;
+pub mod question;
 pub mod table;
 
 use std::fmt;
@@ -128,6 +129,29 @@ pub trait Tracker: Send {
 
     /// The responses to these tasks are confirmed by RabbitMQ: what the target must not hear before.
     fn answered(&mut self, _task_ids: &[&str]) {}
+
+    /// A sweep has checked every record that was there.
+    fn swept(&mut self) {}
+
+    /// Between two sweeps, for a target that tells by itself what people do: waits for that, a few seconds at most. Of
+    /// several workers one is asked at a time.
+    ///
+    /// # Errors
+    /// The target does not tell.
+    fn listen(&mut self) -> Result<Heard, Failure> {
+        Ok(Heard::Deaf)
+    }
+}
+
+/// What a target has told by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Something that the next sweep shall act on, at once.
+    News,
+    /// Nothing so far.
+    Nothing,
+    /// It never tells; tasks are asked about.
+    Deaf,
 }
 
 /// How many tasks one call should carry.

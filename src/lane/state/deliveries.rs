@@ -37,7 +37,7 @@ impl<T> State<'_, T> {
             }
             Admission::New(token) => self.start(task, headers, redelivered, token, now),
             // Republished: somebody may have put the message of a deleted task back, so it is looked up.
-            Admission::Finished(token) if !redelivered || outgoing::replayed(&headers) => {
+            Admission::Finished(token) if !redelivered && self.lane.looks_up || outgoing::replayed(&headers) => {
                 self.start(task, headers, redelivered, token, now)
             }
             Admission::Joined => log::debug!("received again while at work: task={}", task.id),

@@ -39,6 +39,7 @@ fn with_world(seed: u64, walk: impl FnOnce(World)) {
     let (_stopper, stop) = stop::signal();
     let lane = Lane {
         name: "bitrix24",
+        looks_up: true,
         queues: Queues::of("bitrix24", &config),
         config: &config,
         stats: &Stats::default(),
