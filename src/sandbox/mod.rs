@@ -36,6 +36,7 @@ mod simulated_users;
 pub mod steering;
 mod strikes;
 mod tasks;
+pub mod telegram;
 mod users;
 mod values;
 
