@@ -9,6 +9,7 @@ pub mod create;
 mod over_http;
 pub mod question;
 pub mod table;
+pub mod telegram;
 
 use std::fmt;
 use std::time::{Duration, Instant};

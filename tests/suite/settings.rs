@@ -39,6 +39,9 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("BITRIX_MISSING_ANSWER", "wait"),
     ("BITRIX_RATE", "2"),
     ("BITRIX_BURST", "50"),
+    ("TELEGRAM_API_URL", "https://api.telegram.org"),
+    ("TELEGRAM_LONG_TEXT", "split"),
+    ("TELEGRAM_REQUEST_TIMEOUT", "30"),
 ];
 
 /// Every variable without one.
@@ -51,13 +54,20 @@ const WITHOUT_DEFAULT: &[&str] = &[
     "BITRIX_WEBHOOK_URL",
     "BITRIX_ANSWER_TEXTS",
     "BITRIX_FORMER_HOSTS",
+    "TELEGRAM_BOT_TOKEN",
+    "TELEGRAM_CHAT_ID",
+    "TELEGRAM_ALLOWED_IDS",
 ];
 
 /// The settings of the example that are on.
 const ACTIVE: &[&str] =
     &["BITRIX_WEBHOOK_URL", "RABBITMQ_HEARTBEAT", "RABBITMQ_HOST", "RABBITMQ_PASSWORD", "RABBITMQ_USERNAME"];
 
+/// What switches each system on.
+const SWITCHES: &[(&str, &str)] = &[("BITRIX_WEBHOOK_URL", WEBHOOK), ("TELEGRAM_BOT_TOKEN", BOT_TOKEN)];
+
 const PASSWORD: &str = "canary-password";
+const BOT_TOKEN: &str = "123456:canary-bot-token";
 const TOKEN: &str = "canarytoken0123";
 const WEBHOOK: &str = "https://bitrix.example/rest/1/canarytoken0123";
 
@@ -76,7 +86,7 @@ fn the_code_and_the_example_name_the_same_variables() {
 
 #[test]
 fn the_code_and_the_example_state_the_same_defaults() {
-    let required = [("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)];
+    let required = [&[("RABBITMQ_PASSWORD", PASSWORD)], SWITCHES].concat();
     let by_default = read(&required).expect("nothing else is needed");
     let spelt_out = read(&[&required[..], DEFAULTS].concat()).expect("the defaults are valid");
     assert_eq!(format!("{spelt_out:?}"), format!("{by_default:?}"));
@@ -94,7 +104,7 @@ fn the_code_and_the_example_state_the_same_defaults() {
 fn the_example_says_of_each_variable_what_it_means_and_of_each_time_its_unit() {
     for (name, Described { meaning, .. }) in example() {
         assert!(meaning.ends_with('.'), "{name} has no meaning in sentences: {meaning:?}");
-        let wrong = with(&[(&name, "x")]).err().map(|errors| errors.to_string()).unwrap_or_default();
+        let wrong = all_on(&[(&name, "x")]).err().map(|errors| errors.to_string()).unwrap_or_default();
         let is_time = wrong.contains("seconds");
         assert!(!is_time || meaning.starts_with("Seconds"), "{name} is a time, and its unit is not said: {meaning:?}");
     }
@@ -157,8 +167,14 @@ fn each_bad_value_is_told_with_its_name_and_an_example() {
         ("BITRIX_ANSWER_TEXTS", "26"),
         ("BITRIX_RATE", "-1"),
         ("BITRIX_BURST", "0"),
+        ("TELEGRAM_BOT_TOKEN", "BotFather"),
+        ("TELEGRAM_API_URL", "api.telegram.org"),
+        ("TELEGRAM_CHAT_ID", "news"),
+        ("TELEGRAM_ALLOWED_IDS", "17;18"),
+        ("TELEGRAM_LONG_TEXT", "fold"),
+        ("TELEGRAM_REQUEST_TIMEOUT", "301"),
     ];
-    let errors = with(&bad).unwrap_err().0;
+    let errors = all_on(&bad).unwrap_err().0;
     assert_eq!(errors.len(), bad.len(), "{errors:#?}");
     for (name, _) in bad {
         let told = errors.iter().filter(|error| error.starts_with(&format!("{name} ")));
@@ -186,14 +202,20 @@ fn quotes_around_a_value_are_a_mistake_in_every_setting() {
         ("QUEUE_PREFIX", "test."),
         ("BITRIX_WEBHOOK_URL", WEBHOOK),
         ("BITRIX_ANSWER_TEXTS", "26=ДА,27=НЕТ"),
+        ("TELEGRAM_BOT_TOKEN", BOT_TOKEN),
+        ("TELEGRAM_CHAT_ID", "17"),
+        ("TELEGRAM_ALLOWED_IDS", "17"),
     ];
     for (name, value) in settings.chain(others) {
         for quoted in [format!("\"{value}\""), format!("'{value}'"), format!("«{value}»"), format!(" “{value}”\r")]
         {
-            let errors = with(&[(name, &quoted)]).unwrap_err().0;
+            let errors = all_on(&[(name, &quoted)]).unwrap_err().0;
             let told = format!("{name} has quotes around it, which would be part of the value");
             assert!(matches!(&errors[..], [error] if error.starts_with(&told)), "{quoted}: {errors:?}");
-            assert!(!errors[0].contains(PASSWORD) && !errors[0].contains(TOKEN), "{errors:?}");
+            assert!(
+                [PASSWORD, TOKEN, "canary-bot-token"].iter().all(|secret| !errors[0].contains(secret)),
+                "{errors:?}"
+            );
         }
     }
     // As docker --env-file passes on NAME="value" # comment.
@@ -375,12 +397,17 @@ fn with(changes: &[(&str, &str)]) -> Result<Setup, SettingsErrors> {
     read(&[&[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)], changes].concat())
 }
 
-/// The names for which the code asks when Bitrix24 is on.
+/// The least settings with which every system is on, changed.
+fn all_on(changes: &[(&str, &str)]) -> Result<Setup, SettingsErrors> {
+    read(&[&[("RABBITMQ_PASSWORD", PASSWORD)], SWITCHES, changes].concat())
+}
+
+/// The names for which the code asks when every system is on.
 fn looked_up() -> BTreeSet<String> {
     let names = RefCell::new(BTreeSet::new());
     let _ = Setup::read(|name| {
         names.borrow_mut().insert(name.to_owned());
-        (name == "BITRIX_WEBHOOK_URL").then(|| WEBHOOK.to_owned())
+        SWITCHES.iter().find(|(switch, _)| *switch == name).map(|(_, value)| (*value).to_owned())
     });
     names.into_inner()
 }

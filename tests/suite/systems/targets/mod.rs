@@ -2,11 +2,14 @@
 //! fail in every way. It knows neither queues nor the worker.
 
 pub mod bitrix24;
+pub mod telegram;
 
 /// A running fake of one system, empty at first.
 pub trait Target {
     /// The system's name in the table.
     const SYSTEM: &'static str;
+    /// Can the worker look for a task that it may have created? Otherwise it creates it again, and there may be two.
+    const IS_LOOKED_UP: bool = true;
 
     /// Starts it.
     fn start() -> Self;
