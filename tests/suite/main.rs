@@ -24,4 +24,5 @@ mod rooms;
 mod settings;
 mod start;
 mod systems;
+mod telegram;
 mod tracker;
