@@ -33,6 +33,7 @@ mod reply;
 mod request;
 mod rules;
 mod simulated_users;
+pub mod smtp;
 pub mod steering;
 mod strikes;
 mod tasks;
