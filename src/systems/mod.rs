@@ -6,10 +6,14 @@
 
 pub mod bitrix24;
 pub mod create;
+pub mod email;
+mod half_done;
 mod over_http;
 pub mod question;
 pub mod table;
 pub mod telegram;
+pub mod untracked;
+mod variables;
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use super::{Configured, System, bitrix24, telegram};
+use super::{Configured, System, bitrix24, email, telegram};
 use crate::config::{self, Config};
 use crate::queues::Queues;
 use crate::redact;
@@ -29,6 +29,7 @@ pub const TABLE: &[SystemEntry] = &[
     planned("1c"),
     planned("python-services"),
     planned("default"),
+    SystemEntry { name: "email", open: email::open, open_without_target: email::open_without_target },
     SystemEntry { name: "telegram", open: telegram::open, open_without_target: telegram::open_without_target },
 ];
 

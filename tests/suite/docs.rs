@@ -19,6 +19,7 @@ const PAGES: &[&str] = &[
     "src/docs/failures.md",
     "src/docs/adding-a-system.md",
     "src/systems/bitrix24/README.md",
+    "src/systems/email/README.md",
     "src/systems/telegram/README.md",
     "tests/bench/RESULTS.md",
 ];

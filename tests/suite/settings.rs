@@ -39,6 +39,12 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("BITRIX_MISSING_ANSWER", "wait"),
     ("BITRIX_RATE", "2"),
     ("BITRIX_BURST", "50"),
+    ("EMAIL_SMTP_PORT", "465"),
+    ("EMAIL_SECURITY", "tls"),
+    ("EMAIL_TIMEOUT", "30"),
+    ("EMAIL_ACCEPT_TIMEOUT", "300"),
+    ("EMAIL_RETRY_AFTER", "300"),
+    ("EMAIL_CONNECTIONS", "4"),
     ("TELEGRAM_API_URL", "https://api.telegram.org"),
     ("TELEGRAM_LONG_TEXT", "split"),
     ("TELEGRAM_REQUEST_TIMEOUT", "30"),
@@ -54,6 +60,12 @@ const WITHOUT_DEFAULT: &[&str] = &[
     "BITRIX_WEBHOOK_URL",
     "BITRIX_ANSWER_TEXTS",
     "BITRIX_FORMER_HOSTS",
+    "EMAIL_SMTP_HOST",
+    "EMAIL_CA_FILE",
+    "EMAIL_USERNAME",
+    "EMAIL_PASSWORD",
+    "EMAIL_FROM",
+    "EMAIL_ALLOWED_DOMAINS",
     "TELEGRAM_BOT_TOKEN",
     "TELEGRAM_CHAT_ID",
     "TELEGRAM_ALLOWED_IDS",
@@ -64,7 +76,12 @@ const ACTIVE: &[&str] =
     &["BITRIX_WEBHOOK_URL", "RABBITMQ_HEARTBEAT", "RABBITMQ_HOST", "RABBITMQ_PASSWORD", "RABBITMQ_USERNAME"];
 
 /// What switches each system on.
-const SWITCHES: &[(&str, &str)] = &[("BITRIX_WEBHOOK_URL", WEBHOOK), ("TELEGRAM_BOT_TOKEN", BOT_TOKEN)];
+const SWITCHES: &[(&str, &str)] = &[
+    ("BITRIX_WEBHOOK_URL", WEBHOOK),
+    ("EMAIL_SMTP_HOST", "mail.example"),
+    ("EMAIL_FROM", "camunda@firma.example"),
+    ("TELEGRAM_BOT_TOKEN", BOT_TOKEN),
+];
 
 const PASSWORD: &str = "canary-password";
 const BOT_TOKEN: &str = "123456:canary-bot-token";
@@ -167,6 +184,17 @@ fn each_bad_value_is_told_with_its_name_and_an_example() {
         ("BITRIX_ANSWER_TEXTS", "26"),
         ("BITRIX_RATE", "-1"),
         ("BITRIX_BURST", "0"),
+        ("EMAIL_SMTP_HOST", "mail.example:465"),
+        ("EMAIL_SMTP_PORT", "0"),
+        ("EMAIL_SECURITY", "ssl"),
+        ("EMAIL_CA_FILE", "/nowhere/ca.pem"),
+        ("EMAIL_USERNAME", "camunda"),
+        ("EMAIL_FROM", "camunda"),
+        ("EMAIL_ALLOWED_DOMAINS", "firma.example;kunde.example"),
+        ("EMAIL_TIMEOUT", "0"),
+        ("EMAIL_ACCEPT_TIMEOUT", "901"),
+        ("EMAIL_RETRY_AFTER", "soon"),
+        ("EMAIL_CONNECTIONS", "0"),
         ("TELEGRAM_BOT_TOKEN", "BotFather"),
         ("TELEGRAM_API_URL", "api.telegram.org"),
         ("TELEGRAM_CHAT_ID", "news"),
@@ -177,6 +205,8 @@ fn each_bad_value_is_told_with_its_name_and_an_example() {
     let errors = all_on(&bad).unwrap_err().0;
     assert_eq!(errors.len(), bad.len(), "{errors:#?}");
     for (name, _) in bad {
+        // A user without a password.
+        let name = if name == "EMAIL_USERNAME" { "EMAIL_PASSWORD" } else { name };
         let told = errors.iter().filter(|error| error.starts_with(&format!("{name} ")));
         let told: Vec<&String> = told.collect();
         assert!(told.len() == 1 && told[0].contains(&format!("; for example: {name}=")), "{name}: {errors:#?}");
@@ -202,6 +232,8 @@ fn quotes_around_a_value_are_a_mistake_in_every_setting() {
         ("QUEUE_PREFIX", "test."),
         ("BITRIX_WEBHOOK_URL", WEBHOOK),
         ("BITRIX_ANSWER_TEXTS", "26=ДА,27=НЕТ"),
+        ("EMAIL_SMTP_HOST", "mail.example"),
+        ("EMAIL_FROM", "camunda@firma.example"),
         ("TELEGRAM_BOT_TOKEN", BOT_TOKEN),
         ("TELEGRAM_CHAT_ID", "17"),
         ("TELEGRAM_ALLOWED_IDS", "17"),

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::broker::{Broker, Message, QueueState, header, rabbitmqctl};
 use super::wait::eventually_ok;
 
-const SYSTEMS: [&str; 6] = ["bitrix24", "openproject", "1c", "python-services", "default", "telegram"];
+const SYSTEMS: [&str; 7] = ["bitrix24", "openproject", "1c", "python-services", "default", "email", "telegram"];
 
 /// Whatever the worker may have made for a system; deleted in the end whether it exists or not.
 const SYSTEM_QUEUES: [&str; 4] = [".queue", ".sent.queue", ".retry.queue", ".sent.queue.tracker.lock"];

@@ -9,6 +9,7 @@ use super::settings::{CHAT_ID, Chat};
 use super::text::{self, Part, Parts};
 use crate::message::{Task, text as spelt};
 use crate::systems::question;
+use crate::systems::variables::first_text;
 
 /// The topic whose messages have buttons; a question has them in every topic.
 const TASK: &str = "telegram_task";
@@ -110,9 +111,9 @@ impl Outgoing {
 
 /// The name of a message is what its process calls it; that of a task or of a message without a text its activity's.
 fn heading(task: &Task, is_tracked: bool, origins: &mut Origins) -> Option<String> {
-    let (given, origin) = match variable(task, &["title", "subject"]) {
+    let (given, origin) = match first_text(task, &["title", "subject"]) {
         Some((title, origin)) => (title, origin),
-        None if is_tracked || variable(task, TEXTS).is_none() => {
+        None if is_tracked || first_text(task, TEXTS).is_none() => {
             (task.activity_name.clone()?, "metadata.activityInfo.name".into())
         }
         None => return None,
@@ -125,8 +126,8 @@ fn heading(task: &Task, is_tracked: bool, origins: &mut Origins) -> Option<Strin
 fn body(task: &Task, asks: bool, origins: &mut Origins) -> String {
     let question = question::question(task).filter(|_| asks);
     origins.text.extend(question.as_ref().map(|_| "metadata.extensionProperties.UF_RESULT_QUESTION".to_owned()));
-    let text = variable(task, TEXTS);
-    let additional = variable(task, &["description_additional"]);
+    let text = first_text(task, TEXTS);
+    let additional = first_text(task, &["description_additional"]);
     let texts = text.into_iter().chain(additional).map(|(text, origin)| {
         origins.text.push(origin);
         text
@@ -153,24 +154,12 @@ fn chat(task: &Task, settings: &Settings, warnings: &mut Vec<String>, origins: &
 }
 
 fn thread(task: &Task, warnings: &mut Vec<String>) -> Option<i64> {
-    let (given, origin) = variable(task, &["message_thread_id"])?;
+    let (given, origin) = first_text(task, &["message_thread_id"])?;
     let thread = given.parse().ok().filter(|thread| *thread > 0);
     if thread.is_none() {
         warnings.push(format!("{origin} {given:?} is no positive whole number: it is not used"));
     }
     thread
-}
-
-/// The first of these variables that says something, with its place; a list or an object as JSON.
-fn variable(task: &Task, names: &[&str]) -> Option<(String, String)> {
-    names.iter().find_map(|name| {
-        let value = task.variables.get(*name)?;
-        let text = match value {
-            Value::Array(_) | Value::Object(_) => value.to_string(),
-            value => spelt(value)?,
-        };
-        Some((text, format!("variables.{name}")))
-    })
 }
 
 /// What the record or the response says of a sent message beside what the bridge reads.

@@ -14,34 +14,25 @@ use super::errors::{ApiError, Kind};
 use super::fields::{self, Outgoing};
 use super::settings::{CHAT_ID, Chat};
 use crate::message::{Earlier, Task, text};
+use crate::systems::half_done::HalfDone;
 use crate::systems::question::Finished;
 use crate::systems::{Created, Failure, Found, Handler, Missing, create};
-
-/// Tasks of which a part is sent and a part is not, at the most; beyond that they start anew.
-const MOST_HALF_SENT: usize = 1000;
 
 /// The handler. Several threads use it at once.
 pub struct TelegramHandler {
     settings: Settings,
     client: Arc<Client>,
-    /// Held for no call.
-    known: Mutex<Known>,
-}
-
-/// What was learnt while sending.
-#[derive(Default)]
-struct Known {
-    /// Messages sent of a task whose next part failed, by its id: they are not sent again.
-    half_sent: HashMap<String, Vec<Value>>,
-    /// Groups that have another number now.
-    migrated: HashMap<Chat, i64>,
+    /// Messages sent of a task whose next part failed: they are not sent again.
+    half_sent: HalfDone<Vec<Value>>,
+    /// Groups that have another number now. Held for no call.
+    migrated: Mutex<HashMap<Chat, i64>>,
 }
 
 impl TelegramHandler {
     /// A handler for the bot of these settings.
     pub fn new(settings: Settings, client: Arc<Client>) -> TelegramHandler {
         log::info!("Telegram cannot be asked for what was sent: a message without a clear answer is sent again");
-        TelegramHandler { settings, client, known: Mutex::default() }
+        TelegramHandler { settings, client, half_sent: HalfDone::default(), migrated: Mutex::default() }
     }
 }
 
@@ -66,7 +57,7 @@ impl TelegramHandler {
         let chat = outgoing.chat.clone().ok_or_else(|| {
             Failure::Permanent(anyhow!("no chat: neither variables.chat_id nor the setting {CHAT_ID} names one"))
         })?;
-        let mut sent = self.lock_known().half_sent.remove(&task.id).unwrap_or_default();
+        let mut sent = self.half_sent.take(&task.id).unwrap_or_default();
         if task.earlier == Earlier::MayExist && sent.is_empty() {
             log::warn!("may have been sent before, and is sent again: task={}", task.id);
         }
@@ -74,7 +65,9 @@ impl TelegramHandler {
             match self.send_part(&outgoing, sent.len(), &chat) {
                 Ok(message) => sent.push(message),
                 Err(err) => {
-                    self.note_half_sent(&task.id, sent);
+                    if !sent.is_empty() {
+                        self.half_sent.keep(&task.id, sent);
+                    }
                     // There is nothing to look at before it is sent again.
                     return Err(err.into_failure().of_create(self.settings.request_timeout));
                 }
@@ -85,12 +78,12 @@ impl TelegramHandler {
 
     /// The sent message. Refused, it goes once more without markup: whatever is wrong with that is wrong with ours.
     fn send_part(&self, outgoing: &Outgoing, index: usize, chat: &Chat) -> Result<Value, ApiError> {
-        let moved = self.lock_known().migrated.get(chat).copied();
+        let moved = self.migrated().get(chat).copied();
         let to = moved.map_or_else(|| chat.param(), Value::from);
         match self.client.call(&outgoing.send(index, &to)) {
             Err(ApiError { kind: Kind::Migrated(id), .. }) if moved.is_none() => {
                 log::warn!("chat {} is {id} now, which is used: correct {CHAT_ID}, or the process", chat.param());
-                self.lock_known().migrated.insert(chat.clone(), id);
+                self.migrated().insert(chat.clone(), id);
                 self.client.call(&outgoing.send(index, &id.into()))
             }
             Err(ApiError { kind: Kind::BadRequest, .. }) => self.client.call(&outgoing.send_plain(index, &to)),
@@ -115,19 +108,8 @@ impl TelegramHandler {
         })
     }
 
-    fn note_half_sent(&self, id: &str, sent: Vec<Value>) {
-        if sent.is_empty() {
-            return;
-        }
-        let mut known = self.lock_known();
-        if known.half_sent.len() >= MOST_HALF_SENT {
-            known.half_sent.clear();
-        }
-        known.half_sent.insert(id.to_owned(), sent);
-    }
-
-    fn lock_known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn migrated(&self) -> MutexGuard<'_, HashMap<Chat, i64>> {
+        self.migrated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

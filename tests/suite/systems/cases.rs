@@ -57,9 +57,14 @@ impl<T: Target> Scene<T> {
         eventually("the fault", PATIENCE, || self.target.struck() >= times);
     }
 
+    /// Where a task is as soon as it is created.
+    fn recorded(&self) -> String {
+        if T::IS_TRACKED { self.queues.sent() } else { self.queues.responses() }
+    }
+
     #[track_caller]
     fn await_recorded(&self, count: usize) {
-        self.queues.await_count(&self.queues.sent(), count, PATIENCE);
+        self.queues.await_count(&self.recorded(), count, PATIENCE);
     }
 
     /// One fault: the message is recorded in the end, and its task is there once.
@@ -212,7 +217,7 @@ pub fn redacted<T: Target>() {
     scene.target.mend();
     scene.await_recorded(2);
     scene.stop();
-    let queues = [scene.queues.sent(), scene.queues.errors()];
+    let queues = [scene.recorded(), scene.queues.errors()];
     let shown = |queue: &String| scene.queues.peek_all(queue).iter().map(|message| message.text()).collect::<String>();
     let mut places: Vec<_> = queues.iter().map(|queue| (queue.clone(), shown(queue))).collect();
     assert!(places[1].1.contains(WORDS), "the target's words are kept: {}", places[1].1);

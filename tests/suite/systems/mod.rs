@@ -14,13 +14,13 @@ use task_creator::systems::table::TABLE;
 use crate::support::{Queues, run_with};
 
 /// Makes a module of tests for each system, and the list of their names. Every system stands the cases of `every`; behind
-/// its name are those that not every target can be put to: `found`, where tasks can be looked up, and `gone`, where the
-/// worker learns that a task was deleted.
+/// its name are those that not every target can be put to: `found`, where tasks can be looked up, `answered`, where they wait
+/// for people, and `gone`, where the worker learns that a task was deleted.
 macro_rules! conformance {
     ($($module:ident: $target:ty, $($case:ident)*;)*) => {
         const PROVEN: &[&str] = &[$(<$target as targets::Target>::SYSTEM),*];
         $(mod $module {
-            conformance!(@cases $target: created_once unknown_outcome refused down slow garbage unauthorised answered redacted
+            conformance!(@cases $target: created_once unknown_outcome refused down slow garbage unauthorised redacted
                 killed_before_the_create killed_after_the_create $($case)*);
         })*
     };
@@ -33,8 +33,9 @@ macro_rules! conformance {
 }
 
 conformance! {
-    bitrix24: crate::systems::targets::bitrix24::Bitrix24, found gone;
-    telegram: crate::systems::targets::telegram::Telegram, ;
+    bitrix24: crate::systems::targets::bitrix24::Bitrix24, found answered gone;
+    email: crate::systems::targets::email::Email, ;
+    telegram: crate::systems::targets::telegram::Telegram, answered;
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! fail in every way. It knows neither queues nor the worker.
 
 pub mod bitrix24;
+pub mod email;
 pub mod telegram;
 
 /// A running fake of one system, empty at first.
@@ -10,6 +11,8 @@ pub trait Target {
     const SYSTEM: &'static str;
     /// Can the worker look for a task that it may have created? Otherwise it creates it again, and there may be two.
     const IS_LOOKED_UP: bool = true;
+    /// Does a task wait for people? Otherwise it is answered as soon as it is created, and has no record.
+    const IS_TRACKED: bool = true;
 
     /// Starts it.
     fn start() -> Self;
