@@ -14,6 +14,7 @@ mod commands;
 mod contract;
 mod demo;
 mod docs;
+mod email;
 mod explain;
 mod http;
 mod parked;

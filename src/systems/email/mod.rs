@@ -19,7 +19,6 @@ mod smtp;
 
 use super::{Configured, Connected, Explanation, Surroundings, System};
 use crate::message::Task;
-use crate::report::Report;
 use crate::settings::{Secret, Variables};
 
 pub use settings::Settings;
@@ -65,7 +64,7 @@ impl System for Settings {
     }
 
     #[cfg(feature = "email")]
-    fn check(&self, around: &Surroundings, report: &mut Report) {
+    fn check(&self, around: &Surroundings, report: &mut crate::report::Report) {
         check::run(self, around, report);
     }
 
