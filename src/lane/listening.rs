@@ -7,8 +7,8 @@ use super::tracking::Tracking;
 use crate::systems::{Failure, Heard};
 
 impl Tracking<'_, '_> {
-    /// After a sweep of all records, and while its lock is ours: waits for what the target tells by itself, until the next
-    /// sweep is due or somebody asks for one.
+    /// After a sweep of all records, and while its lock is ours: waits for what the target tells by itself, until the
+    /// next sweep is due or somebody asks for one.
     pub(super) fn listen(&mut self, started: Instant) {
         if self.checked_last_time > 0 {
             return;

@@ -12,7 +12,8 @@
 //!
 //! Reading order: methods and tasks (what can be called), portal (what is remembered), list and batch (the two methods
 //! with rules of their own), memory (calls and faults); people (who finish tasks), steering (what is done by hand).
-//! Bytes in and out are [`crate::http::server`]'s business. [`http_fake`] is what the fakes of other systems stand on.
+//! Bytes in and out are [`crate::http::server`]'s business. [`http_fake`] is what the fakes of other systems stand on,
+//! such as [`telegram`]; [`smtp`] is a mail server.
 
 mod batch;
 mod checklists;

@@ -1,4 +1,5 @@
-//! Is the mail server ready for the worker? For `task-creator check`. It signs in, and sends nothing.
+//! Is the mail server ready for the worker? For `task-creator check`. It signs in, says who would send, and sends
+//! nothing.
 
 use super::Settings;
 use super::settings::{ALLOWED_DOMAINS, SECURITY, Security};
@@ -17,7 +18,7 @@ pub fn run(settings: &Settings, around: &Surroundings, report: &mut Report) {
     }
     let tried = Server::new(settings, around.stop).map_err(|err| format!("{err:#}"));
     match tried.and_then(|server| server.try_out().map_err(|failure| failure.to_string())) {
-        Ok(()) if settings.sign_in.is_some() => report.ok("email: the server lets us in"),
+        Ok(()) if settings.sign_in.is_some() => report.ok("email: the server lets us in and takes EMAIL_FROM"),
         Ok(()) => report.ok("email: the server answers; EMAIL_USERNAME is not set, so it must take mail without"),
         Err(why) => report.fail(format!("email: {}:{}: {why}", settings.host, settings.port)),
     }

@@ -23,7 +23,8 @@ pub fn run(task: &Task, settings: &Settings) -> Explanation {
     let recipients = mail.recipients().into_iter();
     explanation.requests.extend(recipients.map(|to| request("RCPT", "for each of them", json!({"to": to}))));
     explanation.requests.push(request("DATA", "if one of them is taken", data(&mail, settings, task)));
-    explanation.notes.push("it is finished when the server has accepted it; it cannot be looked up, so without a clear answer it is sent again".into());
+    let finished = "it is finished when the server has accepted it";
+    explanation.notes.push(format!("{finished}; it cannot be looked up, so without a clear answer it is sent again"));
     explanation
 }
 

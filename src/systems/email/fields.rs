@@ -14,6 +14,8 @@ const MOST_RECIPIENTS: usize = 100;
 /// In characters; programs show less.
 const LONGEST_SUBJECT: usize = 250;
 const CUT: &str = "…";
+/// Behind these another header, or another command, would start.
+const STARTS_A_HEADER: [char; 3] = ['\r', '\n', '\0'];
 
 /// A mail.
 #[derive(Debug)]
@@ -92,8 +94,8 @@ pub fn mail(task: &Task, settings: &Settings) -> Mail {
 /// Why it can never be sent.
 fn refused(task: &Task, mail: &Mail) -> Option<String> {
     let recipients = mail.recipients().len();
-    if mail.subject.contains(char::is_control) {
-        return Some("the subject has a line break or another control character".into());
+    if mail.subject.contains(STARTS_A_HEADER) {
+        return Some("the subject has a line break or a NUL".into());
     }
     if task.id.contains(char::is_control) {
         return Some("the task's id has a control character".into());
@@ -134,6 +136,7 @@ fn subject(task: &Task, warnings: &mut Vec<String>, origins: &mut Origins) -> St
     let nothing = || ("Сообщение из процесса Camunda".to_owned(), "nothing".to_owned());
     let (subject, origin) = first_text(task, &["subject", "title"]).or_else(activity).unwrap_or_else(nothing);
     origins.subject = origin;
+    let subject = subject.replace(|c: char| c.is_control() && !STARTS_A_HEADER.contains(&c), " ");
     match subject.char_indices().nth(LONGEST_SUBJECT) {
         Some((end, _)) => {
             warnings.push(format!("the subject is longer than {LONGEST_SUBJECT} characters: the rest is left out"));

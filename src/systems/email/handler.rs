@@ -1,6 +1,6 @@
-//! Sends a task as a mail, to each of its recipients once. SMTP cannot be asked for what was sent, so a mail whose outcome
-//! is unknown goes again, under the same Message-ID, by which many mailboxes drop the second one. It knows no queues and
-//! no attempts.
+//! Sends a task as a mail, to each of its recipients once. SMTP cannot be asked for what was sent, so a mail whose
+//! outcome is unknown goes again, under the same Message-ID, by which many mailboxes drop the second one. It knows no
+//! queues and no attempts.
 
 use std::time::{Duration, Instant};
 

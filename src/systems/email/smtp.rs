@@ -71,13 +71,12 @@ impl Server {
         sent
     }
 
-    /// Opens a connection, signs in, and closes it.
+    /// Signs in and says who would send, and nothing more.
     ///
     /// # Errors
     /// What is wrong.
     pub fn try_out(&self) -> Result<(), Failure> {
-        let mut connection = self.connect()?;
-        let _ = connection.quit();
+        let _ = self.open(None)?.quit();
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! The buttons of a task, and what a pressed one says. Telegram gives back the 64 bytes that we gave it, so they say all
-//! that is needed to find the task.
+//! The buttons of a task, and what a pressed one says. Telegram gives back the 64 bytes that we gave it, so they say
+//! all that is needed to find the task.
 
 use serde_json::{Value, json};
 
@@ -58,7 +58,10 @@ impl Verdict {
 /// The buttons under the message of a task.
 pub fn keyboard(task_id: &str, asks: bool) -> Value {
     let verdicts: &[Verdict] = if asks { &[Verdict::Yes, Verdict::No] } else { &[Verdict::Done] };
-    let button = |verdict: &Verdict| json!({"text": verdict.label(), "callback_data": format!("{}:{}", verdict.code(), key(task_id))});
+    let button = |verdict: &Verdict| {
+        let data = format!("{}:{}", verdict.code(), key(task_id));
+        json!({"text": verdict.label(), "callback_data": data})
+    };
     json!({"inline_keyboard": [verdicts.iter().map(button).collect::<Vec<_>>()]})
 }
 

@@ -1,5 +1,5 @@
-//! What the Bot API's refusals mean: status and `parameters` → [`Kind`] → [`Failure`]. The text of an error is passed
-//! on and never looked at.
+//! What the Bot API's refusals mean: status and `parameters` → [`Kind`] → [`Failure`]. The text of an error is
+//! passed on and never looked at.
 //!
 //! The table is in this folder's README.
 

@@ -13,9 +13,9 @@ use task_creator::systems::table::TABLE;
 
 use crate::support::{Queues, run_with};
 
-/// Makes a module of tests for each system, and the list of their names. Every system stands the cases of `every`; behind
-/// its name are those that not every target can be put to: `found`, where tasks can be looked up, `answered`, where they wait
-/// for people, and `gone`, where the worker learns that a task was deleted.
+/// Makes a module of tests for each system, and the list of their names. Behind a system are the cases that not every
+/// target can be put to: `found`, where tasks can be looked up, `answered`, where they wait for people, and `gone`, where
+/// the worker learns that a task was deleted.
 macro_rules! conformance {
     ($($module:ident: $target:ty, $($case:ident)*;)*) => {
         const PROVEN: &[&str] = &[$(<$target as targets::Target>::SYSTEM),*];

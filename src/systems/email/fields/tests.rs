@@ -54,7 +54,7 @@ fn what_can_never_be_sent_is_refused() {
     assert_eq!(refused(json!({})), "no recipient: variables.to names nobody");
     assert!(
         refused(json!({"to": "a@x.example", "subject": "a\r\nBcc: b@x.example"}))
-            .contains("the subject has a line break")
+            .contains("the subject has a line break or a NUL")
     );
     assert!(refused(json!({"to": "a@x.example\r\nRCPT TO:<b@x.example>"})).contains("no recipient"));
     let many: Vec<String> = (0..=MOST_RECIPIENTS).map(|number| format!("a{number}@x.example")).collect();

@@ -44,3 +44,23 @@ fn a_mail_whose_recipients_no_header_names_can_be_written() {
     let mail = made(json!({"bcc": "a@x.example", "text": "x"}));
     assert!(!mail.contains("a@x.example") && !mail.contains("\r\nTo:"));
 }
+
+#[test]
+fn whatever_people_are_called_and_write_about_can_be_written() {
+    let long = "x".repeat(240);
+    for text in [
+        "😀 «Ёлка»",
+        "\"quoted\" \\ back",
+        "a, b; c <d>",
+        "שלום\u{202e}",
+        "e\u{301}\u{2028}\u{feff}",
+        "=?utf-8?q?x?=",
+        &long,
+        &"я".repeat(240),
+    ] {
+        let name = text.replace(['<', '>', '"'], "");
+        let mail = made(json!({"to": [format!("{name} <a@x.example>")], "subject": text, "text": text}));
+        assert!(mail.is_ascii() && mail.split("\r\n").all(|line| line.len() <= 998), "{text}: {mail}");
+        assert_eq!(mail.matches("\r\nSubject: ").count(), 1, "{text}");
+    }
+}
