@@ -69,6 +69,7 @@
 //! | 62 | AMQP that amiquip cannot take | `wear_out::amqp_that_…` |
 //! | 63 | requeued too often: dying again and again, looking at parked messages | `wear_out::a_worker_that_dies_…`, `…::records_that_do_not_fit_…`, `…::a_replay_…`, `…::what_a_replay_…`, `…::no_way_of_looking_…` |
 //! | 64 | finished at once, failed at the target, a create that may have happened: of any system | `seam` |
+//! | 65 | killed between a mail server's 250 and the confirm; between a press in Telegram and the confirm | `sent_again` |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -101,6 +102,7 @@ mod portal_errors;
 mod portal_refusals;
 mod records;
 mod seam;
+mod sent_again;
 mod sessions;
 mod stopping;
 mod tls;
