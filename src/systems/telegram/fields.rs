@@ -7,7 +7,7 @@ use super::buttons;
 use super::client::Call;
 use super::settings::{CHAT_ID, Chat};
 use super::text::{self, Part, Parts};
-use crate::message::{Task, text as spelt};
+use crate::message::{Task, text as spelt, whole};
 use crate::systems::question;
 use crate::systems::variables::first_text;
 
@@ -39,7 +39,7 @@ pub struct Outgoing {
     /// Where chat and text came from.
     pub origins: Origins,
     /// The topic of a group with topics.
-    thread: Option<i64>,
+    thread: Option<u64>,
     keyboard: Value,
 }
 
@@ -153,9 +153,9 @@ fn chat(task: &Task, settings: &Settings, warnings: &mut Vec<String>, origins: &
     settings.chat.clone()
 }
 
-fn thread(task: &Task, warnings: &mut Vec<String>) -> Option<i64> {
+fn thread(task: &Task, warnings: &mut Vec<String>) -> Option<u64> {
     let (given, origin) = first_text(task, &["message_thread_id"])?;
-    let thread = given.parse().ok().filter(|thread| *thread > 0);
+    let thread = whole(&given).filter(|thread| *thread > 0);
     if thread.is_none() {
         warnings.push(format!("{origin} {given:?} is no positive whole number: it is not used"));
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::message::whole;
 use crate::settings::address::{self, Url, is_this_machine};
 use crate::settings::{Secret, Variables};
 
@@ -134,8 +135,9 @@ impl Token {
 impl Chat {
     /// A number, or a public name with its `@`.
     pub fn parse(given: &str) -> Option<Chat> {
-        if let Ok(id) = given.parse() {
-            return (id != 0).then_some(Chat::Id(id));
+        let (digits, sign) = given.strip_prefix('-').map_or((given, 1), |digits| (digits, -1));
+        if let Some(id) = whole(digits).and_then(|id| i64::try_from(id).ok()) {
+            return (id != 0).then_some(Chat::Id(sign * id));
         }
         let name = given.strip_prefix('@')?;
         let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -201,7 +203,9 @@ mod tests {
     fn a_chat_is_a_number_or_a_name() {
         assert_eq!(Chat::parse("-100123"), Some(Chat::Id(-100_123)));
         assert_eq!(Chat::parse("@news_1"), Some(Chat::Name("@news_1".into())));
-        for wrong in ["0", "", "news", "@", "@a/b", "1.5"] {
+        // As Camunda writes a Double.
+        assert_eq!((Chat::parse("-100.0"), Chat::parse("1.7E1")), (Some(Chat::Id(-100)), Some(Chat::Id(17))));
+        for wrong in ["0", "-", "", "news", "@", "@a/b", "1.5"] {
             assert_eq!(Chat::parse(wrong), None, "{wrong}");
         }
     }

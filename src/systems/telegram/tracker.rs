@@ -75,7 +75,7 @@ impl Tracker for TelegramTracker {
 }
 
 impl TelegramTracker {
-    fn progress(&self, record: &Record) -> Result<Progress, Failure> {
+    fn progress(&mut self, record: &Record) -> Result<Progress, Failure> {
         let (here, there) = (self.settings.host(), record.target_host());
         if let Some(there) = there.filter(|there| *there != here) {
             return Ok(Progress::Foreign(format!("its message is of {there}, and TELEGRAM_BOT_TOKEN is of {here}")));
@@ -85,8 +85,8 @@ impl TelegramTracker {
             Failure::Permanent(anyhow!("the record does not name a message in response_data.result.task.id"))
         })?;
         let expected = question::is_expected(&record.task);
-        let press = self.updates.press(&buttons::key(&record.task.id));
-        let Some(press) = press.filter(|press| press.verdict.fits(expected)) else { return Ok(Progress::Open) };
+        let press = self.updates.of_record(&buttons::key(&record.task.id), |verdict| verdict.fits(expected));
+        let Some(press) = press else { return Ok(Progress::Open) };
         let title = text(&task["title"]).unwrap_or_default();
         let answer = press.verdict.answer();
         let finished = Finished { id: &id, title: &title, status: "completed", expected, answer };

@@ -34,7 +34,16 @@ pub struct Press {
 #[derive(Debug)]
 enum Update {
     Settled,
-    Pressed { press: Press, missed: u32 },
+    Pressed(Pressed),
+}
+
+#[derive(Debug)]
+struct Pressed {
+    press: Press,
+    /// Its task's record has come up in this sweep.
+    found: bool,
+    /// Sweeps in a row in which it has not.
+    missed: u32,
 }
 
 /// The updates that Telegram still keeps, as far as they are known.
@@ -63,7 +72,7 @@ impl Updates {
             let update = match press(&update["callback_query"]) {
                 Some(press) => {
                     new.push(press.clone());
-                    Update::Pressed { press, missed: 0 }
+                    Update::Pressed(Pressed { press, found: false, missed: 0 })
                 }
                 None => Update::Settled,
             };
@@ -73,31 +82,39 @@ impl Updates {
         Some(new)
     }
 
-    /// The first press for this task.
-    pub fn press(&self, key: &str) -> Option<&Press> {
-        self.presses().find(|press| press.key == key)
+    /// For the record of a task: the first press of one of its buttons. However long its response takes, it is not
+    /// missed.
+    pub fn of_record(&mut self, key: &str, is_its_own: impl Fn(Verdict) -> bool) -> Option<Press> {
+        let mut presses =
+            self.pressed().filter(|pressed| pressed.press.key == key && is_its_own(pressed.press.verdict));
+        let first = presses.next()?;
+        first.found = true;
+        let press = first.press.clone();
+        presses.for_each(|pressed| pressed.found = true);
+        Some(press)
     }
 
     /// Settles the presses of which this is so, and returns them.
     pub fn settle(&mut self, is_settled: impl Fn(&Press) -> bool) -> Vec<Press> {
-        self.settle_if(|press, _| is_settled(press))
+        self.settle_if(|pressed| is_settled(&pressed.press))
     }
 
-    /// A sweep has found no record for what is still here. Returns what was missed too often, which is settled.
+    /// A sweep is over. Returns the presses whose records too many in a row have missed; they are settled.
     pub fn missed(&mut self) -> Vec<Press> {
-        self.settle_if(|_, missed| {
-            *missed += 1;
-            *missed >= MISSED
+        self.settle_if(|pressed| {
+            let found = std::mem::take(&mut pressed.found);
+            pressed.missed = if found { 0 } else { pressed.missed + 1 };
+            pressed.missed >= MISSED
         })
     }
 
-    fn settle_if(&mut self, mut is_settled: impl FnMut(&Press, &mut u32) -> bool) -> Vec<Press> {
+    fn settle_if(&mut self, mut is_settled: impl FnMut(&mut Pressed) -> bool) -> Vec<Press> {
         let mut settled = Vec::new();
         for update in self.known.values_mut() {
-            if let Update::Pressed { press, missed } = update
-                && is_settled(press, missed)
+            if let Update::Pressed(pressed) = update
+                && is_settled(pressed)
             {
-                settled.push(press.clone());
+                settled.push(pressed.press.clone());
                 *update = Update::Settled;
             }
         }
@@ -105,9 +122,9 @@ impl Updates {
         settled
     }
 
-    fn presses(&self) -> impl Iterator<Item = &Press> {
-        self.known.values().filter_map(|update| match update {
-            Update::Pressed { press, .. } => Some(press),
+    fn pressed(&mut self) -> impl Iterator<Item = &mut Pressed> {
+        self.known.values_mut().filter_map(|update| match update {
+            Update::Pressed(pressed) => Some(pressed),
             Update::Settled => None,
         })
     }
@@ -158,15 +175,16 @@ mod tests {
         let mut updates = Updates::default();
         let reply = [update(10, "yes:a"), update(11, "no:b"), update(12, "done:c")];
         assert_eq!(taken(&mut updates, &reply), ["q10", "q11", "q12"]);
-        assert_eq!(updates.press("b").map(|press| press.verdict), Some(Verdict::No));
+        let verdict = |updates: &mut Updates, key| updates.of_record(key, |_| true).map(|press| press.verdict);
+        assert_eq!(verdict(&mut updates, "b"), Some(Verdict::No));
         updates.settle(|press| press.key == "b");
-        assert_eq!((updates.offset(), updates.press("b")), (0, None));
+        assert_eq!((updates.offset(), verdict(&mut updates, "b")), (0, None));
         // Telegram shows all of them again; none is news.
         assert_eq!(taken(&mut updates, &reply), [""; 0]);
         updates.settle(|press| press.key == "a");
         assert_eq!(updates.offset(), 12);
         assert_eq!(taken(&mut updates, &reply[..2]), [""; 0]);
-        assert!(updates.press("c").is_some());
+        assert_eq!(verdict(&mut updates, "c"), Some(Verdict::Done));
     }
 
     #[test]

@@ -123,3 +123,15 @@ fn a_webhook_in_the_way_is_told_and_what_was_pressed_stays() {
     bot.fake.target().set_webhook("");
     assert_eq!((bot.listen(), bot.check().as_deref()), (Heard::News, Some("ДА")));
 }
+
+#[test]
+fn a_press_is_kept_as_long_as_its_response_cannot_be_published() {
+    let mut bot = Bot::asking_in(PERSON);
+    bot.press(PERSON, PERSON, "НЕТ");
+    bot.listen();
+    for sweep in 1..10 {
+        assert_eq!(bot.check().as_deref(), Some("НЕТ"), "sweep {sweep}");
+        bot.tracker.swept();
+    }
+    assert!(bot.fake.target().told().is_empty());
+}
