@@ -1,65 +1,29 @@
-//! What a process asks of people, and the response in which their answer goes back: in every system the form that the
-//! bridge reads. It knows no target.
+//! Question and answer, the same for every system: whether the process waits for an answer, and the form in which the
+//! bridge finds it. It knows no target: what a person has answered its tracker says.
 
 use serde_json::{Value, json};
 
-use crate::message::{Task, text, whole};
+use crate::message::{Task, text};
 
-/// The answer that the bridge takes for yes.
+/// The extension property that says that an answer is expected.
+const EXPECTED: &str = "UF_RESULT_EXPECTED";
+/// What the bridge takes for yes.
 pub const YES: &str = "ДА";
-/// One that it takes for no, as it does any other text.
+/// What the bridge takes for no; that is any text but "ДА".
 pub const NO: &str = "НЕТ";
 
-/// A finished task, as the bridge reads it.
-#[derive(Debug, Default)]
-pub struct Finished<'a> {
-    /// Its id at the target.
-    pub id: &'a str,
-    /// What people know it by.
-    pub title: &'a str,
-    /// Its state, in the target's words.
-    pub status: &'a str,
-    /// Does the process wait for an answer?
-    pub expected: bool,
-    /// The answer; empty where there is none.
-    pub answer: &'a str,
-}
-
-impl Finished<'_> {
-    /// `response_data`, with these members of the target beside the bridge's.
-    pub fn response(&self, besides: Value) -> Value {
-        let mut task = json!({
-            "id": self.id,
-            "title": self.title,
-            "status": self.status,
-            // The bridge looks for the text "1" and nothing else.
-            "ufResultExpected": if self.expected { "1" } else { "0" },
-            "ufResultAnswer_text": self.answer,
-        });
-        if let (Some(task), Value::Object(besides)) = (task.as_object_mut(), besides) {
-            task.extend(besides);
-        }
-        json!({"result": {"task": task}})
-    }
-}
-
-/// Does the process wait for an answer?
+/// Does the message say that an answer is expected?
 pub fn is_expected(task: &Task) -> bool {
-    task.extension_properties.get("UF_RESULT_EXPECTED").is_some_and(is_yes)
+    let spelt = task.extension_properties.get(EXPECTED).and_then(text).unwrap_or_default();
+    ["true", "да", "yes", "y", "1", "1.0"].contains(&spelt.to_lowercase().as_str())
 }
 
-/// The question, if it has a text.
-pub fn question(task: &Task) -> Option<String> {
-    text(task.extension_properties.get("UF_RESULT_QUESTION")?)
-}
-
-/// The spellings of "yes" in a process model and at a target.
-pub fn is_yes(value: &Value) -> bool {
-    is_one_of(value, &["true", "да", "yes", "y"], 1)
-}
-
-/// Is it one of these words, in any case, or this number?
-pub fn is_one_of(value: &Value, words: &[&str], number: u64) -> bool {
-    let spelt = text(value).unwrap_or_default();
-    words.contains(&spelt.to_lowercase().as_str()) || whole(&spelt) == Some(number)
+/// The task, which is an object, with its answer where the bridge looks for it.
+pub fn result(mut task: Value, is_expected: bool, answer: &str) -> Value {
+    if let Some(members) = task.as_object_mut() {
+        // The bridge looks for the text "1" and nothing else.
+        members.insert("ufResultExpected".into(), if is_expected { "1" } else { "0" }.into());
+        members.insert("ufResultAnswer_text".into(), answer.into());
+    }
+    json!({"result": {"task": task}})
 }

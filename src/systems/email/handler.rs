@@ -15,8 +15,7 @@ use super::smtp::{Server, Verdict};
 use crate::message::{Claim, Earlier, Task};
 use crate::stop::Stop;
 use crate::systems::half_done::HalfDone;
-use crate::systems::question::Finished;
-use crate::systems::{Created, Failure, Found, Handler, Missing};
+use crate::systems::{Created, Failure, Found, Handler, Missing, question};
 
 /// The handler. Several threads use it at once.
 pub struct EmailHandler {
@@ -100,9 +99,10 @@ impl EmailHandler {
             log::warn!("not all get it: task={}: {all}", task.id);
         }
         let status = if refused + mail.left_out.len() > 0 { "partly sent" } else { "sent" };
-        let id = mail.message_id.as_str();
-        let finished = Finished { id, title: &mail.subject, status, ..Finished::default() };
-        Ok(Created::finished(finished.response(besides(mail, &verdicts)), id.to_owned()))
+        let id = &mail.message_id;
+        let recipients = recipients(mail, &verdicts);
+        let task = json!({"id": id, "title": mail.subject, "status": status, "recipients": recipients});
+        Ok(Created::finished(question::result(task, false, ""), id.clone()))
     }
 
     fn keep(&self, id: &str, verdicts: Vec<(String, Verdict)>) {
@@ -113,13 +113,13 @@ impl EmailHandler {
 }
 
 /// What the response says of each recipient.
-fn besides(mail: &Mail, verdicts: &[(String, Verdict)]) -> Value {
+fn recipients(mail: &Mail, verdicts: &[(String, Verdict)]) -> Vec<Value> {
     let of_server = verdicts.iter().map(|(to, verdict)| match verdict {
         Verdict::Accepted => json!({"address": to, "accepted": true}),
         Verdict::Refused(why) | Verdict::Later(why) => json!({"address": to, "accepted": false, "reason": why}),
     });
     let ours = mail.left_out.iter().map(|(to, why)| json!({"address": to, "accepted": false, "reason": why}));
-    json!({"recipients": of_server.chain(ours).collect::<Vec<_>>()})
+    of_server.chain(ours).collect()
 }
 
 fn shown(verdicts: &[(String, Verdict)]) -> String {

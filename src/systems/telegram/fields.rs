@@ -1,6 +1,6 @@
 //! A task → what is sent of it. Pure: asks nobody.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::Settings;
 use super::buttons;
@@ -124,7 +124,7 @@ fn heading(task: &Task, is_tracked: bool, origins: &mut Origins) -> Option<Strin
 
 /// The question, then the text: whatever is cut, people know what they are asked.
 fn body(task: &Task, asks: bool, origins: &mut Origins) -> String {
-    let question = question::question(task).filter(|_| asks);
+    let question = task.extension_properties.get("UF_RESULT_QUESTION").and_then(spelt).filter(|_| asks);
     origins.text.extend(question.as_ref().map(|_| "metadata.extensionProperties.UF_RESULT_QUESTION".to_owned()));
     let text = first_text(task, TEXTS);
     let additional = first_text(task, &["description_additional"]);
@@ -160,12 +160,6 @@ fn thread(task: &Task, warnings: &mut Vec<String>) -> Option<u64> {
         warnings.push(format!("{origin} {given:?} is no positive whole number: it is not used"));
     }
     thread
-}
-
-/// What the record or the response says of a sent message beside what the bridge reads.
-pub fn besides(chat: &Value, messages: &[Value]) -> Value {
-    let ids: Vec<&Value> = messages.iter().map(|message| &message["message_id"]).collect();
-    json!({"chatId": chat, "messageIds": ids})
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Settings;
 use super::client::Client;
@@ -15,8 +15,7 @@ use super::fields::{self, Outgoing};
 use super::settings::{CHAT_ID, Chat};
 use crate::message::{Earlier, Task, text};
 use crate::systems::half_done::HalfDone;
-use crate::systems::question::Finished;
-use crate::systems::{Created, Failure, Found, Handler, Missing, create};
+use crate::systems::{Created, Failure, Found, Handler, Missing, create, question};
 
 /// The handler. Several threads use it at once.
 pub struct TelegramHandler {
@@ -98,9 +97,9 @@ impl TelegramHandler {
             let error = anyhow!("sendMessage: the reply names no message, so it is not known whether it was sent");
             return Err(Failure::OutcomeUnknown { error, visible_in: self.settings.request_timeout });
         };
-        let finished =
-            Finished { id: &id, title: &outgoing.title, status: "sent", expected: outgoing.asks, answer: "" };
-        let response = finished.response(fields::besides(chat, &sent));
+        let messages: Vec<&Value> = sent.iter().map(|message| &message["message_id"]).collect();
+        let task = json!({"id": id, "title": outgoing.title, "status": "sent", "chatId": chat, "messageIds": messages});
+        let response = question::result(task, outgoing.asks, "");
         let shown = format!("{id} in chat {chat}");
         Ok(match outgoing.is_tracked {
             true => Created { host: Some(self.settings.host()), ..Created::new(response, shown) },

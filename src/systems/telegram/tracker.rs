@@ -14,8 +14,7 @@ use super::errors::{ApiError, Kind};
 use super::updates::{Press, Updates};
 use crate::message::{Record, text};
 use crate::stop::Stop;
-use crate::systems::question::{self, Finished};
-use crate::systems::{Failure, Heard, Progress, Tracker};
+use crate::systems::{Failure, Heard, Progress, Tracker, question};
 
 /// Between two questions to a target that answers at once.
 const PACE: Duration = Duration::from_secs(1);
@@ -87,11 +86,11 @@ impl TelegramTracker {
         let expected = question::is_expected(&record.task);
         let press = self.updates.of_record(&buttons::key(&record.task.id), |verdict| verdict.fits(expected));
         let Some(press) = press else { return Ok(Progress::Open) };
-        let title = text(&task["title"]).unwrap_or_default();
-        let answer = press.verdict.answer();
-        let finished = Finished { id: &id, title: &title, status: "completed", expected, answer };
         let by = json!({"id": press.person, "name": press.name});
-        Ok(Progress::Finished(finished.response(json!({"chatId": task["chatId"], "closedBy": by}))))
+        let finished = json!({
+            "id": id, "title": task["title"], "status": "completed", "chatId": task["chatId"], "closedBy": by,
+        });
+        Ok(Progress::Finished(question::result(finished, expected, press.verdict.answer())))
     }
 
     /// Everybody in a group sees the buttons.

@@ -9,8 +9,6 @@ use serde_json::{Map, Value};
 
 use super::{Fields, Sourced};
 use crate::message::{Task, text, whole};
-use crate::systems::question::is_one_of;
-pub use crate::systems::question::is_yes;
 
 /// Of a value in a warning, in characters.
 const LONGEST_SHOWN: usize = 60;
@@ -105,8 +103,18 @@ pub fn answer(task: &Task, name: &str, made: &mut Fields) -> Option<Sourced<bool
     Some(Sourced::new(yes, Place::Extensions.of(name)))
 }
 
+/// The spellings of "yes" in a process model and at a portal.
+pub fn is_yes(value: &Value) -> bool {
+    is_one_of(value, &["true", "да", "yes", "y"], 1)
+}
+
 fn is_no(value: &Value) -> bool {
     is_blank(value) || is_one_of(value, &["false", "нет", "no", "n"], 0)
+}
+
+fn is_one_of(value: &Value, words: &[&str], number: u64) -> bool {
+    let spelt = text(value).unwrap_or_default();
+    words.contains(&spelt.to_lowercase().as_str()) || whole(&spelt) == Some(number)
 }
 
 /// Does it say nothing?

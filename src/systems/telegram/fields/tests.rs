@@ -1,5 +1,7 @@
 use std::iter;
 
+use serde_json::json;
+
 use super::*;
 use crate::settings::{Variables, right};
 

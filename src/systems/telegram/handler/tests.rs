@@ -1,5 +1,3 @@
-use serde_json::json;
-
 use super::*;
 use crate::sandbox::http_fake::HttpFake;
 use crate::sandbox::telegram::{BLOCKED, MOVED_GROUP, PERSON, SUPERGROUP, TOKEN, Telegram};
