@@ -138,6 +138,10 @@ fn a_press_outlives_a_crash_before_its_response_and_after_it() {
     scene.worker.start_again();
     assert_eq!(scene.response()["response_data"]["result"]["task"]["ufResultAnswer_text"], "НЕТ");
     eventually("it hangs", PATIENCE, || held.struck() > 0);
+    // Otherwise the record may come back with the kill, and be answered once more.
+    eventually("its record goes", PATIENCE, || {
+        scene.queues.unacked(&scene.queues.sent()).is_none_or(|count| count == 0)
+    });
     scene.worker.kill();
     scene.fake.clear_all();
     scene.fake.release();
