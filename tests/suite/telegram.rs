@@ -54,6 +54,11 @@ impl Scene {
         assert!(self.fake.target().press(PERSON, message.chat, message.id, button));
     }
 
+    #[track_caller]
+    fn await_acknowledged(&self, queue: &str) {
+        eventually("the ack", PATIENCE, || self.queues.unacked(queue).is_none_or(|count| count == 0));
+    }
+
     fn calls(&self, method: &str) -> usize {
         self.fake.asked().iter().filter(|asked| asked.path.ends_with(method)).count()
     }
@@ -131,6 +136,8 @@ fn a_press_outlives_a_crash_before_its_response_and_after_it() {
     let mut scene = Scene::set("telegram crash", &[RARE_SWEEPS]);
     let message = scene.ask("task-1");
     eventually("listening", PATIENCE, || scene.calls("getUpdates") > 0);
+    // Otherwise the message comes back with the kill, and is sent once more.
+    scene.await_acknowledged(&scene.queues.input());
     scene.worker.kill();
     scene.press(&message, "НЕТ");
     // It dies again when the response is out, and before Telegram hears of it.
@@ -139,9 +146,7 @@ fn a_press_outlives_a_crash_before_its_response_and_after_it() {
     assert_eq!(scene.response()["response_data"]["result"]["task"]["ufResultAnswer_text"], "НЕТ");
     eventually("it hangs", PATIENCE, || held.struck() > 0);
     // Otherwise the record may come back with the kill, and be answered once more.
-    eventually("its record goes", PATIENCE, || {
-        scene.queues.unacked(&scene.queues.sent()).is_none_or(|count| count == 0)
-    });
+    scene.await_acknowledged(&scene.queues.sent());
     scene.worker.kill();
     scene.fake.clear_all();
     scene.fake.release();
