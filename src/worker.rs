@@ -98,6 +98,7 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stat
         .zip(counters)
         .map(|(running, stats)| Lane {
             name: running.name,
+            looks_up: running.connected.handler.visible_within().is_some(),
             queues: Queues::of(running.name, config),
             routes: running.routes.clone(),
             config,

@@ -22,6 +22,7 @@ mod feed;
 mod finding;
 pub mod ledger;
 mod links;
+mod listening;
 pub mod log_throttle;
 pub mod moves;
 pub mod outgoing;
@@ -54,6 +55,8 @@ use crate::systems::routing::Routes;
 pub struct Lane<'a> {
     /// The system's name.
     pub name: &'static str,
+    /// Can its tasks be looked up? Otherwise a copy of the message of a finished one would create a second one.
+    pub looks_up: bool,
     /// The queues it uses.
     pub queues: Queues,
     /// Which system each message belongs to.

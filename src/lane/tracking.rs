@@ -56,10 +56,14 @@ pub(super) struct Tracking<'a, 'b> {
     /// Records that were logged because their id belongs to another task.
     foreign: HashSet<String>,
     /// Records at the head of the queue that the last sweep, which ended early, has checked.
-    checked_last_time: u32,
+    pub(super) checked_last_time: u32,
+    /// The target has told something that the next sweep shall act on.
+    pub(super) heard: bool,
     /// Outgoing messages of an earlier sweep were not confirmed, and none has been since.
     pub(super) unconfirmed: bool,
     error: LogThrottle,
+    /// Throttles the log lines about a target that does not tell what people do.
+    pub(super) deaf: LogThrottle,
     /// Throttles the log lines about a queue that does not take messages.
     pub(super) refusal: LogThrottle,
     /// Throttles the log lines about records that wait in the retry queue.
@@ -76,8 +80,10 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
         unanswered: HashSet::new(),
         foreign: HashSet::new(),
         checked_last_time: 0,
+        heard: false,
         unconfirmed: false,
         error: LogThrottle::default(),
+        deaf: LogThrottle::default(),
         refusal: LogThrottle::default(),
         put_aside: LogThrottle::default(),
     };
@@ -98,6 +104,9 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
                     log::warn!("sweep ended early, the next one is in {interval:?}: {text}");
                 }
             }
+        }
+        if std::mem::take(&mut tracking.heard) && !lane.stop.raised() {
+            continue;
         }
         select! {
             recv(lane.stop.receiver()) -> _ => return,
@@ -129,6 +138,10 @@ impl Tracking<'_, '_> {
         let settled = [(lane.queues.sent.clone(), Found { ready: 0, ..found })];
         let requeued = consumer.requeue_all().and_then(|()| queues::await_settled(&mut connection, &settled));
         drop(deadline);
+        if result.is_ok() && requeued.is_ok() {
+            self.listen(started);
+        }
+        // With it goes the lock, so that another worker may sweep and listen.
         connection.close_with(consumer);
         result.and(requeued.map_err(Into::into))
     }

@@ -12,7 +12,8 @@
 //!
 //! Reading order: methods and tasks (what can be called), portal (what is remembered), list and batch (the two methods
 //! with rules of their own), memory (calls and faults), simulated_users (who finish tasks), steering (steps by hand).
-//! [`crate::http::server`] reads and writes the bytes. The fakes of other systems stand on [`http_fake`].
+//! [`crate::http::server`] reads and writes the bytes. The fakes of other systems stand on
+//! [`http_fake`]; [`smtp`] is a mail server.
 
 mod batch;
 mod checklists;
@@ -35,9 +36,11 @@ mod reply;
 mod request;
 mod rules;
 mod simulated_users;
+pub mod smtp;
 pub mod steering;
 mod strikes;
 mod tasks;
+pub mod telegram;
 mod users;
 mod values;
 

@@ -9,7 +9,9 @@ pub mod bitrix24;
 pub mod create;
 pub mod dates;
 pub mod default;
+pub mod email;
 pub mod given;
+mod half_done;
 pub mod http_jobs;
 pub mod onec;
 mod over_http;
@@ -17,6 +19,9 @@ pub mod python;
 pub mod question;
 pub mod routing;
 pub mod table;
+pub mod telegram;
+pub mod untracked;
+mod variables;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -152,6 +157,29 @@ pub trait Tracker: Send {
     /// These tasks are parked, confirmed by RabbitMQ, and would be created again: what the target has said of them is
     /// about this try only.
     fn parked(&mut self, _task_ids: &[&str]) {}
+
+    /// A sweep has checked every record that was there.
+    fn swept(&mut self) {}
+
+    /// Between two sweeps, for a target that tells by itself what people do: waits for that, a few seconds at most. Of
+    /// several workers one is asked at a time.
+    ///
+    /// # Errors
+    /// The target does not tell.
+    fn listen(&mut self) -> Result<Heard, Failure> {
+        Ok(Heard::Deaf)
+    }
+}
+
+/// What a target has told by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Something that the next sweep shall act on, at once.
+    News,
+    /// Nothing so far.
+    Nothing,
+    /// It never tells; tasks are asked about.
+    Deaf,
 }
 
 /// How many tasks one call should carry.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use super::routing::{Route, Routes};
-use super::{Configured, System, bitrix24, default, onec, python};
+use super::{Configured, System, bitrix24, default, email, onec, python, telegram};
 use crate::config::{self, Config};
 use crate::message::Task;
 use crate::queues::Queues;
@@ -60,8 +60,18 @@ pub const TABLE: &[SystemEntry] = &[
         open: python::open,
         open_without_target: python::open_without_target,
     },
-    planned("email", &["send_email", "email_notify", "email_notification"]),
-    planned("telegram", &["send_telegram", "telegram_notify", "telegram_task"]),
+    SystemEntry {
+        name: "email",
+        topics: &["send_email", "email_notify", "email_notification"],
+        open: email::open,
+        open_without_target: email::open_without_target,
+    },
+    SystemEntry {
+        name: "telegram",
+        topics: &["send_telegram", "telegram_notify", "telegram_task"],
+        open: telegram::open,
+        open_without_target: telegram::open_without_target,
+    },
     SystemEntry {
         name: "default",
         topics: &[],

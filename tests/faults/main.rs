@@ -73,6 +73,7 @@
 //! | 66 | Celery: killed between its result and the response; before it has confirmed a task | in `tests/suite/celery.rs` |
 //! | 67 | a job whose URL is on another host | `python::a_job_on_another_host_…` in `tests/suite` |
 //! | 68 | 1C: a create or a posting whose answer is lost; killed between them | `onec` |
+//! | 69 | killed between a mail server's 250 and the confirm; between a press in Telegram and the confirm | `sent_again` |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -107,6 +108,7 @@ mod portal_errors;
 mod portal_refusals;
 mod records;
 mod seam;
+mod sent_again;
 mod sessions;
 mod stopping;
 mod tls;

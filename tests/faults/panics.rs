@@ -87,6 +87,7 @@ pub fn with_changed_lane(
     let (stats, (stopper, stop)) = (Stats::default(), stop::signal());
     let lane = Lane {
         name: "bitrix24",
+        looks_up: true,
         queues: queues::Queues::of("bitrix24", &config),
         routes: Routes::default(),
         config: &config,

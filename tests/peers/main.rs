@@ -1,7 +1,11 @@
-//! Lanes against targets that nobody here wrote, end to end: `tests/peers/run` installs what they need into
-//! `target/peers` and runs them. Where that cannot be had they say so and pass, or fail with `PEERS=required`.
+//! Each lane from end to end against something that nobody here wrote. `tests/peers/run` gets what that needs; without it,
+//! as in a plain `cargo test`, each test says aloud that it is skipped.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod mail;
+mod prism;
+mod program;
 mod python;
+mod telegram;

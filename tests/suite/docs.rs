@@ -21,6 +21,8 @@ const PAGES: &[&str] = &[
     "src/systems/bitrix24/README.md",
     "src/systems/python/README.md",
     "src/systems/onec/README.md",
+    "src/systems/email/README.md",
+    "src/systems/telegram/README.md",
     "tests/bench/RESULTS.md",
 ];
 

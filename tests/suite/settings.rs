@@ -54,6 +54,15 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("ONEC_REQUEST_TIMEOUT", "30"),
     ("ONEC_SESSIONS", "4"),
     ("ONEC_MISSING_ANSWER", "wait"),
+    ("EMAIL_SMTP_PORT", "465"),
+    ("EMAIL_SECURITY", "tls"),
+    ("EMAIL_TIMEOUT", "30"),
+    ("EMAIL_ACCEPT_TIMEOUT", "300"),
+    ("EMAIL_RETRY_AFTER", "300"),
+    ("EMAIL_CONNECTIONS", "4"),
+    ("TELEGRAM_API_URL", "https://api.telegram.org"),
+    ("TELEGRAM_LONG_TEXT", "split"),
+    ("TELEGRAM_REQUEST_TIMEOUT", "30"),
 ];
 
 /// Every variable without one.
@@ -81,20 +90,35 @@ const WITHOUT_DEFAULT: &[&str] = &[
     "ONEC_PASSWORD",
     "ONEC_MAPPING_FILE",
     "ONEC_UTC_OFFSET",
+    "EMAIL_SMTP_HOST",
+    "EMAIL_CA_FILE",
+    "EMAIL_USERNAME",
+    "EMAIL_PASSWORD",
+    "EMAIL_FROM",
+    "EMAIL_ALLOWED_DOMAINS",
+    "TELEGRAM_BOT_TOKEN",
+    "TELEGRAM_CHAT_ID",
+    "TELEGRAM_ALLOWED_IDS",
 ];
 
 /// The settings that are on in the example.
 const ACTIVE: &[&str] =
     &["BITRIX_WEBHOOK_URL", "RABBITMQ_HEARTBEAT", "RABBITMQ_HOST", "RABBITMQ_PASSWORD", "RABBITMQ_USERNAME"];
 
-const PASSWORD: &str = "canary-password";
-const TOKEN: &str = "canarytoken0123";
-const WEBHOOK: &str = "https://bitrix.example/rest/1/canarytoken0123";
-/// The least settings of 1C, by which it is on.
-const ONEC: &[(&str, &str)] = &[
+/// What switches each system on.
+const SWITCHES: &[(&str, &str)] = &[
+    ("BITRIX_WEBHOOK_URL", WEBHOOK),
+    ("EMAIL_SMTP_HOST", "mail.example"),
+    ("EMAIL_FROM", "camunda@firma.example"),
     ("ONEC_URL", "https://1c.example/base/odata/standard.odata"),
     ("ONEC_MAPPING_FILE", "src/systems/onec/mapping.example.json"),
+    ("TELEGRAM_BOT_TOKEN", BOT_TOKEN),
 ];
+
+const PASSWORD: &str = "canary-password";
+const BOT_TOKEN: &str = "123456:canary-bot-token";
+const TOKEN: &str = "canarytoken0123";
+const WEBHOOK: &str = "https://bitrix.example/rest/1/canarytoken0123";
 
 // The code and the example.
 
@@ -111,7 +135,7 @@ fn the_code_and_the_example_name_the_same_variables() {
 
 #[test]
 fn the_code_and_the_example_state_the_same_defaults() {
-    let required = [("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)];
+    let required = [&[("RABBITMQ_PASSWORD", PASSWORD)], SWITCHES].concat();
     let by_default = read(&required).expect("nothing else is needed");
     let spelt_out = read(&[&required[..], DEFAULTS].concat()).expect("the defaults are valid");
     assert_eq!(format!("{spelt_out:?}"), format!("{by_default:?}"));
@@ -129,7 +153,7 @@ fn the_code_and_the_example_state_the_same_defaults() {
 fn the_example_says_of_each_variable_what_it_means_and_of_each_time_its_unit() {
     for (name, Described { meaning, .. }) in example() {
         assert!(meaning.ends_with('.'), "{name} has no meaning in sentences: {meaning:?}");
-        let wrong = with(&[(&name, "x")]).err().map(|errors| errors.to_string()).unwrap_or_default();
+        let wrong = all_on(&[(&name, "x")]).err().map(|errors| errors.to_string()).unwrap_or_default();
         let is_time = wrong.contains("seconds");
         assert!(!is_time || meaning.starts_with("Seconds"), "{name} is a time, and its unit is not said: {meaning:?}");
     }
@@ -217,10 +241,29 @@ fn the_error_for_each_bad_value_has_its_name_and_an_example() {
         ("ONEC_SESSIONS", "0"),
         ("ONEC_UTC_OFFSET", "Moscow"),
         ("ONEC_MISSING_ANSWER", "maybe"),
+        ("EMAIL_SMTP_HOST", "mail.example:465"),
+        ("EMAIL_SMTP_PORT", "0"),
+        ("EMAIL_SECURITY", "ssl"),
+        ("EMAIL_CA_FILE", "/nowhere/ca.pem"),
+        ("EMAIL_USERNAME", "camunda"),
+        ("EMAIL_FROM", "camunda"),
+        ("EMAIL_ALLOWED_DOMAINS", "firma.example;kunde.example"),
+        ("EMAIL_TIMEOUT", "0"),
+        ("EMAIL_ACCEPT_TIMEOUT", "901"),
+        ("EMAIL_RETRY_AFTER", "soon"),
+        ("EMAIL_CONNECTIONS", "0"),
+        ("TELEGRAM_BOT_TOKEN", "BotFather"),
+        ("TELEGRAM_API_URL", "api.telegram.org"),
+        ("TELEGRAM_CHAT_ID", "news"),
+        ("TELEGRAM_ALLOWED_IDS", "17;18"),
+        ("TELEGRAM_LONG_TEXT", "fold"),
+        ("TELEGRAM_REQUEST_TIMEOUT", "301"),
     ];
-    let errors = with(&bad).unwrap_err().0;
+    let errors = all_on(&bad).unwrap_err().0;
     assert_eq!(errors.len(), bad.len(), "{errors:#?}");
     for (name, _) in bad {
+        // A user without a password.
+        let name = if name == "EMAIL_USERNAME" { "EMAIL_PASSWORD" } else { name };
         let told = errors.iter().filter(|error| error.starts_with(&format!("{name} ")));
         let told: Vec<&String> = told.collect();
         assert!(told.len() == 1 && told[0].contains(&format!("; for example: {name}=")), "{name}: {errors:#?}");
@@ -248,14 +291,22 @@ fn quotes_around_a_value_are_an_error_in_every_setting() {
         ("BITRIX_ANSWER_TEXTS", "26=ДА,27=НЕТ"),
         ("ONEC_USERNAME", "Обмен"),
         ("ONEC_UTC_OFFSET", "+03:00"),
+        ("EMAIL_SMTP_HOST", "mail.example"),
+        ("EMAIL_FROM", "camunda@firma.example"),
+        ("TELEGRAM_BOT_TOKEN", BOT_TOKEN),
+        ("TELEGRAM_CHAT_ID", "17"),
+        ("TELEGRAM_ALLOWED_IDS", "17"),
     ];
-    for (name, value) in settings.chain(others).chain(ONEC.iter().copied()) {
+    for (name, value) in settings.chain(others) {
         for quoted in [format!("\"{value}\""), format!("'{value}'"), format!("«{value}»"), format!(" “{value}”\r")]
         {
-            let errors = with(&[ONEC, &[(name, &quoted)]].concat()).unwrap_err().0;
+            let errors = all_on(&[(name, &quoted)]).unwrap_err().0;
             let told = format!("{name} has quotes around it, which would be part of the value");
             assert!(matches!(&errors[..], [error] if error.starts_with(&told)), "{quoted}: {errors:?}");
-            assert!(!errors[0].contains(PASSWORD) && !errors[0].contains(TOKEN), "{errors:?}");
+            assert!(
+                [PASSWORD, TOKEN, "canary-bot-token"].iter().all(|secret| !errors[0].contains(secret)),
+                "{errors:?}"
+            );
         }
     }
     // As docker --env-file passes on NAME="value" # comment.
@@ -437,13 +488,17 @@ fn with(changes: &[(&str, &str)]) -> Result<Setup, SettingsErrors> {
     read(&[&[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)], changes].concat())
 }
 
+/// The least settings with which every system is on, changed.
+fn all_on(changes: &[(&str, &str)]) -> Result<Setup, SettingsErrors> {
+    read(&[&[("RABBITMQ_PASSWORD", PASSWORD)], SWITCHES, changes].concat())
+}
+
 /// The names for which the code asks when every system is on.
 fn looked_up() -> BTreeSet<String> {
     let names = RefCell::new(BTreeSet::new());
     let _ = Setup::read(|name| {
         names.borrow_mut().insert(name.to_owned());
-        let switches = [("BITRIX_WEBHOOK_URL", WEBHOOK), ("ONEC_URL", "https://1c.example/odata/standard.odata")];
-        switches.iter().find(|(switch, _)| *switch == name).map(|(_, value)| (*value).to_owned())
+        SWITCHES.iter().find(|(switch, _)| *switch == name).map(|(_, value)| (*value).to_owned())
     });
     names.into_inner()
 }

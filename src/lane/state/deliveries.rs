@@ -40,8 +40,9 @@ impl<T> State<'_, T> {
                 }
                 None => self.start(task, headers, redelivered, token, now),
             },
-            // Published again: a person may have replayed the message of a deleted task, so it is looked up.
-            Admission::Finished(token) if !comes_again || outgoing::replayed(&headers) => {
+            // Published again: a person may have replayed the message of a deleted task, so it is looked up. Where tasks
+            // cannot be looked up, a copy would create a second one.
+            Admission::Finished(token) if !comes_again && self.lane.looks_up || outgoing::replayed(&headers) => {
                 self.start(task, headers, redelivered, token, now)
             }
             Admission::Joined => log::debug!("received again while at work: task={}", task.id),

@@ -43,6 +43,7 @@ fn with_world(seed: u64, walk: impl FnOnce(World)) {
     let (_stopper, stop) = stop::signal();
     let lane = Lane {
         name: "bitrix24",
+        looks_up: true,
         queues: Queues::of("bitrix24", &config),
         routes: Routes::new([
             Route { name: "bitrix24", topics: &[], is_on: true },

@@ -2,13 +2,19 @@
 //! in every way. It knows neither queues nor the worker.
 
 pub mod bitrix24;
+pub mod email;
 pub mod onec;
 pub mod python;
+pub mod telegram;
 
 /// A running fake of one system, empty at first.
 pub trait Target {
     /// The system's name in the table.
     const SYSTEM: &'static str;
+    /// Can the worker look for a task that it may have created? Otherwise it creates it again, and there may be two.
+    const IS_LOOKED_UP: bool = true;
+    /// Does a task wait for people? Otherwise it is answered as soon as it is created, and has no record.
+    const IS_TRACKED: bool = true;
 
     /// Starts it.
     fn start() -> Self;
