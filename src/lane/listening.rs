@@ -10,7 +10,8 @@ impl Tracking<'_, '_> {
     /// After a sweep of all records, and while its lock is ours: waits for what the target tells by itself, until the
     /// next sweep is due or somebody asks for one.
     pub(super) fn listen(&mut self, started: Instant) {
-        if self.checked_last_time > 0 {
+        // A sweep that the stop or its length has cut short has not seen every record.
+        if self.lane.stop.raised() || self.checked_last_time > 0 {
             return;
         }
         self.tracker.swept();

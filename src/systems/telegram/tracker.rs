@@ -19,6 +19,9 @@ use crate::systems::{Failure, Heard, Progress, Tracker, question};
 /// Between two questions to a target that answers at once.
 const PACE: Duration = Duration::from_secs(1);
 
+/// For a press without a record: the task was answered before, or its record is not there yet.
+const NOT_OPEN: &str = "Задача сейчас не открыта. Если кнопки останутся, нажмите ещё раз позже";
+
 /// The tracker; one thread uses it.
 pub struct TelegramTracker {
     settings: Settings,
@@ -42,7 +45,11 @@ impl Tracker for TelegramTracker {
     fn answered(&mut self, task_ids: &[&str]) {
         let keys: Vec<String> = task_ids.iter().map(|id| buttons::key(id)).collect();
         let presses = self.updates.settle(|press| keys.contains(&press.key));
-        self.tell(&presses, |press| format!("Принято: {}", press.verdict.label()));
+        let accepted = |press: &Press| format!("Принято: {}", press.verdict.label());
+        self.tell(&presses, |press| {
+            let buttons = press.place.map(client::remove_buttons);
+            [client::answer_press(&press.id, &accepted(press))].into_iter().chain(buttons).collect()
+        });
     }
 
     fn swept(&mut self) {
@@ -50,7 +57,8 @@ impl Tracker for TelegramTracker {
         presses
             .iter()
             .for_each(|press| log::info!("a button of a task that is not open was pressed: task={}", press.key));
-        self.tell(&presses, |_| "Уже отвечено".to_owned());
+        // Their buttons stay: a record may be missing because RabbitMQ has not taken it yet, and nobody else asks again.
+        self.tell(&presses, |press| vec![client::answer_press(&press.id, NOT_OPEN)]);
     }
 
     fn listen(&mut self) -> Result<Heard, Failure> {
@@ -113,13 +121,11 @@ impl TelegramTracker {
         self.updates.settle(|press| strangers.contains(press));
     }
 
-    /// Tells people what became of their presses, and takes the buttons away. Nothing depends on it: it is not tried
+    /// Tells people by these calls what became of their presses. Nothing depends on it: it is not tried
     /// again.
-    fn tell(&self, presses: &[Press], text: impl Fn(&Press) -> String) {
+    fn tell(&self, presses: &[Press], calls: impl Fn(&Press) -> Vec<Call>) {
         for press in presses {
-            let answer = client::answer_press(&press.id, &text(press));
-            let buttons = press.place.map(client::remove_buttons);
-            let results: Vec<bool> = [answer].iter().chain(&buttons).map(|call| self.told(call)).collect();
+            let results: Vec<bool> = calls(press).iter().map(|call| self.told(call)).collect();
             if results.contains(&false) {
                 // Nor would it answer the next one.
                 return;
