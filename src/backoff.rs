@@ -1,15 +1,15 @@
-//! How long to wait before try number n. Pure: it knows no clock and no reason.
+//! How long to wait before the next try. Pure: it knows no clock, and not why a try failed.
 
 use std::time::Duration;
 
-/// The pause before the next try after `failures` of them: `first`, doubled each time, at most `limit`.
+/// The pause after this many failures: `first`, doubled each time, at most `limit`.
 pub fn delay(failures: u32, first: Duration, limit: Duration) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     first.saturating_mul(1 << doublings).min(limit)
 }
 
-/// `delay` shortened by up to a quarter, so that several workers do not return to a restarted server in one instant.
-/// `seed` is anything that differs between callers; the same seed gives the same result.
+/// `delay` shortened by up to a quarter, so that several workers do not return to a restarted server at the same
+/// instant. `seed` is anything that differs between callers; the same seed gives the same result.
 pub fn jittered(delay: Duration, seed: u64) -> Duration {
     // A multiplicative hash is random enough to spread a handful of reconnects.
     let spread = (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 54) as u32;

@@ -1,8 +1,8 @@
-//! The settings that all systems share → [`Config`]: read once, checked whole, every error told.
+//! The settings that all systems share → [`Config`]: read once, checked completely, all errors reported.
 //!
 //! It knows no system: each reads its own settings, with the same [`Variables`], and [`crate::systems::table`] reads
-//! all of them together. Each variable is explained in `config.env.example`; a test compares the two. Nothing here
-//! opens a socket or a log; of files it reads those of certificates.
+//! all of them together. `config.env.example` explains each variable; a test compares the two. This file opens no
+//! socket and no log; the only files it reads are those with certificates.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,42 +18,42 @@ use crate::tls::RootCertificates;
 pub const ERROR_QUEUE: (&str, &str) = ("ERROR_QUEUE", "errors.camunda_tasks.queue");
 /// As [`ERROR_QUEUE`].
 pub const RESPONSES_QUEUE: (&str, &str) = ("RESPONSES_QUEUE", "camunda.responses.queue");
-/// The setting with the authorities that count for https beside the public ones.
+/// The setting with the root certificates that https trusts besides the public ones.
 pub const HTTPS_CA_FILE: &str = "HTTPS_CA_FILE";
 
-/// A name in AMQP, in bytes; amiquip does not check, and a longer one would corrupt the frame.
+/// The longest name in AMQP, in bytes; amiquip does not check, and a longer one would corrupt the frame.
 const LONGEST_NAME: usize = 255;
-/// Leaves room for the longest name of a system's queue after it, in bytes.
+/// The longest prefix, in bytes; it leaves room for the longest name of a system's queue.
 const LONGEST_PREFIX: usize = 200;
 
-/// What the worker was told for all systems alike, checked.
+/// The checked settings that all systems share.
 #[derive(Debug)]
 pub struct Config {
     /// The broker.
     pub rabbitmq: RabbitMq,
-    /// Put before the name of every queue of a system; empty but for trials, tests and `demo`.
+    /// Put before the name of every queue of a system; empty except for trials, tests and `demo`.
     pub queue_prefix: String,
     /// Where parked messages go.
     pub error_queue: String,
     /// Where the answers for Camunda go.
     pub responses_queue: String,
-    /// From which level on lines are logged.
+    /// The lowest level that is logged.
     pub log_level: LevelFilter,
     /// The folder of `worker.log` and `worker_errors.log`.
     pub log_dir: PathBuf,
-    /// Between two sweeps of a tracker and between two heartbeats.
+    /// The time between two sweeps of a tracker, and between two heartbeats.
     pub heartbeat_interval: Duration,
     /// How often a message may fail by itself before it is parked; at least 1.
     pub retry_attempts: u32,
-    /// Before the second try of a message; grows with every further one.
+    /// The pause before the second try of a message; each further pause is longer.
     pub retry_delay: Duration,
     /// Threads in each system's pool.
     pub handler_threads: usize,
-    /// Deliveries in hand for each queue.
+    /// Unacknowledged deliveries of each queue.
     pub prefetch: u16,
-    /// For the work in hand after Ctrl+C.
+    /// The time for unfinished work after Ctrl+C.
     pub shutdown_timeout: Duration,
-    /// Whom to trust, at every address with https.
+    /// Root certificates for every https address.
     pub https: RootCertificates,
 }
 
@@ -70,22 +70,22 @@ pub struct RabbitMq {
     pub password: Secret,
     /// Virtual host.
     pub vhost: String,
-    /// What we propose, in seconds; the smaller of this and the server's proposal counts.
+    /// The heartbeat that we propose, in seconds; the smaller of this and the server's proposal counts.
     pub heartbeat: u16,
-    /// Whom to trust, where amqps is switched on.
+    /// Root certificates, when amqps is switched on.
     pub tls: Option<RootCertificates>,
 }
 
 impl Config {
-    /// Reads the settings through `value`, which gives that of a variable.
+    /// Reads the settings; `value` returns the value of a variable.
     ///
     /// # Errors
-    /// [`SettingsErrors`]: every one of them, each with the variable's name and an example.
+    /// [`SettingsErrors`]: all of them, each with the variable's name and an example.
     pub fn read(value: impl Fn(&str) -> Option<String>) -> Result<Config, SettingsErrors> {
         right(Variables::read(value, Config::from_variables))
     }
 
-    /// The settings in these variables; in place of one that is wrong, its default.
+    /// The settings in these variables; a wrong one is replaced by its default.
     pub fn from_variables(variables: &mut Variables) -> Config {
         let error_queue = common_queue(variables, ERROR_QUEUE);
         let responses_queue = common_queue(variables, RESPONSES_QUEUE);
@@ -111,10 +111,10 @@ impl Config {
         }
     }
 
-    /// What of these settings must not appear in any output: the password, and the whole sign-in as it is sent.
+    /// The parts of these settings that must not appear in any output: the password, and the whole sign-in as it is
+    /// sent.
     pub fn secrets(&self) -> Vec<Secret> {
-        let RabbitMq { username, password, .. } = &self.rabbitmq;
-        vec![password.clone(), Secret::new(STANDARD.encode(format!("{username}:{}", password.expose())))]
+        self.rabbitmq.secrets()
     }
 }
 
@@ -124,33 +124,65 @@ impl RabbitMq {
         if password.is_none() {
             variables.lacks("RABBITMQ_PASSWORD", "RABBITMQ_PASSWORD=the password of RABBITMQ_USERNAME");
         }
-        let tls = variables.flag("RABBITMQ_TLS", false);
-        let root_certificates = root_certificates(variables, "RABBITMQ_CA_FILE");
+        let broker = RabbitMq::with("RABBITMQ", password.unwrap_or_default(), variables);
+        // Its older name.
+        let vhost = variables.name("RABBITMQ_VIRTUAL_HOST", LONGEST_NAME);
+        RabbitMq { vhost: broker.vhost.or(vhost).unwrap_or_else(|| "/".into()), ..broker.rest }
+    }
+
+    /// What of these settings must not appear in any output: the password, and the whole sign-in as it is sent.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let RabbitMq { username, password, .. } = self;
+        vec![password.clone(), Secret::new(STANDARD.encode(format!("{username}:{}", password.expose())))]
+    }
+
+    /// Another broker than that of the messages, by the settings that start with this; `None` where they name none.
+    pub fn another(prefix: &str, variables: &mut Variables) -> Option<RabbitMq> {
+        let name = format!("{prefix}_PASSWORD");
+        let password = variables.secret(&name);
+        let is_named = variables.text(&format!("{prefix}_HOST")).is_some();
+        if is_named && password.is_none() {
+            variables.lacks(&name, &format!("{name}=the password of {prefix}_USERNAME"));
+        }
+        let broker = RabbitMq::with(prefix, password.unwrap_or_default(), variables);
+        is_named.then(|| RabbitMq { vhost: broker.vhost.unwrap_or_else(|| "/".into()), ..broker.rest })
+    }
+
+    fn with(prefix: &str, password: Secret, variables: &mut Variables) -> Broker {
+        let name = |name: &str| format!("{prefix}_{name}");
+        let (switch, ca_file) = (name("TLS"), name("CA_FILE"));
+        let tls = variables.flag(&switch, false);
+        let root_certificates = root_certificates(variables, &ca_file);
         if root_certificates.is_some() && !tls {
-            // It would be easy to believe that the connection is safe.
-            variables.error("RABBITMQ_CA_FILE", "is set, but TLS is off, so it protects nothing", "RABBITMQ_TLS=true");
+            // Without this error a user would believe that the connection is safe.
+            variables.error(&ca_file, "is set, but TLS is off, so it protects nothing", &format!("{switch}=true"));
         }
-        RabbitMq {
-            host: host(variables),
-            port: variables.number("RABBITMQ_PORT", if tls { 5671 } else { 5672 }, 1..=65_535),
-            username: variables.text("RABBITMQ_USERNAME").unwrap_or_else(|| "admin".into()),
-            password: password.unwrap_or_default(),
-            vhost: variables
-                .name("RABBITMQ_VHOST", LONGEST_NAME)
-                .or_else(|| variables.name("RABBITMQ_VIRTUAL_HOST", LONGEST_NAME))
-                .unwrap_or_else(|| "/".into()),
+        let vhost = variables.name(&name("VHOST"), LONGEST_NAME);
+        let rest = RabbitMq {
+            host: host(&name("HOST"), variables),
+            port: variables.number(&name("PORT"), if tls { 5671 } else { 5672 }, 1..=65_535),
+            username: variables.text(&name("USERNAME")).unwrap_or_else(|| "admin".into()),
+            password,
+            vhost: String::new(),
             // 0 would switch heartbeats off, and a dead link would never be noticed.
-            heartbeat: variables.number("RABBITMQ_HEARTBEAT", 600, 1..=65_535),
+            heartbeat: variables.number(&name("HEARTBEAT"), 600, 1..=65_535),
             tls: tls.then(|| root_certificates.unwrap_or_else(RootCertificates::public)),
-        }
+        };
+        Broker { rest, vhost }
     }
 }
 
-/// A name or an address and nothing else: an address with a password in it would be shown in the log.
-fn host(variables: &mut Variables) -> String {
-    let host = variables.text("RABBITMQ_HOST").unwrap_or_else(|| "localhost".into());
+/// What the settings of any broker say; the virtual host apart, which has two names for one of them.
+struct Broker {
+    rest: RabbitMq,
+    vhost: Option<String>,
+}
+
+/// A name or an address without anything else: an address with a password in it would be shown in the log.
+fn host(name: &str, variables: &mut Variables) -> String {
+    let host = variables.text(name).unwrap_or_else(|| "localhost".into());
     address::host(&host).unwrap_or_else(|wrong| {
-        variables.error("RABBITMQ_HOST", wrong, "RABBITMQ_HOST=rmq.example");
+        variables.error(name, wrong, &format!("{name}=rmq.example"));
         host
     })
 }
@@ -165,7 +197,7 @@ fn common_queue(variables: &mut Variables, (name, default): (&str, &str)) -> Str
     queue
 }
 
-/// The authorities in a PEM file.
+/// The root certificates in a PEM file.
 fn root_certificates(variables: &mut Variables, name: &str) -> Option<RootCertificates> {
     let read = |file: &str| RootCertificates::read(Path::new(file)).map_err(|wrong| format!("is {file:?}, {wrong}"));
     variables.parsed(name, &format!("{name}=ca.pem"), read)

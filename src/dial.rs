@@ -1,21 +1,21 @@
-//! Which address of a name is connected to: the first that answers. One that does not answer soon costs the others a
-//! moment only, and each gets its next chance with more patience, since an answer may be on its way for long.
+//! Chooses the address of a name: the first that answers. A slow address costs the others only a moment, and is tried
+//! again with more patience, since its answer may take long.
 //!
 //! For RabbitMQ and the targets alike. It knows no name and no protocol.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// What the next address waits for at first. A server that is there answers within a fraction of this.
+/// How long the first round waits for each address. A server that runs answers within a fraction of this.
 const FIRST_PATIENCE: Duration = Duration::from_millis(250);
-/// Each round waits so many times longer for each address.
+/// Each round waits this many times longer for each address.
 const MORE: u32 = 4;
 
-/// Connects to the first address that answers, within `deadline` for all of them. `connect` tries one address for so
-/// long; `Err(None)` says that it has not answered.
+/// Connects to the first address that answers, within `deadline` for all of them. `connect` tries one address for the
+/// given time; `Err(None)` says that it has not answered.
 ///
 /// # Errors
-/// What the last address that failed has said, if one has; else `None`: nobody has answered in time.
+/// The error of the last address that failed, if one has; else `None`: no address has answered in time.
 pub fn first<T, E>(
     addresses: &[SocketAddr],
     deadline: Duration,
@@ -25,7 +25,7 @@ pub fn first<T, E>(
     let (mut left, mut patience, mut failure) = (deadline, FIRST_PATIENCE, None);
     while !silent.is_empty() && !left.is_zero() {
         for address in std::mem::take(&mut silent) {
-            // With nobody else to try there is nothing to save time for.
+            // A single address gets all the time.
             let patience = if addresses.len() == 1 { left } else { patience.min(left) };
             if patience.is_zero() {
                 break;
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deadline_is_for_all_addresses_and_a_single_one_has_all_of_it() {
+    fn the_deadline_is_for_all_addresses_and_a_single_one_gets_all_of_it() {
         for count in [1, 2, 7, 100] {
             let mut waited = Duration::ZERO;
             let connected = first(&addresses(count), DEADLINE, |_, patience| {
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_refuses_is_not_tried_again_and_what_it_said_is_told() {
+    fn an_address_that_refuses_is_not_tried_again_and_its_error_is_returned() {
         let mut tries = [0, 0];
         let connected = first(&addresses(2), DEADLINE, |address, _| {
             tries[usize::from(address.port() - 1)] += 1;

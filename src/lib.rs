@@ -6,65 +6,67 @@
 //!  bitrix24.retry.queue ─────────▶ │  ◀════════════════════ results ════┘
 //!         ▲                        ├─ publish ─▶ bitrix24.sent.queue      (mandatory, confirmed, pipelined)
 //!         │                        ├─ finished at once: publish ─▶ camunda.responses.queue
+//!         │                        ├─ another system's: publish ─▶ that system's queue
 //!         │                        ├─ confirmed: follow-up job ═══════▶ checklists, process sync ─────▶ Bitrix24
 //!         └──── ack ───────────────┘  (failures: retry queue or error queue, confirmed, then ack)
 //!
 //!                        tracker "bitrix24/tracker"
 //!  bitrix24.sent.queue ──sweep──▶ Tracker ──HTTP, many tasks a request──▶ Bitrix24
 //!         ▲                         │ finished: publish ─▶ camunda.responses.queue, confirmed, then ack, then `answered`
-//!         └──────── the rest goes back, once, at the end of the sweep
+//!         └──────── the rest is requeued, once, at the end of the sweep
 //! ```
 //!
 //! For every system that is switched on there is a **lane**: one reader thread on the system's queues, a pool of
 //! handler threads, and a tracker thread on its sent queue. Lanes share nothing but settings. No async runtime.
 //!
 //! # Reading order
-//! 1. [`message`] – what comes in, lies between, goes out.
-//! 2. [`systems`] – what a system must be able to do; [`systems::create`] is the rule by which each creates its tasks,
-//!    [`systems::table`] – which there are, and the settings of the whole program; [`systems::bitrix24`] and
-//!    [`systems::openproject`] are those that there are.
-//! 3. [`lane`] – [`lane::session`] is every reason for which a reader wakes up, [`lane::state`] all that it decides,
-//!    with [`lane::ledger`], what is under way, and [`lane::breaker`], what a failure leads to; [`lane::tracking`] is
-//!    the sweep and the way back to Camunda, [`lane::control`] what may be asked of a lane from outside.
+//! 1. [`message`] – the messages that come in, wait between, and go out.
+//! 2. [`systems`] – what a system must be able to do. [`systems::create`] is the rule by which each creates its tasks,
+//!    [`systems::table`] lists the systems and reads the settings of the whole program, [`systems::routing`] knows which
+//!    system a message belongs to. [`systems::bitrix24`] is the worked example, [`systems::default`] parks the rest,
+//!    [`systems::http_jobs`] is every system that posts its tasks to a service.
+//! 3. [`lane`] – [`lane::session`] has every reason for which a reader wakes up, [`lane::state`] all that it decides.
+//!    [`lane::ledger`] knows what is under way, [`lane::breaker`] what a failure leads to. [`lane::tracking`] is the
+//!    sweep and the way back to Camunda, with `lane/listening.rs` for targets that tell by themselves; [`lane::control`]
+//!    what may be asked of a lane from outside.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`http`] – the one door to HTTP, and the one server.
-//! 5. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – those
-//!    that all systems share, [`queues`] – what queues are called; [`logging`], [`redact`], [`tls`], [`dial`],
-//!    [`stats`], [`stop`], [`backoff`].
-//! 6. [`commands`] – the command line, a file for each command; [`report`], [`terminal`] and [`nearest`] are how they
-//!    speak, [`sandbox`] is a Bitrix24 fake, for people, for `demo` and for the tests, [`sandbox::openproject`] one of
-//!    OpenProject.
+//! 5. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – the
+//!    settings that all systems share, [`queues`] – the names of the queues; [`logging`], [`redact`], [`tls`],
+//!    [`dial`], [`stats`], [`stop`], [`backoff`].
+//! 6. [`commands`] – the command line, a file for each command; [`report`], [`terminal`] and [`nearest`] form their
+//!    output. [`sandbox`] has a fake of each target, for people, for `demo` and for the tests.
 //! 7. [`docs`] – the manual: operating, messages, failures, adding a system.
 //!
 //! # Where is…
-//! * the ack? [`lane::session`], for records [`lane::moves`] and [`lane::tracking`]; when, says [`lane::state`].
-//! * the size of a batch? `systems/bitrix24/client.rs` fills it with what all threads have handed to `combiner.rs`;
-//!   `concurrency.rs` finds out how many requests may be under way, `budget.rs` how often there is one.
-//! * what is hidden from the log? [`redact`] hides what [`systems::table::Setup::secrets`] names: each system names its
-//!   own.
+//! * the ack? [`lane::session`], for records [`lane::moves`] and [`lane::tracking`]; [`lane::state`] says when.
+//! * the size of a batch? `systems/bitrix24/client.rs` fills it with the commands that all threads have handed to
+//!   `combiner.rs`; `concurrency.rs` finds out how many requests may be under way, `rate_limiter.rs` says how often one
+//!   may start.
+//! * the secrets that the log hides? [`redact`] hides what [`systems::table::Setup::secrets`] names: each system names
+//!   its own.
 //! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `http/tls.rs` https.
 //! * a queue's name? [`queues`].
 //! * who may know whom? `tests/suite/rooms.rs` reads it in the code; nothing outside [`rabbitmq`] names a type of
 //!   amiquip.
-//! * the tests? `tests/suite` is what users see, a module a subject; its `systems` is what every system of the table
-//!   has to stand. `tests/faults` is the fault matrix, `tests/soak` the soak, `tests/bench` the benchmarks,
-//!   `tests/peers` what is held against programs of others, `tests/support` what they stand on; `.ci/run` is what must
-//!   pass before a change is taken.
+//! * the tests? `tests/suite` tests what users see, one module for each subject; its `systems` tests every system of
+//!   the table. `tests/faults` is the fault matrix, `tests/soak` the soak test, `tests/bench` the benchmarks,
+//!   `tests/peers` the tests against programs of others, `tests/support` what they share. `.ci/run` must pass before a change is taken.
 //!
 //! # Invariants
 //! 1. Nothing is acknowledged before what follows from it is confirmed by the broker.
-//! 2. Everything of amiquip has one owner thread; a delivery is settled at most once, on the session it came from.
-//! 3. Nothing is created twice, but for what [`docs::failures`] lists under "Guarantees": the ledger knows what is
-//!    under way and what was finished; whatever it does not know is looked up at the target, moments before it is
-//!    created and while its message is ours, for every system by [`systems::create`]. After a restart that look-up
-//!    alone must do.
-//! 4. Nothing is half done: what follows a create is completed after a crash, and never doubled.
-//! 5. Handlers know no queues; the broker code knows no systems; [`message`] knows neither.
+//! 2. Every object of amiquip has one owner thread. A delivery is settled at most once, on the session it came from.
+//! 3. Nothing is created twice, except as [`docs::failures`] lists under "Guarantees". The ledger knows what is under
+//!    way and what was finished. Every other task is looked up at the target moments before it is created, while its
+//!    message is ours; [`systems::create`] does so for every system. After a restart this look-up alone must do.
+//! 4. Nothing is half done: the follow-up of a create is completed after a crash, and never doubled.
+//! 5. Handlers know no queues, except those of a target that is reached through queues ([`rabbitmq::rpc`]). The broker
+//!    code knows no systems. [`message`] knows neither.
 //! 6. Every wait has a deadline or ends on stop.
 //! 7. One lane cannot slow another. One poison message cannot hold up its lane.
 //! 8. A panic costs one message one attempt, not the process.
 //! 9. No secret reaches a log line, an error text, a queue or the terminal.
-//! 10. Memory is bounded by settings and constants, not by the length of a queue; but for the ids of tasks that are
-//!     missing at the target or unanswered.
+//! 10. Memory is bounded by settings and constants, not by the length of a queue. The one exception: the ids of tasks
+//!     that are missing at the target or unanswered.
 //! 11. A failure is logged once, where it is decided, and the line says what happens next.
 
 pub mod backoff;

@@ -1,9 +1,9 @@
 //! Where log lines go, and what they look like: `worker.log`, `worker_errors.log` and the terminal.
 //!
-//! One event is one line, whatever a message contains, and no line holds a secret ([`crate::redact`]). A line is put
-//! into a `sink` for each place, which a thread of its own writes: no full disk, full pipe or halted terminal holds up
-//! whoever has something to say. `file` is a log file that may be renamed or removed at any time, `lock` keeps two
-//! workers from writing the same ones. Which lines there are is decided where the events are.
+//! One event is one line, whatever a message contains, and no line holds a secret ([`crate::redact`]). Each place has a
+//! `sink`, whose own thread writes the lines: a thread that logs never waits for a full disk, a full pipe or a halted
+//! terminal. `file` is a log file that may be renamed or removed at any time, `lock` keeps two workers from writing the
+//! same files. It does not decide which lines there are.
 
 mod file;
 mod lock;
@@ -33,21 +33,21 @@ use crate::redact::clean;
 
 const WORKER_LOG: &str = "worker.log";
 const ERRORS_LOG: &str = "worker_errors.log";
-/// A trouble with the logs themselves is not told more often than this.
+/// A failure of the logs themselves is not reported more often than this.
 const SILENCE: Duration = Duration::from_secs(60);
-/// How long the end waits for lines that are not written yet: a disk that hangs, and a terminal that somebody has
-/// halted.
+/// How long the end waits for lines that are not written yet: a disk may hang, or somebody may have halted the
+/// terminal.
 const FILES_PATIENCE: Duration = Duration::from_secs(2);
 const TERMINAL_PATIENCE: Duration = Duration::from_millis(500);
-/// What is written and removed to find out whether there is room, in bytes.
+/// The size of the file that is written and removed to see whether the disk has room, in bytes.
 const PROBE: usize = 64 << 10;
 
 /// Lines that did not get into a log file since the start.
 static LOST: AtomicU64 = AtomicU64::new(0);
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
-/// Logging that has been started. Lines that still wait are written when it is dropped, and the folder is free for
-/// others.
+/// Logging that has been started. When it is dropped, the waiting lines are written and the folder is free for another
+/// worker.
 #[derive(Debug)]
 pub struct Logging {
     _lock: Option<Lock>,
@@ -69,7 +69,7 @@ impl Drop for Logging {
 /// Starts logging to the files and the terminal, as the only worker that writes to this folder.
 ///
 /// # Errors
-/// The folder or a file cannot be written, or another worker does so: what is wrong, where, and what to do.
+/// The folder or a file cannot be written, or another worker writes there; the error says where, and what to do.
 pub fn start(config: &Config) -> anyhow::Result<Logging> {
     make_folder(&config.log_dir)?;
     let lock = Lock::take(&config.log_dir)?;
@@ -77,7 +77,7 @@ pub fn start(config: &Config) -> anyhow::Result<Logging> {
     start_with(config, Some(lock))
 }
 
-/// The same without the terminal, for a command that has its own to say there; and beside a worker.
+/// The same without the terminal and beside a worker, for a command with its own output there.
 ///
 /// # Errors
 /// The folder or a file cannot be written.
@@ -117,7 +117,7 @@ fn cannot(folder: &Path, err: &io::Error) -> anyhow::Error {
     )
 }
 
-/// Opens the log files again at the next chance, whatever has become of them.
+/// Opens the log files again before the next line.
 pub fn reopen() {
     if let Some(logger) = LOGGER.get() {
         [&logger.all, &logger.errors].into_iter().for_each(Sink::reopen);
@@ -129,14 +129,14 @@ pub fn lost_lines() -> u64 {
     LOST.load(Ordering::Relaxed)
 }
 
-/// Finds out whether [`start`] could write logs to this folder, and leaves nothing behind there. Returns the process id
-/// of the worker that does so now, as far as it is known.
+/// Whether [`start`] could write logs to this folder; leaves no file behind. Returns the process id of the worker that
+/// writes there now, as far as it is known.
 ///
 /// # Errors
 /// Why not, and what to do.
 pub fn look_at(folder: &Path) -> Result<Option<String>, String> {
     let place = |path: &Path| if path.as_os_str().is_empty() { Path::new(".").into() } else { path.to_owned() };
-    // A folder that is not there is made at the start, in the nearest one that is.
+    // A missing folder is made at the start, in the nearest existing one.
     let existing: PathBuf = folder.ancestors().map(place).find(|path| path.exists()).unwrap_or_else(|| ".".into());
     if !existing.is_dir() {
         return Err(format!("{} is not a folder; set LOG_DIR to one", existing.display()));
@@ -152,10 +152,10 @@ pub fn look_at(folder: &Path) -> Result<Option<String>, String> {
     Ok(lock::holder(folder))
 }
 
-/// Writes something and removes it: only that shows a disk that is full, or mounted read-only.
+/// Writes a file and removes it: only this shows that a disk is full, or mounted read-only.
 fn probe(folder: &Path) -> io::Result<()> {
     let path = folder.join(format!("worker.probe.{}", process::id()));
-    // Of a process with this id that was killed meanwhile, as in a container, where all have the same.
+    // A process with this id may have been killed here, as in containers, where all have the same id.
     let _ = fs::remove_file(&path);
     let written = OpenOptions::new().write(true).create_new(true).open(&path).and_then(|mut file| {
         file.write_all(&[0; PROBE])?;
@@ -165,11 +165,11 @@ fn probe(folder: &Path) -> io::Result<()> {
     written.and(removed)
 }
 
-/// The terminal, or what stands in its place.
+/// The terminal, or the file or pipe in its place.
 struct Terminal(File);
 
 impl Terminal {
-    /// On a handle of its own: whoever is held up in it does not hold the lock of std's.
+    /// With a handle of its own: a thread that hangs in it does not hold std's lock.
     fn new() -> io::Result<Terminal> {
         Ok(Terminal(io::stderr().as_fd().try_clone_to_owned()?.into()))
     }
@@ -183,20 +183,20 @@ impl Out for Terminal {
     fn lost(&mut self, _: u64, _: &str) {}
 }
 
-/// A file that somebody truncates (`> worker.out`) goes on at its new end, and not at the old place behind NUL bytes.
+/// A file that somebody truncates (`> worker.out`) goes on at its new end, not at the old place after NUL bytes.
 fn append_to_stderr() {
     let stderr = io::stderr();
-    // Of a terminal the flag would outlive us.
+    // On a terminal the flag would outlive this process.
     if stderr.is_terminal() {
         return;
     }
     if let Ok(flags) = fcntl(stderr.as_fd(), FcntlArg::F_GETFL) {
-        // Advice only: what cannot be appended to is written as before.
+        // A best effort: a file that cannot be appended to is written as before.
         let _ = fcntl(stderr.as_fd(), FcntlArg::F_SETFL(OFlag::from_bits_truncate(flags) | OFlag::O_APPEND));
     }
 }
 
-/// A log file whose troubles are told.
+/// A log file whose failures are reported.
 struct Watched {
     file: LogFile,
     complaints: Arc<Complaints>,
@@ -219,7 +219,7 @@ impl Out for Watched {
     }
 }
 
-/// What is said on the terminal about the log files, once a minute.
+/// Reports failures of the log files on the terminal, once a minute.
 struct Complaints {
     terminal: Arc<Sink>,
     last: Mutex<Option<Instant>>,
@@ -250,8 +250,8 @@ struct Logger {
 }
 
 impl Log for Logger {
-    /// Our own lines from the level on. amiquip writes passwords at DEBUG, and warns of every queue that is not there
-    /// yet; what goes wrong with it we say ourselves.
+    /// Our own lines from the level on. amiquip logs passwords at DEBUG, and warns of every missing queue; we report
+    /// its errors ourselves.
     fn enabled(&self, metadata: &Metadata) -> bool {
         let most = match metadata.target().split("::").next() {
             Some("task_creator") => self.level,
@@ -288,7 +288,7 @@ fn line(level: Level, text: &str) -> String {
     format!("{now} {level:<5} [{}] {text}\n", thread.name().unwrap_or("-"))
 }
 
-/// A panic is an error line like any other, instead of several lines on the terminal.
+/// Makes a panic one error line, instead of several lines on the terminal.
 fn log_panics() {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(|place| format!("{}:{}", place.file(), place.line())).unwrap_or_default();

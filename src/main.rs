@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Says why to the terminal, if there still is one.
+/// Prints the reason on stderr and returns the exit code.
 fn refuse(code: u8, why: &str) -> ExitCode {
     terminal::complain(why);
     ExitCode::from(code)

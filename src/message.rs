@@ -1,9 +1,8 @@
-//! The shapes on the wire: a [`Task`] comes in, a [`Record`] lies in the sent queue between, a response goes out, and
-//! what cannot go on is [`Parked`]. Described member by member in [`crate::docs::messages`].
+//! The messages: a [`Task`] comes in, a [`Record`] waits in the sent queue, a response goes out, and a message that
+//! cannot go on is [`Parked`]. [`crate::docs::messages`] describes them member by member.
 //!
-//! This file reads what comes in, [`given`] what it says at some place, [`record`] and [`parked`] write the rest, and a
-//! [`claim`] says whether the message is still ours. They know JSON and nothing else: no queue, no setting, and no more
-//! of a target than its reply.
+//! This file reads a task, [`given`] reads its values, [`record`] and [`parked`] write the rest, and a [`claim`] says
+//! whether the message is still ours. They know JSON only: no queue, no setting, and nothing of a target but its reply.
 
 pub mod claim;
 pub mod document;
@@ -25,15 +24,16 @@ use serde_json::{Map, Value};
 /// frame (amiquip does not check).
 const LONGEST_TASK_ID: usize = 255;
 
-/// The largest body that is worked on, in bytes. RabbitMQ 4 takes messages up to 16 MiB; what follows from this one
-/// (its parked form in base64, or its record with the target's reply) has to fit as well.
+/// The largest body that is worked on, in bytes. RabbitMQ 4 takes messages up to 16 MiB, and the parked message (in
+/// base64) or the record (with the target's reply) has to fit as well.
 pub const LARGEST_BODY: usize = 11 << 20;
 
-/// The longest text of a variable that is read, in bytes; what is longer is passed on whole and read to here.
+/// A variable's text is read up to this length, in bytes. A longer one is still passed on whole.
 const LONGEST_VARIABLE: usize = 1 << 20;
 /// The types of variables whose value may be JSON in a text.
 const JSON_TYPES: [&str; 2] = ["Json", "Object"];
-/// In bytes. Longer JSON in a text stays a text: no field of a task takes as much, and read it is many times as large.
+/// In bytes. Longer JSON in a text stays a text: no field of a task takes as much, and parsed it would take many times
+/// the memory.
 const LONGEST_JSON: usize = 256 << 10;
 
 /// One Camunda external task, as the bridge published it.
@@ -43,6 +43,8 @@ pub struct Task {
     pub id: String,
     /// What kind of work it is, such as `bitrix_create_task`.
     pub topic: String,
+    /// Which system it is meant for, as the bridge has it; a topic may say otherwise.
+    pub system: String,
     /// The process variables, each without its `{"value": …, "type": …}` wrapping, and none longer than a MiB.
     pub variables: Map<String, Value>,
     /// `metadata.extensionProperties`.
@@ -63,7 +65,7 @@ pub struct Task {
     pub claim: Claim,
     /// The document as it came, number literals and order of keys included.
     pub body: Box<RawValue>,
-    /// A byte order mark stood before it. Inside another document, such as a record, it cannot stand.
+    /// A byte order mark stood before the document. It cannot stand inside another document, such as a record.
     pub marked: bool,
 }
 
@@ -73,8 +75,8 @@ pub enum Earlier {
     /// Nothing, or what it did is known.
     #[default]
     None,
-    /// It may have posted a create whose effect cannot be seen yet: it was delivered before, and this process does not
-    /// know what became of it.
+    /// It may have posted a create whose effect cannot be seen yet: the message was delivered before, and this process
+    /// does not know the outcome.
     MayExist,
     /// It has created the task, and the target does not show it to us.
     Unseen,
@@ -92,7 +94,7 @@ pub struct Unreadable {
 /// A message as it came: as JSON where it is JSON, byte for byte where it is not.
 #[derive(Debug)]
 pub enum Original {
-    /// A JSON document that we, and whoever reads the parked message, can take in.
+    /// A JSON document that we and the readers of the parked message can parse.
     Json(Box<RawValue>),
     /// Anything else.
     Bytes(Vec<u8>),
@@ -136,7 +138,14 @@ impl Task {
         }
     }
 
-    /// The message by itself, for a queue: as it came, but for white space around it.
+    /// The process variables as in [`Task::variables`], but each in full.
+    pub fn whole_variables(&self) -> Map<String, Value> {
+        // It was read before, so this cannot fail.
+        let mut json = document::read(self.body.get().as_bytes()).unwrap_or_default();
+        members(&mut json, "variables").into_iter().map(|(name, value)| (name, unwrapped(value))).collect()
+    }
+
+    /// The message for a queue: as it came, without white space around it.
     pub fn message(&self) -> Vec<u8> {
         let mark = if self.marked { document::BYTE_ORDER_MARK } else { b"" };
         [mark, self.body.get().as_bytes()].concat()
@@ -151,7 +160,7 @@ impl Task {
         if id.len() > LONGEST_TASK_ID {
             return Err(format!("task_id has {} bytes; {LONGEST_TASK_ID} are the most", id.len()));
         }
-        // Two ids that differ in what cannot be read would count as one task.
+        // Two ids that differ only in the unreadable character would count as one task.
         if id.contains(char::REPLACEMENT_CHARACTER) {
             return Err("task_id holds half a character (U+FFFD), so it is not known which task it is".into());
         }
@@ -167,6 +176,7 @@ impl Task {
         Ok(Task {
             id,
             topic: text(&json["topic"]).unwrap_or_default(),
+            system: text(&json["system"]).unwrap_or_default(),
             activity_name: text(&activity["name"]),
             process_definition_key: either(["process_definition_key", "processDefinitionKey"]).or(key_in_id),
             process_instance_id: either(["process_instance_id", "processInstanceId"]),
@@ -224,7 +234,7 @@ fn raw(body: Vec<u8>) -> Result<Box<RawValue>, Unreadable> {
     })
 }
 
-/// Takes the members of an object in an object out of it.
+/// Takes the members of an inner object out of its object.
 fn members(json: &mut Value, name: &str) -> Map<String, Value> {
     match json.get_mut(name).map(Value::take) {
         Some(Value::Object(members)) => members,
@@ -232,13 +242,13 @@ fn members(json: &mut Value, name: &str) -> Map<String, Value> {
     }
 }
 
-/// Does a byte order mark say so?
+/// Does the byte order mark say UTF-16?
 fn is_utf16(body: &[u8]) -> bool {
     body.starts_with(b"\xff\xfe") || body.starts_with(b"\xfe\xff")
 }
 
-/// A variable without the `{"value": …, "type": …}` that one of the two forms puts around it; one of type Json or
-/// Object without its JSON too, where Camunda has not taken that off.
+/// A variable without the `{"value": …, "type": …}` that one of the two forms puts around it. A text of type Json or
+/// Object is parsed too, where Camunda has not done so.
 fn unwrapped(variable: Value) -> Value {
     let mut typed = match variable {
         Value::Object(typed)
@@ -254,14 +264,14 @@ fn unwrapped(variable: Value) -> Value {
     let holds_json = JSON_TYPES.iter().any(|json| kind.eq_ignore_ascii_case(json));
     match &value {
         Value::String(text) if holds_json && text.len() <= LONGEST_JSON => {
-            // What is no JSON, such as a serialised object of Java, stays the text that it is.
+            // A text that is not JSON, such as a serialised Java object, stays a text.
             document::read(text.as_bytes()).unwrap_or(value)
         }
         _ => value,
     }
 }
 
-/// A text that is longer than what any target takes is not kept twice: the whole of it is in the body.
+/// Cuts a text that is longer than any target takes: the body holds the whole of it already.
 fn shortened(value: Value) -> Value {
     match value {
         Value::String(text) if text.len() > LONGEST_VARIABLE => {
@@ -271,7 +281,7 @@ fn shortened(value: Value) -> Value {
     }
 }
 
-/// Seconds since 1970 from a time that may be in milliseconds: above 10^11 it is.
+/// Seconds since 1970 from a time that may be in milliseconds: above 10^11 it is in milliseconds.
 pub fn seconds(timestamp: f64) -> f64 {
     if timestamp > 1e11 { timestamp / 1000.0 } else { timestamp }
 }

@@ -1,6 +1,6 @@
-//! The name that somebody meant who has written another one. It knows no names.
+//! Finds the name that a user has misspelt. It knows no names itself.
 
-/// The nearest of `names`, if one is near: as many letters may differ as a slip of the fingers makes, at most a third.
+/// The nearest of `names`, if one is near: at most a third of the letters may differ, and no more than three.
 pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written = written.to_lowercase();
     let most = written.chars().count().div_ceil(3).min(3);
@@ -13,10 +13,10 @@ pub fn did_you_mean<'a>(written: &str, names: impl IntoIterator<Item = &'a str>)
     nearest(written, names).map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 
-/// How many letters are to be changed, added, left out or swapped with the next one to make the one name of the other.
+/// How many letters must be changed, added, removed or swapped with the next one to turn one name into the other.
 pub fn distance(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    // Two rows before the current one, which a swap looks back to.
+    // The row before the last one: a swap looks back to it.
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=other.len()).collect();
     for i in 1..=one.len() {
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_is_understood_and_a_foreign_word_is_not() {
+    fn a_misspelt_name_is_found_and_a_foreign_word_is_not() {
         let names = ["send", "sandbox", "check", "parked", "--create-field"];
         for (written, meant) in [
             ("sned", Some("send")),

@@ -1,11 +1,11 @@
-//! What queues are called: a system's own after its name, behind the prefix, and those that all systems share.
+//! The names of the queues: a system's own, which start with the prefix and its name, and those that all systems share.
 //!
-//! Their names are made here and nowhere else. It knows no system by name, and neither what lies in a queue nor how one
-//! is reached.
+//! Names are made here and nowhere else. It knows no system by name, not what is in a queue, and not how a queue is
+//! reached.
 
 use crate::config::Config;
 
-/// What a system's own queues are called after its name.
+/// How the names of a system's own queues end.
 const INPUT: &str = "queue";
 const SENT: &str = "sent.queue";
 const RETRY: &str = "retry.queue";
@@ -42,17 +42,22 @@ impl Queues {
         }
     }
 
-    /// With what the names of the system's own queues start, and no others.
+    /// The beginning of the names of the system's own queues, and of no others.
     pub fn stem(&self) -> &str {
         self.input.strip_suffix(INPUT).unwrap_or(&self.input)
     }
 
-    /// Is this where messages of one of these systems lie?
+    /// Is this one of them?
+    pub fn include(&self, queue: &str) -> bool {
+        [&self.input, &self.sent, &self.retry, &self.errors, &self.responses].iter().any(|own| *own == queue)
+    }
+
+    /// Does a queue of this name hold messages of one of these systems?
     pub fn hold_messages(name: &str, prefix: &str, systems: &[&str]) -> bool {
         is_any(name, prefix, systems, &[INPUT, SENT, RETRY])
     }
 
-    /// Is this a name that one of these systems uses?
+    /// Does one of these systems use this name?
     pub fn are_called(name: &str, prefix: &str, systems: &[&str]) -> bool {
         is_any(name, prefix, systems, &[INPUT, SENT, RETRY, SWEEP_LOCK])
     }

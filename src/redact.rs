@@ -1,6 +1,6 @@
-//! What no line may hold: secrets, line breaks, and what speaks to a terminal.
+//! Removes what no line may hold: secrets, line breaks, and control characters for a terminal.
 //!
-//! It does not know where a text goes, nor whose secrets it is given; what is hidden grows while the program runs.
+//! It does not know where a text goes, nor whose secrets it hides; their list grows while the program runs.
 
 use std::fmt::Write as _;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -10,14 +10,14 @@ use serde_json::Value;
 
 /// Longer lines are cut, in bytes: an error text may hold a whole page.
 const LONGEST_LINE: usize = 4_000;
-/// A shorter secret is left alone: it would blacken half of every line.
+/// A shorter secret is not hidden: `***` would replace half of every line.
 const SHORTEST_SECRET: usize = 4;
 
-/// The values that no line may hold, the longer ones first: one may be a part of another. Whatever thread says
-/// something needs them, a panic in it included.
+/// The values that no line may hold, the longer ones first: one may be a part of another. Every thread that logs needs
+/// them, even in a panic.
 static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
 
-/// Names what no line, and no text that goes through [`clean`], may hold from now on, beside what was named before.
+/// Adds values that no line, and no text that goes through [`clean`], may hold from now on.
 pub fn hide<'a>(secrets: impl IntoIterator<Item = &'a str>) {
     let mut hidden = SECRETS.write().unwrap_or_else(PoisonError::into_inner);
     hidden.extend(secrets.into_iter().flat_map(dressed));
@@ -33,13 +33,13 @@ fn dressed(secret: &str) -> Vec<String> {
     dresses
 }
 
-/// As it stands within the quotes of JSON.
+/// The text as it stands within the quotes of JSON.
 fn in_json(text: &str) -> String {
     let quoted = Value::from(text).to_string();
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// The same from a program that escapes whatever can be escaped.
+/// The same from a program that escapes every character it can.
 fn in_json_of_php(text: &str) -> String {
     let escaped = |character: char| match character {
         '/' => r"\/".to_owned(),
@@ -54,18 +54,18 @@ pub fn clean(text: &str) -> String {
     escaped(&without(&hidden(), text), LONGEST_LINE)
 }
 
-/// The same however long the text is, for what somebody has asked to see in full.
+/// The same without a limit, for a text that somebody has asked to see in full.
 pub fn clean_in_full(text: &str) -> String {
     escaped(&without(&hidden(), text), usize::MAX)
 }
 
 /// JSON without secrets in its texts, still JSON with the same meaning, and safe for a terminal. It must be on one
-/// line. Numbers stay: one with the digits of a secret in it has them by chance.
+/// line. Numbers stay: a number with the digits of a secret has them by chance.
 pub fn clean_json(json: &str) -> String {
     let mut clean = String::with_capacity(json.len());
     for character in json_without(&hidden(), json).chars() {
         match is_harmful(character) {
-            // All of them have four digits at most.
+            // All harmful characters have four digits at most.
             true => drop(write!(clean, "\\u{:04x}", u32::from(character))),
             false => clean.push(character),
         }
@@ -83,7 +83,7 @@ fn json_without(secrets: &[String], json: &str) -> String {
         match serde_json::from_str::<String>(text) {
             Ok(meant) if !secrets.iter().any(|secret| meant.contains(secret)) => out += text,
             Ok(meant) => out += &Value::from(without(secrets, &meant)).to_string(),
-            // Half an emoji is in it, or it is no JSON.
+            // It ends with half an emoji, or is no JSON.
             Err(_) => out += &without(secrets, text),
         }
         rest = after;
@@ -91,7 +91,7 @@ fn json_without(secrets: &[String], json: &str) -> String {
     out + rest
 }
 
-/// Of the text in JSON that starts here, its quotes included, in bytes.
+/// The length of the text in JSON that starts here, with its quotes, in bytes.
 fn length_of_text(json: &str) -> usize {
     let mut escaped = false;
     let end = json.bytes().skip(1).position(|byte| {
@@ -129,7 +129,7 @@ fn escaped(text: &str, longest: usize) -> String {
     escaped
 }
 
-/// Control characters break lines and speak to terminals; bidirectional ones make a line read differently from what it
+/// Control characters break lines and control terminals; bidirectional ones make a line look different from what it
 /// says.
 fn is_harmful(character: char) -> bool {
     character.is_control()
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_named_later_is_hidden_as_well_and_in_urls_too() {
+    fn a_secret_that_is_added_later_is_hidden_too_also_in_urls() {
         hide(["canary/of redaction"]);
         hide(["canary/of redaction, the longer", "of"]);
         let text = "canary/of redaction, the longer; canary/of redaction; canary%2Fof%20redaction; of";
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn json_for_a_terminal_means_what_it_meant() {
+    fn json_for_a_terminal_keeps_its_meaning() {
         let value = serde_json::json!({"a": "\u{1b}[31m\u{7f}\u{9b}\u{202e}\u{2028}«Ёлка» 😀\n\\"});
         let clean = clean_json(&value.to_string());
         assert!(!clean.chars().any(is_harmful), "{clean}");
@@ -178,7 +178,7 @@ mod tests {
         shown.iter().for_each(|shown| assert_eq!(without(&secrets, shown), r#"{"p": "***"}"#));
         let text_in_text = Value::from(shown[1]).to_string();
         assert_eq!(json_without(&secrets, &text_in_text), r#""{\"p\": \"***\"}""#);
-        // What is not JSON comes out as it is, or nearly.
+        // A text that is not JSON comes out unchanged, or nearly.
         assert_eq!(json_without(&secrets, r#"{"12345678"#), r#"{"***"#);
         ["\"", "\"\\", "{", "\"a", ""].iter().for_each(|broken| assert_eq!(json_without(&secrets, broken), *broken));
     }

@@ -1,13 +1,12 @@
-//! The lines that `task-creator check` prints: one for each thing it looked at, as soon as it has looked.
+//! The lines that `task-creator check` prints: one for each thing, as soon as it is checked.
 //!
-//! It knows nothing of what is checked. No line holds a secret; each is one line, but at a terminal, where it is broken
-//! to fit.
+//! It does not know what is checked. No line holds a secret. A long line is broken at a terminal and nowhere else.
 
 use std::fmt::Display;
 
 use crate::{redact, terminal};
 
-/// Of the lines that a text takes after the first, so that the verdicts stand alone.
+/// The indent of a text's second and later lines, so that `ok`, `warn` and `FAIL` stand alone.
 const INDENT: usize = 6;
 
 /// What was found so far.
@@ -35,7 +34,7 @@ impl Report {
         line("FAIL", found);
     }
 
-    /// It is switched off, or out of sight by choice, so there is nothing to look at.
+    /// It is switched off, or this user may not see it, so it is not checked.
     pub fn off(&mut self, found: impl Display) {
         line("off", found);
     }
@@ -57,7 +56,7 @@ impl Report {
     }
 }
 
-fn line(verdict: &str, found: impl Display) {
+fn line(result: &str, found: impl Display) {
     let found = redact::clean(&found.to_string());
-    terminal::tell(&format!("{verdict:<4}  {found}"), INDENT);
+    terminal::tell(&format!("{result:<4}  {found}"), INDENT);
 }

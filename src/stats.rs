@@ -1,7 +1,7 @@
 //! Counters of one system, and the statistics lines: a short one for the terminal, and one with every number, which
-//! [`crate::docs::operating`] explains. What keeps the system from working is in [`condition`].
+//! [`crate::docs::operating`] explains. [`condition`] says what keeps the system from working.
 //!
-//! Counting decides nothing; these numbers are for people.
+//! Nothing is decided by these numbers; they are for people.
 
 pub mod condition;
 
@@ -17,7 +17,7 @@ use crate::logging;
 #[derive(Debug)]
 pub struct Stats {
     started: Instant,
-    /// Messages taken from the system's queue, returned ones not counted again.
+    /// Messages taken from the system's queue; a retry is not counted again.
     pub total_messages: Counter,
     /// Tasks that exist at the target and whose message is settled.
     pub successful_tasks: Counter,
@@ -27,10 +27,12 @@ pub struct Stats {
     pub sent_to_success_queue: Counter,
     /// Times that the sent queue did not take a record; it is published again.
     pub failed_to_send_success: Counter,
-    /// What only the lane's system counts.
+    /// The counters of the lane's system itself.
     own: Vec<Declared>,
-    /// Messages put aside for a later try.
+    /// Messages published to the retry queue for a later try.
     pub returned: Counter,
+    /// Messages that were moved to the queue of another system; they count among its messages, not among these.
+    pub moved: Counter,
     /// Messages and records in the error queue.
     pub parked: Counter,
     /// Tasks that were not created a second time.
@@ -43,9 +45,9 @@ pub struct Stats {
     pub sent_messages: Counter,
     /// Times that a queue did not take a message.
     pub failed_messages: Counter,
-    /// Messages that their queue has not taken, and that are published again until it does.
+    /// Messages that their queue has not taken; they are published again until it does.
     pub waiting_for_room: Counter,
-    /// The tracker's own.
+    /// The tracker's counters.
     pub tracker: TrackerStats,
     /// What keeps the lane from working.
     pub condition: Condition,
@@ -57,7 +59,7 @@ pub struct Stats {
 /// What the tracker of one system did since the start.
 #[derive(Debug, Default)]
 pub struct TrackerStats {
-    /// Records looked at.
+    /// Records that were checked.
     pub total_checked: Counter,
     /// Of these, finished ones.
     pub completed_tasks: Counter,
@@ -65,7 +67,7 @@ pub struct TrackerStats {
     pub moved_to_responses: Counter,
     /// Responses that the queue did not take.
     pub failed_moves: Counter,
-    /// Parts of a sweep, a few thousand records each, for which the target had no answer, or none for some of them.
+    /// Parts of a sweep, a few thousand records each, in which at least one record could not be checked.
     pub failed_checks: Counter,
     /// Milliseconds since 1970; 0: none yet.
     pub last_check_time: Counter,
@@ -73,7 +75,7 @@ pub struct TrackerStats {
     pub open_tasks: Counter,
     /// Finished tasks whose answer is missing, at the last sweep.
     pub unanswered_tasks: Counter,
-    /// Records whose id is another task's, at the last sweep.
+    /// Records whose id belongs to another task, at the last sweep.
     pub foreign_tasks: Counter,
     /// Seconds since the oldest open task was created, at the last sweep.
     pub oldest_open_seconds: Counter,
@@ -110,7 +112,7 @@ impl Counter {
 pub enum Declared {
     /// How often something has happened.
     Count(&'static str, Arc<Counter>),
-    /// How many of the first and the second are the first, in percent.
+    /// The share of the first in the sum of both, in percent.
     Rate(&'static str, Arc<Counter>, Arc<Counter>),
 }
 
@@ -134,6 +136,7 @@ impl Default for Stats {
             failed_to_send_success: Counter::default(),
             own: Vec::new(),
             returned: Counter::default(),
+            moved: Counter::default(),
             parked: Counter::default(),
             duplicates_prevented: Counter::default(),
             last_message_time: Counter::default(),
@@ -149,12 +152,12 @@ impl Default for Stats {
 }
 
 impl Stats {
-    /// Of a lane whose system counts this beside what all count.
+    /// The statistics of a lane whose system adds these numbers.
     pub fn with(own: Vec<Declared>) -> Stats {
         Stats { own, ..Stats::default() }
     }
 
-    /// What matters most, in a line that fits a terminal of 120 columns together with its time.
+    /// The most important numbers, in a line that fits a terminal of 120 columns together with its time.
     pub fn short_line(&self, system: &str) -> String {
         let state = if self.condition.is_clear() { "works" } else { "waits" };
         format!(
@@ -177,7 +180,7 @@ impl Stats {
         format!(
             "{system}: total_messages={} successful_tasks={good} failed_tasks={bad} success_rate={} \
              sent_to_success_queue={recorded} failed_to_send_success={unrecorded} success_queue_rate={} \
-             {own}returned={} parked={} duplicates_prevented={} last_message_time={} uptime_seconds={} lost_log_lines={} | \
+             {own}returned={} moved={} parked={} duplicates_prevented={} last_message_time={} uptime_seconds={} lost_log_lines={} | \
              publisher: sent_messages={sent} failed_messages={unsent} waiting_for_room={} success_rate={} \
              is_connected={} | \
              tracker: total_checked={} completed_tasks={} moved_to_responses={} failed_moves={} failed_checks={} \
@@ -186,6 +189,7 @@ impl Stats {
             percent(good, bad),
             percent(recorded, unrecorded),
             self.returned.get(),
+            self.moved.get(),
             self.parked.get(),
             self.duplicates_prevented.get(),
             clock(self.last_message_time.get()),
@@ -265,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_system_declares_stands_in_the_line_and_nothing_else_changes() {
+    fn a_systems_own_numbers_are_added_to_the_line_and_nothing_else_changes() {
         let (good, bad) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
         let count = Declared::Count("own", Arc::clone(&good));
         let stats = Stats::with(vec![count, Declared::Rate("own_rate", Arc::clone(&good), Arc::clone(&bad))]);

@@ -1,7 +1,7 @@
 //! The stop signal: a channel that is closed once.
 //!
-//! Everything that waits, waits on this as well, so that no wait outlives the wish to stop. It does not know who asked
-//! for the stop, nor what is still in hand.
+//! Everything that waits, waits on this as well, so that every wait ends on stop. It does not know who asked for the
+//! stop, nor what is still unsettled.
 
 use std::time::Duration;
 

@@ -1,7 +1,6 @@
-//! Where the commands meet the terminal: what they print, what they complain of, the messages they are given, and how a
-//! command is written that somebody can paste.
+//! The terminal: what the commands print, the messages that they read, and commands that the user can paste.
 //!
-//! It knows nothing of what is said. A reader that has seen enough is a normal end. The log is elsewhere.
+//! It does not know what the texts say. A closed stdout is no error: the reader has seen enough. The log is elsewhere.
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Read as _, Write as _, stderr, stdin, stdout};
@@ -13,51 +12,51 @@ use std::{env, fs};
 
 use anyhow::Context as _;
 
-/// Narrower than this, nothing is gained by breaking lines.
+/// Lines are not broken on a narrower terminal.
 const NARROWEST: usize = 20;
 
-/// Prints text as it is, at once, and nothing after it.
+/// Prints the text as it is, at once, without a line break after it.
 pub fn print(text: &str) {
     let mut stdout = stdout();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-/// Prints a line, or what consists of lines, as it is: data, and what scripts read.
+/// Prints one or more lines as they are: data, and output for scripts.
 pub fn say(line: &str) {
     let _ = writeln!(stdout(), "{line}");
 }
 
-/// Prints text for people: at a terminal in lines that fit it, those after the first with this indent. Elsewhere a line
-/// stays a line, so that `grep` finds all of it.
+/// Prints text for people. A terminal gets lines that fit it, the second and later ones with this indent. Elsewhere a
+/// line stays one line, so that `grep` finds all of it.
 pub fn tell(text: &str, indent: usize) {
     say(&fitted(text, width(), indent));
 }
 
-/// Says on stderr what is wrong.
+/// Prints on stderr what is wrong.
 pub fn complain(text: &str) {
     static WIDTH: OnceLock<Option<usize>> = OnceLock::new();
     let width = *WIDTH.get_or_init(|| width_of(stderr()));
     let _ = writeln!(stderr(), "{}", fitted(&format!("task-creator: {text}"), width, 2));
 }
 
-/// How many characters fit a line of stdout, where that matters: it is a terminal, or `COLUMNS` says so.
+/// How many characters fit a line of stdout; `None` if it is no terminal and `COLUMNS` is not set.
 pub fn width() -> Option<usize> {
     static WIDTH: OnceLock<Option<usize>> = OnceLock::new();
     *WIDTH.get_or_init(|| width_of(stdout()))
 }
 
 fn width_of(stream: impl IsTerminal + AsFd) -> Option<usize> {
-    let told = env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
-    told.or_else(|| size(stream).map(|(_, columns)| columns)).filter(|columns| *columns >= NARROWEST)
+    let set = env::var("COLUMNS").ok().and_then(|columns| columns.trim().parse().ok());
+    set.or_else(|| size(stream).map(|(_, columns)| columns)).filter(|columns| *columns >= NARROWEST)
 }
 
-/// Lines and columns of the terminal behind a stream; `None` where it is none, or does not say.
+/// Lines and columns of the terminal behind a stream; `None` if it is no terminal, or does not say.
 pub fn size(stream: impl IsTerminal + AsFd) -> Option<(usize, usize)> {
     if !stream.is_terminal() {
         return None;
     }
-    // Asking the kernel ourselves would take `unsafe` or a crate; stty is there wherever a terminal is, and waits for
-    // nothing.
+    // To ask the kernel ourselves takes `unsafe` or another crate. stty is there wherever a terminal is, and ends at
+    // once.
     let terminal = stream.as_fd().try_clone_to_owned().ok()?;
     let asked = Command::new("stty").arg("size").stdin(Stdio::from(terminal)).stderr(Stdio::null()).output().ok()?;
     let answer = String::from_utf8(asked.stdout).ok()?;
@@ -73,13 +72,13 @@ fn fitted(text: &str, width: Option<usize>, indent: usize) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The line in lines of at most this many characters, broken at blanks; those after the first start with this indent.
-/// A word that is longer than a line stays whole, and so does a command between backticks, which is there to be pasted.
+/// Breaks the line at blanks into lines of at most this many characters; the second and later ones have this indent. A
+/// word that is longer than a line stays whole. So does a command between backticks: the user may paste it.
 pub fn wrapped(line: &str, width: usize, indent: usize) -> String {
     let (mut lines, mut length) = (String::new(), 0);
     for (blanks, word) in words(line) {
-        let (gap, outgoing) = (blanks.chars().count(), word.chars().count());
-        if length > indent && length + gap + outgoing > width {
+        let (gap, letters) = (blanks.chars().count(), word.chars().count());
+        if length > indent && length + gap + letters > width {
             lines.push('\n');
             lines.push_str(&" ".repeat(indent));
             length = indent;
@@ -88,7 +87,7 @@ pub fn wrapped(line: &str, width: usize, indent: usize) -> String {
             length += gap;
         }
         lines.push_str(word);
-        length += outgoing;
+        length += letters;
     }
     lines
 }
@@ -110,7 +109,7 @@ fn words(line: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// How this program was called, as a shell takes it: what an advised command starts with.
+/// How the user called this program, quoted for a shell. Every command that we advise starts with it.
 pub fn program() -> &'static str {
     static PROGRAM: OnceLock<String> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -120,20 +119,20 @@ pub fn program() -> &'static str {
     })
 }
 
-/// A command of this program, ready to be pasted.
+/// A command of this program, ready to paste.
 pub fn command(arguments: &[&str]) -> String {
     let words = arguments.iter().map(|argument| shell_word(argument));
     [Cow::from(program())].into_iter().chain(words).collect::<Vec<_>>().join(" ")
 }
 
-/// A command with ids after it: one may start as an option does.
+/// A command with ids after it, and `--` before them if one starts as an option does.
 pub fn command_with_ids(words: &[&str], ids: &[String]) -> String {
-    let mark = ids.iter().any(|id| id.starts_with('-')).then_some("--");
-    let words: Vec<&str> = words.iter().copied().chain(mark).chain(ids.iter().map(String::as_str)).collect();
+    let separator = ids.iter().any(|id| id.starts_with('-')).then_some("--");
+    let words: Vec<&str> = words.iter().copied().chain(separator).chain(ids.iter().map(String::as_str)).collect();
     command(&words)
 }
 
-/// The text as one word for a shell, whatever is in it.
+/// The text as one word for a shell, whatever it contains.
 pub fn shell_word(text: &str) -> Cow<'_, str> {
     let plain = |character: char| character.is_alphanumeric() || "_-./:=@%+,".contains(character);
     if !text.is_empty() && text.chars().all(plain) {
@@ -142,7 +141,7 @@ pub fn shell_word(text: &str) -> Cow<'_, str> {
     format!("'{}'", text.replace('\'', r"'\''")).into()
 }
 
-/// The beginning of a text that is longer than so many characters.
+/// The text, cut after this many characters.
 pub fn shortened(text: &str, longest: usize) -> String {
     match text.char_indices().nth(longest) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -150,7 +149,7 @@ pub fn shortened(text: &str, longest: usize) -> String {
     }
 }
 
-/// What is in `file`, `-` for standard input.
+/// The content of `file`, or of standard input for `-`.
 ///
 /// # Errors
 /// It cannot be read.
@@ -168,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_broken_between_words_and_never_in_one() {
+    fn text_is_broken_between_words_and_never_inside_one() {
         assert_eq!(wrapped("one two three", 8, 0), "one two\nthree");
         assert_eq!(wrapped("longer than that", 3, 0), "longer\nthan\nthat");
         assert_eq!(wrapped("FAIL  no such queue", 12, 6), "FAIL  no\n      such\n      queue");
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pasted_is_what_was_meant() {
+    fn a_shell_reads_any_text_as_one_word() {
         assert_eq!(shell_word("./task-creator"), "./task-creator");
         assert_eq!(shell_word("счёт-5"), "счёт-5");
         assert_eq!(shell_word("a b; rm -rf $HOME"), "'a b; rm -rf $HOME'");

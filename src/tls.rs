@@ -18,22 +18,22 @@ use rustls::{ClientConfig, RootCertStore};
 pub use explain::explain;
 use verifier::Verifier;
 
-/// The authorities (CAs) whose word for a server counts, and the certificates that count without anybody's word.
+/// The root certificates of CAs that are trusted, and the server certificates that are trusted by themselves.
 #[derive(Clone, Debug)]
 pub struct RootCertificates {
     roots: RootCertStore,
-    /// All of a file. A server that shows exactly one of them is trusted, whoever has signed it.
+    /// All certificates of a file. A server that shows exactly one of them is trusted, whoever has signed it.
     own: Vec<CertificateDer<'static>>,
 }
 
 impl RootCertificates {
-    /// Those that browsers trust, built in.
+    /// The root certificates that browsers trust, built in.
     pub fn public() -> RootCertificates {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         RootCertificates { roots, own: Vec::new() }
     }
 
-    /// Those of a PEM file. What somebody has made for one server stands for that one only: its key signs for nobody.
+    /// The certificates of a PEM file. One that was made for a server is trusted for that server only: it is no CA.
     ///
     /// # Errors
     /// What is wrong with the file.
@@ -47,7 +47,7 @@ impl RootCertificates {
             let certificate = certificate.map_err(|_| damaged())?;
             let mut anchor = RootCertStore::empty();
             anchor.add(certificate.clone()).map_err(|_| damaged())?;
-            if names::is_authority(&certificate) {
+            if names::is_ca(&certificate) {
                 roots.extend(anchor.roots);
             }
             own.push(certificate);
@@ -62,7 +62,7 @@ impl RootCertificates {
         }
     }
 
-    /// These and those.
+    /// The certificates of both.
     #[must_use]
     pub fn and(mut self, others: RootCertificates) -> RootCertificates {
         self.roots.extend(others.roots.roots);
@@ -70,10 +70,10 @@ impl RootCertificates {
         self
     }
 
-    /// The settings of a client that trusts them, and nobody else.
+    /// The settings of a client that trusts only these.
     pub fn client(&self) -> Arc<ClientConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        // What rustls calls dangerous is a check of one's own; ours lets rustls check first.
+        // rustls marks an own verifier as dangerous; ours lets rustls check first.
         let verifier = Verifier::new(self.clone(), provider.signature_verification_algorithms);
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ones_own_authorities_come_beside_the_public_ones() {
+    fn own_root_certificates_are_added_to_the_public_ones() {
         let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS[..1].to_vec() };
         let own = RootCertificates { roots, own: vec![CertificateDer::from(vec![0])] };
         let public = RootCertificates::public();

@@ -1,6 +1,6 @@
-//! Starts a lane for every system that is on, and the heartbeat, which says how they are; joins them all.
+//! Starts a lane for every system that is on, and the heartbeat, which logs how they are; joins them all.
 //!
-//! It names no system, and knows neither what one of them does nor what its lane does.
+//! It names no system, and does not know what a system or a lane does.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,12 +18,14 @@ use crate::queues::Queues;
 use crate::rabbitmq::publisher::LargestBody;
 use crate::stats::Stats;
 use crate::stop::Stop;
+use crate::systems::routing::Routes;
 use crate::systems::table::Setup;
 use crate::systems::{Configured, Connected, Surroundings};
 
-/// A system that is on, and what its lane works with.
+/// A system that is on, with the parts that its lane uses.
 pub struct Running {
     name: &'static str,
+    routes: Routes,
     connected: Connected,
 }
 
@@ -37,7 +39,7 @@ impl Running {
 /// The line with every number is written this often, and at the end.
 const FULL_LINE: Duration = Duration::from_secs(3600);
 
-/// Says what runs here, with which settings, and where it connects to.
+/// Logs what runs here, with which settings, and where it connects to.
 pub fn introduce(setup: &Setup, settings: &Path) {
     let config = &setup.config;
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -64,11 +66,14 @@ pub fn introduce(setup: &Setup, settings: &Path) {
 /// # Errors
 /// One of them cannot work on this machine.
 pub fn systems(setup: &Setup, stop: &Stop) -> anyhow::Result<Vec<Running>> {
-    let Config { https, handler_threads: threads, .. } = &setup.config;
-    let around = Surroundings { https, threads: *threads, stop };
+    let Config { https, handler_threads: threads, rabbitmq, .. } = &setup.config;
+    let routes = setup.routes();
+    let around = Surroundings { https, threads: *threads, routes: &routes, stop, rabbitmq };
     let running: anyhow::Result<Vec<Running>> = setup
         .on()
-        .map(|(name, system)| Ok(Running { name, connected: system.connect(&around).context(name)? }))
+        .map(|(name, system)| {
+            Ok(Running { name, routes: routes.clone(), connected: system.connect(&around).context(name)? })
+        })
         .collect();
     if running.as_ref().is_ok_and(Vec::is_empty) {
         log::warn!("no system is on, so there is nothing to do; {}", reasons(setup));
@@ -76,7 +81,7 @@ pub fn systems(setup: &Setup, stop: &Stop) -> anyhow::Result<Vec<Running>> {
     running
 }
 
-/// Why each system is off that is.
+/// Why each system that is off is off.
 fn reasons(setup: &Setup) -> String {
     let off = setup.systems.iter().filter_map(|(name, configured)| match configured {
         Configured::Off(why) => Some(format!("{name}: {why}")),
@@ -86,14 +91,16 @@ fn reasons(setup: &Setup) -> String {
 }
 
 /// Works until the stop signal. The counters, one for each system, belong to the caller, who may read them when this
-/// takes too long to return. What makes a lane give up goes to `gave_up`.
+/// takes too long to return. The error that makes a lane give up goes to `gave_up`.
 pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stats], gave_up: &Sender<anyhow::Error>) {
     let lanes: Vec<Lane> = systems
         .iter()
         .zip(counters)
         .map(|(running, stats)| Lane {
             name: running.name,
+            looks_up: running.connected.handler.visible_within().is_some(),
             queues: Queues::of(running.name, config),
+            routes: running.routes.clone(),
             config,
             stats,
             largest: LargestBody::default(),
@@ -118,7 +125,7 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stat
     started.for_each(|lane| log::info!("{}", lane.stats.line(lane.name)));
 }
 
-/// Says in every interval how the lanes are. Of one that has not had a session yet there is nothing to say.
+/// Logs in every interval how the lanes are. A lane that has not had a session yet is left out.
 fn beat(config: &Config, stop: &Stop, lanes: &[Lane]) {
     let (mut full_since, mut lost) = (Instant::now(), 0);
     while !stop.pause(config.heartbeat_interval) {

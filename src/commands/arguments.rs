@@ -1,4 +1,4 @@
-//! What reading the arguments of any command has in common. It knows no command.
+//! What all commands need to read their arguments. It knows no command.
 
 use lexopt::{Arg, Parser, ValueExt as _};
 
@@ -16,7 +16,7 @@ pub fn nothing_more(parser: &mut Parser) -> Result<bool, lexopt::Error> {
     }
 }
 
-/// What to say of an argument that has no place where it stands; `options` are those that have.
+/// The error for an argument that is not expected here; `options` are the expected ones.
 pub fn unexpected(argument: &Arg, options: &[&str]) -> lexopt::Error {
     let option = match argument {
         Arg::Value(value) => return format!("{value:?} is one argument too many").into(),
@@ -27,10 +27,10 @@ pub fn unexpected(argument: &Arg, options: &[&str]) -> lexopt::Error {
     format!("there is no option {option} here{meant}").into()
 }
 
-/// The value of an option; what is wrong with it is told by the option's name.
+/// The value of an option. Errors name the option.
 ///
 /// # Errors
-/// There is none, or it is not what is `wanted`.
+/// There is no value, or it is not what is `wanted`.
 pub fn value<T>(
     parser: &mut Parser,
     option: &str,

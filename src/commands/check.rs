@@ -1,8 +1,7 @@
-//! `task-creator check`: looks at the settings, at RabbitMQ and at the target of every system that is on.
+//! `task-creator check`: checks the settings, RabbitMQ and the target of every system that is on.
 //!
-//! It changes nothing, but for what `--create-field` asks for, and goes on when a part is down, so that one look shows
-//! all that is wrong. It knows no system: what there is to see at a target is in the system's own folder, behind
-//! [`System::check`](crate::systems::System::check).
+//! It changes nothing, except with `--create-field`. It goes on when a part is down, so that one run shows all errors.
+//! It knows no system: each system checks its own target, behind [`System::check`](crate::systems::System::check).
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,21 +23,21 @@ use crate::systems::table::{self, Setup};
 use crate::systems::{Configured, Surroundings};
 use crate::{lane, logging};
 
-/// In seconds. Above this the server's own proposal counts, 60 as installed, and a frozen server is noticed after twice
-/// that.
+/// In seconds. RabbitMQ as installed proposes 60, and the smaller value counts. A dead connection is noticed after
+/// twice that.
 const LONGEST_HEARTBEAT: u16 = 60;
 
-/// RabbitMQ's own, and the one in `config.env.example`.
+/// RabbitMQ's own default, and the one in `config.env.example`.
 const DEFAULT_PASSWORDS: &[&str] = &["guest", "change me"];
 
-/// How to look.
+/// The options of `check`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Options {
     /// First make what is missing at the targets.
     pub create_field: bool,
 }
 
-/// What is asked for; `None` when it is the help.
+/// The options; `None` when help is asked for.
 ///
 /// # Errors
 /// What is wrong with the arguments.
@@ -54,21 +53,21 @@ pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
     Ok(Some(Options { create_field }))
 }
 
-/// Prints a line for each thing; 1 when something failed.
+/// Prints a line for each thing; the exit code is 1 when one of them failed.
 ///
 /// # Errors
-/// [`SettingsErrors`](crate::settings::Mistakes): with wrong settings there is nothing to look at.
+/// [`SettingsErrors`](crate::settings::SettingsErrors): with wrong settings nothing can be checked.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let file = Path::new(super::DOTENV);
     let environment = Environment::read(file, table::settings())?;
-    // One of the mistakes may come of what the advice is about.
+    // The advice may explain one of the errors.
     let setup = Setup::from_env(&environment).inspect_err(|_| super::tell(&environment))?;
     setup.hide_secrets();
     let config = &setup.config;
     let mut report = Report::default();
     report.ok(match file.exists() {
-        true => "settings: no mistakes in the environment and .env",
-        false => "settings: no mistakes in the environment; this folder has no .env",
+        true => "settings: no errors in the environment and .env",
+        false => "settings: no errors in the environment; this folder has no .env",
     });
     environment.advice.iter().for_each(|advice| report.warn(advice));
     match logging::look_at(&config.log_dir) {
@@ -81,7 +80,8 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     // Kept until the end: dropping it would raise the signal.
     let (_stopper, stop) = stop::signal();
     rabbitmq(&setup, &mut report);
-    let around = Surroundings { https: &config.https, threads: 1, stop: &stop };
+    let (https, rabbitmq) = (&config.https, &config.rabbitmq);
+    let around = Surroundings { https, threads: 1, routes: &setup.routes(), stop: &stop, rabbitmq };
     for (name, configured) in &setup.systems {
         match configured {
             Configured::On(system) => {
@@ -112,17 +112,17 @@ fn rabbitmq(setup: &Setup, report: &mut Report) {
             {
                 look_at_rights(&lanes, &missing, config, &mut connection, report);
             }
-            // Told to a connection only once it has published.
+            // RabbitMQ says so only to a connection that has published.
             if let Some(Blocked::Blocked(why)) = blocked.ok().and_then(|told| told.try_recv().ok()).map(Blocked::from) {
                 report.warn(format!("RabbitMQ takes no messages for now ({why}): free memory or disk there"));
             }
-            // We were only looking: there is nothing to lose.
+            // Nothing was to be sent, so a failed close does no harm.
             let _ = connection.close();
         }
         Err(error) if error.refused => {
             report.fail(format!("{error}; now: RABBITMQ_USERNAME={username}, RABBITMQ_VHOST={vhost}"));
         }
-        Err(error) => report.fail(format!("{error}; mend that, or correct RABBITMQ_HOST and RABBITMQ_PORT")),
+        Err(error) => report.fail(format!("{error}; fix that, or correct RABBITMQ_HOST and RABBITMQ_PORT")),
     }
     if settings.tls.is_none() && !is_this_machine(host) {
         report
@@ -143,13 +143,13 @@ fn rabbitmq(setup: &Setup, report: &mut Report) {
     }
 }
 
-/// Whose a queue is decides what it means when it is missing.
+/// Who makes a queue first. It decides how a missing one is reported.
 enum Owner {
     Bridge,
     Worker,
 }
 
-/// Looks at the queues; returns those that the worker would have to make, or `None` when there is no looking.
+/// Checks the queues. Returns the missing ones, which the worker would make; `None` if they cannot be looked at.
 fn look_at_queues(
     lanes: &[Queues],
     config: &Config,
@@ -165,8 +165,8 @@ fn look_at_queues(
             Ok(None) => {
                 match owner {
                     Owner::Bridge => report.warn(format!(
-                        "{name}: missing in virtual host {}; the worker makes it at its start, but who else uses it? Start \
-                         the bridge, or correct RABBITMQ_VHOST and the queues' names",
+                        "{name}: missing in virtual host {}; the worker declares it at its start, but nobody else uses \
+                         it now. Start the bridge, or correct RABBITMQ_VHOST and the queues' names",
                         config.rabbitmq.vhost
                     )),
                     Owner::Worker => report.ok(format!("{name}: not there yet; the worker declares it at its start")),
@@ -190,7 +190,7 @@ fn queue_names(lanes: &[Queues], config: &Config) -> Vec<(String, Owner)> {
     lanes.iter().flat_map(of_lane).chain(shared).collect()
 }
 
-/// Has the worker the rights that it needs? `missing` are the queues that it will make.
+/// Does the worker have the rights that it needs? `missing` are the queues that it will make.
 fn look_at_rights(
     lanes: &[Queues],
     missing: &[String],
@@ -213,7 +213,7 @@ fn look_at_rights(
             note(format!("{queue}: may not be made"), rights::may_configure(connection, queue));
         }
         let parked = rights::may_read(connection, &config.error_queue);
-        // Last: in an alarm the connection is of no use after it.
+        // Last: during an alarm the connection cannot be used after this.
         let closing = connection.closing();
         let written = Publisher::open(connection);
         note(
@@ -227,7 +227,7 @@ fn look_at_rights(
         true => report.ok("RabbitMQ: the worker may read, make and publish what it needs"),
         false => {
             refused.iter().for_each(|refused| report.fail(refused));
-            report.fail(format!("RabbitMQ: rights lack; {}", lane::rights::advice(&config.rabbitmq, lanes)));
+            report.fail(format!("RabbitMQ: rights are missing; {}", lane::rights::advice(&config.rabbitmq, lanes)));
         }
     }
     if let Err(error) = parked

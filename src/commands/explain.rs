@@ -1,7 +1,7 @@
-//! `task-creator explain`: what would become of a message, without sending anything: the fields with their origins,
-//! what of the message plays no part, and every request.
+//! `task-creator explain`: what the worker would do with a message: the fields with their origins, the unused parts of
+//! the message, and every request. Nothing is sent.
 //!
-//! It reads settings, and opens no socket and no log. What a system would do is said by that system.
+//! It reads settings, and opens no socket and no log. Each system itself says what it would do.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -11,20 +11,20 @@ use lexopt::{Arg, Parser};
 use serde_json::Value;
 
 use super::arguments::unexpected;
-use crate::message::{Cause, Task, Unreadable, document, text};
+use crate::message::{Cause, Task, Unreadable, document};
 use crate::queues::Queues;
 use crate::redact::{clean, clean_json};
 use crate::settings::{Variables, right};
-use crate::systems::table::{Setup, SystemEntry, TABLE};
+use crate::systems::table::{self, Setup};
 use crate::systems::{Configured, Explained, Explanation};
 use crate::terminal::{self, say, shortened, tell};
 
-/// Of a value in the list of fields, in characters; the request has all of it.
+/// The longest value in the list of fields, in characters; the request has all of it.
 const LONGEST_VALUE: usize = 60;
-/// Of the columns before it, in characters.
+/// The widest of the columns before it, in characters.
 const WIDEST: usize = 60;
 
-/// The file; `None` when it is the help.
+/// The file; `None` when help is asked for.
 ///
 /// # Errors
 /// What is wrong with the arguments.
@@ -41,14 +41,14 @@ pub fn read(parser: &mut Parser) -> Result<Option<PathBuf>, lexopt::Error> {
     Ok(Some(file))
 }
 
-/// Explains the message in `file` (`-`: from standard input); 1 when it would be parked.
+/// Explains the message in `file` (`-`: from standard input); the exit code is 1 when it would be parked.
 ///
 /// # Errors
 /// The message cannot be read, or a setting that counts is wrong.
 pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let environment = &super::environment()?;
     let body = terminal::read(file)?;
-    // Nothing is to be reached, so it does not matter what is wrong with the way there.
+    // Nothing is connected, so wrong settings of a connection do not matter. The system's own are checked below.
     let (setup, _) = Variables::of(environment, Setup::from_variables);
     setup.hide_secrets();
     let config = &setup.config;
@@ -61,21 +61,21 @@ pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
         }
     };
     let body = document::read(task.body.get().as_bytes()).unwrap_or_default();
-    let entry = entry_of(&body);
+    let entry = table::entry_of(&task);
     let configured = right(Variables::of(environment, entry.open_without_target))?;
     let queue = Queues::of(entry.name, config).input;
     tell_task(&task, &queue);
     match configured {
         Configured::On(system) => tell_all(&task, &body, &system.explain(&task)),
-        Configured::Off(why) => tell(&format!("\n{} is off ({why}): {queue} is left alone", entry.name), 0),
+        Configured::Off(why) => tell(
+            &format!(
+                "\n{} is off ({why}): {queue} is left alone, and in the queue of another system the message stays",
+                entry.name
+            ),
+            0,
+        ),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The system that the message names; without a name that is known, the first one, as `send` has it.
-fn entry_of(body: &Value) -> &'static SystemEntry {
-    let system = text(&body["system"]);
-    TABLE.iter().find(|entry| Some(entry.name) == system.as_deref()).unwrap_or(&TABLE[0])
 }
 
 fn tell_task(task: &Task, queue: &str) {
@@ -102,8 +102,10 @@ fn tell_all(task: &Task, body: &Value, Explanation { values, notes, requests }: 
     }
     lines.iter().for_each(|line| tell(&clean(line), 2));
     for (number, request) in requests.iter().enumerate() {
-        tell(&format!("\n{}. {}: {}", number + 1, request.method, clean(&request.when)), 3);
-        say(&document::indented(&clean_json(&request.body)));
+        tell(&format!("\n{}. {}: {}", number + 1, clean(&request.method), clean(&request.when)), 3);
+        if !request.body.is_empty() {
+            say(&document::indented(&clean_json(&request.body)));
+        }
     }
 }
 
@@ -113,7 +115,7 @@ fn tell_values(values: &[Explained]) {
     };
     let heading = ["FIELD", "FROM", "VALUE"].map(str::to_owned);
     let rows: Vec<[String; 3]> = [heading].into_iter().chain(values.iter().map(row)).collect();
-    // A message may have a name that is longer than any line.
+    // A name in a message may be longer than any line.
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count().min(WIDEST)).max().unwrap_or(0);
     let (names, origins) = (width(0), width(1));
     let values = rows.iter().map(|[_, _, value]| value.chars().count()).max().unwrap_or(0);
@@ -121,7 +123,7 @@ fn tell_values(values: &[Explained]) {
     for (number, [name, origin, value]) in rows.iter().enumerate() {
         match narrow {
             false => say(&format!("{name:<names$}  {origin:<origins$}  {value}")),
-            // The origin below the value; the heading needs none.
+            // The origin is below the value, so it needs no heading.
             true if number == 0 => say(&format!("{name:<names$}  {value}")),
             true => {
                 tell(&format!("{name:<names$}  {value}"), names + 2);
@@ -131,7 +133,7 @@ fn tell_values(values: &[Explained]) {
     }
 }
 
-/// Places of the message that none of the values came from.
+/// Places in the message that no value came from.
 fn unused(task: &Task, body: &Value, used: &HashSet<&str>) -> Vec<String> {
     let metadata = &body["metadata"];
     let parts = [
@@ -154,7 +156,7 @@ fn unused(task: &Task, body: &Value, used: &HashSet<&str>) -> Vec<String> {
     unused.map(|(place, value)| place + blank(value)).collect()
 }
 
-/// What is wrong with a value that says nothing.
+/// Why a value says nothing.
 fn blank(value: &Value) -> &'static str {
     match value {
         Value::Null => " (null)",

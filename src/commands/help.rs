@@ -1,9 +1,8 @@
-//! The help: all of it, or that of one command. It fits 80 columns, and what it advises starts as the program was
-//! called.
+//! The help: of all commands, or of one. It fits 80 columns. Commands in it start as the user called the program.
 
 use crate::terminal::program;
 
-/// A command, and what there is to say of it.
+/// A command and its help.
 pub struct Topic {
     /// Its name.
     pub name: &'static str,
@@ -22,13 +21,13 @@ pub const TOPICS: &[Topic] = &[
         "run",
         "",
         "
-  run              work until Ctrl+C or SIGTERM (the default)",
+  run              run the worker until Ctrl+C or SIGTERM (the default)",
     ),
     topic(
         "check",
         "[--create-field]",
         "
-  check            look at settings, RabbitMQ and Bitrix24 and change nothing;
+  check            check settings, RabbitMQ and Bitrix24, and change nothing;
                    a line for each, exit code 1 when one of them is wrong
     --create-field   make the field for the task id at Bitrix24 if it is missing
                      (the webhook's owner must be an administrator)",
@@ -37,36 +36,37 @@ pub const TOPICS: &[Topic] = &[
         "send",
         "[FILE | --sample NAME] [--queue NAME | --print]",
         "
-  send [FILE]      put a task into a queue: the message in FILE, \"-\" for
-                   standard input, or a built-in sample with a new task_id
-    --sample NAME    approval (asks ДА or НЕТ, has a checklist; if not given) or
+  send [FILE]      publish the message in FILE (\"-\": on standard input), or a
+                   built-in sample with a new task_id
+    --sample NAME    approval (the default: asks ДА or НЕТ, has a checklist) or
                      invoice (typed variables, a deadline)
     --print          print the sample and send nothing
-    --queue NAME     the queue; bitrix24.queue if not given",
+    --queue NAME     the queue; that of its system if not given",
     ),
     topic(
         "explain",
         "FILE",
         "
-  explain FILE     what would become of the message in FILE, \"-\" for standard
-                   input: fields, where they come from, requests; needs neither
-                   RabbitMQ nor a webhook; exit code 1 when it would be parked",
+  explain FILE     show what the worker would do with the message in FILE (\"-\":
+                   on standard input): fields, their origins, requests; needs
+                   neither RabbitMQ nor a webhook; exit code 1 when the message
+                   would be parked",
     ),
     topic(
         "parked",
         "ACTION [ARGUMENT…]",
         "
-  parked           what is in the error queue; nothing but replay and discard
-                   takes anything out, and each may be interrupted at any point
-    list             a line for each message; --group counts alike ones
-    show ID          all of one; ID is a task id, or the beginning of one
-    replay ID…       back to the queue it came from; --all, or --cause CAUSE,
-                     instead of ids; --limit N messages at most, --rate R a
-                     second; --dry-run only says what it would do
-    export FILE      all of them, a line of JSON each; --force replaces a FILE
-                     that is there
+  parked           the messages in the error queue; only replay and discard
+                   take any out, and each may be interrupted at any point
+    list             print a line for each message; --group counts similar ones
+    show ID          print one in full; ID is a task id, or the beginning of one
+    replay ID…       publish them to the queues they came from; --all, or
+                     --cause CAUSE, instead of ids; --limit N messages at most,
+                     --rate R a second; --dry-run only says what it would do
+    export FILE      write all of them, a line of JSON each; --force replaces an
+                     existing FILE
     discard ID… --yes
-                     away with them, for good
+                     delete them for good
     --json           for list, show and replay: a JSON object a line
     CAUSE is INVALID_MESSAGE, REQUEST_ERROR, RETRY_LIMIT_EXCEEDED,
     TASK_FAILED, TASK_NOT_FOUND, INVALID_RECORD, MESSAGE_TOO_LARGE, or what
@@ -86,28 +86,28 @@ pub const TOPICS: &[Topic] = &[
   sandbox          run the Bitrix24 fake alone, until Ctrl+C
     --port N         its port on 127.0.0.1; 8024 if not given, 0 for a free one
     --finish-after SECONDS
-                     its people finish each task so long after it was created;
-                     10 if not given, 0 for never
+                     simulated users finish each task this long after it was
+                     created; 10 if not given, 0 for never
   sandbox STEP     do something by hand at the fake that runs at --port;
                    TASK is a task's number there, or its id in Camunda
-    finish TASK      somebody finishes it; with --answer ДА or НЕТ, answers too
-    answer TASK ДА   somebody answers ДА or НЕТ, and does not finish it
-    delete TASK      somebody deletes it
-    refuse METHOD    from now on calls of METHOD (\"*\": all) are refused, with
+    finish TASK      finish it; with --answer ДА or НЕТ, answer too
+    answer TASK ДА   answer ДА or НЕТ, and do not finish it
+    delete TASK      delete it
+    refuse METHOD    refuse calls of METHOD (\"*\": all) from now on, with
                      --status 400, 401, 403, 429, 500 or 503 (400 if not
                      given); with --times N only the next N of them
-    allow            nothing is refused any more",
+    allow            refuse nothing any more",
     ),
 ];
 
 const EXIT_CODES: &str = "
-Exit codes: 0 done; 1 something failed, or was in the air when the time for
-stopping was over; 64 wrong usage; 78 wrong settings, or RabbitMQ refuses
+Exit codes: 0 done; 1 something failed, or a message was unsettled when the time
+for stopping was over; 64 wrong usage; 78 wrong settings, or RabbitMQ refuses
 credentials, virtual host or rights before a session has worked; 130 cut short
 by Ctrl+C: demo and parked by the first one, the worker by the second.
 ";
 
-/// The help of the command of this name; of all of them without one.
+/// The help of the command of this name, or of all commands.
 pub fn help(name: Option<&str>) -> String {
     match TOPICS.iter().find(|topic| Some(topic.name) == name) {
         Some(topic) => of_one(topic),

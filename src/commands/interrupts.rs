@@ -1,5 +1,5 @@
-//! Ctrl+C, SIGTERM and a closed terminal, in the two forms in which a command waits for them. What follows is the
-//! command's business.
+//! Ctrl+C, SIGTERM and a closed terminal, as a channel or as a stop signal. It does not know what the command does
+//! then.
 
 use std::ops::ControlFlow;
 use std::{process, thread};
@@ -10,25 +10,25 @@ use nix::sys::signal::{SigSet, Signal, raise};
 
 use crate::stop::{self, Stop};
 
-/// The exit code of a command that Ctrl+C has cut short, as shells report it: 128 and the number of SIGINT.
+/// The exit code of a command that Ctrl+C has cut short, as shells report it: 128 plus the number of SIGINT.
 pub const INTERRUPTED: u8 = 130;
 
-/// Ctrl+C, SIGTERM, and a closed terminal where that is not held back.
+/// A channel that gets each Ctrl+C and SIGTERM, and each closed terminal unless [`hold_hangups`] was called.
 ///
 /// # Errors
 /// Signals cannot be listened for.
 pub fn channel() -> anyhow::Result<Receiver<()>> {
     let (sender, signals) = bounded(16);
-    let told = move || {
+    let notify = move || {
         // A full channel means that enough signals wait already.
         let _ = sender.try_send(());
     };
-    ctrlc::set_handler(told).context("listening for Ctrl+C")?;
+    ctrlc::set_handler(notify).context("listening for Ctrl+C")?;
     Ok(signals)
 }
 
-/// Raised by Ctrl+C, SIGTERM and a closed terminal; a second Ctrl+C ends the process at once. A closed terminal sends
-/// SIGHUP several times, so only the first one counts, and only while nothing else has.
+/// A stop signal that Ctrl+C, SIGTERM or a closed terminal raises; a second Ctrl+C ends the process at once. A closed
+/// terminal sends SIGHUP several times, so only the first one counts, and only if the signal is not raised yet.
 ///
 /// # Errors
 /// Signals cannot be listened for.
@@ -43,15 +43,15 @@ pub fn stop() -> anyhow::Result<Stop> {
         ControlFlow::Break(())
     })?;
     let mut stopper = Some(stopper);
-    let told = move || match stopper.take() {
+    let notify = move || match stopper.take() {
         Some(stopper) => stopper.raise(),
         None => process::exit(INTERRUPTED.into()),
     };
-    ctrlc::set_handler(told).context("listening for Ctrl+C")?;
+    ctrlc::set_handler(notify).context("listening for Ctrl+C")?;
     Ok(stop)
 }
 
-/// A closed terminal, with `nohup` or without, ends neither this thread nor one to come: SIGHUP is blocked.
+/// Blocks SIGHUP in this thread and in those it starts: a closed terminal then ends nothing, with `nohup` or without.
 ///
 /// # Errors
 /// The system refuses.
@@ -59,11 +59,10 @@ pub fn hold_hangups() -> anyhow::Result<()> {
     hangup().thread_block().context("blocking SIGHUP")
 }
 
-/// Does `each` at every SIGHUP that is held back, in a thread that waits until the process ends or `each` has had
-/// enough.
+/// Calls `each` at every blocked SIGHUP, in a thread of its own, until the process ends or `each` returns `Break`.
 ///
 /// # Errors
-/// There is no thread to be had.
+/// The system refuses a thread.
 pub fn on_hangup(mut each: impl FnMut() -> ControlFlow<()> + Send + 'static) -> anyhow::Result<()> {
     let wait = move || while hangup().wait().is_ok() && each().is_continue() {};
     thread::Builder::new().name("hangup".into()).spawn(wait).context("cannot start a thread")?;

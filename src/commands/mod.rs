@@ -1,8 +1,8 @@
 //! The command line: which command is asked for, and what it is given.
 //!
-//! A file or folder for each command, with its arguments (`read`) and its work (`run`); here is only what finds the
-//! command and its settings. What reading arguments has in common is in [`arguments`], Ctrl+C in [`interrupts`], the
-//! text of the help in [`help`].
+//! Each command has a file or a folder with its arguments (`read`) and its work (`run`). This file only finds the
+//! command and reads the settings. [`arguments`] has what all commands need to read arguments, [`interrupts`] Ctrl+C,
+//! [`help`] the text of the help.
 
 pub mod arguments;
 pub mod check;
@@ -38,31 +38,31 @@ const DOTENV: &str = ".env";
 /// A command, with its arguments.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Work.
+    /// Run the worker.
     Run,
-    /// Look at everything.
+    /// Check settings, RabbitMQ and targets.
     Check(check::Options),
     /// Publish a message, or print one.
     Send(send::Order),
-    /// Say what would become of the message in this file; of standard input for `-`.
+    /// Say what the worker would do with the message in this file, or on standard input for `-`.
     Explain(PathBuf),
-    /// See to what was parked.
+    /// List, show, replay, export or discard parked messages.
     Parked(parked::Action),
-    /// Show the whole loop.
+    /// Run the whole loop on this machine.
     Demo,
-    /// Run the fake, or do something at one that runs.
+    /// Run the Bitrix24 fake, or take a step at a running one.
     Sandbox(sandbox::arguments::Order),
-    /// Print the help of the command of this name, or all of it.
+    /// Print the help of the command of this name, or of all commands.
     Help(Option<&'static str>),
     /// Print the version.
     Version,
 }
 
 impl Command {
-    /// Does it, and says how it ended.
+    /// Runs the command and returns its exit code.
     ///
     /// # Errors
-    /// A setting is wrong ([`SettingsErrors`](crate::settings::Mistakes)), or the command could not do its work.
+    /// A setting is wrong ([`SettingsErrors`](crate::settings::SettingsErrors)), or the command could not do its work.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         match self {
             Command::Run => run::run(),
@@ -78,7 +78,7 @@ impl Command {
     }
 }
 
-/// Complains on stderr of something that may have come from elsewhere: without secrets, and safe for a terminal.
+/// Prints on stderr what is wrong. The text may come from outside, so secrets and control characters are taken out.
 fn complain(text: &str) {
     terminal::complain(&clean(text));
 }
@@ -88,7 +88,7 @@ fn printed(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The variables, those in `.env` of the working directory included; tells what should better be changed about them.
+/// Reads the environment and the working directory's `.env`, and prints the advice on them.
 fn environment() -> anyhow::Result<Environment> {
     let environment = Environment::read(Path::new(DOTENV), table::settings())?;
     tell(&environment);
@@ -99,7 +99,7 @@ fn tell(environment: &Environment) {
     environment.advice.iter().for_each(|advice| terminal::complain(advice));
 }
 
-/// The settings in them, whose secrets nothing shows from here on.
+/// Reads the settings. From here on no output shows their secrets.
 fn settings() -> anyhow::Result<Setup> {
     let setup = Setup::from_env(&environment()?)?;
     setup.hide_secrets();
@@ -113,7 +113,7 @@ pub struct Wrong {
     pub text: String,
 }
 
-/// The command in these arguments, the program's name not among them.
+/// The command in these arguments, which come without the program's name.
 ///
 /// # Errors
 /// What is wrong with them.
@@ -126,7 +126,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, W
     })
 }
 
-/// `name` becomes that of the command as soon as it is known.
+/// Sets `name` as soon as the command is known: an error then names the command's help.
 fn read(parser: &mut Parser, name: &mut Option<&'static str>) -> Result<Command, lexopt::Error> {
     let given = match parser.next()? {
         None => return Ok(Command::Run),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_is_told_with_the_nearest_name_and_the_help_that_says_more() {
+    fn a_misspelt_word_is_told_with_the_nearest_name_and_the_right_help() {
         for (line, told, help) in [
             ("sned -", "there is no command \"sned\"; did you mean send?", "--help"),
             ("help chekc", "did you mean check?", "--help"),

@@ -1,6 +1,6 @@
-//! `task-creator run`: the worker, from its settings to the last words of its log.
+//! `task-creator run`: starts the worker, waits for a signal, and logs how it ended.
 //!
-//! It works until a signal, and picks the exit code. What it is that works it leaves to [`worker`].
+//! It chooses the exit code. It does not know what the worker does: that is in [`worker`].
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -19,16 +19,16 @@ use crate::stats::Stats;
 use crate::systems::table::{self, Setup};
 use crate::{logging, stop, worker};
 
-/// Works until a signal, and for as long after it as settling what is in hand takes.
+/// Runs the worker until a signal, and then until the unsettled messages are settled.
 ///
 /// # Errors
 /// A setting is wrong, or the system refuses threads or signals.
 pub fn run() -> anyhow::Result<ExitCode> {
     let environment = Environment::read(Path::new(DOTENV), table::settings())?;
-    // One of the errors may come of what the advice is about.
+    // The advice may explain one of the errors.
     let setup = Setup::from_env(&environment).inspect_err(|_| super::tell(&environment))?;
     setup.hide_secrets();
-    // Before the first thread: every later one inherits what is blocked here.
+    // Before the first thread is started: threads inherit the blocked signals.
     interrupts::hold_hangups()?;
     let signals = interrupts::channel()?;
     let logging = logging::start(&setup.config).map_err(|err| SettingsErrors(vec![format!("{err:#}")]))?;
@@ -59,7 +59,7 @@ fn work(setup: &Setup, signals: &Receiver<()>, logging: &Logging) -> anyhow::Res
             recv(given_up) -> why => why.ok(),
         };
         stopper.raise();
-        // Before anything is said: nothing may hold the end up.
+        // Before anything is logged: nothing may delay the end.
         let deadline = after(config.shutdown_timeout);
         if why.is_none() {
             log::info!("stopping; a second Ctrl+C ends at once");
@@ -67,7 +67,7 @@ fn work(setup: &Setup, signals: &Receiver<()>, logging: &Logging) -> anyhow::Res
         if let Some(code) = await_end(&ended, signals, &deadline) {
             last_words(why.as_ref(), Some(code), &counters);
             logging.flush();
-            // Not even a broker that hangs can hold this up.
+            // Not even a hanging broker can delay this.
             process::exit(code.into());
         }
         anyhow::Ok(why)
@@ -75,8 +75,7 @@ fn work(setup: &Setup, signals: &Receiver<()>, logging: &Logging) -> anyhow::Res
     Ok(ExitCode::from(last_words(why.as_ref(), None, &counters)))
 }
 
-/// Returns when all threads have ended, or, when that takes too long or a second signal comes, with the exit code for
-/// that.
+/// Waits until all threads have ended. Returns an exit code if that takes too long or a second signal comes.
 fn await_end(ended: &Receiver<()>, signals: &Receiver<()>, deadline: &Receiver<Instant>) -> Option<u8> {
     select! {
         recv(ended) -> _ => None,
@@ -85,15 +84,17 @@ fn await_end(ended: &Receiver<()>, signals: &Receiver<()>, deadline: &Receiver<I
     }
 }
 
-/// Says how it ended, the reason last, and returns the exit code for it.
+/// Logs how the worker ended, with the reason last, and returns the exit code.
 fn last_words(why: Option<&anyhow::Error>, cut_short: Option<u8>, counters: &[Stats]) -> u8 {
-    let some_unsettled = names_unsettled(counters);
+    let some_unsettled = log_unsettled(counters);
     if cut_short.is_some() && !some_unsettled {
-        log::warn!("stopped before all threads had ended; what was started is delivered again and looked up first");
+        log::warn!(
+            "stopped before all threads had ended; RabbitMQ delivers their messages again, and each is looked up first"
+        );
     }
     let Some(why) = why else {
         if cut_short.is_none() && !some_unsettled {
-            log::info!("stopped: everything that was in hand is settled, the rest waits in RabbitMQ");
+            log::info!("stopped: every message at work is settled, the rest waits in RabbitMQ");
         }
         return cut_short.unwrap_or(u8::from(some_unsettled));
     };
@@ -106,14 +107,14 @@ fn last_words(why: Option<&anyhow::Error>, cut_short: Option<u8>, counters: &[St
     cut_short.unwrap_or(code)
 }
 
-/// Says which tasks could not be settled, if there are any.
-fn names_unsettled(counters: &[Stats]) -> bool {
+/// Logs which tasks are unsettled, if there are any.
+fn log_unsettled(counters: &[Stats]) -> bool {
     let unsettled: Vec<String> = counters.iter().flat_map(Stats::unsettled).collect();
     if unsettled.is_empty() {
         return false;
     }
     log::warn!(
-        "stopped with {} task(s) in the air; RabbitMQ delivers them again, and the next start looks each one up before \
+        "stopped with {} unsettled task(s); RabbitMQ delivers them again, and the next start looks each one up before \
          creating it: {}",
         unsettled.len(),
         unsettled.join(", ")

@@ -1,7 +1,7 @@
-//! `task-creator send`: puts one message into a queue, the way the bridge does; it has samples of its own.
+//! `task-creator send`: publishes one message as the bridge does: a file, or a built-in sample.
 //!
-//! The bytes are sent as they are: a message that is no task is how one tests parking. It declares no queue and waits
-//! until the broker has the message.
+//! The bytes are sent as they are: a message that is no task tests parking. It declares no queue, and waits for the
+//! confirm.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
@@ -21,16 +21,17 @@ use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{OutgoingMessage, Publisher};
 use crate::rabbitmq::queues;
 use crate::redact;
+use crate::systems::table::{self, TABLE};
 use crate::terminal;
 
-/// What is to be done with a message.
+/// What `send` is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Order {
     /// Publish it.
     Send {
         /// The message.
         what: What,
-        /// The queue; that of Bitrix24 when absent.
+        /// The queue; when absent, that of the system to which the message belongs.
         queue: Option<String>,
     },
     /// Print a sample, and send nothing.
@@ -42,29 +43,29 @@ pub enum Order {
 pub enum What {
     /// The message in this file; from standard input for `-`.
     File(PathBuf),
-    /// A sample, as if it came for the first time.
+    /// A sample, with a new `task_id`.
     Sample(&'static Sample),
 }
 
-/// A message of a form that bridges send, with invented values and ids that nobody has. It names no user and no group:
-/// they would have to be at the portal, which refuses the task otherwise.
+/// A message of a form that bridges send, with invented values and unused ids. It names no user and no group: a portal
+/// without them would refuse the task.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sample {
     name: &'static str,
     text: &'static str,
 }
 
-/// The usual one first.
+/// The default is the first.
 static SAMPLES: [Sample; 2] = [
     Sample { name: "approval", text: include_str!("send/approval.json") },
     Sample { name: "invoice", text: include_str!("send/invoice.json") },
 ];
 
-/// From now on, so that the sample's deadline lies ahead.
+/// From now to the sample's deadline, which must be in the future.
 const DEADLINE: Days = Days::new(3);
 
 impl Sample {
-    /// The one that is sent when none is named.
+    /// The default sample.
     pub fn usual() -> &'static Sample {
         &SAMPLES[0]
     }
@@ -74,7 +75,7 @@ impl Sample {
         SAMPLES.iter().find(|sample| sample.name == name)
     }
 
-    /// The names of all, for people.
+    /// All names, for people.
     pub fn names() -> String {
         SAMPLES.each_ref().map(|sample| sample.name).join(" or ")
     }
@@ -92,7 +93,7 @@ impl Sample {
     }
 }
 
-/// What is asked for; `None` when it is the help.
+/// The order; `None` when help is asked for.
 ///
 /// # Errors
 /// What is wrong with the arguments.
@@ -124,10 +125,10 @@ pub fn read(parser: &mut Parser) -> Result<Option<Order>, lexopt::Error> {
     }
 }
 
-/// Does it.
+/// Sends a message, or prints a sample.
 ///
 /// # Errors
-/// A setting is wrong, the message cannot be read, or it is not in its queue.
+/// A setting is wrong, the message cannot be read, or RabbitMQ has not confirmed it.
 pub fn run(order: &Order) -> anyhow::Result<ExitCode> {
     match order {
         Order::Send { what, queue } => send(&super::settings()?.config, what, queue.as_deref())?,
@@ -136,50 +137,51 @@ pub fn run(order: &Order) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Sends it to `queue` (none: that of Bitrix24).
+/// Sends a message to `queue`, or to that of the system to which it belongs.
 fn send(config: &Config, what: &What, queue: Option<&str>) -> anyhow::Result<()> {
     let body = match what {
         What::File(file) => terminal::read(file)?,
         What::Sample(sample) => sample.message().into_bytes(),
     };
-    let queue = queue.map_or_else(|| Queues::of("bitrix24", config).input, str::to_owned);
-    let (message_id, what) = match Task::parse(body.clone()) {
-        Ok(task) => (task.id.clone(), format!("task_id={}", task.id)),
+    let (system, message_id, what) = match Task::parse(body.clone()) {
+        Ok(task) => (table::entry_of(&task).name, task.id.clone(), format!("task_id={}", task.id)),
         Err(unreadable) => {
             let fate = format!("the worker parks this message in {}", config.error_queue);
             complain(&format!("warning: {fate}: {}", unreadable.reason));
-            (format!("no-task-{}", unique_id()), format!("{} byte(s) that are not a task", body.len()))
+            let what = format!("{} byte(s) that are not a task", body.len());
+            (TABLE[0].name, format!("no-task-{}", unique_id()), what)
         }
     };
+    let queue = queue.map_or_else(|| Queues::of(system, config).input, str::to_owned);
     publish(config, &outgoing::as_from_bridge(queue.clone(), message_id, body))?;
     terminal::tell(&redact::clean(&format!("sent to {queue}: {what}")), 0);
     Ok(())
 }
 
-fn publish(config: &Config, outgoing: &OutgoingMessage) -> anyhow::Result<()> {
+fn publish(config: &Config, message: &OutgoingMessage) -> anyhow::Result<()> {
     let mut connection = Connection::open(&config.rabbitmq, "task-creator: send")?;
-    let opened = connection.within_deadline(|connection| match queues::look(connection, &outgoing.queue)? {
+    let opened = connection.within_deadline(|connection| match queues::look(connection, &message.queue)? {
         Some(_) => Publisher::open(connection).map(Some),
         None => Ok(None),
     });
     let Some(mut publisher) = opened? else {
         bail!(
-            "there is no queue {} in virtual host {}; start the bridge or the worker (`{}`), which declare theirs, or \
+            "there is no queue {} in virtual host {}; start the bridge or the worker (`{}`), which declare their queues, or \
              name another with --queue",
-            outgoing.queue,
+            message.queue,
             config.rabbitmq.vhost,
             terminal::program()
         );
     };
-    // Without its chain: amiquip's text holds the cause already.
-    publisher.deliver(outgoing).map_err(|err| anyhow!("{err}"))?;
+    // Without the chain: amiquip's text has the cause already.
+    publisher.deliver(message).map_err(|err| anyhow!("{err}"))?;
     drop(publisher);
-    // The message is confirmed, so a poor end of the connection is nobody's concern.
+    // The message is confirmed, so a failed close does no harm.
     let _ = connection.close();
     Ok(())
 }
 
-/// 128 random bits in the shape of a UUID; std has no other source of them than the keys of its hash maps.
+/// 128 random bits in the form of a UUID. The keys of hash maps are the only random source in std.
 fn unique_id() -> String {
     let random = || RandomState::new().hash_one(message::now_ms());
     let digits = format!("{:016x}{:016x}", random(), random());

@@ -1,10 +1,10 @@
-//! The manual, a page for each reader. `README.md` at the root leads to them, `README.ru.md` beside them is the same in
-//! Russian. No code is here: pages are rustdoc so that a link to what is gone breaks the build.
+//! The manual, a page for each kind of reader. `README.md` at the root links to them; `README.ru.md` here is the same
+//! in Russian. There is no code: the pages are rustdoc, so that a broken link to code breaks the build.
 //!
-//! Pages link to each other by file, for those who read them beside the code. What is put before each of them makes
-//! rustdoc lead to the module instead, since the first definition of a link counts.
+//! The pages link to each other by file, for people who read them in the repository. `page!` puts links to the modules
+//! before each page, for rustdoc: there the first definition of a link counts.
 
-/// A page, with where its links lead in rustdoc.
+/// A page, with the targets of its links in rustdoc.
 macro_rules! page {
     ($name:ident, $file:literal) => {
         /// [adding-a-system.md]: crate::docs::adding_a_system

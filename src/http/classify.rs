@@ -1,5 +1,5 @@
 //! What an answer means, whatever the target: the rule for every system that has none of its own. A system whose target
-//! says more, by codes in its answers, looks at those first.
+//! says more, by codes in its answers, reads those first.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,27 +9,27 @@ use serde_json::Value;
 use super::client::{Answer, NoAnswer};
 use super::text::plain;
 
-/// What follows when a call did not succeed.
+/// What follows from a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Again later. It may have had its effect: the outcome of a create is unknown, so it is looked for before it is
-    /// repeated.
+    /// Try again later. The call may have had its effect: the outcome of a create is unknown, so the task is looked up
+    /// before it is created again.
     Transient,
-    /// It had no effect, and another message would not have either: the target is down, wants to be left alone, or the
-    /// settings are wrong.
+    /// The call had no effect, and the call of another message would fail too: the target is down, asks for a pause, or
+    /// the settings are wrong.
     Unavailable,
-    /// Never again.
+    /// Never try again.
     Permanent,
 }
 
-/// A call that did not succeed. Its text is fit for the log and the error queue.
+/// A call that failed. Its text is fit for the log and the error queue.
 #[derive(Debug)]
 pub struct Failed {
     /// What follows.
     pub class: Class,
     /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
-    /// How long the target wants to be left alone.
+    /// The pause that the target asks for.
     pub until: Option<Duration>,
     text: String,
 }
@@ -42,23 +42,23 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// By the status alone; `None` is success.
+/// The class of a status; `None` is success.
 pub fn class_of(status: u16) -> Option<Class> {
     match status {
         200..=299 => None,
-        // A redirect is never followed: the address in the settings is not the target's any more.
+        // A redirect is never followed: the address in the settings is wrong by now.
         300..=399 | 401 | 403 | 429 => Some(Class::Unavailable),
         408 | 425 => Some(Class::Transient),
         400..=499 => Some(Class::Permanent),
-        // Whoever fails, or says what nobody understands, says nothing reliable about what was done.
+        // A server that fails, or answers with an unknown status, says nothing reliable about its effects.
         _ => Some(Class::Transient),
     }
 }
 
-/// Lets a success through.
+/// Passes a success on.
 ///
 /// # Errors
-/// Every other answer, and none, with what follows.
+/// Any other answer, and a missing one, with what follows.
 pub fn classify(result: Result<Answer, NoAnswer>) -> Result<Answer, Failed> {
     let failed = |class, text| Failed { class, status: None, until: None, text };
     let answer = result.map_err(|err| match err {
@@ -67,7 +67,7 @@ pub fn classify(result: Result<Answer, NoAnswer>) -> Result<Answer, Failed> {
     })?;
     let Some(class) = class_of(answer.status) else { return Ok(answer) };
     let until = answer.retry_after();
-    // A server that is overloaded and says for how long has not done anything.
+    // An overloaded server that says for how long has not executed the call.
     let class = if answer.status == 503 && until.is_some() { Class::Unavailable } else { class };
     Err(Failed { class, status: Some(answer.status), until, text: said(&answer) })
 }
@@ -75,7 +75,7 @@ pub fn classify(result: Result<Answer, NoAnswer>) -> Result<Answer, Failed> {
 /// The JSON of a success.
 ///
 /// # Errors
-/// As [`classify`]; and a success without JSON, such as a gateway's page: nobody knows whose answer that is.
+/// As [`classify`]; also a success without JSON, such as a gateway's page: it need not come from the target.
 pub fn json(result: Result<Answer, NoAnswer>) -> Result<Value, Failed> {
     let answer = classify(result)?;
     serde_json::from_slice(&answer.body).map_err(|_| Failed {
@@ -89,7 +89,7 @@ pub fn json(result: Result<Answer, NoAnswer>) -> Result<Value, Failed> {
 fn said(answer: &Answer) -> String {
     let advice = match answer.status {
         300..=399 => "; the target has moved: correct its address",
-        401 | 403 => "; check what the target is signed in to with",
+        401 | 403 => "; check the name, password or token for the target",
         _ => "",
     };
     let beginning = plain(&String::from_utf8_lossy(&answer.body));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_found_nobody_is_the_targets_fault_and_an_answer_that_broke_off_is_transient() {
+    fn a_missing_target_is_unavailable_and_an_answer_that_broke_off_is_transient() {
         let class = |err| classify(Err(err)).expect_err("no answer").class;
         assert_eq!(class(NoAnswer::NotSent("why".into())), Class::Unavailable);
         assert_eq!(class(NoAnswer::Unknown("why".into())), Class::Transient);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_target_says_how_long_it_wants_to_be_left_alone() {
+    fn the_target_says_how_long_the_pause_is() {
         let until = |answer| {
             let failed = classify(Ok(answer)).expect_err("a refusal");
             (failed.class, failed.until.map(|until| until.as_secs()))
@@ -146,22 +146,22 @@ mod tests {
         assert_eq!(until(retrying(503, " 7 ")), (Class::Unavailable, Some(7)));
         assert_eq!(until(retrying(503, "soon")), (Class::Transient, None));
         assert_eq!(until(retrying(503, "Wed, 21 Oct 2015 07:28:00 GMT")), (Class::Transient, None));
-        // Nobody is left alone for years.
+        // No pause lasts for years.
         assert_eq!(until(retrying(429, "999999999")), (Class::Unavailable, Some(3600)));
         assert_eq!(until(retrying(429, "Fri, 31 Dec 9999 23:59:59 GMT")), (Class::Unavailable, Some(3600)));
     }
 
     #[test]
-    fn a_page_where_json_was_due_is_nobodys_answer() {
+    fn a_page_instead_of_json_is_no_success() {
         let page = json(Ok(answer(200, "<html><body>Log in</body></html>"))).expect_err("no JSON");
         assert_eq!((page.class, page.to_string().as_str()), (Class::Transient, "no JSON in http status 200: Log in"));
         assert_eq!(json(Ok(answer(201, r#"{"id": 7}"#))).expect("JSON")["id"], 7);
-        // Deeper than anything that means something.
+        // Deeper than any real answer.
         assert_eq!(json(Ok(answer(200, &"[".repeat(100_000)))).expect_err("no JSON").class, Class::Transient);
     }
 
     #[test]
-    fn a_refusal_is_told_in_the_targets_own_words() {
+    fn a_refusal_shows_the_targets_own_words() {
         let told = |status, body: &str| classify(Ok(answer(status, body))).expect_err("a refusal").to_string();
         assert_eq!(told(422, r#"{"detail": "no title"}"#), r#"http status 422: {"detail": "no title"}"#);
         assert_eq!(told(500, ""), "http status 500");

@@ -1,6 +1,6 @@
 //! The one door to HTTP: deadlines on everything, answers of bounded size, no redirect followed, no secret in an error.
 //!
-//! It says whether a request that failed may have had an effect; what an answer means is said in [`super::classify()`].
+//! It says whether a request that failed may have had an effect; [`super::classify()`] says what an answer means.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -23,19 +23,19 @@ use crate::tls::{self as trust, RootCertificates};
 
 /// The largest answer that is read, in bytes.
 const LARGEST_ANSWER: u64 = 16 << 20;
-/// For name look-up and TCP, so that a host that is not there is noticed before the whole deadline is over.
+/// For name look-up and TCP, so that a missing host is noticed long before the deadline of the whole request.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-/// Servers close idle connections, often after 5 s or more; a request on one that just closes is an unknown outcome.
+/// Servers close idle connections, often after 5 s or more; a request on a closing connection has an unknown outcome.
 const LONGEST_IDLE: Duration = Duration::from_secs(4);
-/// No target is left alone for longer without a look, whatever it asks for.
+/// The longest pause that a target can ask for.
 const LONGEST_REST: Duration = Duration::from_secs(3600);
 
-/// Sends requests to one target, over connections that are kept.
+/// Sends requests to one target, over connections that it keeps open.
 pub struct Http {
     agent: Agent,
 }
 
-/// A request to be sent. What is wrong with it is told when it is sent.
+/// A request to be sent. If it is wrong, sending it fails.
 pub struct Request<'a> {
     builder: Builder,
     body: Option<&'a [u8]>,
@@ -44,24 +44,24 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// A request without a body.
     pub fn new(method: Method, url: &str) -> Request<'a> {
-        // To some servers a POST that says nothing of its body has one without an end.
+        // Some servers wait for the body of a POST that does not give its length.
         let body = matches!(method, Method::POST | Method::PUT | Method::PATCH).then_some(&[][..]);
         Request { builder: Builder::new().method(method).uri(url), body }
     }
 
-    /// With this header.
+    /// Adds this header.
     #[must_use]
     pub fn header(self, name: &str, value: &str) -> Request<'a> {
         Request { builder: self.builder.header(name, value), ..self }
     }
 
-    /// Signed in by name and password. A name with a colon cannot be.
+    /// Signs in by name and password. A name with a colon is not possible.
     #[must_use]
     pub fn basic(self, name: &str, password: &str) -> Request<'a> {
         self.signed_in(format!("Basic {}", STANDARD.encode(format!("{name}:{password}"))))
     }
 
-    /// Signed in by a token.
+    /// Signs in by a token.
     #[must_use]
     pub fn bearer(self, token: &str) -> Request<'a> {
         self.signed_in(format!("Bearer {token}"))
@@ -70,23 +70,23 @@ impl<'a> Request<'a> {
     fn signed_in(self, as_whom: String) -> Request<'a> {
         let builder = match HeaderValue::try_from(as_whom) {
             Ok(mut value) => {
-                // ureq's own log lines leave it out.
+                // This keeps it out of ureq's own log lines.
                 value.set_sensitive(true);
                 self.builder.header(AUTHORIZATION, value)
             }
-            // Tells when it is sent that there is a header that cannot be.
+            // An invalid header, so that sending fails and says so.
             Err(_) => self.builder.header(AUTHORIZATION, "\n"),
         };
         Request { builder, ..self }
     }
 
-    /// With this JSON as its body, and JSON wanted.
+    /// Sends this JSON as the body, and asks for JSON.
     #[must_use]
     pub fn json(self, body: &'a [u8]) -> Request<'a> {
         self.body("application/json", body).header("Accept", "application/json")
     }
 
-    /// With this body.
+    /// Sends this body.
     #[must_use]
     pub fn body(self, content_type: &str, body: &'a [u8]) -> Request<'a> {
         Request { builder: self.builder.header(CONTENT_TYPE, content_type), body: Some(body) }
@@ -97,7 +97,7 @@ impl<'a> Request<'a> {
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// The body, not yet looked at.
+    /// The body, unparsed.
     pub body: Vec<u8>,
     pub(super) headers: HeaderMap,
 }
@@ -108,7 +108,7 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// How long the target wants to be left alone, in seconds or until a time; none that is over.
+    /// The pause that the target asks for, given in seconds or as a time; none if the time is over.
     pub fn retry_after(&self) -> Option<Duration> {
         let value = self.header(RETRY_AFTER.as_str())?.trim();
         let asked = match value.parse() {
@@ -119,7 +119,7 @@ impl Answer {
     }
 }
 
-/// Headers may hold what is secret.
+/// Headers may hold a secret.
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "status {} with {} bytes", self.status, self.body.len())
@@ -133,13 +133,13 @@ pub enum NoAnswer {
     NotSent(String),
     /// The request may have had its effect.
     Unknown(String),
-    /// The same, and the answer is longer than what is read.
+    /// The same; the answer is larger than what is read.
     TooLarge(String),
 }
 
 impl Http {
-    /// `deadline` is for a whole request: connecting, sending, waiting and reading. A server of https has to show a
-    /// certificate of one of the `authorities`.
+    /// `deadline` is for a whole request: connecting, sending, waiting and reading. An https server must show a
+    /// certificate that `root_certificates` trust.
     pub fn new(deadline: Duration, root_certificates: &RootCertificates) -> Http {
         let config = Agent::config_builder()
             .user_agent(concat!("task-creator/", env!("CARGO_PKG_VERSION")))
@@ -152,7 +152,7 @@ impl Http {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .allow_non_standard_methods(true)
-            // Whatever HTTP_PROXY says: a proxy would see the secrets of an http address.
+            // Even if HTTP_PROXY is set: a proxy would see the secrets of an http address.
             .proxy(None)
             .max_idle_age(LONGEST_IDLE)
             .max_idle_connections_per_host(256)
@@ -186,13 +186,13 @@ impl Http {
     }
 }
 
-/// Its own text would show what is wrong, and that may be a secret.
+/// ureq's own text would show the wrong part, which may be a secret.
 fn unusable(err: ureq::http::Error) -> NoAnswer {
     let what = if err.is::<InvalidUri>() { URL_UNUSABLE } else { "a header cannot be sent" };
     NoAnswer::NotSent(what.into())
 }
 
-/// Only texts that cannot hold the URL are passed on.
+/// Passes on only texts that cannot hold the URL.
 fn no_answer(err: ureq::Error) -> NoAnswer {
     match err {
         ureq::Error::HostNotFound => NoAnswer::NotSent(NO_SUCH_NAME.into()),
@@ -217,7 +217,7 @@ fn no_answer(err: ureq::Error) -> NoAnswer {
 
 const URL_UNUSABLE: &str = "the URL cannot be used";
 const NO_SUCH_NAME: &str = "the host's name does not resolve";
-/// How std starts the text of a failed name look-up, which has no kind of its own.
+/// std starts the text of a failed name look-up with this; the error has no kind of its own.
 const NOT_RESOLVED: &str = "failed to lookup address information";
 
 fn no_connection(err: &std::io::Error) -> NoAnswer {

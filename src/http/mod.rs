@@ -1,7 +1,7 @@
 //! HTTP, both ways: [`Http`] is the one door to targets, [`classify()`] says what their answers mean, and [`server`]
-//! answers for fakes.
+//! is the one server.
 //!
-//! It knows no target and nothing of ours: what a body says is a system's business.
+//! It knows no target and none of our messages: a system reads what a body says.
 
 mod classify;
 mod client;

@@ -1,8 +1,8 @@
 //! Finds the addresses of a target's name and keeps them for a short while; connects to the first that answers.
 //!
-//! ureq asks its resolver before every request, also when it goes out over a connection that is kept, and its own one
-//! starts a thread for each question. Its own connector gives the first address two thirds of the whole time. This one
-//! knows no request and no answer.
+//! ureq asks its resolver before every request, also when a kept connection is used, and its own resolver starts a
+//! thread for each question. Its own connector gives the first address two thirds of the whole time. This one knows no
+//! request and no answer.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
@@ -16,10 +16,10 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector, Either, NextTim
 
 use crate::dial;
 
-/// A name that has moved is asked for again after this time.
+/// After this time a name is looked up again, since it may have moved.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// The resolver of one client. A failed look-up is not kept.
+/// The resolver of one client. It does not keep a failed look-up.
 #[derive(Debug, Default)]
 pub struct KeepingResolver {
     names: DefaultResolver,
@@ -53,7 +53,7 @@ impl Resolver for KeepingResolver {
     }
 }
 
-/// Opens a TCP connection, as [`dial`] chooses the address.
+/// Opens a TCP connection; [`dial`] chooses the address.
 #[derive(Debug, Default)]
 pub struct Dial(TcpConnector);
 
@@ -74,7 +74,7 @@ impl<In: Transport> Connector<In> for Dial {
     }
 }
 
-/// The same connection, but to this address only, and for so long.
+/// The same connection, but only to this address, and for this long.
 fn narrowed<'a>(details: &ConnectionDetails<'a>, address: SocketAddr, patience: Duration) -> ConnectionDetails<'a> {
     let mut addrs = details.resolver.empty();
     addrs.push(address);
@@ -143,7 +143,7 @@ mod tests {
         assert!(resolver.lock().is_none());
     }
 
-    /// A name with two addresses, of which the first is nobody's: packets to it get no answer.
+    /// A name with two addresses. Nobody has the first: packets to it get no answer.
     #[derive(Debug)]
     struct FirstIsDead(SocketAddr);
 
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_first_address_of_a_name_costs_a_moment_and_not_the_request() {
+    fn a_dead_first_address_of_a_name_costs_only_a_moment() {
         use std::io::{Read as _, Write as _};
         let server = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = server.local_addr().expect("a bound listener has an address");

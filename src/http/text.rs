@@ -1,19 +1,20 @@
-//! What an answer says, made fit for one line of a log and for the error queue: without markup, secrets and length.
+//! The text of an answer, made fit for one line of a log and for the error queue: without markup and secrets, and
+//! short.
 
 use crate::redact;
 
-/// How much of a text is kept, in characters.
+/// The longest text that is kept, in characters.
 const LONGEST_TEXT: usize = 300;
-/// How much of a page is looked through for text, and how much of it is shown, in characters.
+/// How much of a page is searched for text, and how much of it is shown, in characters.
 pub const LONGEST_PAGE: usize = 10_000;
 const LONGEST_BEGINNING: usize = 100;
 
-/// Targets make longer ones. A much shorter one could be a word that is meant.
+/// Targets make longer secrets. A much shorter one could be an ordinary word.
 const SHORTEST_SECRET: usize = 8;
 
-/// What a page starts with, as it is read on a screen; where that is nothing, its markup.
+/// The first words of a page, as it is read on a screen; if there are none, its markup.
 pub fn beginning(page: &[u8]) -> String {
-    // Without secrets before it is cut: half of one is not recognised.
+    // Secrets are hidden before the text is cut: half a secret is not recognised.
     let page = redact::clean_in_full(&String::from_utf8_lossy(page).replace(['\r', '\n', '\t', '\u{feff}'], " "));
     let page: String = page.chars().take(LONGEST_PAGE).collect();
     let shown = Some(plain(&page)).filter(|text| !text.is_empty()).unwrap_or(page);
@@ -30,8 +31,8 @@ pub fn without(secret: &str, answer: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// A text of a target on one line, without its markup, and not longer than a log line should be. Nor does it hold a
-/// secret, which a gateway may show: such a text also gets into the error queue.
+/// A text of a target on one line, without its markup, and not longer than a log line should be. It holds no secret,
+/// although a gateway may show one: such a text also gets into the error queue.
 pub fn plain(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
@@ -68,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_page_the_beginning_is_shown_as_people_read_it() {
+    fn the_first_words_of_a_page_are_shown_as_people_read_them() {
         for (page, shown) in [
             ("<html>\r\n<head><title>502 Bad Gateway</title></head>", "502 Bad Gateway"),
             ("Fatal error:\tAllowed\n memory size", "Fatal error: Allowed memory size"),

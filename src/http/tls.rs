@@ -1,7 +1,7 @@
 //! https for [`super::client`]: rustls over ureq's own TCP connection.
 //!
-//! ureq has this too, but trusts either the public authorities or those of one's own, never both; and it does not tell
-//! an error of the handshake, before which nothing was sent, from a later one. It knows no HTTP.
+//! ureq has this too, but it trusts either the public root certificates or the user's, never both; and it does not tell
+//! an error of the handshake, before which nothing was sent, from a later one. This file knows no HTTP.
 
 use std::error::Error;
 use std::fmt;
@@ -17,14 +17,14 @@ use ureq::unversioned::transport::{
 
 use crate::tls::{self, RootCertificates};
 
-/// The setting that names more authorities.
+/// The setting that names more root certificates.
 pub const CA_FILE: &str = "HTTPS_CA_FILE";
 
 /// Puts TLS on a connection to an https address.
 #[derive(Debug)]
 pub struct Https(Arc<ClientConfig>);
 
-/// The handshake failed, so nothing was sent. Says what to do where somebody has to do something.
+/// The handshake failed, so nothing was sent. The text says what a person has to do, if anything.
 #[derive(Debug)]
 pub struct NoHandshake(String);
 
@@ -37,23 +37,23 @@ impl fmt::Display for NoHandshake {
 impl Error for NoHandshake {}
 
 impl Https {
-    /// Trusts these.
+    /// Trusts these root certificates.
     pub fn new(root_certificates: &RootCertificates) -> Https {
         Https(root_certificates.client())
     }
 
     fn shake_hands(&self, details: &ConnectionDetails, tcp: Box<dyn Transport>) -> Result<Session, ureq::Error> {
         let host = details.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        let name =
-            ServerName::try_from(host.to_owned()).map_err(|_| told("no certificate can have the host's name"))?;
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| no_handshake("no certificate can have the host's name"))?;
         let mut session = ClientConnection::new(Arc::clone(&self.0), name)
-            .map_err(|_| told("the session cannot be started: something is wrong with this program"))?;
+            .map_err(|_| no_handshake("the session cannot be started: something is wrong with this program"))?;
         let mut socket = TransportAdapter::new(tcp, details.current_time.clone());
-        // The deadline for connecting, counted again.
+        // The deadline for connecting starts again.
         socket.set_timeout(details.timeout);
         session.complete_io(&mut socket).map_err(|err| match ureq::Error::from(err) {
-            ureq::Error::Io(err) => told(tls::explain(&err, CA_FILE)),
-            // Be it that of the whole request: nothing was sent.
+            ureq::Error::Io(err) => no_handshake(tls::explain(&err, CA_FILE)),
+            // Even if the deadline of the whole request is over: nothing was sent.
             _ => ureq::Error::Timeout(Timeout::Connect),
         })?;
         let (input, output) = (details.config.input_buffer_size(), details.config.output_buffer_size());
@@ -61,7 +61,7 @@ impl Https {
     }
 }
 
-fn told(what: impl Into<String>) -> ureq::Error {
+fn no_handshake(what: impl Into<String>) -> ureq::Error {
     ureq::Error::Other(Box::new(NoHandshake(what.into())))
 }
 

@@ -1,5 +1,6 @@
-//! What a failure leads to: another try, parking, or a pause of the whole lane. Pure; the one place that decides it
-//! for a handled task. It does not know what a task is, nor how it is returned or parked.
+//! The circuit breaker of a lane. It decides what a failure leads to: another try, parking, or a pause of the whole
+//! lane. For a handled task this is decided here only. Pure; it does not know what a task is, nor how it is retried or
+//! parked.
 
 use std::time::{Duration, Instant};
 
@@ -9,20 +10,20 @@ use crate::systems::Failure;
 
 /// The longest pause between two tries, of a message or of a paused lane.
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
-/// That many different messages failing in a row are an outage of the target and not the messages' fault.
+/// When this many different messages fail in a row, the target has an outage, and the messages are not at fault.
 const OUTAGE: usize = 3;
-/// After a pause the pool gets this many tasks, and twice as many with each success: if they were the messages' fault
-/// after all, it shows with few of them.
+/// After a pause the pool gets this many tasks, and twice as many with each success: if the messages are at fault after
+/// all, few of them fail.
 const FIRST_TASKS: usize = 2;
 
-/// The state of a lane's trust in its target.
+/// The circuit breaker between a lane and its target.
 #[derive(Debug)]
 pub struct Breaker {
     attempts: u32,
     first_delay: Duration,
-    /// Messages that failed since anything last succeeded.
+    /// Messages that failed since the last success.
     failed_in_a_row: Vec<String>,
-    /// Messages whose last failure turned out to be the beginning of an outage: it does not count.
+    /// Messages whose last failure turned out to be the start of an outage: it does not count.
     forgiven: Vec<String>,
     pause: Option<Pause>,
     /// The message that started the last pause.
@@ -40,18 +41,18 @@ struct Pause {
 /// How many tasks may go to the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerState {
-    /// So many at once.
+    /// At most this many at once.
     Closed(usize),
     /// One, to see whether the target is back.
     HalfOpen,
-    /// None before this.
+    /// None before this time.
     Open(Instant),
 }
 
 /// What becomes of a failed message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It goes to the retry queue for this long, with this many attempts used.
+    /// It waits in the retry queue.
     Retry {
         /// Attempts used so far, this one included.
         attempts: u32,
@@ -65,24 +66,23 @@ pub enum Decision {
         /// What the parked message says.
         cause: Cause,
     },
-    /// It waits in the lane; no attempt is used.
+    /// It waits in the lane for this long; no attempt is used.
     Wait(Duration),
-    /// It is handed out again; no attempt is used.
+    /// It goes to the pool again at once; no attempt is used.
     Again,
-    /// It waits, and so does the whole lane, for this long. `news`: it did not before.
+    /// It waits, and so does the whole lane; no attempt is used.
     Pause {
         /// Until the target is tried again.
         pause: Duration,
         /// The least time before this message is tried again.
         wait: Duration,
-        /// The lane was working until now.
+        /// The lane was not paused until now.
         news: bool,
     },
 }
 
 impl Breaker {
-    /// A lane that trusts its target. `attempts` is how often a message may fail, `first_delay` the pause after the
-    /// first time.
+    /// Closed. `attempts` is how often a message may fail, `first_delay` the pause after its first failure.
     pub fn new(attempts: u32, first_delay: Duration) -> Breaker {
         Breaker {
             attempts,
@@ -109,7 +109,7 @@ impl Breaker {
         self.pause.as_ref().map(|pause| now.saturating_duration_since(pause.since))
     }
 
-    /// The target has answered sensibly. Returns how long the lane was paused, if it was.
+    /// The target has answered as it should. Returns how long the lane was paused, if it was.
     pub fn succeeded(&mut self, now: Instant) -> Option<Duration> {
         self.failed_in_a_row.clear();
         self.window = self.window.saturating_mul(2);
@@ -131,7 +131,7 @@ impl Breaker {
                     false => Decision::Wait(*after),
                 }
             }
-            // The target was there for others since this message last found it away: then it is the message.
+            // The target answered others since this message last failed like this: then the message is at fault.
             Failure::Unavailable { until: None, .. }
                 if self.pause.is_none() && self.paused_by.as_deref() == Some(id) =>
             {
@@ -144,14 +144,14 @@ impl Breaker {
                 self.pause(*until, Duration::ZERO, now)
             }
             Failure::Outdated => Decision::Again,
-            // However often: an attempt that is used up would park a task that exists.
+            // However often it happens: with its attempts used up, a task that exists would be parked.
             Failure::Unseen(_) => self.pause(None, Duration::ZERO, now),
             Failure::Transient { .. } => self.failed_by_itself(id, attempts, Duration::ZERO, now),
             Failure::OutcomeUnknown { visible_in, .. } => self.failed_by_itself(id, attempts, *visible_in, now),
         }
     }
 
-    /// This message failed, by itself unless others do too; it is not tried again before `after`.
+    /// This message failed, and is at fault unless others fail too. It is not tried again before `after`.
     fn failed_by_itself(&mut self, id: &str, attempts: u32, after: Duration, now: Instant) -> Decision {
         if !self.failed_in_a_row.iter().any(|failed| failed == id) && self.failed_in_a_row.len() < OUTAGE {
             self.failed_in_a_row.push(id.to_owned());
@@ -170,9 +170,9 @@ impl Breaker {
 
     /// One more failure of this message's own.
     fn counted(&self, attempts: u32, after: Duration) -> Decision {
-        // It comes from a header, which anybody may have written.
+        // The number comes from a header, which anybody may have written.
         let attempts = attempts.saturating_add(1);
-        // The last try may have worked after all: then there is a last look, without a try.
+        // The last try may have worked after all: then the task is looked up once more, without a try.
         if attempts > self.attempts || (attempts == self.attempts && after.is_zero()) {
             return Decision::Park { attempts, cause: Cause::RetryLimitExceeded };
         }
@@ -184,7 +184,7 @@ impl Breaker {
         let before = self.pause.take();
         let news = before.is_none();
         let mut pause = before.unwrap_or(Pause { since: now, until: now, tries: 0 });
-        // The tasks that were in the pool together fail together: that is one try.
+        // Tasks that were in the pool together fail together: that counts as one try.
         if pause.until <= now {
             pause.tries += 1;
             let delay = backoff::delay(pause.tries, self.first_delay, LONGEST_DELAY);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_returned_with_growing_delay_and_parked_when_its_attempts_are_used_up() {
+    fn a_message_is_retried_with_growing_delay_and_parked_when_its_attempts_are_used_up() {
         let mut breaker = Breaker::new(3, DELAY);
         let now = Instant::now();
         assert_eq!(breaker.failed("a", 0, &transient(), now), Decision::Retry { attempts: 1, delay: DELAY });
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_create_that_may_still_show_is_not_repeated_before_it_has_had_its_time() {
+    fn a_create_that_may_still_show_is_not_repeated_too_early() {
         let mut breaker = Breaker::new(3, DELAY);
         let failure = Failure::OutcomeUnknown { error: anyhow!("no answer"), visible_in: DELAY * 6 };
         let decision = breaker.failed("a", 0, &failure, Instant::now());
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn before_a_message_is_parked_whose_last_try_may_have_worked_there_is_a_last_look() {
+    fn a_task_whose_last_try_may_have_worked_is_looked_up_before_it_is_parked() {
         let mut breaker = Breaker::new(3, DELAY);
         let now = Instant::now();
         let unknown = Failure::OutcomeUnknown { error: anyhow!("no answer"), visible_in: DELAY * 6 };
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_is_away_now_and_then_costs_the_message_that_meets_it_no_attempt() {
+    fn a_message_loses_no_attempt_when_the_target_is_away_for_a_moment() {
         let mut breaker = Breaker::new(1, DELAY);
         let now = Instant::now();
         for _ in 0..5 {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn the_failures_that_began_an_outage_use_no_attempt_either() {
+    fn the_failures_that_started_an_outage_use_no_attempt_either() {
         let mut breaker = Breaker::new(3, DELAY);
         let now = Instant::now();
         for (id, attempts) in [("a", 0), ("b", 1), ("c", 0)] {
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_message_is_parked_and_shows_that_the_target_is_there() {
+    fn a_refused_message_is_parked_and_closes_the_breaker() {
         let mut breaker = Breaker::new(3, DELAY);
         let now = Instant::now();
         breaker.failed("a", 0, &transient(), now);

@@ -1,23 +1,24 @@
-//! How many deliveries a lane has in hand: few of what was requeued again and again, since whoever had it may have died
-//! over one of them, and a quorum queue deletes what it has counted too often. More again with success. Pure.
+//! How many unsettled deliveries a lane may have. Few, when they were requeued again and again: a worker may have
+//! crashed over one of them, and a quorum queue deletes a message that was requeued too often. More again with success.
+//! Pure.
 //!
-//! The queue's own count is all that is asked. It outlives a process that aborts, and where a queue does not count,
-//! nothing wears out.
+//! It goes by the queue's own count only. The count outlives a process that crashes, and a queue that does not count
+//! deletes nothing.
 
-/// So often anything may be requeued: a stop, a lost connection.
+/// A message may be requeued this often without suspicion: by a stop, by a lost connection.
 const INNOCENT: u32 = 2;
 
-/// How many, of at most the setting's number.
+/// The number of deliveries, at most the setting.
 #[derive(Debug)]
 pub struct Caution {
     most: u16,
     now: u16,
-    /// Settled since there are so many.
+    /// Deliveries settled since the last change.
     settled: usize,
 }
 
 impl Caution {
-    /// A lane that may have so many in hand.
+    /// A lane that may have `most` unsettled deliveries.
     pub fn new(most: u16) -> Caution {
         Caution { most, now: most, settled: 0 }
     }
@@ -27,7 +28,7 @@ impl Caution {
         self.now
     }
 
-    /// A session starts, and what it will get first was requeued so often. Returns whether that is to be settled alone.
+    /// A session starts, and its first deliveries were requeued so often. Returns whether they are to be settled alone.
     pub fn starts(&mut self, times_requeued: u32) -> bool {
         let careful = times_requeued > INNOCENT;
         self.now = if careful { 1 } else { self.most };
@@ -45,8 +46,8 @@ impl Caution {
         self.settled += deliveries;
     }
 
-    /// Whether to take twice as many from now on: nobody has died over as many as there may be now. They are settled,
-    /// or so many wait for a time and nothing is at work.
+    /// Whether to take twice as many from now on: as many as may be taken now were settled without a crash, or so many
+    /// wait for a time and nothing is at work.
     pub fn grows(&mut self, waiting: usize) -> bool {
         let grows = self.is_careful() && self.settled.max(waiting) >= self.now.into();
         if grows {
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_given_back_often_is_taken_alone() {
+    fn messages_that_were_requeued_often_are_taken_alone() {
         let mut caution = Caution::new(256);
         let mut after = |times| (caution.starts(times), caution.prefetch());
         assert_eq!([0, 2, 3, 1000].map(&mut after), [(false, 256), (false, 256), (true, 1), (true, 1)]);
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_stands_in_nobodys_way() {
+    fn messages_that_wait_keep_no_others_from_being_taken() {
         let mut caution = Caution::new(10);
         caution.starts(3);
         assert!(!caution.grows(0) && caution.grows(1) && !caution.grows(1));

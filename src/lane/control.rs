@@ -1,7 +1,8 @@
-//! What may be asked of a lane from outside while it works: to pause, to go on, to poll its target now, and how it is.
+//! What may be asked of a lane from outside while it works: to pause, to resume, to poll its target now, to say how it
+//! is.
 //!
-//! The handle only passes it on. The reader's thread does it between two other things, and while it waits for its next
-//! session too; what a pause means is decided by the [`state`](super::state). It does not know who asks.
+//! The handle only passes commands on. The reader's thread carries them out, also while it waits for its next session;
+//! the [`state`](super::state) decides what a pause means. It does not know who asks.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -10,18 +11,18 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::state::State;
 
-/// As many commands wait for a reader that is busy with a session's beginning.
+/// So many commands may wait for a reader that is just opening a session.
 const MOST_WAITING: usize = 16;
 
 /// A handle to a lane, which may be cloned.
 #[derive(Clone, Debug)]
 pub struct Control {
     commands: (Sender<Command>, Receiver<Command>),
-    /// Room for one: a second wish to poll is the same wish.
+    /// Room for one: a second request to poll adds nothing.
     polls: (Sender<()>, Receiver<()>),
 }
 
-/// What the reader is asked.
+/// A command for the reader.
 #[derive(Debug)]
 pub(super) enum Command {
     Pause { reason: String, lasts: Option<Duration> },
@@ -29,7 +30,7 @@ pub(super) enum Command {
     Snapshot(Sender<Snapshot>),
 }
 
-/// No task is started meanwhile; messages stay in their queue.
+/// A pause by command: no task is started meanwhile, and messages stay in their queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
     /// Why, for people.
@@ -47,13 +48,13 @@ pub struct Snapshot {
     pub has_session: bool,
     /// RabbitMQ takes no messages (an alarm).
     pub in_alarm: bool,
-    /// It stops.
+    /// It is stopping.
     pub stopping: bool,
     /// Somebody has paused it.
     pub paused: Option<Pause>,
-    /// How long its target is known to be away.
+    /// For how long the lane has been paused because of its target.
     pub target_away_for: Option<Duration>,
-    /// Tasks that it has and that nobody works on.
+    /// Tasks that it has taken and that wait.
     pub waiting: usize,
     /// Tasks that its pool has.
     pub in_pool: usize,
@@ -63,13 +64,13 @@ pub struct Snapshot {
     pub waiting_for_room: usize,
 }
 
-/// The lane has not done what it was asked before.
+/// The lane has not carried out earlier commands yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
 
 impl fmt::Display for Busy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the lane is busy and has not done what it was asked before")
+        f.write_str("the lane is busy and has not carried out earlier commands yet")
     }
 }
 
@@ -82,7 +83,7 @@ impl Default for Control {
 }
 
 impl Control {
-    /// No task is to be started for so long, or until [`Control::resume`]. What is started is finished.
+    /// No task is started for so long, or until [`Control::resume`]. Started tasks are finished.
     ///
     /// # Errors
     /// The lane is busy.
@@ -98,9 +99,9 @@ impl Control {
         self.ask(Command::Resume)
     }
 
-    /// The tracker is to look at all records now; after the sweep that it is at, if it is at one.
+    /// Starts a sweep over all records now, or after the one that is running.
     pub fn poll_now(&self) {
-        // It is asked already where there is no room.
+        // No room: it has been asked already.
         let _ = self.polls.0.try_send(());
     }
 
@@ -136,7 +137,7 @@ impl Command {
                 state.pause(Pause { reason, since: now, until: lasts.and_then(|lasts| now.checked_add(lasts)) }, now);
             }
             Command::Resume => state.resume(),
-            // Whoever asked may have gone.
+            // The asker may have stopped waiting.
             Command::Snapshot(reply) => drop(reply.try_send(state.snapshot(now))),
         }
     }

@@ -1,7 +1,7 @@
-//! What brings deliveries to a session: a consumer for each of its two queues.
+//! Brings deliveries to a session: one consumer for each of its two queues.
 //!
-//! A consumer's prefetch cannot be changed, so the consumer is replaced. It knows neither messages nor what becomes of
-//! them, and does not decide how many there may be at once.
+//! The prefetch of a consumer cannot be changed, so the consumer is replaced. It does not know messages, and does not
+//! decide how many there may be at once.
 
 use crossbeam_channel::{Receiver, never};
 
@@ -12,7 +12,7 @@ use crate::rabbitmq::{ConnectionError, Incoming};
 
 /// The consumers of a session.
 pub(super) struct Feeds<'i> {
-    /// On it they are.
+    /// The connection that they use.
     connection: &'i Connection,
     /// Tasks from the bridge.
     pub(super) input: Feed<'i>,
@@ -30,13 +30,14 @@ pub(super) struct Feed<'i> {
 }
 
 impl<'i> Feeds<'i> {
-    /// Of these queues; nothing is consumed yet.
+    /// For these queues; nothing is consumed yet.
     pub(super) fn new(connection: &'i Connection, consumer: &'i Consumer, queues: &'i Queues) -> Feeds<'i> {
         let feed = |queue| Feed { consumer, queue, subscription: None, receiver: never() };
         Feeds { connection, input: feed(&queues.input), retry: feed(&queues.retry) }
     }
 
-    /// Consumes with this prefetch from now on, and returns what has still come with the one before, with its queue.
+    /// Consumes with this prefetch from now on. Returns the deliveries that the old consumers still got, each with its
+    /// queue.
     pub(super) fn consume(&mut self, prefetch: u16) -> Result<Vec<(&'i str, Incoming)>, ConnectionError> {
         let mut rest = Vec::new();
         for feed in [&mut self.input, &mut self.retry] {
@@ -45,7 +46,7 @@ impl<'i> Feeds<'i> {
         Ok(rest)
     }
 
-    /// From now on nothing is received; what comes all the same goes back with the session.
+    /// From now on nothing is received; what the broker still sends is requeued when the session ends.
     pub(super) fn close(&mut self) {
         self.input.close();
         self.retry.close();

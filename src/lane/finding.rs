@@ -1,21 +1,21 @@
-//! What a look at the target has shown of a record, as one value that says what becomes of the record. Pure; it knows
+//! What a check of a record at the target has shown, as one value that says what becomes of the record. Pure; it knows
 //! no queue.
 
 use crate::systems::{Failure, Progress};
 
-/// What was found.
+/// The result of a check.
 #[derive(Debug)]
 pub(super) enum Finding {
     /// The task was answered before: this is a second record of it.
     AnsweredBefore,
-    /// How the task is doing.
+    /// The progress of the task.
     Progress(Progress),
-    /// The target does not show the task, nor any of many others: our account there may not see them, so nothing
+    /// The target shows neither this task nor any of many others: perhaps our account may not see them, so nothing
     /// follows.
     Hidden,
-    /// The record can never be looked up.
+    /// The record can never be checked.
     Invalid(anyhow::Error),
-    /// It could not be looked up this time.
+    /// It could not be checked this time.
     Unknown(Failure),
 }
 
@@ -32,7 +32,7 @@ impl Finding {
     }
 }
 
-/// How many of the looks have shown a task, and how many have missed one.
+/// How many checks have shown a task, and in how many the task was gone.
 pub(super) fn shown_and_gone(results: &[Result<Progress, Failure>]) -> (usize, usize) {
     let count = |is: fn(&Progress) -> bool| results.iter().flatten().filter(|progress| is(progress)).count();
     let gone = count(|progress| matches!(progress, Progress::Gone));
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_shown_counts_only_where_the_target_is_trusted() {
+    fn a_task_that_is_not_shown_counts_as_gone_only_at_a_trusted_target() {
         let of = |result, trusted, answered| Finding::of(result, trusted, answered);
         assert!(matches!(of(Ok(Progress::Gone), false, true), Finding::Hidden));
         assert!(matches!(of(Ok(Progress::Gone), true, false), Finding::Progress(Progress::Gone)));

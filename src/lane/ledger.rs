@@ -4,12 +4,12 @@
 //! ```text
 //!  Waiting ──▶ InFlight ──▶ Ready ──▶ Publishing ──▶ ToFollowUp ──▶ FollowingUp ──▶ remembered as finished
 //!     ▲            │          ▲            │              ▲              │
-//!     └── put back ┘          └── refused ─┘              └─── again ────┘
+//!     └── again ───┘          └── refused ─┘              └─── again ────┘
 //!                                          └──▶ gone: a retry or a parked message lives on in another queue
 //! ```
 //!
-//! The outgoing message with a result is stored *before* it is published, so a lost session costs nothing but time. It
-//! says what is to be acknowledged and never does it; `T` is the right to acknowledge one delivery.
+//! The outgoing message with a result is stored *before* it is published, so a lost session costs only time. The ledger
+//! says what is to be acknowledged, and never acknowledges; `T` is the ack token of one delivery.
 
 mod entry;
 mod overview;
@@ -25,11 +25,12 @@ use crate::message::Task;
 use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::systems::Created;
 
-/// Finished ids that are kept: a crashed broker brings back thousands of messages that were acknowledged already.
+/// The most finished ids that are kept: after a crash, the broker may deliver again thousands of messages that were
+/// acknowledged already.
 const FINISHED: usize = 100_000;
-/// A result whose message was not delivered again within this time of the next session is recorded without one: the
-/// message has gone to another worker, which a second record does not harm, or down with its queue. RabbitMQ delivers
-/// first what it takes back, so a few seconds are enough.
+/// A result is recorded without a delivery when its message was not delivered again this long after the next session
+/// started: the message has gone to another worker (then a second record does no harm), or its queue is gone. RabbitMQ
+/// delivers requeued messages first, so a few seconds are enough.
 const UNCLAIMED: Duration = Duration::from_secs(15);
 
 /// What to do with a delivery.
@@ -42,7 +43,7 @@ pub enum Admission<T> {
     /// The task's message is just moving to another queue, and this may be its continuation: ask again when it has
     /// moved.
     Later(T),
-    /// It is finished: acknowledge what the broker delivers once more, [`Ledger::add`] what somebody republished.
+    /// It is finished: acknowledge a redelivery, but [`Ledger::add`] a message that somebody published again.
     Finished(T),
 }
 
@@ -53,7 +54,7 @@ pub enum Confirmed<T> {
     Recorded,
     /// The task with this id is finished: acknowledge these.
     Finished(String, Vec<T>),
-    /// Acknowledge these.
+    /// The message has moved to another queue: acknowledge these.
     Ack(Vec<T>),
 }
 
@@ -74,7 +75,8 @@ pub struct Ledger<T> {
     by_tag: HashMap<u64, Key>,
     in_flight: usize,
     finished: Remembered,
-    /// When a result without a delivery is recorded all the same, while there is a session and there may be one.
+    /// When the results that have no delivery are recorded all the same; `None` without a session or without such
+    /// results.
     claims_end: Option<Instant>,
 }
 
@@ -105,8 +107,11 @@ impl<T> Ledger<T> {
                 Key::Task(_) | Key::Unreadable(_) => Admission::New(token),
             };
         };
-        if let State::Publishing(_, Next::Leave) = entry.state {
-            return Admission::Later(token);
+        match entry.state {
+            // This copy may say more of the task than the message that moves, which says it where it comes to.
+            State::Publishing(_, Next::Leave) => return Admission::Later(token),
+            State::Ready(_, Next::Leave) if !entry.unclaimed => return Admission::Later(token),
+            _ => {}
         }
         let unclaimed = std::mem::take(&mut entry.unclaimed);
         entry.attempts = entry.attempts.max(attempts);
@@ -160,8 +165,8 @@ impl<T> Ledger<T> {
         None
     }
 
-    /// Takes a task back that the pool has not done, to hand it out again; behind the others, so that no task can hold
-    /// the lane up. Without a delivery it is left to whoever has that now.
+    /// Takes back a task that the pool has not done, to hand it out again, behind the others, so that no task can hold
+    /// up the lane. A task without a delivery is forgotten: the broker delivers it again, here or to another worker.
     pub fn wait_again(&mut self, job: Job, not_before: Option<Instant>) {
         let key = Key::Task(job.task.id.clone());
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -175,7 +180,7 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// The pool has a result for this task: `letter` says it, and `next` follows its confirm.
+    /// The pool has a result for this task: `outgoing` records it, and `next` follows the confirm.
     pub fn settle(&mut self, id: &str, outgoing: OutgoingMessage, next: Next) {
         let key = Key::Task(id.to_owned());
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -191,7 +196,8 @@ impl<T> Ledger<T> {
     pub fn follow_up_again(&mut self, recorded: Box<(Task, Created)>, at: Instant) {
         let key = Key::Task(recorded.0.id.clone());
         match self.entries.get_mut(&key) {
-            // Without a delivery it is left to whoever gets that: the task is found then, and followed up.
+            // Without a delivery it is forgotten: the next worker that gets the message finds the task, and follows it
+            // up.
             Some(entry) if entry.unclaimed => drop(self.entries.remove(&key)),
             Some(entry) => {
                 entry.state = State::ToFollowUp(recorded);
@@ -222,7 +228,8 @@ impl<T> Ledger<T> {
 
 /// Publishing.
 impl<T> Ledger<T> {
-    /// Whose [outgoing message](Ledger::outgoing message) to publish next; say with [`Ledger::publishing`] that it was.
+    /// The entry whose [outgoing message](Ledger::outgoing) to publish next; report with [`Ledger::publishing`] that it
+    /// was.
     pub fn next_to_publish(&mut self) -> Option<Key> {
         while let Some(key) = self.to_publish.pop_front() {
             if self.entries.get(&key).is_some_and(|entry| !entry.unclaimed) && self.outgoing(&key).is_some() {
@@ -247,7 +254,7 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// The broker has the outgoing message with this tag.
+    /// The broker has confirmed the outgoing message with this tag.
     pub fn confirmed(&mut self, tag: u64) -> Option<Confirmed<T>> {
         let key = self.by_tag.remove(&tag)?;
         let entry = self.entries.get_mut(&key)?;
@@ -310,7 +317,7 @@ impl<T> Ledger<T> {
 
 /// Time, and sessions.
 impl<T> Ledger<T> {
-    /// Moves on what has waited for a time that has come.
+    /// Makes due all that has waited for a time that has come.
     pub fn wake(&mut self, now: Instant) {
         if self.claims_end.is_some_and(|end| end <= now) {
             self.stop_waiting_for_deliveries();
@@ -343,8 +350,8 @@ impl<T> Ledger<T> {
         due.iter().all(|queue| queue.is_empty()) && self.entries.values().all(is_still)
     }
 
-    /// The results that have no delivery are published without one, which leaves nothing to acknowledge. What only
-    /// moves to another queue is left to whoever has its message now.
+    /// The results that have no delivery are published without one; then there is nothing to acknowledge. A message
+    /// that only moves to another queue is forgotten: the broker has it.
     pub fn stop_waiting_for_deliveries(&mut self) {
         self.entries.retain(|_, entry| !(entry.unclaimed && matches!(entry.state, State::Ready(_, Next::Leave))));
         for (key, entry) in &mut self.entries {
@@ -360,8 +367,8 @@ impl<T> Ledger<T> {
         self.claims_end = self.entries.values().any(|entry| entry.unclaimed).then(|| now + UNCLAIMED);
     }
 
-    /// The session is lost, and with it the right to acknowledge. The broker delivers again what was not acknowledged;
-    /// what the pool has in hand, and every result, waits for that, however long there is no session.
+    /// The session is lost, and with it the right to acknowledge. The broker delivers again what was not acknowledged.
+    /// The tasks that the pool works on, and all results, wait for that, however long there is no session.
     pub fn session_lost(&mut self) {
         self.claims_end = None;
         self.by_tag.clear();

@@ -1,7 +1,7 @@
-//! The two connections of a session with RabbitMQ and what is open on them: the one place that knows in which order
-//! they are opened, and in which they are closed without hanging.
+//! The two connections of a session with RabbitMQ and their channels. Only this file knows the order in which they are
+//! opened, and the order in which they can be closed without hanging.
 //!
-//! It knows neither messages nor what is done with them.
+//! It does not know messages.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::rabbitmq::publisher::Publisher;
 use crate::rabbitmq::queues::{self, Found};
 use crate::rabbitmq::{ConnectionError, Notice};
 
-/// For the first message of each queue, which says how often what comes was requeued: its body may be large and the
+/// For the first message of each queue, which says how often the messages were requeued: its body may be large and the
 /// link slow.
 const FIRST_DEADLINE: Duration = Duration::from_secs(600);
 
@@ -22,9 +22,9 @@ const FIRST_DEADLINE: Duration = Duration::from_secs(600);
 pub(super) struct Links {
     consuming: Connection,
     consumer: Option<Consumer>,
-    /// Who takes from the consumer's queues besides it.
+    /// The consumer's queues, and how many others consume from them.
     others: Vec<(String, Found)>,
-    /// Of its own, since an alarm at the broker freezes a connection that publishes, acks included.
+    /// A connection of its own: an alarm at the broker freezes a connection that publishes, with its acks.
     publishing: Connection,
     publisher: Option<Publisher>,
 }
@@ -48,7 +48,7 @@ impl Links {
         Ok(Links { consuming, consumer: None, others: Vec::new(), publishing, publisher: None })
     }
 
-    /// Opens what the session `number` works with. Everything that it needs is there then, and it has every right.
+    /// Opens the channels of session `number`. Afterwards all queues exist and all rights are checked.
     pub(super) fn channels(&mut self, lane: &Lane, number: u64) -> Result<Channels<'_>, ConnectionError> {
         let slot = &mut self.publisher;
         let (blocked, publisher) = self.publishing.within_deadline(|publishing| {
@@ -66,7 +66,7 @@ impl Links {
             rights::follow(consuming, queues)?;
             queues::others(consuming, &inputs)
         })?;
-        // An alarm that stands already is known by now.
+        // An alarm that exists already is known by now.
         let (consumer, first) = match blocked.is_empty() {
             true => {
                 let _deadline = self.consuming.at_most(FIRST_DEADLINE);
@@ -78,14 +78,14 @@ impl Links {
         Ok(Channels { consuming: &self.consuming, consumer: self.consumer.insert(consumer), publisher, blocked, first })
     }
 
-    /// Closes all. Returns why a connection was dead already, which nobody says before.
+    /// Closes all. Returns why a connection was dead already, which is not known before.
     pub(super) fn close(mut self) -> Option<String> {
         if let Some(consumer) = &self.consumer {
             let _deadline = self.consuming.closing();
             // It fails where the connection is gone, and then there is nothing to wait for.
             let _ = consumer.requeue_all().and_then(|()| queues::await_settled(&mut self.consuming, &self.others));
         }
-        // What goes back to its queue first, since an alarm may hold the other one up.
+        // The consuming connection first, which requeues: an alarm may hold up the other one.
         let consuming = self.consuming.close_with(self.consumer);
         let publishing = self.publishing.close_with(self.publisher);
         consuming.or(publishing)

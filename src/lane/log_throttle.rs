@@ -1,11 +1,11 @@
-//! The same trouble again and again is one log line with a count, not a flood.
+//! Logs a repeated text once a minute, with a count.
 
 use std::time::{Duration, Instant};
 
 /// The same text is not logged more often than this.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// What was last said.
+/// The text that was logged last.
 #[derive(Debug, Default)]
 pub struct LogThrottle {
     last: Option<(String, Instant)>,
@@ -28,7 +28,7 @@ impl LogThrottle {
         Some(if again { format!("{text} (again, {} times)", unsaid + 1) } else { text.to_owned() })
     }
 
-    /// The trouble is over: the next time it is news again.
+    /// The cause is over: the next text is logged at once.
     pub fn over(&mut self) {
         *self = LogThrottle::default();
     }

@@ -1,19 +1,19 @@
 //! A lane: everything that works for one system. One cannot slow another.
 //!
-//! [`state`] makes all decisions and does no I/O; [`ledger`] is its part that knows what is under way, [`recovery`]
-//! what a failure leads to, [`caution`] and `prefetch` how much is taken at a time, [`waits`] which tasks are to be
-//! left alone for a while, [`refusals`] which queues do not take messages.
+//! [`state`] makes all decisions and does no I/O. Its parts: [`ledger`] knows what is under way, [`breaker`] what a
+//! failure leads to, [`caution`] and `prefetch` how much is taken at a time, [`waits`] which tasks are to be left alone
+//! for a while, [`refusals`] which queues do not take messages.
 //!
-//! [`reader`] is the thread that keeps the lane's sessions with RabbitMQ, [`session`] one such session, which carries
-//! out what the state decides; `links` opens and closes what it works on, `feed` brings its deliveries. [`pool`] is the
-//! threads that call the target, [`control`] what may be asked of the lane from outside.
+//! [`reader`] is the thread that keeps a session with RabbitMQ open. A [`session`] carries out what the state decides;
+//! `links` opens and closes its connections, `feed` brings its deliveries. [`pool`] has the threads that call the
+//! target, [`control`] what may be asked of the lane from outside.
 //!
-//! [`tracking`] is the thread that follows the created tasks, one [`sweep`] at a time; `finding` is what it has found
-//! of a record, and [`moves`] how records leave the sent queue.
+//! [`tracking`] is the thread that follows the created tasks, one [`sweep`] at a time; `finding` is the result of a
+//! check, and [`moves`] is how records leave the sent queue.
 //!
-//! [`letters`] is what is published, [`sizes`] what is done with an outgoing message that is too large, [`rights`] what
-//! a lane must be allowed. [`remembered`] is a set of ids that forgets, [`repeated`] keeps the same trouble from
-//! flooding the log. Nothing here knows which system it works for.
+//! [`outgoing`] makes the messages that are published, [`sizes`] deals with those that are too large, [`rights`] knows
+//! what a lane must be allowed. [`remembered`] is a set of ids that forgets, [`log_throttle`] keeps a repeated text
+//! from flooding the log. Nothing here knows which system it works for.
 
 pub mod breaker;
 pub mod caution;
@@ -22,6 +22,7 @@ mod feed;
 mod finding;
 pub mod ledger;
 mod links;
+mod listening;
 pub mod log_throttle;
 pub mod moves;
 pub mod outgoing;
@@ -48,23 +49,36 @@ use crate::rabbitmq::Headers;
 use crate::rabbitmq::publisher::LargestBody;
 use crate::stats::Stats;
 use crate::stop::Stop;
+use crate::systems::routing::Routes;
 
 /// What the threads of a lane share.
 pub struct Lane<'a> {
     /// The system's name.
     pub name: &'static str,
+    /// Can its tasks be looked up? Otherwise a copy of the message of a finished one would create a second one.
+    pub looks_up: bool,
     /// The queues it uses.
     pub queues: Queues,
+    /// Which system each message belongs to.
+    pub routes: Routes,
     /// The settings.
     pub config: &'a Config,
     /// Its counters.
     pub stats: &'a Stats,
-    /// What RabbitMQ takes, as far as it has said so.
+    /// The largest message that RabbitMQ takes, once it is known.
     pub largest: LargestBody,
-    /// What is asked of it while it works.
+    /// The commands from outside.
     pub control: Control,
     /// Ends it.
     pub stop: Stop,
+}
+
+impl Lane<'_> {
+    /// The input queue of another system that is on, if this task belongs to one.
+    fn queue_elsewhere(&self, task: &Task) -> Option<String> {
+        let system = self.routes.to(task).filter(|system| *system != self.name)?;
+        Some(Queues::of(system, self.config).input)
+    }
 }
 
 /// A task on its way through the pool.
@@ -74,7 +88,7 @@ pub struct Job {
     pub task: Task,
     /// How often it has failed by itself.
     pub attempts: u32,
-    /// The headers it came with, which a returned message keeps.
+    /// The headers it came with, which the message for the retry queue keeps.
     pub headers: Headers,
     /// When it arrived.
     pub arrived: Instant,

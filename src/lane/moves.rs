@@ -1,7 +1,7 @@
-//! What a sweep publishes, and what the broker's word on it leads to: the record leaves the sent queue, or stays.
+//! What a sweep publishes, and what the outcome leads to: the record leaves the sent queue, or stays.
 //!
-//! It is acknowledged after what follows from it is confirmed. What is to follow is decided in
-//! [`tracking`](super::tracking).
+//! A record is acknowledged after the message that follows from it is confirmed. [`tracking`](super::tracking) decides
+//! what is to follow.
 
 use anyhow::{Context as _, bail};
 use crossbeam_channel::select;
@@ -18,19 +18,19 @@ use crate::stats::span;
 
 impl Tracking<'_, '_> {
     /// After outgoing messages that were not confirmed: makes sure that RabbitMQ takes messages again, before anything
-    /// is read. While it does not, each sweep would publish the same answers once more, and use up one of the returns
-    /// after which a quorum queue deletes a record.
+    /// is read. Otherwise each sweep would publish the same answers once more, and would requeue the records once more,
+    /// which a quorum queue allows only a number of times.
     pub(super) fn probe(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
         if !self.unconfirmed {
             return Ok(());
         }
-        // With a body: in an alarm RabbitMQ stops reading in front of the first one, and takes a message without.
+        // With a body: in an alarm RabbitMQ stops reading before the first body, and still takes a message without one.
         let probe = OutgoingMessage::new(self.lane.queues.sweep_lock.clone(), "probe".into(), b"probe".to_vec());
         let publisher = self.publisher(sweep)?;
         publisher.publish(&probe)?;
         let confirm = select! {
             recv(publisher.confirms()) -> confirm => confirm.context("the connection to RabbitMQ is gone")?,
-            // Nothing is read then either.
+            // On stop nothing is read either.
             recv(self.lane.stop.receiver()) -> _ => return Ok(()),
             default(CONFIRM_DEADLINE) => bail!("RabbitMQ takes no messages, so none is read"),
         };
@@ -40,19 +40,19 @@ impl Tracking<'_, '_> {
         Ok(())
     }
 
-    /// Moves the records that their queue would soon delete to its tail, where the next sweep looks at them, and
-    /// returns the others.
+    /// Publishes the records that their queue would soon delete again, to its tail, where the next sweep checks them.
+    /// Returns the others.
     pub(super) fn republish(&mut self, sweep: &mut Sweep, deliveries: Vec<Delivery>) -> anyhow::Result<Vec<Delivery>> {
         let (worn_out, others): (Vec<Delivery>, Vec<Delivery>) =
             deliveries.into_iter().partition(|delivery| outgoing::wears_out(&delivery.headers));
-        // Not looked at, so they count as open.
+        // They are not checked, so they count as open.
         sweep.open += worn_out.len() as u64;
         sweep.not_shown += worn_out.len();
         for Delivery { body, headers, token, .. } in worn_out {
             let id = Record::parse(body.clone()).map_or_else(|_| nameless(sweep), |record| record.task.id);
-            let outgoing = outgoing::republished(&self.lane.queues.sent, id, body, headers);
-            let (sent, record) = (Sent::Republished(Box::new(outgoing.clone())), outgoing.body.clone());
-            self.publish(sweep, outgoing, sent, token, || record)?;
+            let message = outgoing::republished(&self.lane.queues.sent, id, body, headers);
+            let (sent, record) = (Sent::Republished(Box::new(message.clone())), message.body.clone());
+            self.publish(sweep, message, sent, token, || record)?;
             self.make_room(sweep)?;
         }
         self.await_confirms(sweep)?;
@@ -65,7 +65,7 @@ impl Tracking<'_, '_> {
         unreadable: Unreadable,
         token: AckToken,
     ) -> anyhow::Result<()> {
-        // Under this id `parked list` shows it.
+        // `parked list` shows it under this id.
         let id = fingerprint(unreadable.original.bytes());
         self.park(sweep, &id, Cause::InvalidRecord, &unreadable.reason, &unreadable.original, token).map(drop)
     }
@@ -81,32 +81,33 @@ impl Tracking<'_, '_> {
     ) -> anyhow::Result<Option<u64>> {
         let lane = self.lane;
         log::error!("parking in {} as {}: task={id}: {error}", lane.queues.errors, cause.name());
-        let (source_queue, attempts) = match cause {
-            // Whoever puts the message back wants the task created again.
-            Cause::TaskNotFound => (&lane.queues.input, MISSED),
-            Cause::TaskFailed => (&lane.queues.input, 1),
-            _ => (&lane.queues.sent, 1),
+        let over = Some(id.to_owned());
+        let (source_queue, attempts, over) = match cause {
+            // A person who replays the message wants the task created again.
+            Cause::TaskNotFound => (&lane.queues.input, MISSED, over),
+            Cause::TaskFailed => (&lane.queues.input, 1, over),
+            _ => (&lane.queues.sent, 1, None),
         };
         let about = Parked { cause, error, system: lane.name, source_queue, attempts };
-        let outgoing = outgoing::parked(lane, id.to_owned(), &about, original);
-        let record = outgoing.body.clone();
-        self.publish(sweep, outgoing, Sent::Parked, token, || record)
+        let message = outgoing::parked(lane, id.to_owned(), &about, original);
+        let record = message.body.clone();
+        self.publish(sweep, message, Sent::Parked(over), token, || record)
     }
 
-    /// Returns the tag under which the outgoing message, or what it is shortened to, is on its way. A record from which
-    /// no outgoing message can be made that RabbitMQ takes stays.
+    /// Returns the tag under which the outgoing message, shortened if need be, is on its way. A record stays when no
+    /// message of a size that RabbitMQ takes can be made from it.
     pub(super) fn publish(
         &mut self,
         sweep: &mut Sweep,
-        outgoing: OutgoingMessage,
+        message: OutgoingMessage,
         sent: Sent,
         token: AckToken,
         record: impl FnOnce() -> Vec<u8>,
     ) -> anyhow::Result<Option<u64>> {
-        let fits = outgoing.body.len() <= self.lane.largest.bytes();
-        let fitted = if fits { Some((outgoing, sent)) } else { self.small_enough(&outgoing, sent, &record()) };
-        let Some((outgoing, sent)) = fitted else { return Ok(None) };
-        let tag = self.publisher(sweep)?.publish(&outgoing)?;
+        let fits = message.body.len() <= self.lane.largest.bytes();
+        let fitted = if fits { Some((message, sent)) } else { self.small_enough(&message, sent, &record()) };
+        let Some((message, sent)) = fitted else { return Ok(None) };
+        let tag = self.publisher(sweep)?.publish(&message)?;
         sweep.unconfirmed.insert(tag, (sent, vec![token]));
         Ok(Some(tag))
     }
@@ -130,18 +131,21 @@ impl Tracking<'_, '_> {
         Ok((connection, publisher?, watch))
     }
 
-    /// To be called after each outgoing message: waits for the confirms of those on the way once they are many.
+    /// To be called after each outgoing message: when many are unconfirmed, waits for their confirms.
     pub(super) fn make_room(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
         if sweep.is_full() { self.await_confirms(sweep) } else { Ok(()) }
     }
 
-    /// Waits until the broker has taken what was published, and acknowledges the records it came from. When that fails,
-    /// what else is confirmed is noted all the same, so that the next sweep does not publish it again.
+    /// Waits until the broker has confirmed what was published, and acknowledges its records. When that fails, the
+    /// confirmed ones are noted all the same, so that the next sweep does not publish them again.
     pub(super) fn await_confirms(&mut self, sweep: &mut Sweep) -> anyhow::Result<()> {
         let settled = self.settle_all(sweep);
-        let answered = std::mem::take(&mut sweep.answered);
+        let (answered, parked) = (std::mem::take(&mut sweep.answered), std::mem::take(&mut sweep.parked));
         if !answered.is_empty() {
             self.tracker.answered(&answered.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        if !parked.is_empty() {
+            self.tracker.parked(&parked.iter().map(String::as_str).collect::<Vec<_>>());
         }
         settled
     }
@@ -181,28 +185,31 @@ impl Tracking<'_, '_> {
                 log::info!("answered to Camunda{after}: task={id}");
                 sweep.answered.push(id);
             }
-            Sent::Parked => stats.parked.count(),
+            Sent::Parked(over) => {
+                stats.parked.count();
+                sweep.parked.extend(over);
+            }
             Sent::Republished(_) | Sent::PutAside(_) => {}
         }
         Ok(tokens.into_iter().try_for_each(|token| sweep.consumer.ack(token))?)
     }
 
-    /// The record stays in the sent queue, so the next sweep tries again. One that its queue would soon delete waits in
-    /// the retry queue instead, and where that does not take it either, it is parked.
+    /// The record stays in the sent queue, so the next sweep tries again. A record that its queue would soon delete
+    /// waits in the retry queue instead; if that does not take it either, it is parked.
     fn refused(&mut self, sweep: &mut Sweep, sent: Sent, tokens: Vec<AckToken>, why: &str) -> anyhow::Result<()> {
         match sent {
-            Sent::Response(..) | Sent::Parked => {
+            Sent::Response(..) | Sent::Parked(_) => {
                 let (refused, _) = sweep.refused.get_or_insert_with(|| (0, why.to_owned()));
                 *refused += 1;
                 Ok(())
             }
-            Sent::Republished(outgoing) => {
+            Sent::Republished(message) => {
                 log::debug!(
                     "{} does not take the record again, it waits aside: task={}",
-                    outgoing.queue,
-                    outgoing.message_id
+                    message.queue,
+                    message.message_id
                 );
-                let OutgoingMessage { message_id, body, headers, .. } = *outgoing;
+                let OutgoingMessage { message_id, body, headers, .. } = *message;
                 let aside = outgoing::record_on_its_way(self.lane, message_id, body, headers, false);
                 sweep.put_aside += 1;
                 tokens.into_iter().try_for_each(|token| {
@@ -210,22 +217,22 @@ impl Tracking<'_, '_> {
                     self.publish(sweep, aside.clone(), sent, token, || record).map(drop)
                 })
             }
-            Sent::PutAside(outgoing) => {
+            Sent::PutAside(message) => {
                 let (sent, retry) = (&self.lane.queues.sent, &self.lane.queues.retry);
                 let error =
                     format!("{sent} would soon delete the record, and neither it nor {retry} takes it again: {why}");
                 let original =
-                    serde_json::from_slice(&outgoing.body).map_or(Original::Bytes(outgoing.body), Original::Json);
+                    serde_json::from_slice(&message.body).map_or(Original::Bytes(message.body), Original::Json);
                 tokens.into_iter().try_for_each(|token| {
                     let parked =
-                        self.park(sweep, &outgoing.message_id, Cause::RetryLimitExceeded, &error, &original, token);
+                        self.park(sweep, &message.message_id, Cause::RetryLimitExceeded, &error, &original, token);
                     parked.map(drop)
                 })
             }
         }
     }
 
-    /// One line for all that was refused in a sweep.
+    /// One log line for all that was refused in a sweep.
     pub(super) fn note_refused(&mut self, sweep: &Sweep) {
         let now = std::time::Instant::now();
         if sweep.put_aside > 0 {
@@ -248,7 +255,7 @@ impl Tracking<'_, '_> {
     }
 }
 
-/// A name for a record without one, unlike any other that is on the way.
+/// A name for a record without an id, unlike any other that is on the way.
 fn nameless(sweep: &Sweep) -> String {
     format!("record-{}-{}", now_ms(), sweep.unconfirmed.len())
 }

@@ -1,4 +1,5 @@
-//! What a lane publishes, and what it reads from the headers of what arrives: records, returned and parked messages.
+//! What a lane publishes, and what it reads from the headers of deliveries: records, retried and parked messages. It
+//! decides nothing.
 
 use std::collections::BTreeMap;
 use std::slice;
@@ -18,10 +19,10 @@ use crate::terminal;
 
 /// How often the message has failed by itself.
 const ATTEMPTS: &str = "x-attempts";
-/// Milliseconds since 1970 before which a returned message is not tried again.
+/// Milliseconds since 1970 before which a message for the retry queue is not tried again.
 const RETRY_AT: &str = "x-retry-at";
-/// Milliseconds for which a returned message is not tried again, counted from its arrival: clocks may disagree about
-/// [`RETRY_AT`], which earlier versions go by.
+/// Milliseconds for which a message for the retry queue is not tried again, counted from its arrival: clocks may
+/// disagree about [`RETRY_AT`], which earlier versions go by.
 const RETRY_WAIT: &str = "x-retry-wait";
 /// Why it failed the last time.
 const LAST_ERROR: &str = "x-last-error";
@@ -32,8 +33,11 @@ const LONGEST_ERROR: usize = 500;
 const MAY_EXIST: &str = "x-may-exist";
 /// Set when the task exists and the target does not show it: it is never created again.
 const UNSEEN: &str = "x-unseen";
-/// Set when somebody has put a parked message back on purpose.
+/// Set when a person has replayed a parked message.
 const REPLAYED: &str = "x-replayed";
+/// The queue from which a message was moved to that of its system. Set once, and never moved again: it is worked on
+/// where it lies, whatever the settings of another worker say of it.
+const ORIGINAL_QUEUE: &str = "x-original-queue";
 /// Set on a record that waits in the retry queue until the sent queue takes it.
 const RECORD: &str = "x-record";
 /// All headers of a message have to fit into one frame (128 KiB as a rule) together with those that we add; one that
@@ -48,11 +52,11 @@ const FROM_BODY: &[(&str, &str)] = &[
 ];
 /// In bytes. What the bridge copies is shorter.
 const LONGEST_HEADER: usize = 255;
-/// No returned message waits longer than this, whatever a clock that was set back says.
+/// No retried message waits longer than this, even if a clock was set back.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
 
-/// What follows a create: the response where the task is finished at once, else its sent record. From here on what the
-/// target has said is in there only.
+/// What follows a create: the response where the task is finished at once, else its sent record. From here on only this
+/// message holds the target's reply.
 pub fn result(lane: &Lane, task: &Task, created: &mut Created) -> OutgoingMessage {
     let Created { reply, answer, host, .. } = created;
     let (queues, host, reply) = (&lane.queues, host.as_deref(), reply.take());
@@ -96,12 +100,23 @@ pub fn for_retry(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: 
 
 /// The same message for the tail of its own queue, where it is counted from nothing again. It was delivered before.
 pub fn republished(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
-    let mut headers = kept(headers);
-    headers.set(MAY_EXIST, true);
-    OutgoingMessage { queue: queue.to_owned(), message_id, body, headers }
+    that_may_exist(untouched(queue, message_id, body, headers))
 }
 
-/// A record for the retry queue, since the sent queue would soon delete it and does not take it again; and back.
+/// The same where nobody has worked on the message.
+pub fn untouched(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
+    OutgoingMessage { queue: queue.to_owned(), message_id, body, headers: kept(headers) }
+}
+
+/// The message as it came to the queue `from`, for that of another system.
+pub fn moved(from: &str, to: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
+    let mut outgoing = untouched(to, message_id, body, headers);
+    outgoing.headers.set(ORIGINAL_QUEUE, from);
+    outgoing
+}
+
+/// A record for the retry queue, since the sent queue would soon delete it and does not take it again; or (`back`) the
+/// way back.
 pub fn record_on_its_way(lane: &Lane, id: String, body: Vec<u8>, mut headers: Headers, back: bool) -> OutgoingMessage {
     headers.remove(RECORD);
     if back {
@@ -123,7 +138,7 @@ pub fn as_from_bridge(queue: String, message_id: String, body: Vec<u8>) -> Outgo
     OutgoingMessage { queue, message_id, body, headers }
 }
 
-/// The same, put back by a person: it is done again even if its task was finished before.
+/// The same, replayed by a person: it is done again even if its task was finished before.
 pub fn for_replay(mut outgoing: OutgoingMessage) -> OutgoingMessage {
     outgoing.headers.set(REPLAYED, true);
     outgoing
@@ -139,7 +154,7 @@ pub fn that_may_exist(mut outgoing: OutgoingMessage) -> OutgoingMessage {
 fn kept(mut headers: Headers) -> Headers {
     headers.remove(DELIVERY_COUNT);
     if headers.size() > LONGEST_HEADERS {
-        headers.keep_only(&[ATTEMPTS, RETRY_AT, RETRY_WAIT, UNSEEN, REPLAYED]);
+        headers.keep_only(&[ATTEMPTS, RETRY_AT, RETRY_WAIT, UNSEEN, REPLAYED, ORIGINAL_QUEUE]);
     }
     headers
 }
@@ -179,7 +194,7 @@ pub fn fitted(outgoing: &OutgoingMessage, most: usize) -> Option<(OutgoingMessag
     Some((bare, "what is wrapped around a parked message".into()))
 }
 
-/// Has the broker refused messages of the size that the record of this task will have, at the least?
+/// May the record of this task be published, as far as the broker's size limit is known?
 pub fn can_be_recorded(lane: &Lane, task: &Task) -> bool {
     shorten::can_be_recorded(task.body.get(), lane.largest.bytes())
 }
@@ -210,9 +225,21 @@ pub fn earlier(headers: &Headers, redelivered: bool) -> Earlier {
     }
 }
 
-/// Has a person put the message with these headers back?
+/// Has a person replayed the message with these headers?
 pub fn replayed(headers: &Headers) -> bool {
     headers.is_set(REPLAYED)
+}
+
+/// May the message with these headers be moved to another system's queue? Not once more, and not where it was worked
+/// on.
+pub fn may_move(headers: &Headers) -> bool {
+    let is_untouched = attempts(headers) == 0 && earlier(headers, false) == Earlier::None;
+    is_untouched && headers.text(ORIGINAL_QUEUE).is_none()
+}
+
+/// May an earlier delivery of the message with these headers have been moved here, too? Then there are two of the same.
+pub fn may_be_here_twice(headers: &Headers) -> bool {
+    headers.text(ORIGINAL_QUEUE).is_some() && headers.is_set(MAY_EXIST)
 }
 
 /// Is this a record, waiting for the sent queue to take it?
@@ -228,7 +255,7 @@ pub fn wait(headers: &Headers) -> Duration {
     milliseconds(RETRY_WAIT).map_or_else(by_clock, Duration::from_millis).min(LONGEST_WAIT)
 }
 
-/// Has the message been requeued so often that its queue is about to delete it? Then it is to be [`renewed`].
+/// Has the message been requeued so often that its queue is about to delete it? Then it is to be [`republished`].
 pub fn wears_out(headers: &Headers) -> bool {
     times_requeued(headers) >= WORN_OUT
 }
@@ -237,7 +264,28 @@ pub fn wears_out(headers: &Headers) -> bool {
 mod tests {
     use super::*;
 
-    /// What a message has yet to wait that is to be tried at this many seconds from now.
+    #[test]
+    fn a_message_is_moved_once_however_long_its_headers_are() {
+        let mut headers = Headers::from_iter([("other", "x".repeat(LONGEST_HEADERS))]);
+        assert!(may_move(&headers));
+        headers.set(ORIGINAL_QUEUE, "default.queue");
+        let moved = moved("default.queue", "mail.queue", "task-1".into(), b"{}".to_vec(), headers);
+        assert!(
+            !may_move(&moved.headers)
+                && !may_move(&untouched("mail.queue", moved.message_id, moved.body, moved.headers).headers)
+        );
+    }
+
+    #[test]
+    fn what_was_worked_on_is_not_moved() {
+        for mark in [MAY_EXIST, UNSEEN] {
+            assert!(!may_move(&Headers::from_iter([(mark, true)])), "{mark}");
+        }
+        assert!(!may_move(&Headers::from_iter([(ATTEMPTS, 1)])));
+        assert!(may_move(&Headers::from_iter([(REPLAYED, true)])));
+    }
+
+    /// How long a message waits that is to be tried this many seconds from now.
     fn waits(seconds: i64) -> Duration {
         let now = message::now_ms();
         let at = i64::try_from(now).unwrap_or_default() + seconds * 1000;
@@ -245,14 +293,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_turned_cannot_keep_a_message() {
+    fn a_clock_that_was_set_back_cannot_keep_a_message() {
         assert!(waits(5) > Duration::from_secs(4) && waits(5) <= Duration::from_secs(5));
         assert_eq!((waits(-3600), waits(3600)), (Duration::ZERO, LONGEST_WAIT));
         assert_eq!(wait(&Headers::new()), Duration::ZERO);
     }
 
     #[test]
-    fn where_the_wait_itself_is_told_no_clock_shortens_it() {
+    fn no_clock_shortens_a_wait_that_is_given_itself() {
         let told = |wait: i64| (RETRY_WAIT, wait);
         let long_ago = (RETRY_AT, 1_700_000_000_000);
         assert_eq!(wait(&Headers::from_iter([long_ago, told(30_000)])), Duration::from_secs(30));

@@ -1,7 +1,7 @@
-//! The handler threads of a lane: they take what waits, up to a batch, and call the system.
+//! The handler threads of a lane: they take the tasks that wait, up to a batch, and call the system.
 //!
-//! There are as many as the work needs, up to a setting. They know neither queues nor acks, and outlive every session
-//! with RabbitMQ. A panic costs one message one attempt.
+//! There are as many as the work needs, up to a setting. They know neither queues nor acks, and they outlive the
+//! sessions with RabbitMQ. A panic costs one message one attempt.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use super::Job;
 use crate::message::{Earlier, Task};
 use crate::systems::{Batch, Created, Failure, FollowUp, Handler, create};
 
-/// What the pool works on, and where the results go.
+/// The channels and the counters of the pool.
 pub struct Pool {
     /// Tasks to create.
     jobs: Receiver<Job>,
@@ -27,7 +27,7 @@ pub struct Pool {
     name: &'static str,
     /// The most threads.
     most: usize,
-    /// Held by the one thread that gathers its next batch: several would take each other's tasks away.
+    /// Locked by the one thread that gathers its next batch: several would take tasks from each other.
     gathering: Mutex<()>,
     threads: Mutex<Threads>,
     /// A call has ended.
@@ -36,11 +36,11 @@ pub struct Pool {
 
 struct Threads {
     started: usize,
-    /// How many are at a call.
+    /// How many threads are in a call.
     busy: usize,
 }
 
-/// How long a thread waits for more work while another one is at a call.
+/// How long a thread waits for more work while another one is in a call.
 const LONGEST_GATHERING: Duration = Duration::from_millis(5);
 
 /// What a thread has done.
@@ -69,7 +69,7 @@ impl Pool {
         Pool { jobs, recorded, results, name, most, gathering: Mutex::default(), threads, ended: Condvar::new() }
     }
 
-    /// Starts the first thread. Each starts the next one when all are busy, so that an idle lane has one.
+    /// Starts the first thread. A thread starts the next one when all are busy, so an idle lane has one.
     ///
     /// # Errors
     /// The machine has no thread to spare.
@@ -100,14 +100,14 @@ impl Pool {
                 Work::Handle(jobs) => handle(handler, jobs),
                 Work::FollowUp(recorded) => follow_up(handler, recorded),
             };
-            // The reader outlives the pool; if it is gone all the same, there is nobody to tell.
+            // The reader outlives the pool. If it is gone all the same, nobody needs the result.
             let _ = self.results.send(outcome);
             self.lock_threads().busy -= 1;
             self.ended.notify_all();
         }
     }
 
-    /// Starts another thread when all are busy. Without one the work waits for those that there are.
+    /// Starts another thread when all are busy. If that fails, the work waits for the others.
     fn relieve<'s>(&'s self, scope: &'s Scope<'s, '_>, handler: &'s dyn Handler) {
         let number = {
             let mut threads = self.lock_threads();
@@ -118,7 +118,7 @@ impl Pool {
             threads.started
         };
         if let Err(err) = self.spawn(number, scope, handler) {
-            log::warn!("no further handler thread can be started, going on with those that there are: {err}");
+            log::warn!("cannot start another handler thread, going on with the others: {err}");
         }
     }
 
@@ -129,7 +129,7 @@ impl Pool {
         Some(work)
     }
 
-    /// What to do next: as much of what waits as one call should carry. `None` when the reader is gone.
+    /// The next work: as many waiting tasks as one call should carry. `None` when the reader is gone.
     fn gather(&self, handler: &dyn Handler) -> Option<Work> {
         loop {
             let mut either = Select::new();
@@ -140,7 +140,7 @@ impl Pool {
             if let Batch::Nagle(most) = batch {
                 self.await_more(most);
             }
-            // Recorded tasks first: each one done makes room for a new delivery.
+            // Recorded tasks first: each follow-up that is done makes room for a new delivery.
             let recorded = self.take(&self.recorded, batch);
             if !recorded.is_empty() {
                 return Some(Work::FollowUp(recorded));
@@ -158,7 +158,7 @@ impl Pool {
         }
     }
 
-    /// Waits for a full batch, but no longer than until another thread is done with its call.
+    /// Waits for a full batch, but at most until another thread ends its call.
     fn await_more(&self, most: usize) {
         if self.jobs.len() >= most || self.recorded.len() >= most {
             return;
@@ -185,7 +185,7 @@ impl Pool {
     }
 }
 
-/// Says at the start what would keep the first task waiting.
+/// Logs at the start what would keep the first task waiting.
 fn preflight(handler: &dyn Handler) {
     match catch_unwind(AssertUnwindSafe(|| handler.preflight())) {
         Ok(Ok(())) | Err(_) => {}
@@ -202,8 +202,8 @@ fn handle(handler: &dyn Handler, jobs: Vec<Job>) -> Outcome {
     Outcome::Handled(jobs.zip(results).collect())
 }
 
-/// The handler's results. When it panics over several tasks, each is tried by itself, so that only the one that makes
-/// it panic pays for it. Whatever it did before may still have an effect that cannot be seen yet.
+/// The handler's results. When it panics over several tasks, each is tried alone, so that only the task that makes it
+/// panic uses up an attempt. What the handler did before the panic may have an effect that cannot be seen yet.
 fn handle_tasks(handler: &dyn Handler, tasks: &mut [Task]) -> Vec<Result<Created, Failure>> {
     let answer = catch_unwind(AssertUnwindSafe(|| create::find_or_create(handler, tasks)));
     let why = match answer {
@@ -220,7 +220,7 @@ fn handle_tasks(handler: &dyn Handler, tasks: &mut [Task]) -> Vec<Result<Created
 
 fn follow_up(handler: &dyn Handler, recorded: Vec<(Task, Created)>) -> Outcome {
     let mut followed = catch_unwind(AssertUnwindSafe(|| handler.follow_up(&recorded))).unwrap_or_default();
-    // Best effort: what the handler did not answer for is not followed up.
+    // Best effort: a task that the handler left out is not followed up.
     followed.resize(recorded.len(), FollowUp::Done);
     Outcome::FollowedUp(recorded.into_iter().zip(followed).collect())
 }
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
     use crate::systems::{Found, Missing};
 
-    /// Panics where it is told to, and says of each task whether it may exist.
+    /// Panics where the test wants it, and says of each task whether it may exist.
     struct Fragile {
         next_batch: fn() -> Batch,
         most: usize,
@@ -261,7 +261,7 @@ mod tests {
         }
     }
 
-    /// For each of two tasks that wait: how many went together, and may it have existed?
+    /// For each of two waiting tasks: how many were handled together, and may it exist already?
     fn work(handler: &Fragile) -> Vec<(String, bool)> {
         let ((jobs, to_do), (results, outcomes)) = (unbounded(), unbounded());
         for id in ["a", "b"] {
@@ -289,8 +289,8 @@ mod tests {
     }
 
     #[test]
-    fn a_handler_that_panics_before_its_turn_gets_its_tasks_one_by_one() {
-        let handler = Fragile { next_batch: || panic!("before its turn"), most: 2 };
+    fn a_handler_that_panics_when_asked_for_its_batch_gets_its_tasks_one_by_one() {
+        let handler = Fragile { next_batch: || panic!("before its batch"), most: 2 };
         assert_eq!(work(&handler), [("1".into(), false), ("1".into(), false)]);
     }
 }

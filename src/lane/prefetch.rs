@@ -1,9 +1,9 @@
-//! How many deliveries a session has in hand: as many as the setting allows, and fewer where they are large, so that
-//! they are bounded in bytes too. Pure; it knows neither messages nor what becomes of them.
+//! How many unsettled deliveries a session may have: as many as the setting allows, and fewer when they are large, so
+//! that they are bounded in bytes too. Pure; it knows nothing of messages but their size.
 
 use crate::rabbitmq::consumer::{FIRST, MOST_BYTES, Unsettled};
 
-/// How much one more delivery changes what is known of their size.
+/// The weight of one more delivery in the mean size.
 const WEIGHT: f64 = 1.0 / 16.0;
 
 /// How many deliveries fit.
@@ -11,22 +11,22 @@ const WEIGHT: f64 = 1.0 / 16.0;
 pub(super) struct Prefetch {
     most: u16,
     now: u16,
-    /// Of the last deliveries, in bytes.
+    /// The mean size of the last deliveries, in bytes.
     mean_size: Option<f64>,
 }
 
 impl Prefetch {
-    /// A few, until it is known how large they are, and then up to `most`.
+    /// Starts with a few, until their size is known, and then goes up to `most`.
     pub(super) fn new(most: u16) -> Prefetch {
         Prefetch { most, now: most.min(FIRST), mean_size: None }
     }
 
-    /// From now on it may be up to so many.
+    /// From now on up to `most`.
     pub(super) fn allow(&mut self, most: u16) {
         self.most = most;
     }
 
-    /// How many at present.
+    /// The present number.
     pub(super) fn now(&self) -> u16 {
         self.now
     }
@@ -37,8 +37,8 @@ impl Prefetch {
         self.mean_size = Some(self.mean_size.map_or(size, |mean| mean + WEIGHT * (size - mean)));
     }
 
-    /// The new number, where it is time for another one: fewer when too much is in hand; more when twice as many fit,
-    /// and all that may come have come.
+    /// The new number, if it is to change: fewer when too many bytes are unsettled; more when twice as many fit and all
+    /// that are allowed have come.
     pub(super) fn change(&mut self, unsettled: Unsettled) -> Option<u16> {
         let fitting = (MOST_BYTES as f64 / self.mean_size?.max(1.0)) as u16;
         let fitting = fitting.clamp(1, self.most);
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn the_setting_counts_when_more_come_and_are_known_to_be_small() {
+    fn the_setting_is_reached_when_deliveries_are_known_to_be_small() {
         let mut prefetch = Prefetch::new(256);
         assert_eq!((prefetch.now(), prefetch.change(unsettled(0, 0))), (8, None));
         prefetch.note(1200);
@@ -77,14 +77,14 @@ mod tests {
     }
 
     #[test]
-    fn of_large_ones_there_are_as_many_as_fit_and_more_again_when_they_are_small() {
+    fn fewer_large_deliveries_are_taken_and_more_again_when_they_are_small() {
         let mut prefetch = Prefetch::new(256);
         (0..8).for_each(|_| prefetch.note(4 << 20));
         assert_eq!(prefetch.change(unsettled(8, 32 << 20)), Some(16));
         prefetch.note(4 << 20);
         assert_eq!(prefetch.change(unsettled(16, 68 << 20)), None);
         (0..100).for_each(|_| prefetch.note(1000));
-        assert_eq!(prefetch.change(unsettled(16, 40 << 20)), None, "the large ones are still in hand");
+        assert_eq!(prefetch.change(unsettled(16, 40 << 20)), None, "the large ones are still unsettled");
         assert_eq!(prefetch.change(unsettled(16, 20 << 20)), Some(256));
         (0..20).for_each(|_| prefetch.note(11 << 20));
         assert_eq!(prefetch.change(unsettled(256, 20 << 20)), None);

@@ -1,5 +1,5 @@
-//! The reader thread of a lane: it keeps a [`session`] with RabbitMQ open, and opens the next one when one is lost.
-//! It owns the [`state`](super::state), which outlives them all, and decides nothing of messages.
+//! The reader thread of a lane: it keeps a [`session`] with RabbitMQ open, and opens the next one when one is lost. It
+//! owns the [`state`](super::state), which outlives the sessions. It decides nothing about messages.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -33,36 +33,39 @@ pub struct PoolEnds {
     pub recorded: Sender<(Task, Created)>,
     /// From the pool.
     pub results: Receiver<Outcome>,
+    /// How many threads the pool may have.
+    pub threads: usize,
 }
 
-/// Runs the lane until the stop signal and until what it has in hand is settled.
+/// Runs the lane until the stop signal, and until all that is started is settled.
 ///
 /// # Errors
-/// RabbitMQ refuses a session before one has worked (a [`ConnectionError`](crate::rabbitmq::Trouble)): the credentials,
-/// the virtual host or a permission are wrong, and with nobody's work in hand it is better to end than to wait. What
-/// can pass by itself is waited for. Or a thread cannot be started.
+/// RabbitMQ refuses a session before one has worked (a [`ConnectionError`](crate::rabbitmq::ConnectionError)): the
+/// credentials, the virtual host or a permission are wrong. Nothing is started yet, so it is better to end than to
+/// wait. An error that can pass by itself is waited for. Or a thread cannot be started.
 pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
     let (jobs, not_started) = unbounded();
     let (recorded, to_follow_up) = unbounded();
     let (outcomes, results) = unbounded();
-    let pool = Pool::new(lane.name, not_started.clone(), to_follow_up, outcomes, lane.config.handler_threads);
-    let ends = PoolEnds { jobs, not_started, recorded, results };
+    let threads = lane.config.handler_threads.min(handler.most_at_once());
+    let pool = Pool::new(lane.name, not_started.clone(), to_follow_up, outcomes, threads);
+    let ends = PoolEnds { jobs, not_started, recorded, results, threads };
     let mut state = State::new(lane);
     let ended = thread::scope(|scope| {
         pool.start(scope, handler)?;
         let result = keep_sessions(lane, &mut state, &ends);
-        // What the pool is still at cannot be settled any more.
+        // The tasks that the pool still works on cannot be settled any more.
         match result {
             Ok(End::Settled) => lane.stats.note_unsettled(&state.at_work()),
             _ => lane.stats.note_unsettled(&state.unsettled()),
         }
         let PoolEnds { jobs, recorded, not_started, .. } = ends;
-        // Without senders the pool's threads end when they have finished what they are at.
+        // Without senders the pool's threads end when they have finished their call.
         drop((jobs, recorded));
         not_started.try_iter().for_each(drop);
         result
     });
-    // Whoever has the messages of the rest by now finds their tasks.
+    // The broker delivers the other messages again; the next worker that gets them finds their tasks.
     if let Ok(End::Settled) = ended {
         lane.stats.note_unsettled(&[]);
     }
@@ -71,9 +74,9 @@ pub fn run(lane: &Lane, handler: &dyn Handler) -> anyhow::Result<()> {
 
 /// How the last session ended.
 enum End {
-    /// All that it had deliveries of is settled.
+    /// All tasks that had a delivery are settled.
     Settled,
-    /// It was lost, and there was no time for another one.
+    /// It was lost, and the worker stops before the next one.
     Lost,
 }
 
@@ -105,7 +108,7 @@ fn keep_sessions(lane: &Lane, state: &mut State<AckToken>, pool: &PoolEnds) -> a
                 LONGEST_PAUSE
             }
             Ended::Lost { worked, error } => {
-                // A session that worked for longer than it was waited for is a new beginning.
+                // A session that worked for longer than the pause before it resets the back-off.
                 if worked.is_some_and(|worked| worked > backoff::delay(failures, FIRST_PAUSE, LONGEST_PAUSE)) {
                     failures = 0;
                     throttle.over();
@@ -126,7 +129,7 @@ fn keep_sessions(lane: &Lane, state: &mut State<AckToken>, pool: &PoolEnds) -> a
     Ok(End::Lost)
 }
 
-/// Waits for the next try, and does meanwhile what is asked; `true` when it was stopped.
+/// Waits for the next try, and carries out commands meanwhile; `true` when it was stopped.
 fn wait(lane: &Lane, state: &mut State<AckToken>, pause: Duration) -> bool {
     let over = after(pause);
     loop {
@@ -140,7 +143,8 @@ fn wait(lane: &Lane, state: &mut State<AckToken>, pause: Duration) -> bool {
     }
 }
 
-/// Without a session nothing can be acknowledged: what is not started is left to the broker, which delivers it again.
+/// Without a session nothing can be acknowledged: tasks that are not started are left to the broker, which delivers
+/// them again.
 fn forget_session(lane: &Lane, state: &mut State<AckToken>, pool: &PoolEnds) {
     state.session_lost();
     pool.not_started.try_iter().for_each(|job| state.take_back(job));

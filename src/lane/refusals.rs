@@ -1,5 +1,5 @@
-//! Queues that do not take messages, because they are full or gone: how it is told, once a minute for each and not for
-//! each message. What becomes of the messages is the ledger's and the sweep's business.
+//! Queues that do not take messages, because they are full or gone, and how that is logged: once a minute for each
+//! queue, not for each message. What becomes of the messages, the ledger and the sweep decide.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -13,16 +13,16 @@ pub struct Refusals(HashMap<String, Refusal>);
 
 #[derive(Debug, Default)]
 struct Refusal {
-    /// When it refused the first of those that wait for it; `None` when nothing does.
+    /// When it refused the first of the messages that wait for it; `None` when none waits.
     since: Option<Instant>,
-    /// It was said since then.
+    /// It was logged since then.
     told: bool,
-    /// Goes on when nothing waits any more: a queue that is full now and then is no news each time.
+    /// Kept when nothing waits any more: a queue that is full now and then is not logged each time.
     news: LogThrottle,
 }
 
 impl Refusals {
-    /// The queue did not take a message. What is to be logged, once a minute.
+    /// The queue did not take a message. Returns the text to log, once a minute.
     pub fn refused(&mut self, queue: &str, why: &str, now: Instant) -> Option<String> {
         let refusal = self.0.entry(queue.to_owned()).or_default();
         let waiting = now.duration_since(*refusal.since.get_or_insert(now));
@@ -31,7 +31,7 @@ impl Refusals {
         Some(if waiting.is_zero() { said } else { format!("{said}, for {} now", span(waiting)) })
     }
 
-    /// For how long the one that refuses longest has done so.
+    /// How long the queue has refused that refuses longest.
     pub fn longest(&self, now: Instant) -> Option<Duration> {
         self.0.values().filter_map(|refusal| refusal.since).map(|since| now.saturating_duration_since(since)).max()
     }
@@ -41,8 +41,7 @@ impl Refusals {
         self.0.values().any(|refusal| refusal.since.is_some())
     }
 
-    /// Those queues for which nothing waits any more, and of which it was said that something does; with how long it
-    /// did.
+    /// The queues for which nothing waits any more, if their refusal was logged, each with how long it lasted.
     pub fn over(&mut self, waiting: impl Fn(&str) -> usize, now: Instant) -> Vec<(String, Duration)> {
         let over = self.0.iter_mut().filter(|(queue, refusal)| refusal.since.is_some() && waiting(queue) == 0);
         let told = over.filter_map(|(queue, refusal)| {
@@ -58,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_queue_is_told_once_a_minute_and_until_nothing_waits() {
+    fn a_full_queue_is_logged_once_a_minute_until_nothing_waits() {
         let mut refusals = Refusals::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
@@ -73,7 +72,7 @@ mod tests {
             [("sent".into(), Duration::from_secs(70))]
         );
         assert!(refusals.any() && !refusals.over(|_| 0, at(70)).is_empty() && !refusals.any());
-        // Full now and then within a minute: that is no news.
+        // Full again within the minute: not logged.
         assert_eq!((refusals.refused("sent", "full", at(75)), refusals.over(|_| 0, at(80)).len()), (None, 0));
         assert!(refusals.refused("sent", "full", at(125)).is_some());
     }

@@ -1,7 +1,7 @@
 //! A set of ids that forgets the oldest when it is full, so that memory is bounded by a number and not by time.
 //!
-//! It keeps 128 bits of each id instead of the text: a text would be a small allocation that stays among large ones
-//! that go, and holds on to a kilobyte of them.
+//! It keeps a hash of 128 bits instead of the text of an id. Texts would be small allocations that stay between large
+//! ones that are freed, and each would keep about a kilobyte of memory from being reused.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
@@ -12,7 +12,7 @@ pub struct Remembered {
     ids: HashSet<u128>,
     by_age: VecDeque<u128>,
     most: usize,
-    /// Each makes one half of the 128 bits.
+    /// Each makes one half of the hash.
     hashers: [RandomState; 2],
 }
 
@@ -44,7 +44,7 @@ impl Remembered {
         }
     }
 
-    /// Is the id among the last ones?
+    /// Is the id remembered?
     pub fn contains(&self, id: &str) -> bool {
         self.ids.contains(&self.bits(id))
     }

@@ -1,7 +1,7 @@
-//! Which rights at RabbitMQ a lane needs: looked for before anything is created at the target, whose record could not
-//! be published or followed, and by `check`. Says the command that gives them.
+//! Which rights at RabbitMQ a lane needs, and the command that gives them. They are checked by `check`, and before
+//! anything is created at the target: without them its record could not be published or followed.
 //!
-//! How a right is found out is the business of [`crate::rabbitmq::rights`].
+//! [`crate::rabbitmq::rights`] knows how a right is checked.
 
 use crate::config::RabbitMq;
 use crate::queues::Queues;
@@ -9,19 +9,19 @@ use crate::rabbitmq::ConnectionError;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::rights::{may_configure, may_read};
 
-/// The exchange that has no name is called so where rights are given.
+/// The name of the default exchange where rights are given.
 const DEFAULT_EXCHANGE: &str = "^amq\\.default$";
 
-/// What a session does not meet by itself at its beginning: the right to follow the created tasks.
+/// Checks the right to follow the created tasks, which a session does not use when it starts.
 ///
 /// # Errors
-/// It lacks, or the connection is gone.
+/// The right is missing, or the connection is gone.
 pub fn follow(connection: &mut Connection, queues: &Queues) -> Result<(), ConnectionError> {
     may_read(connection, &queues.sent).map_err(|error| error.at(&queues.sent))?;
     may_configure(connection, &queues.sweep_lock).map_err(|error| error.at(&queues.sweep_lock))
 }
 
-/// The command that gives a user all rights which these lanes need, and no others.
+/// The command that gives a user all rights that these lanes need, and no others.
 pub fn command(rabbitmq: &RabbitMq, lanes: &[Queues]) -> String {
     let own = |queues: &Queues| format!("{}.*", escaped(queues.stem()));
     let mut read: Vec<String> = lanes.iter().map(own).collect();
@@ -34,7 +34,7 @@ pub fn command(rabbitmq: &RabbitMq, lanes: &[Queues]) -> String {
     format!("rabbitmqctl set_permissions -p {vhost} {user} {configure} {write} {read}")
 }
 
-/// What to do about a right that lacks.
+/// What to do about a missing right.
 pub fn advice(rabbitmq: &RabbitMq, lanes: &[Queues]) -> String {
     format!(
         "where RabbitMQ runs, as its administrator (replaces the user's rights in this virtual host): {}",
@@ -42,13 +42,13 @@ pub fn advice(rabbitmq: &RabbitMq, lanes: &[Queues]) -> String {
     )
 }
 
-/// The text as a regular expression that means just it.
+/// A regular expression that matches just this text.
 fn escaped(text: &str) -> String {
     let special = |char: char| if "\\.+*?()|[]{}^$".contains(char) { format!("\\{char}") } else { char.into() };
     text.chars().map(special).collect()
 }
 
-/// The text as a shell takes it for one word.
+/// The text as one word for a shell.
 fn quoted(text: &str) -> String {
     let plain = |char: char| char.is_ascii_alphanumeric() || "/_-.".contains(char);
     match !text.is_empty() && text.chars().all(plain) {
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_of_the_manual_is_the_one_that_is_told() {
+    fn the_manual_shows_the_same_command() {
         let told = command_with(&[("RABBITMQ_USERNAME", "task-creator")]);
         assert!(include_str!("../docs/operating.md").contains(&told), "{told}");
     }

@@ -1,7 +1,7 @@
-//! One session of a lane with RabbitMQ: everything for which its reader thread wakes up, and what it does then.
+//! One session of a lane with RabbitMQ: everything for which the reader thread wakes up, and what it does then.
 //!
-//! The thread owns the session's channels. The lane's input and retry deliveries are settled on this thread only. It
-//! tells the [`state`](super::state) what has happened, carries out what that says, and decides nothing itself.
+//! The thread owns the session's channels. Deliveries of the input and retry queues are settled on this thread only. It
+//! tells the [`state`](super::state) what has happened, carries out the state's actions, and decides nothing itself.
 
 use std::time::{Duration, Instant};
 
@@ -19,12 +19,12 @@ use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, Publisher};
 use crate::rabbitmq::{Blocked, Confirmation, ConnectionError, Incoming, Notice};
 use crate::stats::condition::Obstacle;
 
-/// The reader looks around this often even if nothing wakes it.
+/// The reader wakes up this often even if nothing happens.
 const TICK: Duration = Duration::from_secs(30);
 
 /// How a session ended.
 pub enum Ended {
-    /// The stop signal came, and what was in hand is settled.
+    /// The stop signal came, and everything that was started is settled.
     Stopped,
     /// On purpose: the next one may start at once.
     Refresh,
@@ -32,7 +32,7 @@ pub enum Ended {
     Refused(anyhow::Error),
     /// Something broke.
     Lost {
-        /// How long the session worked; `None`: it did not come to that.
+        /// How long the session worked; `None`: it ended before it was ready.
         worked: Option<Duration>,
         /// What broke.
         error: anyhow::Error,
@@ -40,7 +40,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Did the session come to work?
+    /// Was the session ready for work?
     pub fn has_worked(&self) -> bool {
         !matches!(self, Ended::Refused(_) | Ended::Lost { worked: None, .. })
     }
@@ -55,10 +55,10 @@ pub fn run(lane: &Lane, state: &mut State<AckToken>, pool: &PoolEnds, number: u6
     };
     let mut works = false;
     let ended = links.channels(lane, number).and_then(|channels| work(lane, state, pool, channels, &mut works));
-    // The root cause of a dead connection is told only when it is closed.
+    // The root cause of a dead connection is known only when it is closed.
     let error = match (ended, links.close()) {
         (Ok(ended), _) => return ended,
-        // We are in, so it is a right that lacks.
+        // We are signed in, so a right is missing.
         (Err(error), _) if error.refused => {
             error.with(&super::rights::advice(&lane.config.rabbitmq, std::slice::from_ref(&lane.queues)))
         }
@@ -66,7 +66,7 @@ pub fn run(lane: &Lane, state: &mut State<AckToken>, pool: &PoolEnds, number: u6
         (Err(error), _) => error,
     };
     match works {
-        // What is refused while we are at work is told again when the next session starts.
+        // A refusal during work is reported again when the next session starts.
         true => Ended::Lost { worked: Some(started.elapsed()), error: error.into() },
         false => not_let_in(error),
     }
@@ -79,7 +79,7 @@ fn not_let_in(error: ConnectionError) -> Ended {
     }
 }
 
-/// Sets `works` when all is ready for work.
+/// Sets `works` when the session is ready for work.
 fn work(
     lane: &Lane,
     state: &mut State<AckToken>,
@@ -96,7 +96,7 @@ fn work(
                 let _deadline = consuming.at_most(SETUP_DEADLINE);
                 feeds.consume(prefetch)?;
             }
-            say_ready(lane, state.most_deliveries(), requeued);
+            say_ready(lane, pool.threads, state.most_deliveries(), requeued);
         }
         None => {
             state.session_opened_in_alarm(Instant::now());
@@ -105,11 +105,11 @@ fn work(
     }
     *works = true;
     let mut session = Session { lane, state, pool, consumer, publisher };
-    // An alarm keeps what has come from being started.
+    // The alarm first: it keeps the first deliveries from being started.
     blocked.try_iter().for_each(|notice| session.noticed(notice.into()));
     first.into_iter().flatten().for_each(|delivery| session.delivered(delivery));
     let ended = session.serve(&mut feeds, &blocked);
-    // At once, while the closing may take seconds.
+    // At once, since closing may take seconds.
     state.session_lost();
     if let Err(error) = &ended {
         lane.learn_largest(&error.to_string());
@@ -124,14 +124,14 @@ fn note_session(lane: &Lane) {
     [Obstacle::NoSession, Obstacle::Alarm].into_iter().for_each(|obstacle| condition.is_over(obstacle));
 }
 
-fn say_ready(lane: &Lane, most: u16, requeued: u32) {
+fn say_ready(lane: &Lane, threads: usize, most: u16, requeued: u32) {
     note_session(lane);
-    let (input, threads) = (&lane.queues.input, lane.config.handler_threads);
+    let input = &lane.queues.input;
     log::info!("reading {input}, up to {most} deliveries at a time, up to {threads} handler threads");
     if most < lane.config.prefetch {
         log::info!(
-            "{input}: what comes first was given back {requeued} times, by a lane that waits or by one that dies again and \
-             again: beginning with one delivery at a time"
+            "{input}: the first message was requeued {requeued} times, by a lane that waits or by a worker that crashes again \
+             and again: starting with one delivery at a time"
         );
     }
 }
@@ -165,13 +165,14 @@ impl Session<'_, '_> {
                 recv(confirms) -> confirm => all(&confirms, confirm).try_for_each(|confirm| self.confirmed(confirm))?,
                 recv(blocked) -> notice => self.noticed(notice.map_err(|_| gone("the publishing connection"))?.into()),
                 recv(self.lane.control.commands()) -> command => {
-                    // The lane itself holds the other end.
+                    // The lane has the sender, so this never fails.
                     command.into_iter().for_each(|command| command.carry_out(self.state, Instant::now()));
                 },
                 recv(stop) -> _ => {
                     stop = never();
                     self.state.stop(self.pool.not_started.try_iter());
-                    // A broker that hangs keeps us here until the process is ended; by now it is known what is in hand.
+                    // A broker that hangs keeps us here until the process is ended; what is unsettled has been logged
+                    // by now.
                     feeds.close();
                 },
                 recv(after(self.next_tick())) -> _ => {},
@@ -179,7 +180,7 @@ impl Session<'_, '_> {
         }
     }
 
-    /// Does all that is to be done now.
+    /// Carries out all actions that are due.
     fn carry_out(&mut self, feeds: &mut Feeds) -> Result<Option<Ended>, ConnectionError> {
         if self.unconfirmed_since().is_some_and(|since| since.elapsed() > CONFIRM_DEADLINE) {
             return Err(ConnectionError::new(format!("no confirm from RabbitMQ within {CONFIRM_DEADLINE:?}")));
@@ -212,16 +213,16 @@ impl Session<'_, '_> {
         }
     }
 
-    /// How long nothing happens by itself.
+    /// How long to wait when nothing happens.
     fn next_tick(&self) -> Duration {
         let now = Instant::now();
         let confirm = self.unconfirmed_since().map(|since| since + CONFIRM_DEADLINE);
         let next = self.state.next_wake(now).into_iter().chain(confirm).min();
-        // A moment longer than needed, so that the time has come when we look.
+        // A moment longer than needed, so that the time has come when we wake up.
         next.map_or(TICK, |next| next.saturating_duration_since(now) + Duration::from_millis(1)).min(TICK)
     }
 
-    /// Since when the oldest outgoing message waits for its confirm; a broker in an alarm owes none.
+    /// Since when the oldest outgoing message waits for its confirm. In an alarm the broker sends none.
     fn unconfirmed_since(&self) -> Option<Instant> {
         self.publisher.waiting_since().filter(|_| !self.state.in_alarm())
     }
@@ -244,7 +245,7 @@ impl Session<'_, '_> {
         Ok(())
     }
 
-    /// Takes in what `select!` has received, and what else has come with it.
+    /// Takes in what `select!` has received, and all that has come since.
     fn arrived(&mut self, feed: &Feed, first: Result<Incoming, RecvError>) -> Result<(), ConnectionError> {
         let first = first.map_err(|_| gone("the connection to RabbitMQ"))?;
         let rest = feed.receiver().try_iter();
@@ -268,7 +269,7 @@ fn gone(what: &str) -> ConnectionError {
     ConnectionError::new(format!("{what} is gone"))
 }
 
-/// What `select!` has received, and what else has come to that channel meanwhile.
+/// What `select!` has received, and all that has come to that channel since.
 fn all<T>(channel: &Receiver<T>, first: Result<T, RecvError>) -> impl Iterator<Item = Result<T, RecvError>> {
     std::iter::once(first).chain(channel.try_iter().map(Ok))
 }

@@ -1,10 +1,10 @@
-//! What is done with an outgoing message that is larger than what RabbitMQ takes: it is shortened by rule, or what it
-//! is about is parked; nobody waits behind it. This is the sweep's part and what it shares with the reader's, which is
-//! in [`state`](super::state).
+//! What is done with an outgoing message that is too large for RabbitMQ: it is shortened by a rule, or its original is
+//! parked, and no other message waits for it. This file has the sweep's part and what it shares with the reader; the
+//! reader's part is in [`state`](super::state).
 //!
-//! RabbitMQ closes the channel of whoever publishes such an outgoing message, and says its limit as it does; that is
-//! learnt once a run. From then on such an outgoing message is not sent, and a task whose record could not be published
-//! is not created. What may be left out is said in [`shorten`](crate::message::shorten).
+//! RabbitMQ closes a channel that publishes such a message, and names its limit in the reason; the lane learns it once
+//! a run. From then on such a message is not sent, and a task whose record could not be published is not created.
+//! [`shorten`](crate::message::shorten) knows what may be left out.
 
 use super::sweep::Sent;
 use super::tracking::Tracking;
@@ -13,7 +13,7 @@ use crate::message::{Cause, Original, Parked};
 use crate::rabbitmq::publisher::OutgoingMessage;
 
 impl Lane<'_> {
-    /// Takes a limit from what has ended a channel; `true` when it is news.
+    /// Learns the limit from the text with which a channel was closed; `true` when it is new.
     pub(super) fn learn_largest(&self, ended: &str) -> bool {
         let news = self.largest.learn(ended);
         if news {
@@ -22,10 +22,10 @@ impl Lane<'_> {
         news
     }
 
-    pub(super) fn fitted(&self, outgoing: &OutgoingMessage) -> Option<OutgoingMessage> {
+    pub(super) fn fitted(&self, message: &OutgoingMessage) -> Option<OutgoingMessage> {
         let most = self.largest.bytes();
-        let (shorter, left_out) = outgoing::fitted(outgoing, most)?;
-        let OutgoingMessage { queue, message_id, body, .. } = outgoing;
+        let (shorter, left_out) = outgoing::fitted(message, most)?;
+        let OutgoingMessage { queue, message_id, body, .. } = message;
         log::warn!(
             "{} bytes are more than the {most} that RabbitMQ takes, left out for {queue}: {left_out}: task={message_id}",
             body.len()
@@ -33,36 +33,35 @@ impl Lane<'_> {
         Some(shorter)
     }
 
-    pub(super) fn too_large(&self, outgoing: &OutgoingMessage) -> String {
-        let (bytes, most) = (outgoing.body.len(), self.largest.bytes());
-        format!("{bytes} bytes for {} are more than the {most} that RabbitMQ takes (max_message_size)", outgoing.queue)
+    pub(super) fn too_large(&self, message: &OutgoingMessage) -> String {
+        let (bytes, most) = (message.body.len(), self.largest.bytes());
+        format!("{bytes} bytes for {} are more than the {most} that RabbitMQ takes (max_message_size)", message.queue)
     }
 }
 
 impl Tracking<'_, '_> {
-    /// What is published instead of an outgoing message that is too large, if there is anything; otherwise its record
-    /// stays.
+    /// The message that is published instead of one that is too large. `None`: there is none, and the record stays.
     pub(super) fn small_enough(
         &self,
-        outgoing: &OutgoingMessage,
+        message: &OutgoingMessage,
         sent: Sent,
         record: &[u8],
     ) -> Option<(OutgoingMessage, Sent)> {
         let lane = self.lane;
-        if let Some(shorter) = lane.fitted(outgoing) {
+        if let Some(shorter) = lane.fitted(message) {
             return Some((shorter, sent));
         }
-        let error = lane.too_large(outgoing);
-        if matches!(sent, Sent::Parked) {
-            log::error!("{error}; its record stays: task={}", outgoing.message_id);
+        let error = lane.too_large(message);
+        if matches!(sent, Sent::Parked(_)) {
+            log::error!("{error}; its record stays: task={}", message.message_id);
             return None;
         }
-        let (id, cause) = (outgoing.message_id.clone(), Cause::MessageTooLarge);
+        let (id, cause) = (message.message_id.clone(), Cause::MessageTooLarge);
         log::error!("parking in {} as {}: task={id}: {error}", lane.queues.errors, cause.name());
         let about = Parked { cause, error: &error, system: lane.name, source_queue: &lane.queues.sent, attempts: 1 };
         let original = serde_json::from_slice(record).map_or_else(|_| Original::Bytes(record.to_vec()), Original::Json);
         let parked = outgoing::parked(lane, id, &about, &original);
         let parked = if parked.body.len() > lane.largest.bytes() { lane.fitted(&parked)? } else { parked };
-        Some((parked, Sent::Parked))
+        Some((parked, Sent::Parked(None)))
     }
 }

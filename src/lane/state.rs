@@ -1,12 +1,12 @@
-//! All decisions of a lane: it takes what has happened, and says what to do next.
+//! All decisions of a lane: the state is told what has happened, and says what to do next.
 //!
-//! What happens is a delivery (`deliveries`), a result of the pool (`results`), the broker's word on an outgoing
-//! message (`confirms`), an alarm, a command, the stop, or that time passes; a session carries out what [`State::next`]
-//! says. The state outlives the sessions. `T` is the right to acknowledge one delivery.
+//! The events are a delivery (`deliveries`), a result of the pool (`results`), the outcome of a publish (`confirms`),
+//! an alarm, a command, the stop, and the passing of time. A session carries out what [`State::next`] says. The state
+//! outlives the sessions. `T` is the ack token of one delivery.
 //!
-//! It does no I/O, but that it logs and counts what it has decided, for people; and it decides by no clock but the time
-//! it is told (and, for a message that an earlier version put aside, the date in it). So a random walk
-//! (`state/tests.rs`) can prove what must stay true. It knows neither the system nor how RabbitMQ is spoken to.
+//! It does no I/O, except that it logs and counts its decisions, for people. It decides by no clock but the time it is
+//! told (and, for a message that an earlier version put into the retry queue, the date in it). So a random walk
+//! (`state/tests.rs`) can test what must stay true. It knows neither the system nor AMQP.
 
 mod confirms;
 mod deliveries;
@@ -31,45 +31,45 @@ use crate::message::Claim;
 use crate::rabbitmq::consumer::Delivery;
 use crate::stats::condition::Obstacle;
 
-/// What a lane has in hand, and whom it trusts.
+/// The state of a lane.
 pub struct State<'a, T> {
     lane: &'a Lane<'a>,
-    /// Which tasks are where.
+    /// The tasks that are under way.
     ledger: Ledger<T>,
     /// Which tasks are to be left alone for a while.
     waits: Waits,
-    /// Whether the target is trusted.
+    /// The circuit breaker: whether the target is called.
     breaker: Breaker,
-    /// How often the pause of the lane was said.
+    /// Throttles the log lines about the lane's pause.
     pause_news: LogThrottle,
     /// Queues that do not take messages.
     refusals: Refusals,
-    /// How many deliveries to take, as they were requeued more or less often.
+    /// How many deliveries to take, by how often they were requeued.
     caution: Caution,
-    /// How many deliveries to take, as they are smaller or larger.
+    /// How many deliveries to take, by their size.
     prefetch: Prefetch,
     /// Counts messages without a readable id.
     unreadable: u64,
     /// Somebody wants no task to be started.
     paused: Option<Pause>,
-    /// What the pool has not started is to be taken back.
+    /// The tasks that the pool has not started are to be taken back.
     takes_back: bool,
     stopping: bool,
     session: SessionState<T>,
 }
 
-/// What ends with a session.
+/// The part of the state that ends with the session.
 struct SessionState<T> {
     /// When it started; `None` while there is none.
     started: Option<Instant>,
-    /// To what it has delivered.
+    /// The claim to its deliveries.
     claim: Claim,
     /// Deliveries to acknowledge.
     acks: VecDeque<T>,
-    /// Deliveries that may continue a message which is just moving; see [`super::ledger::Admission::Later`].
+    /// Deliveries that may continue a message that is just moving; see [`super::ledger::Admission::Later`].
     held: Vec<Delivery<T>>,
-    /// Else what has come first was requeued often. It may be what the process dies over, so nothing else is taken
-    /// until it is settled or waits for a time.
+    /// `false`: the first deliveries were requeued often. The process may crash over them, so nothing else is taken
+    /// until they are settled or wait for a time.
     reading: bool,
     /// The session consumes.
     consuming: bool,
@@ -98,7 +98,7 @@ impl<T> Default for SessionState<T> {
 }
 
 impl<'a, T> State<'a, T> {
-    /// A lane that has nothing in hand and trusts its target.
+    /// A lane with no tasks and a closed circuit breaker.
     pub fn new(lane: &'a Lane<'a>) -> State<'a, T> {
         let config = lane.config;
         State {
@@ -119,9 +119,9 @@ impl<'a, T> State<'a, T> {
     }
 }
 
-/// What happens around the messages.
+/// Events around the messages.
 impl<T> State<'_, T> {
-    /// A session starts, and what it gets first was requeued so often. Returns with which prefetch to consume; `None`:
+    /// A session starts, and its first deliveries were requeued so often. Returns the prefetch to consume with; `None`:
     /// nothing else is taken yet.
     pub fn session_opened(&mut self, times_requeued: u32, now: Instant) -> Option<u16> {
         let reading = !self.caution.starts(times_requeued);
@@ -132,24 +132,24 @@ impl<T> State<'_, T> {
         reading.then(|| self.prefetch.now())
     }
 
-    /// A session starts in an alarm. It takes nothing: however long the alarm lasts, it could not publish again what
-    /// its queue would soon delete. When it is over the next session starts.
+    /// A session starts in an alarm. It takes nothing, since it could not publish again the messages that their queue
+    /// would soon delete. The next session starts when the alarm is over.
     pub fn session_opened_in_alarm(&mut self, now: Instant) {
         self.stopping = false;
         self.session = SessionState { started: Some(now), alarm: true, takes_nothing: true, ..SessionState::default() };
     }
 
-    /// The session is lost, and with it the right to acknowledge: what is not started is left to the broker, which
-    /// delivers it again.
+    /// The session is lost, and with it the right to acknowledge: tasks that are not started are left to the broker,
+    /// which delivers them again.
     pub fn session_lost(&mut self) {
-        // At once: what waits for its turn at the target may be another worker's from now on.
+        // At once: from now on another worker may have the tasks that still wait for a call to the target.
         self.session.claim.lose();
         self.session = SessionState::default();
         self.takes_back = false;
         self.ledger.session_lost();
     }
 
-    /// RabbitMQ takes no messages for the reason that is given, or takes them again.
+    /// RabbitMQ takes no messages, for this reason, or (`None`) takes them again.
     pub fn alarm(&mut self, why: Option<&str>) {
         self.session.alarm = why.is_some();
         match why {
@@ -167,18 +167,18 @@ impl<T> State<'_, T> {
         }
     }
 
-    /// The pool has not started this task, and gives it back.
+    /// Takes back a task that the pool has not started.
     pub fn take_back(&mut self, job: Job) {
         self.ledger.wait_again(job, None);
     }
 
-    /// No new work; what no thread has started, which the pool requeues, stays with the broker.
+    /// The stop: no new work. `not_started` are the tasks that no thread has started; they are left to the broker.
     pub fn stop(&mut self, not_started: impl Iterator<Item = Job>) {
         self.stopping = true;
         not_started.for_each(|job| self.take_back(job));
         self.ledger.stop_waiting_for_deliveries();
         let (unsettled, waiting) = (self.note_unsettled(), self.ledger.waiting());
-        log::info!("stopping: finishing {unsettled} in hand, {waiting} go back to RabbitMQ");
+        log::info!("stopping: finishing {unsettled} started, requeueing {waiting} not started");
     }
 
     /// No task is started until [`State::resume`], or until the pause ends by itself.
@@ -200,24 +200,24 @@ impl<T> State<'_, T> {
     }
 }
 
-/// What is asked of it.
+/// Questions about the state.
 impl<T> State<'_, T> {
-    /// RabbitMQ takes no messages, and owes no confirm.
+    /// RabbitMQ takes no messages, and sends no confirms.
     pub fn in_alarm(&self) -> bool {
         self.session.alarm
     }
 
-    /// How many deliveries it takes at once, at the most.
+    /// The most deliveries that it takes at a time.
     pub fn most_deliveries(&self) -> u16 {
         self.caution.prefetch()
     }
 
-    /// What is started and not settled, by id, whether or not it has a delivery.
+    /// The tasks that are started and not settled, by id, with or without a delivery.
     pub fn unsettled(&self) -> Vec<&str> {
         self.ledger.all_unsettled()
     }
 
-    /// What a thread of the pool has in hand, by id.
+    /// The tasks that a thread of the pool works on, by id.
     pub fn at_work(&self) -> Vec<&str> {
         self.ledger.at_work()
     }
@@ -237,7 +237,7 @@ impl<T> State<'_, T> {
         }
     }
 
-    /// Notes for people what can be settled in this session, and returns how much that is.
+    /// Notes, for people, the tasks that can be settled in this session, and returns their number.
     fn note_unsettled(&self) -> usize {
         let unsettled = self.ledger.unsettled();
         self.lane.stats.note_unsettled(&unsettled);

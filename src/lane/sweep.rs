@@ -1,4 +1,4 @@
-//! One sweep of the tracker: what is on its way, and what it has found so far. It decides nothing.
+//! One sweep of the tracker: the messages on their way, and what it has found so far. It decides nothing.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::rabbitmq::consumer::{AckToken, Consumer};
 use crate::rabbitmq::publisher::{OutgoingMessage, Publisher};
 use crate::systems::Failure;
 
-/// Outgoing messages without a confirm. In an alarm the next sweep publishes them once more.
+/// The most outgoing messages without a confirm. In an alarm the next sweep publishes them once more.
 const MOST_UNCONFIRMED: usize = 500;
 
 /// The sweep.
@@ -21,15 +21,17 @@ pub struct Sweep<'i> {
     pub unconfirmed: HashMap<u64, (Sent, Vec<AckToken>)>,
     /// Tasks of this sweep whose response is on its way.
     pub answering: HashMap<String, u64>,
-    /// Tasks whose response is confirmed, and whose tracker has not heard of it.
+    /// Tasks whose response is confirmed; the tracker is not told yet.
     pub answered: Vec<String>,
-    /// Tasks that this sweep has missed, or that have failed, with the tag of the outgoing message that parks them.
+    /// Tasks whose parked message is confirmed, and whose tracker has not heard of it.
+    pub parked: Vec<String>,
+    /// Tasks that are missing or have failed, with the tag of the outgoing message that parks them.
     pub missing: HashMap<String, Option<u64>>,
-    /// How many outgoing messages were refused whose records stay, and why the first one was.
+    /// How many outgoing messages were refused so that their records stay, and the reason of the first refusal.
     pub refused: Option<(u32, String)>,
-    /// Why tasks of the records that are being checked could not be looked up.
+    /// The failures of the checks in this chunk.
     pub failures: Vec<Failure>,
-    /// How many records wait in the retry queue, since their own would soon delete them and does not take them again.
+    /// How many records went to the retry queue, since their own would soon delete them and does not take them again.
     pub put_aside: u32,
     /// The target has shown a task.
     pub seen: bool,
@@ -37,7 +39,7 @@ pub struct Sweep<'i> {
     pub not_shown: usize,
     /// How many tasks are open.
     pub open: u64,
-    /// How many are finished and lack their answer.
+    /// How many are finished without an answer.
     pub unanswered: u64,
     /// How many records have the id of another task.
     pub foreign: u64,
@@ -49,16 +51,16 @@ pub struct Sweep<'i> {
 pub enum Sent {
     /// Answers the task with this id, which was created so long ago.
     Response(String, Option<Duration>),
-    /// Parks a record.
-    Parked,
-    /// Moves a record to the tail of its queue: the outgoing message that does.
+    /// Parks a record; names the task that is over with that, unless its record is to come back.
+    Parked(Option<String>),
+    /// Publishes a record again, to the tail of its queue; the message that does so.
     Republished(Box<OutgoingMessage>),
-    /// Moves it to the retry queue, since its own does not take it.
+    /// Moves it to the retry queue, since its own does not take it; the message that does so.
     PutAside(Box<OutgoingMessage>),
 }
 
 impl<'i> Sweep<'i> {
-    /// A sweep that starts.
+    /// A sweep that has found nothing yet.
     pub fn new(consumer: &'i Consumer) -> Sweep<'i> {
         Sweep {
             consumer,
@@ -66,6 +68,7 @@ impl<'i> Sweep<'i> {
             unconfirmed: HashMap::new(),
             answering: HashMap::new(),
             answered: Vec::new(),
+            parked: Vec::new(),
             missing: HashMap::new(),
             refused: None,
             failures: Vec::new(),
@@ -79,14 +82,14 @@ impl<'i> Sweep<'i> {
         }
     }
 
-    /// So much is on the way that its confirms should be waited for.
+    /// So many are on the way that their confirms should be waited for.
     pub fn is_full(&self) -> bool {
         let by_size = self.publisher.as_ref().is_some_and(|(_, publisher, _)| publisher.is_full());
         by_size || self.unconfirmed.len() >= MOST_UNCONFIRMED
     }
 
-    /// Lets a delivery be acknowledged together with those of the outgoing message under this tag; gives it back when
-    /// no such outgoing message is on its way.
+    /// Has the delivery acknowledged together with those of the outgoing message with this tag. Returns the token when
+    /// no such message is on its way.
     pub fn join(&mut self, tag: Option<u64>, token: AckToken) -> Option<AckToken> {
         match tag.and_then(|tag| self.unconfirmed.get_mut(&tag)) {
             Some((_, tokens)) => {

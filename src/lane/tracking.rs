@@ -1,9 +1,8 @@
-//! The tracker thread of a lane: every interval it sweeps the sent queue, answers what is finished and gives the rest
-//! back.
+//! The tracker thread of a lane: every interval it sweeps the sent queue, answers the finished tasks and requeues the
+//! other records.
 //!
-//! A sweep has its own session, so nothing is held unacknowledged between two of them. It reads every record that was
-//! there when it started, a few thousand at a time. Of an open one it keeps nothing; of one that is missing or
-//! unanswered the id.
+//! A sweep has its own session, so nothing is unsettled between two sweeps. It reads every record that was there when
+//! it started, a few thousand at a time. Of an open task it keeps nothing; of a missing or unanswered one the id.
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,20 +28,20 @@ use crate::systems::{Failure, Progress, Tracker};
 
 /// Records in memory at once. Fifty commands of fifty ids are one request to Bitrix24.
 const CHUNK: u16 = 2500;
-/// A sweep ends after this time, and the next one goes on where it ended: RabbitMQ takes back what is unacknowledged
-/// for half an hour.
+/// A sweep ends after this time, and the next one goes on where it ended: RabbitMQ closes the channel when a delivery
+/// is unacknowledged for half an hour.
 pub(super) const LONGEST_SWEEP: Duration = Duration::from_secs(900);
-/// Longer than the last chunk of a sweep takes; past it the connection is cut, and the broker gives the records back.
+/// Longer than the last chunk of a sweep takes. After it the connection is cut, and the broker requeues the records.
 pub(super) const SLACK: Duration = Duration::from_secs(300);
-/// That many checks in a row must miss a task before it counts as gone.
+/// A task counts as gone after this many checks in a row did not show it.
 pub(super) const MISSED: u32 = 3;
-/// If at least this many tasks are not shown in a sweep, and none is, it is more likely that our account there may not
-/// see them.
+/// When a sweep is shown no task at all, and at least this many are not shown, it is more likely that our account there
+/// may not see them.
 const SUSPICIOUS: usize = 10;
 /// Answered tasks that are remembered, since a task may be in the sent queue twice.
 const ANSWERED: usize = 100_000;
 
-/// So many records with another task's id are named; of more only the number is told.
+/// So many records with another task's id are logged by id; of the others only the number is logged.
 const MOST_NAMED: usize = 20;
 
 /// What the tracker thread remembers between two sweeps.
@@ -50,20 +49,24 @@ pub(super) struct Tracking<'a, 'b> {
     pub(super) lane: &'a Lane<'b>,
     pub(super) tracker: Box<dyn Tracker>,
     pub(super) answered: Remembered,
-    /// How often in a row a task was missing.
+    /// How often in a row each task was missing.
     missed: HashMap<String, u32>,
-    /// Tasks of which it was said that their answer is missing.
+    /// Tasks whose missing answer was logged.
     pub(super) unanswered: HashSet<String>,
-    /// Records of which it was said that their id is another task's.
+    /// Records that were logged because their id belongs to another task.
     foreign: HashSet<String>,
     /// Records at the head of the queue that the last sweep, which ended early, has checked.
-    checked_last_time: u32,
+    pub(super) checked_last_time: u32,
+    /// The target has told something that the next sweep shall act on.
+    pub(super) heard: bool,
     /// Outgoing messages of an earlier sweep were not confirmed, and none has been since.
     pub(super) unconfirmed: bool,
     error: LogThrottle,
-    /// A queue that does not take messages.
+    /// Throttles the log lines about a target that does not tell what people do.
+    pub(super) deaf: LogThrottle,
+    /// Throttles the log lines about a queue that does not take messages.
     pub(super) refusal: LogThrottle,
-    /// Worn records that had to wait elsewhere.
+    /// Throttles the log lines about records that wait in the retry queue.
     pub(super) put_aside: LogThrottle,
 }
 
@@ -77,8 +80,10 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
         unanswered: HashSet::new(),
         foreign: HashSet::new(),
         checked_last_time: 0,
+        heard: false,
         unconfirmed: false,
         error: LogThrottle::default(),
+        deaf: LogThrottle::default(),
         refusal: LogThrottle::default(),
         put_aside: LogThrottle::default(),
     };
@@ -99,6 +104,9 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
                     log::warn!("sweep ended early, the next one is in {interval:?}: {text}");
                 }
             }
+        }
+        if std::mem::take(&mut tracking.heard) && !lane.stop.raised() {
+            continue;
         }
         select! {
             recv(lane.stop.receiver()) -> _ => return,
@@ -130,6 +138,10 @@ impl Tracking<'_, '_> {
         let settled = [(lane.queues.sent.clone(), Found { ready: 0, ..found })];
         let requeued = consumer.requeue_all().and_then(|()| queues::await_settled(&mut connection, &settled));
         drop(deadline);
+        if result.is_ok() && requeued.is_ok() {
+            self.listen(started);
+        }
+        // With it goes the lock, so that another worker may sweep and listen.
         connection.close_with(consumer);
         result.and(requeued.map_err(Into::into))
     }
@@ -198,7 +210,7 @@ impl Tracking<'_, '_> {
         self.note_failures(std::mem::take(&mut sweep.failures), records.len())
     }
 
-    /// The records that can be read, with their deliveries; the others are parked.
+    /// The records that can be read, with their ack tokens; the others are parked.
     fn readable(
         &mut self,
         sweep: &mut Sweep,
@@ -220,7 +232,7 @@ impl Tracking<'_, '_> {
         Ok((records, tokens))
     }
 
-    /// Does what a finding asks for. A delivery that nothing is done with is left to the end of the sweep.
+    /// Acts on a finding. A record with which nothing is done is requeued at the end of the sweep.
     fn act(&mut self, sweep: &mut Sweep, record: &Record, finding: Finding, token: AckToken) -> anyhow::Result<()> {
         let id = record.task.id.as_str();
         match finding {
@@ -246,12 +258,12 @@ impl Tracking<'_, '_> {
         }
     }
 
-    /// What could not be looked up stays.
+    /// Records that could not be checked stay.
     fn note_failures(&self, failures: Vec<Failure>, checked: usize) -> anyhow::Result<()> {
         let failed = failures.len();
         let Some(failure) = failures.into_iter().next() else { return Ok(()) };
         self.lane.stats.tracker.failed_checks.count();
-        // One task that cannot be asked for does not keep the others from being asked for.
+        // One task that cannot be checked does not end the sweep.
         if failed == checked || matches!(failure, Failure::Unavailable { .. }) {
             bail!("{failure}");
         }
@@ -301,11 +313,11 @@ impl Tracking<'_, '_> {
         }
     }
 
-    /// Counts a task that the target does not show once in a sweep, and parks it when it was missed too often.
+    /// Counts once in a sweep that the target does not show a task, and parks the task when that was too often.
     fn miss(&mut self, sweep: &mut Sweep, record: &Record, token: AckToken) -> anyhow::Result<()> {
         let id = &record.task.id;
         if let Some(parking) = sweep.missing.get(id) {
-            // Another record of the same task goes where the first one goes.
+            // Another record of the same task is treated like the first one.
             sweep.join(*parking, token).into_iter().for_each(|token| sweep.consumer.leave(token));
             return Ok(());
         }
@@ -322,7 +334,7 @@ impl Tracking<'_, '_> {
         self.park_task(sweep, record, Cause::TaskNotFound, &error, token)
     }
 
-    /// Parks the message of a task, once for all records that this sweep finds of it.
+    /// Parks the message of a task, once for all of its records in this sweep.
     fn park_task(
         &mut self,
         sweep: &mut Sweep,
@@ -347,9 +359,9 @@ impl Tracking<'_, '_> {
             Some(answer) => log::info!("finished, answer {answer:?}: task={id}"),
             None => log::info!("finished: task={id}"),
         }
-        let outgoing = outgoing::response(self.lane, record, finished);
+        let message = outgoing::response(self.lane, record, finished);
         let whole = || record.document().get().as_bytes().to_vec();
-        let tag = self.publish(sweep, outgoing, Sent::Response(id.clone(), record.age()), token, whole)?;
+        let tag = self.publish(sweep, message, Sent::Response(id.clone(), record.age()), token, whole)?;
         sweep.answering.extend(tag.map(|tag| (id.clone(), tag)));
         Ok(())
     }
@@ -361,8 +373,8 @@ impl Tracking<'_, '_> {
         stats.unanswered_tasks.set(sweep.unanswered);
         if sweep.foreign > 0 && sweep.foreign != stats.foreign_tasks.get() {
             log::error!(
-                "records in {} that are not answered, since their ids are other tasks' now: {}. They wait until the target \
-                 is the one that they are of; take those whose tasks are gone for good out of the queue",
+                "records in {} that are not answered, since their ids belong to other tasks now: {}. They wait until the target \
+                 is their own again; take the records whose tasks are gone for good out of the queue",
                 self.lane.queues.sent,
                 sweep.foreign
             );
@@ -378,8 +390,7 @@ impl Tracking<'_, '_> {
     }
 }
 
-/// Notes how many tasks were shown. `false`: so many were not, and none was, that those which are gone may be hidden
-/// from us.
+/// Notes how many tasks were shown. `false`: none was and many were not, so they may be hidden from us.
 fn is_trusted(sweep: &mut Sweep, results: &[Result<Progress, Failure>]) -> bool {
     let (shown, gone) = shown_and_gone(results);
     sweep.not_shown += results.len() - shown;

@@ -1,20 +1,21 @@
 //! Until when a task is to be left alone, because an earlier create of it may yet show at the target.
 //!
-//! It outlives the sessions with RabbitMQ, and a message that is in a queue at the moment: every copy of it meets the
-//! same wait. It goes by monotonic time, which no clock that is turned can shorten. It does not know what a task is.
+//! A wait outlives the sessions with RabbitMQ, and goes on while the message is in a queue: every copy of the message
+//! waits until the same time. The time is monotonic, so no change of the clock shortens it. It does not know what a
+//! task is.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
-/// More tasks do not fail within the longest wait: the lane pauses before.
+/// No more tasks can fail within the longest wait: the lane pauses before.
 const MOST: usize = 100_000;
 
 /// A wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
-    /// Until then.
+    /// When it ends.
     pub until: Instant,
-    /// A look before the wait has found nothing, so that the next one decides.
+    /// A look-up before the wait has found nothing, so the next one decides.
     pub decides: bool,
 }
 
@@ -23,7 +24,7 @@ pub struct Wait {
 pub struct Waits(HashMap<String, Wait>);
 
 impl Waits {
-    /// The task with this id waits. Those whose time is over make room for it.
+    /// The task with this id waits. When there are too many, waits that are over are removed.
     pub fn add(&mut self, id: &str, wait: Wait, now: Instant) {
         if self.0.len() >= MOST {
             self.0.retain(|_, known| known.until > now);
@@ -60,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_are_over_make_room() {
+    fn waits_that_are_over_make_room() {
         let (mut waits, now) = (Waits::default(), Instant::now());
         let over = now + Duration::from_secs(5);
         (0..MOST).for_each(|number| waits.add(&number.to_string(), Wait { until: over, decides: false }, now));

@@ -1,4 +1,4 @@
-//! A log file: renamed when it is large, and opened again when somebody else has renamed or removed it.
+//! A log file: renamed when it is large, and opened again when another program has renamed or removed it.
 //!
 //! It does not know what its lines say.
 
@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 
 use chrono::Local;
 
-/// When a file has this size, in bytes, it is renamed and a new one is started.
+/// At this size, in bytes, a file is renamed and a new one is started.
 const LARGEST_FILE: u64 = 10_000_000;
-/// Renamed files that are kept, of each of the two logs.
+/// How many renamed files of each log are kept.
 const KEPT_FILES: usize = 10;
-/// Written in one go, in bytes; the size of the file is looked at in between.
+/// How many bytes are written at once; between two writes the file's size is checked.
 const CHUNK: usize = 256 << 10;
 
-/// The file, and where it is.
+/// The file and its path.
 pub struct LogFile {
     path: PathBuf,
     /// `None` after a failure: the next line tries again.
@@ -39,7 +39,7 @@ impl LogFile {
         &self.path
     }
 
-    /// Appends whole lines to what is under the file's name by now.
+    /// Appends whole lines to the file that has our name now.
     ///
     /// # Errors
     /// They are not written, or only in part.
@@ -53,7 +53,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// Opens again whatever is under the file's name.
+    /// Opens the file that has our name now.
     ///
     /// # Errors
     /// It cannot be opened for writing.
@@ -63,7 +63,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// The file under our name, with room in it.
+    /// The file under our name, with room for more.
     fn current(&mut self) -> io::Result<&mut File> {
         let ours = self.file.as_ref().and_then(|file| file.metadata().ok());
         let there = fs::metadata(&self.path).ok();
@@ -71,7 +71,7 @@ impl LogFile {
         match same {
             None => self.reopen()?,
             Some((_, there)) if there.is_file() && there.len() >= self.largest => {
-                // Where the folder lets nobody rename, a file that grows is better than none.
+                // If the folder allows no renaming, a file that grows is better than none.
                 if self.rename().is_ok() {
                     self.reopen()?;
                     self.remove_old();
@@ -85,7 +85,7 @@ impl LogFile {
     fn rename(&self) -> io::Result<()> {
         let name = format!("{}_{}.log", self.stem(), Local::now().format("%Y%m%d_%H%M%S"));
         let renamed = self.path.with_file_name(name);
-        // Twice within a second: it goes on growing for that long.
+        // A second rename within a second: the file grows a little longer.
         if renamed.exists() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -97,14 +97,14 @@ impl LogFile {
         let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
         let mut old: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
         old.retain(|name| self.is_old(name));
-        // Their names hold the time, so this is their order.
+        // Their names hold the time, so this is their order in time.
         old.sort_unstable();
         let too_many = old.len().saturating_sub(KEPT_FILES);
-        // One that cannot be removed is tried again next time.
+        // A file that cannot be removed is tried again next time.
         old[..too_many].iter().for_each(|name| drop(fs::remove_file(folder.join(name))));
     }
 
-    /// Is this the name of one that we have renamed?
+    /// Whether this is the name of a file that we have renamed.
     fn is_old(&self, name: &str) -> bool {
         let time = name.strip_prefix(self.stem()).and_then(|rest| rest.strip_prefix('_'));
         let time = time.and_then(|rest| rest.strip_suffix(".log"));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_renamed_replaced_or_removed_with_its_folder_is_opened_anew() {
+    fn a_file_that_was_renamed_replaced_or_removed_with_its_folder_is_opened_again() {
         let folder = folder("moved");
         let path = folder.join("worker.log");
         let mut file = LogFile::open(path.clone()).expect("it can be made");
@@ -164,7 +164,7 @@ mod tests {
         fs::remove_dir_all(&folder).expect("ours");
         write(&mut file, "four\n");
         assert_eq!(read(&path), "four\n");
-        // As logrotate does it with `copytruncate`.
+        // As `copytruncate` of logrotate does it.
         OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(0)).expect("ours");
         write(&mut file, "five\n");
         assert_eq!(read(&path), "five\n");

@@ -1,7 +1,7 @@
 //! `worker.lock` beside the logs: one folder of logs belongs to one worker.
 //!
-//! Several workers on the same queues are fine, each with logs of its own. Two with the same `LOG_DIR` are one that was
-//! started twice by mistake. The system gives the lock back when the process ends, however it ends; the file stays.
+//! Several workers on the same queues are fine, each with its own logs. Two with the same `LOG_DIR` mean that one was
+//! started twice by mistake. The system frees the lock when the process ends, however it ends; the file stays.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -13,7 +13,7 @@ use anyhow::bail;
 
 /// The file's name.
 pub const NAME: &str = "worker.lock";
-/// The other one may be about to end, or `check` may be looking.
+/// The other worker may be about to end, or `check` may be looking.
 const PATIENCE: Duration = Duration::from_secs(1);
 const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -47,7 +47,7 @@ impl Lock {
                     folder.display(),
                     pid_in(&path)
                 ),
-                // Some network file systems have no locks: then nobody is told.
+                // Some network file systems have no locks: then nobody is warned.
                 Err(TryLockError::Error(_)) => break,
             }
         }

@@ -1,7 +1,7 @@
-//! A place that lines go to: a bounded buffer, and the thread that writes it out.
+//! A place for log lines: a bounded buffer, and the thread that writes it out.
 //!
-//! Putting a line never waits for the writing. What finds the buffer full is dropped and counted, and a line at that
-//! very spot says how many are missing. It does not know what it writes to.
+//! Putting a line in never waits for the writing. A line that finds the buffer full is dropped and counted, and a line
+//! at that very place says how many are missing. It does not know what it writes to.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use log::Level;
 
-/// What may wait, in bytes: seconds of the busiest lane.
+/// How much may wait, in bytes: seconds of the busiest lane.
 const MOST_WAITING: usize = 8 << 20;
 
 /// What a sink writes to.
@@ -24,12 +24,12 @@ pub trait Out: Send {
     /// Forgets what is open, and opens it again.
     fn reopen(&mut self) {}
 
-    /// Is told of lines that were lost.
+    /// Is called when lines were lost.
     fn lost(&mut self, lines: u64, why: &str);
 }
 
-/// The side that puts lines in. Its thread ends when it is dropped; nobody awaits that, since the thread may hang in a
-/// write for ever.
+/// The side that puts lines in. Its thread ends when this is dropped; nobody waits for that, since the thread may hang
+/// in a write for ever.
 pub struct Sink(Arc<Shared>);
 
 struct Shared {
@@ -40,12 +40,12 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: Batch,
-    /// The thread is at a batch.
+    /// The thread is writing a batch.
     writing: bool,
     closed: bool,
 }
 
-/// What the thread does in one go.
+/// What the thread writes at once.
 #[derive(Default)]
 struct Batch {
     text: Vec<u8>,
@@ -77,7 +77,7 @@ impl Sink {
     pub fn put(&self, line: &str) {
         let mut state = self.0.lock();
         let waiting = &mut state.waiting;
-        // Once a line is dropped the next ones are as well, so that there is one gap and not many.
+        // Once a line is dropped the next ones are too, so that there is one gap and not many.
         if waiting.dropped > 0 || waiting.text.len() + line.len() > MOST_WAITING {
             waiting.dropped += 1;
             return;
@@ -91,7 +91,7 @@ impl Sink {
         }
     }
 
-    /// Lets the thread open again what it writes to.
+    /// Makes the thread open its place again.
     pub fn reopen(&self) {
         self.0.lock().waiting.reopen = true;
         self.0.changed.notify_all();
@@ -117,7 +117,7 @@ impl Shared {
     }
 
     fn write_to(&self, mut out: impl Out) {
-        // Lines that could not be written, and why; told where they are missing as soon as something can be.
+        // Lines that could not be written, and why; reported at their place as soon as a write succeeds.
         let mut missing: Option<(u64, String)> = None;
         while let Some(mut batch) = self.next() {
             if batch.reopen {
@@ -147,7 +147,7 @@ impl Shared {
         }
     }
 
-    /// What is to be done next; `None` when nobody puts anything in any more.
+    /// What the thread does next; `None` when no more lines can come.
     fn next(&self) -> Option<Batch> {
         let mut state = self.lock();
         state.writing = false;
@@ -172,7 +172,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// Hands over what it is told to write when somebody takes it, and fails while it is told to.
+    /// Passes its lines on when the test takes them, and fails when the test says so.
     struct Slow {
         written: SyncSender<String>,
         fails: Receiver<bool>,
@@ -195,10 +195,10 @@ mod tests {
     }
 
     #[test]
-    fn whoever_puts_a_line_in_does_not_wait_and_the_gap_is_told() {
+    fn putting_a_line_in_never_waits_and_the_gap_is_reported() {
         let (sink, fail, writes) = slow();
         let line = "x".repeat(1 << 20) + "\n";
-        // Nothing is written meanwhile. One batch may be with the thread already.
+        // Nothing is written meanwhile. The thread may have one batch already.
         (0..20).for_each(|_| sink.put(&line));
         sink.flush(Duration::from_millis(1));
         let mut all = String::new();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_could_not_be_written_are_told_where_they_are_missing() {
+    fn lines_that_could_not_be_written_are_reported_where_they_are_missing() {
         let (sink, fail, writes) = slow();
         sink.put("lost\n");
         fail.send(true).expect("the thread waits for us");

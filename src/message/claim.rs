@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Ends with the session that delivered the message: from then on the broker may give it to another worker. All clones
-/// are the same claim, held by the thread of the session and by those that work on what it brought.
+/// It ends with the session that delivered the message: from then on the broker may deliver it to another worker. All
+/// clones are the same claim; the session's thread and the threads that work on its messages hold one each.
 #[derive(Clone, Debug, Default)]
 pub struct Claim {
     lost: Arc<AtomicBool>,

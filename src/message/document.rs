@@ -1,10 +1,8 @@
-//! Reading JSON that anybody may have written, and laying it out for people. Knows JSON only, and nothing of what a
-//! document means.
+//! Reads JSON that anybody may have written, and lays it out for people. It knows JSON only, not what a document means.
 //!
-//! Other programs write what the letter of JSON forbids, and other programs read it: a byte order mark before the
-//! document, and half of a character in two parts (`"\\ud83d"`), which a text cut in the middle of an emoji leaves.
-//! Both are read here, the half as U+FFFD, and the bytes are never changed: whoever passes a document on passes on what
-//! came.
+//! Other programs write, and read, what the JSON standard forbids: a byte order mark before the document, and half of a
+//! surrogate pair (`"\\ud83d"`), which a text cut in the middle of an emoji leaves. Both are read here, the half as
+//! U+FFFD. The bytes are never changed: a document is passed on as it came.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,19 +12,19 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
-/// What some programs start a text with, to say that it is UTF-8. It is no part of a document, as white space is none.
+/// Some programs start a text with it, to say that it is UTF-8. Like white space, it is no part of the document.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// An escape with which a character may start, such as `\uffff`, in bytes.
 const ESCAPE: usize = 6;
-/// Levels that are indented; deeper ones would make a long text many times as long.
+/// The most levels of indentation: with more, a long text would become many times as long.
 const DEEPEST_INDENT: usize = 20;
 /// The key by which serde_json hands a number over with all its digits.
 const NUMBER: &str = "$serde_json::private::Number";
 
 /// Reads a document.
 ///
-/// `Value` reads one too, but it parses the text under another key of serde_json's own again, and counts the depth
-/// again: a text nested in texts would overflow the stack. Here such a key is a key like any other.
+/// `Value` reads one too, but it parses again the text under a private key of serde_json, and counts the depth from
+/// zero: texts nested in texts would overflow the stack. Here such a key is a key like any other.
 ///
 /// # Errors
 /// It is not JSON, not UTF-8, or deeper than 127 levels.
@@ -39,13 +37,13 @@ pub fn read(bytes: &[u8]) -> serde_json::Result<Value> {
     read.map(|Document(value)| value)
 }
 
-/// The members of an object, each value as it is written. The last one of several with the same name counts.
+/// The members of an object, each value as it is written. Of several with the same name the last one counts.
 ///
 /// # Errors
 /// It is not JSON, not UTF-8, or no object.
 pub fn members(bytes: &[u8]) -> serde_json::Result<BTreeMap<String, Box<RawValue>>> {
     let bytes = without_mark(bytes);
-    // What is kept as it is written may hold halves; a name may not, and is rarely read again to the letter.
+    // A value that is kept as it is written may hold half a character. A name may not, so then all are read again.
     serde_json::from_slice(bytes).or_else(|err| match str::from_utf8(bytes) {
         Ok(json) => serde_json::from_str::<BTreeMap<Name, _>>(json)
             .map(|members| members.into_iter().map(|(Name(name), value)| (name, value)).collect()),
@@ -58,7 +56,7 @@ pub fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
-/// The document with U+FFFD in place of every half of a character. A backslash stands in texts only, so the rest of
+/// The document with U+FFFD in place of every half of a character. A backslash occurs in texts only, so the rest of the
 /// JSON need not be looked at.
 fn whole_characters(json: &[u8]) -> Cow<'_, [u8]> {
     let mut whole = Cow::Borrowed(json);
@@ -79,16 +77,16 @@ fn whole_characters(json: &[u8]) -> Cow<'_, [u8]> {
     whole
 }
 
-/// The UTF-16 unit in an escape such as `\u00ab`, with which the bytes start.
+/// The UTF-16 unit of the escape, such as `\u00ab`, that the bytes start with.
 fn escaped_unit(bytes: &[u8]) -> Option<u16> {
     let digits = bytes.strip_prefix(br"\u")?.get(..4)?;
-    // `from_str_radix` would take a sign.
+    // `from_str_radix` would accept a sign.
     let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)?;
     u16::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// A document laid out over several lines, with its order, its digits and its repeated members. What is not JSON comes
-/// out as some other text.
+/// The document laid out over several lines; order, digits and repeated members stay. It does not check that the text
+/// is JSON.
 pub fn indented(json: &str) -> String {
     let (mut out, mut depth, mut in_text, mut escaped) = (String::with_capacity(json.len() * 2), 0, false, false);
     let mut characters = json.chars().peekable();
@@ -136,7 +134,7 @@ fn new_line(out: &mut String, depth: usize) {
     out.extend(std::iter::repeat_n("  ", depth.min(DEEPEST_INDENT)));
 }
 
-/// A member's name in which half a character may stand.
+/// A member's name that may hold half a character.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Name(String);
 
@@ -255,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_otherwise_stays_wrong() {
+    fn other_broken_json_stays_an_error() {
         for wrong in [r#""\ud83d"#, r#""\ud8"#, r#""\u+123""#, r#""\ud83d\q""#, r"\ud83d", r#""\ud83d\"#, "\"\\", ""] {
             assert!(super::read(wrong.as_bytes()).is_err(), "{wrong}");
         }

@@ -1,10 +1,12 @@
-//! What a message says at some place, as a text, a number, or a yes or no; and the warning where it says something that
-//! is none: read alike for every system. It knows places and forms, and no target's field.
+//! A value of the message as a text, a number, or a yes or no; and the warning when it is none of these. It is the same
+//! for every system. It knows places and forms, and no field of any target.
 //!
-//! What is null, blank or empty says nothing, and nobody is warned of it. Each value remembers where it came from.
+//! A value that is null, blank or empty counts as not given, without a warning. Each value remembers where it came
+//! from.
 
 pub mod checklists;
 pub mod dates;
+pub mod named;
 pub mod texts;
 
 use base64::Engine as _;
@@ -74,7 +76,7 @@ impl Place {
     }
 }
 
-/// The value of this name, if it says something that can be read.
+/// The value with this name, if it is given and can be read.
 pub fn value<'a>(task: &'a Task, place: Place, name: &str, warnings: &mut Warnings) -> Option<Sourced<&'a Value>> {
     let value = place.members(task).get(name).filter(|value| !is_blank(value))?;
     if is_java(value) {
@@ -88,7 +90,7 @@ pub fn value<'a>(task: &'a Task, place: Place, name: &str, warnings: &mut Warnin
     Some(Sourced::new(value, place.of(name)))
 }
 
-/// The first of these that is a text; a number or a boolean counts as its own spelling.
+/// The first of these that is a text; of a number or a boolean, its spelling.
 pub fn first_text(task: &Task, place: Place, names: &[&str], warnings: &mut Warnings) -> Option<Sourced<String>> {
     names.iter().find_map(|name| {
         let Sourced { value, origin } = value(task, place, name, warnings)?;
@@ -100,7 +102,7 @@ pub fn first_text(task: &Task, place: Place, names: &[&str], warnings: &mut Warn
     })
 }
 
-/// The first of these that is a positive whole number; `otherwise` says what one that is none leads to.
+/// The first of these that is a positive whole number; `otherwise` says what happens to any other value.
 pub fn first_id(
     task: &Task,
     named: &[(Place, &str)],
@@ -140,7 +142,8 @@ pub fn is_yes(value: &Value) -> bool {
     is_one_of(value, &["true", "да", "yes", "y"], 1)
 }
 
-fn is_no(value: &Value) -> bool {
+/// Those of "no"; a blank value is one.
+pub fn is_no(value: &Value) -> bool {
     is_blank(value) || is_one_of(value, &["false", "нет", "no", "n"], 0)
 }
 

@@ -1,6 +1,6 @@
-//! The parked message: what cannot go on, why, and what a person should do.
+//! The parked message: a message that cannot go on, why, and what a person should do.
 //!
-//! It decides nothing; which message is parked, and for which cause, is said where it failed.
+//! It decides nothing: which message is parked, and for which cause, is decided where it failed.
 
 use std::collections::BTreeMap;
 
@@ -90,7 +90,7 @@ pub struct Parked<'a> {
     pub attempts: u32,
 }
 
-/// What was parked in a message with these members, to the last byte.
+/// The original in a parked message with these members, byte for byte.
 pub fn original(members: &BTreeMap<String, Box<RawValue>>) -> Option<Vec<u8>> {
     match members.get("original_message").map(|raw| raw.get()) {
         Some(json) if json != "null" => Some(json.as_bytes().to_vec()),
@@ -137,8 +137,8 @@ impl Parked<'_> {
     }
 }
 
-/// What names a message without a task id, in the log and in `parked list` alike: a hash over its bytes. FNV-1a, since
-/// std promises no hash that is the same in every version.
+/// The name of a message without a task id, in the log and in `parked list`: a hash over its bytes. FNV-1a, since std
+/// promises no hash that stays the same in every version.
 pub fn fingerprint(message: &[u8]) -> String {
     const START: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;

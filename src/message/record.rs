@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{Original, Task, Unreadable, document, encode, now};
 
-/// The bridge acknowledges and ignores a response with any other status than this or `completed`.
+/// The bridge drops a response with any other status than this or `completed`.
 const ANSWERED: &str = "completed_by_tracker";
 
 /// The sent record of a task that was just created: the body for `<system>.sent.queue`.
@@ -21,7 +21,7 @@ pub fn sent_record(task: &Task, original_queue: &str, reply: Value, host: Option
     record(task, original_queue, reply, host, "success")
 }
 
-/// The response for a task that is finished as soon as it is created: as if its record had been answered at once.
+/// The response for a task that is finished as soon as it is created, without a record in between.
 pub fn response_at_once(task: &Task, original_queue: &str, answer: Value, host: Option<&str>) -> Vec<u8> {
     record(task, original_queue, answer, host, ANSWERED)
 }
@@ -41,7 +41,7 @@ fn record(
         response_data: Value,
         processing_status: &'static str,
         processed_at: f64,
-        /// Read by us only, and passed on.
+        /// Only we read it; it is passed on.
         #[serde(skip_serializing_if = "Option::is_none")]
         target_host: Option<&'a str>,
     }
@@ -57,7 +57,7 @@ fn record(
     })
 }
 
-/// What the person has answered, as the bridge finds it in the `response_data` of any system.
+/// The person's answer, where the bridge finds it in the `response_data` of any system.
 pub fn answer_text(response_data: &Value) -> Option<&str> {
     response_data["result"]["task"]["ufResultAnswer_text"].as_str().filter(|answer| !answer.is_empty())
 }
@@ -79,12 +79,12 @@ pub struct Record {
     pub task: Task,
     /// The target's reply to the create.
     pub response_data: Value,
-    /// The members that are passed on as they are, whoever wrote the record.
+    /// All other members: passed on as they are, also those that we do not know.
     rest: BTreeMap<String, Box<RawValue>>,
 }
 
 impl Record {
-    /// Reads a sent record, our own or one that the Python worker wrote, or somebody's editor with a byte order mark.
+    /// Reads a sent record: our own, one of the Python worker, or one saved by an editor with a byte order mark.
     ///
     /// # Errors
     /// [`Unreadable`] when it is not a JSON object with an `original_message` that is a task.
@@ -105,7 +105,7 @@ impl Record {
         Ok(Record { task, response_data, rest })
     }
 
-    /// The response for Camunda: this record with what the target says of the finished task in place of its reply to
+    /// The response for Camunda: this record, with the finished task as the target shows it in place of the reply to
     /// the create.
     pub fn response(&self, finished: Value) -> Vec<u8> {
         #[derive(Serialize)]

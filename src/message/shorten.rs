@@ -1,8 +1,9 @@
-//! Makes a record or a response fit that the broker refuses for its size: by rule, and saying in it what is left out.
+//! Shortens a record or a response that the broker refuses for its size. It follows a fixed rule, and writes into the
+//! message what is left out.
 //!
 //! First long texts and lists of the target's reply are cut, then the largest variables of the message become null.
-//! What the way back to Camunda needs stays: the ids of the task, of the process and at the target, and the answer.
-//! Knows no broker; how much fits is the caller's to say.
+//! Everything that the answer to Camunda needs stays: the ids of the task, of the process and at the target, and the
+//! answer. It knows no broker; the caller says how much fits.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +13,17 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::{document, encode};
 
-/// Characters of a text in a reply that stay. An answer is shorter.
+/// So many characters of a text in a reply stay. An answer is shorter.
 const LONGEST_TEXT: usize = 200;
-/// Entries of a list in a reply that stay.
+/// So many entries of a list in a reply stay.
 const LONGEST_LIST: usize = 100;
-/// For what a record has beside the message: the cut reply, and our own members.
+/// Room for the rest of a record: the cut reply, and our own members.
 const BESIDE: usize = 32 << 10;
 /// The member that names what is left out.
 const LEFT_OUT: &str = "left_out";
 
-/// The record or response in at most `most` bytes, and what it lacks. `None`: it is neither, or has more that must
-/// stay.
+/// The record or response in at most `most` bytes, and the names of what is left out. `None`: it is neither, or what
+/// must stay is larger.
 pub fn to_fit(body: &[u8], most: usize) -> Option<(Vec<u8>, Vec<String>)> {
     let mut members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body).ok()?;
     let mut reply = document::read(members.get("response_data")?.get().as_bytes()).ok()?;
@@ -60,7 +61,7 @@ fn raw(value: &impl serde::Serialize) -> Option<Box<RawValue>> {
     to_raw_value(value).ok()
 }
 
-/// Cuts long texts and lists; was there any?
+/// Cuts long texts and lists. Returns whether there was one.
 fn cut(value: &mut Value) -> bool {
     match value {
         Value::String(text) => match text.char_indices().nth(LONGEST_TEXT) {
@@ -81,8 +82,8 @@ fn cut(value: &mut Value) -> bool {
     }
 }
 
-/// The message with so many of its largest variables null that it has at least `excess` bytes less; the rest is as it
-/// came. The names of these variables, too; they are written down elsewhere, which counts.
+/// The message, shorter by at least `excess` bytes: its largest variables become null, the rest stays as it came.
+/// Returns the names of these variables too. The names are listed in the record, so their length counts.
 fn without_variables(message: &str, excess: usize) -> Option<(String, Vec<String>)> {
     #[derive(Deserialize)]
     struct Message<'a> {
@@ -101,7 +102,7 @@ fn without_variables(message: &str, excess: usize) -> Option<(String, Vec<String
     })?;
     largest.truncate(enough + 1);
     let names = largest.iter().map(|(name, _)| name.clone()).collect();
-    // From the last one on, so that the places of the others stay what they are.
+    // From the end of the text on, so that the positions of the others stay valid.
     largest.sort_by_key(|(_, text)| std::cmp::Reverse(text.as_ptr()));
     let mut shorter = message.to_owned();
     for (_, text) in largest {
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
 
     fn message(file: &str, note: &str) -> String {
-        // An order and digits of its own.
+        // Its order of keys and its digits must survive.
         format!(
             r#"{{"task_id":"t-1","variables":{{"note":{},"n":1.10,"file":{{"value":{},"type":"Bytes"}}}},"activity_id":"a"}}"#,
             json!(note),
@@ -151,7 +152,7 @@ mod tests {
         assert_eq!(left_out, ["original_message.variables.file"]);
         let expected = message("f", &"n".repeat(400)).replace(r#"{"value":"f","type":"Bytes"}"#, "null");
         assert!(String::from_utf8(shorter.clone()).expect("text").contains(&expected));
-        // Once more, as a response that is larger: what was left out before is still said.
+        // Shortened once more: the list still names what was left out before.
         let (_, left_out) = to_fit(&shorter, shorter.len() - 100).expect("it fits");
         assert_eq!(left_out, ["original_message.variables.file", "original_message.variables.note"]);
     }

@@ -1,4 +1,4 @@
-//! What comes in, word by word; and what goes out, member by member.
+//! How a task is read, and the members of every message that goes out.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +8,7 @@ use super::*;
 
 mod careless;
 
-/// The form of the field, with what no careless parser keeps: order, digits, escapes, a key that comes twice.
+/// The form that comes in production, with all that a careless parser loses: order, digits, escapes, a repeated key.
 const FIELD: &str = r#"{ "zeta": 1, "task_id": " field-1 ", "topic": "bitrix_create_task", "alpha": 12345678901234567890,
   "variables": {"amount": 1.10, "serial": -98765432109876543210, "": "безымянная", "initiator": null, "agreed": false,
     "comment": "\u00ab\"\\\/\n😀", "tiny": 1E-400, "amount": 2.0},
@@ -35,7 +35,7 @@ fn unreadable(body: impl AsRef<[u8]>) -> Unreadable {
 }
 
 #[test]
-fn the_form_of_the_field_is_read() {
+fn the_form_in_production_is_read() {
     let task = parsed(FIELD);
     assert_eq!(task.id, "field-1");
     assert_eq!(task.topic, "bitrix_create_task");
@@ -151,7 +151,7 @@ fn the_message_is_kept_character_by_character() {
 }
 
 #[test]
-fn of_a_key_that_comes_twice_the_last_counts_as_for_python() {
+fn the_last_of_repeated_keys_counts_as_for_python() {
     let task = parsed(r#"{"task_id": "first", "task_id": "last", "variables": {"title": "a", "title": "b"}}"#);
     assert_eq!((task.id.as_str(), variable(&task, "title").as_deref()), ("last", Some("b")));
 }
@@ -220,7 +220,7 @@ fn a_body_that_is_too_large_is_not_worked_on() {
     assert!(matches!(original, Original::Bytes(bytes) if bytes == larger.as_bytes()));
 }
 
-/// serde_json gives objects with a key of its own a meaning; through one of these the depth is counted again.
+/// serde_json gives some keys a private meaning; under one of them the depth is counted from zero again.
 #[test]
 fn nested_texts_cannot_overflow_the_stack() {
     let mut nested = "1".to_owned();
@@ -235,7 +235,7 @@ fn nested_texts_cannot_overflow_the_stack() {
 }
 
 #[test]
-fn a_text_is_what_is_not_blank() {
+fn only_what_is_not_blank_counts_as_a_text() {
     let texts =
         [json!(" a "), json!(0), json!(1.10), json!(false), json!(" \u{a0}"), json!(null), json!([1]), json!({})];
     let texts = texts.each_ref().map(text);
@@ -315,7 +315,7 @@ fn a_record_of_the_python_worker_is_answered_with_all_its_members() {
 }
 
 #[test]
-fn what_is_finished_at_once_is_answered_as_its_record_would_be() {
+fn a_response_at_once_equals_the_response_from_a_record() {
     let (task, host, answer) = (parsed(FIELD), Some("service.example"), json!({"sum": 3}));
     let at_once = response_at_once(&task, "q", answer.clone(), host);
     let record = Record::parse(sent_record(&task, "q", json!({}), host)).expect("a record");
@@ -364,7 +364,7 @@ fn a_parked_message_has_the_members_of_the_contract() {
         "requires_manual_intervention": true, "suggested_action": parked["suggested_action"], "attempts": 3,
     });
     assert_eq!(parked, expected);
-    // Whoever finds the message can paste it.
+    // It ends with the command, ready to be pasted.
     assert!(parked["suggested_action"].as_str().expect("a text").ends_with(REPLAY));
 }
 
@@ -396,7 +396,7 @@ fn each_cause_has_its_spelling_and_says_what_to_do() {
 }
 
 #[test]
-fn of_a_very_long_variable_a_mib_is_read_and_the_whole_is_passed_on() {
+fn a_very_long_variable_is_read_to_one_mib_and_passed_on_whole() {
     let text = "я".repeat(1 << 20);
     let body = format!(r#"{{"task_id":"t","variables":{{"a":"{text}","b":"short"}}}}"#);
     let task = Task::parse(body.clone().into_bytes()).expect("a task");

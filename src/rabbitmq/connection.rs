@@ -1,6 +1,6 @@
 //! A connection to the broker: opened with a time limit, named, without Nagle's algorithm, and closed without hanging.
 //!
-//! It does not reconnect. Whoever uses it opens the next one, after a back-off of its own.
+//! It does not reconnect: its user opens the next one, after a back-off.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
@@ -17,19 +17,19 @@ use super::{ConnectionError, Notice, peer, tls};
 use crate::config::RabbitMq;
 use crate::dial;
 
-/// For TCP, TLS and the AMQP handshake, each; a server that does not answer within it is not there.
+/// For TCP, TLS and the AMQP handshake, each. A server that does not answer in time counts as not there.
 const OPEN_DEADLINE: Duration = Duration::from_secs(5);
-/// For the last word of a server that has not said one in time.
+/// For the answer to a nudge, of a server that has not answered in time.
 const NUDGE_DEADLINE: Duration = Duration::from_secs(1);
 /// For declaring queues and starting a consumer; in a frozen broker they would hang for two heartbeats.
 pub const SETUP_DEADLINE: Duration = Duration::from_secs(15);
-/// For a polite end; past it the socket is shut down and the broker takes back what is not acknowledged.
+/// For a regular close. After it the socket is shut down, and the broker requeues what is not acknowledged.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// An idle link is looked at this often by the kernel.
+/// The kernel checks an idle link this often.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// One connection, with a second hold on its socket to end a call that hangs.
+/// One connection, with a second handle to its socket, to end a call that hangs.
 pub struct Connection {
     /// Taken out only to be closed.
     amqp: Option<amiquip::Connection>,
@@ -54,7 +54,7 @@ impl Connection {
 
     fn open_named(settings: &RabbitMq, name: &str) -> Result<Connection, ConnectionError> {
         match Connection::try_open(settings, name) {
-            // Once may be a link that broke.
+            // If it happens once, perhaps a link broke.
             Err(NotIn::Dropped) => Connection::try_open(settings, name),
             opened => opened,
         }
@@ -73,7 +73,7 @@ impl Connection {
         let own = |err: anyhow::Error| NotIn::Told(ConnectionError::new(format!("{err:#}")));
         let stream = connect(settings).map_err(own)?;
         let socket = stream.try_clone().context("cloning the socket").map_err(own)?;
-        // TLS and AMQP have deadlines for each of their steps; this one is for all of them together.
+        // TLS and AMQP have a deadline for each step; this one is for all steps together.
         let _watch = Watch::over(&socket, SETUP_DEADLINE);
         let options = ConnectionOptions::default()
             .auth(Auth::Plain { username: settings.username.clone(), password: settings.password.expose().into() })
@@ -102,7 +102,7 @@ impl Connection {
         self.amqp()?.open_channel(None)
     }
 
-    /// Tells when the broker stops reading from this connection (an alarm), and when it goes on.
+    /// Notifies when the broker stops reading from this connection (an alarm), and when it reads again.
     ///
     /// # Errors
     /// The connection is gone.
@@ -130,24 +130,24 @@ impl Connection {
         }
     }
 
-    /// While the result lives, what takes longer than `CLOSE_DEADLINE` is cut short: closing a consumer or a channel
-    /// asks the broker and waits.
+    /// While the result lives, calls are cut off after `CLOSE_DEADLINE`: closing a consumer or a channel waits for the
+    /// broker.
     pub fn closing(&self) -> impl Drop + use<> {
         Watch::over(&self.socket, CLOSE_DEADLINE)
     }
 
-    /// Does what is left to do, which ends what is open on the connection, and then ends the connection itself, each
-    /// within its deadline: in any other order it could wait for ever.
+    /// Runs `last`, which closes what is open on the connection, and then closes the connection itself, each within its
+    /// deadline. In any other order closing could hang.
     pub fn close_after<T>(mut self, last: impl FnOnce(&mut Connection) -> T) -> (T, Result<(), ConnectionError>) {
         let done = self.last(last);
         (done, self.close())
     }
 
-    /// The same for what only has to be dropped. Returns why the connection was already dead, if that is known.
+    /// The same for a value that only has to be dropped. Returns why the connection was already dead, if that is known.
     pub fn close_with<T>(mut self, open: T) -> Option<String> {
         self.last(|_| drop(open));
         match self.end() {
-            // That a channel has ended says nothing of why the connection has.
+            // The end of a channel does not say why the connection ended.
             Ok(()) | Err(Error::EventLoopDropped | Error::ClientClosedChannel | Error::ServerClosedChannel { .. }) => {
                 None
             }
@@ -155,13 +155,13 @@ impl Connection {
         }
     }
 
-    /// Runs out when the connection has been used for this long: then it is shut down, and whatever waits on it fails.
+    /// Limits the use of the connection to this time: then it is shut down, and all calls on it fail.
     pub fn at_most(&self, deadline: Duration) -> Watch {
         Watch::over(&self.socket, deadline)
     }
 
-    /// Ends the connection: what was sent before is flushed. Returns why the connection was already dead, if it was:
-    /// the only place where amiquip says it.
+    /// Closes the connection, after flushing what was sent before. The error says why the connection was already dead:
+    /// amiquip says it only here.
     pub fn close(mut self) -> Result<(), ConnectionError> {
         self.end().map_err(|err| ConnectionError::new(err.to_string()))
     }
@@ -198,7 +198,7 @@ impl Watch {
         Watch(watching.ok().map(|thread| (sender, thread)))
     }
 
-    /// Ends the watch: was it too late?
+    /// Ends the watch. Returns whether the time had run out.
     fn has_run_out(&mut self) -> bool {
         self.0.take().is_some_and(|(sender, thread)| {
             drop(sender);
@@ -232,7 +232,7 @@ fn shake_hands<S: amiquip::IoStream>(
     })
 }
 
-/// A web server waits for the end of what it takes for our request: gives it one, to hear who it is.
+/// A web server waits for the end of our request: sends it one, to learn what it is.
 fn nudged(mut socket: &TcpStream) -> Option<ConnectionError> {
     socket.set_nonblocking(false).ok()?;
     socket.set_read_timeout(Some(NUDGE_DEADLINE)).ok()?;
@@ -242,7 +242,7 @@ fn nudged(mut socket: &TcpStream) -> Option<ConnectionError> {
     (!peer::may_be_rabbitmq(&first[..read])).then(|| ConnectionError::new(peer::told(&first[..read], false)))
 }
 
-/// The socket as amiquip's I/O thread wants it.
+/// The socket as amiquip's I/O thread needs it.
 pub(super) fn nonblocking(stream: TcpStream) -> io::Result<mio::net::TcpStream> {
     let stream = mio::net::TcpStream::from_stream(stream)?;
     // A broker may switch heartbeats off; then the kernel notices a dead link.
@@ -276,10 +276,10 @@ mod tests {
     use crate::settings::Secret;
     use std::net::TcpListener;
 
-    /// What a broker from before 2013 says first: it will not say why it drops a link.
+    /// The greeting of a broker from before 2013, which does not say why it drops a link.
     const START: &[u8] = b"\x01\0\0\0\0\0\x1c\0\x0a\0\x0a\0\x09\0\0\0\0\0\0\0\x05PLAIN\0\0\0\x05en_US\xce";
 
-    /// Answers sign-ins in that way, for as many connections as `delays`; each ends after its delay.
+    /// Behaves like it for as many connections as `delays`; each is dropped after its delay.
     fn old_broker(delays: &'static [Duration]) -> RabbitMq {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let port = listener.local_addr().expect("a bound listener has an address").port();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_never_says_why_is_believed_when_it_drops_us_twice_after_its_delay() {
+    fn an_old_broker_refuses_credentials_by_dropping_us_twice_after_its_delay() {
         const LATE: Duration = Duration::from_millis(1100);
         const SOON: Duration = Duration::from_millis(10);
         let refused = |delays| Connection::open(&old_broker(delays), "test").err().expect("not let in");
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_run_out_of_time_is_told_from_what_failed() {
+    fn a_call_that_ran_out_of_time_is_told_from_one_that_failed() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let client = TcpStream::connect(listener.local_addr().expect("a bound listener has an address")).expect("open");
         let (mut server, _) = listener.accept().expect("a client comes");

@@ -1,4 +1,5 @@
-//! Takes deliveries with manual acks, and settles each one at most once, on the session it came from.
+//! Takes deliveries with manual acks, and settles each at most once, on the session it came from. It does not know what
+//! a message means.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -10,12 +11,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::connection::Connection;
 use super::{ConnectionError, Headers, Incoming};
 
-/// When nothing has come for so long, a queue has no more to give.
+/// When nothing has come for this long, the queue is empty.
 const NO_MORE: Duration = Duration::from_secs(2);
-/// Set by quorum queues: how often a message was requeued, be it on purpose or by a connection that broke.
+/// Set by quorum queues: how often a message was requeued, on purpose or because a connection broke.
 pub const DELIVERY_COUNT: &str = "x-delivery-count";
-/// A quorum queue of RabbitMQ 4 deletes a message that was requeued more than 20 times. Whoever takes one that was
-/// given back so often publishes it again before anything else that may take long or fail.
+/// A quorum queue of RabbitMQ 4 deletes a message that was requeued more than 20 times. A message that was requeued
+/// this often is published again before anything that may take long or fail.
 pub const WORN_OUT: u32 = 15;
 
 /// How often the message with these headers was requeued; 0 in a queue that does not count.
@@ -23,41 +24,41 @@ pub fn times_requeued(headers: &Headers) -> u32 {
     headers.number(DELIVERY_COUNT).and_then(|count| u32::try_from(count).ok()).unwrap_or(0)
 }
 
-/// What a lane has in hand may have so many bytes; it is noticed when it is more.
+/// The unsettled deliveries of a lane may have this many bytes. More may come before the prefetch is reduced.
 pub const MOST_BYTES: usize = 64 << 20;
-/// What is taken at once: whoever takes it has it in more than one form.
+/// The most bytes of one [`Consumer::take`]: its caller holds them in more than one form.
 const MOST_TAKEN: usize = MOST_BYTES / 2;
-/// So many messages are taken before it is known how large they are.
+/// So many messages are taken before their size is known.
 pub const FIRST: u16 = 8;
-/// By how much the next step may be larger than all before.
+/// By which factor the next step may be larger than all before.
 const GROWTH: usize = 8;
 
-/// The right to acknowledge one delivery; used up by doing so.
+/// The right to acknowledge one delivery; acknowledging consumes it.
 ///
-/// It carries the number of its session: delivery tags start at 1 again after a reconnect, and a stale one would
-/// acknowledge somebody else's message.
+/// It carries the number of its session: delivery tags start at 1 again after a reconnect, and a stale tag would
+/// acknowledge another message.
 #[derive(Debug)]
 pub struct AckToken {
     session: u64,
     delivery: amiquip::Delivery,
     /// Of the body, in bytes.
     size: usize,
-    /// The number of the consumer that it came to.
+    /// The number of its subscription.
     subscription: usize,
 }
 
-/// A message as it arrived. `T` is the right to acknowledge it.
+/// A message as it arrived. `T` is its ack token.
 #[derive(Debug)]
 pub struct Delivery<T = AckToken> {
     /// The body.
     pub body: Vec<u8>,
     /// The headers; what the broker could not read is silently absent.
     pub headers: Headers,
-    /// It was delivered before, to us or to somebody else.
+    /// It was delivered before, to us or to another consumer.
     pub redelivered: bool,
-    /// When its sender says that it was sent, in seconds since 1970.
+    /// The time at which it was sent, as its sender says, in seconds since 1970.
     pub sent: Option<u64>,
-    /// To acknowledge it with.
+    /// Its ack token.
     pub token: T,
 }
 
@@ -66,22 +67,22 @@ pub struct Consumer {
     channel: Channel,
     session: u64,
     unsettled: Cell<Unsettled>,
-    /// How many there were so far.
+    /// The number of subscriptions so far.
     subscriptions: Cell<usize>,
-    /// Of what was left the last delivery of each consumer.
+    /// The last delivery of each subscription that was left to `requeue_all`.
     left: RefCell<Vec<AckToken>>,
 }
 
-/// A queue's deliveries, on their way to us.
+/// A subscription to a queue.
 pub struct Subscription<'i>(amiquip::Consumer<'i>);
 
 impl Subscription<'_> {
-    /// For `select!`: what has come.
+    /// For `select!`: the deliveries.
     pub fn receiver(&self) -> &Receiver<Incoming> {
         self.0.receiver()
     }
 
-    /// Asks the broker to send no more; what was on its way has come when it has answered.
+    /// Asks the broker to send no more, and waits for its answer; by then all deliveries on their way have come.
     ///
     /// # Errors
     /// The connection is gone.
@@ -100,8 +101,8 @@ pub struct Unsettled {
 }
 
 impl Consumer {
-    /// Opens a channel on which each consumer has at most `prefetch` unacknowledged deliveries. `session` differs from
-    /// that of every earlier consumer whose tokens may still be around.
+    /// Opens a channel on which each subscription has at most `prefetch` unacknowledged deliveries. `session` must
+    /// differ from that of every earlier consumer whose tokens may still exist.
     ///
     /// # Errors
     /// The connection is gone.
@@ -117,8 +118,8 @@ impl Consumer {
         })
     }
 
-    /// The same, with the message that each of these queues would deliver next, if it has any; with none, where a queue
-    /// gives nothing but to its one active consumer.
+    /// The same, with the next message of each of these queues, if it has one. With no messages when a queue delivers
+    /// only to its single active consumer.
     ///
     /// # Errors
     /// There is no such queue, we may not read it, or the connection is gone.
@@ -135,7 +136,7 @@ impl Consumer {
                 let first = first.into_iter().flatten().map(|get| consumer.arrived(get.delivery)).collect();
                 Ok((consumer, first))
             }
-            // The broker has closed the channel with its answer.
+            // The broker's answer has closed the channel.
             Err(Error::ServerClosedChannel { code: 405, .. }) => {
                 Ok((Consumer::open(connection, prefetch, session)?, Vec::new()))
             }
@@ -143,8 +144,9 @@ impl Consumer {
         }
     }
 
-    /// Starts to consume. End it with [`Consumer::end`], or keep a clone of its receiver until the channel is closed:
-    /// in one of a hundred cases, and more often on a busy machine, the connection is killed otherwise.
+    /// Starts to consume. End the subscription with [`Consumer::end`], or keep a clone of its receiver until the
+    /// channel is closed. Otherwise amiquip kills the connection in one of a hundred cases, and more often on a busy
+    /// machine.
     ///
     /// # Errors
     /// There is no such queue, we may not read it, or the connection is gone.
@@ -162,7 +164,7 @@ impl Consumer {
         self.consume(queue)
     }
 
-    /// Ends a subscription, and returns what it has brought and nobody has received.
+    /// Ends a subscription, and returns the deliveries that nobody has received yet.
     ///
     /// # Errors
     /// The connection is gone.
@@ -170,15 +172,15 @@ impl Consumer {
         let receiver = subscription.receiver().clone();
         subscription.cancel()?;
         let mut rest = Vec::new();
-        // The receiver has to be there until the consumer's last message has come, see `consume`.
+        // The receiver has to exist until the last message has come, see `consume`.
         while let Ok(message @ ConsumerMessage::Delivery(_)) = receiver.recv_timeout(NO_MORE) {
             rest.push(message);
         }
         Ok(rest)
     }
 
-    /// Takes up to `most` messages that are in the queue and keeps them unacknowledged; fewer when they are large or
-    /// worn out, when the queue has fewer, or when somebody else takes them. None, when it has none.
+    /// Takes up to `most` messages from the queue and leaves them unacknowledged. Fewer when they are large or worn
+    /// out, when the queue has fewer, or when another consumer takes them; none when it is empty.
     ///
     /// # Errors
     /// As [`Consumer::consume`], or the consumer ended.
@@ -189,7 +191,7 @@ impl Consumer {
             let step = usize::from(most).saturating_sub(deliveries.len()).min(next_step(deliveries.len(), bytes));
             let more = self.take_next(queue, u16::try_from(step).unwrap_or(most))?;
             let no_more = more.len() < step;
-            // Whoever had one of these before has died before it could publish it again: that comes first now.
+            // A worker crashed before it could publish this message again: that comes first now.
             let was_fatal = more.iter().any(|delivery| times_requeued(&delivery.headers) > WORN_OUT);
             deliveries.extend(more);
             if step == 0 || no_more || was_fatal {
@@ -198,7 +200,7 @@ impl Consumer {
         }
     }
 
-    /// It consumes instead of getting one by one, which costs a round trip each.
+    /// It consumes, since basic.get costs a round trip for each message.
     fn take_next(&self, queue: &str, most: u16) -> anyhow::Result<Vec<Delivery>> {
         if most == 0 {
             return Ok(Vec::new());
@@ -222,7 +224,7 @@ impl Consumer {
     /// The delivery in a consumer's message.
     ///
     /// # Errors
-    /// The message says that the consumer has ended, and why: nothing will come any more.
+    /// The message says that the subscription has ended, and why: nothing more will come.
     pub fn delivery(&self, message: Incoming) -> anyhow::Result<Delivery> {
         match message {
             ConsumerMessage::Delivery(delivery) => Ok(self.arrived(delivery)),
@@ -248,7 +250,7 @@ impl Consumer {
         Delivery { body, headers, redelivered, sent, token }
     }
 
-    /// Acknowledges the delivery, unless it came from an earlier session: then the broker has taken it back already.
+    /// Acknowledges the delivery, unless it came from an earlier session: then the broker has requeued it already.
     ///
     /// # Errors
     /// The connection is gone.
@@ -263,7 +265,7 @@ impl Consumer {
         Ok(token.delivery.ack(&self.channel)?)
     }
 
-    /// Leaves the delivery to [`Consumer::requeue_all`]; to be called in the order in which deliveries came.
+    /// Leaves the delivery to [`Consumer::requeue_all`]. To be called in the order in which the deliveries came.
     pub fn leave(&self, token: AckToken) {
         if token.session != self.session {
             return;
@@ -275,17 +277,17 @@ impl Consumer {
         }
     }
 
-    /// What has arrived and is not acknowledged.
+    /// The deliveries that are not acknowledged.
     pub fn unsettled(&self) -> Unsettled {
         self.unsettled.get()
     }
 
-    /// Gives all that is unacknowledged on this channel back to its queue, and what was left in the order in which it
-    /// came.
+    /// Requeues all that is unacknowledged on this channel, the deliveries of [`Consumer::leave`] in the order in which
+    /// they came.
     ///
-    /// A classic queue puts each back in its place anyway. A quorum queue puts it behind all that was requeued before,
-    /// from RabbitMQ 4 on in the order of giving; but what several consumers had and is requeued in one step comes at
-    /// random.
+    /// A classic queue puts each in its old place anyway. A quorum queue puts it behind all that was requeued before,
+    /// from RabbitMQ 4 on in the order of the requests. Deliveries of several subscriptions that are requeued by one
+    /// request come in random order.
     ///
     /// # Errors
     /// The connection is gone.
@@ -298,7 +300,7 @@ impl Consumer {
     }
 }
 
-/// How many more messages to take after so many with so many bytes: none, when the next one would be too much.
+/// How many more messages to take after `taken` messages with `bytes` bytes: 0 when one more would be too much.
 fn next_step(taken: usize, bytes: usize) -> usize {
     match bytes.checked_div(taken) {
         None => FIRST.into(),
@@ -311,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_messages_are_taken_as_fit_and_ever_more_while_they_are_small() {
+    fn steps_grow_while_messages_are_small_and_stop_when_no_more_fit() {
         assert_eq!([(0, 0), (8, 8 << 10), (72, 72 << 10)].map(|(taken, bytes)| next_step(taken, bytes)), [8, 64, 576]);
         let mib = |count: usize| count << 20;
         assert_eq!(

@@ -1,54 +1,54 @@
-//! Makes harmless what amiquip cannot take, before it sees it: a text that is not UTF-8 ends its connection, tables
+//! Makes incoming frames harmless before amiquip reads them: a text that is not UTF-8 ends its connection, and tables
 //! nested thousands deep overflow its stack and abort the process.
 //!
-//! Either would wear out every message in hand: it is delivered again, to the same end, until a quorum queue deletes
-//! it. Of what the broker sends only headers and methods that carry a text of others are looked at; bodies pass as they
-//! are. All is mended in place, since no length changes: `?` stands for each byte that is not UTF-8, and a table too
-//! deep becomes the bytes it is written in. It knows neither queues nor tasks, and changes nothing of what we send.
+//! Either would requeue all unsettled messages again and again, until a quorum queue deletes them. Only content headers
+//! and the methods that carry foreign texts are checked; bodies pass as they are. Fields are mended in place, and no
+//! length changes: `?` replaces each byte that is not UTF-8, and a table that is too deep becomes a byte array. It
+//! knows neither queues nor tasks, and changes nothing of what we send.
 
 use std::io::{self, Read, Write};
 
 use amiquip::IoStream;
 use mio::{Evented, Poll, PollOpt, Ready, Token};
 
-/// Frames of AMQP 0-9-1.
+/// Frame types of AMQP 0-9-1.
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;
 const HEARTBEAT: u8 = 8;
-/// Type, channel and size, in front of the payload.
+/// Bytes before the payload: type, channel and size.
 const HEAD: usize = 7;
-/// After the payload.
+/// Bytes after the payload.
 const END: usize = 1;
 /// A broker's frames have 128 KiB at most, unless its limit was raised. A larger one is left to amiquip.
 const LARGEST_FRAME: usize = 16 << 20;
-/// The tables of honest headers are three deep (`x-death`).
+/// Tables in regular headers are three deep (`x-death`).
 const DEEPEST: u32 = 32;
-/// What is read from the socket at once.
+/// The most bytes read from the socket at a time.
 const READ: usize = 64 << 10;
 
-/// A stream from a broker, without what amiquip cannot take.
+/// A stream from a broker, made harmless for amiquip.
 pub struct Harmless<S> {
     stream: S,
-    /// Where the stream is read to.
+    /// The buffer for one read.
     incoming: Box<[u8]>,
-    /// What was read and not handed over.
+    /// Bytes that were read and are kept until they are handed over.
     buffer: Vec<u8>,
-    /// Of the buffer: handed over already.
+    /// How much of the buffer is handed over already.
     handed: usize,
-    /// Of the buffer: seen, and mended where needed.
+    /// How much of the buffer is checked, and mended where needed.
     seen: usize,
-    /// Bytes of a frame that are yet to come and pass unseen.
+    /// Bytes of a frame that are still to come and pass unchecked.
     passing: u64,
 }
 
 impl<S> Harmless<S> {
-    /// The stream, from its very first byte.
+    /// Wraps the stream, which must be at its first byte.
     pub fn new(stream: S) -> Harmless<S> {
         Harmless { stream, incoming: vec![0; READ].into(), buffer: Vec::new(), handed: 0, seen: 0, passing: 0 }
     }
 
-    /// Goes on to the end of what was read, or to a frame that has to be seen whole.
+    /// Checks the buffer to its end, or to a frame that has to be complete first.
     fn look(&mut self) {
         while self.seen < self.buffer.len() {
             let rest = &mut self.buffer[self.seen..];
@@ -83,7 +83,7 @@ impl<S> Harmless<S> {
 }
 
 impl<S: Read> Harmless<S> {
-    /// Reads once, behind what is in the buffer.
+    /// Reads once, and appends to the buffer.
     fn fill(&mut self) -> io::Result<usize> {
         self.buffer.drain(..self.handed);
         self.seen -= self.handed;
@@ -110,7 +110,7 @@ impl<S: Read> Read for Harmless<S> {
                 return Ok(read);
             }
             if self.fill()? == 0 {
-                // What is left of a frame that will never be whole.
+                // The rest of a frame that will never be complete.
                 self.seen = self.buffer.len();
                 return Ok(self.hand_over(out));
             }
@@ -150,16 +150,16 @@ impl<S: IoStream> IoStream for Harmless<S> {}
 enum Frame {
     /// So many bytes pass as they are.
     Passes(u64),
-    /// So many bytes have to be here before one of them is handed over.
+    /// So many bytes have to be here before the first of them is handed over.
     Whole(usize),
 }
 
 impl Frame {
-    /// `None`: its head is not here yet.
+    /// `None`: its head is not complete yet.
     fn read(bytes: &[u8]) -> Option<Frame> {
         let kind = *bytes.first()?;
         if ![METHOD, HEADER, BODY, HEARTBEAT].contains(&kind) {
-            // No AMQP, or none that we know: whoever reads it says so.
+            // Not AMQP, or an unknown frame: amiquip reports it.
             return Some(Frame::Passes(u64::MAX));
         }
         let size = bytes.get(3..HEAD)?.try_into().map(u32::from_be_bytes).ok()?;
@@ -176,16 +176,16 @@ fn mend(frame: &mut [u8]) {
     let kind = frame[0];
     let payload = HEAD..frame.len() - END;
     let mut fields = Fields { bytes: &mut frame[payload], at: 0, mended: false };
-    // What does not have the form that we expect is left as it is from there on.
+    // From the first unexpected field on, the frame is left as it is.
     let _ = if kind == METHOD { fields.method() } else { fields.content_header() };
     if fields.mended {
         log::debug!(
-            "made harmless what a message, or the broker, has in its AMQP fields: no UTF-8, or too deep a table"
+            "mended AMQP fields of a message or of the broker: a text that is not UTF-8, or a table that is too deep"
         );
     }
 }
 
-/// The fields of a frame, read one after the other and mended. `None`: there is no more, or it has no known form.
+/// The fields of a frame, read one after the other and mended. `None`: the frame has ended, or the field is unknown.
 struct Fields<'a> {
     bytes: &'a mut [u8],
     at: usize,
@@ -193,11 +193,11 @@ struct Fields<'a> {
 }
 
 impl Fields<'_> {
-    /// The methods that carry texts which neither we nor amiquip have written.
+    /// The methods that carry texts that neither we nor amiquip have written.
     fn method(&mut self) -> Option<()> {
         let id = (self.number(2)?, self.number(2)?);
         match id {
-            // Connection.Close and Channel.Close: the broker cuts a long explanation anywhere.
+            // Connection.Close and Channel.Close: the broker cuts a long text at any byte.
             (10, 50) | (20, 40) => {
                 self.skip(2)?;
                 self.short_text()
@@ -301,7 +301,7 @@ impl Fields<'_> {
         self.text(self.at + length)
     }
 
-    /// Puts `?` for what is not UTF-8 up to `end`.
+    /// Replaces all bytes up to `end` that are not UTF-8 by `?`.
     fn text(&mut self, end: usize) -> Option<()> {
         let mut text = self.bytes.get_mut(self.at..end)?;
         while let Err(err) = std::str::from_utf8(text) {
@@ -315,7 +315,7 @@ impl Fields<'_> {
         Some(())
     }
 
-    /// Where what comes next ends: its length comes first.
+    /// The end of the next field, which starts with its length.
     fn end(&mut self) -> Option<usize> {
         let length = self.number(4)?;
         Some(self.at + length).filter(|end| *end <= self.bytes.len())

@@ -1,8 +1,8 @@
-//! Watches a connection until RabbitMQ has let us in, and says why it has not.
+//! Watches a connection until RabbitMQ has let us in, or says why it has not.
 //!
-//! amiquip takes whatever goes wrong after the sign-in for wrong credentials, a link that breaks included, and
-//! everything before it for a time-out. RabbitMQ tells the one from the other to a client that says that it wants to
-//! know; amiquip does not say it, so it is added to what it sends. Knows no queues.
+//! amiquip reports every error after the sign-in as wrong credentials, a broken link too, and every error before it as
+//! a time-out. RabbitMQ names the reason to a client with the capability `authentication_failure_close`. amiquip does
+//! not announce it, so it is added here to the sign-in. It knows no queues.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,30 +13,30 @@ use mio::{Evented, Poll, PollOpt, Ready, Token};
 
 use super::{ConnectionError, peer, refusal};
 
-/// What RabbitMQ says and we answer, as class and method.
+/// Methods of the handshake, as class and method id.
 const START_OK: (u16, u16) = (10, 11);
 const TUNE: (u16, u16) = (10, 30);
 const OPEN_OK: (u16, u16) = (10, 41);
 const CLOSE: (u16, u16) = (10, 50);
 
-/// A broker of old drops the link after wrong credentials, but not before it has let us wait, against guessing.
+/// An old broker drops the link after wrong credentials, but only after a delay, against guessing.
 const OLD_BROKERS_DELAY: Duration = Duration::from_secs(1);
-/// The name of what tells wrong credentials from a broken link.
+/// With this capability the broker tells wrong credentials from a broken link.
 const CAPABILITY: &[u8] = b"authentication_failure_close";
-/// Where amiquip's capabilities start: the name of that field, and that a table follows.
+/// The start of amiquip's capabilities: the name of the field, and the type of a table.
 const CAPABILITIES: &[u8] = b"\x0ccapabilitiesF";
 
 /// The stream, while it is watched.
 pub struct Watched<S> {
     stream: S,
-    /// Shared with whoever waits for the handshake; gone when it is over.
+    /// Shared with the caller that waits for the handshake; `None` when it is over.
     seen: Option<Arc<Mutex<Seen>>>,
-    /// What goes out in place of the bytes that amiquip writes, and how many those are.
+    /// The bytes to send in place of amiquip's, and how many of amiquip's they stand for.
     instead: Vec<u8>,
     stands_for: usize,
 }
 
-/// What went by.
+/// What has passed so far.
 #[derive(Debug, Default)]
 pub struct Seen {
     received: Vec<u8>,
@@ -46,21 +46,21 @@ pub struct Seen {
 
 /// Why we were not let in.
 pub enum NotIn {
-    /// It is known.
+    /// The reason is known.
     Told(ConnectionError),
-    /// The broker is one that drops the link in silence when credentials are wrong, and so it did, or the link broke.
+    /// The link was dropped without a reason, by a broker that does so for wrong credentials; or the link broke.
     Dropped,
 }
 
 impl<S> Watched<S> {
-    /// Starts to watch; the other half says what was seen.
+    /// Starts to watch; the second value holds what was seen.
     pub fn new(stream: S) -> (Watched<S>, Arc<Mutex<Seen>>) {
         let seen = Arc::default();
         (Watched { stream, seen: Some(Arc::clone(&seen)), instead: Vec::new(), stands_for: 0 }, seen)
     }
 }
 
-/// A panic of amiquip's leaves nothing half done here.
+/// A panic in amiquip leaves nothing half done here.
 pub fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -95,7 +95,7 @@ impl Seen {
         }
     }
 
-    /// Does the broker say so when credentials are wrong? All do that are newer than 2013.
+    /// Does the broker say that credentials are wrong? All since 2013 do.
     fn says_why(&self) -> bool {
         let yes = [CAPABILITY, b"t\x01"].concat();
         self.received.windows(yes.len()).any(|part| part == yes)
@@ -122,13 +122,13 @@ fn methods(mut frames: &[u8]) -> impl Iterator<Item = ((u16, u16), &[u8])> {
     })
 }
 
-/// The sign-in in `frame`, with the wish to be told why it fails; `None` when it is not of the shape that is known.
+/// The sign-in in `frame`, with the capability added; `None` when the frame has an unknown form.
 fn asking_why(frame: &[u8]) -> Option<Vec<u8>> {
     let at = frame.windows(CAPABILITIES.len()).position(|part| part == CAPABILITIES)? + CAPABILITIES.len();
     let name_length = u8::try_from(CAPABILITY.len()).ok()?;
     let wish = [&[name_length], CAPABILITY, b"t\x01"].concat();
     let mut longer = [frame.get(..at + 4)?, &wish, &frame[at + 4..]].concat();
-    // The sizes of what it lies in: the frame, the client's properties, its capabilities.
+    // The sizes of all that contains it: the frame, the client's properties, its capabilities.
     for size in [3, 11, at] {
         let digits = longer.get_mut(size..size + 4)?;
         let sum = u32::from_be_bytes([digits[0], digits[1], digits[2], digits[3]]) + u32::try_from(wish.len()).ok()?;
@@ -148,7 +148,7 @@ impl<S: Read> Read for Watched<S> {
             Err(err) if err.kind() == ErrorKind::WouldBlock => {}
             Err(_) => seen.closed = Some(Instant::now()),
         }
-        // amiquip would take any four bytes for a length, and make room for so much.
+        // amiquip would take any four bytes for a length, and allocate so much.
         if !peer::may_be_rabbitmq(&seen.received) {
             return Err(io::Error::new(ErrorKind::InvalidData, "not AMQP"));
         }
@@ -173,7 +173,7 @@ impl<S: Write> Write for Watched<S> {
         if self.instead.is_empty() {
             return self.stream.write(buf);
         }
-        // WouldBlock in between makes the caller repeat this write, which then goes on here.
+        // After a WouldBlock the caller repeats this write, which then goes on here.
         while !self.instead.is_empty() {
             match self.stream.write(&self.instead)? {
                 0 => return Err(ErrorKind::WriteZero.into()),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_broker_says_is_believed_and_silence_only_of_a_broker_that_says_nothing_after_its_delay() {
+    fn a_dropped_link_means_wrong_credentials_only_for_an_old_broker_after_its_delay() {
         let start = frame((10, 10), b"");
         let close = frame(CLOSE, b"\x01\x93\x04busy\0\0\0\0");
         assert_eq!(told(&seen(&[&start, &close], true, None)), "refused: RabbitMQ says: busy (403)");
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wish_to_be_told_why_is_added_to_the_sign_in() {
+    fn the_capability_is_added_to_the_sign_in() {
         let table = |fields: &[u8]| [&u32::try_from(fields.len()).expect("short").to_be_bytes(), fields].concat();
         let properties = |capabilities: &[u8]| {
             let fields = [CAPABILITIES, &table(capabilities), b"\x07productS\0\0\0\x01x"].concat();

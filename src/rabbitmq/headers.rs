@@ -1,5 +1,5 @@
-//! The headers of a message: texts, numbers and marks under their names, and whatever else AMQP allows, which is only
-//! passed on. It knows no header by name.
+//! The headers of a message: texts, numbers and booleans by name. Values of other AMQP types are only passed on. It
+//! knows no header by name.
 
 use std::fmt;
 
@@ -37,7 +37,7 @@ impl Headers {
         }
     }
 
-    /// Is the header of this name there, and true?
+    /// Is the header of this name `true`?
     pub fn is_set(&self, name: &str) -> bool {
         self.0.get(name) == Some(&AmqpValue::Boolean(true))
     }
@@ -57,19 +57,19 @@ impl Headers {
         self.0.insert(name.to_owned(), value.into().0);
     }
 
-    /// Takes a header out.
+    /// Removes a header.
     pub fn remove(&mut self, name: &str) {
         self.0.remove(name);
     }
 
-    /// Takes all headers out but those of these names.
+    /// Removes all headers but those of these names.
     pub fn keep_only(&mut self, names: &[&str]) {
         self.0.retain(|name, _| names.contains(&name.as_str()));
     }
 
-    /// At least as many bytes as they take in a frame.
+    /// An upper bound of their size in a frame, in bytes.
     pub fn size(&self) -> usize {
-        // How they are written for debugging is longer than how they are encoded.
+        // The debug format is longer than the encoding.
         format!("{self:?}").len()
     }
 

@@ -1,11 +1,11 @@
-//! The only folder that names amiquip, and so the only one that knows AMQP.
+//! The broker: the only folder that names amiquip, and the only one that knows AMQP.
 //!
-//! [`connection`] opens and closes a connection (`handshake`, `peer` and `refusal` say why one is not let in, `filter`
-//! keeps from amiquip what would kill it), [`queues`] finds or makes a queue, [`rights`] finds out what we may do,
-//! [`intake`] takes deliveries and settles them, [`publisher`] publishes with confirms, [`headers`] are what a message
-//! carries beside its body. What bites in amiquip is said where it is avoided, and none of its types is named outside:
-//! of what comes through its channels, [`Incoming`], [`Confirmation`] and [`Notice`], others only know where here to
-//! hand it in. Nothing here knows a system, a task or the shape of a message.
+//! [`connection`] opens and closes a connection (`handshake`, `peer` and `refusal` say why it was refused, `filter`
+//! makes harmless what would kill amiquip, `tls` is amqps). [`queues`] finds or declares a queue, [`rights`] finds out
+//! what we may do, [`consumer`] takes deliveries and settles them, [`publisher`] publishes with confirms, [`rpc`]
+//! does both for a target that is reached through queues, [`headers`] are the headers of a message. Each trap of amiquip is explained where it is avoided. Its types are not named
+//! outside: [`Incoming`], [`Confirmation`] and [`Notice`] come through channels, and others only hand them in here.
+//! Nothing here knows a system, a task or the form of a message.
 
 pub mod connection;
 pub mod consumer;
@@ -17,27 +17,29 @@ pub mod publisher;
 pub mod queues;
 mod refusal;
 pub mod rights;
+pub mod rpc;
 mod tls;
 
 use std::fmt;
 
 use amiquip::Error;
 
+pub use crate::config::RabbitMq;
 pub use headers::Headers;
 
-/// What a consumer brings, for [`consumer::Consumer::delivery`].
+/// What a subscription receives, for [`consumer::Consumer::delivery`].
 pub type Incoming = amiquip::ConsumerMessage;
-/// What the broker says about published outgoing messages, for [`publisher::Publisher::verdicts`].
+/// A confirm of the broker, for [`publisher::Publisher::outcomes`].
 pub type Confirmation = amiquip::Confirm;
-/// What the broker says about its own reading, for [`Blocked`].
+/// The start or the end of an alarm, for [`Blocked`].
 pub type Notice = amiquip::ConnectionBlockedNotification;
 
 /// Does the broker read what we publish?
 #[derive(Debug)]
 pub enum Blocked {
-    /// Not any more, and why: an alarm.
+    /// No, because of an alarm, with its reason.
     Blocked(String),
-    /// It does again.
+    /// It reads again.
     Unblocked,
 }
 
@@ -59,17 +61,17 @@ pub struct ConnectionError {
 }
 
 impl ConnectionError {
-    /// Trouble of our own telling.
+    /// An error with a text of our own.
     pub fn new(text: impl Into<String>) -> ConnectionError {
         ConnectionError { refused: false, text: text.into() }
     }
 
-    /// The same trouble, saying where.
+    /// The same error, with the place.
     pub fn at(self, place: &str) -> ConnectionError {
         ConnectionError { text: format!("{place}: {}", self.text), ..self }
     }
 
-    /// The same trouble, saying what to do.
+    /// The same error, with advice.
     pub fn with(self, advice: &str) -> ConnectionError {
         ConnectionError { text: format!("{}; {advice}", self.text), ..self }
     }

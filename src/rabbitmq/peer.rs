@@ -1,16 +1,16 @@
-//! What answers where RabbitMQ should: told by its first bytes. It reads no further than those, and judges no AMQP.
+//! Says, by its first bytes, what answers in place of RabbitMQ. It reads only these bytes, and no AMQP.
 
-/// How the first bytes of an answer start that is AMQP 0-9-1: a method, on channel 0.
+/// The first bytes of AMQP 0-9-1: a method, on channel 0.
 const METHOD: [u8; 3] = [1, 0, 0];
 /// As much of a greeting as is shown.
 const SHOWN: usize = 40;
 
-/// Can this be the beginning of an answer of RabbitMQ's?
+/// Can an answer of RabbitMQ start like this?
 pub fn may_be_rabbitmq(first: &[u8]) -> bool {
     first.iter().zip(METHOD).all(|(byte, expected)| *byte == expected)
 }
 
-/// Says who answers, and what to do; `first` is not RabbitMQ's. `encrypted`: we spoke TLS.
+/// Says what answers, and what to do; `first` is not from RabbitMQ. `encrypted`: we spoke TLS.
 pub fn told(first: &[u8], encrypted: bool) -> String {
     let (amqp, management) = if encrypted { (5671, 15671) } else { (5672, 15672) };
     let who = match first {
@@ -32,7 +32,7 @@ pub fn told(first: &[u8], encrypted: bool) -> String {
     format!("connected, but no AMQP is spoken there: {who}")
 }
 
-/// Who answers a TLS client with no TLS, if that can be told.
+/// What answers a TLS client without TLS, if it can be recognised.
 pub fn told_to_tls(first: &[u8]) -> Option<String> {
     match first {
         [b'A', b'M', b'Q', b'P', ..] => {
@@ -43,7 +43,7 @@ pub fn told_to_tls(first: &[u8]) -> Option<String> {
     }
 }
 
-/// Connected, and nobody says a word.
+/// Connected, and no byte came.
 pub fn silent(encrypted: bool) -> String {
     let management = if encrypted { 15671 } else { 15672 };
     format!(
@@ -52,14 +52,14 @@ pub fn silent(encrypted: bool) -> String {
     )
 }
 
-/// Connected, and the link ended before a word was said.
+/// Connected, and the link ended before the first byte.
 pub fn closed() -> String {
-    "connected, but the connection was closed without a word: RabbitMQ is starting, something between has no way to it, or \
+    "connected, but the connection was closed without a word: RabbitMQ is starting, a proxy in between cannot reach it, or \
      no AMQP is spoken there"
         .into()
 }
 
-/// The first line of what is text.
+/// The first line, if it is text.
 fn greeting(first: &[u8]) -> Option<String> {
     let line = first.split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
     let text: String = std::str::from_utf8(&line[..line.len().min(SHOWN)]).ok()?.into();
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_answers_is_told_by_the_first_bytes() {
+    fn the_first_bytes_show_what_answers() {
         for (first, words) in [
             (&b"HTTP/1.1 400 Bad Request\r\n"[..], "15672 is RabbitMQ's management page, 5672 its port"),
             (&[0x15, 3, 1, 0, 2, 2, 70], "set RABBITMQ_TLS=true"),
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_without_tls_is_told_by_what_it_answers() {
+    fn a_port_without_tls_is_recognised_by_its_answer() {
         let told = |first| told_to_tls(first).unwrap_or_default();
         assert!(told(b"AMQP\0\0\x09\x01").contains("RABBITMQ_TLS=false"));
         assert!(told(b"HTTP/1.0 400").contains("15671"));

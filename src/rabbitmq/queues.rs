@@ -1,7 +1,6 @@
-//! Finds a queue, or makes it durable and without arguments.
+//! Finds a queue, or declares it durable and without arguments. It does not know what a queue is for.
 //!
-//! A queue that is there is used as it is, whatever its arguments: declaring it with others would only kill the
-//! channel.
+//! An existing queue is used as it is, whatever its arguments: declaring it with others would only close the channel.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,11 +10,11 @@ use amiquip::{AmqpValue, Channel, Error, FieldTable, QueueDeclareOptions, QueueD
 use super::ConnectionError;
 use super::connection::Connection;
 
-/// Nobody else may keep us waiting for longer.
+/// Other consumers may make us wait at most this long.
 const SETTLING_DEADLINE: Duration = Duration::from_secs(2);
 const SETTLING_LOOK: Duration = Duration::from_millis(5);
 
-/// Sees to it that the queues are there.
+/// Declares the queues that do not exist.
 ///
 /// # Errors
 /// The connection is gone, or we may not configure one of the queues.
@@ -24,11 +23,11 @@ pub fn ensure(connection: &mut Connection, names: &[&str]) -> Result<(), Connect
     for name in names {
         match channel.queue_declare_passive(*name) {
             Ok(_) => {}
-            // The broker has closed the channel with its answer; the next one takes over.
+            // The broker's answer has closed the channel, so the next one is opened.
             Err(err) if is_missing(&err) => {
                 channel = connection.channel()?;
                 declare(&channel, name)?;
-                log::info!("declared the queue {name}, which was not there");
+                log::info!("declared the queue {name}, which did not exist");
             }
             Err(err) => return Err(err.into()),
         }
@@ -36,12 +35,29 @@ pub fn ensure(connection: &mut Connection, names: &[&str]) -> Result<(), Connect
     Ok(())
 }
 
+/// Sees to it that a queue is there from which messages are taken and given back any number of times: a quorum queue would
+/// delete them. For queues that only this program reads.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_classic(connection: &mut Connection, name: &str) -> Result<(), ConnectionError> {
+    if look(connection, name)?.is_some() {
+        return Ok(());
+    }
+    let kind = AmqpValue::LongString("classic".into());
+    let arguments = FieldTable::from_iter([("x-queue-type".to_owned(), kind)]);
+    let options = QueueDeclareOptions { durable: true, arguments, ..QueueDeclareOptions::default() };
+    connection.channel()?.queue_declare(name, options)?;
+    log::info!("declared the queue {name}, which was not there");
+    Ok(())
+}
+
 /// What the broker says about a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Messages that wait to be delivered; those that somebody has in hand are not among them.
+    /// Messages that wait to be delivered; unsettled ones do not count.
     pub ready: u32,
-    /// Who takes them.
+    /// How many consumers it has.
     pub consumers: u32,
 }
 
@@ -70,7 +86,8 @@ fn found((ready, consumers): (u32, u32)) -> Found {
     Found { ready, consumers }
 }
 
-/// Who takes from these queues before we do, for [`await_settled`]; a queue that is not there is left out.
+/// How many consumers these queues have before we consume, for [`await_settled`]. A queue that does not exist is left
+/// out.
 ///
 /// # Errors
 /// The connection is gone, or we may not look at a queue.
@@ -82,12 +99,12 @@ pub fn others(connection: &mut Connection, names: &[&str]) -> Result<Vec<(String
     Ok(others)
 }
 
-/// Waits until the queues have carried out what was acknowledged and requeued: until each has as many messages as is
-/// said of it or more, and as many consumers or fewer. Somebody else may take the ones or be one of the others, so not
-/// for long.
+/// Waits until the queues have carried out our acks and requeues: until each has at least as many messages, and at most
+/// as many consumers, as `queues` says. Other consumers may change both numbers, so it does not wait for long.
 ///
-/// The channel has to stay open until then: of the acknowledgements that are still to be carried out when it is closed,
-/// a quorum queue forgets all but 32 (rabbitmq-server, issue 10327). It counts whoever has got messages as a consumer.
+/// The channel has to stay open until then: when it is closed, a quorum queue forgets all but 32 of the acks that are
+/// not carried out yet (rabbitmq-server, issue 10327). A quorum queue counts a channel with unsettled messages as a
+/// consumer.
 ///
 /// # Errors
 /// The connection is gone.
@@ -116,8 +133,8 @@ pub fn lock(connection: &mut Connection, name: &str) -> Result<bool, ConnectionE
     }
 }
 
-/// Makes queues that the broker removes by themselves when nobody has used them for `unused`. For queues that only this
-/// program uses: whatever becomes of the program, they do not stay.
+/// Declares queues that the broker deletes when nobody has used them for `unused`. For queues that only this program
+/// uses: they do not stay even if the program crashes.
 ///
 /// # Errors
 /// The connection is gone, or we may not configure a queue.
@@ -132,7 +149,7 @@ pub fn make_passing(connection: &mut Connection, names: &[&str], unused: Duratio
     Ok(())
 }
 
-/// Asks for a message of a queue that is empty, to see whether we may read there.
+/// Gets a message from a queue that is empty, to see whether we may read it.
 ///
 /// # Errors
 /// The connection is gone, or we may not.
@@ -140,7 +157,7 @@ pub fn peek(connection: &mut Connection, name: &str) -> Result<(), ConnectionErr
     Ok(connection.channel()?.basic_get(name, true).map(drop)?)
 }
 
-/// Removes queues and what is in them. For queues that only this program uses: those of `demo`.
+/// Deletes queues with their messages. For queues that only this program uses: those of `demo`.
 ///
 /// # Errors
 /// The connection is gone, or we may not configure a queue.
@@ -159,6 +176,6 @@ fn declare(channel: &Channel, name: &str) -> amiquip::Result<()> {
 }
 
 fn is_missing(err: &Error) -> bool {
-    // RabbitMQ says 404 as well of a queue whose node is down: that one is there.
+    // RabbitMQ also says 404 when the node of a queue is down: that queue exists.
     matches!(err, Error::ServerClosedChannel { code: 404, message, .. } if !message.contains("is down"))
 }

@@ -1,12 +1,12 @@
-//! Every way in which RabbitMQ says no, in one table: does it stay so until somebody changes settings, the virtual host
-//! or rights, or can it pass by itself? And what to do about it.
+//! All refusals of RabbitMQ, in one table: does a refusal stay until somebody changes settings, the virtual host or
+//! rights, or can it pass by itself? And what to do about it.
 //!
-//! It knows the broker's words only, not who asked for what.
+//! It knows the broker's texts only, not what was asked for.
 
 /// One kind of refusal.
 struct Refusal {
     code: u16,
-    /// A part of the broker's text, beside the names in it.
+    /// A part of the broker's text, without the names in it.
     words: &'static str,
     stays: bool,
     advice: &'static str,
@@ -20,8 +20,8 @@ const fn passes(code: u16, words: &'static str, advice: &'static str) -> Refusal
     Refusal { code, words, stays: false, advice }
 }
 
-/// The first one that fits counts. What fits none passes: an alarm, a node that stops (320), is short of something
-/// (506), a queue in other hands (405), a mistake of the protocol (501 to 541).
+/// The first one that fits counts. A refusal that fits none passes: an alarm, a node that stops (320) or lacks
+/// resources (506), a queue that another connection uses (405), a protocol error (501 to 541).
 const REFUSALS: &[Refusal] = &[
     // 403 ACCESS_REFUSED
     stays(
@@ -29,7 +29,7 @@ const REFUSALS: &[Refusal] = &[
         "Login was refused",
         "correct RABBITMQ_USERNAME or RABBITMQ_PASSWORD (RabbitMQ lets guest in from its own machine only)",
     ),
-    passes(403, "in exclusive use", "another program has the queue for itself alone: end it"),
+    passes(403, "in exclusive use", "another program uses the queue exclusively: end it"),
     passes(403, "returned an error", ACCOUNTS),
     stays(403, "", ""),
     // 530 NOT_ALLOWED
@@ -44,14 +44,14 @@ const REFUSALS: &[Refusal] = &[
 ];
 
 const LIMIT: &str = "end other connections of this user, or raise the limit";
-const ACCOUNTS: &str = "what RabbitMQ asks about its users (LDAP, HTTP, OAuth) is away";
+const ACCOUNTS: &str = "the service that RabbitMQ asks about its users (LDAP, HTTP, OAuth) is not available";
 
-/// Does it need a change of settings, virtual host or rights, as far as the broker says?
+/// Does the refusal stay until somebody changes settings, the virtual host or rights?
 pub fn lasts(code: u16, message: &str) -> bool {
     of(code, message).is_some_and(|refusal| refusal.stays)
 }
 
-/// The broker's own reason, and what to do.
+/// The broker's reason, and what to do.
 pub fn told(code: u16, message: &str) -> String {
     match of(code, message).map_or("", |refusal| refusal.advice) {
         "" => format!("RabbitMQ says: {message} ({code})"),
@@ -60,7 +60,7 @@ pub fn told(code: u16, message: &str) -> String {
 }
 
 fn of(code: u16, message: &str) -> Option<&'static Refusal> {
-    // What users, queues and hosts are called must not decide.
+    // The names of users, queues and hosts must not decide.
     let words: String = message.split('\'').step_by(2).collect();
     REFUSALS.iter().find(|refusal| refusal.code == code && words.contains(refusal.words))
 }

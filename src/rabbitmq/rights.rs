@@ -1,7 +1,7 @@
-//! Finds out what we may do at the broker without doing it: asks for something impossible, which RabbitMQ refuses for
-//! that reason only after it has found that the user has the right. Nothing is made, taken or left behind.
+//! Finds out what we may do at the broker without doing it. It asks for something impossible: RabbitMQ checks the right
+//! first, and only then refuses the impossible part. Nothing is declared, taken or left behind.
 //!
-//! It does not know who needs which right.
+//! It does not know which rights are needed.
 
 use amiquip::{AmqpValue, ConsumerOptions, Error, FieldTable, QueueDeclareOptions};
 use crossbeam_channel::RecvTimeoutError;
@@ -10,9 +10,9 @@ use super::ConnectionError;
 use super::connection::{Connection, SETUP_DEADLINE};
 use super::publisher::{OutgoingMessage, Publisher};
 
-/// A queue that does not exist: nobody makes one of this name.
+/// A queue that does not exist: nobody declares one of this name.
 const NO_QUEUE: &str = "task-creator.no.such.queue";
-/// No number, so no argument. The broker shows it in its log.
+/// Not a number, so an invalid argument. The broker shows it in its log.
 const IMPOSSIBLE: &str = "task-creator only looks whether it would be allowed";
 
 fn impossible(argument: &str) -> FieldTable {
@@ -24,7 +24,7 @@ fn impossible(argument: &str) -> FieldTable {
 /// # Errors
 /// We may not, or the connection is gone.
 pub fn may_write(publisher: &mut Publisher) -> Result<(), ConnectionError> {
-    // Without a body: in an alarm RabbitMQ reads no further than to the first one. Nobody gets it, so it comes back.
+    // Without a body: in an alarm RabbitMQ reads only up to the first body. No queue takes it, so it is returned.
     let nothing = OutgoingMessage::new(NO_QUEUE.into(), "rights".into(), Vec::new());
     let tag = publisher.publish(&nothing)?;
     loop {
@@ -39,7 +39,7 @@ pub fn may_write(publisher: &mut Publisher) -> Result<(), ConnectionError> {
     }
 }
 
-/// May we make this queue, whether or not it is there?
+/// May we declare this queue, whether or not it exists?
 ///
 /// # Errors
 /// We may not, the broker has no room for another queue, or the connection is gone.
@@ -48,17 +48,17 @@ pub fn may_configure(connection: &mut Connection, queue: &str) -> Result<(), Con
     let arguments = impossible("x-message-ttl");
     let options = QueueDeclareOptions { durable: true, arguments, ..QueueDeclareOptions::default() };
     match channel.queue_declare(queue, options) {
-        // As many queues as the virtual host may have.
+        // The virtual host has as many queues as it may have.
         Err(err @ Error::ServerClosedChannel { code: 406, .. }) if err.to_string().contains("queue limit") => {
             Err(err.into())
         }
-        // 404: a node is down. 405: somebody has it for himself alone. 406: the argument.
+        // 404: a node is down. 405: another connection uses it exclusively. 406: the argument.
         Err(Error::ServerClosedChannel { code: 404..=406, .. }) | Ok(_) => Ok(()),
         Err(err) => Err(err.into()),
     }
 }
 
-/// May we take messages from this queue, whether or not it is there?
+/// May we take messages from this queue, whether or not it exists?
 ///
 /// # Errors
 /// We may not, or the connection is gone.

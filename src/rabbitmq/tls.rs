@@ -1,6 +1,6 @@
-//! amqps: a rustls session over a mio socket, in the shape amiquip's I/O thread wants.
+//! amqps: a rustls session over a mio socket, in the form that amiquip's I/O thread needs.
 //!
-//! Whom to trust is [`crate::tls`]' business. It does not know AMQP.
+//! [`crate::tls`] says which certificates are trusted. It does not know AMQP.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use rustls::pki_types::ServerName;
 use super::{connection, peer};
 use crate::tls::{self, RootCertificates};
 
-/// The setting that names more authorities.
+/// The setting that names more root certificates.
 const CA_FILE: &str = "RABBITMQ_CA_FILE";
 /// For each read of the handshake.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
@@ -31,8 +31,7 @@ pub struct TlsStream {
 /// Does the handshake on a blocking socket.
 ///
 /// # Errors
-/// The server does not speak TLS, or its certificate is not for this host, not signed by one of these authorities, or
-/// expired.
+/// The server does not speak TLS, or its certificate is not for this host, not signed by a trusted CA, or expired.
 pub fn connect(stream: TcpStream, host: &str, root_certificates: &RootCertificates) -> anyhow::Result<TlsStream> {
     let name = ServerName::try_from(host.to_owned()).context("RABBITMQ_HOST is not a name a certificate can have")?;
     let mut session = ClientConnection::new(root_certificates.client(), name)?;
@@ -41,7 +40,7 @@ pub fn connect(stream: TcpStream, host: &str, root_certificates: &RootCertificat
     let mut heard = Heard { stream: &stream, first: Vec::new() };
     while session.is_handshaking() {
         session.complete_io(&mut heard).map_err(|err| {
-            // What is no TLS may say by itself what it is.
+            // An answer without TLS may show what the server is.
             let other = peer::told_to_tls(&heard.first).filter(|_| err.kind() == ErrorKind::InvalidData);
             anyhow!(other.unwrap_or_else(|| tls::explain(&err, CA_FILE)))
         })?;
@@ -52,7 +51,7 @@ pub fn connect(stream: TcpStream, host: &str, root_certificates: &RootCertificat
     Ok(TlsStream { session, socket, taken: 0 })
 }
 
-/// Keeps what a server says first.
+/// Keeps the first bytes of the server.
 struct Heard<'a> {
     stream: &'a TcpStream,
     first: Vec<u8>,
@@ -79,7 +78,7 @@ impl Write for Heard<'_> {
 }
 
 impl TlsStream {
-    /// Hands encrypted bytes to the socket until there are none.
+    /// Writes encrypted bytes to the socket until none are left.
     fn push(&mut self) -> io::Result<()> {
         while self.session.wants_write() {
             self.session.write_tls(&mut self.socket)?;
@@ -102,7 +101,7 @@ impl Read for TlsStream {
                 let err = io::Error::new(ErrorKind::InvalidData, err);
                 io::Error::new(ErrorKind::InvalidData, tls::explain(&err, CA_FILE))
             })?;
-            // What TLS itself wants to answer; if the socket is full it goes out with the next write.
+            // The answers of TLS itself; if the socket is full, they go out with the next write.
             match self.push() {
                 Err(err) if err.kind() != ErrorKind::WouldBlock => return Err(err),
                 _ => {}
@@ -117,7 +116,7 @@ impl Write for TlsStream {
             self.push()?;
             self.taken = self.session.writer().write(buf)?;
         }
-        // WouldBlock here makes the I/O thread wait until the socket can be written and repeat this write.
+        // After a WouldBlock the I/O thread waits until the socket is writable, and repeats this write.
         self.push()?;
         Ok(std::mem::take(&mut self.taken))
     }

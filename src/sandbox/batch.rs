@@ -1,5 +1,5 @@
-//! The method `batch`: up to 50 commands in one request. Knows how commands are written, in which order they run and
-//! how they are answered, and leaves calling them to its caller, so that no lock is held over a whole batch.
+//! The method `batch`: up to 50 commands in one request. It knows how commands are written, in which order they run and
+//! how they are answered. Its caller runs them, so that no lock is held over a whole batch.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -50,7 +50,7 @@ impl Batch {
     /// Runs the batch: `run` is called for one command after the other.
     ///
     /// # Errors
-    /// Only what `run` gives up with; a command's own refusal becomes part of the answer.
+    /// Only an error of `run` itself; a command's own refusal becomes part of the answer.
     pub fn run<E>(&self, mut run: impl FnMut(&Call) -> Result<Outcome, E>) -> Result<Answer, E> {
         let mut reply = Reply::default();
         let mut stale = None;
@@ -76,8 +76,8 @@ fn is_yes(value: &Value) -> bool {
     *value == true || integer(value).is_some_and(|number| number != 0)
 }
 
-/// A refused command leaves its text behind. A later one that is refused for want of a right or of operating time is
-/// then told with that text, as if it were the same mistake.
+/// A refused command leaves its text behind. A later command that lacks a right or operating time is then refused with
+/// that text, as if both errors were the same.
 fn with_stale_text(refusal: Refusal, stale: &mut Option<String>) -> Refusal {
     let takes_it = ["ACCESS_DENIED", "ERROR_TASK_CREATE_ACCESS_DENIED", "INSUFFICIENT_SCOPE", "OPERATION_TIME_LIMIT"];
     if refusal.code == "ERROR_CORE" {
@@ -148,7 +148,7 @@ fn set(commands: &mut Vec<(String, String)>, key: String, command: String) {
     }
 }
 
-/// Reads `method?query`. References to what earlier commands gave are resolved in the decoded values.
+/// Reads `method?query`. References to results of earlier commands are resolved in the decoded values.
 fn command_call(command: &str, reply: &Reply) -> Call {
     let (method, query) = command.split_once('?').unwrap_or((command, ""));
     let params = nest(pairs(query).map(|(key, value)| (key, resolve(value, reply))));

@@ -1,5 +1,5 @@
-//! The checklists of tasks: lists, their items, and where a new one is put. The methods, and what people do. Knows no
-//! HTTP.
+//! The checklists of tasks: lists, their items, and the place of a new one; the methods for them, and what people do.
+//! It knows no HTTP.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use super::users::OWNER;
 pub struct ChecklistItem {
     /// Unique over all tasks.
     pub id: u64,
-    /// The checklist the item belongs to; 0 = this is a checklist itself.
+    /// The checklist that the item belongs to; 0: this is a checklist itself.
     pub parent: u64,
     /// `TITLE`.
     pub title: String,
@@ -30,7 +30,7 @@ pub struct ChecklistItem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Last,
-    /// What a parent that is written as text leads to.
+    /// A parent that is written as text leads to this.
     First,
     At(i64),
 }
@@ -60,13 +60,13 @@ impl Portal {
         Some(id)
     }
 
-    /// False when there is no such task or item.
+    /// False when the task or the item does not exist.
     pub fn change_item(&mut self, task: u64, item: u64, change: impl FnOnce(&mut ChecklistItem)) -> bool {
         let item = self.task_mut(task).and_then(|task| task.checklist.iter_mut().find(|known| known.id == item));
         item.map(change).is_some()
     }
 
-    /// Deletes an item, and with a list all of its items. False when there is no such task or item.
+    /// Deletes an item; a list with all its items. False when the task or the item does not exist.
     pub fn delete_item(&mut self, task: u64, item: u64) -> bool {
         let Some(task) = self.task_mut(task) else { return false };
         let before = task.checklist.len();
@@ -141,7 +141,7 @@ fn change(portal: &mut Portal, params: &Value, change: impl FnOnce(&mut Checklis
     if portal.change_item(task, item_id(params)?, change) { Ok(Value::from(true).into()) } else { Err(no_task()) }
 }
 
-/// The task that is meant, when it is there and the webhook's owner may see it.
+/// The task with this id, when it exists and the webhook's owner may see it.
 fn visible(portal: &Portal, params: &Value) -> Result<u64, Refusal> {
     let id = task_id(&params["TASKID"])?;
     portal.visible_task(id).map(|task| task.id).ok_or_else(no_task)
@@ -159,7 +159,7 @@ fn no_title() -> Refusal {
     Refusal::core("Не указано название пункта чек-листа")
 }
 
-/// Trimmed; `None` when none is given.
+/// Trimmed; `None` without one.
 fn title(fields: &Value) -> Result<Option<String>, Refusal> {
     match text(&fields["TITLE"]).map(|title| title.trim().to_owned()) {
         Some(title) if title.is_empty() => Err(no_title()),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_is_not_there_has_no_checklist() {
+    fn a_missing_task_has_no_checklist() {
         let portal = &mut Portal::default();
         for method in ["add", "getlist"] {
             let item = json!({"TASKID": 5, "FIELDS": {"TITLE": "t"}});

@@ -1,5 +1,5 @@
-//! Faults to order: what is to go wrong, at which calls, and how often. Pure bookkeeping: it neither waits nor
-//! answers, see [`Memory`](super::Memory).
+//! Faults to order: what goes wrong, at which calls, and how often. Pure bookkeeping: it neither waits nor answers, see
+//! [`Memory`](super::Memory).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,30 +11,29 @@ use serde_json::Value;
 
 use super::request::Call;
 
-/// Instead of a method's name: every call, plain or in a batch. A batch itself is none.
+/// In place of a method's name: every call, plain or in a batch. A batch itself is none.
 pub const ANY_CALL: &str = "*";
-/// Instead of a method's name: every HTTP request, before its method and its token are looked at. In a [`Memory`]
-/// without a server there are none.
+/// In place of a method's name: every HTTP request, before its method and its token are read. A [`Memory`] without a
+/// server gets none.
 ///
 /// [`Memory`]: super::Memory
 pub const ANY_REQUEST: &str = "HTTP";
 
-/// Whether the portal has done what was asked when the fault strikes.
+/// Whether the portal has done the call when the fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// Nothing was done. The call is not executed, unless the fault is a delay.
     Before,
-    /// It was done, and the answer is lost or another one.
+    /// It was done; the answer is lost or replaced.
     After,
 }
 
-/// What goes wrong. Whatever happens to a request happens to the whole of it: to a batch after the commands that ran
-/// before.
+/// What goes wrong. A fault of a request concerns all of it: a batch too, after the commands that ran before.
 #[derive(Clone, Debug)]
 pub enum What {
-    /// An error. With status 200 it is a success with an error in it; inside a batch no status is told.
+    /// An error. With status 200 it is a success with an error in it; in a batch it has no status.
     Refuse {
-        /// Of a plain call's answer.
+        /// The status of a plain call's answer.
         status: u16,
         /// `error`.
         code: Cow<'static, str>,
@@ -43,11 +42,11 @@ pub enum What {
     },
     /// A success with this `result`.
     Result(Value),
-    /// Any answer at all, such as a gateway's page.
+    /// Any answer, such as a gateway's page.
     Raw {
         /// HTTP status.
         status: u16,
-        /// Of the body.
+        /// The body's type.
         content_type: &'static str,
         /// As it is sent.
         body: Vec<u8>,
@@ -56,11 +55,11 @@ pub enum What {
     Close,
     /// The same with RST.
     Reset,
-    /// The head and half of the body that it promised.
+    /// The head, and half of the body that it promised.
     Half,
-    /// No answer for so long, or until [`Memory::release`](super::Memory::release); then the connection ends.
+    /// No answer for this time, or until [`Memory::release`](super::Memory::release); then the connection ends.
     Hang(Option<Duration>),
-    /// All goes well, only later.
+    /// The call succeeds later.
     Delay(Duration),
 }
 
@@ -78,7 +77,7 @@ impl What {
 
 type Fits = Box<dyn FnMut(&Call) -> bool + Send>;
 
-/// A fault to be ordered. As it is made it strikes every call of its method.
+/// A fault to order. At first it strikes every call of its method.
 pub struct Fault {
     method: Cow<'static, str>,
     first: u64,
@@ -89,18 +88,18 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Instead of what the calls of `method` ask for. Plain calls and commands of batches count alike; [`ANY_CALL`] and
+    /// Strikes instead of the calls of `method`. Plain calls and commands of batches count alike; [`ANY_CALL`] and
     /// [`ANY_REQUEST`] stand for several methods, and `batch` for the requests of that name.
     pub fn before(method: impl Into<Cow<'static, str>>, what: What) -> Fault {
         Fault { method: method.into(), first: 1, count: u64::MAX, moment: Moment::Before, what, fits: None }
     }
 
-    /// Instead of the answer, when the calls of `method` have had their effect.
+    /// Strikes instead of the answer, after the calls of `method` have had their effect.
     pub fn after(method: impl Into<Cow<'static, str>>, what: What) -> Fault {
         Fault { moment: Moment::After, ..Fault::before(method, what) }
     }
 
-    /// Starts with the `nth` of the calls that it is about, counted from 1 since it was ordered.
+    /// Starts with the `nth` of its calls, counted from 1 since it was ordered.
     pub fn from_nth(self, nth: u64) -> Fault {
         Fault { first: nth, ..self }
     }
@@ -110,8 +109,8 @@ impl Fault {
         Fault { count, ..self }
     }
 
-    /// Is about the calls that `fits` picks, and counts only those. `fits` is asked once for each call of the method
-    /// and must not ask the sandbox anything.
+    /// Concerns only the calls that `fits` picks, and counts only those. `fits` is asked once for each call of the
+    /// method and must not ask the sandbox anything.
     pub fn when(self, fits: impl FnMut(&Call) -> bool + Send + 'static) -> Fault {
         Fault { fits: Some(Box::new(fits)), ..self }
     }
@@ -147,7 +146,7 @@ impl Order {
     }
 }
 
-/// What a fault is held against: an HTTP request as a whole, or a call.
+/// What a fault is checked against: an HTTP request as a whole, or a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     Request,
@@ -163,7 +162,7 @@ pub(super) struct Orders {
 
 struct Placed {
     fault: Fault,
-    /// Calls that it was about so far.
+    /// Its calls so far.
     seen: u64,
     order: Order,
 }
@@ -184,7 +183,7 @@ impl Orders {
         self.placed.clear();
     }
 
-    /// What strikes this call at this moment: the oldest fault whose turn it is. Each of them counts the call.
+    /// The fault that strikes this call at this moment: the oldest one that is due. Each of them counts the call.
     pub fn next(&mut self, scope: Scope, call: &Call, moment: Moment) -> Option<What> {
         let mut striking = None;
         for placed in self.placed.iter_mut().filter(|placed| placed.fault.moment == moment) {

@@ -1,4 +1,4 @@
-//! The fields a task can have: names, kinds, and how a written value reads back. Knows no task.
+//! The fields that a task can have: names, kinds, and how a written value reads back. It knows no task.
 
 use std::sync::Arc;
 
@@ -6,16 +6,16 @@ use serde_json::{Map, Value, json};
 
 use super::request::{text, texts};
 
-/// The texts of the list field `UF_RESULT_ANSWER`, with the ids their values have.
+/// The texts of the list field `UF_RESULT_ANSWER`, with the ids of their values.
 pub const ANSWERS: [(&str, &str); 2] = [("26", "ДА"), ("27", "НЕТ")];
 
-/// Characters that a custom field's name may have.
+/// The longest name of a custom field, in characters.
 const LONGEST_NAME: usize = 50;
 
 /// Types that `task.item.userfield.add` accepts.
 const USER_TYPES: [&str; 4] = ["string", "double", "datetime", "boolean"];
 
-/// The standard fields with their kinds and what an unset one reads back as ("" = null).
+/// The standard fields with their kinds, and the values of unset ones ("" = null).
 const STANDARD: &[(&str, Kind, &str)] = &[
     ("ID", Kind::Own, ""),
     ("PARENT_ID", Kind::Text, ""),
@@ -46,7 +46,7 @@ const STANDARD: &[(&str, Kind, &str)] = &[
     ("ADD_IN_REPORT", Kind::Text, "N"),
 ];
 
-/// The custom fields the sandbox starts with.
+/// The custom fields that the sandbox starts with.
 const CUSTOM: &[(&str, Kind, &str)] = &[
     ("UF_CRM_TASK", Kind::List, "crm"),
     ("UF_CAMUNDA_ID_EXTERNAL_TASK", Kind::Text, "string"),
@@ -60,8 +60,8 @@ const CUSTOM: &[(&str, Kind, &str)] = &[
 enum Kind {
     /// Anything scalar; reads back as text.
     Text,
-    /// Reads back as "1" or "0". Versions differ in what they take for a yes besides "Y": here "1" is one, `true` is
-    /// none.
+    /// Reads back as "1" or "0". Versions differ in what they take for a yes besides "Y": here "1" is a yes, and `true`
+    /// is not.
     Boolean,
     /// A list of texts.
     List,
@@ -77,13 +77,13 @@ pub(super) struct Field {
     /// As replies spell it: `ufResultExpected`.
     pub reply_name: String,
     kind: Kind,
-    /// What an unset field reads back as.
+    /// The value of an unset field.
     pub unset: Value,
     /// The portal's type name; only custom fields have one.
     user_type: Option<String>,
-    /// Without it no task is created.
+    /// A task without it is not created.
     pub mandatory: bool,
-    /// It was taken away.
+    /// It was removed.
     gone: bool,
 }
 
@@ -188,17 +188,17 @@ impl Fields {
         });
     }
 
-    /// Makes a custom field one that every new task needs.
+    /// Makes a custom field mandatory for every new task.
     pub fn require(&mut self, name: &str) {
         self.0.iter_mut().filter(|field| &*field.name == name).for_each(|field| field.mandatory = true);
     }
 
-    /// Takes a custom field away: its name is unknown until it is made again. Its position stays.
+    /// Removes a custom field: its name is unknown until it is made again. Its position stays.
     pub fn forget(&mut self, name: &str) {
         self.0.iter_mut().filter(|field| field.is_custom() && &*field.name == name).for_each(|field| field.gone = true);
     }
 
-    /// What `tasks.task.getFields` says.
+    /// The reply of `tasks.task.getFields`.
     pub fn describe(&self) -> Value {
         let describe =
             |field: &Field| json!({"title": &*field.name, "type": field.user_type.as_deref().unwrap_or("string")});
@@ -229,14 +229,14 @@ impl Fields {
 fn camel_case(name: &str) -> String {
     let mut camel = String::with_capacity(name.len());
     let mut upper = false;
-    for outgoing in name.chars() {
-        match outgoing {
+    for letter in name.chars() {
+        match letter {
             '_' => upper = true,
             _ if upper => {
-                camel.push(outgoing);
+                camel.push(letter);
                 upper = false;
             }
-            _ => camel.push(outgoing.to_ascii_lowercase()),
+            _ => camel.push(letter.to_ascii_lowercase()),
         }
     }
     camel

@@ -1,4 +1,4 @@
-//! The `filter` of task lists: which keys the portal knows and how it compares. Knows no method and no HTTP.
+//! The `filter` of task lists: which keys the portal knows and how it compares. It knows no method and no HTTP.
 
 use std::cmp::Ordering;
 
@@ -9,7 +9,7 @@ use super::index::collated;
 use super::portal::{Portal, Task};
 use super::request::texts;
 
-/// Filter keys and the fields they look at; all custom fields can be filtered as well.
+/// Filter keys and their fields; all custom fields can be filtered as well.
 const FILTER_KEYS: &[(&str, &str)] = &[
     ("ID", "ID"),
     ("PARENT_ID", "PARENT_ID"),
@@ -46,7 +46,7 @@ fn equal(own: &str, asked: &str) -> bool {
     own == asked || collated(own) == collated(asked)
 }
 
-/// Numbers by value, all else as text; dates of one offset sort right as text.
+/// Numbers by value, all other values as text; dates of one offset sort right as text.
 fn compare(own: &str, asked: &str) -> Ordering {
     match (own.parse::<i64>(), asked.parse::<i64>()) {
         (Ok(own), Ok(asked)) => own.cmp(&asked),
@@ -59,7 +59,7 @@ pub(super) struct Condition<'a> {
     position: usize,
     field: &'a Field,
     negated: bool,
-    /// `None` = equal to one of the values.
+    /// `None`: equal to one of the values.
     operator: Option<Operator>,
     values: Vec<String>,
 }
@@ -75,9 +75,9 @@ impl Condition<'_> {
         found != self.negated
     }
 
-    /// The only tasks that can hold this condition, when that is known without looking at all of them.
+    /// The only tasks that can meet this condition, when an index knows them.
     pub fn candidates(&self, portal: &Portal) -> Option<Vec<u64>> {
-        // An empty value asks for tasks without one, and those are in no index.
+        // An empty value asks for tasks without one, and no index has those.
         if self.negated || self.operator.is_some() || self.values.iter().any(String::is_empty) {
             return None;
         }
@@ -89,7 +89,7 @@ impl Condition<'_> {
     }
 }
 
-/// Reads a filter. Unknown keys and empty lists are dropped silently: the call then returns more than was asked for.
+/// Reads a filter. Unknown keys and empty lists are dropped silently: the call then returns more than it asked for.
 pub(super) fn conditions<'a>(portal: &'a Portal, filter: &Value) -> Vec<Condition<'a>> {
     let fields = &portal.fields;
     let condition = |(key, value): (&String, &Value)| {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_and_markers_are_found_without_looking_at_every_task() {
+    fn ids_and_markers_are_found_without_reading_every_task() {
         let portal = portal();
         let candidates = |filter: Value| {
             let conditions = conditions(&portal, &filter);

@@ -1,6 +1,6 @@
 //! A portal that answers at once, for benchmarks: it finds no task, creates every one, and agrees to every
-//! synchronisation. Replies are as long as a portal's. It remembers nothing but how often it was asked, and knows no
-//! token, no fault and no limit.
+//! synchronisation. Replies are as long as a portal's. It remembers only how often it was asked, and knows no token, no
+//! fault and no limit.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use super::{Counts, webhook_url};
 use crate::http::server::{Page, Reply, Request, Respond, Server};
 
-/// The members of a created task, without its id: about what a portal shows.
+/// The members of a created task, without its id: about as many as a portal shows.
 const TASK: &str = r#""accomplices":[],"action":{"accept":false,"complete":true,"edit":true,"remove":true},"addInReport":"N","allowChangeDeadline":"N","allowTimeTracking":"N","auditors":[],"changedDate":"2026-11-23T12:44:44+00:00","closedDate":null,"createdBy":"1","createdDate":"2026-11-23T12:44:44+00:00","creator":{"id":"1","link":"/company/personal/user/1/","name":"User 1"},"deadline":null,"description":null,"descriptionInBbcode":"Y","group":[],"groupId":"0","matchWorkTime":"N","parentId":null,"priority":"1","responsible":{"id":"1","link":"/company/personal/user/1/","name":"User 1"},"responsibleId":"1","stageId":"0","status":"2","tags":[],"taskControl":"N","title":"a task","xmlId":null"#;
 const TIME: &str = r#"{"start":1795437884,"finish":1795437884.1,"duration":0.1,"processing":0.0004,"date_start":"2026-11-23T12:44:44+00:00","date_finish":"2026-11-23T12:44:44+00:00","operating":0}"#;
 
@@ -52,7 +52,7 @@ impl Forgetful {
         webhook_url(self.server.address())
     }
 
-    /// What has been asked so far: of the methods, only the frequent ones.
+    /// What has been asked so far; only frequent methods are counted.
     pub fn counts(&self) -> Counts {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let calls: BTreeMap<String, u64> =

@@ -1,5 +1,5 @@
-//! Tasks by the value of a field, so that a look-up need not look at every one of 100,000. (A portal does.) Knows no
-//! task.
+//! Tasks by the value of a field, so that a look-up need not read every one of 100,000. (A portal reads them.) It knows
+//! no task.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::request::text;
 
-/// The fields with an index: the markers against duplicates.
+/// The fields with an index: the markers, by which a task is found again.
 pub(super) const INDEXED: [&str; 2] = ["UF_CAMUNDA_ID_EXTERNAL_TASK", "XML_ID"];
 
 /// Ids by value, one map for each of [`INDEXED`].

@@ -1,9 +1,9 @@
 //! How much the sandbox takes at once: delays, and the leaky bucket of the request rate. Pure: the caller brings the
-//! time and does the waiting.
+//! time and waits.
 
 use std::time::{Duration, Instant};
 
-/// What slows the sandbox down. The default is no limit and no delay.
+/// What slows the sandbox down. By default there is no limit and no delay.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Limits {
     /// HTTP requests per second that drain from the bucket; 0 = unlimited. The cloud has 2.
@@ -14,8 +14,8 @@ pub struct Limits {
     pub request_delay: Duration,
     /// Added to every command of a batch but the first, before it is executed.
     pub command_delay: Duration,
-    /// How many requests at once the portal carries with ease; 0 = any number. With more under way, a request's delays
-    /// are multiplied by the square of how many times more there are, so that more requests mean less work done.
+    /// How many requests at once the portal takes without strain; 0 = any number. With more under way, a request's
+    /// delays are multiplied by the square of how many times more there are, so that more requests mean less work done.
     pub strain_from: u32,
 }
 
@@ -27,7 +27,7 @@ impl Limits {
 }
 
 impl Limits {
-    /// By what the delays of a request are multiplied that is one of so many.
+    /// The factor for the delays of a request when so many are under way.
     pub(super) fn strain(&self, under_way: u32) -> f64 {
         if self.strain_from == 0 || under_way <= self.strain_from {
             return 1.0;

@@ -1,4 +1,4 @@
-//! `order`, `start` and `select` of task lists, and the page that comes of them. Knows no method and no HTTP.
+//! `order`, `start` and `select` of task lists, and the page that they lead to. It knows no method and no HTTP.
 
 use serde_json::{Map, Value};
 
@@ -14,13 +14,13 @@ const PAGE: usize = 50;
 /// What `tasks.task.list` found.
 pub(super) struct Page<'a> {
     pub tasks: Vec<&'a Task>,
-    /// None when counting was switched off.
+    /// `None` when counting was switched off.
     pub total: Option<u64>,
     pub next: Option<u64>,
 }
 
 /// The page that `filter`, `order` and `start` ask for. Rows are ordered by id, rising or falling; other keys are
-/// accepted and leave the order as it is.
+/// accepted and ignored.
 ///
 /// # Errors
 /// An unknown key in `order`.
@@ -40,7 +40,7 @@ pub(super) fn page<'a>(portal: &'a Portal, params: &Value) -> Result<Page<'a>, R
     let tasks = tasks.filter(|task| portal.is_visible(task));
     let matching = tasks.filter(|task| conditions.iter().all(|condition| condition.holds(portal, task)));
     let Ok(start) = usize::try_from(integer(&params["start"]).unwrap_or(0)) else {
-        // A negative start skips counting, so that nothing behind the page is looked at.
+        // A negative start skips counting, so that nothing after the page is read.
         return Ok(Page { tasks: matching.take(PAGE).collect(), total: None, next: None });
     };
     let matching: Vec<&Task> = matching.collect();
@@ -60,8 +60,8 @@ fn descending(fields: &Fields, order: &Value) -> Result<bool, Refusal> {
     Ok(falling)
 }
 
-/// The positions of the fields that `select` asks for. The id is always among them; unknown names are dropped. An empty
-/// `select` and `*` mean all standard fields, `UF_*` all custom ones.
+/// The positions of the fields that `select` asks for, always with the id; unknown names are dropped. An empty `select`
+/// and `*` mean all standard fields, `UF_*` all custom ones.
 pub(super) fn selected(fields: &Fields, select: &Value) -> Vec<usize> {
     let names = texts(select);
     let named = |wanted: &str| names.iter().any(|name| name == wanted);
@@ -121,7 +121,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_deleted_is_gone() {
+    fn a_deleted_task_is_gone() {
         let mut portal = portal();
         assert!(portal.delete(9) && !portal.delete(9));
         for filter in [json!({"ID": 9}), json!({"XML_ID": "m9"}), json!({"TITLE": "task 9"})] {

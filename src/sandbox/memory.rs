@@ -1,5 +1,5 @@
-//! The portal without its server: what is called, what is remembered, what goes wrong on order. Clones are the same
-//! portal. Tests and the sandbox's own server call it alike; it knows no HTTP beyond what an error's status is.
+//! The portal without its server: it runs calls, remembers tasks, and fails as ordered. Clones are the same portal.
+//! Tests and the sandbox's own server call it alike; of HTTP it knows only the status of an error.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,29 +10,29 @@ use serde_json::{Map, Value};
 
 use super::batch::Batch;
 use super::checklists::Place;
-use super::faults::{Fault, Moment, Order, Scope, What};
+use super::faults::{Fault, Order, Scope, What};
 use super::index::INDEXED;
 use super::lock;
 use super::methods;
-use super::mishaps::Mishaps;
 use super::operating::Operating;
 use super::portal::{Portal, SandboxTask, Sync};
 use super::reply::{Broken, Outcome, Refusal};
 use super::request::{Call, text};
 use super::rules::Rules;
+use super::strikes::Strikes;
 use super::users::COLLEAGUE;
 
-/// A portal in memory. It answers at once, but for the delays that are ordered.
+/// A portal in memory. It answers at once, apart from the delays that are ordered.
 #[derive(Clone, Default)]
 pub struct Memory {
-    // Shared: by the threads of the server's connections, and by whoever looks on.
+    // Shared by the threads of the server's connections and by the test or command that watches them.
     shared: Arc<Shared>,
 }
 
 #[derive(Default)]
 struct Shared {
     portal: Mutex<Portal>,
-    mishaps: Mishaps,
+    strikes: Strikes,
     operating: Mutex<Operating>,
 }
 
@@ -62,12 +62,12 @@ impl Memory {
     /// Runs a whole batch.
     ///
     /// # Errors
-    /// As [`Memory::call`]; what ran before has had its effect.
+    /// As [`Memory::call`]; the commands before have had their effect.
     pub fn run(&self, batch: &Batch) -> Result<Outcome, Broken> {
         self.run_batch(&never(), || batch.run(|command| self.ask(command)).map(Ok))
     }
 
-    /// Runs a batch with whatever is to be done for each of its commands.
+    /// Runs a batch; `run` is called for each of its commands.
     pub(super) fn run_batch(
         &self,
         stopped: &Receiver<()>,
@@ -77,7 +77,7 @@ impl Memory {
         self.struck(Scope::Call, &Call::plain("batch", Value::Null), stopped, run)
     }
 
-    /// Makes one call; `pause` is what the portal takes for it at least.
+    /// Makes one call; `pause` is the shortest time that the portal takes for it.
     pub(super) fn execute(
         &self,
         call: &Call,
@@ -120,27 +120,27 @@ impl Memory {
 
 /// Faults.
 impl Memory {
-    /// Orders a fault. It strikes until it has struck as often as it was ordered, or is cleared.
+    /// Orders a fault. It strikes until it has struck often enough, or is cleared.
     pub fn order(&self, fault: Fault) -> Order {
-        self.shared.mishaps.order(fault)
+        self.shared.strikes.order(fault)
     }
 
-    /// Takes one order back.
+    /// Cancels one order.
     pub fn clear(&self, order: &Order) {
-        self.shared.mishaps.clear(order);
+        self.shared.strikes.clear(order);
     }
 
-    /// Takes all orders back.
+    /// Cancels all orders.
     pub fn clear_all(&self) {
-        self.shared.mishaps.clear_all();
+        self.shared.strikes.clear_all();
     }
 
     /// Ends everything that hangs or is delayed by order at this moment.
     pub fn release(&self) {
-        self.shared.mishaps.release();
+        self.shared.strikes.release();
     }
 
-    /// Does what `run` does, unless or until a fault strikes.
+    /// Runs `run`, unless or until a fault strikes.
     pub(super) fn struck(
         &self,
         scope: Scope,
@@ -148,31 +148,16 @@ impl Memory {
         stopped: &Receiver<()>,
         run: impl FnOnce() -> Result<Outcome, Broken>,
     ) -> Result<Outcome, Broken> {
-        if let Some(outcome) = self.suffer(scope, call, Moment::Before, stopped)? {
-            return Ok(outcome);
-        }
-        let outcome = run()?;
-        Ok(self.suffer(scope, call, Moment::After, stopped)?.unwrap_or(outcome))
-    }
-
-    /// What a fault that strikes now answers instead.
-    fn suffer(
-        &self,
-        scope: Scope,
-        call: &Call,
-        moment: Moment,
-        stopped: &Receiver<()>,
-    ) -> Result<Option<Outcome>, Broken> {
-        let what = self.shared.mishaps.strike(scope, call, moment, stopped)?;
-        Ok(match what {
-            Some(What::Refuse { status, code, text }) => Some(Err(Refusal::new(status, code, text))),
-            Some(What::Result(result)) => Some(Ok(result.into())),
+        let instead = |what| match what {
+            What::Refuse { status, code, text } => Some(Err(Refusal::new(status, code, text))),
+            What::Result(result) => Some(Ok(result.into())),
             _ => None,
-        })
+        };
+        self.shared.strikes.struck(scope, call, stopped, instead, run)
     }
 }
 
-/// What was done at the portal, seen from outside and whatever the webhook's owner may see.
+/// The state of the portal, whatever the webhook's owner may see.
 impl Memory {
     /// All tasks, in the order of creation.
     pub fn tasks(&self) -> Vec<SandboxTask> {
@@ -191,7 +176,7 @@ impl Memory {
         portal.tasks_after(id).map(|task| portal.snapshot(task)).collect()
     }
 
-    /// One task, if it is there.
+    /// One task, if it exists.
     pub fn task(&self, id: u64) -> Option<SandboxTask> {
         let portal = self.portal();
         portal.task(id).map(|task| portal.snapshot(task))
@@ -250,7 +235,7 @@ impl Memory {
         change(&mut self.portal().rules);
     }
 
-    /// Makes a task with these fields as a person would, and returns its id.
+    /// Creates a task with these fields, as a person would, and returns its id.
     pub fn put(&self, fields: &Map<String, Value>) -> u64 {
         let mut portal = self.portal();
         let id = portal.create();
@@ -263,8 +248,8 @@ impl Memory {
         self.portal().write(id, name, value);
     }
 
-    /// Moves a task to a status (4 awaiting control, 5 completed), as a person would, and sets `UF_RESULT_ANSWER` when
-    /// an answer is given: "ДА" or "НЕТ". False, and nothing is changed, when there is no such task or answer.
+    /// Moves a task to a status (4 awaiting control, 5 completed), as a person would. With an answer, "ДА" or "НЕТ", it
+    /// also sets `UF_RESULT_ANSWER`. False, and nothing changes, when the task or the answer does not exist.
     pub fn finish(&self, id: u64, status: u8, answer: Option<&str>) -> bool {
         let mut portal = self.portal();
         portal.task(id).is_some()
@@ -272,18 +257,18 @@ impl Memory {
             && portal.set_status(id, status)
     }
 
-    /// Sets `UF_RESULT_ANSWER` and leaves the status. False when there is no such task or answer.
+    /// Sets `UF_RESULT_ANSWER` and leaves the status. False when the task or the answer does not exist.
     pub fn answer(&self, id: u64, answer: &str) -> bool {
         let mut portal = self.portal();
         portal.task(id).is_some() && portal.set_answer(id, answer)
     }
 
-    /// Deletes a task. False when there is no such task.
+    /// Deletes a task. False when it does not exist.
     pub fn delete(&self, id: u64) -> bool {
         self.portal().delete(id)
     }
 
-    /// From now on new tasks are there, but no search and no read shows them: the portal is still busy with them.
+    /// From now on new tasks exist, but no search and no read shows them: the portal is still busy with them.
     pub fn conceal_new(&self) {
         self.portal().conceal_new();
     }
@@ -293,33 +278,32 @@ impl Memory {
         self.portal().reveal();
     }
 
-    /// Makes a custom field. False when there is one of that name.
+    /// Makes a custom field. False when the name is taken.
     pub fn make_field(&self, name: &str, user_type: &str) -> bool {
         self.portal().fields.add_custom(name, user_type).is_ok()
     }
 
-    /// Takes a custom field away; a filter by it is ignored from now on.
+    /// Removes a custom field; a filter by it is ignored from now on.
     pub fn forget_field(&self, name: &str) {
         self.portal().fields.forget(name);
     }
 
-    /// Adds a checklist (parent 0) or an item as a person does, who writes at the end. `None` when there is no such
-    /// task.
+    /// Adds a checklist (parent 0) or an item at the end, as a person would. `None` when the task does not exist.
     pub fn add_checklist_item(&self, task: u64, parent: u64, title: &str) -> Option<u64> {
         self.portal().add_item(task, parent, title.to_owned(), Place::Last, COLLEAGUE)
     }
 
-    /// False when there is no such task or item.
+    /// False when the task or the item does not exist.
     pub fn rename_checklist_item(&self, task: u64, item: u64, title: &str) -> bool {
         self.portal().change_item(task, item, |item| item.title = title.to_owned())
     }
 
-    /// Ticks an item off. False when there is no such task or item.
+    /// Ticks an item off. False when the task or the item does not exist.
     pub fn tick_checklist_item(&self, task: u64, item: u64) -> bool {
         self.portal().change_item(task, item, |item| item.complete = true)
     }
 
-    /// Deletes an item, and with a list all of its items. False when there is no such task or item.
+    /// Deletes an item; a list with all its items. False when the task or the item does not exist.
     pub fn delete_checklist_item(&self, task: u64, item: u64) -> bool {
         self.portal().delete_item(task, item)
     }

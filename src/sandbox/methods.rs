@@ -1,5 +1,5 @@
-//! The table of all methods, and those that concern no task. Knows no HTTP; `batch` is not in the table, because it
-//! calls the others.
+//! The table of all methods, and the methods that are not about tasks. It knows no HTTP. `batch` is not in the table,
+//! because it calls the others.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ pub(super) struct Method {
     run: fn(&mut Portal, &Value) -> Outcome,
 }
 
-/// For a method that every webhook may call.
+/// In place of a right: every webhook may call the method.
 const ANYBODY: &str = "";
 
 const fn method(name: &'static str, scope: &'static str, run: fn(&mut Portal, &Value) -> Outcome) -> Method {
@@ -73,7 +73,7 @@ pub(super) fn call(portal: &mut Portal, call: &Call) -> Outcome {
     (method.run)(portal, &call.params)
 }
 
-/// The refusal of a method that is not there.
+/// The refusal of an unknown method.
 pub(super) fn unknown() -> Refusal {
     Refusal::new(404, "ERROR_METHOD_NOT_FOUND", "Method not found!")
 }
@@ -83,7 +83,7 @@ fn may_call(portal: &Portal, method: &Method) -> bool {
 }
 
 fn user_field_list(portal: &mut Portal, params: &Value) -> Outcome {
-    // A list of names is ignored, and all fields come.
+    // The portal ignores a list of names, and returns all fields.
     let rows = portal.fields.describe_custom(text(&params["FILTER"]["FIELD_NAME"]).as_deref());
     // The portal never counts here.
     Ok(Answer::page(rows.into(), Some(0), None))
@@ -179,7 +179,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_webhook_without_the_right_is_told_so() {
+    fn a_webhook_without_the_right_is_refused() {
         let portal = &mut Portal::default();
         portal.rules.scopes.remove("task");
         assert_eq!(refused(portal, "tasks.task.list", json!({})), (401, "insufficient_scope".into()));

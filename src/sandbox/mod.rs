@@ -1,18 +1,19 @@
 //! A Bitrix24 fake on loopback, for `task-creator demo`, `task-creator sandbox`, tests and benchmarks.
 //!
-//! It answers the methods the worker uses, and a few more, as unkindly as a portal does: string ids that start
-//! anywhere, `[]` for an empty map and for a missing task, filters that are ignored without a word, texts that are
-//! cut, checklists that come out reversed, custom fields that are written late. It keeps everything in memory, checks
-//! one fixed token, and knows nothing of the worker: whatever speaks the Bitrix24 REST interface can use it. It is a
-//! model of what is known of portals, not a portal. Left out: parameters by position, positions of boards, events,
-//! files, and the rights of anybody but the webhook's owner. Users 1 to 100 exist; a task for anybody else is refused.
+//! It answers the methods that the worker uses, and a few more, as badly as a portal does: string ids that start
+//! anywhere, `[]` for an empty map and for a missing task, filters that are ignored silently, texts that are cut,
+//! checklists that come out reversed, custom fields that are written late. It keeps everything in memory, checks one
+//! fixed token, and does not know the worker: any program that speaks the Bitrix24 REST interface can use it. It models
+//! what is known about portals; it is none. Left out: parameters by position, positions of boards, events, files, and
+//! the rights of every user but the webhook's owner. Users 1 to 100 exist; a task for any other user is refused.
 //!
-//! [`Rules`] say how the portal is set up, [`Limits`] how fast it is, a [`Fault`] what is to go wrong. [`Memory`] is
-//! the same portal without a server, [`Forgetful`] one that is asked for speed alone.
+//! [`Rules`] say how the portal is set up, [`Limits`] how fast it is, a [`Fault`] what goes wrong. [`Memory`] is the
+//! same portal without a server, [`Forgetful`] a portal for benchmarks.
 //!
 //! Reading order: methods and tasks (what can be called), portal (what is remembered), list and batch (the two methods
-//! with rules of their own), memory (calls and faults); people (who finish tasks), steering (what is done by hand).
-//! Bytes in and out are [`crate::http::server`]'s business.
+//! with rules of their own), memory (calls and faults), simulated_users (who finish tasks), steering (steps by hand).
+//! [`crate::http::server`] reads and writes the bytes. The fakes of other systems stand on
+//! [`http_fake`]; [`smtp`] is a mail server.
 
 mod batch;
 mod checklists;
@@ -20,12 +21,14 @@ mod faults;
 mod fields;
 mod filter;
 mod forgetful;
+pub mod http_fake;
 mod index;
+pub mod job_service;
 mod limits;
 mod list;
 mod memory;
 mod methods;
-mod mishaps;
+pub mod onec;
 pub mod openproject;
 mod operating;
 mod portal;
@@ -34,8 +37,11 @@ mod reply;
 mod request;
 mod rules;
 mod simulated_users;
+pub mod smtp;
 pub mod steering;
+mod strikes;
 mod tasks;
+pub mod telegram;
 mod users;
 mod values;
 
@@ -67,11 +73,10 @@ use faults::Scope;
 use limits::Throttle;
 use request::Asked;
 
-/// User and token of the one webhook. Fixed, so that a `.env` stays valid from run to run.
+/// User and token of the one webhook. They are fixed, so a `.env` stays valid from run to run.
 const WEBHOOK: &str = "1/sandbox-token";
 
-/// A running fake. What can be done with its [`Memory`] can be done with it. Dropping it cuts all connections,
-/// ends all waits and joins all threads.
+/// A running fake; it derefs to its [`Memory`]. Dropping it cuts all connections, ends all waits and joins all threads.
 pub struct Sandbox {
     server: Server,
     memory: Memory,
@@ -101,7 +106,7 @@ impl Sandbox {
         Sandbox::serve(port, limits, Memory::new())
     }
 
-    /// The same for a portal that is there already, such as one whose server went away.
+    /// The same for an existing portal, such as one whose server was dropped.
     ///
     /// # Errors
     /// As [`Sandbox::start`].
@@ -122,7 +127,7 @@ impl Sandbox {
         webhook_url(self.address())
     }
 
-    /// Where it listens: for a relay before it.
+    /// The address where it listens: for a relay in front of it.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
@@ -150,15 +155,15 @@ pub fn webhook_url(address: SocketAddr) -> String {
     format!("http://{address}/rest/{WEBHOOK}")
 }
 
-/// Where requests arrive: checks token and rate, waits, and calls. It holds no lock during a wait, so that parallel
-/// requests overlap.
+/// Takes requests: checks token and rate, waits, and calls. It holds no lock during a wait, so that parallel requests
+/// overlap.
 struct Desk {
     limits: Limits,
     memory: Memory,
     throttle: Arc<Mutex<Throttle>>,
     /// Requests that have started and not ended.
     under_way: AtomicU32,
-    /// Closed when the sandbox goes.
+    /// Closed when the sandbox is dropped.
     stopped: Receiver<()>,
 }
 
@@ -191,7 +196,7 @@ impl Desk {
             Asked::Batch(_) => (&batch, true),
         };
         self.memory.struck(Scope::Request, whole, &self.stopped, || match &asked {
-            // That there is no such method is told before the token is looked at.
+            // An unknown method is reported before the token is checked.
             _ if webhook != WEBHOOK && !known => Ok(Err(methods::unknown())),
             _ if webhook != WEBHOOK => Ok(Err(Refusal::new(401, "INVALID_CREDENTIALS", "Invalid request credentials"))),
             Asked::Call(call) => self.execute(call, self.limits.request_delay.mul_f64(strain)),
@@ -222,12 +227,12 @@ impl Desk {
     }
 }
 
-/// Whatever a fake is, it listens on loopback alone.
+/// Every fake listens on loopback only.
 fn serve<R: Respond>(port: u16, respond: impl FnOnce(Receiver<()>) -> R) -> anyhow::Result<Server> {
     Server::start("sandbox", (Ipv4Addr::LOCALHOST, port).into(), server::Limits::default(), respond)
 }
 
-/// A thread that panicked is told by its panic; what it left behind is still usable for a fake.
+/// The panic of a thread is reported elsewhere; what it left behind is still usable for a fake.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,24 +1,24 @@
-//! The account of operating time: what the calls of each method have taken of late, and who has taken too much. Pure:
-//! the caller brings the time.
+//! The account of operating time: how long the calls of each method have taken lately, and which method has taken too
+//! much. Pure: the caller brings the time.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::reply::{Refusal, since_epoch};
 
-/// A window has so many baskets; the oldest one leaves as a whole.
+/// The baskets of a window; the oldest one leaves as a whole.
 const BASKETS: u32 = 10;
 
-/// How much operating time the calls of one method have. The default has no limit.
+/// How much operating time the calls of one method have. By default there is no limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OperatingLimit {
     /// When more is used within the window, the next call is refused.
     pub limit: Duration,
     /// How long a portal remembers; 10 minutes in the cloud.
     pub window: Duration,
-    /// A call that comes too early is refused, and so are all within so long after it.
+    /// A call that comes too early is refused, and so are all calls for this time after it.
     pub penalty: Duration,
-    /// Added to what each call really takes, so that a test need not wait.
+    /// Added to the real time of each call, so that a test need not wait.
     pub charge: Duration,
 }
 
@@ -30,17 +30,17 @@ impl Default for OperatingLimit {
 }
 
 impl OperatingLimit {
-    /// That of the cloud: 480 s in 10 minutes.
+    /// The limit of the cloud: 480 s in 10 minutes.
     pub fn cloud() -> OperatingLimit {
         OperatingLimit { limit: Duration::from_secs(480), ..OperatingLimit::default() }
     }
 }
 
-/// What a method has used, as its replies tell it.
+/// What a method has used, as its replies say.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Used {
     pub seconds: f64,
-    /// When the oldest basket leaves, in whole seconds since 1970; not every portal tells.
+    /// When the oldest basket leaves, in whole seconds since 1970; not every portal says this.
     pub reset_at: Option<u64>,
 }
 
@@ -50,13 +50,13 @@ pub(super) struct Operating(HashMap<(&'static str, bool), Audit>);
 
 #[derive(Default)]
 struct Audit {
-    /// When each basket was started, and what is in it.
+    /// When each basket was started, and the time in it.
     baskets: VecDeque<(Instant, Duration)>,
     blocked: Option<Instant>,
 }
 
 impl Operating {
-    /// May this method be called now?
+    /// Checks that this method may be called now.
     ///
     /// # Errors
     /// It has used up its time, or is called again too early.
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_only_the_sum_is_told() {
+    fn without_a_limit_replies_have_only_the_sum() {
         let (mut accounts, start) = (Operating::default(), Instant::now());
         let limit = OperatingLimit { charge: 100 * SECOND, ..OperatingLimit::default() };
         let used = [1, 2, 3].map(|_| accounts.charge(ADD, &limit, Duration::ZERO, start));

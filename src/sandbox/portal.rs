@@ -1,4 +1,5 @@
-//! What the portal remembers: its rules, its fields, its tasks, and the synchronisations. Knows no method and no HTTP.
+//! What the portal remembers: its rules, its fields, its tasks, and the synchronisations. It knows no method and no
+//! HTTP.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
@@ -43,7 +44,7 @@ pub struct Sync {
     pub process_instance_id: String,
 }
 
-/// A task as it is kept: only what was sent, and what the portal itself sets.
+/// A task as it is kept: only the fields that were sent, and those that the portal sets itself.
 pub(super) struct Task {
     pub id: u64,
     pub status: u8,
@@ -66,15 +67,15 @@ pub(super) struct Portal {
     last_task: u64,
     last_item: u64,
     index: Index,
-    /// Custom fields that are yet to be written, and when.
+    /// Custom fields that will be written later, and when.
     late: Vec<(Instant, u64, Map<String, Value>)>,
-    /// Tasks that are there and that nobody is shown.
+    /// Tasks that exist and are not shown.
     concealed: BTreeSet<u64>,
     concealing: bool,
 }
 
 impl Default for Portal {
-    /// Ids start anywhere: a client that mixes them up with positions or with other ids is to notice.
+    /// Ids start anywhere: then a test notices a client that mixes them up with positions or with other ids.
     fn default() -> Portal {
         let random = RandomState::new();
         let anywhere = |what: &str| 1_000 + random.hash_one(what) % 900_000;
@@ -108,12 +109,12 @@ impl Portal {
         self.tasks.get_mut(&id)
     }
 
-    /// A task as far as the webhook's owner may see it.
+    /// The task with this id, if the webhook's owner may see it.
     pub fn visible_task(&self, id: u64) -> Option<&Task> {
         self.task(id).filter(|task| self.is_visible(task))
     }
 
-    /// Nobody finds a task that is concealed, and one who is no administrator only the own tasks.
+    /// Nobody sees a concealed task, and an owner who is no administrator sees only the own tasks.
     pub fn is_visible(&self, task: &Task) -> bool {
         !self.concealed.contains(&task.id) && self.is_own(task)
     }
@@ -128,7 +129,7 @@ impl Portal {
             || ["CREATED_BY", "RESPONSIBLE_ID", "AUDITORS", "ACCOMPLICES"].into_iter().any(names_owner)
     }
 
-    /// From now on new tasks are there, but no search and no read shows them.
+    /// From now on new tasks exist, but no search and no read shows them.
     pub fn conceal_new(&mut self) {
         self.concealing = true;
     }
@@ -166,7 +167,7 @@ impl Portal {
         id
     }
 
-    /// Writes the fields of a new task: the custom ones when the rules say so.
+    /// Writes the fields of a new task; the custom ones when the rules say so.
     pub fn write_new(&mut self, id: u64, mut fields: Map<String, Value>, now: Instant) {
         let custom: Vec<String> = fields.keys().filter(|name| name.starts_with("UF_")).cloned().collect();
         let custom: Map<String, Value> =
@@ -179,7 +180,7 @@ impl Portal {
         }
     }
 
-    /// Writes the custom fields whose time has come.
+    /// Writes the custom fields that are due.
     pub fn settle(&mut self, now: Instant) {
         if self.late.is_empty() {
             return;
@@ -196,7 +197,7 @@ impl Portal {
         fields.iter().for_each(|(name, value)| self.write(id, name, value));
     }
 
-    /// Sets a field; null unsets it. A name that is no field is dropped silently, as at the portal.
+    /// Sets a field; null unsets it. An unknown name is dropped silently, as at the portal.
     pub fn write(&mut self, id: u64, name: &str, written: &Value) {
         let Some((position, field)) = self.fields.find(name) else {
             return;
@@ -214,7 +215,7 @@ impl Portal {
         task.values.shrink_to_fit();
     }
 
-    /// Moves a task to a status; 4 and 5 close it. False when there is no such task.
+    /// Moves a task to a status; 4 and 5 close it. False when the task does not exist.
     pub fn set_status(&mut self, id: u64, status: u8) -> bool {
         let Some(task) = self.tasks.get_mut(&id) else {
             return false;
@@ -234,7 +235,7 @@ impl Portal {
         true
     }
 
-    /// False when there is no such task.
+    /// False when the task does not exist.
     pub fn delete(&mut self, id: u64) -> bool {
         for name in INDEXED {
             let value = self.task(id).and_then(|task| self.value(task, name));
@@ -249,7 +250,7 @@ impl Portal {
         self.last_item
     }
 
-    /// A field's value as replies carry it; `None` for a name that is no field.
+    /// A field's value as replies carry it; `None` for an unknown name.
     pub fn value(&self, task: &Task, name: &str) -> Option<Value> {
         let (position, _) = self.fields.find(name)?;
         Some(self.value_at(task, position))
@@ -292,7 +293,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn ids_begin_anywhere_and_rise() {
+    fn ids_start_anywhere_and_rise() {
         let mut portals = [Portal::default(), Portal::default()];
         let [first, other] = portals.each_mut().map(Portal::create);
         assert!(first != other && first >= 1_000);

@@ -1,5 +1,5 @@
-//! `$result[key][task][id]` and its like in a batch: replaced by what an earlier command gave, wherever in a value they
-//! stand, even where a person has typed them. Knows no method.
+//! `$result[key][task][id]` and its like in a batch: replaced by results of earlier commands, anywhere in a value, even
+//! where a person has typed them. It knows no method.
 
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ pub(super) fn resolve(value: String, reply: &Reply) -> String {
     resolved + rest
 }
 
-/// What the reference at the beginning of `text` stands for, and its length.
+/// The value of the reference at the beginning of `text`, and its length.
 fn reference(text: &str, reply: &Reply) -> Option<(String, usize)> {
     let mut end = text.find('[')?;
     let map = reply.map(&text[1..end])?;

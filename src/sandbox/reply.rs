@@ -1,5 +1,5 @@
-//! The shape of every reply: `result` or `error`, `total`, `next`, `time`, and PHP's way with empty and numbered maps.
-//! Knows no method.
+//! The form of every reply: `result` or `error`, `total`, `next`, `time`, and how PHP writes empty and numbered maps.
+//! It knows no method.
 
 use std::borrow::Cow;
 use std::io::{self, Write as _};
@@ -11,16 +11,16 @@ use serde_json::{Map, Value, json};
 use super::operating::Used;
 use crate::http::server::{After, Page, Reply};
 
-/// What a method gives back when it succeeds.
+/// The result of a method that succeeds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
     /// `result`.
     pub result: Value,
-    /// Of list methods: the number of rows that match, over all pages.
+    /// For list methods: the number of rows that match, over all pages.
     pub total: Option<u64>,
-    /// Of list methods: the `start` of the next page, when there is one.
+    /// For list methods: the `start` of the next page, when there is one.
     pub next: Option<u64>,
-    /// What the method has used of its time.
+    /// The operating time that the method has used.
     pub(super) operating: Option<Used>,
 }
 
@@ -69,7 +69,7 @@ impl Refusal {
     }
 }
 
-/// What a call came to.
+/// The outcome of a call.
 pub type Outcome = Result<Answer, Refusal>;
 
 /// What happens to a request instead of an answer of the portal.
@@ -79,12 +79,12 @@ pub enum Broken {
     Raw {
         /// HTTP status.
         status: u16,
-        /// Of the body.
+        /// The body's type.
         content_type: &'static str,
         /// As it is sent.
         body: Vec<u8>,
     },
-    /// The head and half of the body that it promised.
+    /// The head, and half of the body that it promised.
     Half,
     /// The connection ends.
     Close,
@@ -135,13 +135,13 @@ pub(super) fn page(outcome: Outcome, start: SystemTime) -> Page {
 }
 
 pub(super) fn json_page(status: u16, body: &Value) -> Page {
-    // The portal escapes markup; in JSON an angle bracket can only stand inside a string.
+    // The portal escapes markup; in JSON an angle bracket can only be inside a string.
     let text = body.to_string().replace('<', "\\u003C").replace('>', "\\u003E");
     Page::new(status, "application/json; charset=utf-8", text)
 }
 
-/// The `time` member for a call that started at `start` and ends now. The start is cut to whole seconds, so that
-/// `duration` is up to a second too long.
+/// The `time` member for a call that started at `start` and ends now. The start is cut to whole seconds, so `duration`
+/// is up to a second too long.
 pub(super) fn time(start: SystemTime, operating: Option<Used>) -> Value {
     let finish = SystemTime::now();
     let (start_s, finish_s) = (since_epoch(start), since_epoch(finish));
@@ -175,7 +175,8 @@ pub(super) fn iso(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}+00:00")
 }
 
-/// Year, month and day of a count of days since 1970-01-01. Counts years from March, so that the leap day is the last.
+/// Year, month and day of a count of days since 1970-01-01. Years start in March here, so that the leap day is the
+/// last.
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468; // from 0000-03-01
     let (era, day_of_era) = (days / 146_097, days % 146_097);
@@ -196,7 +197,7 @@ pub(super) fn php_list(mut map: Map<String, Value>) -> Value {
     keys.iter().filter_map(|key| map.remove(key)).collect()
 }
 
-/// The same for a map whose order is known: numbers that are out of order make no list.
+/// The same for a map in a known order: numbers that are out of order make no list.
 pub(super) fn php(map: Vec<(String, Value)>) -> Value {
     if map.iter().enumerate().any(|(index, (key, _))| *key != index.to_string()) {
         return Value::Object(map.into_iter().collect());
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_start_is_told_in_whole_seconds_and_the_operating_time_when_it_is_known() {
+    fn the_start_has_whole_seconds_and_the_operating_time_is_shown_when_it_is_known() {
         let told = time(SystemTime::now(), Some(Used { seconds: 1.5, reset_at: None }));
         assert!(told["start"].is_u64() && told["finish"].is_f64(), "{told}");
         assert!(told["operating"] == 1.5 && told.get("operating_reset_at").is_none(), "{told}");

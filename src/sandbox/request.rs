@@ -1,4 +1,4 @@
-//! From a request's path, query and body to a method name and its parameters. Knows how PHP reads parameters, and no
+//! From a request's path, query and body to a method name and its parameters. It knows how PHP reads parameters, and no
 //! method.
 
 use percent_encoding::percent_decode_str;
@@ -11,9 +11,9 @@ use crate::http::server::Request;
 /// One call of a method: a request of its own, or a command of a batch.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Call {
-    /// As written, without `.json`.
+    /// The method; as written, without `.json`.
     pub method: String,
-    /// An object, or an empty list when there are none.
+    /// The parameters: an object, or an empty list without any.
     pub params: Value,
     /// It is a command of a batch: everything in it is text.
     pub batched: bool,
@@ -37,7 +37,7 @@ pub(super) enum Asked {
 }
 
 /// Splits `/rest/USER/TOKEN/METHOD[.json][?query]`; `None` for any other path. Returns the webhook part (`USER/TOKEN`)
-/// and what is asked.
+/// and what the request asks for.
 pub(super) fn parse<'a>(request: &Request<'a>) -> Option<(&'a str, Asked)> {
     let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
     let (webhook, method) = path.strip_prefix("/rest/")?.rsplit_once('/')?;
@@ -50,8 +50,8 @@ pub(super) fn parse<'a>(request: &Request<'a>) -> Option<(&'a str, Asked)> {
     Some((webhook, asked))
 }
 
-/// The parameters of a request. JSON is read as such only with the very content type, and a body that cannot be read
-/// counts as empty.
+/// The parameters of a request. JSON is read only with exactly its content type, and a body that cannot be read counts
+/// as empty.
 pub fn params(content_type: &str, query: &str, body: &[u8]) -> Value {
     if is_json(content_type) {
         return serde_json::from_slice(body).unwrap_or_default();
@@ -64,8 +64,8 @@ pub(super) fn is_json(content_type: &str) -> bool {
     content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// The decoded pairs of a query string, in order. A `+` is a space. The first `=` ends the key, as in PHP: a filter key
-/// like `=ID` has to be encoded, or its filter is not seen as one.
+/// The decoded pairs of a query string, in order. A `+` is a space. As in PHP the first `=` ends the key: a filter key
+/// like `=ID` has to be encoded, or its filter is not recognised.
 pub(super) fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
     let decode = |text: &str| {
         let text = text.replace('+', " ");
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_read_only_with_the_very_content_type() {
+    fn json_is_read_only_with_exactly_its_content_type() {
         let body = r#"{"a": [1, {"b": null}]}"#;
         let read = |content_type| params(content_type, "", body.as_bytes());
         for json in ["application/json", "application/json; charset=utf-8", "Application/JSON"] {

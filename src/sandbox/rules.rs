@@ -1,30 +1,30 @@
-//! How a portal is set up: rights, people, and what differs from version to version and from server to server.
-//! Everything here can be changed while the sandbox runs. Knows no task.
+//! How a portal is set up: rights, users, and what differs between versions and servers. All of it can be changed while
+//! the sandbox runs. This file knows no task.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::operating::OperatingLimit;
 
-/// The set-up of a portal. The default is the newest cloud portal, seen by an administrator.
+/// The set-up of a portal. The default is the newest cloud portal, with an administrator as the webhook's owner.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Otherwise the webhook's owner, user 1, sees only tasks with a part in them: author, responsible, accomplice or
-    /// auditor. What they create for others is there all the same, and answered with `[]`.
+    /// If not, the webhook's owner, user 1, sees only tasks with a part in them: author, responsible, accomplice or
+    /// auditor. Tasks that they create for others exist all the same, and are answered with `[]`.
     pub owner_is_admin: bool,
-    /// What the webhook may do: `task` and `user`.
+    /// The rights of the webhook: `task` and `user`.
     pub scopes: BTreeSet<String>,
-    /// Users 1 to 100 exist, these are no longer with the company. A portal gives them tasks all the same.
+    /// Users who have left the company. A portal gives them tasks all the same.
     pub dismissed: BTreeSet<u64>,
-    /// Groups in which no task can be made.
+    /// Groups in which no task can be created.
     pub denied_groups: BTreeSet<u64>,
-    /// When the custom fields of a new task are written; everything else is there at once.
+    /// When the custom fields of a new task are written; everything else is written at once.
     pub custom_fields: CustomFields,
-    /// What becomes of a description that is too long for its column.
+    /// What happens to a description that is too long for its column.
     pub long_description: LongDescription,
-    /// A server of one's own never says when operating time is forgotten.
+    /// A self-hosted portal never says when operating time is forgotten.
     pub self_hosted: bool,
-    /// The newest versions know the prefix `@` of a filter key; to the others such a key is unknown, and ignored.
+    /// The newest versions know the prefix `@` of a filter key; other versions ignore such a key as unknown.
     pub knows_at: bool,
     /// How much operating time each method has.
     pub operating: OperatingLimit,
@@ -35,18 +35,18 @@ pub struct Rules {
 pub enum CustomFields {
     /// With the task.
     AtOnce,
-    /// So long after the task. Until then no search finds the task by them, and they read as unset.
+    /// This long after the task. Until then no search finds the task by them, and they read as unset.
     After(Duration),
-    /// The portal fails in between.
+    /// Never: the portal fails in between.
     Never,
 }
 
-/// How the database is set.
+/// How strict the database is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LongDescription {
-    /// Strictly: such a task is refused.
+    /// Strict: such a task is refused.
     Refused,
-    /// Generously: the end is lost without a word.
+    /// Generous: the end is cut off silently.
     Cut,
 }
 

@@ -1,31 +1,31 @@
-//! The people at the fake's portal: they finish each task some time after its creation, and answer what is asked.
+//! The simulated users of the fake: they finish each task some time after its creation, and answer where an answer is
+//! expected.
 //!
-//! Whoever employs them calls [`SimulatedUsers::work`] again and again, and hears what is new. They keep no clock and
-//! no thread.
+//! The caller calls [`SimulatedUsers::work`] again and again, and gets the news. They have no clock and no thread.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::{Sandbox, SandboxTask};
 
-/// The status in which people leave a task.
+/// The status in which they leave a task.
 const COMPLETED: u8 = 5;
-/// From this status on, somebody else has finished it already.
+/// The status of a task that somebody else has finished.
 const FINISHED: [u8; 2] = [4, 5];
 
 const YES: &str = "ДА";
 const NO: &str = "НЕТ";
 
-/// People with work.
+/// Simulated users with work.
 #[derive(Debug)]
 pub struct SimulatedUsers {
-    /// How long a task takes them; they never finish one when absent.
+    /// How long a task takes them; `None`: they never finish one.
     after: Option<Duration>,
     /// The newest task they know.
     newest: u64,
     /// Tasks in the order of creation, with the time when they were noticed.
     open: VecDeque<(Instant, u64)>,
-    /// They answer yes and no in turn.
+    /// They answer yes and no alternately.
     next_answer: &'static str,
 }
 
@@ -34,17 +34,17 @@ pub struct SimulatedUsers {
 pub enum News {
     /// There is a new task.
     Created(SandboxTask),
-    /// A person has finished this task, with this answer where one was asked for.
+    /// A simulated user has finished this task, with this answer where one was expected.
     Finished(SandboxTask, Option<&'static str>),
 }
 
 impl SimulatedUsers {
-    /// People who finish each task this long after its creation, or never.
+    /// Users who finish each task this long after its creation, or never.
     pub fn new(after: Option<Duration>) -> SimulatedUsers {
         SimulatedUsers { after, newest: 0, open: VecDeque::new(), next_answer: YES }
     }
 
-    /// Notices what was created and finishes what is due.
+    /// Notices new tasks and finishes those that are due.
     pub fn work(&mut self, sandbox: &Sandbox, now: Instant) -> Vec<News> {
         let mut news = Vec::new();
         for task in sandbox.tasks_after(self.newest) {
@@ -55,7 +55,7 @@ impl SimulatedUsers {
             news.push(News::Created(task));
         }
         while let Some(id) = self.next_due(now) {
-            // Gone, or finished through the interface meanwhile: nothing to do.
+            // Deleted, or already finished through the interface: nothing to do.
             let Some(task) = sandbox.task(id).filter(|task| !FINISHED.contains(&task.status)) else { continue };
             let answer = task.answer_expected.then_some(self.next_answer);
             if sandbox.finish(id, COMPLETED, answer) {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_or_finished_already_is_left_alone() {
+    fn deleted_and_finished_tasks_are_left_alone() {
         let fields = json!({"TITLE": "t", "RESPONSIBLE_ID": 1});
         let sandbox = sandbox_with(&[fields.clone(), fields]);
         let (mut simulated_users, now) = (SimulatedUsers::new(Some(AFTER)), Instant::now());
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn people_without_a_time_finish_nothing() {
+    fn users_without_a_time_finish_nothing() {
         let sandbox = sandbox_with(&[json!({"TITLE": "t", "RESPONSIBLE_ID": 1})]);
         let (mut simulated_users, now) = (SimulatedUsers::new(None), Instant::now());
         assert_eq!(simulated_users.work(&sandbox, now).len(), 1);

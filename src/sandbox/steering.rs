@@ -1,7 +1,7 @@
-//! A fake that runs, steered by hand: what somebody asks for on the command line comes here as a request of its own,
-//! which no portal knows, and is done to the portal in memory.
+//! Steps by hand on a running fake: a command on the command line sends a step as a request that no portal knows, and
+//! the portal in memory does it.
 //!
-//! The server listens on loopback alone. Only JSON is heard, which no page in a browser may send here.
+//! The server listens on loopback only. Only JSON is accepted, which no page in a browser may send here.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -14,7 +14,7 @@ use super::request::is_json;
 use crate::http::server::{Reply, Request};
 use crate::nearest::did_you_mean;
 
-/// Where steps are heard; what a portal does starts with `/rest/`.
+/// The path of steps; the paths of a portal start with `/rest/`.
 pub const PATH: &str = "/sandbox/step";
 /// The status in which people leave a task.
 const COMPLETED: u8 = 5;
@@ -27,7 +27,7 @@ pub struct Ordered {
     text: &'static str,
 }
 
-/// All of them, the usual one first.
+/// All of them, the most usual one first.
 pub const REFUSALS: [Ordered; 6] = [
     Ordered { status: 400, code: "ERROR_CORE", text: "Refused by hand<br>" },
     Ordered { status: 401, code: "INVALID_CREDENTIALS", text: "Invalid request credentials" },
@@ -37,39 +37,39 @@ pub const REFUSALS: [Ordered; 6] = [
     Ordered { status: 503, code: "QUERY_LIMIT_EXCEEDED", text: "Too many requests" },
 ];
 
-/// Something to do by hand. A task is its number, or its id in Camunda.
+/// A step by hand. A task is named by its number, or by its id in Camunda.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
-    /// Somebody finishes a task.
+    /// Finish a task, as a person would.
     Finish {
-        /// Which.
+        /// The task.
         task: String,
-        /// With this answer.
+        /// The answer.
         answer: Option<String>,
     },
-    /// Somebody answers, and does not finish it.
+    /// Answer, without finishing the task.
     Answer {
-        /// Which task.
+        /// The task.
         task: String,
-        /// What.
+        /// The answer.
         answer: String,
     },
-    /// Somebody deletes a task.
+    /// Delete a task.
     Delete {
-        /// Which.
+        /// The task.
         task: String,
     },
-    /// The portal refuses calls.
+    /// Refuse calls.
     Refuse {
-        /// Of this method; `*` for all.
+        /// The method; `*` for all.
         method: String,
-        /// How: one of [`REFUSALS`].
+        /// The status: one of [`REFUSALS`].
         status: u16,
-        /// So many of them; until [`Step::Allow`] when absent.
+        /// How many calls; without a number until [`Step::Allow`].
         times: Option<u64>,
     },
-    /// The portal refuses nothing any more.
+    /// Refuse nothing any more.
     Allow,
 }
 
@@ -131,7 +131,7 @@ fn refuse(memory: &Memory, method: &str, status: u16, times: Option<u64>) -> Res
     Ok(format!("{calls} are refused with {status} {}, {how_long}", ordered.code))
 }
 
-/// The number of the task that somebody means.
+/// The number of the task with this name.
 fn find(memory: &Memory, task: &str) -> Result<u64, String> {
     if let Some(id) = task.parse().ok().filter(|id| memory.task(*id).is_some()) {
         return Ok(id);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_in_a_browser_is_not_heard() {
+    fn a_step_from_a_page_in_a_browser_is_not_accepted() {
         let (memory, _) = portal_with_a_task();
         let step = |content_type: &str, target: &str| {
             let headers = [Header { name: "Content-Type", value: content_type.as_bytes() }];

@@ -1,4 +1,4 @@
-//! The methods on tasks: create, read, list, change. Knows no HTTP.
+//! The methods on tasks: create, read, list, change. It knows no HTTP.
 
 use std::time::Instant;
 
@@ -27,7 +27,7 @@ pub(super) fn add(portal: &mut Portal, params: &Value) -> Outcome {
     let status = status(&kept);
     portal.write_new(id, kept, Instant::now());
     status.map(|status| portal.set_status(id, status));
-    // Whoever may not see the task hears nothing of it, and it is there.
+    // An owner who may not see the task gets nothing, although it exists.
     let own = portal.task(id).is_some_and(|task| portal.is_own(task));
     Ok(if own { shown(portal, id, &json!(["*", "UF_*"])) } else { json!([]) }.into())
 }
@@ -49,7 +49,7 @@ fn given_fields(params: &Value) -> Result<&Map<String, Value>, Refusal> {
     fields.ok_or_else(|| Refusal::new(400, "100", "Could not find value for parameter {fields}"))
 }
 
-/// The fields as they are kept, when nothing is wrong with them.
+/// The fields as they are kept, when they are all valid.
 fn accepted(portal: &Portal, fields: &Map<String, Value>) -> Result<Map<String, Value>, Refusal> {
     values::check(&portal.rules, fields)?;
     let parent = fields.get("PARENT_ID").and_then(integer).and_then(|parent| u64::try_from(parent).ok());
@@ -73,7 +73,7 @@ pub(super) fn get(portal: &mut Portal, params: &Value) -> Outcome {
     Ok(if visible { shown(portal, id, select) } else { json!([]) }.into())
 }
 
-/// `result` of a task that is there, with what the portal adds unasked.
+/// `result` of an existing task, with what the portal adds unasked.
 fn shown(portal: &Portal, id: u64, select: &Value) -> Value {
     let Some(task) = portal.task(id) else {
         return json!([]);

@@ -64,7 +64,7 @@ fn a_task_is_created_found_finished_and_deleted() {
 }
 
 #[test]
-fn an_unknown_method_is_told_before_a_wrong_token() {
+fn an_unknown_method_is_reported_before_a_wrong_token() {
     let (_sandbox, url, agent) = sandbox(Limits::default());
     for (url, method, told) in [
         (format!("{url}x"), "scope", (401, "INVALID_CREDENTIALS")),
@@ -180,7 +180,7 @@ fn delayed_requests_overlap() {
 }
 
 #[test]
-fn a_delay_between_commands_ends_when_the_sandbox_goes() {
+fn a_delay_between_commands_ends_when_the_sandbox_is_dropped() {
     let command_delay = Duration::from_secs(60);
     let (sandbox, url, agent) = sandbox(Limits { command_delay, ..Limits::default() });
     let started = Instant::now();

@@ -1,5 +1,5 @@
-//! The people of the portal and the methods that tell about them. They are numbers with a name, not hands: those who
-//! finish tasks are in [`people`](super::people).
+//! The users of the portal and the methods that tell about them. They are only numbers with a name; those who finish
+//! tasks are in [`simulated_users`](super::simulated_users).
 
 use serde_json::{Value, json};
 
@@ -7,12 +7,12 @@ use super::portal::Portal;
 use super::reply::Outcome;
 use super::request::texts;
 
-/// Whose webhook it is.
+/// The owner of the webhook.
 pub(super) const OWNER: u64 = 1;
-/// In whose name people change checklists.
+/// The user who changes checklists when a test does what a person would.
 pub(super) const COLLEAGUE: u64 = 2;
 
-/// Users 1 to 100, those who were dismissed included.
+/// Users 1 to 100, also those who have left the company.
 pub(super) fn exists(id: i64) -> bool {
     (1..=100).contains(&id)
 }
@@ -31,7 +31,7 @@ pub(super) fn admin(portal: &mut Portal, _params: &Value) -> Outcome {
     Ok(Value::from(portal.rules.owner_is_admin).into())
 }
 
-/// The users with the ids that are asked for; nobody for an id that nobody has.
+/// The users with these ids; an unknown id leads to no user.
 pub(super) fn get(portal: &mut Portal, params: &Value) -> Outcome {
     let ids = [&params["ID"], &params["FILTER"]["ID"], &params["filter"]["ID"]];
     let ids: Vec<i64> = ids.into_iter().flat_map(texts).filter_map(|id| id.parse().ok()).collect();
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_owner_and_the_dismissed_are_told_truly() {
+    fn the_owner_and_dismissed_users_are_shown_as_they_are() {
         let portal = &mut Portal::default();
         portal.rules.dismissed.insert(7);
         assert_eq!(result(portal, "user.get", json!({"ID": 7}))[0]["ACTIVE"], false);
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_right_nothing_is_told() {
+    fn without_the_right_no_user_is_shown() {
         let portal = &mut Portal::default();
         portal.rules.scopes.remove("user");
         assert_eq!(refused(portal, "user.get", json!({"ID": 1})), (401, "insufficient_scope".into()));

@@ -1,5 +1,5 @@
-//! What a portal makes of the values that are written to a task's fields: what it trims, cuts, drops and refuses.
-//! Knows no task.
+//! What a portal does with the values that are written to a task's fields: what it trims, cuts, drops and refuses. It
+//! knows no task.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde_json::{Map, Value};
@@ -8,15 +8,15 @@ use super::reply::Refusal;
 use super::request::{integer, text, texts};
 use super::rules::{LongDescription, Rules};
 
-/// Characters of a title; the rest is lost.
+/// The longest title, in characters; the rest is cut off.
 const LONGEST_TITLE: usize = 250;
-/// What a title may weigh when it is stored.
+/// The longest title as it is stored, in characters.
 const HEAVIEST_TITLE: usize = 255;
-/// Bytes of a description when it is stored.
+/// The longest description as it is stored, in bytes.
 const LARGEST_DESCRIPTION: usize = 65_535;
-/// A character above U+FFFF is stored as so many others.
+/// A character above U+FFFF is stored as this many others.
 const STORED_AS: usize = 10;
-/// Bytes of the column of `XML_ID`.
+/// The size of the column of `XML_ID`, in bytes.
 const LARGEST_XML_ID: usize = 50;
 
 /// The fields as they are kept.
@@ -49,7 +49,7 @@ pub(super) fn kept(rules: &Rules, fields: &Map<String, Value>) -> Result<Map<Str
 
 fn title(written: &str) -> Result<String, Refusal> {
     let title: String = written.trim().chars().take(LONGEST_TITLE).collect();
-    let weight: usize = title.chars().map(|outgoing| if outgoing > '\u{FFFF}' { STORED_AS } else { 1 }).sum();
+    let weight: usize = title.chars().map(|character| if character > '\u{FFFF}' { STORED_AS } else { 1 }).sum();
     if title.is_empty() {
         return Err(Refusal::core("Не указано название задачи"));
     }
@@ -60,7 +60,7 @@ fn title(written: &str) -> Result<String, Refusal> {
 }
 
 fn description(rules: &Rules, written: String) -> Result<String, Refusal> {
-    let stored = |outgoing: char| if outgoing > '\u{FFFF}' { STORED_AS } else { outgoing.len_utf8() };
+    let stored = |character: char| if character > '\u{FFFF}' { STORED_AS } else { character.len_utf8() };
     let short = cut(&written, LARGEST_DESCRIPTION, stored);
     if short.len() < written.len() && rules.long_description == LongDescription::Refused {
         return Err(Refusal::core("Слишком длинное описание задачи"));
@@ -68,17 +68,17 @@ fn description(rules: &Rules, written: String) -> Result<String, Refusal> {
     Ok(short.to_owned())
 }
 
-/// The beginning of a text that takes no more than `most`.
+/// The beginning of a text that takes at most `most`.
 fn cut(text: &str, most: usize, stored: impl Fn(char) -> usize) -> &str {
     let mut size = 0;
-    let end = text.char_indices().find(|(_, outgoing)| {
-        size += stored(*outgoing);
+    let end = text.char_indices().find(|(_, character)| {
+        size += stored(*character);
         size > most
     });
     end.map_or(text, |(end, _)| &text[..end])
 }
 
-/// A date in the time zone of the webhook's owner, which is UTC; `None` for what is no date.
+/// A date in the time zone of the webhook's owner, which is UTC; `None` when it is no date.
 fn to_the_minute(written: &str) -> Option<String> {
     let written = written.trim();
     let with_offset = ["%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z"];
@@ -95,14 +95,14 @@ fn to_the_minute(written: &str) -> Option<String> {
 fn hashtags(fields: &Map<String, Value>, name: &str) -> Vec<String> {
     let text = fields.get(name).and_then(text).unwrap_or_default();
     let word =
-        |rest: &str| rest.chars().take_while(|outgoing| outgoing.is_alphanumeric() || *outgoing == '_').collect();
+        |rest: &str| rest.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect();
     text.split('#').skip(1).map(word).filter(|word: &String| !word.is_empty()).collect()
 }
 
-/// The checks of values that name something else: a responsible, a status, a group.
+/// Checks the values that name something else: a responsible, a status, a group.
 ///
 /// # Errors
-/// There is no such thing, or no right to it.
+/// It does not exist, or there is no right to it.
 pub(super) fn check(rules: &Rules, fields: &Map<String, Value>) -> Result<(), Refusal> {
     let given = |name: &str| fields.get(name).filter(|value| !value.is_null());
     if given("RESPONSIBLE_ID").is_some_and(|user| !integer(user).is_some_and(super::users::exists)) {
@@ -138,7 +138,7 @@ mod tests {
         let core = Err("ERROR_CORE".to_owned());
         assert_eq!(kept_as("TITLE", "  a title \n"), Ok(Some("a title".into())));
         assert_eq!(kept_as("TITLE", &"я".repeat(300)), Ok(Some("я".repeat(250))));
-        let with_emoji = |outgoing: usize| "я".repeat(outgoing) + "🙂";
+        let with_emoji = |letters: usize| "я".repeat(letters) + "🙂";
         assert_eq!(kept_as("TITLE", &with_emoji(245)), Ok(Some(with_emoji(245))));
         assert_eq!(kept_as("TITLE", &with_emoji(246)), core);
         assert_eq!(kept_as("TITLE", &"🙂".repeat(26)), core);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_changed_as_the_columns_want_it() {
+    fn other_values_are_changed_to_fit_their_columns() {
         assert_eq!(kept_as("PRIORITY", "0"), Ok(Some("1".into())));
         assert_eq!(kept_as("PRIORITY", "2"), Ok(Some("2".into())));
         assert_eq!(kept_as("XML_ID", &"я".repeat(26)), Ok(Some("я".repeat(25))));

@@ -1,9 +1,9 @@
-//! The addresses in the settings, parsed at the start: what cannot be reached by any network is told then, and not when
-//! the first request fails. It looks up no name, and no error repeats an address, which may hold a secret.
+//! The addresses in the settings, parsed at the start: an address that no network can reach is reported then, and not
+//! when the first request fails. It looks up no name, and no error repeats an address, which may hold a secret.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Of a name, and of each part between two dots, in bytes (RFC 1035).
+/// The longest name, and the longest part between two dots, in bytes (RFC 1035).
 const LONGEST_NAME: usize = 253;
 const LONGEST_LABEL: usize = 63;
 
@@ -15,16 +15,16 @@ const NO_URL: &str = "is not a URL of the form below";
 pub struct Url<'a> {
     /// `http` or `https`.
     pub scheme: &'static str,
-    /// `user:password`, if that stands before the host.
+    /// `user:password`, if it stands before the host.
     pub sign_in: Option<&'a str>,
     /// The host, an international one as punycode, and the port if there is one.
     pub place: String,
-    /// What follows the slash after it, without slashes at the end.
+    /// What follows the slash after the host, without slashes at the end.
     pub path: &'a str,
 }
 
-/// A host as the name look-up and certificates know it: an international name as punycode, an IPv6 address without
-/// its brackets.
+/// A host as the name look-up and certificates know it: an international name as punycode, an IPv6 address without its
+/// brackets.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -35,7 +35,7 @@ pub fn host(given: &str) -> Result<String, &'static str> {
     if bare.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()) {
         return Ok(bare.to_owned());
     }
-    // сompany.example with the first letter of another keyboard.
+    // сompany.example with a Cyrillic first letter.
     let is_cyrillic = |c: char| ('\u{400}'..='\u{52f}').contains(&c);
     if given.split('.').any(|label| label.contains(is_cyrillic) && label.contains(|c: char| c.is_ascii_alphabetic())) {
         return Err("mixes Latin and Cyrillic letters; type it again");
@@ -44,7 +44,7 @@ pub fn host(given: &str) -> Result<String, &'static str> {
         true => given.to_owned(),
         false => idna::domain_to_ascii(given).map_err(|_| "is no host name; write an international one as punycode")?,
     };
-    // Looked at last: some letters become a blank or a slash.
+    // Checked last: some letters become a blank or a slash.
     if inside.is_some() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
         return Err(NO_HOST);
     }
@@ -83,7 +83,7 @@ pub fn base(given: &str) -> Result<Url<'_>, String> {
     if place.is_empty() || !is_plain(path, "/") || !sign_in.is_none_or(|sign_in| is_plain(sign_in, "")) {
         return Err(NO_URL.into());
     }
-    // The colons of an IPv6 address stand in brackets.
+    // The colons of an IPv6 address are in brackets.
     let (name, port) = match place.rsplit_once(':').filter(|(_, port)| !port.contains(']')) {
         Some((name, port)) => (name, Some(port)),
         None => (place, None),
@@ -92,7 +92,7 @@ pub fn base(given: &str) -> Result<Url<'_>, String> {
         return Err("has a port that is no number from 1 to 65535".into());
     }
     let name = match host(name).map_err(|wrong| format!("has a host that {wrong}"))? {
-        // The interface of a link-local address has no place in a URL.
+        // A URL has no place for the interface of a link-local address.
         address if address.contains('%') || address.contains(':') != name.starts_with('[') => {
             return Err(NO_URL.into());
         }
@@ -103,8 +103,8 @@ pub fn base(given: &str) -> Result<Url<'_>, String> {
     Ok(Url { scheme, sign_in, place, path })
 }
 
-/// The host of an address that was taken apart before, with its port where that is not the usual one: by whatever way
-/// it is reached, it is the same target.
+/// The host of an address that was taken apart before, with its port where that is not the usual one. It is the same
+/// target, whether reached by http or https.
 pub fn place(url: &str) -> String {
     let (usual, rest) = match url.strip_prefix("https://") {
         Some(rest) => (":443", rest),
@@ -114,21 +114,22 @@ pub fn place(url: &str) -> String {
     host.strip_suffix(usual).map_or(host.clone(), str::to_owned)
 }
 
-/// The host to which all of it travels unencrypted, unless that is this machine.
+/// The host to which everything travels unencrypted, unless that is this machine.
 pub fn unprotected_host(url: &str) -> Option<&str> {
     let place = url.strip_prefix("http://")?.split('/').next()?;
-    // The colons of an IPv6 address stand in brackets.
+    // The colons of an IPv6 address are in brackets.
     let host = place.rsplit_once(':').map_or(place, |(host, port)| if port.contains(']') { place } else { host });
     (!is_this_machine(host)).then_some(host)
 }
 
-/// Does what is sent to this host stay on this machine? Only what says so by itself counts: no name is looked up.
+/// Whether what is sent to this host stays on this machine. No name is looked up: only a host that says so itself
+/// counts.
 pub fn is_this_machine(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// Has it nothing but what may stand there unescaped (RFC 3986), and these?
+/// Whether it has only characters that need no escape (RFC 3986), and these.
 fn is_plain(text: &str, besides: &str) -> bool {
     text.chars().all(|c| c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=:@".contains(c) || besides.contains(c))
 }
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_taken_apart_and_its_host_is_made_one_that_can_be_looked_up() {
+    fn a_url_is_taken_apart_and_its_host_is_in_the_form_for_a_look_up() {
         let parts = |scheme, sign_in, place: &str| Url { scheme, sign_in, place: place.into(), path: "rest/1/T" };
         for (given, expected) in [
             ("https://bitrix.example/rest/1/T/", parts("https", None, "bitrix.example")),

@@ -1,8 +1,8 @@
-//! The variables of this process, and below them those of `.env`, which adds what is not set already.
+//! The variables of this process, and below them those of `.env`, which adds those that are not set already.
 //!
-//! `.env` may serve other programs too: what is not a setting of ours is passed over, readable or not. It holds
-//! passwords, so its permissions are looked at, and of its lines only numbers and names of settings are ever shown. How
-//! a line is read is in [`syntax`]; which names are settings it is told; what a value means is none of its business.
+//! `.env` may serve other programs too: a line that is no setting of ours is ignored, readable or not. It holds
+//! passwords, so its permissions are checked, and only numbers of lines and names of settings are ever shown.
+//! [`syntax`] reads a line. The caller says which names are settings; this file does not know what a value means.
 
 pub mod syntax;
 
@@ -18,32 +18,32 @@ use syntax::{Statement, Value};
 
 const NOT_UTF8: &str = "is not UTF-8, but perhaps CP1251 (Windows); save the file as UTF-8";
 
-/// A variable, and where its value was found. It may be a password, so it cannot be printed whole.
+/// A variable, and where its value was found. It may be a password, so it has no `Debug`.
 #[derive(Clone)]
 pub struct Given {
     /// Its value.
     pub value: String,
     /// The file and its line; `None` for the environment.
     pub place: Option<String>,
-    /// The value stood in quotes, which are not part of it: what quotes it still has are meant.
+    /// The value stood in quotes, which are not part of it: quotes that it still has are meant.
     pub quoted: bool,
 }
 
-/// The variables, and what should better be changed about them.
+/// The variables, and advice about them.
 #[derive(Default)]
 pub struct Environment {
-    /// Of the file; what cannot be read has the reason in place of a value.
+    /// The lines of the file; one that cannot be read has the reason instead of a value.
     lines: BTreeMap<String, Result<Given, String>>,
     /// A sentence each.
     pub advice: Vec<String>,
 }
 
 impl Environment {
-    /// The environment and this file, if there is one, of which only the settings of these names count.
+    /// The environment and this file, if there is one. Only the settings of these names count.
     ///
     /// # Errors
-    /// [`SettingsErrors`] when the file cannot be read, can be written by others, or is no text in UTF-8. A line of
-    /// ours that is wrong is an error only once it is asked for.
+    /// [`SettingsErrors`] when the file cannot be read, can be written by others, or is no text in UTF-8. A wrong line
+    /// of ours is an error only when it is asked for.
     pub fn read(file: &Path, settings: &BTreeSet<String>) -> Result<Environment, SettingsErrors> {
         let mut environment = Environment::default();
         let shown = file.display().to_string();
@@ -59,7 +59,7 @@ impl Environment {
         Ok(environment)
     }
 
-    /// The variable as it was given, the environment first, even where that says nothing.
+    /// The variable as it was given. The environment comes first, even if it sets the variable to nothing.
     ///
     /// # Errors
     /// It cannot be read, and why.
@@ -109,21 +109,21 @@ impl Environment {
         self.lines.insert(name.clone(), taken);
     }
 
-    /// A part of the value is not what stands in the line. No part is shown.
+    /// Warns when a part of the value is missing. No part is shown.
     fn advise_on_loss(&mut self, name: &str, is_lost: bool, is_cut: bool, place: &str) {
         if is_lost {
             let wrong = "names no variable, and nothing stands in its place";
             let instead = "a value with ${ in it can only be set in the environment";
             self.advice.push(format!("{place}: a ${{…}} in {name} {wrong}; {instead}"));
         }
-        // Behind other values a comment is nothing unusual.
+        // After other values a comment is nothing unusual.
         if is_cut && name == "RABBITMQ_PASSWORD" {
             let wrong = "ends where # starts a comment; if that belongs to it, put it in single quotes";
             self.advice.push(format!("{place}: {name} {wrong}"));
         }
     }
 
-    /// A quote that is left open swallows what stands before the next one, which was meant to open something.
+    /// An open quote swallows the lines up to the next quote, which was meant to open something.
     fn advise_on_swallowed(&mut self, value: &str, place: &str, settings: &BTreeSet<String>) {
         let within = value.split('\n').skip(1).flat_map(syntax::parse);
         let is_set = |found: &Statement| settings.contains(&found.name) && found.value != Value::Absent;
@@ -138,7 +138,7 @@ fn misspelling(place: &str, name: &str, meant: &str) -> String {
     format!("{place}: {name} is not a setting and is not read; is {meant} meant?")
 }
 
-/// The text of the file, `None` without a file, or what is wrong with it; what is no UTF-8 in it becomes U+FFFD.
+/// The text of the file, `None` without a file, or what is wrong with it; bytes that are no UTF-8 become U+FFFD.
 fn text_of(file: &Path, advice: &mut Vec<String>) -> Result<Option<String>, String> {
     let unreadable = |err: std::io::Error| format!("cannot be read: {err}");
     let mode = match fs::metadata(file) {

@@ -1,8 +1,8 @@
-//! How settings are read, whatever they are: from the environment and `.env`, checked, every error told at once.
+//! How settings are read, whatever they are: from the environment and `.env`, checked, all errors reported at once.
 //!
-//! [`variables`] makes numbers, names and switches of texts, [`address`] hosts and URLs, [`dotenv`] finds the texts,
-//! and [`spelling`] says which setting may be meant by a name that is none. A leaf: it names no variable and no system,
-//! and knows nothing of what a value is for.
+//! [`variables`] turns texts into numbers, names and switches, [`address`] into hosts and URLs. [`dotenv`] finds the
+//! texts, and [`spelling`] says which setting an unknown name may mean. A leaf: it names no variable and no system, and
+//! does not know what a value is for.
 
 pub mod address;
 pub mod dotenv;
@@ -24,7 +24,7 @@ impl Secret {
         Secret(secret.into())
     }
 
-    /// The secret itself, for the place where a request is built, and for what hides it everywhere else.
+    /// The secret itself, for the place where a request is built, and for [`crate::redact`].
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -36,20 +36,20 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// All that is wrong with the settings, a line each.
+/// All errors in the settings, a line each.
 #[derive(Debug)]
 pub struct SettingsErrors(pub Vec<String>);
 
 impl fmt::Display for SettingsErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the settings have {} mistake(s):", self.0.len())?;
+        write!(f, "the settings have {} error(s):", self.0.len())?;
         self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
     }
 }
 
 impl std::error::Error for SettingsErrors {}
 
-/// What was made of the variables, if there are no errors in them.
+/// The result of reading the variables, if there were no errors.
 ///
 /// # Errors
 /// The errors.

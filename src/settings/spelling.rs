@@ -1,4 +1,4 @@
-//! Which setting may be meant by a name that is none. It knows names only, and no values.
+//! Which setting an unknown name may mean. It knows names only, and no values.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! A variable's text → a number, a name, a switch. Whatever is wrong is noted with the variable's name, its place in
-//! `.env` and a line that would be right; it knows no setting and no system.
+//! A variable's text → a number, a name, a switch. Each error is noted with the variable's name, its place in `.env`
+//! and a correct line; this file knows no setting and no system.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,17 +10,17 @@ use std::time::Duration;
 use super::Secret;
 use super::dotenv::{Environment, Given};
 
-/// Those of a keyboard, and those that a word processor makes of them.
+/// The quotes of a keyboard, and those that a word processor makes of them.
 const QUOTES: &[char] = &['"', '\'', '`', '«', '»', '“', '”', '„', '‘', '’'];
 
-/// What gives a variable its value, or the reason why that cannot be read.
+/// Returns a variable's value, or the reason why it cannot be read.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Result<Given, String>>;
 
 /// The variables while they are read, and the errors found so far.
 pub struct Variables<'a> {
     lookup: Lookup<'a>,
     errors: Vec<String>,
-    /// One error each is enough: further ones would follow from it.
+    /// Variables with an error: one error each is enough, since further ones would follow from it.
     wrong: BTreeSet<String>,
 }
 
@@ -30,7 +30,7 @@ impl Variables<'_> {
         Variables::found(&|name| Some(Ok(Given { value: value(name)?, place: None, quoted: false })), make)
     }
 
-    /// The same where it is known in which place each value stands.
+    /// The same when it is known where each value was read from.
     pub fn found<T>(lookup: Lookup, make: impl FnOnce(&mut Variables) -> T) -> (T, Vec<String>) {
         let mut variables = Variables { lookup, errors: Vec::new(), wrong: BTreeSet::new() };
         let made = make(&mut variables);
@@ -42,8 +42,8 @@ impl Variables<'_> {
         Variables::found(&|name| environment.get(name), make)
     }
 
-    /// The variable's value, trimmed; one that is set to nothing counts as not set. Without the quotes around it, which
-    /// are an error: nothing has taken them off, and they would become part of a name or a password.
+    /// The variable's value, trimmed; a variable that is set to nothing counts as not set. Quotes around it are an
+    /// error and are removed: nothing else has removed them, and they would become part of a name or a password.
     pub fn text(&mut self, name: &str) -> Option<String> {
         let Given { value, .. } = self.given(name)?;
         let text = value.trim();
@@ -72,13 +72,13 @@ impl Variables<'_> {
         self.error(name, wrong, &format!("{name}=value"));
     }
 
-    /// As it stands there.
+    /// The value as it was given.
     fn given(&mut self, name: &str) -> Option<Given> {
         let given = (self.lookup)(name)?;
         given.map_err(|wrong| self.note(name, wrong)).ok()
     }
 
-    /// A name that RabbitMQ shall see, of at most `longest` bytes.
+    /// A name for RabbitMQ, of at most `longest` bytes.
     pub fn name(&mut self, name: &str, longest: usize) -> Option<String> {
         let text = self.text(name)?;
         let example = format!("{name}=tasks");
@@ -112,7 +112,7 @@ impl Variables<'_> {
         self.seconds_up_to(name, default, 86_400)
     }
 
-    /// The same with a limit of its own, in seconds.
+    /// The same up to `most` seconds.
     pub fn seconds_up_to(&mut self, name: &str, default: u32, most: u32) -> Duration {
         let default_duration = Duration::from_secs(default.into());
         let Some(text) = self.text(name) else { return default_duration };
@@ -139,13 +139,13 @@ impl Variables<'_> {
         }
     }
 
-    /// What `parse` makes of the value, or says is wrong with it.
+    /// What `parse` makes of the value; its error is noted.
     pub fn parsed<T>(&mut self, name: &str, example: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let text = self.text(name)?;
         parse(&text).map_err(|wrong| self.error(name, &wrong, example)).ok()
     }
 
-    /// Notes that a variable has no value and needs one, with a line that would be right.
+    /// Notes that a variable has no value and needs one, with a correct line.
     pub fn lacks(&mut self, name: &str, example: &str) {
         let wrong = match (self.lookup)(name) {
             Some(Ok(Given { place: None, .. })) => {
@@ -157,7 +157,7 @@ impl Variables<'_> {
         self.error(name, wrong, example);
     }
 
-    /// Notes an error: what is wrong with this variable, and a line that would be right.
+    /// Notes an error: what is wrong with this variable, and a correct line.
     pub fn error(&mut self, name: &str, wrong: &str, example: &str) {
         let place = (self.lookup)(name).and_then(|given| given.ok()?.place);
         let place = place.map(|place| format!(" ({place})")).unwrap_or_default();

@@ -1,6 +1,6 @@
-//! What keeps a lane from working: since when, why, how much waits, and when it is tried again.
+//! What keeps a lane from working: since when, why, how many messages wait, and when the next try is.
 //!
-//! It is for people; nothing is decided by it.
+//! Nothing is decided by it; it is for people.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,18 +9,18 @@ use chrono::{DateTime, Local};
 
 use super::{Counter, span};
 
-/// What may stand in the way. Of several the first one is told.
+/// What may keep a lane from working. Of several the first in this order is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Obstacle {
     /// There is no session with RabbitMQ.
     NoSession,
     /// RabbitMQ takes no messages.
     Alarm,
-    /// A queue is full, or in trouble: what is for it waits.
+    /// A queue takes no messages: what is to be published to it waits.
     FullQueue,
     /// Somebody has paused the lane.
     Paused,
-    /// The target is away, or our settings for it are wrong.
+    /// The target is not available, or our settings for it are wrong.
     Target,
 }
 
@@ -50,7 +50,7 @@ pub struct Condition {
 #[derive(Debug, Default)]
 struct State {
     started: bool,
-    in_the_way: Vec<Standing>,
+    obstacles: Vec<Standing>,
 }
 
 #[derive(Debug)]
@@ -72,13 +72,13 @@ impl Condition {
         self.lock().started
     }
 
-    /// Something stands in the way, from now on or still, and is tried again after a while.
+    /// The obstacle is there, from now on or still; `next_try` is the time until the next try.
     pub fn stands(&self, obstacle: Obstacle, why: &str, next_try: Option<Duration>) {
         let mut state = self.lock();
-        let before = state.in_the_way.iter().position(|standing| standing.obstacle == obstacle);
-        let since = before.map(|index| state.in_the_way.swap_remove(index).since);
+        let before = state.obstacles.iter().position(|standing| standing.obstacle == obstacle);
+        let since = before.map(|index| state.obstacles.swap_remove(index).since);
         let now = Instant::now();
-        state.in_the_way.push(Standing {
+        state.obstacles.push(Standing {
             obstacle,
             since: since.unwrap_or_else(|| (Local::now(), now)),
             why: why.to_owned(),
@@ -86,21 +86,21 @@ impl Condition {
         });
     }
 
-    /// It is out of the way.
+    /// The obstacle is gone.
     pub fn is_over(&self, obstacle: Obstacle) {
-        self.lock().in_the_way.retain(|standing| standing.obstacle != obstacle);
+        self.lock().obstacles.retain(|standing| standing.obstacle != obstacle);
     }
 
-    /// Does nothing stand in the way?
+    /// Is there no obstacle?
     pub fn is_clear(&self) -> bool {
-        self.lock().in_the_way.is_empty()
+        self.lock().obstacles.is_empty()
     }
 
-    /// The line about what stands in the way, if anything does.
+    /// The line about the obstacle, if there is one.
     pub fn line(&self, system: &str) -> Option<String> {
         let state = self.lock();
         let Standing { obstacle, since: (at, since), why, next_try } =
-            state.in_the_way.iter().min_by_key(|standing| standing.obstacle)?;
+            state.obstacles.iter().min_by_key(|standing| standing.obstacle)?;
         let next_try = next_try.map(|at| at.saturating_duration_since(Instant::now()));
         let next_try = match next_try {
             Some(pause) if pause.is_zero() => "trying again now".into(),
@@ -110,7 +110,7 @@ impl Condition {
         let (name, at, lasts) = (obstacle.name(), at.format("%H:%M:%S"), span(since.elapsed()));
         let (waiting, queued) = (self.waiting.get(), self.queued.get());
         Some(format!(
-            "{system} {name} since {at} ({lasts}), {next_try}; {waiting} in hand and {queued} in the queue wait: {why}"
+            "{system} {name} since {at} ({lasts}), {next_try}; {waiting} taken and {queued} in the queue wait: {why}"
         ))
     }
 
@@ -130,23 +130,23 @@ mod tests {
         condition.waiting.set(12);
         condition.queued.set(340);
         condition.stands(Obstacle::Target, "http status: 503", Some(Duration::from_secs(3600)));
-        let line = condition.line("bitrix24").expect("something is in the way");
+        let line = condition.line("bitrix24").expect("there is an obstacle");
         assert!(line.starts_with("bitrix24 paused since "), "{line}");
-        assert!(line.ends_with("next try in 59m59s; 12 in hand and 340 in the queue wait: http status: 503"), "{line}");
+        assert!(line.ends_with("next try in 59m59s; 12 taken and 340 in the queue wait: http status: 503"), "{line}");
         assert!(line.contains(" (0s), "), "{line}");
     }
 
     #[test]
-    fn what_stands_in_the_way_again_has_stood_there_since_the_first_time_and_the_worst_is_told() {
+    fn a_repeated_obstacle_keeps_its_first_time_and_the_worst_one_is_shown() {
         let condition = Condition::default();
         condition.stands(Obstacle::Target, "one", None);
-        let since = condition.lock().in_the_way[0].since;
+        let since = condition.lock().obstacles[0].since;
         condition.stands(Obstacle::Target, "two", None);
-        assert_eq!(condition.lock().in_the_way[0].since, since);
+        assert_eq!(condition.lock().obstacles[0].since, since);
         condition.stands(Obstacle::NoSession, "three", None);
-        assert!(condition.line("x").expect("two things are in the way").ends_with("three"));
+        assert!(condition.line("x").expect("two obstacles").ends_with("three"));
         condition.is_over(Obstacle::NoSession);
-        assert!(condition.line("x").expect("one thing is in the way").ends_with("two"));
+        assert!(condition.line("x").expect("one obstacle").ends_with("two"));
         condition.is_over(Obstacle::Target);
         assert!(condition.is_clear());
     }

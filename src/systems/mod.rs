@@ -1,16 +1,26 @@
-//! The systems where people do the work: what each must be able to do. Which there are says [`table`], and nobody else.
+//! The systems where people do the work: what each must be able to do. [`table`] alone says which systems there are.
 //!
 //! A system is a file or folder beside this one and a line in the table. It reads its own settings, speaks HTTP to its
-//! target and knows tasks, records and replies; it knows no queue, no ack and no retry. Adding one is worked through in
+//! target and knows tasks, records and replies; it knows no queue, no ack and no retry. Only a target that is reached by
+//! queues, as Celery is, is spoken to through [`crate::rabbitmq::rpc`]. Adding one is worked through in
 //! [`crate::docs::adding_a_system`].
 
-pub mod answer;
 pub mod bitrix24;
 pub mod create;
+pub mod default;
+pub mod email;
+mod half_done;
+pub mod http_jobs;
+pub mod onec;
 pub mod openproject;
 mod over_http;
 pub mod place;
+pub mod python;
+pub mod question;
+pub mod routing;
 pub mod table;
+pub mod telegram;
+pub mod untracked;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -18,29 +28,31 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 pub use self::create::Missing;
+use self::routing::Routes;
 
 use crate::message::{Record, Task};
+use crate::rabbitmq::RabbitMq;
 use crate::report::Report;
 use crate::settings::Secret;
 use crate::stats::Declared;
 use crate::stop::Stop;
 use crate::tls::RootCertificates;
 
-/// A system, as its settings say it is. Nothing is connected yet; what is printed of it holds no secret.
+/// A system as its settings describe it. Nothing is connected yet; its `Debug` text holds no secret.
 pub trait System: fmt::Debug + Send + Sync {
-    /// What it is and where, for people, such as `Helpdesk at https://helpdesk.example`.
+    /// What and where it is, for people, such as `Helpdesk at https://helpdesk.example`.
     fn target(&self) -> String;
 
-    /// Is its target reached by https?
+    /// Whether its target is reached by https.
     fn uses_https(&self) -> bool;
 
-    /// What of its settings must not appear in any output.
+    /// The values of its settings that must not appear in any output.
     fn secrets(&self) -> Vec<Secret>;
 
-    /// Makes what its lane works with.
+    /// Makes what its lane works with: its handler and its tracker.
     ///
     /// # Errors
-    /// It cannot work on this machine, and why.
+    /// It cannot work on this machine; the error says why.
     fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected>;
 
     /// For `task-creator check`: looks at the target, changes nothing there, and ends within its deadlines.
@@ -48,25 +60,29 @@ pub trait System: fmt::Debug + Send + Sync {
         report.off(format!("{}: this version does not look at it", self.target()));
     }
 
-    /// For `task-creator check --create-field`, before the check: makes what tasks need at the target and is missing.
+    /// For `task-creator check --create-field`, before the check: makes what tasks need and the target lacks.
     fn prepare(&self, _around: &Surroundings, _report: &mut Report) {}
 
-    /// For `task-creator explain`: what it would do with this task. Asks nobody.
+    /// For `task-creator explain`: what it would do with this task. Sends nothing.
     fn explain(&self, task: &Task) -> Explanation;
 }
 
-/// What a system finds where it works.
+/// What a system is given by the worker around it.
 #[derive(Clone, Copy, Debug)]
 pub struct Surroundings<'a> {
-    /// Whom to trust, at every address with https.
+    /// Root certificates for every https address.
     pub https: &'a RootCertificates,
     /// How many threads call its handler at once.
     pub threads: usize,
-    /// Ends whatever waits.
+    /// Which system each message belongs to.
+    pub routes: &'a Routes,
+    /// Ends every wait.
     pub stop: &'a Stop,
+    /// The broker of the messages, for a target that is spoken to through one.
+    pub rabbitmq: &'a RabbitMq,
 }
 
-/// What the settings say of a system.
+/// What the settings say about a system.
 #[derive(Debug)]
 pub enum Configured {
     /// It is off, and why.
@@ -83,16 +99,21 @@ pub struct Connected {
     pub tracker: Box<dyn Tracker>,
 }
 
-/// Creates tasks at the target, in two steps. When each of them is taken, and that nothing is created twice, is written
-/// once for all systems in [`create`].
+/// Creates tasks at the target, in two steps. [`create`] holds the rule for all systems: when each step is taken, and
+/// how nothing is created twice.
 pub trait Handler: Send + Sync {
     /// How many tasks the next call should carry.
     fn next_batch(&self) -> Batch {
         Batch::One
     }
 
-    /// Looks, once at the start, whether the target can do what the other methods need. Nothing depends on the result
-    /// but a line in the log.
+    /// How many calls the target bears at once, where that is fewer than there are threads.
+    fn most_at_once(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Looks, once at the start, whether the target can do what the other methods need. The result only leads to a line
+    /// in the log.
     ///
     /// # Errors
     /// What is wrong at the target, or that it cannot be reached.
@@ -100,25 +121,25 @@ pub trait Handler: Send + Sync {
         Ok(())
     }
 
-    /// How late a task that exists may still be invisible to [`Handler::find`]. `None`: tasks cannot be looked up, so a
-    /// message that comes twice may create two; the system says so when it starts.
+    /// How long a task that exists may stay invisible to [`Handler::find`]. `None`: tasks cannot be looked up, so a
+    /// message that comes twice may create two tasks; the system says so when it starts.
     fn visible_within(&self) -> Option<Duration>;
 
-    /// Looks for each task by its id; one result for each, in order. Changes nothing at the target.
+    /// Looks for each task by its id; one result for each, in order. It changes nothing at the target.
     fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>>;
 
-    /// Creates tasks that were not there moments ago; one result for each, in order. Whatever waits for its turn asks
-    /// [`Missing::claim`] when it goes.
+    /// Creates tasks that did not exist moments ago; one result for each, in order. A create that waits for a permit
+    /// asks [`Missing::claim`] just before it is sent.
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>>;
 
-    /// Runs when the results are safely in the sent queue, for tasks that existed too: completes what a crash has left
-    /// out, and doubles nothing. The tasks come without their variables and bodies. Failures are logged and counted
-    /// here.
+    /// Runs when the results are safely in the sent queue, also for tasks that existed already: completes what a crash
+    /// has left out, and doubles nothing. The tasks come without their variables and bodies. It logs and counts its
+    /// failures itself.
     fn follow_up(&self, done: &[(Task, Created)]) -> Vec<FollowUp> {
         done.iter().map(|_| FollowUp::Done).collect()
     }
 
-    /// What only this system counts, for the statistics line.
+    /// The counters that only this system has, for the statistics line.
     fn counters(&self) -> Vec<Declared> {
         Vec::new()
     }
@@ -129,8 +150,35 @@ pub trait Tracker: Send {
     /// One result for each record, in order, with as few requests as the target allows.
     fn check(&mut self, records: &[Record]) -> Vec<Result<Progress, Failure>>;
 
-    /// The responses to these tasks are confirmed by RabbitMQ: what the target must not hear before.
+    /// RabbitMQ has confirmed the responses to these tasks; the target must not hear of them before.
     fn answered(&mut self, _task_ids: &[&str]) {}
+
+    /// These tasks are parked, confirmed by RabbitMQ, and would be created again: what the target has said of them is
+    /// about this try only.
+    fn parked(&mut self, _task_ids: &[&str]) {}
+
+    /// A sweep has checked every record that was there.
+    fn swept(&mut self) {}
+
+    /// Between two sweeps, for a target that tells by itself what people do: waits for that, a few seconds at most. Of
+    /// several workers one is asked at a time.
+    ///
+    /// # Errors
+    /// The target does not tell.
+    fn listen(&mut self) -> Result<Heard, Failure> {
+        Ok(Heard::Deaf)
+    }
+}
+
+/// What a target has told by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Something that the next sweep shall act on, at once.
+    News,
+    /// Nothing so far.
+    Nothing,
+    /// It never tells; tasks are asked about.
+    Deaf,
 }
 
 /// How many tasks one call should carry.
@@ -138,128 +186,128 @@ pub trait Tracker: Send {
 pub enum Batch {
     /// One: the target has no bulk call.
     One,
-    /// What waits is divided among the threads, up to this for each.
+    /// The waiting tasks are divided among the threads, up to this many for each.
     FairShare(usize),
-    /// As many as wait, up to this; and while another call is under way, more are waited for: the target answers so
-    /// fast that a request costs more than what it carries.
+    /// As many as wait, up to this. While another call is under way, the next one waits for more tasks: the target
+    /// answers so fast that a request costs more than the tasks in it.
     Nagle(usize),
 }
 
-/// What a look-up has shown.
+/// What a look-up has found.
 #[derive(Debug)]
 pub enum Found {
     /// The task is there.
     There(Created),
-    /// It is not, as far as anybody can know. The target was asked at this time or later: what it said is good for a
-    /// few seconds only.
+    /// The task does not exist, as far as the target can tell. The target was asked at this time or later: its answer
+    /// is good for a few seconds only.
     Nothing(Instant),
 }
 
 /// A task that exists at the target.
 #[derive(Debug)]
 pub struct Created {
-    /// The target's whole reply; null once it is in the record.
+    /// The target's whole reply; null once it is stored in the record.
     pub reply: Value,
-    /// What Camunda is told, as `response_data`, where the task is finished as soon as it is created: it is answered at
-    /// once, and neither followed up nor tracked. Null once it is in the response.
+    /// What Camunda is told, as `response_data`, when the task is finished as soon as it is created: it is answered at
+    /// once, and neither followed up nor tracked. Null once it is stored in the response.
     pub answer: Option<Value>,
     /// The task's id at the target, for the log.
     pub target_id: String,
-    /// Where the target is, for the record, where an id at one place may be another task's at another; no secret.
+    /// The target's host, for the record: the same id at another host may be another task. No secret.
     pub host: Option<String>,
-    /// Where a person sees it, for the log.
+    /// The address where a person sees it, for the log.
     pub link: Option<String>,
-    /// It was there already: a second one has been prevented.
+    /// It existed already: a second one has been prevented.
     pub existed: bool,
-    /// How often it has been followed up; the lane counts that.
+    /// How often it has been followed up; the lane counts this.
     pub follow_ups: u32,
 }
 
 impl Created {
-    /// A task with this id at the target, which replied so.
+    /// A task with this id at the target, created with this reply.
     pub fn new(reply: Value, target_id: String) -> Created {
         Created { reply, answer: None, target_id, host: None, link: None, existed: false, follow_ups: 0 }
     }
 
-    /// One that is finished at once, which Camunda is told in these words.
+    /// A task that is finished at once; Camunda is told `answer`.
     pub fn finished(answer: Value, target_id: String) -> Created {
         Created { answer: Some(answer), ..Created::new(Value::Null, target_id) }
     }
 
-    /// The same, at this host and with the address at which a person sees it.
+    /// The same, at this host and with the address where a person sees it.
     pub fn at(self, host: &str, link: String) -> Created {
         Created { host: Some(host.to_owned()), link: Some(link), ..self }
     }
 }
 
-/// What became of the work that follows a recorded result.
+/// The outcome of the work that follows a recorded result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FollowUp {
-    /// It is over, whether or not all of it could be done.
+    /// It is over, even if not all of it could be done.
     Done,
     /// It is not over: again after this time.
     Again(Duration),
 }
 
-/// How a tracked task is doing.
+/// The state of a tracked task.
 #[derive(Debug)]
 pub enum Progress {
     /// Somebody is still working on it.
     Open,
-    /// It is finished, but the answer that the process needs is not there, and why; it is asked for again.
+    /// It is finished, but the answer that the process needs is missing, and why; it is asked for again.
     Waiting(String),
     /// It is finished: what Camunda is told, as `response_data`.
     Finished(Value),
-    /// The target has failed over it, for good: it is parked for a person. Where a setting of the system wants Camunda
-    /// to be told instead, it is [`Progress::Finished`], with the error in it.
+    /// The target has failed to do it, for good: the record is parked for a person. Where a setting of the system says
+    /// that Camunda should be told instead, the state is [`Progress::Finished`], with the error in it.
     Failed(anyhow::Error),
-    /// The target does not know it, or does not show it.
+    /// The target does not know the task, or does not show it.
     Gone,
-    /// What the target has under the record's id is another task, and how that shows: it must not answer this one.
+    /// The target has another task under the record's id, and how this shows: it must not answer this one.
     Foreign(String),
 }
 
-/// Why something did not work, which decides what happens next.
+/// Why something failed; it decides what happens next.
 #[derive(Debug)]
 pub enum Failure {
-    /// This message failed: again later, counted as one of its attempts.
+    /// This message failed: it is tried again later, and this counts as one of its attempts.
     Transient {
         /// What went wrong.
         error: anyhow::Error,
     },
-    /// The same of a create that may have happened all the same. It is looked for before it is repeated, and not before
-    /// that says something.
+    /// The same for a create that failed but may have had its effect. The worker looks for the task before it creates
+    /// it again, and not before a look-up can show it.
     OutcomeUnknown {
         /// What went wrong.
         error: anyhow::Error,
-        /// By then it can be seen whether it has happened.
+        /// After this time a look-up shows whether it has happened.
         visible_in: Duration,
     },
-    /// The target is down, or our configuration is wrong: nobody's attempt, the lane pauses. `until` is the pause the
-    /// target asked for.
+    /// The target is down, or our settings are wrong: not an attempt, and the lane pauses. `until` is the pause that
+    /// the target asked for.
     Unavailable {
-        /// What went wrong, and what to do where somebody has to do something.
+        /// What went wrong, and what a person has to do, if anything.
         error: anyhow::Error,
-        /// How long the target wants to be left alone.
+        /// How long the target asks us to wait.
         until: Option<Duration>,
     },
     /// This message can never succeed.
     Permanent(anyhow::Error),
     /// Nothing was done, because an earlier delivery may have created the task moments ago: look again after this time.
-    /// Not an attempt, and nobody else's concern. [`create`] says it, no handler does.
+    /// Not an attempt, and no other message waits for it. Only [`create`] returns it, no handler does.
     TooEarly(Duration),
-    /// The task was created, and the target does not show it to us: nothing may create it again, and somebody has to do
-    /// something, which the text says. The lane pauses; nobody's attempt. While its message says
-    /// [`Unseen`](crate::message::Earlier::Unseen), a look-up that cannot be sure says so again.
+    /// The task was created, and the target does not show it to us: nothing may create it again, and the text says what
+    /// a person has to do. The lane pauses; not an attempt. While its message says
+    /// [`Unseen`](crate::message::Earlier::Unseen), a look-up that cannot be sure returns this again.
     Unseen(anyhow::Error),
-    /// Nothing was done, because what was seen of the task had become too old before its create could be sent, or
-    /// because its [claim](crate::message::Claim) was lost. Once more, from the look on, if it is still ours; nobody's
+    /// Nothing was done, because the look-up had become too old before the create could be sent, or because the
+    /// [claim](crate::message::Claim) was lost. If the message is still ours, the worker looks once more; not an
     /// attempt.
     Outdated,
 }
 
 impl Failure {
-    /// The same of a create: what failed without a clear answer may have happened, and shows by then.
+    /// The same for a create: a failure without a clear answer may have happened, and shows after this time.
     pub fn of_create(self, visible_in: Duration) -> Failure {
         match self {
             Failure::Transient { error } => Failure::OutcomeUnknown { error, visible_in },
@@ -289,7 +337,7 @@ impl fmt::Display for Failure {
 pub struct Explanation {
     /// The values that the target would be given.
     pub values: Vec<Explained>,
-    /// What cannot be used, or is otherwise than somebody may expect, a sentence each.
+    /// A sentence for each value that cannot be used, or is not what somebody may expect.
     pub notes: Vec<String>,
     /// All requests, in order.
     pub requests: Vec<Request>,
@@ -302,17 +350,17 @@ pub struct Explained {
     pub name: String,
     /// The value, as JSON.
     pub value: Value,
-    /// Where it came from: places in the message such as `variables.title`, settings, and what was done to it.
+    /// Its sources: places in the message such as `variables.title`, settings, and what was done to it.
     pub origin: Vec<String>,
 }
 
-/// A request that would be sent.
+/// A request that the worker would send.
 #[derive(Debug)]
 pub struct Request {
     /// Its method at the target.
-    pub method: &'static str,
-    /// On what condition.
+    pub method: String,
+    /// The condition for sending it.
     pub when: String,
-    /// Its body, as JSON.
+    /// Its body, as JSON; empty where it has none.
     pub body: String,
 }

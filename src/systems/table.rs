@@ -1,44 +1,104 @@
-//! Every system there is, and the settings of the whole program, read at once: the only file that knows all systems.
+//! Every system there is, and the settings of the whole program, read together: the only file that knows all systems.
 //!
-//! It knows their names and who reads their settings; what any of them does, and what its lane does, it does not.
+//! It knows their names and who reads their settings; it does not know what a system or its lane does.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use super::{Configured, System, bitrix24, openproject};
+use super::routing::{Route, Routes};
+use super::{Configured, System, bitrix24, default, email, onec, openproject, python, telegram};
 use crate::config::{self, Config};
+use crate::message::Task;
 use crate::queues::Queues;
 use crate::redact;
 use crate::settings::{Environment, Lookup, Secret, SettingsErrors, Variables, right};
 
 /// A line of [`TABLE`].
 pub struct SystemEntry {
-    /// The system's name; its queues are called after it.
+    /// The system's name; its queues are named after it.
     pub name: &'static str,
+    /// The topics that belong to it, as the bridge has them: such messages are moved to its queue from any other.
+    pub topics: &'static [&'static str],
     /// Reads its settings. Nothing is connected to find out whether it is on.
     pub open: fn(&mut Variables) -> Configured,
-    /// The same where nothing will be sent, so that it need not be set where its target is.
+    /// The same for commands that send nothing, so the target's address need not be set.
     pub open_without_target: fn(&mut Variables) -> Configured,
 }
 
-/// Every system, the usual one first.
+/// Every system, the most used one first.
 pub const TABLE: &[SystemEntry] = &[
-    SystemEntry { name: "bitrix24", open: bitrix24::open, open_without_target: bitrix24::open_without_target },
-    SystemEntry { name: "openproject", open: openproject::open, open_without_target: openproject::open_without_target },
-    planned("1c"),
-    planned("python-services"),
-    planned("default"),
+    SystemEntry {
+        name: "bitrix24",
+        topics: &[
+            "bitrix_create_task",
+            "bitrix_update_task",
+            "bitrix_create_deal",
+            "bitrix_update_deal",
+            "bitrix_create_contact",
+        ],
+        open: bitrix24::open,
+        open_without_target: bitrix24::open_without_target,
+    },
+    SystemEntry {
+        name: "openproject",
+        topics: &["op_create_task", "op_update_task", "op_create_project", "op_create_milestone"],
+        open: openproject::open,
+        open_without_target: openproject::open_without_target,
+    },
+    SystemEntry {
+        name: "1c",
+        topics: &["1c_create_document", "1c_update_document", "1c_create_counterparty", "1c_sync_data"],
+        open: onec::open,
+        open_without_target: onec::open_without_target,
+    },
+    SystemEntry {
+        name: "python-services",
+        topics: &[
+            "create_yandex_file",
+            "yandex_disk",
+            "create_user",
+            "user_management",
+            "file_processing",
+            "data_processing",
+        ],
+        open: python::open,
+        open_without_target: python::open_without_target,
+    },
+    SystemEntry {
+        name: "email",
+        topics: &["send_email", "email_notify", "email_notification"],
+        open: email::open,
+        open_without_target: email::open_without_target,
+    },
+    SystemEntry {
+        name: "telegram",
+        topics: &["send_telegram", "telegram_notify", "telegram_task"],
+        open: telegram::open,
+        open_without_target: telegram::open_without_target,
+    },
+    SystemEntry {
+        name: "default",
+        topics: &[],
+        open: default::open,
+        open_without_target: default::open_without_target,
+    },
 ];
-
-const fn planned(name: &'static str) -> SystemEntry {
-    let open = |_: &mut Variables| Configured::Off("this version does not support it yet");
-    SystemEntry { name, open, open_without_target: open }
-}
 
 /// The names of all systems.
 pub fn names() -> Vec<&'static str> {
     TABLE.iter().map(|entry| entry.name).collect()
+}
+
+/// Which system each message belongs to, where these are on.
+pub fn routes(is_on: impl Fn(&str) -> bool) -> Routes {
+    Routes::new(TABLE.iter().map(|SystemEntry { name, topics, .. }| Route { name, topics, is_on: is_on(name) }))
+}
+
+/// The system to which a task belongs, on or off; the first one where that is none.
+pub fn entry_of(task: &Task) -> &'static SystemEntry {
+    let routes = routes(|_| true);
+    TABLE.iter().find(|entry| Some(entry.name) == routes.to(task)).unwrap_or(&TABLE[0])
 }
 
 /// The name of every setting.
@@ -52,14 +112,14 @@ pub fn settings() -> &'static BTreeSet<String> {
         };
         let _ = Variables::read(note, |variables| {
             Setup::from_variables(variables);
-            // Those that count only where the system is on.
+            // Those that are read only where the system is on.
             TABLE.iter().for_each(|entry| drop((entry.open_without_target)(variables)));
         });
         names.into_inner()
     })
 }
 
-/// What the settings say: those that all systems share, and every system.
+/// What the settings say: the common ones, and those of every system.
 #[derive(Debug)]
 pub struct Setup {
     /// The common settings.
@@ -69,15 +129,15 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Reads the settings through `value`, which gives that of a variable.
+    /// Reads the settings; `value` returns the value of a variable.
     ///
     /// # Errors
-    /// [`SettingsErrors`]: every one of them, each with the variable's name and an example.
+    /// [`SettingsErrors`]: all of them, each with the variable's name and an example.
     pub fn read(value: impl Fn(&str) -> Option<String>) -> Result<Setup, SettingsErrors> {
         right(Variables::read(value, Setup::from_variables))
     }
 
-    /// The same where it is known in which place each value stands.
+    /// The same when it is known where each value was read from.
     ///
     /// # Errors
     /// As [`Setup::read`].
@@ -93,7 +153,7 @@ impl Setup {
         right(Variables::of(environment, Setup::from_variables))
     }
 
-    /// The settings in these variables; in place of one that is wrong, its default.
+    /// The settings in these variables; a wrong one is replaced by its default.
     pub fn from_variables(variables: &mut Variables) -> Setup {
         let config = Config::from_variables(variables);
         refuse_own_queues(&config, variables);
@@ -114,18 +174,23 @@ impl Setup {
         })
     }
 
+    /// Which system each message belongs to.
+    pub fn routes(&self) -> Routes {
+        routes(|name| self.on().any(|(on, _)| on == name))
+    }
+
     /// What must not appear in any output.
     pub fn secrets(&self) -> Vec<Secret> {
         self.on().flat_map(|(_, system)| system.secrets()).chain(self.config.secrets()).collect()
     }
 
-    /// From here on no line shows them. To be called before anything is said.
+    /// Hides them in every later line. To be called before anything is printed.
     pub fn hide_secrets(&self) {
         redact::hide(self.secrets().iter().map(Secret::expose));
     }
 }
 
-/// What is put into a system's own queue would come back to us.
+/// A message that is published to a system's own queue would come back to us.
 fn refuse_own_queues(config: &Config, variables: &mut Variables) {
     let common = [(config::ERROR_QUEUE, &config.error_queue), (config::RESPONSES_QUEUE, &config.responses_queue)];
     for ((name, default), queue) in common {
@@ -133,5 +198,17 @@ fn refuse_own_queues(config: &Config, variables: &mut Variables) {
             let wrong = format!("is {queue:?}, a queue of a system");
             variables.error(name, &wrong, &format!("{name}={default}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_topic_belongs_to_two_systems_and_each_is_spelt_as_messages_are_read() {
+        let topics: Vec<&str> = TABLE.iter().flat_map(|entry| entry.topics).copied().collect();
+        assert_eq!(topics.iter().collect::<BTreeSet<_>>().len(), topics.len(), "{topics:?}");
+        assert!(topics.iter().all(|topic| !topic.is_empty() && topic.trim() == *topic), "{topics:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! What went wrong with a TLS connection, in words for the person who can mend it. No text of rustls or webpki gets
-//! through: theirs are for programmers. It decides nothing.
+//! What went wrong with a TLS connection, in words for the person who can correct it. The texts of rustls and webpki
+//! are for programmers, so none of them is shown. This file decides nothing.
 
 use std::io::{self, ErrorKind};
 
@@ -7,15 +7,15 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerInco
 
 use super::verifier::Unknown;
 
-/// In the identifier of a signature's algorithm: sha1WithRSAEncryption, ecdsa-with-SHA1, md5WithRSAEncryption.
+/// The algorithms of old signatures: sha1WithRSAEncryption, ecdsa-with-SHA1, md5WithRSAEncryption.
 const SHA1_OR_OLDER: [&[u8]; 3] = [
     &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05],
     &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01],
     &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x04],
 ];
 
-/// What went wrong in a handshake or after it, and what to do about it. `ca_file` is the setting that names more
-/// authorities.
+/// What went wrong in a handshake or after it, and what to do about it. `ca_file` is the setting that names more root
+/// certificates.
 pub fn explain(err: &io::Error, ca_file: &str) -> String {
     match err.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(err) => explain_tls(err, ca_file),
@@ -128,7 +128,7 @@ fn certificate(refused: &CertificateError, ca_file: &str) -> String {
         }
         CertificateError::Revoked => "the server's certificate is revoked: have it issued again".into(),
         CertificateError::Other(other) => match other.0.downcast_ref() {
-            Some(unknown) => nobodys_word(unknown, ca_file),
+            Some(unknown) => unknown_issuer(unknown, ca_file),
             None => format!(
                 "the server's certificate is that of a CA, or has demands that this program does not know: if it is the \
                  right one, name a PEM file with exactly this certificate in {ca_file}; or have one issued for the server"
@@ -151,7 +151,7 @@ fn signature(algorithm: &[u8]) -> &'static str {
     }
 }
 
-fn nobodys_word(unknown: &Unknown, ca_file: &str) -> String {
+fn unknown_issuer(unknown: &Unknown, ca_file: &str) -> String {
     match unknown {
         Unknown::Itself => format!(
             "the server's certificate is signed by itself: if it is the right one, name a PEM file with exactly this \
@@ -166,7 +166,7 @@ fn nobodys_word(unknown: &Unknown, ca_file: &str) -> String {
     }
 }
 
-/// What a name of the form `DnsName("rmq.example")` is about.
+/// The name in a text such as `DnsName("rmq.example")`.
 fn plain(name: &str) -> &str {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     inner.unwrap_or(name).trim_matches('"')
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_that_breaks_in_the_handshake_is_told_in_words() {
+    fn a_connection_that_breaks_in_the_handshake_is_explained_in_words() {
         for (kind, told) in [
             (ErrorKind::WouldBlock, "does not answer the handshake in time"),
             (ErrorKind::UnexpectedEof, "is it a port for TLS?"),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_of_the_library_gets_through() {
+    fn no_text_of_the_library_is_shown() {
         let alerts = (0..=u8::MAX).map(|number| Error::AlertReceived(AlertDescription::from(number)));
         let certificates = [
             CertificateError::BadEncoding,
@@ -228,7 +228,7 @@ mod tests {
         ];
         for err in alerts.chain(certificates.map(Error::from)).chain(others) {
             let told = told(err);
-            // Two words in one, as the names of variants are.
+            // Two words written as one, like the names of variants.
             let in_one =
                 |word: &str| word.chars().zip(word.chars().skip(1)).any(|(a, b)| a.is_lowercase() && b.is_uppercase());
             let known = ["extendedKeyUsage=serverAuth", "RabbitMQ:", "(RabbitMQ:"];
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_a_certificate_are_told_as_they_are_written() {
+    fn the_names_of_a_certificate_are_shown_as_they_are_written() {
         assert_eq!(plain("DnsName(\"rmq.example\")"), "rmq.example");
         assert_eq!(plain("IpAddress(10.0.0.1)"), "10.0.0.1");
         assert_eq!(plain("DirectoryName"), "DirectoryName");

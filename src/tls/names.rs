@@ -1,21 +1,21 @@
-//! Who a certificate is for, who has signed it, and whether it is a CA's: just enough of DER for that. Whether it is a
-//! good one is none of its business; one that it cannot read has no names and is no CA's.
+//! Whom a certificate is for, who has signed it, and whether it is a CA's: just enough of DER for that. It does not
+//! check certificates; one that it cannot read has no names and is no CA's.
 
 /// The two names of a certificate, as they are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Names<'a> {
     /// Who has signed it.
     pub issuer: &'a [u8],
-    /// Whose it is.
+    /// Whom it is for.
     pub subject: &'a [u8],
 }
 
-/// The identifiers of what a name consists of: 2.5.4.3 and 2.5.4.10.
+/// The identifiers of two parts of a name: 2.5.4.3 and 2.5.4.10.
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const ORGANISATION: &[u8] = &[0x55, 4, 10];
-/// 2.5.29.19, the extension that says whether it is a CA's.
+/// 2.5.29.19, the extension that says whether the certificate is a CA's.
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
-/// The tag before a certificate's version, which the oldest ones lack.
+/// The tag before a certificate's version; the oldest certificates have no version.
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 const BOOLEAN: u8 = 1;
@@ -26,18 +26,18 @@ pub fn of(certificate: &[u8]) -> Option<Names<'_>> {
     if next.tag == VERSION {
         next = next.following()?;
     }
-    // Here is the serial number; then come the algorithm, the issuer, the validity and the subject.
+    // `next` is the serial number; then come the algorithm, the issuer, the validity and the subject.
     let issuer = next.following()?.following()?;
     let subject = issuer.following()?.following()?;
     Some(Names { issuer: issuer.content, subject: subject.content })
 }
 
-/// Is it a CA's? Those of version 1, as some old CAs have them, cannot say it.
-pub fn is_authority(certificate: &[u8]) -> bool {
+/// Whether it is a CA's. A certificate of version 1, as some old CAs have, cannot say so and counts as one.
+pub fn is_ca(certificate: &[u8]) -> bool {
     signed_part(certificate).is_some_and(|first| first.tag != VERSION || says_ca(first) == Some(true))
 }
 
-/// The first element of what is signed.
+/// The first element of the signed part.
 fn signed_part(certificate: &[u8]) -> Option<Element<'_>> {
     let signed = Element::first_of(Element::first_of(certificate)?.content)?;
     Element::first_of(signed.content)
@@ -52,7 +52,7 @@ fn says_ca(mut element: Element<'_>) -> Option<bool> {
         extension = extension.following()?;
     }
     let mut value = Element::first_of(extension.content)?.following()?;
-    // Whether whoever does not know this extension may pass over it.
+    // The flag that says whether a reader may ignore this extension if it does not know it.
     if value.tag == BOOLEAN {
         value = value.following()?;
     }
@@ -87,7 +87,7 @@ impl Element<'_> {
         let (&[tag, length], rest) = input.split_first_chunk()?;
         let (length, rest) = match length {
             0..=0x7f => (usize::from(length), rest),
-            // So many bytes of length follow.
+            // The length takes this many bytes.
             0x81..=0x83 => {
                 let (digits, rest) = rest.split_at_checked(usize::from(length - 0x80))?;
                 (digits.iter().fold(0, |sum, digit| sum << 8 | usize::from(*digit)), rest)
@@ -118,23 +118,23 @@ mod tests {
     }
 
     #[test]
-    fn only_a_certificate_that_says_so_is_a_cas_or_one_that_is_too_old_to_say_it() {
+    fn a_certificate_is_a_cas_if_it_says_so_or_is_too_old_to_say_it() {
         let made = |is_ca| {
             let mut about = about("somebody");
             about.is_ca = is_ca;
             about.self_signed(&KeyPair::generate().expect("random numbers")).expect("a certificate").der().to_vec()
         };
-        assert!(is_authority(&made(IsCa::Ca(BasicConstraints::Unconstrained))));
-        assert!(is_authority(&made(IsCa::Ca(BasicConstraints::Constrained(0)))));
-        assert!(!is_authority(&made(IsCa::ExplicitNoCa)));
+        assert!(is_ca(&made(IsCa::Ca(BasicConstraints::Unconstrained))));
+        assert!(is_ca(&made(IsCa::Ca(BasicConstraints::Constrained(0)))));
+        assert!(!is_ca(&made(IsCa::ExplicitNoCa)));
         let silent = made(IsCa::NoCa);
-        assert!(!is_authority(&silent) && !is_authority(b"no certificate"));
+        assert!(!is_ca(&silent) && !is_ca(b"no certificate"));
         let sequence = |content: &[u8]| {
             let length = u16::try_from(content.len()).expect("a short one").to_be_bytes();
             [&[0x30, 0x82], &length[..], content].concat()
         };
         let versioned = signed_part(&silent).expect("a version");
-        assert!(is_authority(&sequence(&sequence(versioned.rest))));
+        assert!(is_ca(&sequence(&sequence(versioned.rest))));
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(part(names.subject, ORGANISATION).as_deref(), Some("ООО «Ромашка»"));
         let itself = of(authority.der()).expect("names");
         assert_eq!(itself.issuer, itself.subject);
-        // Cut anywhere, it has no names, or the same.
+        // Cut anywhere, it has no names, or the same ones.
         for length in 0..server.der().len() {
             assert!(of(&server.der()[..length]).is_none());
         }

@@ -1,5 +1,5 @@
-//! Checks a server's certificate: rustls does, and lets only what follows from a CA pass; here, what the user has named
-//! as exactly this server's certificate passes too. It has no words for people: those are in `explain`.
+//! Checks a server's certificate. rustls checks it first, and accepts only certificates that a CA has signed; here a
+//! certificate passes too that the user has named as exactly this server's. The words for people are in `explain`.
 
 use std::error::Error;
 use std::fmt;
@@ -14,7 +14,7 @@ use rustls::{CertificateError, DigitallySignedStruct, Error as TlsError, OtherEr
 
 use super::{RootCertificates, names};
 
-/// What a client checks a server's certificate with.
+/// Checks a server's certificate.
 #[derive(Debug)]
 pub struct Verifier {
     root_certificates: RootCertificates,
@@ -39,13 +39,14 @@ impl fmt::Display for Unknown {
 impl Error for Unknown {}
 
 impl Verifier {
-    /// Trusts whom the `authorities` have signed for, and a server that shows exactly one of their own certificates.
+    /// Trusts what the root certificates' CAs have signed, and a server that shows exactly one of the user's
+    /// certificates.
     pub fn new(root_certificates: RootCertificates, algorithms: WebPkiSupportedAlgorithms) -> Verifier {
         Verifier { root_certificates, algorithms }
     }
 
-    /// rustls's own check. Its `WebPkiServerVerifier` does the same, and does not exist without an authority.
-    fn by_authority(
+    /// rustls's own check. Its `WebPkiServerVerifier` does the same, but cannot be made without a root certificate.
+    fn by_root_certificates(
         &self,
         server: &CertificateDer<'_>,
         sent: &[CertificateDer<'_>],
@@ -59,9 +60,9 @@ impl Verifier {
     }
 }
 
-/// What rustls says of a certificate in order that stands for itself: that it is no link between a server and a CA. Its
-/// time, which is looked at before, is right.
-fn lacks_authority_only(refused: &CertificateError) -> bool {
+/// Whether rustls only objects that the certificate is no link between a server and a CA; then it is otherwise in
+/// order, since its time was checked before.
+fn lacks_ca_only(refused: &CertificateError) -> bool {
     matches!(
         refused,
         CertificateError::UnknownIssuer
@@ -72,7 +73,7 @@ fn lacks_authority_only(refused: &CertificateError) -> bool {
     )
 }
 
-/// For this host, or for no host at all: then the user's word is all there is.
+/// Whether it is for this host. If it names no host at all, the user's word is enough.
 fn may_be_for(certificate: &CertificateDer<'_>, host: &ServerName<'_>) -> Result<ServerCertVerified, TlsError> {
     match verify_server_name(&ParsedCertificate::try_from(certificate)?, host) {
         Err(TlsError::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. }))
@@ -80,7 +81,7 @@ fn may_be_for(certificate: &CertificateDer<'_>, host: &ServerName<'_>) -> Result
         {
             Ok(ServerCertVerified::assertion())
         }
-        verdict => verdict.map(|()| ServerCertVerified::assertion()),
+        checked => checked.map(|()| ServerCertVerified::assertion()),
     }
 }
 
@@ -88,17 +89,17 @@ fn is_signed_by_itself(server: &CertificateDer<'_>) -> bool {
     names::of(server).is_some_and(|names| names.issuer == names.subject)
 }
 
-fn told(unknown: Unknown) -> TlsError {
+fn unknown_issuer(unknown: Unknown) -> TlsError {
     CertificateError::Other(OtherError(Arc::new(unknown))).into()
 }
 
-/// Who is missing between the server's certificate and anybody trusted.
+/// Who is missing between the server's certificate and a trusted one.
 fn missing(server: &CertificateDer<'_>, sent: &[CertificateDer<'_>]) -> Unknown {
     if is_signed_by_itself(server) {
         return Unknown::Itself;
     }
     let Some(mut last) = names::of(server) else { return Unknown::Missing(None) };
-    // At most once for each: a server may send a circle.
+    // At most one step for each: a server may send a circle.
     for _ in sent {
         let mut next = sent.iter().filter_map(|certificate| names::of(certificate));
         match next.find(|next| next.subject == last.issuer && next.issuer != next.subject) {
@@ -118,19 +119,19 @@ impl ServerCertVerifier for Verifier {
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
-        let refused = match self.by_authority(server, sent, host, now) {
+        let refused = match self.by_root_certificates(server, sent, host, now) {
             Err(TlsError::InvalidCertificate(refused)) => refused,
-            verdict => return verdict.map(|()| ServerCertVerified::assertion()),
+            checked => return checked.map(|()| ServerCertVerified::assertion()),
         };
         let is_own = self.root_certificates.own.contains(server);
         match refused {
             CertificateError::NotValidForNameContext { .. } if is_own => may_be_for(server, host),
-            refused if is_own && lacks_authority_only(&refused) => may_be_for(server, host),
-            CertificateError::UnknownIssuer => Err(told(missing(server, sent))),
-            // That it is a CA's, or that another one of this name is known, does not matter where nobody else could
-            // have signed it.
+            refused if is_own && lacks_ca_only(&refused) => may_be_for(server, host),
+            CertificateError::UnknownIssuer => Err(unknown_issuer(missing(server, sent))),
+            // A certificate signed by itself can have no other issuer, so it does not matter that it is a CA's, or that
+            // another one of this name is known.
             CertificateError::Other(_) | CertificateError::BadSignature if is_signed_by_itself(server) => {
-                Err(told(Unknown::Itself))
+                Err(unknown_issuer(Unknown::Itself))
             }
             refused => Err(refused.into()),
         }

@@ -7,7 +7,7 @@ use task_creator::sandbox::{Counts, Forgetful, Limits, Sandbox};
 use crate::support::{Queues, Worker, eventually};
 use crate::{Figure, floor, machine, progress};
 
-/// The worker's own, which the floor has as well.
+/// The worker's default; the floor has the same.
 const DEFAULT_PREFETCH: u16 = 256;
 /// No case takes longer.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -52,8 +52,8 @@ pub fn slow() -> Vec<Figure> {
     ]
 }
 
-/// (g) The same portal where each request more than 8 at once slows all of them down, so that 16 do half as much as 8:
-/// with fixed numbers of requests, and with the number that the worker finds out.
+/// (g) The same portal, but each request beyond 8 at once slows all of them down, so that 16 do half as much as 8: with
+/// fixed numbers of requests, and with the number that the worker finds out.
 pub fn strained() -> Vec<Figure> {
     const COUNT: usize = 3_000;
     const FROM: u32 = 8;

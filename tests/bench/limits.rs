@@ -1,9 +1,8 @@
-//! `tests/with-rabbitmq cargo bench`: what the worker reaches, each figure beside the floor or the demand it is held
-//! against. `cargo bench -- create sweep` runs the named cases only.
+//! `tests/with-rabbitmq cargo bench`: what the worker reaches, each figure with the floor or the demand that it is
+//! compared with. `cargo bench -- create sweep` runs only the named cases.
 //!
-//! The letters before the figures: (a) create at a target that answers at once, (b) at a slow one, (c) at the cloud's
-//! limit, (d) sweep, (e) latency, (f) start and rest, (g) at a target that more requests slow down, (h) memory with
-//! large messages.
+//! The cases: (a) create at a target that answers at once, (b) at a slow one, (c) at the cloud's limit, (d) sweep, (e)
+//! latency, (f) start and rest, (g) at a target that more requests slow down, (h) memory with large messages.
 //!
 //! The real release binary, a real RabbitMQ, and the sandbox as Bitrix24. Figures are compared within one run, since
 //! the machine may be shared; nothing here fails because something was slow.
@@ -30,7 +29,7 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// A figure that is held against a demand.
+    /// A figure that is compared with a demand.
     pub fn held(what: impl Into<String>, value: impl Into<String>, demand: &'static str, reached: bool) -> Figure {
         Figure { what: what.into(), value: value.into(), demand, reached: Some(reached) }
     }
@@ -41,7 +40,7 @@ impl Figure {
     }
 }
 
-/// Says what is going on, on one line that is overwritten on a terminal.
+/// Says what is running, on one line that is overwritten on a terminal.
 pub fn progress(text: &str) {
     let (start, end) = if std::io::stderr().is_terminal() { ("\r\x1b[K", "") } else { ("", "\n") };
     let _ = write!(std::io::stderr(), "{start}{text}{end}");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-/// Ticks a second in `/proc/PID/stat`, on every Linux there is.
+/// Ticks a second in `/proc/PID/stat`, the same on every Linux.
 const TICKS: f64 = 100.0;
 
 /// One line about the machine.

@@ -8,7 +8,7 @@ use crate::support::{Queues, Worker, eventually};
 use crate::{Figure, create, machine, progress};
 
 const DEADLINE: Duration = Duration::from_secs(300);
-/// Of a variable that nobody uses.
+/// The size of a variable that nobody uses.
 const SIZE: usize = 4 << 20;
 const MESSAGES: usize = 60;
 const RECORDS: usize = 80;

@@ -1,6 +1,6 @@
-//! What a worker has seen of a task, and what it does about it, far apart in time: it is frozen in between, waits for
-//! its turn at the portal, loses its session meanwhile, or another worker's clock disagrees. Nothing is created twice
-//! by that, and no wait is started again for ever.
+//! Much time passes between a look-up and its create: the worker is frozen in between, waits for a permit of the rate
+//! limiter, loses its session, or another worker's clock disagrees. Nothing is created twice by that, and no wait is
+//! started again for ever.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +35,7 @@ fn one_in(seconds: &'static str) -> [(&'static str, &'static str); 2] {
     [("BITRIX_RATE", seconds), ("BITRIX_BURST", "1")]
 }
 
-/// The fields that hold a task's id in Camunda. `Tasks` knows a task by the first of them: it is written last.
+/// The fields that hold a task's id in Camunda. `Tasks` finds a task by the first of them, which is written last.
 const MARKERS: [&str; 2] = ["XML_ID", "UF_CAMUNDA_ID_EXTERNAL_TASK"];
 
 /// The worker has a session again after it has lost one.
@@ -50,7 +50,7 @@ fn assert_created_once(portal: &Portal, tasks: &Tasks, queues: &Queues) {
     Audit::take(queues, tasks.markers()).after_faults(1).assert_holds();
 }
 
-/// The first worker is frozen at `frozen`, and goes on when the second one has created what it got in its stead.
+/// The first worker is frozen at `frozen`. It goes on when the second one has got the message and created the task.
 fn assert_frozen_creates_nothing(changes: &[(&str, &str)], frozen: impl Fn(&Portal, &Worker, &Gate)) {
     let queues = Queues::new("frozen");
     let (tasks, gate) = (Tasks::new(), Gate::closed());
@@ -85,18 +85,18 @@ fn a_worker_that_was_frozen_between_look_up_and_create_looks_again() {
 }
 
 #[test]
-fn a_worker_that_was_frozen_while_its_create_waited_for_its_turn_looks_again() {
-    // The look-up is answered, and the next turn is far away.
+fn a_worker_that_was_frozen_while_its_create_waited_for_a_permit_looks_again() {
+    // The look-up is answered, and the next permit is far away.
     assert_frozen_creates_nothing(&one_in("0.1"), |portal, _, gate| {
         gate.open();
         portal.await_replies("tasks.task.list", 2, PATIENCE);
     });
 }
 
-/// The first worker has looked the task up, and waits for its turn to create it, when its session is lost and the
+/// The first worker has looked the task up and waits for a permit to create it. Then its session is lost, and the
 /// second worker gets the message.
 #[test]
-fn a_create_that_waits_for_its_turn_is_not_sent_when_another_worker_may_have_its_message() {
+fn a_create_that_waits_for_a_permit_is_not_sent_when_another_worker_may_have_its_message() {
     let queues = Queues::new("cut off");
     let relay = relay();
     let tasks = Tasks::new();
@@ -117,10 +117,11 @@ fn a_create_that_waits_for_its_turn_is_not_sent_when_another_worker_may_have_its
     assert_created_once(&portal, &tasks, &queues);
 }
 
-/// The message has come back to the same worker, but another one may have had it in between: its create is waited for.
+/// The message is delivered to the same worker again, but another one may have had it in between: the worker waits for
+/// the create of the other one.
 #[test]
-fn what_comes_back_after_a_lost_session_is_left_alone_before_it_is_created() {
-    let queues = Queues::new("came back");
+fn a_message_delivered_again_after_a_lost_session_waits_before_its_create() {
+    let queues = Queues::new("delivered again");
     let relay = relay();
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
@@ -128,7 +129,7 @@ fn what_comes_back_after_a_lost_session_is_left_alone_before_it_is_created() {
     queues.publish_task(&seed_message("task-1"));
     portal.await_count_of("a look-up", 1, |call| looks_up(call, "task-1"));
     relay.cut();
-    worker.await_log("delivered before and not to be seen", PATIENCE);
+    worker.await_log("delivered before and not found", PATIENCE);
     queues.await_count(&queues.sent(), 1, PATIENCE);
     eventually("the follow-up", PATIENCE, || tasks.syncs().len() == 1);
     worker.stop();
@@ -136,10 +137,10 @@ fn what_comes_back_after_a_lost_session_is_left_alone_before_it_is_created() {
     assert_created_once(&portal, &tasks, &queues);
 }
 
-/// With turns so rare every look-up is too old when the turn of its create comes.
+/// With such rare permits every look-up is too old when its create gets one.
 #[test]
-fn where_turns_are_rare_the_create_follows_a_second_look_up_at_once() {
-    let queues = Queues::new("rare turns");
+fn with_rare_permits_the_create_follows_a_second_look_up_at_once() {
+    let queues = Queues::new("rare permits");
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
     let mut worker = start(&queues, &portal.webhook(), &one_in("0.3"));
@@ -153,9 +154,9 @@ fn where_turns_are_rare_the_create_follows_a_second_look_up_at_once() {
     names.iter().for_each(|name| assert_eq!(portal.count_of(|call| creates(call, name)), 1));
 }
 
-/// The client alone. What a call rests on has become too old while a portal that had too many requests was left alone.
+/// The client alone. The look-up behind a call has become too old while the client waited after too many requests.
 #[test]
-fn a_call_that_may_go_no_more_after_a_pause_is_not_sent_once_more() {
+fn a_call_that_may_not_go_after_a_pause_is_not_sent_again() {
     let portal = Portal::start(|call| match call.nth {
         1 => Answer::refused(503, "QUERY_LIMIT_EXCEEDED", "too many"),
         _ => Answer::Done(json!({"task": {"id": "1"}})),
@@ -165,13 +166,13 @@ fn a_call_that_may_go_no_more_after_a_pause_is_not_sent_once_more() {
     let lookup = |name: &str| known.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string());
     let settings =
         right(Variables::read(lookup, Settings::from_variables)).expect("right settings").expect("the webhook is set");
-    // Without anybody who could raise it, a stop counts as raised.
+    // A stop counts as raised when its other end is dropped.
     let (_raise, stop) = stop::signal();
     let client = Client::new(&settings, &RootCertificates::public(), 4, &stop);
     let call = || ClientCall { method: "tasks.task.add", params: vec![("fields", json!({"TITLE": "x"}))] };
     for pace in [Pace::Queued, Pace::AtOnce] {
         let sent = portal.count("tasks.task.add");
-        // Asked when it is taken, and again before each time that it is sent.
+        // It is asked when the call is taken, and again before each time it is sent.
         let asked = AtomicUsize::new(0);
         let twice = Arc::new(move || asked.fetch_add(1, Ordering::Relaxed) < if sent == 0 { 2 } else { 0 });
         let reply = client.call_while(&call(), twice, pace);
@@ -183,7 +184,7 @@ fn a_call_that_may_go_no_more_after_a_pause_is_not_sent_once_more() {
 }
 
 #[test]
-fn a_returned_message_waits_as_long_as_it_was_told_whatever_the_clock_says() {
+fn a_retried_message_waits_as_long_as_planned_whatever_the_clock_says() {
     let queues = Queues::new("clock behind");
     let looked = Arc::new(Mutex::new(Vec::new()));
     let tasks = Tasks::new();
@@ -221,15 +222,15 @@ fn a_returned_message_waits_as_long_as_it_was_told_whatever_the_clock_says() {
     assert_eq!(tasks.markers(), ["task-1"]);
 }
 
-/// The first copy of the message waits in the retry queue and is not delivered, since others fill its prefetch. Its
-/// create shows only later.
+/// The first copy of the message waits in the retry queue and is not delivered, since others fill the prefetch. Its
+/// create becomes visible later.
 #[test]
 fn a_second_copy_waits_for_the_first_one_that_is_not_even_delivered() {
     const SHOWS_AFTER: Duration = Duration::from_millis(1500);
     let queues = Queues::new("copies apart");
     queues.declare(&queues.retry());
     let in_a_minute = FieldTable::from([("x-retry-wait".to_string(), AmqpValue::LongLongInt(60_000))]);
-    // One is taken before there is a consumer, and two by that.
+    // One is taken before there is a consumer, and two by the consumer.
     for filler in ["filler-1", "filler-2", "filler-3"] {
         queues.publish(&queues.retry(), seed_message(filler).to_string(), in_a_minute.clone());
     }
@@ -274,7 +275,7 @@ fn tasks_whose_input_queue_is_deleted_while_they_are_created_are_recorded() {
     await_second_session(&worker);
     gate.open();
     queues.await_count(&queues.sent(), 3, PATIENCE * 2);
-    // What follows a create is done as well.
+    // The follow-ups are done as well.
     eventually("the follow-up", PATIENCE, || tasks.syncs().len() == 3);
     worker.stop();
     assert_eq!(tasks.checklists().len(), 3 * 5, "no list and no line twice");
@@ -301,7 +302,7 @@ fn tasks_whose_input_queue_is_deleted_are_recorded_by_a_worker_that_stops_too() 
     assert_eq!(queues.count(&queues.sent()), 1);
 }
 
-/// A redelivered message waits for what an earlier delivery may have done; the sessions end sooner than that.
+/// A redelivered message waits for the create of an earlier delivery; the sessions end sooner than this wait.
 #[test]
 fn a_wait_goes_on_after_a_lost_session() {
     let queues = Queues::new("wait goes on");
@@ -312,7 +313,7 @@ fn a_wait_goes_on_after_a_lost_session() {
     assert_eq!(queues.peek_all(&queues.input()).len(), 1);
     let patient = [("BITRIX_REQUEST_TIMEOUT", "6")];
     let mut worker = start_through(&relay, &queues, &portal.webhook(), &patient);
-    worker.await_log("delivered before and not to be seen", PATIENCE);
+    worker.await_log("delivered before and not found", PATIENCE);
     for session in 2..=3 {
         relay.cut();
         let sessions = || worker.log().matches("deliveries at a time").count();
@@ -326,14 +327,14 @@ fn a_wait_goes_on_after_a_lost_session() {
     Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
-/// Answers the only task, as a person would.
+/// Finishes and answers the only task, as a person would.
 fn finish(tasks: &Tasks, marker: &str) {
     tasks.set(marker, "UF_RESULT_ANSWER", json!("26"));
     tasks.set_status(marker, 5);
 }
 
 #[test]
-fn a_task_that_got_the_id_of_another_one_is_told_and_never_its_answer() {
+fn a_task_that_got_the_id_of_another_one_is_logged_and_not_answered() {
     let queues = Queues::new("another task");
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
@@ -343,10 +344,10 @@ fn a_task_that_got_the_id_of_another_one_is_told_and_never_its_answer() {
     MARKERS.iter().for_each(|field| tasks.set("task-1", field, "another".into()));
     finish(&tasks, "another");
     worker.await_log("not answered to Camunda, the record stays", PATIENCE);
-    worker.await_log("since their ids are other tasks' now: 1.", PATIENCE);
+    worker.await_log("since their ids belong to other tasks now: 1.", PATIENCE);
     assert!(worker.errors().contains("task=task-1: task "), "{}", worker.errors());
     assert_eq!(queues.count(&queues.responses()), 0);
-    // It is kept, and answered when the task is its own.
+    // The record is kept, and answered when the task is its own again.
     MARKERS.iter().for_each(|field| tasks.set("another", field, "task-1".into()));
     queues.await_count(&queues.responses(), 1, PATIENCE);
     worker.stop();
@@ -365,12 +366,12 @@ fn a_task_of_another_portal_waits_until_its_portal_is_back() {
     let record = queues.peek_all(&queues.sent()).remove(0);
     assert_eq!(record.json()["target_host"], portal.address().to_string());
     finish(&tasks, "task-1");
-    // A copy of the portal, in which everything is the same but its address.
+    // A copy of the portal; only its address differs.
     let copy = Portal::of(&tasks);
     let quick = [("HEARTBEAT_INTERVAL", "0.3")];
     let mut worker = start(&queues, &copy.webhook(), &quick);
     worker.await_log(&format!("its task is at {}", portal.address()), PATIENCE);
-    worker.await_log("since their ids are other tasks' now: 1.", PATIENCE);
+    worker.await_log("since their ids belong to other tasks now: 1.", PATIENCE);
     worker.stop();
     assert_eq!((queues.count(&queues.responses()), queues.count(&queues.sent())), (0, 1));
     let mut worker = start(&queues, &portal.webhook(), &quick);
@@ -394,7 +395,7 @@ fn a_task_that_got_the_id_of_another_one_gets_none_of_its_checklists() {
     });
     let mut worker = start(&queues, &portal.webhook(), &[]);
     queues.publish_task(&field_text("task-1"));
-    worker.await_log("checklists not completed: task=task-1: the portal has it under the id", PATIENCE);
+    worker.await_log("checklists not completed: task=task-1: the portal no longer has it under the id", PATIENCE);
     eventually("the synchronisation", PATIENCE, || tasks.syncs().len() == 1);
     worker.stop();
     assert_eq!(portal.count("task.checklistitem.add"), 2, "its two lists, at the first try");

@@ -1,19 +1,19 @@
-//! Faults of a whole RabbitMQ node, on a private one: restarted, killed, frozen, out of memory or disk, impatient with
-//! slow consumers and large messages, and not letting the worker in.
+//! Faults of a whole RabbitMQ node, on a private node: it is restarted, killed or frozen, lacks memory or disk, limits
+//! the time of acks or the size of messages, or refuses the worker.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::support::*;
 
-/// One fault at a time: each concerns every connection of the node.
+/// One fault at a time: each affects all connections of the node.
 pub fn node() -> Option<MutexGuard<'static, Node>> {
     static NODE: OnceLock<Option<Mutex<Node>>> = OnceLock::new();
     let node = NODE.get_or_init(|| Node::start().map(Mutex::new)).as_ref()?;
     Some(node.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// A worker with one create in the air.
+/// A worker with one unsettled create.
 struct Scene {
     queues: Queues,
     tasks: Tasks,
@@ -45,7 +45,7 @@ impl Scene {
         Scene { queues, tasks, portal, gate, worker }
     }
 
-    /// The worker is back, and finishes what it had started without asking the portal twice.
+    /// The worker is back, and finishes the task that it had started without a second request.
     fn assert_goes_on(mut self) {
         let queues = &self.queues;
         queues.await_consumers(&queues.input(), 1, PATIENCE);
@@ -87,8 +87,8 @@ fn a_killed_node_is_found_again_when_it_lives() {
 fn connections_that_an_administrator_closes_are_opened_again() {
     let Some(node) = node() else { return };
     let scene = Scene::set(&node, &[]);
-    // amiquip may end before it has read the reason.
-    eventually("the reason is told", PATIENCE, || {
+    // amiquip may close the connection before it has read the reason.
+    eventually("the reason in the log", PATIENCE, || {
         let lost = scene.worker.log().matches("no session with RabbitMQ").count();
         node.ctl(&["close_all_connections", "maintenance"]);
         eventually("the end of the session", PATIENCE, || {
@@ -99,7 +99,7 @@ fn connections_that_an_administrator_closes_are_opened_again() {
     scene.assert_goes_on();
 }
 
-/// The node goes on even if the test fails.
+/// It wakes the node even if the test fails.
 struct Frozen<'a>(&'a Node);
 
 impl Frozen<'_> {
@@ -125,25 +125,25 @@ fn a_frozen_node_is_noticed_and_found_again_when_it_goes_on() {
     scene.assert_goes_on();
 }
 
-/// The broker takes back what is not acknowledged within so many milliseconds.
-fn take_back_after(node: &Node, timeout: u32, tick: u32) {
+/// The broker closes a channel whose delivery is not acknowledged within `timeout` milliseconds.
+fn limit_acks_to(node: &Node, timeout: u32, tick: u32) {
     let set = |name: &str, value: u32| format!("application:set_env(rabbit, {name}, {value})");
     let set = [set("consumer_timeout", timeout), set("channel_tick_interval", tick)].join(", ");
     node.ctl(&["eval", &format!("{set}.")]);
 }
 
 #[test]
-fn a_broker_that_takes_deliveries_back_after_a_while_gets_no_second_create() {
+fn a_broker_that_requeues_deliveries_after_its_timeout_causes_no_second_create() {
     let Some(node) = node() else { return };
-    take_back_after(&node, 1000, 500);
+    limit_acks_to(&node, 1000, 500);
     let scene = Scene::set(&node, &[]);
     scene.worker.await_log("no session with RabbitMQ", PATIENCE);
-    take_back_after(&node, 1_800_000, 60_000);
+    limit_acks_to(&node, 1_800_000, 60_000);
     scene.assert_goes_on();
 }
 
 #[test]
-fn messages_that_wait_longer_than_the_broker_lets_them_are_done_all_the_same() {
+fn messages_that_wait_longer_than_the_broker_allows_are_done_all_the_same() {
     const TASKS: usize = 5;
     let Some(node) = node() else { return };
     let queues = Queues::through(Broker::connect_to(node.rabbitmq()), "impatient");
@@ -152,17 +152,17 @@ fn messages_that_wait_longer_than_the_broker_lets_them_are_done_all_the_same() {
     assert_eq!(queues.peek_all(&queues.input()).len(), TASKS);
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
-    take_back_after(&node, 3000, 500);
+    limit_acks_to(&node, 3000, 500);
     let patient = [("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "3600"), ("BITRIX_REQUEST_TIMEOUT", "8")];
     let mut worker = Worker::start(&queues, &portal.webhook(), &patient);
     queues.await_count(&queues.sent(), TASKS, PATIENCE * 2);
     assert!(worker.log().contains("no session with RabbitMQ"));
-    take_back_after(&node, 1_800_000, 60_000);
+    limit_acks_to(&node, 1_800_000, 60_000);
     worker.stop();
     Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
-/// The node is as it was even if the test fails.
+/// It restores the node even if the test fails.
 struct Alarm<'a>(&'a Node, &'static [&'static str]);
 
 impl Alarm<'_> {
@@ -216,7 +216,7 @@ fn a_node_without_memory_at_the_first_session_is_waited_for_and_nothing_is_taken
     let check = run_with(&["check"], &queues, &portal.webhook(), &[]);
     check.ended_with(0).has("warn  RabbitMQ takes no messages for now (low on memory)");
     assert_eq!(portal.count_of(|call| creates(call, "task-1")), 0);
-    // What is taken and cannot be published again wears out.
+    // A message that is taken and cannot be published again wears out.
     assert_eq!(queues.count(&queues.input()), 1);
     drop(alarm);
     queues.await_count(&queues.sent(), 1, PATIENCE);
@@ -227,7 +227,7 @@ fn a_node_without_memory_at_the_first_session_is_waited_for_and_nothing_is_taken
 #[test]
 fn a_node_without_memory_does_not_keep_the_worker_from_ending() {
     let Some(node) = node() else { return };
-    // Setting the alarm takes longer on a busy machine, and the create waits for it.
+    // On a busy machine it takes longer to set the alarm, and the create waits for that.
     let mut scene = Scene::set(&node, &[("SHUTDOWN_TIMEOUT", "1"), ("BITRIX_REQUEST_TIMEOUT", "20")]);
     let alarm = Alarm::of_memory(&node);
     scene.gate.open();
@@ -261,7 +261,7 @@ fn a_worker_that_is_no_longer_let_in_says_so_and_waits() {
     scene.queues.await_count(&scene.queues.input(), 1, PATIENCE);
 }
 
-/// A channel that opens from now on takes no larger messages, until this ends.
+/// Channels that are opened while this exists take no larger messages.
 pub struct Narrow<'a>(&'a Node);
 
 impl Narrow<'_> {
@@ -271,7 +271,7 @@ impl Narrow<'_> {
     }
 }
 
-/// RabbitMQ 4 looks in one place, its predecessors in the other.
+/// RabbitMQ 4 reads the limit in one place, earlier versions in the other.
 fn limit(node: &Node, bytes: usize) {
     let both = "application:set_env(rabbit, max_message_size, N), persistent_term:put(max_message_size, N).";
     node.ctl(&["eval", &both.replace('N', &bytes.to_string())]);

@@ -1,22 +1,22 @@
-//! The run without a fault. Every test of the matrix waits for a sign that its fault has struck; here none of them
-//! shows, so none of those tests would pass without its fault. The kill tests have control runs of their own.
+//! The run without a fault. Every test of the matrix waits for a sign that its fault has struck. Here no sign shows, so
+//! no test would pass without its fault. The kill tests have control runs of their own.
 
 use crate::support::*;
 
-/// What fault tests wait for in the log.
+/// The signs in the log that fault tests wait for.
 const SIGNS: [&str; 12] = [
     "no session with RabbitMQ",
     "pausing, messages stay in their queue",
     "RabbitMQ takes no messages for now",
     "does not take messages",
     "trying again in",
-    "delivered before and not to be seen",
+    "delivered before and not found",
     "although finished",
     "answered before",
     "parking in",
     "sweep ended early",
     "panicked",
-    "in the air",
+    "unsettled task(s)",
 ];
 
 #[test]
@@ -41,9 +41,9 @@ fn without_a_fault_there_is_no_sign_of_one() {
     for sign in SIGNS {
         assert!(!log.contains(sign), "{sign}:\n{log}");
     }
-    let trouble: Vec<&str> =
+    let complaints: Vec<&str> =
         log.lines().filter(|line| [" WARN ", " ERROR "].iter().any(|level| line.contains(level))).collect();
-    assert!(trouble.is_empty(), "{trouble:#?}");
+    assert!(complaints.is_empty(), "{complaints:#?}");
     for count in ["returned=0", "parked=0", "duplicates_prevented=0", "failed_messages=0", "failed_checks=0"] {
         assert!(log.lines().rev().any(|line| line.contains(count)), "{count}");
     }

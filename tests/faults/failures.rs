@@ -1,6 +1,5 @@
-//! What the failure of one message leads to, seen from outside: another try, or a parked message. In neither of them is
-//! a task lost or doubled, and neither holds up what has nothing to do with it. Failures of the whole portal are in
-//! `outages.rs`.
+//! What the failure of one message leads to, seen from outside: another try, or a parked message. No task is lost or
+//! doubled by that, and no other message is held up. Failures of the whole portal are in `outages.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +12,7 @@ use amiquip::FieldTable;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Short pauses, no limit of requests, and no sweep between those at start and at the end of the test.
+/// Short pauses, no rate limit, and no sweep between the start and the end of the test.
 const QUICK: [(&str, &str); 4] =
     [("BITRIX_RATE", "0"), ("BITRIX_REQUEST_TIMEOUT", "1"), ("RETRY_DELAY", "0.2"), ("HEARTBEAT_INTERVAL", "3600")];
 
@@ -21,12 +20,12 @@ pub fn start(queues: &Queues, webhook: &str, changes: &[(&str, &str)]) -> Worker
     Worker::start(queues, webhook, &[&QUICK[..], changes].concat())
 }
 
-/// A failure inside a batch and outside of one, which concerns this call only.
+/// A failure that concerns this call only, in a batch and alone.
 pub fn server_error() -> Answer {
     Answer::refused(500, "INTERNAL_SERVER_ERROR", "Internal server error")
 }
 
-/// A portal whose first `count` creates of the task `ill` come to `failure`.
+/// A portal that answers the first `count` creates of the task `ill` with `failure`.
 fn failing_portal(tasks: &Tasks, count: usize, failure: Answer) -> Portal {
     let (tasks, failed) = (tasks.clone(), AtomicUsize::new(0));
     Portal::start(move |call| {
@@ -50,22 +49,22 @@ fn assert_one_failure_costs_time_only(failure: Answer) {
 }
 
 #[test]
-fn a_message_comes_back_after_an_error_of_the_server() {
+fn a_message_is_retried_after_an_error_of_the_server() {
     assert_one_failure_costs_time_only(server_error());
 }
 
 #[test]
-fn a_message_comes_back_after_a_reset_connection() {
+fn a_message_is_retried_after_a_reset_connection() {
     assert_one_failure_costs_time_only(Answer::Http(Reply::Reset));
 }
 
 #[test]
-fn a_message_comes_back_after_an_answer_that_does_not_come() {
+fn a_message_is_retried_after_an_answer_that_does_not_come() {
     assert_one_failure_costs_time_only(Answer::Http(Reply::Hang));
 }
 
 #[test]
-fn between_two_tries_of_a_message_is_a_delay_in_which_the_others_go_on() {
+fn the_delay_between_two_tries_of_a_message_does_not_hold_up_the_others() {
     let queues = Queues::new("delay between tries");
     let tasks = Tasks::new();
     let tries = Arc::new(Mutex::new(Vec::new()));
@@ -111,7 +110,7 @@ fn a_message_whose_attempts_are_used_up_is_parked_with_their_number() {
 }
 
 #[test]
-fn attempts_are_counted_on_when_the_worker_was_started_again() {
+fn attempts_are_counted_on_after_a_restart() {
     let queues = Queues::new("attempts survive");
     let tasks = Tasks::new();
     let portal = failing_portal(&tasks, usize::MAX, server_error());
@@ -122,7 +121,7 @@ fn attempts_are_counted_on_when_the_worker_was_started_again() {
     queues.await_count(&queues.retry(), 1, PATIENCE);
 
     let mut worker = start(&queues, &portal.webhook(), &[("RETRY_ATTEMPTS", "2")]);
-    // Not for a minute: the message says when it is to be tried.
+    // It waits for a minute: the message says when it is to be tried.
     worker.await_log("received, waiting", PATIENCE);
     worker.stop();
     assert_eq!(portal.count_of(|call| creates(call, "ill")), 1);
@@ -156,7 +155,7 @@ fn a_refused_message_is_parked_with_the_portals_own_words_and_the_next_one_proce
     assert_eq!(parked["source_queue"], queues.input());
     let told = parked["error_message"].as_str().unwrap();
     assert!(told.contains("Пользователь-постановщик не найден"), "{told}");
-    // For the assignee, once more alone where that was in a batch, and for the default responsible.
+    // One for the assignee, one more alone if that was in a batch, and one for the default responsible.
     let together = portal.count_of(|call| creates(call, "ill") && call.batched);
     assert_eq!(portal.count_of(|call| creates(call, "ill")), 2 + together);
     Audit::take(&queues, tasks.markers()).assert_holds();
@@ -216,7 +215,7 @@ fn a_create_whose_answer_is_lost_is_found_and_not_repeated() {
     Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
-/// Every create exists at once and is seen by nobody for as long as `hidden`; its answer never comes.
+/// Every create takes effect at once and stays invisible for `hidden`; its answer never comes.
 fn portal_that_shows_late(tasks: &Tasks, hidden: Duration) -> Portal {
     let (tasks, created) = (tasks.clone(), Mutex::new(None));
     tasks.conceal_new();
@@ -310,7 +309,7 @@ fn a_body_that_is_too_large_to_work_on_is_parked_byte_for_byte() {
 }
 
 #[test]
-fn a_message_whose_headers_fill_a_frame_comes_back_like_any_other() {
+fn a_message_whose_headers_fill_a_frame_is_retried_like_any_other() {
     let queues = Queues::new("large headers");
     let tasks = Tasks::new();
     let portal = failing_portal(&tasks, 1, server_error());
@@ -369,6 +368,6 @@ fn a_message_published_again_when_its_task_exists_is_looked_up_and_not_created_a
     queues.publish_task(&field_text("task-1"));
     portal.await_count_of("the look-up", 2, |call| looks_up(call, "task-1"));
     worker.stop();
-    // The bridge asked twice, so a second record is no harm: the tracker answers a task once.
+    // The bridge published it twice, so a second record does no harm: the tracker answers a task once.
     Audit::take(&queues, tasks.markers()).after_faults(1).assert_holds();
 }

@@ -1,5 +1,5 @@
 //! Queues that are full for a while, and messages, records and answers that RabbitMQ refuses for their size: nothing is
-//! lost, nobody waits behind them, and it is said once. Knows the outside only.
+//! lost, no other message waits for them, and it is logged once. It knows the outside only.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use crate::support::broker::header;
 use crate::support::*;
 use crate::tracking::RESTLESS;
 
-/// What the narrow node takes, in bytes.
+/// The size limit of the narrow node, in bytes.
 const MOST: usize = 100_000;
 const QUICK: [(&str, &str); 4] =
     [("BITRIX_REQUEST_TIMEOUT", "2"), ("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "3600"), ("RETRY_DELAY", "0.2")];
-/// A quorum queue may seem empty for a moment after its messages were looked at, so one sweep is not enough.
+/// A quorum queue may seem empty for a moment after its messages were requeued, so one sweep is not enough.
 const SWEEPING: [(&str, &str); 4] =
     [("BITRIX_REQUEST_TIMEOUT", "2"), ("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "1"), ("RETRY_DELAY", "0.2")];
 
@@ -27,7 +27,7 @@ fn queues_of(node: &Node, test: &str) -> Queues {
     queues
 }
 
-/// The message, `bytes` long because of what `fill` makes of a text.
+/// The message, `bytes` long; `fill` puts a long text into it.
 fn of_size(name: &str, bytes: usize, fill: impl Fn(&mut Value, String)) -> String {
     let message = |text: String| {
         let mut message = field_message(name);
@@ -58,12 +58,12 @@ fn by_task(queues: &Queues, queue: &str, name: &str) -> Value {
 
 fn lost_sessions(worker: &Worker) -> usize {
     let log = worker.log();
-    // The heartbeat tells of a session that is just being lost, too.
+    // The heartbeat may also log a session that is just being lost.
     log.lines().filter(|line| line.contains("no session with RabbitMQ") && !line.contains("[heartbeat]")).count()
 }
 
 #[test]
-fn a_record_that_is_too_large_is_shortened_and_nobody_waits_behind_it() {
+fn a_record_that_is_too_large_is_shortened_and_no_other_message_waits_for_it() {
     let Some(node) = node() else { return };
     let _narrow = Narrow::to(&node, MOST);
     let queues = queues_of(&node, "large record");
@@ -73,7 +73,7 @@ fn a_record_that_is_too_large_is_shortened_and_nobody_waits_behind_it() {
     let large = |name: &str| of_size(name, MOST - 300, in_a_variable);
     queues.publish_tasks(&[vec![large("large-1")], small(&["task-1", "task-2", "task-3"])].concat());
     queues.await_count(&queues.sent(), 4, PATIENCE);
-    // The limit is known by now, so this one costs nobody a session.
+    // The limit is known by now, so this one costs no session.
     queues.publish_tasks(&[vec![large("large-2")], small(&["task-4"])].concat());
     queues.await_count(&queues.sent(), 6, PATIENCE);
     worker.stop();
@@ -93,7 +93,7 @@ fn a_record_that_is_too_large_is_shortened_and_nobody_waits_behind_it() {
         assert_eq!(record["response_data"]["result"]["task"]["id"], tasks.ids_of(name)[0].to_string());
     }
     assert!(worker.log().contains("original_message.variables.file: task=large-1"), "{}", worker.log());
-    // And so it goes back to Camunda.
+    // It is answered to Camunda in this form.
     ["large-1", "task-1"].iter().for_each(|name| {
         tasks.set(name, "UF_RESULT_ANSWER", json!("26"));
         tasks.set_status(name, 5);
@@ -123,7 +123,7 @@ fn a_task_whose_record_no_rule_makes_small_enough_is_parked_and_not_created_once
     queues.await_count(&queues.sent(), 2, PATIENCE);
     worker.stop();
     assert_eq!(lost_sessions(&worker), 1, "{}", worker.log());
-    // The first one was created before anybody knew.
+    // The first one was created before the limit was known.
     assert_eq!(["large-1", "large-2", "task-1", "task-2"].map(|name| tasks.ids_of(name).len()), [1, 0, 1, 1]);
     let parked = queues.peek_all(&queues.errors());
     for (message, (name, error)) in parked.iter().zip([
@@ -198,7 +198,7 @@ fn tasks_wait_while_the_sent_queue_is_full_and_sweeps_wear_its_records_out() {
     assert_eq!(queues.count(&queues.errors()), 0, "{}", worker.errors());
     reopen(&queues, &queues.sent());
     eventually_ok("every record", PATIENCE, || match (tasks.markers().len(), worker.log()) {
-        // It may have taken messages for a moment before it was reopened.
+        // The queue may have taken messages for a moment before it was reopened.
         (12, log)
             if log.contains("takes messages again")
                 && log.rfind("bitrix24 works:") > log.rfind("waiting for room since") =>
@@ -215,7 +215,7 @@ fn tasks_wait_while_the_sent_queue_is_full_and_sweeps_wear_its_records_out() {
 }
 
 #[test]
-fn after_a_lost_session_what_another_worker_has_settled_is_not_in_the_air() {
+fn after_a_lost_session_a_task_settled_by_another_worker_is_not_unsettled() {
     let queues = Queues::new("settled by another");
     let relay = relay();
     let (tasks, gate) = (Tasks::new(), Gate::closed());
@@ -243,14 +243,15 @@ fn after_a_lost_session_what_another_worker_has_settled_is_not_in_the_air() {
     first.await_log("created: task=task-1", PATIENCE);
     first.signal("TERM");
     assert_eq!(first.wait(PATIENCE).code(), Some(0), "{}", first.log());
-    assert!(!first.log().contains("in the air"), "{}", first.log());
+    assert!(!first.log().contains("unsettled task(s)"), "{}", first.log());
     second.stop();
     assert_eq!((tasks.markers().len(), queues.count(&queues.input())), (1, 0));
 }
 
-/// 40 MiB of records, and nobody reads them: as in an alarm before it is known, or behind a link that is stuck.
+/// 40 MiB of records that the broker does not read, as in an alarm that is not known yet, or behind a link that is
+/// stuck.
 #[test]
-fn a_burst_of_large_records_behind_a_broker_that_does_not_read_holds_nobody_up() {
+fn a_burst_of_large_records_behind_a_broker_that_does_not_read_blocks_nothing() {
     let queues = Queues::new("burst");
     let relay = relay();
     let (tasks, gate) = (Tasks::new(), Gate::closed());
@@ -266,13 +267,13 @@ fn a_burst_of_large_records_behind_a_broker_that_does_not_read_holds_nobody_up()
     let messages: Vec<String> =
         (0..160).map(|number| of_size(&format!("task-{number}"), 256 << 10, elsewhere)).collect();
     queues.publish_tasks(&messages);
-    eventually("all messages in hand", PATIENCE, || worker.log().matches("received: task=").count() == 160);
+    eventually("all messages received", PATIENCE, || worker.log().matches("received: task=").count() == 160);
     relay.hold(Direction::ToServer);
     relay.hold(Direction::ToClient);
     gate.open();
     eventually("all creates", PATIENCE, || tasks.markers().len() == 160);
     worker.signal("TERM");
-    worker.await_log("stopping: finishing 160 in hand", PATIENCE);
+    worker.await_log("stopping: finishing 160 started", PATIENCE);
     relay.pass();
     assert_eq!(worker.wait(PATIENCE).code(), Some(0), "{}", worker.log());
     assert_eq!((queues.count(&queues.sent()), queues.count(&queues.input())), (160, 0));

@@ -1,7 +1,7 @@
-//! SIGKILL between a create and what follows it, before a portal that is as unkind as its source shows it to be: in the
-//! end every task is there once, and every checklist complete, in order and undoubled, whatever people did to it
-//! meanwhile. Each test has its run without a kill. It knows what people see and what the portal was asked, nothing of
-//! the worker's inside.
+//! SIGKILL between a create and its follow-up, with a portal that behaves as its source shows. In the end every task is
+//! there once, and every checklist is complete, in order and not doubled, whatever people did to it meanwhile. Each
+//! test has its run without a kill. It knows what people see and what the portal was asked, nothing of the worker's
+//! inside.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::support::{PATIENCE, eventually};
 
 const TASKS: usize = 60;
 
-/// With a name and a line that are there twice, as in the field.
+/// With a name and a line that occur twice, as in production.
 fn lists() -> Lists {
     let list = |name: &str, lines: &[&str]| (name.to_owned(), lines.iter().map(|line| line.to_string()).collect());
     vec![
@@ -25,7 +25,7 @@ fn lists() -> Lists {
     ]
 }
 
-/// The moments of the kills: what hangs then, be it before or after its effect. A task has nine parts.
+/// The moments of the kills: the call that hangs then, before or after its effect. A task has nine parts.
 fn moments() -> [Fault; 6] {
     let hang = || What::Hang(None);
     [
@@ -38,7 +38,7 @@ fn moments() -> [Fault; 6] {
     ]
 }
 
-/// What is there in the end, and what only a kill can have made different.
+/// The result in the end, with all that only a kill can change.
 #[derive(Debug, PartialEq)]
 struct Seen {
     creates: u64,
@@ -152,7 +152,7 @@ fn a_checklist_that_was_complete_when_the_worker_was_killed_is_left_alone() {
     assert_eq!((scene.task("task-0"), scene.calls(ITEM)), (changed, added));
 }
 
-/// A portal goes on with a batch whose client has gone.
+/// A portal finishes a batch even when its client has gone.
 #[test]
 fn a_checklist_that_the_portal_was_still_adding_when_the_worker_came_back_is_not_doubled() {
     let mut scene = Scene::new("still at it", &IN_BATCHES);
@@ -162,7 +162,7 @@ fn a_checklist_that_the_portal_was_still_adding_when_the_worker_came_back_is_not
     scene.worker.kill();
     scene.worker.start_again();
     scene.worker.await_log("exists already, not created again: task=task-0", PATIENCE);
-    // Whoever reads the checklist back at once sees it half done.
+    // A worker that reads the checklist back at once sees it half done.
     let started = Instant::now();
     eventually("a moment", PATIENCE, || scene.calls(ITEMS) > 0 || started.elapsed() > Duration::from_secs(1));
     scene.sandbox.release();

@@ -1,5 +1,5 @@
-//! Messages that nobody should send: each is worked on or parked with every byte it had, the next one proceeds, and one
-//! event stays one line of the log.
+//! Messages that nobody should send: each is worked on, or parked byte for byte. The next one proceeds, and one event
+//! stays one line of the log.
 
 use std::fs;
 
@@ -12,9 +12,9 @@ use task_creator::message::{Original, Record, Task, sent_record};
 use task_creator::settings::{Variables, right};
 use task_creator::systems::bitrix24::{Settings, fields};
 
-/// A byte order mark, which is no part of the document behind it.
+/// A byte order mark, which is no part of the document after it.
 const BOM: &[u8] = b"\xef\xbb\xbf";
-/// Line ends, terminal codes, NUL, C1, line separators, text that turns around.
+/// Line ends, terminal codes, NUL, C1, line separators, bidirectional marks.
 const HOSTILE: &str = "a\r\nb\u{1b}[31mc\0\u{7f}\u{85}\u{9b}\u{2028}\u{202e}\u{2066}\u{200f}\t\u{8}ё😀";
 
 fn start(queues: &Queues, portal: &Portal, changes: &[(&str, &str)]) -> Worker {
@@ -117,7 +117,7 @@ fn every_body_is_worked_on_or_parked_with_all_its_bytes_and_the_next_one_proceed
     let tasks = Tasks::new();
     let portal = {
         let tasks = tasks.clone();
-        // What is refused is logged with the message's own text.
+        // A refusal is logged with the message's own text.
         Portal::start(move |call| match call.params["FIELDS"]["TITLE"].as_str() {
             Some(title) if title.starts_with("refuse") => Answer::refused(400, "ERROR_CORE", HOSTILE),
             _ => tasks.answer(call),
@@ -176,7 +176,7 @@ fn a_huge_body_is_parked_as_it_is() {
     let filler = "x".repeat(16_000_000);
     let huge = json!({"task_id": "huge", "variables": {"filler": filler}}).to_string();
     queues.publish(&queues.input(), &huge, FieldTable::new());
-    // As large as may be, and not JSON: it is a third larger in base64.
+    // As large as allowed, and not JSON: in base64 it is a third larger.
     let garbage = vec![0xff_u8; 11 << 20];
     queues.publish(&queues.input(), &garbage, FieldTable::new());
     queues.publish_task(&json!({"task_id": "next"}));
@@ -196,7 +196,7 @@ fn a_huge_body_is_parked_as_it_is() {
     assert!(worker.memory_kib() < 400_000, "{} KiB", worker.memory_kib());
 }
 
-/// A message with these headers, whose creates fail, uses up its attempts; the one after it proceeds meanwhile.
+/// A message with these headers, whose creates fail, uses up its attempts; the next one proceeds meanwhile.
 fn is_parked_in_the_end(test: &str, headers: FieldTable) {
     let queues = Queues::new(test);
     let tasks = Tasks::new();
@@ -223,7 +223,7 @@ fn is_parked_in_the_end(test: &str, headers: FieldTable) {
 
 #[test]
 fn a_message_with_many_headers_uses_up_its_attempts() {
-    // amiquip needs seconds for ten thousand: it starts again with each byte that does not fit.
+    // amiquip needs seconds for ten thousand: it starts from the beginning with each byte that does not fit.
     let headers = (0..1_000).map(|number| (format!("h{number:04}"), AmqpValue::Boolean(true)));
     is_parked_in_the_end("many headers", headers.collect());
 }

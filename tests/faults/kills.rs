@@ -1,6 +1,6 @@
-//! SIGKILL at every step of a task's way; at those of the way back and of the way round it is in `later_kills.rs`. Each
-//! test runs twice, once with the kill and once without, and asserts what only the kill can have made different; a kill
-//! test whose control run looks the same proves nothing.
+//! SIGKILL at every step of a task's way to its record; the way back and the retries are in `later_kills.rs`. Each test
+//! runs twice, with the kill and without, and asserts a difference that only the kill can make: a kill test whose
+//! control run looks the same proves nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ pub const ID: &str = "task-1";
 const QUICK: [(&str, &str); 4] =
     [("BITRIX_RATE", "0"), ("BITRIX_REQUEST_TIMEOUT", "2"), ("RETRY_DELAY", "0.2"), ("HEARTBEAT_INTERVAL", "3600")];
 
-/// What is done in the moment that a test is about.
+/// What happens in the moment that a test is about.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Fault {
     Kill,
@@ -23,7 +23,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// How often a thing is there that is doubled by a kill in the moment between its confirm and its ack.
+    /// How many copies there are of a message whose confirm came and whose ack did not.
     pub fn copies(self) -> usize {
         match self {
             Fault::Kill => 2,
@@ -32,7 +32,7 @@ impl Fault {
     }
 }
 
-/// What can be seen from outside when all is over.
+/// What is seen from outside in the end.
 #[derive(Debug, PartialEq)]
 pub struct Seen {
     pub look_ups: usize,
@@ -43,7 +43,7 @@ pub struct Seen {
     pub parked: usize,
 }
 
-/// A worker between a broker and a portal that hold still when the test wants them to.
+/// A worker between a broker and a portal that stop where the test wants it.
 pub struct Scene {
     pub queues: Queues,
     pub relay: Arc<Relay>,
@@ -77,7 +77,7 @@ impl Scene {
         self.queues.publish_task(&field_text(ID));
     }
 
-    /// Kills the worker and starts it again; what was on its way through the relay is lost.
+    /// Kills the worker and starts it again; bytes on their way through the relay are lost.
     pub fn kill_and_restart(&mut self) {
         self.worker.kill();
         self.relay.cut();
@@ -85,12 +85,12 @@ impl Scene {
         self.worker.start_again();
     }
 
-    /// Waits for so many records and responses, ends the worker, and holds the account to what the fault may have
-    /// doubled.
+    /// Waits for so many records and responses, ends the worker, and audits all messages; the fault may have doubled
+    /// some.
     pub fn seen_at_the_end(&mut self, fault: Fault, records: usize, responses: usize) -> Seen {
         self.queues.await_count(&self.queues.sent(), records, PATIENCE);
         self.queues.await_count(&self.queues.responses(), responses, PATIENCE);
-        // What follows a record may have to wait for what the killed worker had started.
+        // The follow-up may have to wait for requests of the killed worker.
         eventually("the follow-up", PATIENCE, || records + responses == 0 || !self.tasks.syncs().is_empty());
         self.worker.stop();
         let kills = usize::from(fault == Fault::Kill);
@@ -107,7 +107,7 @@ impl Scene {
     }
 }
 
-/// What is seen when nothing goes wrong.
+/// What is seen without a fault.
 pub const UNDISTURBED: Seen = Seen { look_ups: 1, creates: 1, syncs: 1, records: 1, responses: 0, parked: 0 };
 
 pub fn relay() -> Arc<Relay> {
@@ -151,7 +151,8 @@ fn a_kill_before_the_look_up_costs_another_look_up() {
         scene.seen_at_the_end(fault, 1, 0)
     });
     assert_eq!(control, UNDISTURBED);
-    // One that was killed, one that finds nothing, and one more since an unseen create might have been on its way.
+    // One of the killed worker, one that finds nothing, and one more since an invisible create might have been on its
+    // way.
     assert_eq!(killed, Seen { look_ups: 3, ..UNDISTURBED });
 }
 
@@ -193,7 +194,7 @@ fn a_kill_while_the_portal_has_yet_to_carry_out_the_create_leaves_one_task() {
                     gate.wait();
                 }
                 let answer = tasks.answer(call);
-                // The create comes into effect between the new worker's first look-up, by both fields, and its second.
+                // The create takes effect between the new worker's first look-up, by both fields, and its second one.
                 if call.params["filter"]["XML_ID"] == ID && looks.fetch_add(1, Ordering::Relaxed) == 1 {
                     gate.open();
                 }
@@ -367,7 +368,7 @@ fn a_kill_during_the_hop_to_the_retry_queue_leaves_one_task_and_one_record() {
         scene.seen_at_the_end(fault, 1, 0)
     });
     assert_eq!(control, Seen { look_ups: 2, creates: 2, ..UNDISTURBED });
-    // The copy and the original become one again; since the original was delivered before, it is looked up twice.
+    // The copy and the original are merged again; since the original was delivered before, it is looked up twice.
     assert_eq!(killed, Seen { look_ups: 3, creates: 2, ..UNDISTURBED });
 }
 

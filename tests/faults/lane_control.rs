@@ -1,5 +1,5 @@
-//! What may be asked of a lane while it works: `lane::control`, on a real RabbitMQ. The lane is one of the library,
-//! since no command of the program uses it yet.
+//! Commands to a lane while it works (`lane::control`), on a real RabbitMQ. The tests run a lane of the library, since
+//! no command of the program uses it yet.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -43,14 +43,14 @@ fn snapshot(control: &Control) -> Snapshot {
     control.snapshot(PATIENCE).expect("the lane answers")
 }
 
-/// What `run` has put there, as soon as it has.
+/// Waits until `run` has set it.
 fn of(control: &OnceLock<Control>) -> &Control {
     eventually("the lane", PATIENCE, || control.get().is_some());
     control.get().expect("it is there")
 }
 
 #[test]
-fn a_paused_lane_begins_nothing_until_it_is_resumed() {
+fn a_paused_lane_starts_nothing_until_it_is_resumed() {
     let queues = Queues::new("paused by command");
     let control = OnceLock::new();
     let work = || {
@@ -64,7 +64,7 @@ fn a_paused_lane_begins_nothing_until_it_is_resumed() {
         assert_eq!((paused.in_pool, queues.count(&queues.sent())), (0, 0));
         control.resume().expect("the lane is not busy");
         queues.await_count(&queues.sent(), 2, PATIENCE);
-        eventually("nothing in hand", PATIENCE, || snapshot(control).unsettled.is_empty());
+        eventually("nothing unsettled", PATIENCE, || snapshot(control).unsettled.is_empty());
         control.pause("a moment", Some(Duration::from_secs(1))).expect("the lane is not busy");
         queues.publish_task(&seed_message("c"));
         queues.await_count(&queues.sent(), 3, PATIENCE);
@@ -78,7 +78,7 @@ fn a_paused_lane_begins_nothing_until_it_is_resumed() {
 }
 
 #[test]
-fn a_lane_without_rabbitmq_does_what_it_is_asked_too() {
+fn a_lane_without_rabbitmq_carries_out_commands_too() {
     let queues = Queues::new("control without RabbitMQ");
     let control = OnceLock::new();
     let work = || {
@@ -94,7 +94,7 @@ fn a_lane_without_rabbitmq_does_what_it_is_asked_too() {
 }
 
 #[test]
-fn a_tracker_looks_at_once_when_it_is_asked() {
+fn a_tracker_sweeps_at_once_when_it_is_asked() {
     let queues = Queues::new("poll now");
     queues.declare(&queues.sent());
     let control = OnceLock::new();

@@ -1,6 +1,5 @@
-//! SIGKILL on the way back to Camunda, on the way round through the retry queue and on the way aside into the error
-//! queue; and one that comes whenever a certain message is at work. As in `kills.rs`, each has its run without the
-//! kill.
+//! SIGKILL on the way back to Camunda, on the way through the retry queue and on the way into the error queue; and a
+//! kill whenever a certain message is worked on. As in `kills.rs`, each test has its run without the kill.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,7 +20,7 @@ fn scene_before_the_sweep(script: impl Fn(&Call, &Tasks) -> Option<Answer> + Sen
     scene
 }
 
-/// How often the portal was asked for the task, and what else is seen.
+/// How often the portal was asked for the task, and all else that is seen.
 fn swept(mut scene: Scene, fault: Fault, responses: usize) -> (usize, Seen) {
     let seen = scene.seen_at_the_end(fault, 0, responses);
     (scene.portal.count_of(is_sweep), seen)
@@ -30,7 +29,7 @@ fn swept(mut scene: Scene, fault: Fault, responses: usize) -> (usize, Seen) {
 const ANSWERED: Seen = Seen { records: 0, responses: 1, ..UNDISTURBED };
 
 #[test]
-fn a_kill_in_the_middle_of_a_sweep_costs_another_look_at_the_task() {
+fn a_kill_in_the_middle_of_a_sweep_costs_another_check_of_the_task() {
     let (control, killed) = both(|fault| {
         let (gate, sweeps) = (Gate::closed(), AtomicUsize::new(0));
         let mut scene = scene_before_the_sweep({
@@ -73,7 +72,7 @@ fn a_kill_between_the_response_and_its_confirm_doubles_a_response_at_most() {
 }
 
 #[test]
-fn a_kill_between_the_return_of_a_message_and_its_confirm_leaves_one_task_and_one_record() {
+fn a_kill_between_the_publish_for_a_retry_and_its_confirm_leaves_one_task_and_one_record() {
     let (control, killed) = both(|fault| {
         let first = first(creates);
         let mut scene = Scene::set(relay(), &[], {
@@ -93,7 +92,7 @@ fn a_kill_between_the_return_of_a_message_and_its_confirm_leaves_one_task_and_on
     assert_eq!(killed, Seen { look_ups: 3, creates: 2, ..UNDISTURBED });
 }
 
-/// A worker whose portal fails every create, and what is seen when the message is parked.
+/// A worker whose portal answers every create with this failure.
 fn scene_of_failures(changes: &[(&str, &str)], answer: Answer) -> Scene {
     Scene::set(relay(), changes, move |call, _| creates(call, ID).then(|| answer.clone()))
 }
@@ -122,7 +121,7 @@ fn a_kill_while_a_message_waits_for_its_next_try_gives_it_no_attempt_back() {
     });
     let lost = Seen { look_ups: 3, creates: 2, syncs: 0, records: 0, responses: 0, parked: 1 };
     assert_eq!(control, (lost, vec![2]));
-    // Delivered before, so it is looked up twice.
+    // It was delivered before, so it is looked up twice.
     assert_eq!(killed, (Seen { look_ups: 4, creates: 2, syncs: 0, records: 0, responses: 0, parked: 1 }, vec![2]));
 }
 
@@ -141,14 +140,14 @@ fn a_kill_between_parking_a_message_and_its_ack_parks_it_twice_at_most() {
         }
         parked(&mut scene, fault, fault.copies())
     });
-    // Each try is one with the assignee and one with the default responsible, with a look-up in between.
+    // Each try has one create for the assignee and one for the default responsible, with a look-up in between.
     let refused = Seen { look_ups: 2, creates: 2, syncs: 0, records: 0, responses: 0, parked: 1 };
     assert_eq!(control, (refused, vec![1]));
     assert_eq!(killed, (Seen { look_ups: 5, creates: 4, syncs: 0, records: 0, responses: 0, parked: 2 }, vec![1, 1]));
 }
 
-/// The broker cannot count what ends the worker's process, so such a message is never parked: it is worked on again
-/// after every start, and what came with it as well.
+/// The death of the process uses up no attempt, so such a message is never parked: it is worked on again after every
+/// start, with the messages that came with it.
 #[test]
 fn a_message_on_which_the_process_dies_each_time_is_lost_as_little_as_the_others() {
     const KILLS: usize = 5;
@@ -166,7 +165,7 @@ fn a_message_on_which_the_process_dies_each_time_is_lost_as_little_as_the_others
     let messages: Vec<_> = [seed_message(ID)].into_iter().chain(others).collect();
     scene.queues.publish_tasks(&messages);
     for kill in 0..KILLS {
-        // The requests of the earlier ones are still there.
+        // The requests of the killed workers still wait.
         gate.await_waiting(kill + 1, PATIENCE);
         scene.kill_and_restart();
     }

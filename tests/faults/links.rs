@@ -1,4 +1,4 @@
-//! The link to RabbitMQ is cut, reset, half-open or slow: what is in hand is finished, recorded once and created once.
+//! The link to RabbitMQ is cut, reset, half-open or slow: started tasks are finished, created once and recorded once.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,8 +19,8 @@ pub fn relay() -> Relay {
     Relay::to(RabbitMq::from_env().address())
 }
 
-/// Three creates are in the air while `fault` strikes and until the worker is back.
-fn assert_work_in_hand_survives(changes: &[(&str, &str)], fault: impl Fn(&Relay, &Worker)) {
+/// Three creates are unsettled from the `fault` until the worker is back.
+fn assert_started_work_survives(changes: &[(&str, &str)], fault: impl Fn(&Relay, &Worker)) {
     let queues = Queues::new("session lost");
     let relay = relay();
     let (tasks, gate) = (Tasks::new(), Gate::closed());
@@ -33,7 +33,7 @@ fn assert_work_in_hand_survives(changes: &[(&str, &str)], fault: impl Fn(&Relay,
         gate.await_waiting(number + 1, PATIENCE);
     }
     fault(&relay, &worker);
-    // The broker knows the consumers of the new session, and no others.
+    // The broker has only the consumers of the new session.
     queues.await_consumers(&queues.input(), 1, PATIENCE);
     queues.await_consumers(&queues.retry(), 1, PATIENCE);
     queues.await_count(&queues.input(), 0, PATIENCE);
@@ -51,7 +51,7 @@ fn assert_work_in_hand_survives(changes: &[(&str, &str)], fault: impl Fn(&Relay,
 
 #[test]
 fn a_cut_connection_costs_no_result_and_no_second_create() {
-    assert_work_in_hand_survives(&[], |relay, worker| {
+    assert_started_work_survives(&[], |relay, worker| {
         relay.cut();
         worker.await_log("no session with RabbitMQ", PATIENCE);
     });
@@ -59,7 +59,7 @@ fn a_cut_connection_costs_no_result_and_no_second_create() {
 
 #[test]
 fn a_reset_connection_costs_no_result_and_no_second_create() {
-    assert_work_in_hand_survives(&[], |relay, worker| {
+    assert_started_work_survives(&[], |relay, worker| {
         relay.reset();
         worker.await_log("no session with RabbitMQ", PATIENCE);
     });
@@ -67,7 +67,7 @@ fn a_reset_connection_costs_no_result_and_no_second_create() {
 
 #[test]
 fn a_connection_whose_packets_vanish_is_noticed_by_its_heartbeats() {
-    assert_work_in_hand_survives(&[("RABBITMQ_HEARTBEAT", "1")], |relay, worker| {
+    assert_started_work_survives(&[("RABBITMQ_HEARTBEAT", "1")], |relay, worker| {
         relay.swallow(Direction::ToClient);
         relay.swallow(Direction::ToServer);
         worker.await_log("no session with RabbitMQ", Duration::from_secs(10));
@@ -77,7 +77,7 @@ fn a_connection_whose_packets_vanish_is_noticed_by_its_heartbeats() {
 
 #[test]
 fn a_connection_that_carries_nothing_to_the_broker_any_more_is_given_up_by_it() {
-    assert_work_in_hand_survives(&[("RABBITMQ_HEARTBEAT", "1")], |relay, worker| {
+    assert_started_work_survives(&[("RABBITMQ_HEARTBEAT", "1")], |relay, worker| {
         relay.swallow(Direction::ToServer);
         worker.await_log("no session with RabbitMQ", Duration::from_secs(10));
         relay.pass();
@@ -86,14 +86,14 @@ fn a_connection_that_carries_nothing_to_the_broker_any_more_is_given_up_by_it() 
 
 #[test]
 fn a_connection_that_carries_nothing_from_the_broker_any_more_is_given_up() {
-    assert_work_in_hand_survives(&[("RABBITMQ_HEARTBEAT", "1")], |relay, worker| {
+    assert_started_work_survives(&[("RABBITMQ_HEARTBEAT", "1")], |relay, worker| {
         relay.swallow(Direction::ToClient);
         worker.await_log("no session with RabbitMQ", Duration::from_secs(10));
         relay.pass();
     });
 }
 
-/// Returns how long it took until every record was confirmed and every message acknowledged.
+/// How long it takes until every record is confirmed and every message acknowledged.
 fn time_over_a_link_with(delay: Duration) -> Duration {
     let queues = Queues::new("slow link");
     let relay = relay();
@@ -121,7 +121,7 @@ fn time_over_a_link_with(delay: Duration) -> Duration {
 fn confirms_that_come_late_are_waited_for_and_double_nothing() {
     let late = Duration::from_millis(500);
     let slow = time_over_a_link_with(late);
-    // The delivery, the record on its way and its confirm are late, one after the other.
+    // The delivery, the record and its confirm are late, one after the other.
     assert!(slow >= 3 * late, "{slow:?}");
     let quick = time_over_a_link_with(Duration::ZERO);
     assert!(quick < slow / 2, "{quick:?}");
@@ -129,7 +129,7 @@ fn confirms_that_come_late_are_waited_for_and_double_nothing() {
 
 #[test]
 fn a_connection_that_is_lost_twice_costs_no_result_and_no_second_create() {
-    assert_work_in_hand_survives(&[], |relay, worker| {
+    assert_started_work_survives(&[], |relay, worker| {
         let sessions = || worker.log().matches("deliveries at a time").count();
         relay.cut();
         eventually("the second session", PATIENCE, || sessions() == 2);
@@ -219,8 +219,8 @@ fn connections_cut_at_any_byte_lose_and_double_nothing() {
             });
         }
         relay.pass();
-        // What came back with a lost session is looked at a while later, and goes back to its queue when the worker
-        // stops.
+        // Messages delivered again after a lost session wait before they are looked up, and are requeued when the
+        // worker stops.
         eventually("the end of all work", PATIENCE, || {
             let instances = tasks.syncs().into_iter().map(|sync| sync["processInstanceId"].to_string());
             instances.collect::<std::collections::BTreeSet<_>>().len() == 30

@@ -1,5 +1,5 @@
-//! A restart before a mountain of work: what lies in the queues does not lie in the worker's memory. The portal is that
-//! of the soak, with its people.
+//! A restart under load: a long queue does not fill the worker's memory. The portal is that of the soak test, with its
+//! simulated users.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use crate::target::Target;
 
 const QUEUED: usize = 10_000;
 const TRACKED: usize = 5_000;
-/// For each part of it; a machine that nobody shares needs a tenth.
+/// For each part of the test; a machine without other load needs a tenth.
 const AN_AGE: Duration = Duration::from_secs(180);
-/// Not twice what it takes with replies as long as a portal's.
+/// Less than twice what it uses with replies as long as a real portal's.
 const LARGEST_KIB: usize = 160 * 1024;
 
 #[test]

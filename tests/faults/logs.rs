@@ -1,5 +1,6 @@
-//! What the operator reads, whatever becomes of the files, the disk and the terminal: logs that are moved, truncated or
-//! full, a terminal that nobody empties, one id through all steps, and a heartbeat that says what is wrong.
+//! What the operator reads, whatever happens to the files, the disk and the terminal: logs that are renamed or
+//! truncated, a full disk, a terminal that nobody reads, one id through all steps, and a heartbeat that says what is
+//! wrong.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,7 +14,7 @@ use crate::support::*;
 const QUICK: [(&str, &str); 4] =
     [("BITRIX_RATE", "0"), ("BITRIX_REQUEST_TIMEOUT", "1"), ("RETRY_DELAY", "0.2"), ("HEARTBEAT_INTERVAL", "0.2")];
 
-/// For an end that nothing has to be waited for; far below `SHUTDOWN_TIMEOUT`.
+/// For an end without anything to wait for; far below `SHUTDOWN_TIMEOUT`.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 struct Scene {
@@ -24,7 +25,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// The worker under what this line of the shell prepares, at work.
+    /// A worker started by this line of the shell.
     fn under(name: &str, line: &str, changes: &[(&str, &str)]) -> Scene {
         let (queues, tasks) = (Queues::new(name), Tasks::new());
         let portal = Portal::of(&tasks);
@@ -54,7 +55,7 @@ fn lines_with(worker: &Worker, id: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_log_that_was_renamed_is_begun_anew_with_the_next_line_or_at_a_hangup() {
+fn a_renamed_log_is_created_again_with_the_next_line_or_at_a_hangup() {
     let mut scene = Scene::set("logs renamed", &[]);
     let (log, errors) = (scene.log_file(), scene.worker.folder().join("logs/worker_errors.log"));
     for file in [&log, &errors] {
@@ -71,7 +72,7 @@ fn a_log_that_was_renamed_is_begun_anew_with_the_next_line_or_at_a_hangup() {
 }
 
 #[test]
-fn an_output_that_was_truncated_goes_on_at_its_beginning() {
+fn a_truncated_output_is_written_from_its_start() {
     let mut scene = Scene::under("output truncated", "exec \"$0\" > worker.out 2>&1", &[]);
     let file = scene.worker.folder().join("worker.out");
     let read = || fs::read(&file).expect("it is there");
@@ -83,7 +84,7 @@ fn an_output_that_was_truncated_goes_on_at_its_beginning() {
 }
 
 #[test]
-fn a_disk_that_is_full_for_a_while_is_told_once_and_the_gap_is_marked() {
+fn a_disk_that_is_full_for_a_while_is_reported_once_and_the_gap_is_marked() {
     let mut scene = Scene::set("disk full", &[]);
     let (log, full) = (scene.log_file(), scene.worker.folder().join("full"));
     symlink("/dev/full", &full).expect("the folder is ours");
@@ -103,9 +104,9 @@ fn a_disk_that_is_full_for_a_while_is_told_once_and_the_gap_is_marked() {
     assert!(!lost.starts_with("0 "), "{lost}");
 }
 
-/// A pipe that is full, and a terminal that is halted with Ctrl+S.
+/// A full pipe, like a terminal that is halted with Ctrl+S.
 #[test]
-fn a_terminal_that_nobody_empties_holds_up_neither_work_nor_the_end() {
+fn a_terminal_that_nobody_reads_holds_up_neither_work_nor_the_end() {
     let full = "mkfifo full; exec 3<>full; rm full; head -c 65536 /dev/zero >&3; exec \"$0\" 2>&3";
     for signal in ["INT", "TERM"] {
         let mut scene = Scene::under("terminal halted", full, &[("LOG_LEVEL", "DEBUG")]);
@@ -121,7 +122,7 @@ fn a_terminal_that_nobody_empties_holds_up_neither_work_nor_the_end() {
 }
 
 #[test]
-fn a_terminal_that_nobody_empties_does_not_hold_up_the_hard_end() {
+fn a_terminal_that_nobody_reads_does_not_hold_up_the_hard_end() {
     let (queues, tasks, gate) = (Queues::new("hard end"), Tasks::new(), Gate::closed());
     let portal = Portal::start({
         let (tasks, gate) = (tasks.clone(), gate.clone());
@@ -139,7 +140,7 @@ fn a_terminal_that_nobody_empties_does_not_hold_up_the_hard_end() {
     gate.await_waiting(1, PATIENCE);
     worker.signal("INT");
     assert_eq!(worker.wait(AT_ONCE).code(), Some(1));
-    assert!(worker.log().lines().last().is_some_and(|line| line.contains("in the air")));
+    assert!(worker.log().lines().last().is_some_and(|line| line.contains("unsettled task(s)")));
 }
 
 #[test]
@@ -164,7 +165,7 @@ fn every_step_of_a_task_is_one_line_that_its_id_finds() {
 }
 
 #[test]
-fn a_message_without_an_id_has_the_same_one_in_the_log_and_in_the_list_of_parked_ones() {
+fn a_message_without_an_id_has_the_same_name_in_the_log_and_in_parked_list() {
     let mut scene = Scene::set("unreadable", &[]);
     for (number, body) in [r#"{"no": "id"}"#, "not JSON", "[1]"].into_iter().enumerate() {
         scene.queues.publish_task(&body);
@@ -186,7 +187,7 @@ fn a_message_without_an_id_has_the_same_one_in_the_log_and_in_the_list_of_parked
 }
 
 #[test]
-fn the_heartbeat_fits_a_terminal_and_every_number_is_told_at_debug_and_at_the_end() {
+fn the_heartbeat_fits_a_terminal_and_every_number_is_logged_at_debug_and_at_the_end() {
     let mut scene = Scene::set("heartbeat", &[]);
     scene.do_one_task("task-1");
     scene.worker.await_log("works: in 1, created 1, parked 0, open 1, done 0", PATIENCE);
@@ -212,7 +213,7 @@ fn the_heartbeat_of_a_paused_lane_says_since_when_why_how_many_wait_and_the_next
     for number in 0..3 {
         queues.publish_task(&field_text(&format!("task-{number}")));
     }
-    worker.await_log("; 3 in hand and 0 in the queue wait: ", PATIENCE);
+    worker.await_log("; 3 taken and 0 in the queue wait: ", PATIENCE);
     let log = worker.log();
     let line = log.lines().rfind(|line| line.contains("bitrix24 paused since ")).expect("a line about the pause");
     assert!(line.contains(" INFO  [heartbeat] ") && line.contains("), next try in ") && line.contains("expired_token"));
@@ -221,7 +222,7 @@ fn the_heartbeat_of_a_paused_lane_says_since_when_why_how_many_wait_and_the_next
 }
 
 #[test]
-fn the_heartbeat_of_a_lane_without_rabbitmq_says_so_and_begins_with_the_first_session() {
+fn the_heartbeat_of_a_lane_without_rabbitmq_says_so_and_starts_with_the_first_session() {
     let queues = Queues::new("no heartbeat");
     let relay = Relay::to(RabbitMq::from_env().address());
     relay.refuse();

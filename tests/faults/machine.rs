@@ -1,5 +1,5 @@
-//! The worker and the machine under it: frozen, signalled at any moment, short of descriptors, memory or room for its
-//! logs, with messages whose times are those of another clock.
+//! The worker and its machine: the worker is frozen or signalled at any moment, lacks descriptors, memory or room for
+//! its logs, or gets messages with the times of another clock.
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -38,7 +38,7 @@ fn a_worker_that_was_frozen_until_the_broker_gave_it_up_creates_once() {
     publish(&queues, 1);
     gate.await_waiting(1, PATIENCE);
     worker.signal("STOP");
-    // The broker has taken the message back.
+    // The broker has requeued the message.
     queues.await_consumers(&queues.input(), 0, PATIENCE);
     queues.await_count(&queues.input(), 1, PATIENCE);
     gate.open();
@@ -48,8 +48,7 @@ fn a_worker_that_was_frozen_until_the_broker_gave_it_up_creates_once() {
     worker.stop();
     assert!(worker.log().contains("no session with RabbitMQ"));
     assert_eq!(portal.count_of(|call| looks_up(call, "task-0")), 1);
-    // The publishing connection may be given up a moment later, and its last letter is then a record whose confirm is
-    // lost.
+    // The broker may give up the publishing connection a moment later; then the confirm of its last record is lost.
     Audit::take(&queues, tasks.markers()).after_faults(1).assert_holds();
 }
 
@@ -64,7 +63,7 @@ fn signals_at_any_moment_lose_and_double_nothing() {
         let messages = (0..4).map(|number| seed_message(&format!("task-{round}-{number}")));
         let requests = portal.requests().len();
         queues.publish_tasks(&messages.collect::<Vec<_>>());
-        // Another moment each time: in the look-up, the create, the follow-up, in a sweep, or after them.
+        // Another moment each time: in the look-up, the create, the follow-up, a sweep, or after them.
         eventually("some requests", PATIENCE, || portal.requests().len() > requests + round / 2);
         worker.signal("HUP");
         worker.signal("PIPE");
@@ -73,7 +72,7 @@ fn signals_at_any_moment_lose_and_double_nothing() {
             worker.signal("INT");
         }
         let code = worker.wait(PATIENCE).code();
-        // 130: the second one came before the end.
+        // 130: the second signal came before the end.
         assert!(code == Some(0) || round % 4 == 1 && code == Some(130), "{code:?}");
         worker.start_again();
     }
@@ -123,15 +122,15 @@ fn forty_descriptors_are_enough() {
     assert_works_under("ulimit -n 40; exec \"$0\"");
 }
 
-/// Of addresses, not of memory: the system's allocator reserves 64 MiB of them for each thread. Without any left the
-/// process ends, which is a kill like any other.
+/// The limit is on addresses, not on memory: the system's allocator reserves 64 MiB of addresses for each thread. When
+/// none are left the process aborts, which is a kill like any other.
 #[test]
 fn two_gigabytes_of_addresses_are_enough() {
     assert_works_under("ulimit -v 2097152; exec \"$0\"");
 }
 
 #[test]
-fn too_few_descriptors_are_said_and_waited_for() {
+fn too_few_descriptors_are_logged_and_waited_for() {
     let queues = Queues::new("no descriptors");
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
@@ -165,7 +164,7 @@ fn logs_that_somebody_deletes_cost_lines_only() {
 }
 
 #[test]
-fn a_message_that_was_returned_under_another_clock_does_not_wait_for_it() {
+fn a_message_retried_under_another_clock_does_not_wait_for_it() {
     let queues = Queues::new("another clock");
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);

@@ -1,5 +1,5 @@
-//! The whole portal is away, closed or nowhere: the lane waits for it, messages stay in their queue with all their
-//! attempts, and the work goes on by itself.
+//! The whole portal is down, refuses us or does not exist: the lane waits for it, messages stay in their queue with all
+//! their attempts, and the work goes on by itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::failures::{server_error, start};
 use crate::support::*;
 
-/// While `down`, creates come to `answer`; the lane pauses meanwhile and goes on when the portal is back.
+/// While the portal is down, creates get `down_answer`; the lane pauses and goes on when the portal is back.
 fn assert_the_lane_waits(down_answer: Answer, messages: usize) {
     let queues = Queues::new("outage");
     let tasks = Tasks::new();

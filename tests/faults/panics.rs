@@ -1,5 +1,5 @@
 //! A panic in a handler or in a tracker. No message is known that makes the real ones panic (`hostile.rs` looks for
-//! one), so these run a lane of the library, on a real RabbitMQ, with a handler and a tracker that do.
+//! one). So these tests run a lane of the library, on a real RabbitMQ, with a handler and a tracker that panic.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use task_creator::queues;
 use task_creator::rabbitmq::publisher::LargestBody;
 use task_creator::stats::Stats;
 use task_creator::stop;
+use task_creator::systems::routing::Routes;
 use task_creator::systems::{Batch, Created, Failure, FollowUp, Found, Handler, Missing, Progress, Tracker};
 
 use crate::support::*;
@@ -51,7 +52,7 @@ impl Handler for Fragile {
     }
 }
 
-/// Panics at the first look, and finds everything finished at the next one.
+/// Panics in the first sweep, and finds everything finished in the next one.
 #[derive(Default)]
 struct FragileTracker {
     looks: usize,
@@ -86,7 +87,9 @@ pub fn with_changed_lane(
     let (stats, (stopper, stop)) = (Stats::default(), stop::signal());
     let lane = Lane {
         name: "bitrix24",
+        looks_up: true,
         queues: queues::Queues::of("bitrix24", &config),
+        routes: Routes::default(),
         config: &config,
         stats: &stats,
         largest: LargestBody::default(),
@@ -94,7 +97,7 @@ pub fn with_changed_lane(
         stop,
     };
     thread::scope(|scope| {
-        // Raised even if the work fails, or the scope would never end.
+        // It is raised even if `work` fails, or the scope would never end.
         let _stopper = stopper;
         scope.spawn(|| run(&lane));
         work();

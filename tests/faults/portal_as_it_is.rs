@@ -1,6 +1,6 @@
-//! A portal as its own source shows it to be, and the built worker before it: refusals that are none, creates that say
-//! nothing, markers that come late, texts that are taken for references. The portal is the sandbox's, over HTTP, and
-//! goes wrong on order. Where the worker is killed between a create and what follows it, see `half_done.rs`.
+//! The built worker with a portal that behaves as Bitrix24's source shows: refusals that are none, creates without an
+//! answer, markers that come late, texts that are taken for references. The portal is the sandbox, over HTTP, with
+//! ordered faults. Kills between a create and its follow-up are in `half_done.rs`.
 //!
 //! It knows queues, messages, what a person sees at the portal and what the portal was asked; nothing of the worker's
 //! inside.
@@ -30,17 +30,19 @@ pub const SYNC: &str = "imena.camunda.sync";
 const QUICK: [(&str, &str); 4] =
     [("BITRIX_RATE", "0"), ("BITRIX_REQUEST_TIMEOUT", "2"), ("RETRY_DELAY", "0.2"), ("HEARTBEAT_INTERVAL", "3600")];
 
-/// Requests are scarce, and one thread takes what waits: it goes to the portal in one batch.
+/// Requests are scarce, and one thread takes all that waits: it goes to the portal in one batch.
 pub const IN_BATCHES: [(&str, &str); 2] = [("BITRIX_RATE", "2"), ("HANDLER_THREADS", "1")];
 
-/// For what is there in a moment, when nobody else uses the machine.
+/// For something that takes a moment on a machine without other load.
 pub const LONG: Duration = Duration::from_secs(60);
 
-/// A worker before a portal of its own.
+/// A worker with a portal of its own.
 pub struct Scene {
     pub queues: Queues,
     pub sandbox: Sandbox,
     pub worker: Worker,
+    /// How many messages it gets before it may start.
+    waiting: usize,
 }
 
 impl Scene {
@@ -53,28 +55,31 @@ impl Scene {
         let sandbox = Sandbox::start(0, limits).expect("a free port");
         sandbox.change(rules);
         let worker = Worker::start(&queues, &sandbox.webhook_url(), &[&QUICK, changes].concat());
-        Scene { queues, sandbox, worker }
+        Scene { queues, sandbox, worker, waiting: 0 }
     }
 
-    /// A worker that has all of these messages in hand before it may start; [`Scene::start`] lets it.
+    /// A worker that has all of these messages before it may start them with [`Scene::start`].
     pub fn waiting(test: &str, messages: &[Value], changes: &[(&str, &str)]) -> Scene {
         let queues = Queues::new(test);
         queues.publish_tasks(messages);
         let sandbox = Sandbox::start(0, Limits::default()).expect("a free port");
-        // The first question is whether the portal can search at all.
+        // The first request asks whether the portal can search at all.
         sandbox.order(Fault::before(LIST, What::Delay(LONG)).times(1));
         let worker = Worker::start(&queues, &sandbox.webhook_url(), &[&QUICK, changes].concat());
-        Scene { queues, sandbox, worker }
+        Scene { queues, sandbox, worker, waiting: messages.len() }
     }
 
     pub fn start(&self) {
         self.queues.await_consumers(&self.queues.input(), 1, PATIENCE);
         self.queues.await_count(&self.queues.input(), 0, PATIENCE);
+        // What RabbitMQ has sent may still be on its way.
+        let received = || self.worker.log().matches("] received: task=").count();
+        eventually("all messages at the worker", PATIENCE, || received() >= self.waiting);
         self.sandbox.release();
     }
 
-    /// Waits until the fault has struck, kills the worker in this moment and takes the fault back; what hangs at the
-    /// portal ends without an answer and without any further effect.
+    /// Waits until the fault has struck, kills the worker at this moment and withdraws the fault; calls that hang at
+    /// the portal end without an answer and without a further effect.
     pub fn kill_at(&mut self, fault: &Order) {
         eventually("the moment of the kill", PATIENCE, || fault.struck() > 0);
         self.worker.kill();
@@ -103,8 +108,8 @@ impl Scene {
         });
     }
 
-    /// Waits until every task is synchronised, which is the last thing that is done for it, and ends the worker; then
-    /// nothing is lost or doubled but the records that so many interrupted tasks may have twice.
+    /// Waits until every task is synchronised, which is the last step, and ends the worker. Then nothing is lost or
+    /// doubled, but so many interrupted tasks may have two records.
     #[track_caller]
     pub fn end(&mut self, tasks: usize, interrupted: usize) {
         eventually_ok("the end of all work", PATIENCE, || {
@@ -123,7 +128,7 @@ impl Scene {
     }
 }
 
-/// The marker of every task: one that is there twice is in it twice.
+/// The marker of every task; a task that exists twice has two entries.
 pub fn markers(sandbox: &Sandbox) -> Vec<String> {
     sandbox.tasks().into_iter().map(|task| task.marker.unwrap_or_else(|| "(no marker)".into())).collect()
 }
@@ -144,12 +149,12 @@ pub fn messages(count: usize) -> Vec<Value> {
     (0..count).map(|number| message(&format!("task-{number}"))).collect()
 }
 
-/// Everything that the portal is called with from now on, in order.
+/// All calls of the portal from now on, in order.
 #[derive(Clone, Default)]
 pub struct Calls(Arc<Mutex<Vec<Call>>>);
 
 impl Calls {
-    /// A fault that is about no call sees all of them.
+    /// A fault that matches no call sees all of them.
     pub fn of(sandbox: &Sandbox) -> Calls {
         let calls = Calls::default();
         let seen = calls.clone();
@@ -164,7 +169,7 @@ impl Calls {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Those that are about the task of this message, by method and by whether they came in a batch.
+    /// The calls about the task of this message: their methods, and whether they came in a batch.
     pub fn about(&self, id: &str) -> Vec<(String, bool)> {
         let about = |call: &Call| match call.method.as_str() {
             ADD => creates(call, id),

@@ -1,4 +1,4 @@
-//! What the worker does with each way in which Bitrix24 can refuse or fail: a plain create, and the same within a
+//! What the worker does when Bitrix24 refuses or fails, in each possible way: for a plain create, and for one in a
 //! batch.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::support::*;
 use serde_json::{Value, json};
 
-/// A message may fail once, so that each use of an attempt shows; nothing waits long.
+/// A message may fail once, so each used attempt is seen; nothing waits long.
 const QUICK: [(&str, &str); 5] = [
     ("RETRY_ATTEMPTS", "1"),
     ("RETRY_DELAY", "0.05"),
@@ -22,7 +22,7 @@ fn start(queues: &Queues, portal: &Portal, changes: &[(&str, &str)]) -> Worker {
     Worker::start(queues, &portal.webhook(), &[&QUICK, changes].concat())
 }
 
-/// Lets the worker settle what it has in hand: a kill could leave a message that is parked but not acknowledged.
+/// Lets the worker settle its messages: a kill could leave a message that is parked but not acknowledged.
 #[track_caller]
 fn stop(mut worker: Worker) {
     worker.signal("INT");
@@ -37,7 +37,7 @@ fn marker(call: &Call) -> String {
     call.params["fields"]["UF_CAMUNDA_ID_EXTERNAL_TASK"].as_str().unwrap_or_default().to_owned()
 }
 
-/// What becomes of a message whose create was answered so.
+/// What becomes of a message after this answer to its create.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Outcome {
     /// Refused for good.
@@ -50,7 +50,7 @@ enum Outcome {
 
 use Outcome::{Created, Failed, Parked};
 
-/// The table of errors, but for the two that hold a lane up for a minute and more.
+/// The table of errors, without the two that pause a lane for a minute and more.
 const ROWS: &[(u16, &str, Outcome)] = &[
     (503, "QUERY_LIMIT_EXCEEDED", Created),
     (500, "INTERNAL_SERVER_ERROR", Failed),
@@ -83,8 +83,8 @@ fn row_id(index: usize) -> String {
     format!("row-{index}-{status}-{code}")
 }
 
-/// A portal that answers the first create of each row's task with its error, and how each of these creates came. A
-/// refusal in a batch is given once more to the create that then comes alone.
+/// A portal that answers the first create of each row's task with its error; and these creates. After a refusal in a
+/// batch the portal refuses the plain create as well.
 fn portal_of_rows(tasks: &Tasks, before: impl Fn(&Call) + Send + Sync + 'static) -> (Portal, Arc<Mutex<Vec<Call>>>) {
     let refused: Arc<Mutex<Vec<Call>>> = Arc::default();
     let (tasks, seen) = (tasks.clone(), refused.clone());
@@ -157,7 +157,7 @@ fn each_row_of_the_table_as_the_answer_to_a_plain_create() {
                 queues.await_count(&queues.errors(), parked, PATIENCE);
             }
         }
-        // The message after it proceeds, and shows that the portal is there.
+        // The next message proceeds, and shows that the portal is there.
         queues.publish_task(&message(&next));
         eventually(&next, PATIENCE, || tasks.ids_of(&next).len() == 1);
     }
@@ -167,7 +167,7 @@ fn each_row_of_the_table_as_the_answer_to_a_plain_create() {
     assert_rows(&queues, &tasks);
 }
 
-/// One thread, which stands at the gate until all other messages wait behind it.
+/// One thread, which waits at the gate until all other messages have come.
 fn gathered(tasks: &Tasks, messages: &[Value], check: impl FnOnce(&Queues, &Portal, &[Call])) {
     let queues = Queues::new("rows in a batch");
     let gate = Gate::closed();
@@ -195,7 +195,7 @@ fn gathered(tasks: &Tasks, messages: &[Value], check: impl FnOnce(&Queues, &Port
 #[test]
 fn each_row_of_the_table_as_the_answer_to_a_command_of_a_batch() {
     let tasks = Tasks::new();
-    // One that succeeds stands behind each, so that no three failures in a row look like an outage.
+    // A message that succeeds follows each, so no three failures in a row look like an outage.
     let messages: Vec<Value> =
         (0..ROWS.len()).flat_map(|index| [message(&row_id(index)), message(&format!("next-{index}"))]).collect();
     gathered(&tasks, &messages, |queues, _, refused| {
@@ -206,7 +206,7 @@ fn each_row_of_the_table_as_the_answer_to_a_command_of_a_batch() {
     });
 }
 
-/// Ways to answer that do not say whether the task was created.
+/// Answers that do not say whether the task was created.
 fn unclear_answers() -> Vec<(&'static str, Reply)> {
     let empty = |status| Reply::Raw { status, content_type: "application/json".into(), body: Vec::new() };
     vec![
@@ -227,7 +227,7 @@ fn unclear_answers() -> Vec<(&'static str, Reply)> {
     ]
 }
 
-/// `executed`: whether the portal had created the task before it answered so.
+/// `executed`: whether the portal had created the task before this answer.
 fn unclear_creates(executed: bool) {
     let queues = Queues::new("unclear");
     let tasks = Tasks::new();
@@ -249,7 +249,7 @@ fn unclear_creates(executed: bool) {
         })
     };
     let worker = start(&queues, &portal, &[("RETRY_ATTEMPTS", "3"), ("HANDLER_THREADS", "8")]);
-    // A create that is answered with nothing was executed; see `portal_as_it_is`.
+    // A create with an empty answer was executed; see `portal_as_it_is`.
     let answers = || unclear_answers().into_iter().filter(|(id, _)| executed || *id != "no-task");
     for (number, (id, _)) in answers().enumerate() {
         queues.publish_task(&message(id));
@@ -290,7 +290,7 @@ fn a_batch_of_creates_whose_answer_is_lost_creates_nothing_twice() {
                 gate.wait();
             }
             let answer = tasks.answer(call);
-            // The third command ends its batch without an answer: two more tasks exist, of the rest nobody knows.
+            // The third command ends its batch without an answer: two more tasks exist, nobody knows about the others.
             let mut lost = lost.lock().expect("no script panics");
             if marker(call) == "task-2" && lost.is_none() {
                 *lost = Some(call.request);
@@ -313,7 +313,7 @@ fn a_batch_of_creates_whose_answer_is_lost_creates_nothing_twice() {
 }
 
 #[test]
-fn a_method_or_portal_that_is_held_is_left_alone_and_no_message_pays_for_it() {
+fn a_method_or_portal_in_cool_down_is_left_alone_and_no_message_pays_for_it() {
     let rows = [
         (429, "OPERATION_TIME_LIMIT", "trying again in 60s"),
         (503, "OVERLOAD_LIMIT", "trying again in 300s"),
@@ -334,9 +334,9 @@ fn a_method_or_portal_that_is_held_is_left_alone_and_no_message_pays_for_it() {
         queues.publish_tasks(&messages);
         let mut worker = start(&queues, &portal, &[("HANDLER_THREADS", "1")]);
         worker.await_log(&format!("pausing, messages stay in their queue; {pause}"), PATIENCE);
-        // What the thread has in hand may still fail, in one more request.
+        // The tasks that the thread works on may still fail, in one more request.
         let creates = portal.count("tasks.task.add") + count;
-        // A lane that did not wait would come back 20 times a second.
+        // A lane without the pause would try 20 times a second.
         thread::sleep(Duration::from_millis(700));
         assert!(portal.count("tasks.task.add") <= creates, "{code}: {} creates", portal.count("tasks.task.add"));
         let alarms = worker.errors();
@@ -345,7 +345,7 @@ fn a_method_or_portal_that_is_held_is_left_alone_and_no_message_pays_for_it() {
         assert_eq!(worker.wait(PATIENCE).code(), Some(0));
         queues.await_count(&queues.input(), count, PATIENCE);
         assert!(queues.peek_all(&queues.input()).iter().all(|message| !message.headers.contains_key("x-attempts")));
-        Audit::take(&queues, tasks.markers()).may_wait("the portal is held").assert_holds();
+        Audit::take(&queues, tasks.markers()).may_wait("the portal is in cool-down").assert_holds();
     };
     thread::scope(|scope| {
         for row in rows {

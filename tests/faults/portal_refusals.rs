@@ -1,5 +1,4 @@
-//! A refusal that concerns many messages, or a single look, decides about no message; and one odd message stops no
-//! lane.
+//! A refusal of a whole batch or of a look-up decides about no message; and one odd message stops no lane.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,7 +23,7 @@ fn message(id: &str) -> Value {
     json!({"task_id": id})
 }
 
-/// Eight messages in one batch at a portal that refuses batches so.
+/// Eight messages in one batch, at a portal that refuses batches with this reply.
 fn a_refused_batch(refusal: Reply) {
     let queues = Queues::new("refused batch");
     let tasks = Tasks::new();
@@ -60,7 +59,7 @@ fn a_batch_that_the_portal_refuses_parks_nothing() {
     a_refused_batch(Reply::Json(400, json!({"error": "ERROR_BATCH_LENGTH_EXCEEDED", "error_description": "Max"})));
 }
 
-/// A look-up that fails counts as "not known yet" and is tried again.
+/// A failed look-up means "not known yet" and is tried again.
 #[test]
 fn a_refused_look_up_does_not_park_the_message() {
     let queues = Queues::new("refused look-up");
@@ -103,7 +102,8 @@ fn a_marker_that_differs_in_case_only_does_not_stop_the_lane() {
     drop(worker);
 }
 
-/// The oracle's rule 3: what is parked as failed is not at the target. The last attempt had an unknown outcome.
+/// The audit's rule 3: a task that is parked as failed is not at the target. Here the last attempt had an unknown
+/// outcome.
 #[test]
 fn a_message_whose_last_create_was_executed_is_not_parked_as_failed() {
     let queues = Queues::new("last attempt");
@@ -126,8 +126,7 @@ fn a_message_whose_last_create_was_executed_is_not_parked_as_failed() {
     Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
-/// What the lane adds would bring the headers over the size of a frame, and RabbitMQ would close the connection each
-/// time.
+/// With the headers that the lane adds they would exceed a frame, and RabbitMQ would close the connection each time.
 #[test]
 fn a_message_with_the_largest_headers_uses_up_its_attempts() {
     let queues = Queues::new("large headers");

@@ -1,4 +1,4 @@
-//! Records that are in danger: of being deleted by their queue, of being parked because the portal hides them, of being
+//! Records in danger: their queue may delete them, they may be parked because the portal hides their tasks, or be
 //! answered again and again while RabbitMQ takes nothing.
 
 use std::sync::Arc;
@@ -24,26 +24,26 @@ fn record(task: &str, id: u64) -> Value {
     })
 }
 
-/// Allows a queue no message more than it has.
+/// Lets a queue take no further message.
 pub fn close(queues: &Queues, queue: &str) -> Option<()> {
     let vhost = &*queues.broker().rabbitmq().vhost;
     let (name, pattern) = (queue, format!("^{queue}$"));
-    // In one step RabbitMQ 3.10 would drop what is there.
+    // In one step RabbitMQ 3.10 would drop the messages in the queue.
     for definition in [r#"{"overflow": "reject-publish"}"#, r#"{"overflow": "reject-publish", "max-length": 0}"#] {
         rabbitmqctl(&["-q", "set_policy", "-p", vhost, "--apply-to", "queues", name, &pattern, definition])?;
     }
     Some(())
 }
 
-/// Takes that back.
+/// Lets it take messages again.
 pub fn reopen(queues: &Queues, queue: &str) {
     rabbitmqctl(&["-q", "clear_policy", "-p", &queues.broker().rabbitmq().vhost, queue]);
 }
 
 #[test]
-fn a_record_that_its_queue_would_soon_delete_and_does_not_take_anew_waits_until_it_does() {
+fn a_record_that_its_queue_would_soon_delete_and_does_not_take_again_waits_until_it_does() {
     let queues = Queues::new("worn out and full");
-    // A quorum queue has room for one while its own are delivered.
+    // A quorum queue would have room for one more while its messages are delivered.
     queues.declare_with(&queues.sent(), &FieldTable::from([("x-queue-type".to_string(), header("classic"))]));
     let tasks = Tasks::new();
     let headers = FieldTable::from([("x-delivery-count".to_string(), AmqpValue::LongLongInt(15))]);
@@ -70,7 +70,7 @@ fn a_record_that_its_queue_would_soon_delete_and_does_not_take_anew_waits_until_
 }
 
 #[test]
-fn records_in_a_queue_that_counts_deliveries_outlive_its_limit_over_thirty_sweeps() {
+fn records_in_a_queue_that_counts_deliveries_survive_its_limit_over_thirty_sweeps() {
     const RECORDS: usize = 40;
     let tasks = Tasks::new();
     let queues = Queues::new("delivery limit");
@@ -79,7 +79,7 @@ fn records_in_a_queue_that_counts_deliveries_outlive_its_limit_over_thirty_sweep
         ("x-delivery-limit".to_string(), AmqpValue::LongInt(20)),
     ]);
     queues.declare_with(&queues.sent(), &quorum);
-    // More than are read in the first step of a sweep, and no more than one request asks for.
+    // More than the first step of a sweep reads, and no more than one request checks.
     let mut names: Vec<String> = (1..=RECORDS).map(|number| format!("task-{number}")).collect();
     for task in &names {
         queues.publish(&queues.sent(), record(task, tasks.put(task)).to_string(), FieldTable::new());
@@ -100,7 +100,7 @@ fn records_in_a_queue_that_counts_deliveries_outlive_its_limit_over_thirty_sweep
     assert_eq!(queues.count(&queues.errors()), 0);
 }
 
-/// Sees none of the tasks, and now and then cannot ask.
+/// Sees none of the tasks, and fails over one of them.
 struct Blind {
     checks: Arc<AtomicUsize>,
     fails_over: Option<&'static str>,
@@ -117,7 +117,7 @@ impl Tracker for Blind {
     }
 }
 
-/// So many tasks that are not shown are parked by nobody, however often they are looked at.
+/// So many tasks that are not shown are never parked, however often they are checked.
 fn assert_stay(count: usize, chunks: usize, fails_over: Option<&'static str>) {
     let queues = Queues::new("blind");
     queues.declare(&queues.sent());
@@ -126,19 +126,19 @@ fn assert_stay(count: usize, chunks: usize, fails_over: Option<&'static str>) {
     let records: Vec<_> = records.iter().map(|record| (record.to_string().into_bytes(), properties.clone())).collect();
     queues.broker().publish(&queues.sent(), &records).expect("the sent queue takes records");
     let checks = Arc::new(AtomicUsize::new(0));
-    // Three sweeps in a row park what is missing.
+    // Three sweeps in a row would park missing tasks.
     let work = || eventually("five sweeps", PATIENCE, || checks.load(Ordering::Relaxed) >= 5 * chunks);
     with_lane(&queues, work, |lane| tracking::run(lane, Box::new(Blind { checks: checks.clone(), fails_over })));
     assert_eq!((queues.count(&queues.errors()), queues.count(&queues.sent())), (0, count));
 }
 
 #[test]
-fn many_hidden_tasks_stay_though_some_could_not_be_asked_for() {
+fn many_hidden_tasks_stay_though_some_could_not_be_checked() {
     assert_stay(12, 1, Some("task-3"));
 }
 
 #[test]
-fn more_hidden_tasks_than_are_looked_at_in_one_go_stay() {
+fn more_hidden_tasks_than_fit_in_one_chunk_stay() {
     assert_stay(2505, 2, None);
 }
 
@@ -160,7 +160,7 @@ fn an_answer_is_published_once_however_long_rabbitmq_takes_no_messages() {
     let looked = portal.count_of(is_sweep);
     worker.await_log("RabbitMQ takes no messages, so none is read", minutes);
     assert_eq!((looked, portal.count_of(is_sweep)), (1, 1));
-    // Not even a stop waits for the confirm.
+    // A stop does not wait for the confirm either.
     worker.signal("TERM");
     assert_eq!(worker.wait(Duration::from_secs(20)).code(), Some(0));
     worker.start_again();

@@ -1,5 +1,5 @@
-//! What a system may say and Bitrix24 never does: finished at once, a create that may have happened, a job that failed.
-//! A lane of the library, on a real RabbitMQ, with systems that are made for this.
+//! Results that a system may give and Bitrix24 never gives: finished at once, a create that may have happened, a job
+//! that failed. The tests run a lane of the library, on a real RabbitMQ, with systems made for this.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,13 +15,13 @@ use task_creator::systems::{Created, Failure, Found, Handler, Missing, Progress,
 use crate::panics::with_lane;
 use crate::support::*;
 
-/// By then the target shows what it has.
+/// After this time the target shows its tasks.
 const VISIBLE: Duration = Duration::from_millis(200);
 
 /// A target that keeps the ids of its tasks, in the order in which they were created.
 struct Target {
     tasks: Mutex<Vec<String>>,
-    /// What it says to the first create of each task.
+    /// Its result for the first create of each task.
     says: fn(&Task) -> Result<Created, Failure>,
 }
 
@@ -62,7 +62,7 @@ fn finished_at_once(task: &Task) -> Result<Created, Failure> {
 }
 
 #[test]
-fn what_is_finished_at_once_is_answered_and_never_recorded() {
+fn a_task_finished_at_once_is_answered_and_never_recorded() {
     let queues = Queues::new("finished at once");
     let target = Target::saying(finished_at_once);
     let messages = ["a", "b", "c"].map(field_message);
@@ -103,10 +103,10 @@ fn a_create_that_may_have_happened_is_looked_for_and_not_repeated() {
     Audit::take(&queues, target.tasks().clone()).assert_holds();
 }
 
-/// Of whose responses the tracker has heard at once, and how many responses there were by then.
+/// The tasks that the tracker was told of in one call, and the number of responses in the queue at that time.
 type Heard = Vec<(HashSet<String>, usize)>;
 
-/// Says the same of every task, and notes what it hears.
+/// Reports the same progress for every task, and notes what it is told.
 struct Says {
     progress: fn(&Record) -> Progress,
     responses: (RabbitMq, String),
@@ -126,7 +126,7 @@ impl Tracker for Says {
     }
 }
 
-/// Records of these tasks are in the sent queue; sweeps until it is empty. Returns what the tracker has heard.
+/// Sweeps a sent queue with records of these tasks until it is empty. Returns what the tracker was told.
 fn sweep(queues: &Queues, tasks: &[&str], progress: fn(&Record) -> Progress) -> Heard {
     queues.declare(&queues.sent());
     for task in tasks {
@@ -146,7 +146,7 @@ fn sweep(queues: &Queues, tasks: &[&str], progress: fn(&Record) -> Progress) -> 
 }
 
 #[test]
-fn the_tracker_hears_of_a_response_when_it_is_confirmed() {
+fn the_tracker_is_told_of_a_response_when_it_is_confirmed() {
     let queues = Queues::new("answered");
     let heard = sweep(&queues, &["a", "b"], |record| Progress::Finished(json!({"of": record.task.id})));
     assert_eq!(heard, [(HashSet::from(["a".to_owned(), "b".to_owned()]), 2)]);
@@ -156,7 +156,7 @@ fn the_tracker_hears_of_a_response_when_it_is_confirmed() {
 }
 
 #[test]
-fn a_job_that_failed_is_parked_once_with_its_reason_and_can_be_put_back() {
+fn a_job_that_failed_is_parked_once_with_its_reason_and_can_be_replayed() {
     let queues = Queues::new("failed");
     let heard = sweep(&queues, &["a", "a"], |_| Progress::Failed(anyhow!("division by zero")));
     assert_eq!((heard.len(), queues.count(&queues.responses())), (0, 0));
@@ -164,7 +164,7 @@ fn a_job_that_failed_is_parked_once_with_its_reason_and_can_be_put_back() {
     assert_eq!(parked.len(), 1);
     let parked = parked[0].json();
     assert_eq!((&parked["error_type"], &parked["error_message"]), (&json!("TASK_FAILED"), &json!("division by zero")));
-    // As the message that it was, so that a replay does it once more.
+    // The original message is parked, so a replay does the task once more.
     assert_eq!(parked["original_message"], seed_message("a"));
     assert_eq!(parked["source_queue"], queues.input());
 }

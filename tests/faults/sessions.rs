@@ -1,5 +1,5 @@
-//! RabbitMQ comes late, lets nobody in, loses a queue or has it in another form, and two workers share it: the worker
-//! finds its way by itself, with what it had in hand. Links that fail are in `links.rs`.
+//! RabbitMQ starts late, refuses the worker, loses a queue or has it with other arguments, or two workers share it: the
+//! worker recovers by itself and settles what it had started. Links that fail are in `links.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ fn arguments<const N: usize>(arguments: [(&str, AmqpValue); N]) -> FieldTable {
 }
 
 #[test]
-fn a_broker_that_comes_late_is_waited_for_and_said_once_to_be_missing() {
+fn a_broker_that_comes_late_is_waited_for_and_logged_once_as_missing() {
     let queues = Queues::new("late broker");
     let relay = relay();
     relay.refuse();
@@ -38,7 +38,7 @@ fn a_broker_that_comes_late_is_waited_for_and_said_once_to_be_missing() {
 }
 
 #[test]
-fn a_refused_password_is_said_in_one_line_and_ends_the_start() {
+fn a_refused_password_is_logged_in_one_line_and_ends_the_start() {
     let queues = Queues::new("wrong password");
     let portal = Portal::of(&Tasks::new());
     let mut worker = start(&queues, &portal.webhook(), &[("RABBITMQ_PASSWORD", "not-the-password")]);
@@ -49,7 +49,7 @@ fn a_refused_password_is_said_in_one_line_and_ends_the_start() {
     assert!(!(worker.log() + &worker.output()).contains("not-the-password"));
 }
 
-/// Every step of the handshake: what is sent, by whom, as class and method.
+/// Every step of the handshake: its direction, class and method.
 const STEPS: [(&str, Direction, [u8; 4]); 6] = [
     ("Start", Direction::ToClient, [0, 10, 0, 10]),
     ("StartOk", Direction::ToServer, [0, 10, 0, 11]),
@@ -79,7 +79,7 @@ fn a_link_that_is_cut_at_any_step_of_the_handshake_is_no_refusal() {
 }
 
 #[test]
-fn a_handshake_that_nobody_goes_on_with_is_no_refusal() {
+fn a_handshake_that_stalls_is_no_refusal() {
     let (queues, relay, portal) = (Queues::new("hangs in the handshake"), relay(), Portal::of(&Tasks::new()));
     let seen = relay.when_seen(Direction::ToServer, [0, 10, 0, 11], Then::Swallow(Direction::ToClient));
     let mut worker = start_through(&relay, &queues, &portal.webhook(), &[]);
@@ -91,12 +91,12 @@ fn a_handshake_that_nobody_goes_on_with_is_no_refusal() {
     assert!(is_never_refused(&worker), "{}", worker.errors());
 }
 
-/// amiquip has an error of its own to say where a connection ends while a channel is opened.
+/// amiquip reports it with an error of its own when a connection ends while a channel is opened.
 fn is_never_refused(worker: &Worker) -> bool {
     worker.errors().lines().all(|line| line.contains("[amiquip-io]"))
 }
 
-/// A user of the test's own, gone with it. `None` where the broker is not ours to command.
+/// A RabbitMQ user for one test, deleted after it. `None` where `rabbitmqctl` cannot be used.
 struct Guest(String);
 
 impl Guest {
@@ -118,7 +118,7 @@ impl Drop for Guest {
     }
 }
 
-/// The worker is refused for a reason that passes, says it, and works once it has passed.
+/// The worker is refused for a reason that can pass, logs it, and works when `end` has removed it.
 #[track_caller]
 fn assert_waited_for(queues: &Queues, settings: &[(&str, &str)], told: &str, end: &[&str]) {
     let portal = Portal::of(&Tasks::new());
@@ -154,7 +154,7 @@ fn a_virtual_host_with_too_many_connections_is_waited_for_at_the_first_session()
     rabbitmq.vhost = vhost.into();
     (rabbitmq.username, rabbitmq.password) = (guest.0.clone(), "its-password".into());
     let queues = Queues::through(Broker::connect_to(rabbitmq), "vhost limit");
-    // Our own connection is the one that it has room for.
+    // Our own connection takes the only place.
     rabbitmqctl(&["set_vhost_limits", "-p", vhost, "{\"max-connections\": 1}"]);
     let end = ["clear_vhost_limits", "-p", vhost];
     assert_waited_for(&queues, &guest.settings(), "connection limit (1) is reached", &end);
@@ -186,7 +186,7 @@ fn a_worker_without_a_right_that_it_needs_later_creates_nothing_and_says_which_a
 }
 
 #[test]
-fn a_right_that_is_taken_away_while_at_work_is_said_and_waited_for() {
+fn a_right_that_is_taken_away_while_at_work_is_logged_and_waited_for() {
     let Some(guest) = Guest::new("taken") else { return };
     let (queues, tasks) = (Queues::new("right taken"), Tasks::new());
     let portal = Portal::of(&tasks);
@@ -258,7 +258,7 @@ fn a_sent_queue_that_is_full_gets_the_record_when_it_has_room() {
     queues.publish(&queues.sent(), "{}", FieldTable::new());
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
-    // No sweep may park what fills the queue.
+    // No sweep may park the message that fills the queue.
     queues.declare(&queues.named("bitrix24.sent.queue.sweep"));
     let mut worker = start(&queues, &portal.webhook(), &[]);
     queues.publish_task(&field_text("task-1"));
@@ -290,7 +290,7 @@ fn queues_that_exist_in_another_form_are_used_as_they_are() {
 }
 
 #[test]
-fn a_message_in_a_queue_that_counts_deliveries_outlives_its_limit() {
+fn a_message_in_a_queue_that_counts_deliveries_survives_its_limit() {
     let queues = Queues::undeclared("delivery limit");
     let limited = [("x-queue-type", header("quorum")), ("x-delivery-limit", AmqpValue::LongInt(20))];
     queues.declare_with(&queues.input(), &arguments(limited));
@@ -299,9 +299,9 @@ fn a_message_in_a_queue_that_counts_deliveries_outlives_its_limit() {
     queues.publish_task(&field_text("task-1"));
     let requeue_all = |times: usize| (0..times).for_each(|_| assert_eq!(queues.peek_all(&queues.input()).len(), 1));
     requeue_all(18);
-    // It has been requeued eighteen times; the worker gets it, and is stopped before it has done anything.
+    // The message has been requeued eighteen times. The worker gets it, and is stopped before it has done anything.
     let mut worker = start(&queues, &portal.webhook(), &[("BITRIX_REQUEST_TIMEOUT", "60")]);
-    worker.await_log("delivered before and not to be seen", PATIENCE);
+    worker.await_log("delivered before and not found", PATIENCE);
     worker.stop();
     requeue_all(10);
     let mut worker = start(&queues, &portal.webhook(), &[("BITRIX_REQUEST_TIMEOUT", "0.5")]);
@@ -311,7 +311,7 @@ fn a_message_in_a_queue_that_counts_deliveries_outlives_its_limit() {
 }
 
 #[test]
-fn what_was_settled_before_a_stop_does_not_come_back() {
+fn messages_settled_before_a_stop_are_not_delivered_again() {
     let queues = Queues::new("settled, stopped");
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
@@ -320,7 +320,7 @@ fn what_was_settled_before_a_stop_does_not_come_back() {
     let mut worker = start(&queues, &portal.webhook(), &[("PREFETCH", "300")]);
     queues.await_count(&queues.sent(), 300, PATIENCE);
     worker.stop();
-    // A quorum queue forgets acknowledgements whose channel is closed too soon.
+    // A quorum queue forgets acks when their channel is closed too soon.
     queues.await_count(&queues.input(), 0, PATIENCE);
 }
 
@@ -352,7 +352,7 @@ fn a_task_whose_create_is_under_way_is_not_created_by_the_worker_that_gets_it_ne
                 gate.wait();
             }
             let answer = tasks.answer(call);
-            // The create of the first worker comes into effect after the first look of the second one.
+            // The create of the first worker takes effect after the first look-up of the second one.
             if looks_up(call, "task-1") && looks.fetch_add(1, Ordering::Relaxed) == 1 {
                 gate.open();
             }
@@ -367,7 +367,7 @@ fn a_task_whose_create_is_under_way_is_not_created_by_the_worker_that_gets_it_ne
     relay.refuse();
     relay.cut();
     queues.await_count(&queues.sent(), 1, PATIENCE);
-    // Its checklists have to wait for what the first one may have started.
+    // Its checklists have to wait for requests that the first worker may have started.
     eventually("the follow-up", PATIENCE, || tasks.syncs().len() == 1);
     second.stop();
     first.kill();

@@ -1,4 +1,4 @@
-//! Ctrl+C, SIGTERM and their kin: what is in hand is finished, the rest waits in RabbitMQ, and nothing keeps the worker
+//! Ctrl+C, SIGTERM and the like: started tasks are finished, the rest waits in RabbitMQ, and nothing keeps the worker
 //! from ending.
 
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use amiquip::FieldTable;
 
 const QUICK: [(&str, &str); 3] = [("BITRIX_RATE", "0"), ("RETRY_DELAY", "0.2"), ("HEARTBEAT_INTERVAL", "3600")];
 
-/// For an end that nothing has to be waited for; far below `SHUTDOWN_TIMEOUT`.
+/// For an end without anything to wait for; far below `SHUTDOWN_TIMEOUT`.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 fn start(queues: &Queues, webhook: &str, changes: &[(&str, &str)]) -> Worker {
@@ -24,17 +24,17 @@ fn assert_the_last_line_is(worker: &Worker, text: &str) {
     assert!(last.contains(text), "{last}");
 }
 
-const ALL_SETTLED: &str = "stopped: everything that was in hand is settled, the rest waits in RabbitMQ";
+const ALL_SETTLED: &str = "stopped: every message at work is settled, the rest waits in RabbitMQ";
 
-fn assert_work_in_hand_is_finished_after(signal: &str) {
-    let queues = Queues::new("work in hand");
+fn assert_started_work_is_finished_after(signal: &str) {
+    let queues = Queues::new("started work");
     let (tasks, gate) = (Tasks::new(), Gate::closed());
     let portal = Portal::holding_creates(&tasks, &gate);
     let mut worker = start(&queues, &portal.webhook(), &[]);
     queues.publish_task(&field_text("task-1"));
     gate.await_waiting(1, PATIENCE);
     worker.signal(signal);
-    worker.await_log("stopping: finishing 1 in hand", PATIENCE);
+    worker.await_log("stopping: finishing 1 started", PATIENCE);
     gate.open();
     assert_eq!(worker.wait(PATIENCE).code(), Some(0));
     assert_the_last_line_is(&worker, ALL_SETTLED);
@@ -44,17 +44,17 @@ fn assert_work_in_hand_is_finished_after(signal: &str) {
 }
 
 #[test]
-fn sigterm_lets_the_work_in_hand_be_finished_and_recorded() {
-    assert_work_in_hand_is_finished_after("TERM");
+fn sigterm_lets_started_work_be_finished_and_recorded() {
+    assert_started_work_is_finished_after("TERM");
 }
 
 #[test]
-fn ctrl_c_lets_the_work_in_hand_be_finished_and_recorded() {
-    assert_work_in_hand_is_finished_after("INT");
+fn ctrl_c_lets_started_work_be_finished_and_recorded() {
+    assert_started_work_is_finished_after("INT");
 }
 
 #[test]
-fn what_was_not_begun_goes_back_to_its_queue() {
+fn messages_that_were_not_started_are_requeued() {
     let queues = Queues::new("not started");
     let (tasks, gate) = (Tasks::new(), Gate::closed());
     let portal = Portal::holding_creates(&tasks, &gate);
@@ -65,7 +65,7 @@ fn what_was_not_begun_goes_back_to_its_queue() {
     queues.publish_tasks(&others);
     queues.await_count(&queues.input(), 0, PATIENCE);
     worker.signal("TERM");
-    worker.await_log("stopping: finishing 1 in hand", PATIENCE);
+    worker.await_log("stopping: finishing 1 started", PATIENCE);
     gate.open();
     assert_eq!(worker.wait(PATIENCE).code(), Some(0));
     queues.await_count(&queues.input(), 5, PATIENCE);
@@ -74,7 +74,7 @@ fn what_was_not_begun_goes_back_to_its_queue() {
 }
 
 #[test]
-fn a_message_that_waits_for_its_next_try_goes_back_with_its_attempts() {
+fn a_message_that_waits_for_its_next_try_is_requeued_with_its_attempts() {
     let queues = Queues::new("waiting for a try");
     let tasks = Tasks::new();
     let portal = Portal::start({
@@ -94,7 +94,7 @@ fn a_message_that_waits_for_its_next_try_goes_back_with_its_attempts() {
 }
 
 #[test]
-fn past_the_shutdown_timeout_the_worker_ends_with_1_and_names_the_task_in_the_air() {
+fn past_the_shutdown_timeout_the_worker_ends_with_1_and_names_the_unsettled_task() {
     let queues = Queues::new("shutdown timeout");
     let (tasks, gate) = (Tasks::new(), Gate::closed());
     let portal = Portal::holding_creates(&tasks, &gate);
@@ -103,14 +103,14 @@ fn past_the_shutdown_timeout_the_worker_ends_with_1_and_names_the_task_in_the_ai
     gate.await_waiting(1, PATIENCE);
     worker.signal("TERM");
     assert_eq!(worker.wait(PATIENCE).code(), Some(1));
-    assert_the_last_line_is(&worker, "stopped with 1 task(s) in the air");
+    assert_the_last_line_is(&worker, "stopped with 1 unsettled task(s)");
     assert_the_last_line_is(&worker, ": task-1");
     queues.await_count(&queues.input(), 1, PATIENCE);
 
     gate.open();
     worker.start_again();
     queues.await_count(&queues.sent(), 1, PATIENCE);
-    // Its checklists have to wait for what may still be under way at the portal.
+    // Its checklists have to wait for requests that may still be under way at the portal.
     eventually("the follow-up", PATIENCE, || tasks.syncs().len() == 1);
     worker.stop();
     Audit::take(&queues, tasks.markers()).assert_holds();
@@ -128,7 +128,7 @@ fn a_second_ctrl_c_ends_the_worker_at_once() {
     worker.await_log("a second Ctrl+C ends at once", PATIENCE);
     worker.signal("INT");
     assert_eq!(worker.wait(AT_ONCE).code(), Some(130));
-    assert_the_last_line_is(&worker, "in the air");
+    assert_the_last_line_is(&worker, "unsettled task(s)");
     queues.await_count(&queues.input(), 1, PATIENCE);
 }
 
@@ -210,7 +210,7 @@ fn a_sweep_that_is_under_way_is_finished_before_the_end() {
     let mut worker = start(&queues, &portal.webhook(), &[]);
     gate.await_waiting(1, PATIENCE);
     worker.signal("TERM");
-    worker.await_log("stopping: finishing 0 in hand", PATIENCE);
+    worker.await_log("stopping: finishing 0 started", PATIENCE);
     gate.open();
     assert_eq!(worker.wait(PATIENCE).code(), Some(0));
     assert_eq!((queues.count(&queues.responses()), queues.count(&queues.sent())), (1, 0));
@@ -230,7 +230,7 @@ fn a_closed_terminal_does_not_end_the_worker() {
     Audit::take(&queues, tasks.markers()).assert_holds();
 }
 
-/// Ends with the test, however that ends.
+/// Killed at the end of the test, even if it fails.
 struct Unheard(Child);
 
 impl Drop for Unheard {
@@ -254,7 +254,7 @@ fn assert_works_with(line: &str) {
         .stderr(Stdio::piped())
         .spawn();
     let mut worker = Unheard(child.expect("sh runs"));
-    // Nobody reads what it writes.
+    // Nobody reads its output.
     drop((worker.0.stdout.take(), worker.0.stderr.take()));
     queues.publish_task(&field_text("task-1"));
     queues.await_count(&queues.sent(), 1, PATIENCE);
@@ -298,8 +298,8 @@ fn a_refused_publish_does_not_keep_the_worker_longer_than_its_timeout() {
 }
 
 #[test]
-fn a_task_in_the_air_is_named_even_when_the_broker_hangs() {
-    let queues = Queues::new("in the air with a hanging broker");
+fn an_unsettled_task_is_named_even_when_the_broker_hangs() {
+    let queues = Queues::new("unsettled with a hanging broker");
     let relay = Relay::to(RabbitMq::from_env().address());
     let (tasks, gate) = (Tasks::new(), Gate::closed());
     let portal = Portal::holding_creates(&tasks, &gate);
@@ -312,12 +312,12 @@ fn a_task_in_the_air_is_named_even_when_the_broker_hangs() {
     relay.hold(Direction::ToClient);
     worker.signal("TERM");
     assert_eq!(worker.wait(PATIENCE).code(), Some(1));
-    assert_the_last_line_is(&worker, "stopped with 1 task(s) in the air");
+    assert_the_last_line_is(&worker, "stopped with 1 unsettled task(s)");
 }
 
 #[test]
-fn a_task_in_the_air_is_named_even_when_the_broker_went_away_before() {
-    let queues = Queues::new("in the air without a broker");
+fn an_unsettled_task_is_named_even_when_the_broker_went_away_before() {
+    let queues = Queues::new("unsettled without a broker");
     let relay = Relay::to(RabbitMq::from_env().address());
     let (tasks, gate) = (Tasks::new(), Gate::closed());
     let portal = Portal::holding_creates(&tasks, &gate);
@@ -331,7 +331,7 @@ fn a_task_in_the_air_is_named_even_when_the_broker_went_away_before() {
     worker.await_log("no session with RabbitMQ", PATIENCE);
     worker.signal("TERM");
     assert_eq!(worker.wait(PATIENCE).code(), Some(1));
-    assert_the_last_line_is(&worker, "stopped with 1 task(s) in the air");
+    assert_the_last_line_is(&worker, "stopped with 1 unsettled task(s)");
 }
 
 #[test]
@@ -352,13 +352,13 @@ fn a_task_that_was_created_and_could_not_be_recorded_is_named_in_the_last_line()
     worker.await_log("a second Ctrl+C ends at once", PATIENCE);
     gate.open();
     assert_eq!(worker.wait(PATIENCE).code(), Some(1));
-    assert_the_last_line_is(&worker, "stopped with 1 task(s) in the air");
+    assert_the_last_line_is(&worker, "stopped with 1 unsettled task(s)");
     assert_eq!(tasks.markers(), ["task-1"]);
 
     relay.accept();
     worker.start_again();
     queues.await_count(&queues.sent(), 1, PATIENCE);
-    // Its checklists have to wait for what may still be under way at the portal.
+    // Its checklists have to wait for requests that may still be under way at the portal.
     eventually("the follow-up", PATIENCE, || tasks.syncs().len() == 1);
     worker.stop();
     Audit::take(&queues, tasks.markers()).assert_holds();

@@ -1,4 +1,4 @@
-//! Encrypted connections, to RabbitMQ and to Bitrix24: with a right certificate a task goes all the way round; with a
+//! Encrypted connections, to RabbitMQ and to Bitrix24. With a right certificate a task goes all the way round. With a
 //! wrong one nothing is sent, and log and `check` say what is wrong and what to do.
 
 use std::sync::OnceLock;
@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 use crate::support::*;
 use serde_json::{Value, json};
 
-/// What both servers are called in the settings.
+/// The host of both servers in the settings.
 const HOST: &str = "127.0.0.1";
 
-/// A server's certificate, the CA file of the worker, and what is to be told.
+/// A server's certificate, the CA file of the worker, and the expected error text.
 struct Wrong {
     identity: Identity,
     ca_file: PemFile,
@@ -35,14 +35,14 @@ fn wrong_certificates(setting: &str) -> Vec<Wrong> {
     ]
 }
 
-/// A task that is larger than any buffer on its way.
+/// A message that is larger than any buffer on its way.
 fn large_task() -> Value {
     let mut message = field_message("large");
     message["variables"]["payload"] = "Ж".repeat(1 << 20).into();
     message
 }
 
-/// Publishes it, lets somebody finish it, and waits for the answer.
+/// Publishes the message, finishes the task as a person would, and waits for the answer.
 fn assert_goes_round(queues: &Queues, tasks: &Tasks) {
     queues.publish_task(&large_task());
     eventually("the create", PATIENCE, || tasks.ids_of("large").len() == 1);
@@ -89,7 +89,7 @@ fn a_task_goes_round_over_amqps() {
 }
 
 #[test]
-fn a_wrong_certificate_of_rabbitmq_is_told_and_no_password_is_sent() {
+fn a_wrong_certificate_of_rabbitmq_is_reported_and_no_password_is_sent() {
     let Some(node) = node() else { return };
     let (queues, portal) = (queues_at(node), Portal::of(&Tasks::new()));
     for Wrong { identity, ca_file, told } in wrong_certificates("RABBITMQ_CA_FILE") {
@@ -132,7 +132,7 @@ fn exactly_the_certificate_of_rabbitmq_is_trusted_and_no_other_that_is_signed_by
 }
 
 #[test]
-fn a_port_without_tls_is_told() {
+fn a_port_without_tls_is_reported() {
     let queues = Queues::new("not amqps");
     let portal = Portal::of(&Tasks::new());
     let plain = queues.broker().rabbitmq().port.to_string();
@@ -161,7 +161,7 @@ fn a_task_goes_round_over_https() {
 }
 
 #[test]
-fn a_wrong_certificate_of_the_portal_is_told_and_the_task_waits_for_a_right_one() {
+fn a_wrong_certificate_of_the_portal_is_reported_and_the_task_waits_for_a_right_one() {
     for Wrong { identity, ca_file, told } in wrong_certificates("HTTPS_CA_FILE") {
         let (queues, tasks) = (Queues::new("not https"), Tasks::new());
         let portal = Portal::of(&tasks);

@@ -1,5 +1,5 @@
-//! The way back to Camunda: every record in the sent queue is looked at in every sweep, a finished task is answered
-//! once, and the rest stays where it is, in its order.
+//! The way back to Camunda: every sweep checks every record in the sent queue, a finished task is answered once, and
+//! the other records stay, in their order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use crate::support::*;
 use amiquip::{AmqpProperties, AmqpValue, FieldTable};
 use serde_json::{Value, json};
 
-/// Sweeps without a pause to speak of.
+/// Sweeps with short pauses.
 pub const RESTLESS: [(&str, &str); 3] =
     [("BITRIX_RATE", "0"), ("BITRIX_REQUEST_TIMEOUT", "5"), ("HEARTBEAT_INTERVAL", "0.2")];
 /// One sweep, at the start.
@@ -34,7 +34,7 @@ fn record_everything(queues: &Queues, records: &[Value]) {
     queues.broker().publish(&queues.sent(), &messages).expect("the sent queue takes records");
 }
 
-/// Queues with a sent queue in which there is a record for each of these tasks.
+/// Queues whose sent queue has a record of each of these tasks.
 fn with_records(test: &str, tasks: &Tasks, names: &[String]) -> Queues {
     let queues = Queues::new(test);
     queues.declare(&queues.sent());
@@ -53,7 +53,7 @@ fn order(queues: &Queues, queue: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_record_is_looked_at_and_the_rest_keeps_its_place() {
+fn every_record_is_checked_and_the_open_ones_keep_their_order() {
     let tasks = Tasks::new();
     let mut names = names(120);
     let queues = with_records("120 records", &tasks, &names);
@@ -138,8 +138,8 @@ fn a_deleted_task_is_parked_when_three_sweeps_have_missed_it() {
 }
 
 #[test]
-fn a_deleted_task_whose_message_is_put_back_is_created_anew_and_answered() {
-    let queues = Queues::new("put back");
+fn a_deleted_task_whose_message_is_replayed_is_created_again_and_answered() {
+    let queues = Queues::new("replayed");
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
     let mut worker = Worker::start(&queues, &portal.webhook(), &RESTLESS);
@@ -205,7 +205,7 @@ fn a_portal_that_is_down_ends_the_sweep_and_loses_nothing() {
     queues.await_count(&queues.responses(), 60, PATIENCE);
     worker.stop();
     assert_eq!(order(&queues, &queues.responses()), names);
-    // A quorum queue drops what was acknowledged a moment later.
+    // A quorum queue carries out acks a moment later.
     queues.await_count(&queues.sent(), 0, PATIENCE);
     assert_eq!(queues.count(&queues.errors()), 0);
 }
@@ -241,7 +241,7 @@ fn half_a_sweep_that_was_answered_is_recorded_when_the_other_half_fails() {
 }
 
 #[test]
-fn a_responses_queue_that_is_gone_is_made_again_and_gets_the_answer() {
+fn a_responses_queue_that_is_gone_is_declared_again_and_gets_the_answer() {
     let tasks = Tasks::new();
     let queues = with_records("no responses queue", &tasks, &names(1));
     let portal = Portal::of(&tasks);
@@ -287,7 +287,7 @@ fn what_was_answered_before_a_stop_is_not_answered_again() {
     let mut worker = Worker::start(&queues, &portal.webhook(), &ONE_SWEEP);
     queues.await_count(&queues.responses(), 300, PATIENCE);
     worker.stop();
-    // A quorum queue forgets acknowledgements whose channel is closed too soon.
+    // A quorum queue forgets acks when their channel is closed too soon.
     queues.await_count(&queues.sent(), 0, PATIENCE);
 }
 
@@ -356,7 +356,7 @@ fn two_workers_do_not_sweep_at_once() {
     let mut other = Worker::start(&queues, &portal.webhook(), &[&RESTLESS[..], &[("LOG_LEVEL", "DEBUG")]].concat());
     other.await_log("no sweep: another worker is sweeping", PATIENCE);
     assert_eq!(portal.count_of(is_sweep), 1);
-    // The name is free again as soon as the one that held it is gone.
+    // The lock is free again as soon as its worker is gone.
     drop(one);
     gate.open();
     names(3).iter().for_each(|name| tasks.set_status(name, 5));
@@ -390,7 +390,7 @@ fn sweep_after_sweep_loses_no_connection_even_on_a_busy_machine() {
         let mut worker = Worker::start(&queues, &portal.webhook(), &changes);
         portal.await_count_of("a sweep", 60, is_sweep);
         worker.stop();
-        // amiquip ends the connection of a consumer that lets go too early: seldom, and often where cores are busy.
+        // amiquip kills the connection when a receiver is dropped too early: seldom, and often on a busy machine.
         assert_eq!(worker.errors(), "");
         assert!(!worker.log().contains("sweep ended early"));
     };

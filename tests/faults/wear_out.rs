@@ -1,6 +1,6 @@
-//! What wears messages out: each time one is requeued, whoever held it, its queue counts, and a quorum queue deletes it
-//! when it has counted enough. Messages on which a session or the process would die, and everybody who takes and
-//! returns.
+//! Messages wear out: a queue counts each requeue, whoever had the message, and a quorum queue deletes it when the
+//! count is too high. The tests have messages on which a session or the process would die, and all programs that take
+//! and requeue.
 
 use crate::support::broker::header;
 use crate::support::wire::{entry, long, nested};
@@ -8,7 +8,7 @@ use crate::support::*;
 use amiquip::{AmqpProperties, AmqpValue, FieldTable};
 use crossbeam_channel::unbounded;
 
-/// A queue that deletes what was requeued more than 20 times, as RabbitMQ 4 has it by itself.
+/// A queue that deletes messages that were requeued more than 20 times, the default of RabbitMQ 4.
 fn counting() -> FieldTable {
     FieldTable::from([
         ("x-queue-type".to_owned(), header("quorum")),
@@ -16,7 +16,7 @@ fn counting() -> FieldTable {
     ])
 }
 
-/// Queues that count, the responses queue excepted.
+/// Queues that count requeues, except the responses queue.
 fn counting_queues(test: &str) -> Queues {
     let queues = Queues::undeclared(test);
     for queue in [queues.input(), queues.sent(), queues.retry(), queues.errors()] {
@@ -31,7 +31,7 @@ fn start(queues: &Queues, portal: &Portal, changes: &[(&str, &str)]) -> Worker {
     Worker::start(queues, &portal.webhook(), &[&quick, changes].concat())
 }
 
-/// What it is, the routing key, the headers, the message id.
+/// A name, the routing key, the headers, the message id.
 type Hostile = (&'static str, &'static [u8], Vec<u8>, &'static [u8]);
 
 #[test]
@@ -60,7 +60,7 @@ fn amqp_that_would_end_a_session_or_the_process_is_worked_on_with_its_neighbours
     let mut worker = start(&queues, &portal, &[]);
     queues.await_count(&queues.sent(), 36, PATIENCE);
     worker.stop();
-    // This process could not read what is left.
+    // The test's own client could not read such messages.
     queues.await_count(&queues.input(), 0, PATIENCE);
     assert_eq!(worker.errors(), "");
     assert!(!worker.log().contains("no session with RabbitMQ"), "{}", worker.log());
@@ -95,7 +95,7 @@ fn parked_command(queues: &Queues, arguments: &[&str]) -> Ended {
     run_with(&[&["parked"], arguments].concat(), queues, "", &[])
 }
 
-/// Gives every message of the queue back so often, in one step each time.
+/// Requeues all messages of the queue this often, all by one request each time.
 fn requeue_all(queues: &Queues, queue: &str, times: usize) {
     let count = queues.count(queue);
     for _ in 0..times {
@@ -120,7 +120,7 @@ fn a_replay_of_one_at_a_time_deletes_none_of_the_others() {
 }
 
 #[test]
-fn what_a_replay_has_taken_and_not_looked_at_outlives_its_limit() {
+fn messages_that_a_replay_has_taken_and_not_read_survive_its_limit() {
     let queues = counting_queues("replay rest");
     parked::put_tasks(&queues, 20);
     requeue_all(&queues, &queues.errors(), 20);
@@ -157,11 +157,11 @@ fn record(tasks: &Tasks, task: &str, text: &str) -> Vec<u8> {
     format!(r#"{{"original_message":{original},"response_data":{reply}}}"#).into_bytes()
 }
 
-/// The broker's word that a consumer has ended.
+/// A Basic.CancelOk on its way to the worker.
 const CANCELLED: &[u8] = &[0, 60, 0, 31];
 
-/// Starts the worker again and again, and kills it as soon as it has deliveries of any kind in hand (and what `then`
-/// adds to that), before it can do anything with them.
+/// Starts the worker again and again, and kills it as soon as it has deliveries of any kind (and after what `then`
+/// adds), before it can do anything with them.
 fn die_over_deliveries(
     queues: &Queues,
     portal: &Portal,
@@ -189,11 +189,11 @@ fn die_over_deliveries(
 }
 
 #[test]
-fn a_worker_that_dies_over_what_it_has_in_hand_takes_less_each_time_and_loses_nothing() {
+fn a_worker_that_dies_over_its_deliveries_takes_less_each_time_and_loses_nothing() {
     let queues = counting_queues("dying");
     let tasks = Tasks::new();
     let (started, starts) = unbounded();
-    // It dies as soon as it works on a task.
+    // The worker dies as soon as it works on a task.
     let deadly = Portal::start(move |call| match call.params.to_string().contains("task-") {
         true => {
             let _ = started.send(());
@@ -211,15 +211,15 @@ fn a_worker_that_dies_over_what_it_has_in_hand_takes_less_each_time_and_loses_no
         worker.start_again();
     }
     worker.kill();
-    // All together three times; then one, and what came before its predecessor was republished.
+    // All together three times; then one, and those that came before the previous one was published again.
     let received = worker.log().matches("received: task=").count();
     assert!(received < 90, "{received}");
     eventually("all are back", PATIENCE, || queues.count(&queues.input()) == 8);
     let portal = Portal::of(&tasks);
     let mut worker = start(&queues, &portal, &changes);
-    worker.await_log("beginning with one delivery at a time", PATIENCE);
+    worker.await_log("starting with one delivery at a time", PATIENCE);
     eventually("all are done", PATIENCE, || tasks.markers().len() == 8 && queues.count(&queues.sent()) >= 8);
-    // More again with success.
+    // With success it takes more again.
     worker.await_log("deliveries at a time from now on", PATIENCE);
     worker.stop();
     Audit::take(&queues, tasks.markers()).after_faults(50).assert_holds();
@@ -233,7 +233,7 @@ fn a_worker_that_dies_in_each_sweep_loses_no_record() {
     for number in 0..40 {
         queues.publish(&queues.sent(), record(&tasks, &format!("task-{number}"), ""), FieldTable::new());
     }
-    // In the second step of a sweep, with more than one record in hand.
+    // In the second step of a sweep, with more than one record taken.
     let second_step = |die| {
         let delivered = Then::when(Direction::ToClient, DELIVERY, die);
         Then::when(Direction::ToClient, CANCELLED, delivered)
@@ -259,7 +259,7 @@ fn records_that_do_not_fit_into_memory_together_are_swept_without_wearing_out() 
         queues.broker().publish(&queues.sent(), &chunk.iter().map(of).collect::<Vec<_>>()).expect("there is room");
     }
     tasks.set_status("task-399", 5);
-    // Else each thread reserves 64 MiB of addresses for its own allocations.
+    // Otherwise each thread reserves 64 MiB of addresses for its allocations.
     let few = [("MALLOC_ARENA_MAX", "1"), ("HANDLER_THREADS", "4"), ("BITRIX_RATE", "0"), ("HEARTBEAT_INTERVAL", "1")];
     let mut settings = worker::settings(&queues, &portal.webhook());
     settings.extend(few.map(|(name, value)| (name.to_owned(), value.to_owned())));

@@ -2,8 +2,9 @@
 //! the worker is one that it allows, and every answer of the fake is one that it describes.
 
 use serde_json::{Value, json};
+use task_creator::sandbox::http_fake::HttpFake;
 use task_creator::sandbox::openproject::store::CLOSED;
-use task_creator::sandbox::openproject::{ANSWER_FIELD, MARKER_FIELD, OpenProject, PROJECT, TOKEN};
+use task_creator::sandbox::openproject::{ANSWER_FIELD, MARKER_FIELD, PROJECT, Store, TOKEN};
 
 use crate::prism::Prism;
 use crate::support::{PATIENCE, Queues, Worker, changed, run};
@@ -12,7 +13,7 @@ const CONTRACT: &str = "openproject/openproject-strict.json";
 
 #[test]
 fn every_request_and_every_answer_keeps_to_the_published_contract() {
-    let sandbox = OpenProject::start(0).expect("loopback has a free port");
+    let sandbox = HttpFake::start(0, Store::default()).expect("loopback has a free port");
     let Some(prism) = Prism::before(sandbox.address(), CONTRACT) else { return };
     let queues = Queues::of("openproject", "openproject contract");
     let (url, project) = (format!("http://{}", prism.address()), PROJECT.to_string());
@@ -31,13 +32,13 @@ fn every_request_and_every_answer_keeps_to_the_published_contract() {
     let settings = changed(&queues, "", &settings);
     run(&["check"], &settings).ended_with(0).has("people answer in").has_not("warn  openproject");
     let mut worker = Worker::run(&[], &settings);
-    let changed_one = sandbox.store().put("Старое", Some("somebody"));
+    let changed_one = sandbox.target().put("Старое", Some("somebody"));
     messages(changed_one).iter().for_each(|message| queues.publish_task(message));
     // Two are work packages for people; a change and a project are finished at once.
     queues.await_count(&queues.sent(), 2, PATIENCE);
     queues.await_count(&queues.responses(), 2, PATIENCE);
     for marker in ["task-1", "task-2"] {
-        let mut store = sandbox.store();
+        let mut store = sandbox.target();
         let id = store.ids_of(marker)[0];
         assert!(store.finish(id, CLOSED, Some("ДА")));
     }

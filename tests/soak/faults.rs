@@ -1,4 +1,4 @@
-//! The faults of the soak: which there are, how often each is drawn, and what is done to the [`Stage`]. Each is over
+//! The faults of the soak: which there are, how often each is drawn, and what it does to the [`Stage`]. Each is over
 //! when its function returns.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::random::Random;
 use super::stage::Stage;
 use super::support::Direction;
 
-/// How long the worker may take to have all that is published at the portal, before faults that demand it.
+/// How long the worker may take until all published tasks are at the portal, before faults that demand this.
 const CALM: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +35,7 @@ pub enum Fault {
     Takeover,
 }
 
-/// Twenty times as many draws as there are of the rarest: those cost the machine seconds of work.
+/// How often each fault is drawn, as a weight. The rare ones cost the machine seconds of work.
 const WEIGHTS: [(Fault, u64); 20] = [
     (Fault::WorkerKilled, 9),
     (Fault::WorkerStopped, 5),
@@ -77,7 +77,7 @@ impl Fault {
         matches!(self, WorkerKilled | WorkerStopped | BrokerAndWorkerKilled | Takeover)
     }
 
-    /// Only where nothing else is wrong: two workers and two copies of a message, or a queue that is not quite empty,
+    /// Only when nothing else is wrong: two workers and two copies of a message, or a queue that is not quite empty,
     /// lose and double by definition.
     pub fn stands_alone(self) -> bool {
         matches!(self, Fault::SecondWorker | Fault::Takeover | Fault::EmptyQueueDeleted)
@@ -196,7 +196,7 @@ impl Fault {
         }
     }
 
-    /// For a while, or for good: then the first one is killed.
+    /// For a while, or for good: then the first worker is killed.
     fn with_a_second_worker(self, stage: &mut Stage, random: &mut Random) -> bool {
         stage.producer.singly(true);
         let calm = stage.catches_up(CALM);
@@ -226,7 +226,7 @@ fn delete_an_empty_queue(stage: &mut Stage, random: &mut Random) -> bool {
     empty
 }
 
-/// So many milliseconds of a fault.
+/// A random duration of a fault, in milliseconds.
 fn last(random: &mut Random, least: u64, most: u64) {
     thread::sleep(Duration::from_millis(least + random.below(most - least)));
 }

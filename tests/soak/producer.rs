@@ -1,5 +1,5 @@
 //! Publishes tasks at a steady pace on a connection of its own, and each one again until RabbitMQ has confirmed it:
-//! both forms, some twice, some that the portal refuses, some that nobody can read.
+//! both forms, some twice, some that the portal refuses, some that cannot be read.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,17 +18,17 @@ use super::target::Target;
 const CONFIRM: Duration = Duration::from_secs(5);
 const RECONNECT: Duration = Duration::from_millis(500);
 
-/// What both the publishing thread and the soak look at.
+/// What the publishing thread shares with the soak.
 pub struct Shared {
     over: AtomicBool,
     paused: AtomicBool,
-    /// No message is published that is or was in a queue already.
+    /// Publish no message that is or was in a queue already.
     singly: AtomicBool,
     /// The thread is between two messages.
     idle: AtomicBool,
     published: AtomicUsize,
     copies: AtomicUsize,
-    /// Readable, acceptable and not at the portal when last looked at.
+    /// Tasks that can be created and were not at the portal at the last check.
     expected: Mutex<HashSet<String>>,
 }
 
@@ -85,7 +85,7 @@ impl Producer {
         self.shared.paused.store(false, Ordering::SeqCst);
     }
 
-    /// Whether each message is to be in the queues once only.
+    /// Whether each message should be in the queues only once.
     pub fn singly(&self, singly: bool) {
         self.shared.singly.store(singly, Ordering::SeqCst);
     }
@@ -118,7 +118,7 @@ fn publish_all(rabbitmq: &RabbitMq, queues: &Queues, mut random: Random, each: D
             let copy = !earlier.is_empty() && random.percent(5) && !shared.singly.load(Ordering::SeqCst);
             let (id, body) = if copy {
                 shared.copies.fetch_add(1, Ordering::Relaxed);
-                // Mostly the newest: it may be at work this very moment.
+                // Mostly the newest, which the worker may be working on right now.
                 let back = if random.percent(60) { 1 } else { 1 + random.below(earlier.len() as u64) as usize };
                 earlier[earlier.len() - back].clone()
             } else {
@@ -144,7 +144,7 @@ fn publish_all(rabbitmq: &RabbitMq, queues: &Queues, mut random: Random, each: D
     }
 }
 
-/// The id of a task that the portal will have, and the body.
+/// The id of a task that will be at the portal, and the body.
 fn message(number: u64, random: &mut Random) -> (Option<String>, Vec<u8>) {
     let id = format!("task-{number}");
     match random.below(100) {
@@ -157,7 +157,7 @@ fn message(number: u64, random: &mut Random) -> (Option<String>, Vec<u8>) {
     }
 }
 
-/// A publish that broke off may have arrived: the next one may be a copy.
+/// A publish that broke off may have arrived, so the next one may be a copy.
 fn publish_until_confirmed(
     rabbitmq: &RabbitMq,
     queues: &Queues,
@@ -195,7 +195,7 @@ fn publish(line: &Line, queue: &str, body: &[u8]) -> bool {
     let publish = Publish { mandatory: true, ..Publish::with_properties(body, queue, properties) };
     line.channel.basic_publish("", publish).is_ok()
         && matches!(line.confirms.recv_timeout(CONFIRM), Ok(Confirm::Ack(_)))
-        // The queue was deleted and is not there again: returned before it was confirmed.
+        // The queue was deleted and is still missing: the message is returned before it is confirmed.
         && line.returns.try_recv().is_err()
 }
 

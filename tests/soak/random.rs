@@ -1,4 +1,4 @@
-//! A small generator of numbers that one seed decides (SplitMix64). Knows no fault and no message.
+//! A small random number generator with a seed (SplitMix64). It knows no fault and no message.
 
 /// The same seed gives the same numbers.
 pub struct Random(u64);
@@ -17,7 +17,7 @@ impl Random {
         (mixed ^ (mixed >> 31)) % limit
     }
 
-    /// In so many of a hundred cases.
+    /// True in so many of a hundred cases.
     pub fn percent(&mut self, share: u64) -> bool {
         self.below(100) < share
     }

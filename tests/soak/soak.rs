@@ -5,9 +5,9 @@
 //! ```
 //!
 //! It starts a RabbitMQ node of its own, puts relays around the built worker, publishes a few tasks a second, and every
-//! few seconds does something bad that the seed decides. In the last third no fault ends the worker's process, so that
-//! its memory, threads and descriptors can be compared. Exit code 0: nothing was lost, nothing was doubled. Unlike a
-//! test it is made of time, so it sleeps.
+//! few seconds injects a fault that the seed chooses. In the last third no fault ends the worker's process, so that its
+//! memory, threads and descriptors can be compared. Exit code 0: nothing was lost, nothing was doubled. Unlike a test
+//! it needs time to pass, so it sleeps.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -32,15 +32,15 @@ use stage::Stage;
 use support::Audit;
 use target::Illness;
 
-/// One task in so much time.
+/// The time between two tasks.
 const EACH: Duration = Duration::from_millis(220);
-/// How long the worker may take to be done with everything when all faults are over.
+/// How long the worker may take to finish everything when all faults are over.
 const QUIESCENCE: Duration = Duration::from_secs(240);
-/// Of the tasks that are open, people finish so many of a hundred in each round.
+/// The share of open tasks that simulated users finish in each round.
 const FINISHED_PERCENT: u64 = 30;
-/// How long an administrator looks at a worker that has no session.
+/// How long an administrator watches a worker that has no session.
 const IMPATIENCE: Duration = Duration::from_secs(4);
-/// After its start the worker's size is measured.
+/// The time from its start until the worker's size is measured.
 const STEADY: Duration = Duration::from_secs(20);
 
 struct Arguments {
@@ -79,7 +79,7 @@ fn main() {
     while Instant::now() < end - 2 * sixth {
         soak.round(true);
     }
-    // Time to become as large as the work makes it.
+    // Time for the worker to grow as large as its work makes it.
     while Instant::now() < end - sixth {
         soak.round(false);
     }
@@ -94,7 +94,8 @@ fn main() {
     soak.audit(&[("at first", first), ("with a sixth to go", middle), ("at the end", last)], idle, &stalls);
 }
 
-/// Tasks whose message asked for checklists that they have not, or not in order. What was parked is not followed up.
+/// Tasks whose checklists are missing or out of order, although their message has them. Parked ones are not followed
+/// up.
 fn half_done(stage: &Stage) -> Vec<String> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let published: Vec<Value> =
@@ -149,8 +150,8 @@ impl Soak {
         self.pause(500, 3500);
     }
 
-    /// One that meets a worker at work. Instead of waiting for one that waits to connect again, an administrator who
-    /// may stop it starts it again.
+    /// A fault that meets a worker at work. If the worker waits to connect again, an administrator restarts it instead
+    /// of waiting, where a restart is allowed.
     fn fault(&mut self, may_end_worker: bool) -> Fault {
         if may_end_worker && !self.stage.has_session_within(IMPATIENCE) {
             return Fault::WorkerStopped;
@@ -164,7 +165,8 @@ impl Soak {
         }
     }
 
-    /// None for which there is no time left, and seldom one for which the worker leaves the portal alone for minutes.
+    /// No illness that lasts longer than the soak, and seldom one after which the worker leaves the portal alone for
+    /// minutes.
     fn illness(&mut self) -> Option<(Illness, u64)> {
         let illness = Illness::ALL[self.random.below(Illness::ALL.len() as u64) as usize];
         let left = self.end.saturating_duration_since(Instant::now());
@@ -194,7 +196,7 @@ impl Soak {
         Size { memory_kib: worker.memory_kib(), threads: worker.threads(), descriptors: worker.descriptors() }
     }
 
-    /// The least of three seconds: a sweep has threads and connections of its own.
+    /// The smallest size within three seconds: a sweep has threads and connections of its own.
     fn size_between_sweeps(&self) -> Size {
         let looks = (0..30).map(|_| {
             thread::sleep(Duration::from_millis(100));
@@ -208,8 +210,8 @@ impl Soak {
         looks.reduce(least).unwrap_or_else(|| self.size())
     }
 
-    /// People finish everything, and the worker brings it to its end without help. Returns what is wrong when it does
-    /// not.
+    /// The simulated users finish everything, and the worker must process all of it without help. Returns what is
+    /// wrong, if anything.
     fn settle(&mut self) -> Vec<String> {
         self.stage.producer.stop();
         let started = Instant::now();
@@ -226,7 +228,7 @@ impl Soak {
         }
     }
 
-    /// Ends the worker, prints everything, and panics when something does not hold.
+    /// Ends the worker, prints everything, and panics when a rule is broken.
     fn audit(mut self, sizes: &[(&str, Size)], mut wrong: Vec<String>, stalls: &AtomicU64) {
         self.stage.end_worker();
         let stage = &mut self.stage;
@@ -264,7 +266,7 @@ impl Soak {
 /// What the worker uses at the end and did not use before.
 fn grown(sizes: &[(&str, Size)]) -> Option<String> {
     let [(_, first), .., (_, middle), (_, last)] = sizes else { return None };
-    // Idle connections to the portal come and go, and so do bursts of work, for which threads start.
+    // Idle connections to the portal come and go, and so do threads, which start for bursts of work.
     let flat = last.threads <= middle.threads * 5 / 4 + 16
         && last.descriptors <= first.descriptors + 10
         && last.memory_kib <= middle.memory_kib * 5 / 4 + 8192;
@@ -291,8 +293,8 @@ fn arguments() -> Arguments {
     arguments
 }
 
-/// The longest time in milliseconds for which this process was not let run: on a machine that is too busy a create can
-/// become visible too late, which is a documented limit and no fault of the worker.
+/// The longest time in milliseconds in which this process did not run: on a machine that is too busy a create can
+/// become visible too late, which is a documented limit and no defect of the worker.
 fn watch_for_stalls() -> Arc<AtomicU64> {
     const LOOK: Duration = Duration::from_millis(50);
     let longest = Arc::new(AtomicU64::new(0));

@@ -1,5 +1,5 @@
-//! The running loop: a node, a portal, a producer, relays between them, and the worker. Every change to one of its
-//! parts that a fault needs is a method here; when and why is not known here.
+//! The running loop: a node, a portal, a producer, relays between them, and the worker. Every change that a fault makes
+//! to one of its parts is a method here; this file does not know when and why.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use super::support::worker::binary;
 use super::support::{Broker, Message, Node, PATIENCE, Queues, Relay, Worker, eventually};
 use super::target::Target;
 
-/// Everything short, so that an hour holds many rounds of everything. Attempts enough for every outage: what is parked
-/// in the end is what nobody could have created.
+/// Everything short, so that an hour holds many rounds of everything. Enough attempts for every outage: at the end only
+/// tasks that nobody could have created are parked.
 const SETTINGS: [(&str, &str); 8] = [
     ("BITRIX_REQUEST_TIMEOUT", "2"),
     ("BITRIX_RATE", "0"),
@@ -33,12 +33,12 @@ pub struct Stage {
     pub to_portal: Relay,
     pub target: Target,
     pub queues: Arc<Queues>,
-    /// Exits of a worker that nobody asked for.
+    /// Unexpected exits of the worker.
     pub unasked: Vec<String>,
     pub node: Node,
 }
 
-/// How a queue is according to the broker.
+/// The state of a queue, according to the broker.
 #[derive(Debug, Default, PartialEq)]
 pub struct Load {
     pub ready: usize,
@@ -62,18 +62,18 @@ impl Stage {
         Stage { worker, producer, to_broker, to_portal, target, queues, unasked: Vec::new(), node }
     }
 
-    /// A worker beside the first one.
+    /// A second worker beside the first one.
     pub fn another_worker(&self) -> Worker {
         start_worker(&self.queues, &self.to_broker, &self.to_portal)
     }
 
-    /// Lets the relay's connections of a killed worker go.
+    /// Drops the relay's connections of a killed worker.
     pub fn kill_worker(&mut self) {
         self.worker.kill();
         self.to_broker.cut();
     }
 
-    /// SIGTERM; one that does not end in time is killed, as an administrator would.
+    /// SIGTERM; a worker that does not end in time is killed, as an administrator would do.
     pub fn end_worker(&mut self) {
         self.worker.signal("TERM");
         let asked = Instant::now();
@@ -81,7 +81,7 @@ impl Stage {
             thread::sleep(Duration::from_millis(50));
         }
         match self.worker.exited().map(|status| status.code()) {
-            // 1: something was in the air when the time for stopping was over.
+            // 1: messages were unsettled when the time for stopping was over.
             Some(Some(0 | 1)) => {}
             Some(other) => self.unasked.push(format!("told to stop, the worker ended with {other:?}")),
             None => {
@@ -95,7 +95,7 @@ impl Stage {
         self.worker.start_again();
     }
 
-    /// Whether the worker is still there; one that is not is started again.
+    /// Whether the worker still runs; an ended one is started again.
     pub fn look_after_worker(&mut self) {
         if let Some(status) = self.worker.exited() {
             self.unasked.push(format!("the worker ended by itself: {status}"));
@@ -103,7 +103,7 @@ impl Stage {
         }
     }
 
-    /// The sent queue has no room, or has it again.
+    /// Takes the room of the sent queue, or gives it again.
     pub fn refuse_records(&self, full: bool) {
         let vhost = self.node.rabbitmq().vhost;
         let pattern = format!("^{}$", self.queues.sent().replace('.', "\\."));
@@ -111,7 +111,7 @@ impl Stage {
             self.node.ctl(&["set_policy", "-p", &vhost, "--apply-to", "queues", "full", &pattern, definition]);
         };
         if full {
-            // In this order: the broker applies a new limit before what to do about it, and would drop the oldest
+            // In this order: the broker applies a new limit before the overflow rule, and would drop the oldest
             // records.
             set(r#"{"overflow": "reject-publish"}"#);
             set(r#"{"overflow": "reject-publish", "max-length": 1}"#);
@@ -120,7 +120,7 @@ impl Stage {
         }
     }
 
-    /// A fault is worth little while the worker waits to connect again.
+    /// A fault proves little while the worker waits to connect again.
     pub fn await_session(&self) {
         eventually("the worker's session", PATIENCE * 2, || self.has_session_within(Duration::ZERO));
     }
@@ -136,7 +136,7 @@ impl Stage {
         true
     }
 
-    /// Asks the broker, and not a counter of the worker.
+    /// Asks the broker, not a counter of the worker.
     pub fn load(&self, queue: &str) -> Load {
         let columns = ["name", "messages_ready", "messages_unacknowledged", "consumers"];
         let listed = self.node.ctl(&[&["list_queues", "-p", &self.node.rabbitmq().vhost], &columns[..]].concat());
@@ -146,7 +146,7 @@ impl Stage {
         Load { ready: next(), unacked: next(), consumers: next() }
     }
 
-    /// What the worker has yet to do, when nothing is published any more.
+    /// What the worker still has to do, when nothing is published any more.
     pub fn left(&self) -> Vec<String> {
         let (queues, mut left) = (&self.queues, Vec::new());
         let missing = self.producer.missing(&self.target);
@@ -177,7 +177,7 @@ impl Stage {
         responses.iter().filter_map(task_id).collect()
     }
 
-    /// Nobody has anything of these queues in hand.
+    /// No delivery of these queues is unacknowledged.
     pub fn is_empty(&self, queue: &str) -> bool {
         let load = self.load(queue);
         load.ready + load.unacked == 0

@@ -1,5 +1,5 @@
-//! The Bitrix24 of the soak: a sandbox, the people who finish its tasks, and whatever ails it at the moment. Knows
-//! nothing of queues or faults elsewhere.
+//! The Bitrix24 of the soak: a sandbox, the simulated users who finish its tasks, and its current illness. It knows
+//! nothing about queues or other faults.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,14 +14,14 @@ use super::random::Random;
 
 const ADD: &str = "tasks.task.add";
 const CHECKLIST: &str = "task.checklistitem.add";
-/// The lists of a message of the field's form with their lines, in the order in which people shall see them.
+/// The lists and lines of a message in the bridge's form, in the order in which people should see them.
 const CHECKLISTS: &str = "Документы: Устав, Доверенность; Сроки: Оплата до 30 дней";
 /// Longer than the worker's `BITRIX_REQUEST_TIMEOUT`: it has given up by then.
 const HANG: Duration = Duration::from_secs(3);
 /// A create must be visible within `BITRIX_REQUEST_TIMEOUT` (2 s) of its request; the rest is for a busy machine.
 const SLOW_MS: [u64; 3] = [150, 450, 900];
 
-/// What ails the portal.
+/// The portal's illnesses.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Illness {
     Http500,
@@ -39,15 +39,15 @@ pub enum Illness {
     CloseAfterCreate,
     ResetAfterCreate,
     Error500AfterCreate,
-    /// An error that says nothing about the task, which is there.
+    /// An error that says nothing about the task, which exists.
     UnknownAdd,
     /// The custom fields are written long after the task, and the answer is lost.
     LateMarker,
     /// The custom fields are never written, and the answer is lost.
     MarkerNever,
-    /// In a batch: the error of another command, whatever the own one is.
+    /// In a batch: the error of another command, whatever the command's own outcome is.
     StaleError,
-    /// The webhook's owner is no administrator: what they create for others is answered with nothing.
+    /// The webhook's owner is no administrator: a task for another user is answered with nothing.
     Invisible,
     /// A list or a line is added, and the answer is lost.
     CloseAfterChecklist,
@@ -118,7 +118,7 @@ impl Illness {
 
     fn custom_fields(self) -> CustomFields {
         match self {
-            // When the worker looks again, they are still missing.
+            // They are still missing when the worker looks again.
             Illness::LateMarker => CustomFields::After(2 * HANG),
             Illness::MarkerNever => CustomFields::Never,
             _ => CustomFields::AtOnce,
@@ -136,12 +136,12 @@ pub struct Target {
 struct State {
     random: Random,
     ills: Vec<Order>,
-    /// Tasks that somebody will finish, as far as people have noticed them.
+    /// Tasks that a simulated user will finish, as far as they have been noticed.
     open: Vec<u64>,
     newest: u64,
 }
 
-/// One task in so many is never finished.
+/// One task in this many is never finished.
 const LEFT_OPEN: u64 = 97;
 
 impl Target {
@@ -153,12 +153,12 @@ impl Target {
         Target { sandbox, started: SystemTime::now(), state: Mutex::new(state) }
     }
 
-    /// For a relay before it.
+    /// The address, for a relay in front of it.
     pub fn address(&self) -> SocketAddr {
         self.sandbox.address()
     }
 
-    /// So many of a hundred requests, or of the creates in them, suffer from it.
+    /// The share of requests, or of the creates in them, that the illness strikes.
     pub fn fall_ill(&self, illness: Illness, share: u64) {
         let state = &mut *self.state();
         let faults = illness.faults();
@@ -193,7 +193,7 @@ impl Target {
         self.sandbox.task_count()
     }
 
-    /// Somebody will finish so many tasks.
+    /// How many tasks will be finished.
     pub fn open(&self) -> usize {
         let state = &mut *self.state();
         self.notice(state);
@@ -209,7 +209,7 @@ impl Target {
         tasks.filter(|task| task.status == 5).filter_map(|task| task.marker).collect()
     }
 
-    /// When each of the tasks with a marker that is there twice was created.
+    /// When each task was created whose marker comes twice.
     pub fn doubled(&self) -> Vec<String> {
         let mut times: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for task in self.sandbox.tasks() {
@@ -230,7 +230,7 @@ impl Target {
         self.sandbox.tasks().into_iter().filter_map(wrong).collect()
     }
 
-    /// People finish so many of a hundred tasks that are open.
+    /// Simulated users finish this share of the open tasks.
     pub fn work(&self, share: u64) {
         let state = &mut *self.state();
         self.notice(state);
@@ -272,7 +272,7 @@ fn checklists(task: &SandboxTask) -> String {
     lists.join("; ")
 }
 
-/// Some tasks are refused whatever happens.
+/// Some tasks are always refused.
 fn is_hopeless(call: &Call) -> bool {
     let marker = call.params["fields"]["UF_CAMUNDA_ID_EXTERNAL_TASK"].as_str();
     marker.is_some_and(|marker| marker.starts_with("refused-"))

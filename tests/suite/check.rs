@@ -1,5 +1,4 @@
-//! `task-creator check`: all is well, one thing is wrong, nothing is changed. What is wrong with RabbitMQ is in
-//! `rabbitmq`.
+//! `task-creator check`: all is well, one thing is wrong, nothing is changed. Tests of RabbitMQ are in `rabbitmq`.
 
 mod rabbitmq;
 
@@ -12,7 +11,7 @@ use crate::support::*;
 use serde_json::json;
 
 const MARKER: &str = "UF_CAMUNDA_ID_EXTERNAL_TASK";
-/// What `check` may call: nothing of it changes anything.
+/// What `check` may call: methods that change nothing.
 const LOOKING: &[&str] = &[
     "profile",
     "user.admin",
@@ -26,7 +25,7 @@ const LOOKING: &[&str] = &[
 
 const DEFAULT_PASSWORD: &str = "warn  RabbitMQ: the password is the user's name or a default one";
 
-/// A portal that behaves but for one method.
+/// A good portal, except for one method.
 fn portal_but(tasks: &Tasks, method: &'static str, answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Portal {
     let tasks = tasks.clone();
     Portal::start(move |call| if call.method == method { answer(call) } else { tasks.answer(call) })
@@ -37,10 +36,10 @@ fn check_portal(portal: &Portal, changes: &[(&str, &str)]) -> Ended {
     run_with(&["check"], &Queues::new("check"), &portal.webhook(), changes)
 }
 
-/// The last line counts what stands above it.
+/// The last line counts the lines above it.
 #[track_caller]
 fn assert_summed_up(ended: &Ended, failures: usize) {
-    let told = |verdict: &str| ended.output.matches(&format!("\n{verdict}")).count();
+    let told = |result: &str| ended.output.matches(&format!("\n{result}")).count();
     let (failed, warnings) = (told("FAIL "), told("warn "));
     let plural = if warnings == 1 { "" } else { "s" };
     assert_eq!(failed, failures, "{}", ended.output);
@@ -68,7 +67,7 @@ fn a_check_of_a_healthy_installation_is_all_green_and_changes_nothing() {
         .has("ok    bitrix24: methods tasks.task.add, tasks.task.list, task.checklistitem.add, task.checklistitem.getlist\n")
         .has("ok    bitrix24: the webhook has the right \"task\"")
         .has("ok    bitrix24: tasks can be found by UF_CAMUNDA_ID_EXTERNAL_TASK")
-        .has("ok    bitrix24: to look up a task takes ")
+        .has("ok    bitrix24: looking up a task takes ")
         .has(" ms by UF_CAMUNDA_ID_EXTERNAL_TASK, ")
         .has(" ms by XML_ID\n")
         .has("ok    bitrix24: fields UF_RESULT_EXPECTED, UF_RESULT_QUESTION, UF_RESULT_ANSWER")
@@ -77,7 +76,7 @@ fn a_check_of_a_healthy_installation_is_all_green_and_changes_nothing() {
     assert!(queues.state(&queues.sent()).is_none() && queues.state(&queues.retry()).is_none());
     assert_eq!(queues.count(&queues.input()), 1);
     assert_eq!(tasks.markers(), ["somebody's"]);
-    // Of a batch each command is a call.
+    // Each command of a batch is a call.
     let looking = |call: &Call| LOOKING.contains(&&*call.method) || call.method == "batch";
     let foreign: Vec<Call> = portal.calls().into_iter().filter(|call| !looking(call)).collect();
     assert!(foreign.is_empty(), "{foreign:?}");
@@ -94,7 +93,7 @@ fn a_check_leaves_no_file_behind() {
 }
 
 #[test]
-fn a_wrong_webhook_fails_and_the_queues_are_looked_at_all_the_same() {
+fn a_wrong_webhook_fails_and_the_queues_are_still_checked() {
     let refuse = |_: &Request| {
         let error = json!({"error": "INVALID_CREDENTIALS", "error_description": "Invalid request credentials"});
         Some(Reply::Json(401, error))
@@ -186,7 +185,7 @@ fn missing_rights_and_methods_fail() {
     }
 }
 
-/// A filter whose value is a list is ignored, and a field is none the less seen to be there or not.
+/// The portal ignores a filter whose value is a list, and `check` still sees whether a field is there.
 #[test]
 fn the_fields_are_compared_by_the_worker_and_not_by_the_portal() {
     let rows = json!([
@@ -203,7 +202,7 @@ fn the_fields_are_compared_by_the_worker_and_not_by_the_portal() {
 }
 
 #[test]
-fn where_the_profile_does_not_say_who_is_an_administrator_user_admin_does() {
+fn user_admin_is_asked_when_the_profile_does_not_say_who_is_an_administrator() {
     for (answer, told) in [
         (Answer::Done(json!(true)), "ok    bitrix24: http://"),
         (Answer::Done(json!(false)), "(Портал), no administrator: "),
@@ -221,7 +220,7 @@ fn where_the_profile_does_not_say_who_is_an_administrator_user_admin_does() {
 }
 
 #[test]
-fn a_default_responsible_who_does_not_exist_fails_and_a_webhook_that_may_not_look_is_no_fault() {
+fn a_default_responsible_who_does_not_exist_fails_and_a_webhook_that_may_not_look_does_not() {
     let tasks = Tasks::new();
     let user = |id: &str, active: bool| json!({"ID": id, "ACTIVE": active});
     let check_with = |code: i32, default: Answer, owner: Answer| {
@@ -252,7 +251,7 @@ fn a_default_responsible_who_does_not_exist_fails_and_a_webhook_that_may_not_loo
     ] {
         let (ended, asked) = check(untold, one(user("1", true)));
         ended.has(
-            "off   bitrix24: is user 9 (BITRIX_DEFAULT_RESPONSIBLE_ID) active? It could not be looked at: user.get: ",
+            "off   bitrix24: is user 9 (BITRIX_DEFAULT_RESPONSIBLE_ID) active? This could not be checked: user.get: ",
         );
         ended.has_not("dismissed").has_not("FAIL");
         assert_eq!(asked, 1, "{}", ended.output);
@@ -274,12 +273,12 @@ fn slow_look_ups_are_measured_and_the_statements_that_make_them_fast_are_told() 
             if call.params["filter"]["XML_ID"].is_null() || call.batched {
                 return tasks.answer(call);
             }
-            // More than 30 bytes.
+            // More than 30 bytes, so more than a second.
             Answer::Http(Reply::Drip(json!({"result": {"tasks": []}, "time": says}), Duration::from_millis(35)))
         })
     };
     let ended = check_portal(&slow(json!([])), &[]);
-    statements(ended.ended_with(0).has("warn  bitrix24: to look up a task takes ").has("reads its whole table"));
+    statements(ended.ended_with(0).has("warn  bitrix24: looking up a task takes ").has("reads its whole table"));
     // It was not the portal that took so long.
     check_portal(&slow(json!({"duration": 0.1})), &[]).ended_with(0).has("100 ms by XML_ID\n").has_not("INDEX");
     // So slow that no answer comes in time.

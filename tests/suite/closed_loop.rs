@@ -1,5 +1,5 @@
-//! The loop as its users see it: a message goes in, a task stands at the portal, a person finishes it, the answer is in
-//! the responses queue.
+//! The loop as its users see it: a message goes in, a task is at the portal, a user finishes it, the answer is in the
+//! responses queue.
 
 use crate::support::*;
 use serde_json::{Value, json};

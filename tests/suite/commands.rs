@@ -1,5 +1,5 @@
-//! The command line beside `run` and `check`: what `send` puts into a queue, help, wrong usage, wrong settings, advice
-//! that can be pasted, lines that fit a terminal, and that no command prints a secret.
+//! The command line besides `run` and `check`: what `send` publishes, help, wrong usage, wrong settings, advice that
+//! can be pasted, lines that fit a terminal, and that no command prints a secret.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
@@ -13,12 +13,12 @@ use serde_json::json;
 
 #[test]
 fn wrong_settings_are_told_together_and_nothing_is_touched() {
-    let queues = Queues::new("mistakes");
+    let queues = Queues::new("wrong settings");
     let portal = Portal::of(&Tasks::new());
     let changes = [("RABBITMQ_PORT", "x"), ("BITRIX_RATE", "-1")];
     for arguments in [["check"], ["send"]] {
         let ended = run_with(&arguments, &queues, &portal.webhook(), &changes);
-        ended.ended_with(78).has("2 mistake(s)").has("RABBITMQ_PORT is \"x\"").has("BITRIX_RATE is \"-1\"");
+        ended.ended_with(78).has("2 error(s)").has("RABBITMQ_PORT is \"x\"").has("BITRIX_RATE is \"-1\"");
     }
     assert!(portal.requests().is_empty());
     let folder = run_with(&["check"], &queues, &portal.webhook(), &[("LOG_DIR", "/dev/null/logs")]);
@@ -28,7 +28,7 @@ fn wrong_settings_are_told_together_and_nothing_is_touched() {
 #[test]
 fn no_secret_is_printed_whatever_goes_wrong() {
     let queues = Queues::new("secrets");
-    // A portal that says its own address in every error.
+    // The portal names its own address in every error.
     let portal = Portal::start(|call| match call.method.as_str() {
         "profile" => Answer::Done(json!({"ID": "1", "NAME": "portal-canary-token\u{1b}[31m\nFAIL"})),
         _ => Answer::refused(400, "ERROR_CORE", "http://x/rest/1/portal-canary-token/ password-canary"),
@@ -110,6 +110,22 @@ fn a_file_and_standard_input_are_sent_byte_for_byte() {
 }
 
 #[test]
+fn a_message_is_sent_to_the_queue_of_the_system_that_it_belongs_to() {
+    let queues = Queues::undeclared("send by topic");
+    let file = std::env::temp_dir().join(format!("task-creator-send-topic-{}", std::process::id()));
+    for (body, queue) in [
+        (r#"{"task_id": "t", "topic": "send_email", "system": "python-services"}"#, "email.queue"),
+        (r#"{"task_id": "t", "topic": "other", "system": "1c"}"#, "1c.queue"),
+        (r#"{"task_id": "t"}"#, "bitrix24.queue"),
+    ] {
+        fs::write(&file, body).unwrap();
+        let sent = run_with(&["send", file.to_str().unwrap()], &queues, "", &[]);
+        sent.ended_with(1).has(&format!("there is no queue {} in", queues.named(queue)));
+    }
+    fs::remove_file(&file).unwrap();
+}
+
+#[test]
 fn a_queue_that_is_not_there_is_not_sent_to() {
     let queues = Queues::undeclared("send nowhere");
     let other = queues.named("other");
@@ -161,7 +177,7 @@ fn help_and_version_need_no_settings_and_a_wrong_option_is_told() {
     }
 }
 
-/// Runs the program as if somebody had typed this for its name, at a terminal of this width.
+/// Runs the program under this name, at a terminal of this width.
 fn called(name: &str, width: &str, arguments: &[&str], environment: &[(String, String)]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_task-creator"));
     command.arg0(name).args(arguments).env_clear().envs(environment.iter().cloned()).env("COLUMNS", width);

@@ -1,6 +1,6 @@
-//! The wire contract, member by member: messages as Python writes them go in; what Bitrix24 is asked, the sent record
-//! and the response come out. Each queue is read as the bridge and the Python worker read it. And what careless
-//! programs write goes the same way.
+//! The wire contract, member by member: messages as Python writes them go in; requests to Bitrix24, sent records and
+//! responses come out. Each queue is read as the bridge and the Python worker read it. Messages of careless programs go
+//! the same way.
 
 use std::sync::{Arc, Mutex};
 
@@ -132,7 +132,7 @@ fn a_message_that_python_wrote_becomes_a_record_and_a_response_of_the_contract()
         assert!(record["response_data"]["time"].is_object() || record["response_data"].get("time").is_none());
     }
 
-    // People work, and the next worker answers what they have done.
+    // Users finish the tasks while no worker runs. The next worker answers.
     worker.signal("INT");
     assert_eq!(worker.wait(PATIENCE).code(), Some(0));
     tasks.set("field-1", "UF_RESULT_ANSWER", json!("27"));
@@ -160,8 +160,8 @@ fn a_message_that_python_wrote_becomes_a_record_and_a_response_of_the_contract()
     Audit::take(&queues, tasks.markers()).with_finished(tasks.finished()).assert_holds();
 }
 
-/// Half an emoji in a variable that nobody uses, and a byte order mark: read, returned, parked, replayed, recorded and
-/// answered with the bytes that came.
+/// Half an emoji in an unused variable, and a byte order mark: read, retried, parked, replayed, recorded and answered
+/// with the bytes that came.
 #[test]
 fn half_a_character_and_a_byte_order_mark_go_all_the_way_as_they_came() {
     let half = FIELD.replace("field-1", "half").replace(r#""amount": 1.10"#, r#""amount": 1.10, "note": "ok \ud83d""#);
@@ -214,9 +214,9 @@ fn half_a_character_and_a_byte_order_mark_go_all_the_way_as_they_came() {
     worker.stop();
 }
 
-/// A portal that shows PHP's notices, or one of whose files starts with a byte order mark, in every answer.
+/// A portal with PHP's notices, or with a byte order mark from one of its files, before every answer.
 #[test]
-fn a_portal_that_puts_text_before_its_json_is_worked_with_and_warned_about_once() {
+fn a_portal_that_puts_text_before_its_json_is_used_with_one_warning() {
     for (name, preamble, told) in [
         ("notice", "\u{feff}<br />\n<b>Notice</b>:  Undefined index: {x}<br />\n", "Notice : Undefined index: {x}"),
         ("mark", "\u{feff}", "start with a byte order mark"),
@@ -246,9 +246,9 @@ fn a_portal_that_puts_text_before_its_json_is_worked_with_and_warned_about_once(
     }
 }
 
-/// What the portal shows beside JSON that cannot be read is told, without what nobody may know.
+/// The log has the beginning of a page that is no JSON, without secrets.
 #[test]
-fn the_beginning_of_an_answer_that_is_no_json_is_told() {
+fn the_beginning_of_an_answer_that_is_no_json_is_logged() {
     let queues = Queues::new("no json");
     let tasks = Tasks::new();
     let portal = {
@@ -273,7 +273,7 @@ fn the_beginning_of_an_answer_that_is_no_json_is_told() {
     assert!(worker.log().contains(expected) && !worker.log().contains("canary"));
 }
 
-/// The worker takes over from the Python worker in mid-flight.
+/// The worker replaces the Python worker while tasks are open.
 #[test]
 fn records_that_the_python_worker_left_behind_are_answered() {
     let queues = Queues::new("takeover");

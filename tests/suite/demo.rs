@@ -49,7 +49,7 @@ fn the_demo_loses_nothing_doubles_nothing_and_leaves_no_queue() {
     assert!(output.contains("parked: INVALID_MESSAGE"), "{output}");
     // A file is no terminal: nothing is redrawn there.
     assert!(!output.contains('\u{1b}'), "{output}");
-    assert_eq!(demo.log(), "", "the log of the real worker is another");
+    assert_eq!(demo.log(), "", "the real worker's log is another");
     let log = fs::read_to_string(demo.folder().join("logs/demo/worker.log")).expect("the demo has a log of its own");
     assert!(log.contains("created: task="), "{log}");
     assert!(output.starts_with("Connecting to RabbitMQ at "), "{output}");
@@ -79,7 +79,7 @@ fn a_closed_terminal_that_interrupts_twice_lets_the_demo_clear_up() {
     assert_no_queues(&prefix(&demo.output()));
 }
 
-/// RabbitMQ is so far away that the time for everything is over before the demo has seen its end.
+/// RabbitMQ is so slow that the time for the whole demo is over before all messages have arrived.
 #[test]
 #[ignore = "takes a minute"]
 fn a_demo_whose_time_is_up_says_so_and_what_is_missing() {
@@ -96,7 +96,7 @@ fn a_demo_whose_time_is_up_says_so_and_what_is_missing() {
     assert_eq!(demo.wait(PATIENCE).code(), Some(1), "{}", demo.output());
     let output = demo.output();
     assert!(output.contains("RabbitMQ has not taken it") && output.contains("The log says more"), "{output}");
-    // The time that playing has was not over.
+    // The time for the messages alone was not over.
     assert!(!output.contains("After 30 s") && !output.contains("Interrupted"), "{output}");
     assert_no_queues(&prefix(&output));
 }
@@ -133,7 +133,7 @@ fn without_rabbitmq_the_demo_says_what_to_do() {
 }
 
 #[test]
-fn a_user_without_rights_on_the_demos_queues_is_told_which_and_nothing_is_begun() {
+fn a_user_without_rights_on_the_demos_queues_is_told_which_and_nothing_is_started() {
     let vhost = Broker::connect().rabbitmq().vhost.clone();
     let none = "^$";
     for (kind, [configure, write, read]) in
@@ -187,7 +187,7 @@ fn a_refused_password_is_told_from_a_missing_rabbitmq() {
 }
 
 #[test]
-fn the_seconds_before_the_demo_say_what_is_going_on() {
+fn the_script_says_what_happens_in_the_seconds_before_the_demo() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/with-rabbitmq");
     let done = process::Command::new(script).args(["--private", "cargo", "--version"]).output().expect("it starts");
     let told = String::from_utf8_lossy(&done.stderr);
@@ -218,9 +218,9 @@ fn ask(output: &str, method: &str, body: &str) -> String {
 }
 
 #[test]
-fn the_stand_in_answers_finishes_tasks_and_ends_upon_ctrl_c() {
+fn the_fake_answers_finishes_tasks_and_ends_on_ctrl_c() {
     let mut sandbox = Worker::run(&["sandbox", "--port", "0", "--finish-after", "0.2"], &[]);
-    sandbox.await_output("Its people finish each task 0.2 s", PATIENCE);
+    sandbox.await_output("Simulated users finish each task 0.2 s", PATIENCE);
     let task = r#"{"fields": {"TITLE": "Спросить", "RESPONSIBLE_ID": 1, "UF_RESULT_EXPECTED": "Y"}}"#;
     let reply = ask(&sandbox.output(), "tasks.task.add", task);
     assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
@@ -232,13 +232,13 @@ fn the_stand_in_answers_finishes_tasks_and_ends_upon_ctrl_c() {
     sandbox.signal("INT");
     let status = sandbox.wait(PATIENCE);
     assert!(status.success(), "{status}\n{}", sandbox.output());
-    sandbox.await_output("Tasks created: 1, finished by its people: 1.", PATIENCE);
+    sandbox.await_output("Tasks created: 1, finished by simulated users: 1.", PATIENCE);
 }
 
 #[test]
-fn the_stand_in_is_steered_by_hand() {
+fn the_fake_is_steered_by_hand() {
     let mut sandbox = Worker::run(&["sandbox", "--port", "0", "--finish-after", "0"], &[]);
-    sandbox.await_output("Its people finish nothing", PATIENCE);
+    sandbox.await_output("Simulated users finish nothing", PATIENCE);
     let output = sandbox.output();
     let port = output.split("127.0.0.1:").nth(1).and_then(|rest| rest.split('/').next()).expect("it says its port");
     assert!(output.contains(&format!(" sandbox finish NUMBER --answer ДА --port {port}")), "{output}");
@@ -265,7 +265,7 @@ fn the_stand_in_is_steered_by_hand() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_with_the_way_out() {
+fn a_taken_port_is_reported_with_a_way_out() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there are free ports");
     let port = taken.local_addr().expect("it is bound").port().to_string();
     let mut sandbox = Worker::run(&["sandbox", "--port", &port], &[]);

@@ -1,7 +1,7 @@
-//! The manual: its links lead somewhere, it names settings and messages that exist, and the README in Russian is the
-//! README.
+//! The manual: its links lead to something, it names settings and messages that exist, and the Russian README has the
+//! parts of the English one.
 //!
-//! What rustdoc checks, links to code, is not looked at here; nor is what the sentences say.
+//! Links to code are not checked here: rustdoc does that. Nobody checks what the sentences say.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,6 +20,10 @@ const PAGES: &[&str] = &[
     "src/docs/adding-a-system.md",
     "src/systems/bitrix24/README.md",
     "src/systems/openproject/README.md",
+    "src/systems/python/README.md",
+    "src/systems/onec/README.md",
+    "src/systems/email/README.md",
+    "src/systems/telegram/README.md",
     "tests/bench/RESULTS.md",
 ];
 
@@ -43,7 +47,7 @@ fn every_page_is_known_here() {
 
 #[test]
 fn the_russian_readme_has_the_same_headings_in_the_same_order() {
-    // The words are others, so levels are compared, each with what stands below it.
+    // The words differ, so the levels are compared, and the blocks of code below each heading.
     let outline = |page| -> Vec<(usize, Vec<String>)> {
         sections(&read(page))
             .into_iter()
@@ -112,7 +116,7 @@ fn every_setting_that_a_page_names_exists() {
     for page in PAGES {
         for code in code(&read(page)) {
             let name: String = code.chars().take_while(|sign| sign.is_ascii_uppercase() || *sign == '_').collect();
-            let is_ours = ["RABBITMQ_", "BITRIX_", "OPENPROJECT_"]
+            let is_ours = ["RABBITMQ_", "BITRIX_", "ONEC_", "OPENPROJECT_"]
                 .iter()
                 .any(|prefix| name.starts_with(prefix) && name != *prefix);
             assert!(!is_ours || exists(&name), "{page}: {name} is no setting");
@@ -157,7 +161,7 @@ fn source() -> String {
     source.split("\\\n").map(str::trim_start).collect()
 }
 
-/// What a message says between the signs, names and numbers with which it is put together.
+/// The words of a message between its signs, names and numbers.
 fn pieces(message: &str) -> Vec<String> {
     let parts = message.split(['…', ':', ';', '(', '=']).map(|part| part.split(' ').collect::<Vec<&str>>());
     let is_prose = |word: &&str| word.chars().any(char::is_lowercase);
@@ -197,7 +201,7 @@ fn commands(page: &str) -> Vec<String> {
     lines.map(|line| line.split(" #").next().unwrap_or_default().trim_end().to_owned()).collect()
 }
 
-/// What stands between backticks in the text, in its order.
+/// What is between backticks in the text, in its order.
 fn code(text: &str) -> Vec<String> {
     let prose: Vec<&str> = text.split("```").step_by(2).collect();
     prose.iter().flat_map(|part| part.split('`').skip(1).step_by(2)).map(String::from).collect()

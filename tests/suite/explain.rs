@@ -1,5 +1,4 @@
-//! `task-creator explain`: says what the worker would do, in the worker's own words, without a broker, a portal or a
-//! webhook; and does nothing.
+//! `task-creator explain`: says what the worker would do, without a broker, a portal or a webhook, and does nothing.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -61,7 +60,7 @@ fn its_requests_are_those_of_the_worker() {
     portal.await_replies("imena.camunda.sync", 1, PATIENCE);
     worker.stop();
     let id = tasks.ids_of("task-1")[0].to_string();
-    // Before them it asks, once after each start, whether the portal can search.
+    // Before these requests the worker asks once, after each start, whether the portal can search.
     let calls = portal.calls().into_iter().skip_while(|call| !looks_up(call, "task-1"));
     let mut sent: Vec<(String, Value)> =
         calls.filter(|call| call.method != "batch").map(|call| (call.method, call.params)).collect();
@@ -201,7 +200,7 @@ fn what_a_process_model_may_ask_for_is_shown_and_what_follows_when_it_is_refused
     assert_eq!((&fields["SE_PARAMETER"], &fields["XML_ID"]), (&json!([{"CODE": 3, "VALUE": "N"}]), &Value::Null));
 }
 
-/// As Camunda, Java and process models write what the portal wants otherwise.
+/// Values as Camunda, Java and process models write them, which the portal wants in other forms.
 #[test]
 fn values_as_they_really_come_are_used() {
     let message = json!({
@@ -214,7 +213,7 @@ fn values_as_they_really_come_are_used() {
         },
         "metadata": {"extensionProperties": {"assigneeId": "17.0"}},
     });
-    // Half an emoji where nobody looks, behind a byte order mark.
+    // Half an emoji in an unused member, after a byte order mark.
     let body = format!("\u{feff}{message}").replacen("{", r#"{"note": "ok \ud83d","#, 1);
     let explained = explain("real", body, &[]);
     explained.ended_with(0).has_not("not used: variables").has_not("note: variables");
@@ -298,10 +297,18 @@ fn it_reaches_nobody_and_needs_only_the_settings_that_count() {
 }
 
 #[test]
-fn a_system_to_come_is_told_as_one() {
-    let explained = explain("planned", r#"{"task_id": "task-1", "system": "1c"}"#, &[("QUEUE_PREFIX", "mine.")]);
+fn a_system_that_is_off_is_said_to_be_off() {
+    let explained = explain("off", r#"{"task_id": "task-1", "system": "openproject"}"#, &[("QUEUE_PREFIX", "mine.")]);
     explained
         .ended_with(0)
-        .has("queue     mine.1c.queue\n")
-        .has("1c is off (this version does not support it yet): mine.1c.queue is left alone");
+        .has("queue     mine.openproject.queue\n")
+        .has("openproject is off (OPENPROJECT_URL is not set): mine.openproject.queue is left alone");
+}
+
+#[test]
+fn a_topic_names_its_system_before_the_message_does() {
+    let by_topic = explain("topic", r#"{"task_id": "1", "topic": "send_email", "system": "python-services"}"#, &[]);
+    by_topic.ended_with(0).has("queue     email.queue\n").has("no recipient: variables.to names nobody");
+    let unknown = explain("unknown", r#"{"task_id": "1", "topic": "no_such_topic", "system": "default"}"#, &[]);
+    unknown.ended_with(0).has("queue     default.queue\n").has("note: default creates nothing");
 }

@@ -1,5 +1,5 @@
-//! The door to HTTP: every way in which a request can fail is told apart by what it may have done, within the deadline,
-//! and no text of an error holds a part of the URL. Nobody stands between but whom the address names.
+//! The HTTP client: each failure says, within the deadline, whether the request may have had an effect, and no error
+//! text holds a part of the URL. No proxy is used.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -18,7 +18,7 @@ fn post(address: &str) -> Result<http::Answer, NoAnswer> {
         .post_json(&format!("http://{address}/rest/1/canary-token/method"), b"{}")
 }
 
-/// Of a request that failed: whether it may have had an effect.
+/// Whether a request that failed may have had an effect.
 #[track_caller]
 fn may_have_run(address: &str) -> bool {
     judged(address, || post(address))
@@ -96,7 +96,7 @@ fn a_request_has_the_method_the_headers_and_the_body_that_it_was_given() {
             (Some("text/plain"), &b"body"[..])
         );
     }
-    // It says how long the body would be.
+    // The header says how long the body would be.
     let head = http.send(Request::new(Method::HEAD, &url)).expect("an answer");
     assert_eq!((head.status, head.header("content-length")), (202, Some("5")));
 }
@@ -181,7 +181,7 @@ fn the_deadline_is_for_the_whole_answer() {
 }
 
 #[test]
-fn an_answer_is_read_no_further_than_the_limit() {
+fn an_answer_is_read_only_up_to_the_limit() {
     let huge = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n".to_vec();
     assert!(may_have_run(&writing([huge, vec![b'x'; 1 << 20]].concat(), true).to_string()));
     let endless_head = b"HTTP/1.1 200 OK\r\n".iter().copied().chain(b"X-Flood: 1\r\n".repeat(100_000)).collect();
@@ -196,7 +196,7 @@ fn what_is_not_http_is_no_answer() {
 }
 
 #[test]
-fn a_bomb_is_not_unpacked() {
+fn a_compressed_answer_is_not_unpacked() {
     let headers = vec![("Content-Type".into(), "application/json".into()), ("Content-Encoding".into(), "gzip".into())];
     let (portal, address) = answering(Reply::WithHeaders { status: 200, headers, body: vec![0x1f, 0x8b, 8, 0] });
     assert_eq!(post(&address).expect("an answer").body, [0x1f, 0x8b, 8, 0]);
@@ -220,7 +220,7 @@ fn https_that_fails_in_the_handshake_has_sent_nothing_and_later_it_may_have() {
         assert!(!may_have_run(front.address().to_string(), &RootCertificates::public()));
         assert_eq!(portal.requests().len(), 1);
     }
-    // Not TLS, in three ways: the connection ends, says something else, or says nothing.
+    // No TLS, in three ways: the server closes, says something else, or says nothing.
     for bytes in ["", "HTTP/1.1 400 Bad Request\r\n\r\n"] {
         assert!(!may_have_run(writing(bytes.into(), false).to_string(), &trusting), "{bytes:?}");
     }
@@ -245,7 +245,7 @@ fn a_proxy_in_the_environment_gets_nothing_to_see() {
     assert!(!format!("{}{}", worker.log(), worker.output()).contains("proxy-password"));
 }
 
-/// What is told when the server shows this and the client trusts that; `None` when they come together.
+/// The error when the server shows this certificate and the client trusts that one; `None` if there is none.
 fn told_of(server: &Identity, trusted: &str) -> Option<String> {
     let (portal, _) = answering(Reply::Json(200, json!({"result": 1})));
     let front = TlsFront::to(portal.address(), server);
@@ -305,7 +305,7 @@ fn another_certificate_than_the_one_in_the_ca_file_is_not_trusted() {
         &trusted,
         "TLS: the server's cert",
     );
-    // The right one, but for another host, or its time is over.
+    // The right one, but it is for another host, or has expired.
     let elsewhere = Identity::own(&["other.example", "10.0.0.1"]);
     assert_told(
         &elsewhere,
@@ -330,7 +330,7 @@ fn a_server_that_leaves_out_its_intermediate_is_told_which_one() {
     assert_told(&alone, &root.pem(), missing);
     assert_told(&with(&[&lower]), &root.pem(), missing);
     assert_eq!(told_of(&with(&[&intermediate]), &root.pem()), None);
-    // Advice that helps: the intermediate itself may be named.
+    // The advice works: the intermediate itself may be named.
     assert_eq!(told_of(&alone, &intermediate.pem()), None);
     assert_told(&with(&[&intermediate]), &Authority::new("another").pem(), "of its CA \"our root\" in HTTPS_CA_FILE");
     // A CA that was made again under its old name.

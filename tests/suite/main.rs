@@ -1,28 +1,33 @@
-//! The tests of what its users see, in one binary: a module a subject. `tests/with-rabbitmq cargo test --test suite
-//! parked::` runs those of one.
+//! Tests of what users see, in one binary with a module for each subject. `tests/with-rabbitmq cargo test --test suite
+//! parked::` runs those of one subject.
 //!
-//! They run side by side in one process, so none may count on being alone: queues, users and folders are a test's own,
-//! and nothing changes the environment, the working directory or the log of this process. What must is a binary of its
-//! own.
+//! They run in parallel in one process. So each test has queues, users and folders of its own, and none changes the
+//! environment, the working directory or the log of this process. A test that must do so is a binary of its own.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod celery;
 mod check;
 mod closed_loop;
 mod commands;
 mod contract;
 mod demo;
 mod docs;
+mod email;
 mod explain;
 mod http;
+mod onec;
 mod openproject;
 mod parked;
 mod portal;
+mod python;
 mod redaction;
 mod replay;
 mod rooms;
+mod routing;
 mod settings;
 mod start;
 mod systems;
+mod telegram;
 mod tracker;

@@ -2,24 +2,24 @@
 //! be searched, sweeps. What every system promises is in [`crate::systems`].
 
 use serde_json::{Value, json};
+use task_creator::sandbox::http_fake::HttpFake;
 use task_creator::sandbox::openproject::store::CLOSED;
-use task_creator::sandbox::openproject::{ANSWER_FIELD, MARKER_FIELD, OpenProject, PROJECT, TOKEN};
+use task_creator::sandbox::openproject::{self, ANSWER_FIELD, MARKER_FIELD, PROJECT, Store, TOKEN};
 use task_creator::sandbox::{Fault, What};
 
 use crate::support::{Ended, PATIENCE, Queues, Worker, changed, run};
 
 const CREATE: &str = "POST work_packages";
-const CHANGE: &str = "PATCH work_packages/{id}";
 
 struct Scene {
     queues: Queues,
-    sandbox: OpenProject,
+    sandbox: HttpFake<Store>,
 }
 
 impl Scene {
     fn set(test: &str) -> Scene {
         let queues = Queues::of("openproject", &format!("openproject {test}"));
-        Scene { queues, sandbox: OpenProject::start(0).expect("loopback has a free port") }
+        Scene { queues, sandbox: HttpFake::start(0, Store::default()).expect("loopback has a free port") }
     }
 
     fn settings(&self, changes: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -81,13 +81,13 @@ impl Scene {
     }
 
     fn id_of(&self, marker: &str) -> u64 {
-        let ids = self.sandbox.store().ids_of(marker);
+        let ids = self.sandbox.target().ids_of(marker);
         assert_eq!(ids.len(), 1, "work packages with marker {marker}");
         ids[0]
     }
 
     fn count(&self, request: &str) -> u64 {
-        self.sandbox.counts().get(request).copied().unwrap_or(0)
+        openproject::counts(&self.sandbox).get(request).copied().unwrap_or(0)
     }
 }
 
@@ -98,7 +98,7 @@ fn without_its_settings_the_queue_is_left_alone() {
     let worker = Worker::run(&[], &scene.settings(&[("OPENPROJECT_URL", ""), ("BITRIX_WEBHOOK_URL", "")]));
     worker.await_log("OPENPROJECT_URL is not set", PATIENCE);
     assert_eq!((scene.queues.count(&scene.queues.input()), scene.queues.consumers(&scene.queues.input())), (1, 0));
-    assert!(scene.sandbox.counts().is_empty());
+    assert!(openproject::counts(&scene.sandbox).is_empty());
 }
 
 #[test]
@@ -109,8 +109,8 @@ fn a_question_comes_back_as_the_bridge_reads_it() {
     scene.publish_with("task-1", "op_create_task", json!({"title": "Согласовать"}), properties);
     scene.await_recorded(1);
     let id = scene.id_of("task-1");
-    assert_eq!(scene.sandbox.store().member(id, "customField9"), Some("А-7".into()), "by the name that people see");
-    assert!(scene.sandbox.store().finish(id, CLOSED, Some("НЕТ")));
+    assert_eq!(scene.sandbox.target().member(id, "customField9"), Some("А-7".into()), "by the name that people see");
+    assert!(scene.sandbox.target().finish(id, CLOSED, Some("НЕТ")));
     let response = scene.response();
     let task = &response["response_data"]["result"]["task"];
     assert_eq!((&task["id"], &task["title"]), (&id.to_string().into(), &"Согласовать".into()));
@@ -123,7 +123,7 @@ fn a_question_comes_back_as_the_bridge_reads_it() {
 fn what_was_closed_before_its_message_comes_again_is_found_and_answered() {
     let scene = Scene::set("closed before");
     {
-        let mut store = scene.sandbox.store();
+        let mut store = scene.sandbox.target();
         // Of two with one marker the oldest counts.
         let [id, _] = ["older", "younger"].map(|subject| store.put(subject, Some("task-1")));
         assert!(store.finish(id, CLOSED, None));
@@ -142,7 +142,7 @@ fn a_milestone_is_a_work_package_of_its_own_type_and_one_day() {
     scene.publish("task-1", "op_create_milestone", json!({"title": "Сдача", "deadline": "2026-12-01"}));
     scene.await_recorded(1);
     let id = scene.id_of("task-1");
-    let store = scene.sandbox.store();
+    let store = scene.sandbox.target();
     assert_eq!((store.link(id, "type"), store.member(id, "startDate")), (Some(2.into()), Some("2026-12-01".into())));
     drop(store);
     worker.stop();
@@ -151,11 +151,12 @@ fn a_milestone_is_a_work_package_of_its_own_type_and_one_day() {
 #[test]
 fn a_change_meets_somebody_elses_and_is_made_once_all_the_same() {
     let scene = Scene::set("change");
-    let id = scene.sandbox.store().put("Старое", Some("somebody"));
+    let id = scene.sandbox.target().put("Старое", Some("somebody"));
+    let change = format!("PATCH /api/v3/work_packages/{id}");
     // The first answer is lost after the change, the next two changes come too late.
-    scene.sandbox.order(Fault::after(CHANGE, What::Close).times(1));
+    scene.sandbox.order(Fault::after(change.clone(), What::Close).times(1));
     let conflict = What::refuse(409, "UpdateConflict", "Изменено");
-    scene.sandbox.order(Fault::before(CHANGE, conflict).from_nth(2).times(2));
+    scene.sandbox.order(Fault::before(change, conflict).from_nth(2).times(2));
     let mut worker = Worker::run(&[], &scene.settings(&[("RETRY_ATTEMPTS", "2")]));
     scene.publish(
         "task-1",
@@ -164,7 +165,7 @@ fn a_change_meets_somebody_elses_and_is_made_once_all_the_same() {
     );
     let response = scene.response();
     assert_eq!(response["response_data"]["result"]["task"]["title"], "Новое");
-    let store = scene.sandbox.store();
+    let store = scene.sandbox.target();
     assert_eq!((store.member(id, "subject"), store.link(id, "status")), (Some("Новое".into()), Some(7.into())));
     assert_eq!(store.ids_of("somebody"), [id]);
     drop(store);
@@ -186,13 +187,13 @@ fn a_change_of_nothing_and_of_what_is_not_there_is_parked() {
 #[test]
 fn a_project_whose_answer_is_lost_is_found_and_answered_at_once() {
     let scene = Scene::set("project");
-    let before = scene.sandbox.store().identifiers().len();
-    scene.sandbox.order(Fault::after("POST projects", What::Close).times(1));
+    let before = scene.sandbox.target().identifiers().len();
+    scene.sandbox.order(Fault::after("POST /api/v3/projects", What::Close).times(1));
     let mut worker = Worker::run(&[], &scene.settings(&[("RETRY_ATTEMPTS", "2")]));
     scene.publish("task-1", "op_create_project", json!({"name": "Новый склад"}));
     let response = scene.response();
     assert_eq!(response["response_data"]["result"]["task"]["title"], "Новый склад");
-    assert_eq!(scene.sandbox.store().identifiers().len(), before + 1);
+    assert_eq!(scene.sandbox.target().identifiers().len(), before + 1);
     worker.stop();
 }
 
@@ -204,7 +205,7 @@ fn an_assignee_whom_openproject_refuses_is_left_out() {
     scene.await_recorded(1);
     worker.await_log("refused, trying again with another or no assignee", PATIENCE);
     let id = scene.id_of("task-1");
-    assert_eq!((scene.sandbox.store().link(id, "assignee"), scene.count(CREATE)), (None, 2));
+    assert_eq!((scene.sandbox.target().link(id, "assignee"), scene.count(CREATE)), (None, 2));
     worker.stop();
 }
 
@@ -215,10 +216,10 @@ fn a_right_that_is_missing_in_one_project_parks_and_in_all_of_them_waits() {
     scene.publish("task-1", "op_create_task", json!({"projectId": 3}));
     let parked = scene.parked();
     assert!(parked["error_message"].as_str().is_some_and(|told| told.contains("MissingPermission")), "{parked}");
-    scene.sandbox.store().rules.may_create = false;
+    scene.sandbox.target().rules.may_create = false;
     scene.publish("task-2", "op_create_task", json!({}));
     worker.await_log("may not create work packages in any project", PATIENCE);
-    scene.sandbox.store().rules.may_create = true;
+    scene.sandbox.target().rules.may_create = true;
     scene.await_recorded(1);
     assert_eq!(scene.queues.count(&scene.queues.errors()), 1);
     worker.stop();
@@ -227,22 +228,22 @@ fn a_right_that_is_missing_in_one_project_parks_and_in_all_of_them_waits() {
 #[test]
 fn a_field_that_is_no_filter_keeps_the_lane_waiting_and_says_what_to_do() {
     let scene = Scene::set("no filter");
-    scene.sandbox.store().rules.filterable.clear();
+    scene.sandbox.target().rules.filterable.clear();
     let mut worker = scene.work();
     scene.publish("task-1", "op_create_task", json!({}));
     worker.await_log("it must be a custom field of type text, with \"Used as a filter\"", PATIENCE);
     assert_eq!(scene.count(CREATE), 0, "a look-up that fails never leads to a create");
     {
-        let mut store = scene.sandbox.store();
+        let mut store = scene.sandbox.target();
         store.rules.filterable.insert(MARKER_FIELD);
         store.rules.ignores_custom_filters = true;
         store.put("foreign", Some("foreign"));
     }
     worker.await_log("it shows work packages that were not asked for", PATIENCE);
     assert_eq!(scene.count(CREATE), 0);
-    scene.sandbox.store().rules.ignores_custom_filters = false;
+    scene.sandbox.target().rules.ignores_custom_filters = false;
     scene.await_recorded(1);
-    assert_eq!(scene.sandbox.store().ids_of("task-1").len(), 1);
+    assert_eq!(scene.sandbox.target().ids_of("task-1").len(), 1);
     worker.stop();
 }
 
@@ -263,7 +264,7 @@ fn a_page_with_one_deleted_id_answers_the_others() {
     (0..20).for_each(|number| scene.publish(&format!("task-{number}"), "op_create_task", json!({})));
     scene.await_recorded(20);
     {
-        let mut store = scene.sandbox.store();
+        let mut store = scene.sandbox.target();
         let ids: Vec<u64> = (0..20).flat_map(|number| store.ids_of(&format!("task-{number}"))).collect();
         assert!(store.delete(ids[7]));
         ids.iter().filter(|id| **id != ids[7]).for_each(|id| assert!(store.finish(*id, CLOSED, None)));
@@ -288,8 +289,10 @@ fn a_check_shows_what_the_worker_needs_and_changes_nothing() {
         .has("ok    openproject: type 2 (Веха) of OPENPROJECT_MILESTONE_TYPE")
         .has("ok    openproject: customField7 (Camunda task) holds the task id")
         .has("ok    openproject: people answer in customField8 (Ответ)");
-    assert!(scene.sandbox.store().markers().is_empty());
-    let changing = scene.sandbox.counts().into_keys().find(|name| !name.starts_with("GET") && !name.ends_with("form"));
+    assert!(scene.sandbox.target().markers().is_empty());
+    let changing = openproject::counts(&scene.sandbox)
+        .into_keys()
+        .find(|name| !name.starts_with("GET") && !name.ends_with("form"));
     assert_eq!(changing, None);
 }
 
@@ -327,5 +330,5 @@ fn explain_shows_every_request() {
         .has("3. POST work_packages: if it is not there; if it is refused for one of them, again with the default or no assignee\n")
         .has("\"/api/v3/users/17\"")
         .has("customField7");
-    assert!(scene.sandbox.counts().is_empty());
+    assert!(openproject::counts(&scene.sandbox).is_empty());
 }

@@ -1,5 +1,5 @@
 //! Looking at the error queue: list, groups, one message in full, and the export; none of them takes anything out,
-//! whatever lies there.
+//! whatever is in the queue.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-/// Texts that speak to a terminal, or break a line in two.
+/// Text with control characters for a terminal, and with line breaks.
 const HOSTILE: &str = "\u{1b}[31mred\r\nFAIL  forged\u{202e}\u{9b}2J\0";
 
 fn look(queues: &Queues, arguments: &[&str]) -> Ended {
@@ -23,18 +23,18 @@ fn look(queues: &Queues, arguments: &[&str]) -> Ended {
 fn quorum() -> FieldTable {
     FieldTable::from_iter([
         ("x-queue-type".to_owned(), header("quorum")),
-        // As RabbitMQ 4 has it by itself.
+        // The default of RabbitMQ 4.
         ("x-delivery-limit".to_owned(), AmqpValue::LongInt(20)),
     ])
 }
 
-/// One of everything that may lie in an error queue.
+/// One message of each kind that may be in an error queue.
 fn one_of_each(queues: &Queues) -> Vec<String> {
     let bodies = vec![
         parked(&field_text("task-1"), "REQUEST_ERROR", "http status 400: user 17 is not there", &queues.input()),
         format!(r#"{{"timestamp":1795409858911,"original_message":null,"original_body_base64":"{}","error_type":"INVALID_MESSAGE","error_message":"the body is not JSON","system":"bitrix24","source_queue":"{}","attempts":1}}"#,
             STANDARD.encode("\u{0}not JSON"), queues.input()),
-        // As the Python worker, or anybody, may write it.
+        // As the Python worker or any other program may write it.
         r#"{"timestamp":"2026-11-23T10:00:00+03:00","original_message":{"task_id":"python-1"},"error":"x","extra":[1]}"#.into(),
         r#"{"original_message": {"task_id": "bare-1"}}"#.into(),
         // No parked messages.
@@ -48,7 +48,7 @@ fn one_of_each(queues: &Queues) -> Vec<String> {
 }
 
 #[test]
-fn a_list_shows_whatever_lies_there() {
+fn a_list_shows_whatever_is_in_the_queue() {
     let queues = Queues::new("parked list");
     one_of_each(&queues);
     let listed = look(&queues, &["list"]);
@@ -63,7 +63,7 @@ fn a_list_shows_whatever_lies_there() {
     assert_eq!(json[0]["parked_at"], "2026-11-23T04:57:38.911Z");
     assert_eq!((&json[0]["attempts"], &json[0]["source_queue"]), (&json!(3), &json!(queues.input())));
     assert_eq!((&json[2]["parked_at"], &json[2]["error_type"]), (&json!("2026-11-23T07:00:00.000Z"), &Value::Null));
-    // An id without a task is the same in every run, and no other's.
+    // The id of a message without a task is the same in every run, and unique.
     let ids: Vec<String> = of("id").iter().map(|id| id.as_str().unwrap().to_owned()).collect();
     let hashes: Vec<&String> = [1, 4, 5, 6].map(|n: usize| &ids[n]).to_vec();
     assert!(hashes.iter().all(|id| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit())), "{ids:?}");
@@ -76,7 +76,7 @@ fn a_body_too_large_to_be_wrapped_is_listed_by_its_headers() {
     let queues = Queues::new("parked raw");
     let headers = [("error_type", "INVALID_MESSAGE"), ("system", "bitrix24"), ("source_queue", &*queues.input())];
     let headers: FieldTable = headers.map(|(name, text)| (name.to_owned(), header(text))).into_iter().collect();
-    // What the body says of itself is not believed.
+    // What the body says about itself does not count.
     queues.publish(&queues.errors(), parked("{}", "TASK_NOT_FOUND", "", "elsewhere"), headers);
     let line = json_lines(&look(&queues, &["list", "--json"]).output).remove(0);
     assert_eq!((&line["error_type"], &line["source_queue"]), (&json!("INVALID_MESSAGE"), &json!(queues.input())));
@@ -103,7 +103,7 @@ fn nothing_is_taken_out_and_the_order_stays() {
 }
 
 #[test]
-fn alike_ones_are_counted_together() {
+fn similar_messages_are_counted_together() {
     let queues = Queues::new("parked groups");
     put_tasks(&queues, 20);
     let later =
@@ -189,7 +189,7 @@ fn an_export_holds_everything_and_is_for_the_owner_only() {
     let file = scratch("export");
     fs::write(&file, "older").unwrap();
     let refused = look(&queues, &["export", file.to_str().unwrap()]);
-    refused.ended_with(1).has("is there already and is left as it is").has(" --force`").has_not("exported");
+    refused.ended_with(1).has("exists already and is left as it is").has(" --force`").has_not("exported");
     assert_eq!(fs::read_to_string(&file).unwrap(), "older");
     look(&queues, &["export", "--force", file.to_str().unwrap()]).ended_with(0).has("exported 8 message(s)");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -210,7 +210,7 @@ fn an_export_holds_everything_and_is_for_the_owner_only() {
     fs::create_dir(&file).unwrap();
     for force in [None, Some("--force")] {
         let arguments: Vec<&str> = ["export", file.to_str().unwrap()].into_iter().chain(force).collect();
-        look(&queues, &arguments).ended_with(1).has("is there and is no file");
+        look(&queues, &arguments).ended_with(1).has("exists and is no file");
     }
     let beside = fs::read_dir(file.parent().unwrap()).unwrap().flatten();
     let name = file.file_name().unwrap().to_string_lossy().into_owned();
@@ -232,7 +232,7 @@ fn a_quorum_queue_deletes_nothing_however_often_it_is_looked_at() {
     }
     look(&queues, &["show", "task-007"]).ended_with(0);
     let mut left = bodies(&queues, &queues.errors());
-    // RabbitMQ 3.10 mixes what it is requeued to a queue with a delivery limit.
+    // RabbitMQ 3.10 changes the order of requeued messages in a queue with a delivery limit.
     put.sort();
     left.sort();
     assert_eq!(left, put);

@@ -1,4 +1,5 @@
-//! What the worker asks of Bitrix24 before a task is created, and what it does when it is refused; and the statistics.
+//! What the worker asks Bitrix24 before it creates a task, and what it does when the create is refused; and the
+//! statistics.
 
 mod follow_up;
 
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 const MARKER: &str = "UF_CAMUNDA_ID_EXTERNAL_TASK";
 
-/// Without a sweep that would take records out of the sent queue for a moment.
+/// Starts a worker that does not sweep, so that all records stay in the sent queue.
 fn start(queues: &Queues, portal: &Portal, changes: &[(&str, &str)]) -> Worker {
     let quiet = [("HEARTBEAT_INTERVAL", "600"), ("RETRY_DELAY", "0.2"), ("BITRIX_RATE", "0")];
     Worker::start(queues, &portal.webhook(), &[&quiet, changes].concat())
@@ -157,25 +158,25 @@ fn without_a_marker_nothing_is_looked_up_and_every_start_says_so() {
     assert_eq!(portal.count("tasks.task.list"), 0);
     let create = portal.await_call("tasks.task.add", 1, PATIENCE);
     let fields = &create.params["fields"];
-    // So that people can find it, and a later worker that looks up.
+    // So that people can find it, and so can a later worker that looks up.
     assert_eq!((fields.get(MARKER), &fields["XML_ID"]), (None, &json!("task-1")));
 }
 
 #[test]
-fn a_task_that_is_there_already_stands_in_for_the_reply() {
+fn an_existing_task_is_recorded_in_place_of_the_reply() {
     let queues = Queues::new("found");
     let tasks = Tasks::new();
     let there = tasks.put("field-1");
     let portal = Portal::of(&tasks);
     queues.publish_task(&field_text("field-1"));
-    // As long as whoever created it may be adding its checklists yet.
+    // The worker waits this long, since whoever created the task may still be adding its checklists.
     let mut worker = start(&queues, &portal, &[("BITRIX_REQUEST_TIMEOUT", "1")]);
     queues.await_count(&queues.sent(), 1, PATIENCE);
     let record = queues.peek_all(&queues.sent())[0].json();
     assert_eq!(record["response_data"]["result"]["task"]["id"], there.to_string());
     assert_eq!((&record["response_data"]["success"], &record["processing_status"]), (&json!(true), &json!("success")));
     portal.await_call("imena.camunda.sync", 1, PATIENCE);
-    // What it lacked of its checklists is added: two lists with three lines.
+    // The missing parts of its checklists are added: two lists with three lines.
     assert_eq!((portal.count("tasks.task.add"), portal.count("task.checklistitem.add")), (0, 5));
     assert_eq!(statistic(&mut worker, "duplicates_prevented"), "1");
     assert_eq!(statistic(&mut worker, "successful_tasks"), "1");
@@ -191,13 +192,13 @@ fn a_message_that_comes_twice_creates_one_task() {
     let mut worker = start(&queues, &portal, &[("LOG_LEVEL", "DEBUG")]);
     queues.publish_task(&message("task-1"));
     gate.await_waiting(1, PATIENCE);
-    // While the first one is at work, and after it.
+    // While the first one is being worked on, and after it.
     queues.publish_task(&message("task-1"));
     queues.await_count(&queues.input(), 0, PATIENCE);
     gate.open();
     queues.await_count(&queues.sent(), 1, PATIENCE);
     queues.publish_task(&message("task-1"));
-    // Republished, it is looked up, and recorded once more; unless the follow-up of the first is not over yet.
+    // Published again, it is looked up and recorded once more, unless the follow-up of the first still runs.
     let noticed = |log: &str| log.contains("exists already") || log.matches("while at work").count() == 2;
     eventually("the third one is noticed", PATIENCE, || noticed(&worker.log()));
     assert_eq!(statistic(&mut worker, "duplicates_prevented"), "2");

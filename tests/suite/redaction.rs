@@ -1,4 +1,4 @@
-//! No secret anywhere: canaries in the settings, every failing path, and then a search through all that came out.
+//! No secret in any output: canaries in the settings, every failing path, then a search through all output.
 
 use crate::support::secrets::{dressed, files, found_in};
 use crate::support::*;
@@ -13,7 +13,7 @@ fn assert_silent(places: &[(String, String)], secrets: &[String]) {
     assert_eq!(found_in(places, secrets), None);
 }
 
-/// Its own URL, as gateways and frameworks like to show it.
+/// The portal's own URL, as gateways and frameworks show it.
 fn echo(portal: &str) -> String {
     format!("Cannot POST {portal}/rest/1/{TOKEN}/tasks.task.add: bad token {TOKEN}")
 }
@@ -117,7 +117,7 @@ fn a_password_is_not_shown_whatever_is_wrong_with_the_broker() {
         (vec![("RABBITMQ_HEARTBEAT", "often"), ("BITRIX_RATE", PASSWORD)], Some(78)),
         (vec![("BITRIX_WEBHOOK_URL", "bitrix.example/rest/1/portal-canary-token")], Some(78)),
     ] {
-        // The last but one names the password where it does not belong, so only there it may be repeated.
+        // The last but one has the password in a wrong setting, so the output may repeat it there.
         let repeats = changes.iter().any(|(_, value)| *value == PASSWORD);
         let password = [("RABBITMQ_PASSWORD", if repeats { "other canary" } else { PASSWORD }), ("LOG_LEVEL", "DEBUG")];
         let mut worker = Worker::start(&queues, &webhook, &[&password, changes.as_slice()].concat());
@@ -164,7 +164,7 @@ fn the_token_stays_in_the_path_and_the_message_cannot_say_where_to() {
     drop(worker);
 }
 
-// Every `Worker` looks for its secrets when it is dropped: the tests below only bring about what could show them.
+// Every `Worker` searches its output for secrets when it is dropped. The tests below only cause what could show them.
 
 #[test]
 fn no_command_shows_a_secret_when_rabbitmq_is_not_to_be_had() {

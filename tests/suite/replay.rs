@@ -1,5 +1,5 @@
-//! Taking messages out of the error queue: a replay confirms before it takes, whatever interrupts it; what cannot be
-//! replayed stays; and discarding is asked for twice.
+//! Taking messages out of the error queue: a replay acknowledges only after the confirm, whatever interrupts it; what
+//! cannot be replayed stays; and discarding needs `--yes`.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ fn replay(queues: &Queues, arguments: &[&str]) -> Ended {
 }
 
 #[test]
-fn each_goes_back_to_its_queue_to_the_letter_as_the_bridge_sent_it() {
+fn each_is_published_byte_for_byte_to_its_queue_as_the_bridge_sent_it() {
     let queues = Queues::new("replay exact");
     queues.declare(&queues.sent());
     let record = format!(r#"{{"original_queue": "x",  "original_message": {}, "n": 1.10}}"#, small_task("task-3"));
@@ -55,14 +55,14 @@ fn each_goes_back_to_its_queue_to_the_letter_as_the_bridge_sent_it() {
 }
 
 #[test]
-fn what_the_worker_parked_is_created_when_the_portal_is_mended() {
+fn what_the_worker_parked_is_created_when_the_portal_is_fixed() {
     let queues = Queues::new("replay worker");
     let tasks = Tasks::new();
-    let mended = Gate::closed();
+    let fixed = Gate::closed();
     let portal = Portal::start({
-        let (tasks, mended) = (tasks.clone(), mended.clone());
+        let (tasks, fixed) = (tasks.clone(), fixed.clone());
         move |call| match call.method.as_str() {
-            "tasks.task.add" if !mended.is_open() => Answer::refused(400, "ERROR_CORE", "no such field"),
+            "tasks.task.add" if !fixed.is_open() => Answer::refused(400, "ERROR_CORE", "no such field"),
             _ => tasks.answer(call),
         }
     });
@@ -71,7 +71,7 @@ fn what_the_worker_parked_is_created_when_the_portal_is_mended() {
     queues.publish_task(&field_text("task-2"));
     queues.publish(&queues.input(), "not a task", FieldTable::new());
     queues.await_count(&queues.errors(), 3, PATIENCE);
-    mended.open();
+    fixed.open();
     replay(&queues, &["--cause", "request_error"]).ended_with(0).has("replayed 2, skipped 0");
     queues.await_count(&queues.sent(), 2, PATIENCE);
     replay(&queues, &["--all"]).ended_with(0).has("replayed 1");
@@ -86,7 +86,7 @@ fn what_the_worker_parked_is_created_when_the_portal_is_mended() {
 
 /// The worker remembers the task as finished, and RabbitMQ says that it has delivered the message before.
 #[test]
-fn a_replayed_message_whose_first_delivery_is_lost_creates_the_deleted_task_anew() {
+fn a_replayed_message_whose_first_delivery_is_lost_creates_the_deleted_task_again() {
     let queues = Queues::new("replay lost");
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
@@ -107,7 +107,7 @@ fn a_replayed_message_whose_first_delivery_is_lost_creates_the_deleted_task_anew
     put(&queues, &[parked(&seed_message("task-1").to_string(), "TASK_NOT_FOUND", "gone", &queues.input())]);
     relay.hold(Direction::ToClient);
     replay(&queues, &["--all"]).ended_with(0).has("replayed 1, skipped 0");
-    // Nobody has it any more, but the delivery that never arrives.
+    // Only the delivery that never arrives has it now.
     queues.await_count(&queues.input(), 0, PATIENCE);
     relay.cut();
     relay.pass();
@@ -159,7 +159,7 @@ fn only_what_is_named_is_replayed() {
     let none = replay(&queues, &["--cause", "RETRY_LIMIT"]);
     none.ended_with(1).has("replayed 0").has("no parked message has the cause RETRY_LIMIT (there are: REQUEST_ERROR)");
     assert_eq!(ids(&queues, &queues.input())[3..], ["task-008", "task-000", "task-001"]);
-    // What a replay has read in vain is at the end of a quorum queue.
+    // In a quorum queue, messages that a replay has read and left are at the end.
     let left = BTreeSet::from_iter(ids(&queues, &queues.errors()));
     let others = (0..20).filter(|number| ![0, 1, 3, 7, 8].contains(number)).map(|number| format!("task-{number:03}"));
     assert_eq!((left, queues.count(&queues.errors())), (others.collect(), 15));
@@ -205,7 +205,7 @@ fn killed(then: Then) -> (Queues, Vec<String>, Vec<String>) {
     seen.wait(PATIENCE);
     program.kill();
     relay.cut();
-    eventually("the broker takes everything back", PATIENCE, || {
+    eventually("the broker requeues everything", PATIENCE, || {
         queues.count(&queues.errors()) + queues.count(&queues.input()) >= 10
             && queues.unacked(&queues.errors()).is_none_or(|unacked| unacked == 0)
     });
@@ -220,7 +220,7 @@ fn a_kill_between_confirm_and_ack_leaves_one_in_both_queues_and_loses_none() {
     let all: BTreeSet<&String> = parked.iter().chain(&replayed).collect();
     assert_eq!(all.len(), 10, "{parked:?} {replayed:?}");
     assert!(parked.contains(&"task-002".to_owned()), "the third was confirmed and not acknowledged: {parked:?}");
-    // The second replay of it is absorbed by the look-up.
+    // The second replay creates nothing, because of the look-up.
     replay(&queues, &["--all"]).ended_with(0);
     let tasks = Tasks::new();
     let portal = Portal::of(&tasks);
@@ -257,7 +257,7 @@ fn a_lost_connection_is_told_and_loses_none() {
 }
 
 #[test]
-fn an_interrupt_stops_after_the_message_in_hand_and_says_how_many_were_done() {
+fn an_interrupt_stops_after_the_current_message_and_says_how_many_were_replayed() {
     let queues = Queues::new("replay interrupted");
     put_tasks(&queues, 10);
     let mut program = Worker::run(&["parked", "replay", "--all", "--rate", "0.02"], &settings(&queues, ""));
@@ -273,7 +273,7 @@ fn an_interrupt_stops_after_the_message_in_hand_and_says_how_many_were_done() {
     assert_eq!((queues.count(&queues.errors()), queues.count(&queues.input())), (9, 1));
 }
 
-/// The shell and the kernel each send SIGHUP, while what the program holds is on its way back.
+/// The shell and the kernel each send SIGHUP, the second one while the program requeues what it holds.
 #[test]
 fn a_closed_terminal_that_interrupts_twice_ends_a_replay_like_an_interrupt() {
     let queues = Queues::new("replay hung up");
@@ -283,7 +283,7 @@ fn a_closed_terminal_that_interrupts_twice_ends_a_replay_like_an_interrupt() {
     let environment = changed(&queues, "", &[("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &port)]);
     let mut program = Worker::run(&["parked", "replay", "--all", "--rate", "0.02"], &environment);
     program.await_output("replayed      task-000", PATIENCE);
-    // What it requeues is not confirmed yet when the second one comes.
+    // RabbitMQ's answer to the requeue has not arrived when the second one comes.
     relay.hold(Direction::ToClient);
     let passed = relay.passed(Direction::ToServer);
     program.signal("HUP");

@@ -1,5 +1,5 @@
-//! The settings as their user meets them: code and example agree, defaults are the documented ones, and each error
-//! is told. How the program starts with them is in `start.rs`.
+//! The settings as their user meets them: code and example agree, defaults are the documented ones, and each error is
+//! reported. How the program starts with them is in `start.rs`.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use task_creator::settings::{Given, Secret, SettingsErrors, Variables, right};
 use task_creator::systems::bitrix24;
 use task_creator::systems::table::{self, Setup};
 
-/// Every variable with a default, and the default: those of the Python worker, and new ones beside them.
+/// Every variable with a default: those of the Python worker, and new ones.
 const DEFAULTS: &[(&str, &str)] = &[
     ("RABBITMQ_HOST", "localhost"),
     ("RABBITMQ_PORT", "5672"),
@@ -45,6 +45,30 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("OPENPROJECT_MILESTONE_TYPE", "2"),
     ("OPENPROJECT_ASSIGN", "assignee"),
     ("OPENPROJECT_MISSING_ANSWER", "wait"),
+    ("PYTHON_REQUEST_TIMEOUT", "30"),
+    ("PYTHON_PARALLEL_REQUESTS", "16"),
+    ("PYTHON_FAILED_JOB", "park"),
+    ("PYTHON_ANSWER", "/answer"),
+    ("PYTHON_COMPLETED_STATUSES", "succeeded,success,completed"),
+    ("PYTHON_FAILED_STATUSES", "failed,error,cancelled"),
+    ("CELERY_RESULT_QUEUE", "python-services.celery.results"),
+    ("CELERY_PORT", "5672"),
+    ("CELERY_USERNAME", "admin"),
+    ("CELERY_HEARTBEAT", "600"),
+    ("CELERY_TLS", "false"),
+    ("ONEC_MODE", "odata"),
+    ("ONEC_REQUEST_TIMEOUT", "30"),
+    ("ONEC_SESSIONS", "4"),
+    ("ONEC_MISSING_ANSWER", "wait"),
+    ("EMAIL_SMTP_PORT", "465"),
+    ("EMAIL_SECURITY", "tls"),
+    ("EMAIL_TIMEOUT", "30"),
+    ("EMAIL_ACCEPT_TIMEOUT", "300"),
+    ("EMAIL_RETRY_AFTER", "300"),
+    ("EMAIL_CONNECTIONS", "4"),
+    ("TELEGRAM_API_URL", "https://api.telegram.org"),
+    ("TELEGRAM_LONG_TEXT", "split"),
+    ("TELEGRAM_REQUEST_TIMEOUT", "30"),
 ];
 
 /// Every variable without one.
@@ -66,25 +90,53 @@ const WITHOUT_DEFAULT: &[&str] = &[
     "OPENPROJECT_PRIORITIES",
     "OPENPROJECT_FINISHED_STATUSES",
     "OPENPROJECT_FORMER_HOSTS",
+    "DEFAULT_ACTION",
+    "PYTHON_URL",
+    "PYTHON_TOPIC_URLS",
+    "PYTHON_TOKEN",
+    "CELERY_QUEUE",
+    "CELERY_TASKS",
+    "CELERY_HOST",
+    "CELERY_PASSWORD",
+    "CELERY_VHOST",
+    "CELERY_CA_FILE",
+    "ONEC_URL",
+    "ONEC_USERNAME",
+    "ONEC_PASSWORD",
+    "ONEC_MAPPING_FILE",
+    "ONEC_UTC_OFFSET",
+    "EMAIL_SMTP_HOST",
+    "EMAIL_CA_FILE",
+    "EMAIL_USERNAME",
+    "EMAIL_PASSWORD",
+    "EMAIL_FROM",
+    "EMAIL_ALLOWED_DOMAINS",
+    "TELEGRAM_BOT_TOKEN",
+    "TELEGRAM_CHAT_ID",
+    "TELEGRAM_ALLOWED_IDS",
 ];
 
-/// The settings of the example that are on.
+/// The settings that are on in the example.
 const ACTIVE: &[&str] =
     &["BITRIX_WEBHOOK_URL", "RABBITMQ_HEARTBEAT", "RABBITMQ_HOST", "RABBITMQ_PASSWORD", "RABBITMQ_USERNAME"];
 
-const PASSWORD: &str = "canary-password";
-const TOKEN: &str = "canarytoken0123";
-const WEBHOOK: &str = "https://bitrix.example/rest/1/canarytoken0123";
-const OPENPROJECT: &str = "https://openproject.example";
-
-/// With these the program starts.
-const LEAST: &[(&str, &str)] = &[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)];
-/// With these the other systems are on.
-const ON: &[(&str, &str)] = &[
-    ("OPENPROJECT_URL", OPENPROJECT),
+/// What switches each system on.
+const SWITCHES: &[(&str, &str)] = &[
+    ("BITRIX_WEBHOOK_URL", WEBHOOK),
+    ("EMAIL_SMTP_HOST", "mail.example"),
+    ("EMAIL_FROM", "camunda@firma.example"),
+    ("ONEC_URL", "https://1c.example/base/odata/standard.odata"),
+    ("ONEC_MAPPING_FILE", "src/systems/onec/mapping.example.json"),
+    ("OPENPROJECT_URL", "https://openproject.example"),
     ("OPENPROJECT_TOKEN", "canary-token"),
     ("OPENPROJECT_TASK_ID_FIELD", "customField7"),
+    ("TELEGRAM_BOT_TOKEN", BOT_TOKEN),
 ];
+
+const PASSWORD: &str = "canary-password";
+const BOT_TOKEN: &str = "123456:canary-bot-token";
+const TOKEN: &str = "canarytoken0123";
+const WEBHOOK: &str = "https://bitrix.example/rest/1/canarytoken0123";
 
 // The code and the example.
 
@@ -101,7 +153,7 @@ fn the_code_and_the_example_name_the_same_variables() {
 
 #[test]
 fn the_code_and_the_example_state_the_same_defaults() {
-    let required = [LEAST, ON].concat();
+    let required = [&[("RABBITMQ_PASSWORD", PASSWORD)], SWITCHES].concat();
     let by_default = read(&required).expect("nothing else is needed");
     let spelt_out = read(&[&required[..], DEFAULTS].concat()).expect("the defaults are valid");
     assert_eq!(format!("{spelt_out:?}"), format!("{by_default:?}"));
@@ -109,7 +161,7 @@ fn the_code_and_the_example_state_the_same_defaults() {
     for (name, default) in DEFAULTS.iter().copied().chain(without) {
         let Described { default: told, value, .. } = &example()[name];
         assert_eq!(told, default, "{name} in config.env.example");
-        // What is to be filled in, and an example, is not a default.
+        // A value to be filled in, and an example, is no default.
         let shows_default = !ACTIVE.contains(&name) && default != "none";
         assert!(!shows_default || value == default, "{name} shows another value than its default");
     }
@@ -119,8 +171,7 @@ fn the_code_and_the_example_state_the_same_defaults() {
 fn the_example_says_of_each_variable_what_it_means_and_of_each_time_its_unit() {
     for (name, Described { meaning, .. }) in example() {
         assert!(meaning.ends_with('.'), "{name} has no meaning in sentences: {meaning:?}");
-        let wrong =
-            read(&[LEAST, ON, &[(&name, "x")]].concat()).err().map(|errors| errors.to_string()).unwrap_or_default();
+        let wrong = all_on(&[(&name, "x")]).err().map(|errors| errors.to_string()).unwrap_or_default();
         let is_time = wrong.contains("seconds");
         assert!(!is_time || meaning.starts_with("Seconds"), "{name} is a time, and its unit is not said: {meaning:?}");
     }
@@ -157,7 +208,7 @@ fn names_and_spellings_of_the_python_worker_keep_their_meaning() {
 }
 
 #[test]
-fn each_bad_value_is_told_with_its_name_and_an_example() {
+fn the_error_for_each_bad_value_has_its_name_and_an_example() {
     let bad = [
         ("RABBITMQ_HOST", "amqp://rmq.example"),
         ("RABBITMQ_PORT", "70000"),
@@ -197,10 +248,54 @@ fn each_bad_value_is_told_with_its_name_and_an_example() {
         ("OPENPROJECT_FINISHED_STATUSES", "closed"),
         ("OPENPROJECT_MISSING_ANSWER", "maybe"),
         ("OPENPROJECT_FORMER_HOSTS", "https://old.example"),
+        ("DEFAULT_ACTION", "drop"),
+        ("PYTHON_URL", "services.example"),
+        ("PYTHON_TOPIC_URLS", "https://services.example/tasks"),
+        ("PYTHON_TOKEN", "two words"),
+        ("PYTHON_REQUEST_TIMEOUT", "301"),
+        ("PYTHON_PARALLEL_REQUESTS", "0"),
+        ("PYTHON_FAILED_JOB", "retry"),
+        ("PYTHON_ANSWER", "answer"),
+        ("PYTHON_COMPLETED_STATUSES", ","),
+        ("PYTHON_FAILED_STATUSES", "failed,,error"),
+        ("CELERY_TASKS", "svc.calculate"),
+        ("CELERY_HOST", "amqp://rmq.example"),
+        ("CELERY_PASSWORD", ""),
+        ("CELERY_PORT", "70000"),
+        ("CELERY_HEARTBEAT", "0"),
+        ("CELERY_TLS", "maybe"),
+        ("CELERY_CA_FILE", "/nowhere/ca.pem"),
+        ("ONEC_URL", "https://1c.example/base"),
+        ("ONEC_MODE", "soap"),
+        ("ONEC_USERNAME", "one:two"),
+        ("ONEC_MAPPING_FILE", "/nowhere/onec.json"),
+        ("ONEC_REQUEST_TIMEOUT", "0"),
+        ("ONEC_SESSIONS", "0"),
+        ("ONEC_UTC_OFFSET", "Moscow"),
+        ("ONEC_MISSING_ANSWER", "maybe"),
+        ("EMAIL_SMTP_HOST", "mail.example:465"),
+        ("EMAIL_SMTP_PORT", "0"),
+        ("EMAIL_SECURITY", "ssl"),
+        ("EMAIL_CA_FILE", "/nowhere/ca.pem"),
+        ("EMAIL_USERNAME", "camunda"),
+        ("EMAIL_FROM", "camunda"),
+        ("EMAIL_ALLOWED_DOMAINS", "firma.example;kunde.example"),
+        ("EMAIL_TIMEOUT", "0"),
+        ("EMAIL_ACCEPT_TIMEOUT", "901"),
+        ("EMAIL_RETRY_AFTER", "soon"),
+        ("EMAIL_CONNECTIONS", "0"),
+        ("TELEGRAM_BOT_TOKEN", "BotFather"),
+        ("TELEGRAM_API_URL", "api.telegram.org"),
+        ("TELEGRAM_CHAT_ID", "news"),
+        ("TELEGRAM_ALLOWED_IDS", "17;18"),
+        ("TELEGRAM_LONG_TEXT", "fold"),
+        ("TELEGRAM_REQUEST_TIMEOUT", "301"),
     ];
-    let errors = read(&[LEAST, ON, &bad].concat()).unwrap_err().0;
+    let errors = all_on(&bad).unwrap_err().0;
     assert_eq!(errors.len(), bad.len(), "{errors:#?}");
     for (name, _) in bad {
+        // A user without a password.
+        let name = if name == "EMAIL_USERNAME" { "EMAIL_PASSWORD" } else { name };
         let told = errors.iter().filter(|error| error.starts_with(&format!("{name} ")));
         let told: Vec<&String> = told.collect();
         assert!(told.len() == 1 && told[0].contains(&format!("; for example: {name}=")), "{name}: {errors:#?}");
@@ -208,7 +303,7 @@ fn each_bad_value_is_told_with_its_name_and_an_example() {
 }
 
 #[test]
-fn the_example_in_a_mistake_is_itself_right() {
+fn the_example_in_an_error_is_itself_right() {
     for (name, bad) in [("RETRY_DELAY", "x"), ("BITRIX_RATE", "x"), ("BITRIX_TASK_ID_FIELD", "x"), ("LOG_LEVEL", "x")] {
         let error = with(&[(name, bad)]).unwrap_err().0.remove(0);
         let (_, example) = error.rsplit_once(&format!("{name}=")).unwrap();
@@ -218,7 +313,7 @@ fn the_example_in_a_mistake_is_itself_right() {
 }
 
 #[test]
-fn quotes_around_a_value_are_a_mistake_in_every_setting() {
+fn quotes_around_a_value_are_an_error_in_every_setting() {
     let settings = DEFAULTS.iter().map(|(name, default)| (*name, *default));
     let others = [
         ("RABBITMQ_PASSWORD", PASSWORD),
@@ -226,14 +321,24 @@ fn quotes_around_a_value_are_a_mistake_in_every_setting() {
         ("QUEUE_PREFIX", "test."),
         ("BITRIX_WEBHOOK_URL", WEBHOOK),
         ("BITRIX_ANSWER_TEXTS", "26=ДА,27=НЕТ"),
+        ("ONEC_USERNAME", "Обмен"),
+        ("ONEC_UTC_OFFSET", "+03:00"),
+        ("EMAIL_SMTP_HOST", "mail.example"),
+        ("EMAIL_FROM", "camunda@firma.example"),
+        ("TELEGRAM_BOT_TOKEN", BOT_TOKEN),
+        ("TELEGRAM_CHAT_ID", "17"),
+        ("TELEGRAM_ALLOWED_IDS", "17"),
     ];
     for (name, value) in settings.chain(others) {
         for quoted in [format!("\"{value}\""), format!("'{value}'"), format!("«{value}»"), format!(" “{value}”\r")]
         {
-            let errors = read(&[LEAST, ON, &[(name, &quoted)]].concat()).unwrap_err().0;
+            let errors = all_on(&[(name, &quoted)]).unwrap_err().0;
             let told = format!("{name} has quotes around it, which would be part of the value");
             assert!(matches!(&errors[..], [error] if error.starts_with(&told)), "{quoted}: {errors:?}");
-            assert!(!errors[0].contains(PASSWORD) && !errors[0].contains(TOKEN), "{errors:?}");
+            assert!(
+                [PASSWORD, TOKEN, "canary-bot-token"].iter().all(|secret| !errors[0].contains(secret)),
+                "{errors:?}"
+            );
         }
     }
     // As docker --env-file passes on NAME="value" # comment.
@@ -247,7 +352,7 @@ fn quotes_around_a_value_are_a_mistake_in_every_setting() {
 }
 
 #[test]
-fn what_the_quotes_of_dotenv_enclose_is_meant_in_a_password_and_nowhere_else() {
+fn blanks_within_the_quotes_of_dotenv_are_kept_only_in_a_password() {
     let in_quotes = |value: &'static str| {
         Setup::found(&move |name| {
             let value = if name == "RABBITMQ_PASSWORD" || name == "RESPONSES_QUEUE" { value } else { return None };
@@ -280,7 +385,7 @@ fn an_international_host_becomes_punycode_and_brackets_are_stripped() {
 }
 
 #[test]
-fn an_address_that_no_network_can_reach_is_a_mistake_that_does_not_repeat_it() {
+fn the_error_for_an_address_that_no_network_can_reach_does_not_repeat_it() {
     for url in [
         "http://bitrix..example/rest/1/canarytoken0123",
         "http://bitrix.example:99999/rest/1/canarytoken0123",
@@ -291,10 +396,10 @@ fn an_address_that_no_network_can_reach_is_a_mistake_that_does_not_repeat_it() {
         "http://bitrix.example\\rest\\1\\canarytoken0123",
     ] {
         let errors = with(&[("BITRIX_WEBHOOK_URL", url)]).unwrap_err().to_string();
-        assert!(errors.contains("1 mistake(s)") && errors.contains("  BITRIX_WEBHOOK_URL "), "{url}: {errors}");
+        assert!(errors.contains("1 error(s)") && errors.contains("  BITRIX_WEBHOOK_URL "), "{url}: {errors}");
         assert!(!errors.contains(TOKEN), "{errors}");
     }
-    // Its first letter is of another keyboard.
+    // Its first letter is Cyrillic.
     let mixed =
         with(&[("BITRIX_WEBHOOK_URL", "https://сompany.example/rest/1/canarytoken0123")]).unwrap_err().to_string();
     assert!(mixed.contains("BITRIX_WEBHOOK_URL has a host that mixes Latin and Cyrillic letters"), "{mixed}");
@@ -305,7 +410,7 @@ fn an_address_that_no_network_can_reach_is_a_mistake_that_does_not_repeat_it() {
 }
 
 #[test]
-fn a_value_that_would_go_wrong_unnoticed_is_a_mistake() {
+fn a_value_that_would_do_silent_harm_is_an_error() {
     for (name, value, wrong) in [
         ("BITRIX_ANSWER_TEXTS", "ДА=26", "in which \"ДА\" stands for an id, which is a number"),
         ("BITRIX_ANSWER_TEXTS", "26=ДА,НЕТ=27", "in which \"НЕТ\" stands for an id"),
@@ -384,7 +489,7 @@ fn certificates_are_a_file_that_can_be_read_and_belong_to_tls() {
 }
 
 #[test]
-fn no_secret_is_printed_with_the_settings_or_with_their_mistakes() {
+fn no_secret_is_printed_with_the_settings_or_with_their_errors() {
     let setup = read(&[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)]).unwrap();
     // The last one is "admin:canary-password" in base64, as in a sign-in.
     assert_eq!(setup.secrets(), [TOKEN, PASSWORD, "YWRtaW46Y2FuYXJ5LXBhc3N3b3Jk"].map(Secret::new));
@@ -402,7 +507,7 @@ fn read(settings: &[(&str, &str)]) -> Result<Setup, SettingsErrors> {
     Setup::read(value_in(settings))
 }
 
-/// What gives a variable the last of the values that it has there.
+/// Looks up the last value that a variable has here.
 fn value_in(settings: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
     |wanted| {
         let last = settings.iter().rev().find(|(name, _)| *name == wanted);
@@ -410,9 +515,14 @@ fn value_in(settings: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
     }
 }
 
-/// The least settings, changed.
+/// The smallest set of settings, changed.
 fn with(changes: &[(&str, &str)]) -> Result<Setup, SettingsErrors> {
-    read(&[LEAST, changes].concat())
+    read(&[&[("RABBITMQ_PASSWORD", PASSWORD), ("BITRIX_WEBHOOK_URL", WEBHOOK)], changes].concat())
+}
+
+/// The least settings with which every system is on, changed.
+fn all_on(changes: &[(&str, &str)]) -> Result<Setup, SettingsErrors> {
+    read(&[&[("RABBITMQ_PASSWORD", PASSWORD)], SWITCHES, changes].concat())
 }
 
 /// The names for which the code asks when every system is on.
@@ -420,8 +530,7 @@ fn looked_up() -> BTreeSet<String> {
     let names = RefCell::new(BTreeSet::new());
     let _ = Setup::read(|name| {
         names.borrow_mut().insert(name.to_owned());
-        let url = [("BITRIX_WEBHOOK_URL", WEBHOOK), ("OPENPROJECT_URL", OPENPROJECT)];
-        url.into_iter().find(|(known, _)| *known == name).map(|(_, url)| url.to_owned())
+        SWITCHES.iter().find(|(switch, _)| *switch == name).map(|(_, value)| (*value).to_owned())
     });
     names.into_inner()
 }
@@ -432,7 +541,7 @@ struct Described {
     meaning: String,
     /// What "Default:" says, else the value.
     default: String,
-    /// What the line shows.
+    /// The value in the line.
     value: String,
 }
 

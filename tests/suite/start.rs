@@ -1,5 +1,5 @@
-//! The program with its settings: all errors are told before RabbitMQ is touched, and `.env` is read with care. What
-//! the values mean is in `settings.rs`.
+//! The start of the program: it reports all settings errors before it touches RabbitMQ, and reads `.env` with care.
+//! What the values mean is in `settings.rs`.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -16,7 +16,7 @@ const PASSWORD: &str = "canary-password";
 const WEBHOOK: &str = "https://bitrix.example/rest/1/canarytoken0123";
 
 #[test]
-fn all_mistakes_are_told_together_before_rabbitmq_is_touched() {
+fn all_settings_errors_are_reported_together_before_rabbitmq_is_touched() {
     let broker = Listener::new();
     let mut settings = settings_for(&broker).to_vec();
     settings.retain(|(name, _)| name != "RABBITMQ_PASSWORD");
@@ -27,7 +27,7 @@ fn all_mistakes_are_told_together_before_rabbitmq_is_touched() {
     assert_eq!(worker.wait(PATIENCE).code(), Some(78));
     let output = worker.output();
     for text in
-        ["3 mistake(s)", "RABBITMQ_PASSWORD is not set, neither", "RETRY_ATTEMPTS=3", "BITRIX_WEBHOOK_URL=https://"]
+        ["3 error(s)", "RABBITMQ_PASSWORD is not set, neither", "RETRY_ATTEMPTS=3", "BITRIX_WEBHOOK_URL=https://"]
     {
         assert!(output.contains(text), "{text}: {output}");
     }
@@ -90,7 +90,7 @@ fn a_broken_line_of_ours_is_told_by_its_place_and_not_by_its_content() {
     for broken in ["RABBITMQ_PASSWORD='canary", "RABBITMQ_PASSWORD='canary' canary", "RABBITMQ_PASSWORD canary"] {
         let dotenv = format!("# first\nRABBITMQ_HOST=rmq.example\n{broken}\nLOG_LEVEL=INFO\n");
         let output = refused(dotenv.as_bytes());
-        assert!(output.contains("the settings have 1 mistake(s):\n  RABBITMQ_PASSWORD (.env, line 3) "), "{output}");
+        assert!(output.contains("the settings have 1 error(s):\n  RABBITMQ_PASSWORD (.env, line 3) "), "{output}");
         assert!(
             output.contains("for example: RABBITMQ_PASSWORD=value") || output.contains("RABBITMQ_PASSWORD='a value'"),
             "{output}"
@@ -100,7 +100,7 @@ fn a_broken_line_of_ours_is_told_by_its_place_and_not_by_its_content() {
 }
 
 #[test]
-fn what_is_not_ours_is_passed_over_readable_or_not() {
+fn what_is_not_ours_is_skipped_readable_or_not() {
     let foreign = [
         "1C_WEB_SERVICE_URL=http://1c.example/ws",
         "MY-KEY=1",
@@ -157,7 +157,7 @@ fn the_dotenv_file_is_read_as_python_dotenv_reads_it() {
 }
 
 #[test]
-fn a_mistake_names_the_file_and_the_line() {
+fn a_settings_error_names_the_file_and_the_line() {
     let dotenv = "\n# a comment\nRETRY_ATTEMPTS=often\nRABBITMQ_PASSWORD=canary\nRETRY_DELAY='\"5\"'\n";
     let output = refused(dotenv.as_bytes());
     assert!(output.contains("  RETRY_ATTEMPTS (.env, line 3) is \"often\", not a whole number"), "{output}");
@@ -166,7 +166,7 @@ fn a_mistake_names_the_file_and_the_line() {
 }
 
 #[test]
-fn quotes_that_nothing_has_taken_off_are_told() {
+fn quotes_that_are_part_of_the_value_are_reported() {
     let broker = Listener::new();
     for name in ["RABBITMQ_HOST", "RABBITMQ_PASSWORD", "RESPONSES_QUEUE", "BITRIX_WEBHOOK_URL"] {
         let mut settings = settings_for(&broker).to_vec();
@@ -177,10 +177,10 @@ fn quotes_that_nothing_has_taken_off_are_told() {
         assert_eq!(worker.wait(PATIENCE).code(), Some(78), "{name}");
         let output = worker.output();
         assert!(output.contains(&format!("{name} has quotes around it")), "{output}");
-        assert!(output.contains("1 mistake(s)") && output.contains("docker --env-file"), "{output}");
+        assert!(output.contains("1 error(s)") && output.contains("docker --env-file"), "{output}");
     }
     assert_eq!(broker.connections(), 0);
-    // In .env such quotes were taken off, so what is still there is meant.
+    // In .env the outer quotes are taken off, so the inner ones are meant.
     let mut dotenv = dotenv_for(&broker);
     dotenv.push_str("RABBITMQ_PASSWORD='\"canary\"'\n");
     let _worker = run_with_dotenv(&[], dotenv, 0o600);
@@ -228,7 +228,7 @@ fn a_misspelt_name_is_told_with_the_nearest_one() {
 }
 
 #[test]
-fn a_misspelt_name_is_told_beside_the_mistake_that_comes_of_it() {
+fn a_misspelt_name_is_reported_with_the_error_that_it_causes() {
     for command in ["run", "check"] {
         let mut worker = Worker::run(&[command], &[("RABBITMQ_PASWORD".into(), PASSWORD.into())]);
         assert_eq!(worker.wait(PATIENCE).code(), Some(78));
@@ -257,7 +257,7 @@ fn a_value_that_is_not_utf8_is_told_and_not_taken_for_unset() {
     eventually("its end, or a connection to RabbitMQ", PATIENCE, || {
         broker.connections() > 0 || child.try_wait().is_ok_and(|status| status.is_some())
     });
-    // It has ended, unless the test fails.
+    // It has ended already, unless the test fails.
     let _ = child.kill();
     let done = child.wait_with_output().expect("our own child can be awaited");
     let output = String::from_utf8_lossy(&done.stderr);
@@ -300,7 +300,7 @@ fn a_worker_that_is_started_twice_is_refused_and_told_of_the_other_one() {
     checked.push(("RABBITMQ_PORT".into(), "1".into()));
     run(&["check"], &checked).has(&format!("logs: a worker (pid {}) writes its logs there now", first.pid()));
 
-    // Whatever the first one's end was like.
+    // After any end of the first one, even SIGKILL.
     first.kill();
     run(&["check"], &checked).has("logs: logs can be written");
     let second = Worker::run(&[], &settings);
@@ -308,7 +308,7 @@ fn a_worker_that_is_started_twice_is_refused_and_told_of_the_other_one() {
     first.await_log(&format!("starts: pid {}", second.pid()), PATIENCE);
 }
 
-/// Under the line a disk without room: no file may grow.
+/// Runs the program as on a full disk: no file may grow.
 fn without_room(arguments: &str) -> String {
     let limited = format!("(trap '' XFSZ; ulimit -f 0; exec \"$0\" {arguments}) >pipe 2>&1");
     format!("mkfifo pipe; cat <pipe & {limited}; code=$?; wait; rm pipe; exit $code")
@@ -343,7 +343,7 @@ fn a_check_sees_that_there_is_no_room_for_the_logs_and_leaves_nothing_behind() {
     assert_eq!(left, ["output"]);
 }
 
-/// Takes the place of RabbitMQ: counts who connects and never says a word.
+/// Takes the place of RabbitMQ: counts connections and never answers.
 struct Listener(TcpListener);
 
 impl Listener {
@@ -357,7 +357,7 @@ impl Listener {
         self.0.local_addr().expect("a bound socket has an address").port()
     }
 
-    /// How many have connected since the last question; a connection waits in the backlog until then.
+    /// How many have connected since the last call; until then a connection waits in the backlog.
     fn connections(&self) -> usize {
         std::iter::from_fn(|| match self.0.accept() {
             Ok(connection) => Some(connection),
@@ -386,7 +386,7 @@ fn dotenv_for(broker: &Listener) -> String {
     settings_for(broker).iter().map(|(name, value)| format!("{name}={value}\n")).collect()
 }
 
-/// What a worker says that does not start because of this `.env`.
+/// What the worker says when it does not start because of this `.env`.
 fn refused(dotenv: &[u8]) -> String {
     let mut worker = run_with_dotenv(&[], dotenv, 0o600);
     let code = worker.wait(PATIENCE).code();
@@ -396,8 +396,8 @@ fn refused(dotenv: &[u8]) -> String {
     told.unwrap_or_default().to_owned()
 }
 
-/// A worker in whose working directory this `.env` lies: it is run once to make its folder, and ends for want of a
-/// password.
+/// A worker with this `.env` in its working directory. It is run twice: the first run makes the folder, and ends
+/// because it has no password.
 fn run_with_dotenv(environment: &[(String, String)], dotenv: impl AsRef<[u8]>, mode: u32) -> Worker {
     let mut worker = Worker::run(&[], environment);
     assert_eq!(worker.wait(PATIENCE).code(), Some(78));

@@ -1,5 +1,6 @@
-//! How the tracker asks a portal: many ids at once, and what it makes of every way in which the portal can fail to
-//! answer. The tracker is called directly, without RabbitMQ; from the sent queue to the answer it is in `portal.rs`.
+//! How the tracker asks a portal: many ids at once, and what it concludes from each way in which the portal can fail to
+//! answer. The tracker is called directly, without RabbitMQ; the way from the sent queue to the answer is in
+//! `contract.rs`.
 
 use std::sync::Arc;
 
@@ -29,14 +30,14 @@ fn record(marker: &str, id: impl std::fmt::Display) -> Record {
     record_at(None, marker, id)
 }
 
-/// One that says where its task is.
+/// A record that says where its task is.
 fn record_at(host: Option<&str>, marker: &str, id: impl std::fmt::Display) -> Record {
     let task = Task::parse(json!({"task_id": marker}).to_string().into_bytes()).expect("a task");
     let reply = json!({"result": {"task": {"id": id.to_string()}}});
     Record::parse(sent_record(&task, "bitrix24.queue", reply, host)).expect("a record")
 }
 
-/// So many tasks at the portal, with their records.
+/// This many tasks at the portal, with their records.
 fn many(tasks: &Tasks, count: usize) -> Vec<Record> {
     (0..count).map(|number| format!("task-{number}")).map(|marker| record(&marker, tasks.put(&marker))).collect()
 }
@@ -146,8 +147,7 @@ fn a_record_that_names_no_task_never_reaches_a_request() {
     assert_eq!(portal.count("tasks.task.list"), 0);
 }
 
-/// A refused list says nothing about a single task: all records would be parked for one mistake of ours or the
-/// portal's.
+/// A refused list says nothing about a single task: all records would be parked for one error, ours or the portal's.
 #[test]
 fn a_refused_list_costs_no_record() {
     for (status, code) in [(400, "ERROR_CORE"), (400, "0"), (405, "ERROR_BATCH_METHOD_NOT_ALLOWED"), (404, "NEW_CODE")]

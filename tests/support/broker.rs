@@ -1,7 +1,7 @@
-//! The tests' own connection to the real RabbitMQ. Knows AMQP, and nothing of the queues or messages of the worker.
+//! The tests' own connection to the real RabbitMQ. It knows AMQP, and neither the worker's queues nor its messages.
 //!
-//! A test may cut every connection or restart the node, this connection included; so each question opens a channel of
-//! its own, and is asked once more on a new connection when the old one turns out to be dead.
+//! A test may cut every connection or restart the node, which ends this connection too. So each question opens a
+//! channel of its own, and is asked once more on a new connection when the old one is dead.
 
 use std::env;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -19,7 +19,7 @@ use task_creator::message::document;
 
 use super::wait::{PATIENCE, eventually_ok};
 
-/// Where RabbitMQ is and who we are there.
+/// Where RabbitMQ is, and how we sign in.
 #[derive(Clone, Debug)]
 pub struct RabbitMq {
     pub host: String,
@@ -30,7 +30,7 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// From the variables that `tests/with-rabbitmq` sets.
+    /// Read from the variables that `tests/with-rabbitmq` sets.
     pub fn from_env() -> RabbitMq {
         let variable = |name: &str| {
             env::var(name).unwrap_or_else(|_| {
@@ -46,10 +46,10 @@ impl RabbitMq {
         }
     }
 
-    /// For [`Relay::to`](super::Relay::to).
+    /// The address for [`Relay::to`](super::Relay::to).
     pub fn address(&self) -> SocketAddr {
         let addresses = (self.host.as_str(), self.port).to_socket_addrs().expect("RABBITMQ_HOST resolves");
-        // IPv4 before the rest: a node for tests listens on 127.0.0.1 only, while `localhost` may be ::1 first.
+        // IPv4 first: a node for tests listens on 127.0.0.1 only, while `localhost` may be ::1 first.
         addresses.min_by_key(SocketAddr::is_ipv6).expect("RABBITMQ_HOST has an address")
     }
 
@@ -68,8 +68,8 @@ impl RabbitMq {
     }
 }
 
-/// Runs `rabbitmqctl` for the node that `tests/with-rabbitmq` started, and returns what it printed. `None` where the
-/// broker is not ours to command: the test has nothing to prove there, and ends.
+/// Runs `rabbitmqctl` for the node that `tests/with-rabbitmq` started, and returns its output. `None` when the broker
+/// is not ours: then the test has nothing to prove, and ends.
 #[track_caller]
 pub fn rabbitmqctl(arguments: &[&str]) -> Option<String> {
     let program = env::var_os("TEST_RABBITMQCTL")?;
@@ -79,7 +79,7 @@ pub fn rabbitmqctl(arguments: &[&str]) -> Option<String> {
     Some(output.into_owned())
 }
 
-/// A message as it lay in a queue.
+/// A message as it was in a queue.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub body: Vec<u8>,
@@ -105,7 +105,7 @@ impl Message {
     }
 }
 
-/// What a queue declare of ours says about a queue.
+/// The broker's reply to a queue declare.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct QueueState {
     pub ready: usize,
@@ -158,10 +158,10 @@ impl Broker {
         }
     }
 
-    /// Confirmed and mandatory, pipelined; `Err` says which went wrong. Repeats nothing: a second try could double.
+    /// Confirmed and mandatory, pipelined; `Err` says what went wrong. It repeats nothing: a second try could double.
     pub fn publish(&self, queue: &str, messages: &[(Vec<u8>, AmqpProperties)]) -> Result<(), String> {
         let told = |err: Error| format!("publish to {queue}: {err}");
-        // Nothing is out yet, so here a dead connection may be replaced.
+        // Nothing is published yet, so here a dead connection may be replaced.
         let (channel, returns, confirms) =
             self.publishing_channel().or_else(|_| self.publishing_channel()).map_err(told)?;
         for (body, properties) in messages {
@@ -169,14 +169,14 @@ impl Broker {
             channel.basic_publish("", publish).map_err(told)?;
         }
         await_confirms(queue, messages.len(), &confirms)?;
-        // The broker returns a message before it confirms it, so all returns are here by now.
+        // The broker returns a message before it confirms it, so all returned messages are here by now.
         match returns.try_iter().count() {
             0 => Ok(()),
             returned => Err(format!("publish to {queue}: {returned} messages returned, no such queue")),
         }
     }
 
-    /// Every ready message, which goes back in one step to where it stood. The broker marks them all as redelivered.
+    /// Every ready message; they are requeued together, in their places. The broker marks them all as redelivered.
     pub fn peek_all(&self, queue: &str) -> Vec<Message> {
         self.get_all(queue, |channel| channel.nack_all(true))
     }
@@ -192,7 +192,7 @@ impl Broker {
         purged.unwrap_or_else(|err| panic!("purge {queue}: {err}")) as usize
     }
 
-    /// A queue that does not exist counts as deleted; one that another connection locked is told as an error.
+    /// A missing queue counts as deleted; for a queue that another connection has locked this returns an error.
     pub fn delete(&self, queue: &str) -> Result<(), String> {
         self.ask(|channel| channel.queue_delete(queue, QueueDeleteOptions::default()))
             .map(|_| ())
@@ -217,12 +217,12 @@ impl Broker {
         }
     }
 
-    /// Runs `question` on a channel of its own; once more on a new connection when this one is found dead.
+    /// Runs `question` on a channel of its own; once more on a new connection when this one is dead.
     fn ask<T>(&self, question: impl Fn(&Channel) -> amiquip::Result<T>) -> amiquip::Result<T> {
         let channel = self.channel()?;
         match question(&channel) {
             Ok(answer) => {
-                // Closing waits for the broker, so that an asynchronous ack or nack has arrived before we return.
+                // Closing waits for the broker, so an asynchronous ack or nack has arrived before we return.
                 channel.close()?;
                 Ok(answer)
             }

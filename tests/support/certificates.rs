@@ -1,5 +1,5 @@
-//! Authorities and certificates that live as long as a test: good, expired, or for whatever name the test wants. Knows
-//! no server.
+//! CAs and certificates that live as long as a test: valid, expired, or for any name that the test wants. It knows no
+//! server.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ impl Authority {
         Authority(CertifiedIssuer::self_signed(about_ca(name), key()).expect("an authority can sign for itself"))
     }
 
-    /// What `RABBITMQ_CA_FILE` and `HTTPS_CA_FILE` take.
+    /// The PEM text for `RABBITMQ_CA_FILE` and `HTTPS_CA_FILE`.
     pub fn pem(&self) -> String {
         self.0.pem()
     }
@@ -31,7 +31,7 @@ impl Authority {
         self.sign(host, |_| {})
     }
 
-    /// The same, but its time is over.
+    /// The same, but expired.
     pub fn expired(&self, host: &str) -> Identity {
         self.sign(host, |about| about.not_after = date_time_ymd(2020, 1, 1))
     }
@@ -47,7 +47,7 @@ impl Authority {
         Authority(signed.expect("an authority can sign for another"))
     }
 
-    /// The certificate of a server whose key signs others all the same.
+    /// The certificate of a server, although its key signs others.
     pub fn server_that_signs(&self, host: &str) -> Authority {
         let mut about = CertificateParams::new([host.to_owned()]).expect("a host's name can be in a certificate");
         about.distinguished_name.push(DnType::CommonName, host);
@@ -73,7 +73,7 @@ fn about_ca(name: &str) -> CertificateParams {
 }
 
 impl Identity {
-    /// What `openssl req -x509` makes for a server: signed by itself and, unlike a server's certificate, a CA's.
+    /// The certificate that `openssl req -x509` makes for a server: signed by itself and, unlike a server's, a CA's.
     pub fn own(hosts: &[&str]) -> Identity {
         Identity::own_but(hosts, |_| {})
     }
@@ -95,14 +95,14 @@ fn key() -> KeyPair {
     KeyPair::generate().expect("the machine has random numbers")
 }
 
-/// A file for a setting to name; gone when it is dropped.
+/// A file for a setting to name; removed when this is dropped.
 pub struct PemFile(PathBuf);
 
 impl PemFile {
     pub fn write(text: &str) -> PemFile {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("{}-{}.pem", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        // Cargo has one for tests, and none for the example that is compiled with this module.
+        // Cargo has a folder for tests, and none for the example that is compiled with this module.
         let folder = option_env!("CARGO_TARGET_TMPDIR").map_or_else(env::temp_dir, PathBuf::from);
         let file = folder.join(name);
         fs::write(&file, text).expect("the folder for tests is writable");

@@ -1,10 +1,10 @@
-//! Commands that end by themselves, as somebody at a terminal sees them: what they print, and their exit code.
+//! Commands that end by themselves, as a user at a terminal sees them: their output and their exit code.
 
 use super::queues::Queues;
 use super::wait::PATIENCE;
 use super::worker::{Worker, settings};
 
-/// What a command printed, and how it ended.
+/// The output of a command, and its exit code.
 pub struct Ended {
     pub code: Option<i32>,
     pub output: String,

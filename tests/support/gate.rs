@@ -1,5 +1,5 @@
-//! A gate that holds up whoever comes to it until the test opens it: stalls an answer of a scripted server at a moment
-//! that the test can see. Knows nothing of HTTP.
+//! A gate that stops every thread until the test opens it: it delays an answer of a scripted server at a moment that
+//! the test can see. It knows no HTTP.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,15 +9,15 @@ use std::time::Duration;
 use super::wait::eventually_ok;
 
 thread_local! {
-    /// Set in the threads of a scripted server. A gate that is still closed when its server is dropped lets go of them;
+    /// Set in the threads of a scripted server. When the server is dropped, a closed gate lets these threads go;
     /// otherwise a test that fails before `open` would hang instead of failing.
     static SERVER_OVER: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
 }
 
-/// How often a waiting server thread looks whether its server is over.
+/// How often a waiting server thread checks whether its server is over.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Clones are the same gate: one goes into the script, one stays with the test.
+/// Clones are the same gate: one for the script, one for the test.
 #[derive(Clone)]
 pub struct Gate {
     shared: Arc<(Mutex<State>, Condvar)>,
@@ -47,7 +47,7 @@ impl Gate {
         self.state().open = false;
     }
 
-    /// Returns at once when the gate is open, else when it opens or the server that called it is dropped.
+    /// Returns at once when the gate is open; else when it opens, or when the server of this thread is dropped.
     pub fn wait(&self) {
         let mut state = self.state();
         state.waiting += 1;
@@ -57,7 +57,7 @@ impl Gate {
         state.waiting -= 1;
     }
 
-    /// Waits until `count` threads stand before the closed gate: the state in which a fault is injected.
+    /// Waits until `count` threads wait at the closed gate: the state in which a fault is injected.
     #[track_caller]
     pub fn await_waiting(&self, count: usize, deadline: Duration) {
         eventually_ok(&format!("{count} waiting at the gate"), deadline, || {
@@ -72,7 +72,7 @@ impl Gate {
     }
 }
 
-/// Ties the gates that this thread will wait at to the life of a server.
+/// Ties the gates where this thread will wait to the life of a server.
 pub fn let_go_when(over: Arc<AtomicBool>) {
     SERVER_OVER.with(|cell| *cell.borrow_mut() = Some(over));
 }

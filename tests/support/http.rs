@@ -1,5 +1,5 @@
-//! A request as a test looks at it, and the replies that a script may give, the broken ones included. Knows nothing of
-//! Bitrix24; bytes are the business of the server in `src/http`.
+//! A request as a test sees it, and the replies that a script may give, broken ones too. It does not know Bitrix24; the
+//! server in `src/http` reads and writes the bytes.
 
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -18,11 +18,11 @@ pub struct Request {
     pub method: String,
     pub verb: String,
     pub path: String,
-    /// Still encoded.
+    /// Still percent-encoded.
     pub query: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The parameters as the portal reads them: JSON with its very content type, else what form and query string say.
+    /// The parameters as the portal reads them: JSON with exactly its content type, else form and query string.
     pub body: Value,
     pub raw_body: Vec<u8>,
 }
@@ -37,7 +37,7 @@ impl Request {
         self.header("content-type").unwrap_or_default()
     }
 
-    /// `number` is for the caller to set.
+    /// The caller sets `number`.
     pub fn of(request: &server::Request<'_>) -> Request {
         let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
         let method = path.rsplit('/').next().unwrap_or_default();
@@ -55,7 +55,7 @@ impl Request {
     }
 }
 
-/// One answer, or what happens instead of it.
+/// One answer, or a fault instead of it.
 #[derive(Clone, Debug)]
 pub enum Reply {
     Json(u16, Value),
@@ -64,15 +64,15 @@ pub enum Reply {
         content_type: String,
         body: Vec<u8>,
     },
-    /// No header of ours is added but `Content-Length`.
+    /// Only `Content-Length` is added to the headers.
     WithHeaders {
         status: u16,
         headers: Vec<(String, String)>,
         body: Vec<u8>,
     },
-    /// 302 to this place.
+    /// 302 to this address.
     Redirect(String),
-    /// The head and half of the JSON it promised, then the end of the connection.
+    /// The head, and half of the JSON that it promised; then the connection ends.
     Half(u16, Value),
     /// A 200 whose JSON body comes byte by byte with this pause before each.
     Drip(Value, Duration),
@@ -94,7 +94,7 @@ pub fn json_page(status: u16, body: impl Into<Vec<u8>>) -> Page {
     Page::new(status, "application/json; charset=utf-8", body)
 }
 
-/// Writes one byte at a time for as long as `pause` says to go on.
+/// Writes one byte at a time while `pause` returns true.
 pub fn drip(mut stream: &TcpStream, bytes: &[u8], mut pause: impl FnMut() -> bool) -> io::Result<()> {
     for byte in bytes {
         if !pause() {

@@ -1,11 +1,11 @@
-//! Messages as Camunda's bridge sends them, with invented values. Knows the incoming wire form only, no queue.
+//! Messages as Camunda's bridge sends them, with invented values. It knows the incoming form only, and no queue.
 
 use serde_json::Value;
 
-/// The text of a message in the form that the bridge sends in the field: plain variables, snake_case, milliseconds.
+/// The text of a message in the form that the bridge really sends: plain variables, snake_case, milliseconds.
 ///
-/// Published as text on purpose: its keys stand in no alphabetical order, and its numbers (20 digits, `1.10`) and
-/// escapes do not survive a careless parser. So a test can ask that `original_message` comes out as it went in.
+/// Published as text on purpose: its keys are in no alphabetical order, and its numbers (20 digits, `1.10`) and escapes
+/// do not survive a careless parser. So a test can check that `original_message` is exactly what came in.
 pub fn field_text(task_id: &str) -> String {
     FIELD.replace("TASK_ID", task_id)
 }

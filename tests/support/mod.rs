@@ -1,7 +1,7 @@
-//! What every integration test stands on: a real RabbitMQ with queues of its own, a scripted Bitrix24, a TCP relay that
-//! cuts and freezes, the built worker as a child process, and the accounting that tells whether anything was lost.
+//! The tools of every integration test: a real RabbitMQ with queues of its own, a scripted Bitrix24, a TCP relay that
+//! cuts and freezes, the built worker as a child process, and the account that shows whether anything was lost.
 //!
-//! Nothing here knows how the worker is built inside: it sees queues, HTTP requests, signals and log files only.
+//! Nothing here knows the inside of the worker: it sees only queues, HTTP requests, signals and log files.
 //!
 //! ```text
 //! let queues = Queues::new("a kill after the create loses nothing");
@@ -32,6 +32,7 @@ pub mod queues;
 pub mod relay;
 pub mod secrets;
 pub mod tasks;
+pub mod text_file;
 pub mod tls_front;
 pub mod traffic;
 pub mod wait;
@@ -50,6 +51,7 @@ pub use portal::{Answer, Call, Portal, is_sweep};
 pub use queues::Queues;
 pub use relay::{CONFIRM, Direction, Relay, Then, publish_to};
 pub use tasks::{Tasks, creates, looks_up};
+pub use text_file::TextFile;
 pub use tls_front::TlsFront;
 pub use wait::{PATIENCE, eventually, eventually_ok, eventually_some};
 pub use wire::Wire;

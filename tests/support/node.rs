@@ -1,5 +1,5 @@
 //! A RabbitMQ node of the test's own, for faults that concern the whole node: started by `tests/with-rabbitmq`, gone
-//! with the test process. Knows no queue.
+//! with the test process. It knows no queue.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,19 +17,19 @@ pub struct Node {
     rabbitmq: RabbitMq,
     rabbitmqctl: String,
     life: Mutex<Life>,
-    /// `with-rabbitmq` runs a program that ends when this process does: then its standard input ends.
+    /// `with-rabbitmq` runs a program that ends with this process: then its standard input ends.
     _running: Child,
 }
 
-/// A frozen node cannot be asked for its process id, and a killed one has another when it lives again.
+/// A frozen node cannot be asked for its process id, and a killed one has another after its restart.
 struct Life {
     pid: String,
-    /// The shell that guards the node's second life.
+    /// The shell that guards the restarted node.
     revived: Option<Child>,
 }
 
 impl Node {
-    /// Takes some seconds. `None` where there is no RabbitMQ to start: the test has nothing to prove there, and ends.
+    /// Takes some seconds. `None` where no RabbitMQ can be started: then the test has nothing to prove, and ends.
     pub fn start() -> Option<Node> {
         let mut running = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/with-rabbitmq"))
             .args(["--private", "sh", "-c", "env; echo ready; exec cat"])
@@ -65,7 +65,7 @@ impl Node {
         self.rabbitmq.clone()
     }
 
-    /// Runs `rabbitmqctl` for this node and returns what it printed.
+    /// Runs `rabbitmqctl` for this node and returns its output.
     #[track_caller]
     pub fn ctl(&self, arguments: &[&str]) -> String {
         let done = Command::new(&self.rabbitmqctl).arg("-q").args(arguments).output().expect("rabbitmqctl runs");
@@ -74,12 +74,12 @@ impl Node {
         output.trim().to_string()
     }
 
-    /// Makes it listen with TLS as well, and show this certificate; returns the port.
+    /// Makes the node listen with TLS too, with this certificate; returns the port.
     #[track_caller]
     pub fn listen_with_tls(&self, identity: &Identity) -> u16 {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
         let port = free.expect("loopback has a free port").port();
-        // In the node's own folder, which goes with it.
+        // In the node's own folder, which is removed with it.
         let file = Path::new(&self.rabbitmqctl).with_file_name(format!("{port}.pem"));
         let pem = format!("{}{}", identity.certificate, identity.key);
         fs::write(&file, pem).expect("the node's folder is writable");
@@ -89,21 +89,21 @@ impl Node {
         port
     }
 
-    /// Stands still, or goes on.
+    /// Freezes the node, or lets it go on.
     pub fn freeze(&self, frozen: bool) {
         self.life().signal(if frozen { "STOP" } else { "CONT" });
     }
 
-    /// SIGKILL: what it has not written to its disk is lost.
+    /// SIGKILL: everything that it has not written to its disk is lost.
     pub fn kill(&self) {
         self.life().signal("KILL");
     }
 
-    /// After a kill. Returns when it lets clients in.
+    /// Restarts the node after a kill. Returns when clients can connect.
     pub fn revive(&self) {
         let mut life = self.life();
         life.end();
-        // It ends with us, however we end: then the shell's standard input ends.
+        // It ends with this process, however that ends: then the shell's standard input ends.
         let script = "\"$0\" </dev/null >/dev/null 2>&1 & pid=$!; echo $pid; read line; kill -9 $pid";
         let mut shell = Command::new("sh")
             .args(["-c", script])
@@ -138,7 +138,7 @@ impl Life {
 }
 
 impl Drop for Life {
-    /// Before the node's folder goes.
+    /// Ends the node before its folder is removed.
     fn drop(&mut self) {
         self.end();
     }

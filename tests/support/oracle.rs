@@ -1,5 +1,5 @@
-//! The accounting oracle: where every task that was published is now, and whether anything was lost or doubled. Judges
-//! by queues and markers alone, never by a log line or a counter of the worker.
+//! The account: where every published task is now, and whether anything was lost or doubled. It judges by queues and
+//! markers only, never by a log line or a counter of the worker.
 //!
 //! ```text
 //! published = waiting ∪ sent ∪ responses ∪ parked      nothing is lost
@@ -17,10 +17,10 @@ use serde_json::value::RawValue;
 use super::broker::Message;
 use super::queues::Queues;
 
-/// Of a task in the target a record may be parked only for a cause that arises after the create.
+/// A record whose task is at the target may be parked only for a cause that arises after the create.
 const CAUSES_AFTER_CREATE: [&str; 3] = ["TASK_FAILED", "TASK_NOT_FOUND", "MESSAGE_TOO_LARGE"];
 
-/// The bridge acknowledges and drops a response with any other status, which is a loss.
+/// The bridge acknowledges and drops a response with any other status: it would be lost.
 const STATUSES_THE_BRIDGE_TAKES: [&str; 2] = ["completed", "completed_by_tracker"];
 
 const STATUSES_OF_SENT_RECORDS: [&str; 1] = ["success"];
@@ -28,9 +28,9 @@ const STATUSES_OF_SENT_RECORDS: [&str; 1] = ["success"];
 /// Members without which nobody can work off the error queue.
 const PARKED_MEMBERS: [&str; 3] = ["error_type", "error_message", "source_queue"];
 
-/// A snapshot. Taken when the worker has stopped, or is idle on all queues: reading takes the messages for a moment.
+/// A snapshot. Take it when the worker has stopped or is idle on all queues: reading takes the messages for a moment.
 pub struct Audit {
-    /// Task id to the body that was published; the last one, when an id was published twice.
+    /// Task id to the published body; the last one, when an id was published twice.
     published: BTreeMap<String, String>,
     /// Published bodies without a task id; only the error queue can hold them.
     nameless: Vec<String>,
@@ -44,17 +44,17 @@ pub struct Audit {
     may_wait: Option<String>,
 }
 
-/// What a message in an output queue says.
+/// The contents of a message in an output queue.
 struct Record {
-    /// `None` for a parked body that had none.
+    /// `None` for a parked body without a task id.
     task_id: Option<String>,
     body: Value,
-    /// As it stands in the record, character by character.
+    /// Exactly as it stands in the record, character by character.
     original: String,
 }
 
 impl Audit {
-    /// Reads all queues of the test and leaves them as they are. `markers` is the multiset of the target's.
+    /// Reads all queues of the test and leaves them unchanged. `markers` is the multiset of the target's.
     pub fn take(queues: &Queues, markers: Vec<String>) -> Audit {
         let mut audit = Audit {
             published: BTreeMap::new(),
@@ -82,13 +82,13 @@ impl Audit {
         audit
     }
 
-    /// So many kills and cuts were injected; each may double one record in the sent and one in the responses queue.
+    /// The number of injected kills and cuts; each may double one record in the sent and one in the responses queue.
     pub fn after_faults(mut self, faults: usize) -> Audit {
         self.faults = faults;
         self
     }
 
-    /// Compares the responses with the tasks that the target has finished; for after a full sweep of the tracker.
+    /// Compares the responses with the tasks that the target has finished; after a full sweep of the tracker.
     pub fn with_finished(mut self, markers: Vec<String>) -> Audit {
         self.finished = Some(markers);
         self
@@ -100,7 +100,7 @@ impl Audit {
         self
     }
 
-    /// Prints the equation, and panics with every rule that does not hold.
+    /// Prints the equation, and panics with every rule that is broken.
     #[track_caller]
     pub fn assert_holds(&self) {
         println!("{}", self.equation());
@@ -125,7 +125,7 @@ impl Audit {
         )
     }
 
-    /// How much is there more than once.
+    /// How many of these come more than once.
     pub fn doubled(&self) -> String {
         let repeats = |records: &[Record]| repeated(records.iter().map(Record::name)).len();
         format!(
@@ -137,7 +137,7 @@ impl Audit {
         )
     }
 
-    /// One line for each rule of the account that does not hold.
+    /// One line for each broken rule of the account.
     pub fn broken_rules(&self) -> Vec<String> {
         let mut broken = Broken(Vec::new());
         self.check_nothing_is_lost(&mut broken);
@@ -163,7 +163,7 @@ impl Audit {
         }
     }
 
-    /// A body that has no task id is known by itself.
+    /// A body without a task id is identified by itself.
     fn check_nameless(&self, broken: &mut Broken) {
         let parked = counted(self.parked.iter().filter(|record| record.task_id.is_none()).map(Record::bytes));
         let published = counted(self.nameless.iter().cloned());
@@ -229,7 +229,7 @@ impl Audit {
     }
 }
 
-/// Collects one line for each rule that does not hold.
+/// Collects one line for each broken rule.
 struct Broken(Vec<String>);
 
 impl Broken {
@@ -254,7 +254,7 @@ impl Record {
         named_or(self.task_id.clone())
     }
 
-    /// What was parked: the JSON, else the bytes.
+    /// The parked body: the JSON, else the bytes.
     fn bytes(&self) -> String {
         match self.body["original_body_base64"].as_str().map(|text| STANDARD.decode(text)) {
             Some(Ok(bytes)) => compact(&String::from_utf8_lossy(&bytes)),
@@ -286,7 +286,7 @@ fn named_or(task_id: Option<String>) -> String {
     task_id.unwrap_or_else(|| NAMELESS.to_string())
 }
 
-/// Each name once for every time that it is there too often.
+/// Each name once for every time that it comes too often.
 fn repeated(names: impl Iterator<Item = String>) -> Vec<String> {
     let mut seen = BTreeSet::new();
     names.filter(|name| !seen.insert(name.clone())).collect()

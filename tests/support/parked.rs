@@ -1,5 +1,5 @@
-//! Messages of the error queue, as our worker, another one and nobody in particular put them there. Knows the parked
-//! form only, no queue but by its name.
+//! Messages of the error queue, put there by our worker, by another one, or by an unknown program. It knows the form of
+//! parked messages only, and of the queue only the name.
 
 use amiquip::{AmqpProperties, FieldTable};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use super::broker::Message;
 use super::queues::Queues;
 use super::wait::PATIENCE;
 
-/// A parked message as our worker writes it; `original` is JSON text and stands in it to the letter.
+/// A parked message as our worker writes it; `original` is JSON text and is copied exactly.
 pub fn parked(original: &str, cause: &str, error: &str, source_queue: &str) -> String {
     let error = Value::from(error);
     format!(
@@ -28,7 +28,7 @@ pub fn put(queues: &Queues, bodies: &[String]) {
     queues.broker().publish(&queues.errors(), &messages).expect("the error queue is there");
 }
 
-/// So many tasks refused by the portal, `task-000` and on.
+/// So many tasks refused by the portal: `task-000` and on.
 pub fn put_tasks(queues: &Queues, count: usize) -> Vec<String> {
     let body = |n: usize| {
         let error = format!("tasks.task.add: http status 400: user {n} is not there");
@@ -39,12 +39,12 @@ pub fn put_tasks(queues: &Queues, count: usize) -> Vec<String> {
     bodies
 }
 
-/// The bodies in a queue, in order, which are left there.
+/// The bodies in a queue, in order; they stay there.
 pub fn bodies(queues: &Queues, queue: &str) -> Vec<String> {
     peek(queues, queue).iter().map(|message| message.text()).collect()
 }
 
-/// The ids of the tasks in a queue, in order, which are left there; "" for what is no task.
+/// The ids of the tasks in a queue, in order; they stay there. "" stands for a body that is no task.
 pub fn ids(queues: &Queues, queue: &str) -> Vec<String> {
     let id = |message: &Message| {
         let body = message.json();
@@ -54,7 +54,7 @@ pub fn ids(queues: &Queues, queue: &str) -> Vec<String> {
     peek(queues, queue).iter().map(id).collect()
 }
 
-/// What is in a queue that nobody else reads. The broker puts it back one by one, so this waits for the last.
+/// The messages of a queue that nobody else reads. The broker requeues them one by one, so this waits for the last.
 fn peek(queues: &Queues, queue: &str) -> Vec<Message> {
     let messages = queues.peek_all(queue);
     queues.await_count(queue, messages.len(), PATIENCE);

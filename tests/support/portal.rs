@@ -1,8 +1,8 @@
-//! A scripted HTTP server that stands in for Bitrix24 where a test wants exact answers. Knows the webhook's ways
-//! (methods, the frame of a reply, `batch`); what a method does is the script's business, see [`Tasks`](super::Tasks).
+//! A scripted HTTP server as a fake of Bitrix24, where a test wants exact answers. It knows the webhook's ways
+//! (methods, the form of a reply, `batch`); the script decides what a method does, see [`Tasks`](super::Tasks).
 //!
-//! The script is asked once per *call*, whether it came plain or in a batch: the commands of a `batch` are taken apart
-//! and put together by the sandbox. A test that has to answer a whole HTTP request puts a door before the script.
+//! The script is asked once for each *call*, plain or in a batch: the sandbox takes a `batch` apart and puts its
+//! replies together. A test that has to answer a whole HTTP request puts a door before the script.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
@@ -27,17 +27,17 @@ pub struct Call {
     pub params: Value,
     /// Counts the calls of this method from 1.
     pub nth: usize,
-    /// The number of the HTTP request that brought it.
+    /// The number of the HTTP request that carried it.
     pub request: usize,
     pub batched: bool,
 }
 
-/// Is this the tracker's question for the tasks of its records?
+/// Whether this is the tracker's question for the tasks of its records.
 pub fn is_sweep(call: &Call) -> bool {
     call.method == "tasks.task.list" && !call.params["filter"]["ID"].is_null()
 }
 
-/// What a script answers to a call.
+/// The script's answer to a call.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// 200 with this `result`.
@@ -46,7 +46,7 @@ pub enum Answer {
     Page { result: Value, total: Option<u64>, next: Option<u64> },
     /// An error by its status and code; inside a batch, an entry of `result_error`.
     Refused { status: u16, error: String, description: String },
-    /// Whatever else can happen to a request. In a batch it happens to the whole batch, after what ran before.
+    /// Any other fault of a request. In a batch it concerns the whole batch, after the commands that ran before.
     Http(Reply),
 }
 
@@ -56,7 +56,7 @@ impl Answer {
     }
 }
 
-/// The end of a hanging reply that nobody ended.
+/// When a hanging reply ends by itself.
 const LONGER_THAN_ANY_TEST: Duration = Duration::from_secs(3600);
 
 type Script = dyn Fn(&Call) -> Answer + Send + Sync;
@@ -68,14 +68,14 @@ pub struct Portal {
     server: Server,
 }
 
-/// Belongs to the threads of the connections and to the test alike.
+/// Shared by the threads of the connections and the test.
 struct Shared {
     script: Box<Script>,
     door: Box<Door>,
     log: Mutex<Log>,
     released: (Mutex<bool>, Condvar),
     over: Arc<AtomicBool>,
-    /// What stands before the JSON of each answer.
+    /// The text before the JSON of each answer.
     preamble: Mutex<Vec<u8>>,
 }
 
@@ -99,7 +99,7 @@ impl Portal {
         Portal::start(move |call| tasks.answer(call))
     }
 
-    /// The same, but creates come no further than the gate.
+    /// The same, but creates wait at the gate.
     pub fn holding_creates(tasks: &Tasks, gate: &Gate) -> Portal {
         let (tasks, gate) = (tasks.clone(), gate.clone());
         Portal::start(move |call| {
@@ -110,7 +110,7 @@ impl Portal {
         })
     }
 
-    /// `door` sees every HTTP request first, and answers it when it wants to; `None` lets it through to the script.
+    /// `door` sees every HTTP request first, and may answer it; `None` passes it on to the script.
     pub fn behind(
         door: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
         script: impl Fn(&Call) -> Answer + Send + Sync + 'static,
@@ -128,17 +128,17 @@ impl Portal {
         Portal { shared, server: server.expect("loopback has a free port") }
     }
 
-    /// The value of `BITRIX_WEBHOOK_URL`. The token is one that a test can search the logs for.
+    /// The value of `BITRIX_WEBHOOK_URL`. A test can search the logs for its token.
     pub fn webhook(&self) -> String {
         format!("http://{}/rest/1/portal-canary-token", self.address())
     }
 
-    /// From now on this stands before the JSON of each answer.
+    /// From now on each answer has this text before its JSON.
     pub fn begin_answers_with(&self, preamble: impl Into<Vec<u8>>) {
         *self.shared.preamble.lock().unwrap_or_else(PoisonError::into_inner) = preamble.into();
     }
 
-    /// For a relay before the portal.
+    /// The address, for a relay in front of the portal.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
@@ -189,13 +189,13 @@ impl Portal {
         });
     }
 
-    /// Ends every [`Reply::Hang`], those to come included.
+    /// Ends every [`Reply::Hang`], now and later.
     pub fn release(&self) {
         self.shared.release();
     }
 }
 
-/// Then the server ends, with all its connections.
+/// Ends the server with all its connections.
 impl Drop for Portal {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Relaxed);
@@ -203,7 +203,7 @@ impl Drop for Portal {
     }
 }
 
-/// Where the requests arrive.
+/// Receives the requests.
 struct Desk(Arc<Shared>);
 
 impl Respond for Desk {
@@ -250,7 +250,7 @@ impl Shared {
         drop(self.released.1.wait_timeout_while(released, longest, |released| !*released));
     }
 
-    /// Numbers and records a request; returns how many calls there were before its own.
+    /// Numbers and records a request; returns how many calls came before its own.
     fn admit(&self, request: &mut Request) -> usize {
         let mut log = self.log();
         log.admitted += 1;
@@ -259,7 +259,7 @@ impl Shared {
         log.calls.len()
     }
 
-    /// Once per method, however many of its calls the request held.
+    /// Once for each method, however many of its calls the request held.
     fn note_replied(&self, request: usize, calls_before: usize) {
         let mut log = self.log();
         let own = log.calls[calls_before..].iter().filter(|call| call.request == request);
@@ -269,7 +269,7 @@ impl Shared {
         }
     }
 
-    /// Recorded before the script runs, so that a test sees the call while its answer is stalled.
+    /// Recorded before the script runs, so that a test sees the call while its answer is delayed.
     fn record(&self, method: &str, params: Value, request: usize, batched: bool) -> Call {
         let mut log = self.log();
         let arrived = log.arrived.entry(method.to_string()).or_default();
@@ -347,7 +347,7 @@ impl Shared {
     }
 }
 
-/// A reply's frame as the portal writes it.
+/// The form of a reply, as the portal writes it.
 fn done(result: Value, total: Option<u64>, next: Option<u64>) -> Reply {
     let mut body = json!({"result": result, "time": {"start": 1.5, "finish": 1.75, "duration": 0.25}});
     if let Some(total) = total {

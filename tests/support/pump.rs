@@ -1,5 +1,5 @@
-//! The threads of a [`Relay`](super::Relay): two for each connection, one a direction. They read, ask `traffic.rs` what
-//! may go on, and write.
+//! The threads of a [`Relay`](super::Relay): two for each connection, one for each direction. They read, ask
+//! `traffic.rs` which bytes may go on, and write.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -12,7 +12,7 @@ use super::traffic::{Connection, LONGEST_PATTERN, LOOK, Shared, Verdict};
 /// Starts the two threads of a connection.
 pub fn start(connection: Connection, shared: &Arc<Shared>) {
     for stream in [&connection.client, &connection.server] {
-        // The relay must add no wait of its own, and must look up from a quiet socket now and then.
+        // The relay must add no delay of its own, and must check a quiet socket now and then.
         let prepared =
             stream.set_nodelay(true).and(stream.set_read_timeout(Some(LOOK))).and(stream.set_write_timeout(Some(LOOK)));
         prepared.expect("an open socket takes these options");
@@ -37,7 +37,7 @@ fn pump(connection: &Arc<Connection>, direction: Direction, shared: &Shared) {
             return;
         }
         match from.read(&mut buffer) {
-            // One side has finished speaking; the other direction may still have something to say.
+            // One side has finished; the other direction may still carry bytes.
             Ok(0) => {
                 let _ = to.shutdown(Shutdown::Write);
                 return;
@@ -57,7 +57,7 @@ fn pump(connection: &Arc<Connection>, direction: Direction, shared: &Shared) {
     }
 }
 
-/// Takes one chunk on, in as many steps as watches and limits demand.
+/// Forwards one chunk, in as many steps as watches and limits demand.
 fn carry(
     connection: &Arc<Connection>,
     direction: Direction,

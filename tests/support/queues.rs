@@ -1,5 +1,5 @@
-//! The worker's queues under a prefix that only one test uses, declared before it and deleted after it. Knows their
-//! names and what was published to them; what a message means is not known here.
+//! The worker's queues under a prefix that only one test uses, declared before it and deleted after it. It knows their
+//! names and what was published to them; it does not know what a message means.
 
 use std::fmt::Display;
 use std::panic::{self, AssertUnwindSafe};
@@ -14,12 +14,12 @@ use serde_json::Value;
 use super::broker::{Broker, Message, QueueState, header, rabbitmqctl};
 use super::wait::eventually_ok;
 
-const SYSTEMS: [&str; 5] = ["bitrix24", "openproject", "1c", "python-services", "default"];
+const SYSTEMS: [&str; 7] = ["bitrix24", "openproject", "1c", "python-services", "email", "telegram", "default"];
 
-/// Whatever the worker may have made for a system; deleted in the end whether it exists or not.
+/// Every queue that the worker may have made for a system; all are deleted in the end, whether they exist or not.
 const SYSTEM_QUEUES: [&str; 4] = [".queue", ".sent.queue", ".retry.queue", ".sent.queue.tracker.lock"];
 
-/// The queues of one test. Names are those of one system; [`Queues::named`] makes the others.
+/// The queues of one test. Their names are those of one system; [`Queues::named`] makes those of others.
 pub struct Queues {
     system: String,
     prefix: String,
@@ -31,7 +31,7 @@ pub struct Queues {
 
 impl Queues {
     /// Declares the input, the responses and the error queue as the bridge does: durable and without arguments. With
-    /// `TEST_QUEUES=quorum` they are quorum queues, and so are those that the worker would make otherwise.
+    /// `TEST_QUEUES=quorum` these, and those that the worker would make otherwise, are quorum queues.
     pub fn new(test: &str) -> Queues {
         Queues::of("bitrix24", test)
     }
@@ -54,7 +54,7 @@ impl Queues {
         Queues::through(Broker::connect(), test)
     }
 
-    /// The same on a connection of the test's choice.
+    /// The same on a connection that the test chooses.
     pub fn through(broker: Broker, test: &str) -> Queues {
         Queues {
             system: "bitrix24".to_owned(),
@@ -102,20 +102,20 @@ impl Queues {
         self.declare_with(queue, &FieldTable::new());
     }
 
-    /// Durable, with arguments of the test's own, whatever `TEST_QUEUES` says.
+    /// Durable, with arguments that the test chooses, whatever `TEST_QUEUES` says.
     pub fn declare_with(&self, queue: &str, arguments: &FieldTable) {
         lock(&self.declared).push(queue.to_string());
         let mut arguments = arguments.clone();
         if quorum() && arguments.is_empty() {
             arguments.insert("x-queue-type".into(), header("quorum"));
         } else if quorum() {
-            // It may be there already, in the form that is wished for.
+            // It may exist already, in the form that the test wants.
             self.delete(queue);
         }
         self.broker.declare(queue, &arguments).unwrap_or_else(|err| panic!("declare {queue}: {err}"));
     }
 
-    /// Deletes the queue, however it is declared, and whoever consumes from it.
+    /// Deletes the queue, however it is declared, even with consumers.
     pub fn delete(&self, queue: &str) {
         self.broker.delete(queue).unwrap_or_else(|err| panic!("delete {queue}: {err}"));
     }
@@ -125,8 +125,8 @@ impl Queues {
         self.broker.purge(queue)
     }
 
-    /// Publishes to the input queue with the properties and headers that the bridge gives. Text keeps the order of its
-    /// keys and the spelling of its numbers; a `Value` has neither.
+    /// Publishes to the input queue with the bridge's properties and headers. Text keeps the order of its keys and the
+    /// spelling of its numbers; a `Value` does not.
     pub fn publish_task(&self, message: &impl Display) {
         self.publish_tasks(iter::once(message));
     }
@@ -155,22 +155,22 @@ impl Queues {
         lock(&self.published).clone()
     }
 
-    /// Counts a body as published that was published by other means, and confirmed.
+    /// Counts a body as published that was published in another way, and confirmed.
     pub fn note_published(&self, body: Vec<u8>) {
         lock(&self.published).push(body);
     }
 
-    /// Ready messages; 0 when there is no such queue.
+    /// Ready messages; 0 when the queue does not exist.
     pub fn count(&self, queue: &str) -> usize {
         self.state(queue).map_or(0, |state| state.ready)
     }
 
-    /// According to the broker; 0 when there is no such queue.
+    /// The queue's consumers, according to the broker; 0 when the queue does not exist.
     pub fn consumers(&self, queue: &str) -> usize {
         self.state(queue).map_or(0, |state| state.consumers)
     }
 
-    /// Delivered and not acknowledged; `None` where there is no [`rabbitmqctl`], and for a queue that does not exist.
+    /// Delivered and not acknowledged; `None` without [`rabbitmqctl`], and for a queue that does not exist.
     pub fn unacked(&self, queue: &str) -> Option<usize> {
         let vhost = &self.broker.rabbitmq().vhost;
         let listed = rabbitmqctl(&["-q", "-p", vhost, "list_queues", "name", "messages_unacknowledged"])?;
@@ -178,7 +178,7 @@ impl Queues {
         line.and_then(|count| count.trim().parse().ok())
     }
 
-    /// `None` when there is no such queue.
+    /// `None` when the queue does not exist.
     pub fn state(&self, queue: &str) -> Option<QueueState> {
         self.broker.state(queue)
     }
@@ -199,8 +199,8 @@ impl Queues {
         });
     }
 
-    /// Every ready message, left in its place, but marked as redelivered from now on; so not for an input queue whose
-    /// redelivered flag a test asserts, and not while the worker consumes from it or sweeps it.
+    /// Every ready message; they stay in their places, but are marked as redelivered from now on. So do not use this
+    /// for an input queue whose redelivered flag a test checks, nor while the worker consumes from it or sweeps it.
     pub fn peek_all(&self, queue: &str) -> Vec<Message> {
         self.broker.peek_all(queue)
     }
@@ -215,7 +215,7 @@ impl Queues {
         let of_systems = systems.flat_map(|system| SYSTEM_QUEUES.map(|queue| format!("{system}{queue}")));
         let ours = of_systems.map(|name| self.named(&name)).chain([self.responses(), self.errors()]);
         for queue in ours.chain(lock(&self.declared).clone()) {
-            // A lock queue that a worker still holds goes with the worker's connection.
+            // A lock queue that a worker still holds disappears with the worker's connection.
             if let Err(err) = self.broker.delete(&queue) {
                 eprintln!("could not delete {queue}: {err}");
             }
@@ -232,7 +232,7 @@ impl Queues {
 
 impl Drop for Queues {
     fn drop(&mut self) {
-        // The broker may be down, and a panic that leaves a drop while the test is failing would abort all tests.
+        // The broker may be down, and a panic in a drop while the test is failing would abort all tests.
         let deleted = panic::catch_unwind(AssertUnwindSafe(|| self.delete_all()));
         if deleted.is_err() {
             eprintln!("the queues {}* are still there", self.prefix);
@@ -240,7 +240,7 @@ impl Drop for Queues {
     }
 }
 
-/// Differs between tests, between processes and between runs, and says whose it is in `rabbitmqctl list_queues`.
+/// Different for each test, process and run; it names the test in `rabbitmqctl list_queues`.
 fn unique_prefix(test: &str) -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let slug: String =
@@ -249,7 +249,7 @@ fn unique_prefix(test: &str) -> String {
     format!("{slug}.{millis:x}-{:x}-{}.", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Quorum queues, wherever a test has no other wish.
+/// Quorum queues, unless a test wants others.
 fn quorum() -> bool {
     env::var("TEST_QUEUES").is_ok_and(|kind| kind == "quorum")
 }
@@ -263,7 +263,7 @@ fn properties(headers: FieldTable) -> AmqpProperties {
         .with_headers(headers)
 }
 
-/// What the bridge copies from the body into headers; nothing for a body that is not JSON.
+/// The members that the bridge copies from the body into headers; none for a body that is not JSON.
 fn bridge_headers(body: &[u8]) -> FieldTable {
     let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     let copied = [

@@ -1,11 +1,12 @@
-//! A TCP relay between the worker and a server, for faults whose moment is chosen from outside: it passes, holds,
-//! swallows, delays or cuts, on command or when it sees a byte pattern go by. Knows bytes, no protocol.
+//! A TCP relay between the worker and a server, for faults at an exact moment: it passes, holds, swallows, delays or
+//! cuts, on command or when it sees a byte pattern. It knows bytes, and no protocol.
 //!
 //! Every control concerns all connections, present and future. When [`Relay::hold`] or [`Relay::swallow`] has returned,
-//! or the pattern of [`Relay::when_seen`] has gone by, not one more byte passes that way.
+//! or the pattern of [`Relay::when_seen`] has passed, not one more byte passes in that direction.
 //!
-//! A held direction is not read, so the relay cannot notice that the process behind it was killed, and the other side
-//! would keep the connection until its heartbeats fail. After such a kill: [`Relay::cut`], which drops what was held.
+//! A held direction is not read. So the relay cannot notice that the process behind it was killed, and the other side
+//! would keep the connection until its heartbeats fail. After such a kill use [`Relay::cut`], which drops the held
+//! bytes.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -27,7 +28,7 @@ pub fn publish_to(queue: &str) -> Vec<u8> {
     [&[0, 60, 0, 40, 0, 0, 0, length], queue.as_bytes()].concat()
 }
 
-/// How often the acceptor looks for a connection, and whether it is to refuse them.
+/// How often the acceptor checks for a connection, and whether to refuse connections.
 const ACCEPT_INTERVAL: Duration = Duration::from_millis(5);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,7 +37,7 @@ pub enum Direction {
     ToClient,
 }
 
-/// What follows when a pattern is seen.
+/// What happens when a pattern is seen.
 #[derive(Clone, Debug)]
 pub enum Then {
     Nothing,
@@ -44,7 +45,7 @@ pub enum Then {
     Swallow(Direction),
     Cut,
     Reset,
-    /// Waits for this next pattern, on the same connection, and does that. No byte goes by unseen in between.
+    /// Waits for this next pattern, on the same connection, and then does this. No byte passes unseen in between.
     When(Direction, Vec<u8>, Box<Then>),
 }
 
@@ -60,7 +61,7 @@ pub struct Relay {
     acceptor: Option<JoinHandle<()>>,
 }
 
-/// Tells whether a pattern was seen and what it triggered has started.
+/// Says whether a pattern was seen and its effect has started.
 pub struct Seen {
     shared: Arc<Shared>,
     watch: usize,
@@ -108,7 +109,7 @@ impl Relay {
         self.shared.state().line(direction).swallowed
     }
 
-    /// Both directions as at the start: nothing held, swallowed, delayed or counted down. What was held goes on.
+    /// Both directions as at the start: nothing held, swallowed, delayed or counted down. Held bytes go on.
     pub fn pass(&self) {
         self.shared.pass();
     }
@@ -118,12 +119,12 @@ impl Relay {
         self.shared.set_mode(direction, Mode::Hold);
     }
 
-    /// Reads and discards in this direction: the packets vanish. What comes after a later `pass` is torn.
+    /// Reads and discards in this direction: the packets vanish. After a later `pass` the stream is torn.
     pub fn swallow(&self, direction: Direction) {
         self.shared.set_mode(direction, Mode::Swallow);
     }
 
-    /// Lets every chunk that is read wait this long before it goes on.
+    /// Delays every chunk by this time before it goes on.
     pub fn delay(&self, direction: Direction, delay: Duration) {
         self.shared.change(|state| state.line(direction).delay = delay);
     }
@@ -158,13 +159,13 @@ impl Relay {
         self.await_listening(true);
     }
 
-    /// Once, when `pattern` has been forwarded in this direction to its last byte. What happens to the other direction
-    /// starts before that byte is out, so that no answer to it can slip through.
+    /// Acts once, when the last byte of `pattern` has been forwarded in this direction. An effect on the other
+    /// direction starts before that byte is sent, so that no answer to it can pass.
     pub fn when_seen(&self, direction: Direction, pattern: impl AsRef<[u8]>, then: Then) -> Seen {
         self.watch(Watch::after(direction, pattern.as_ref(), then))
     }
 
-    /// The same, but before the pattern: of the bytes that show it none is forwarded before `then` has started. (A
+    /// The same, but before the pattern: none of the bytes that show it is forwarded before `then` has started. (A
     /// start of it that came in an earlier packet is gone already.)
     pub fn before_passing(&self, direction: Direction, pattern: impl AsRef<[u8]>, then: Then) -> Seen {
         self.watch(Watch::before(direction, pattern.as_ref(), then))
@@ -228,7 +229,7 @@ impl Seen {
     }
 }
 
-/// Of these only: whoever was cut off may be back already.
+/// Only these: a client that was cut off may have connected again.
 fn await_end_of(connections: &[Weak<Connection>]) {
     eventually("the end of the relay's connections", PATIENCE, || {
         connections.iter().all(|connection| connection.strong_count() == 0)
@@ -254,7 +255,7 @@ fn accept(listener: TcpListener, server: SocketAddr, port: u16, shared: &Arc<Sha
         if refusing {
             listener = None;
         } else if listener.is_none() {
-            // Another process may sit on the port for a moment; then the next round tries again.
+            // Another process may have the port for a moment; then the next round tries again.
             listener = listen(port).ok();
         }
         if shared.state().listening != listener.is_some() {
@@ -267,7 +268,7 @@ fn accept(listener: TcpListener, server: SocketAddr, port: u16, shared: &Arc<Sha
     }
 }
 
-/// A server that refuses shows itself to the client as a connection that is closed at once.
+/// A server that refuses looks to the client like a connection that is closed at once.
 fn connect(client: TcpStream, server: SocketAddr, shared: &Arc<Shared>) {
     let Ok(server) = TcpStream::connect_timeout(&server, PATIENCE) else { return };
     if client.set_nonblocking(false).is_ok() {

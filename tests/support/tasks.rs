@@ -1,7 +1,7 @@
-//! The sandbox's portal behind a scripted server: what a [`Portal`](super::Portal) answers by default; a test overrides
-//! single calls and injects its faults before or after asking it. Knows nothing of HTTP, batches or queues.
+//! The sandbox's portal behind a scripted server: the default answers of a [`Portal`](super::Portal). A test overrides
+//! single calls, and injects its faults before or after asking it. It knows no HTTP, batches or queues.
 //!
-//! The model is the sandbox's [`Memory`]. Here is only what tests want to ask and to change by a task's marker.
+//! The model is the sandbox's [`Memory`]. This file only has what tests ask and change by a task's marker.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +13,7 @@ use super::portal::{Answer, Call};
 
 const MARKER: &str = "UF_CAMUNDA_ID_EXTERNAL_TASK";
 
-/// Clones share the same tasks: one goes into the script, one stays with the test.
+/// Clones share the same tasks: one for the script, one for the test.
 #[derive(Clone)]
 pub struct Tasks {
     memory: Memory,
@@ -38,12 +38,12 @@ impl Tasks {
         Tasks { memory, marker_field: marker_field.to_string(), checklists: Arc::default() }
     }
 
-    /// The model itself: for its rules, its faults, its people.
+    /// The model itself: for its rules, its faults, its users.
     pub fn memory(&self) -> &Memory {
         &self.memory
     }
 
-    /// What a portal answers to this call.
+    /// The portal's answer to this call.
     pub fn answer(&self, call: &Call) -> Answer {
         let Call { method, params, batched, .. } = call.clone();
         let answer = match self.memory.ask(&sandbox::Call { method, params, batched }) {
@@ -65,7 +65,7 @@ impl Tasks {
         Answer::Done(answer.result)
     }
 
-    /// The marker of every task, in the order of creation: a duplicate is there twice.
+    /// The marker of every task, in the order of creation; a duplicate comes twice.
     pub fn markers(&self) -> Vec<String> {
         self.memory.tasks().iter().map(|task| self.marker_of(task.id)).collect()
     }
@@ -92,7 +92,7 @@ impl Tasks {
         self.memory.fields(ids[0]).expect("it is there")
     }
 
-    /// Puts a task there as if a person or an earlier worker had made it; returns its id.
+    /// Creates a task as a person or an earlier worker would; returns its id.
     pub fn put(&self, marker: &str) -> u64 {
         let fields = [("TITLE", "made earlier"), ("RESPONSIBLE_ID", "1"), (self.marker_field.as_str(), marker)];
         self.memory.put(&fields.into_iter().map(|(name, value)| (name.to_string(), value.into())).collect())
@@ -128,12 +128,12 @@ impl Tasks {
         self.memory.reveal();
     }
 
-    /// Takes a user field away; a filter by it is ignored from now on.
+    /// Removes a custom field; a filter by it is ignored from now on.
     pub fn forget_field(&self, name: &str) {
         self.memory.forget_field(name);
     }
 
-    /// The parameters of every checklist call that succeeded, with the `id` that was given.
+    /// The parameters of every checklist call that succeeded, with the `id` that it got.
     pub fn checklists(&self) -> Vec<Value> {
         self.noted().clone()
     }
@@ -169,14 +169,14 @@ fn reply(broken: Broken) -> Reply {
     }
 }
 
-/// Does this call look for the task with this marker, alone or among others? Each look-up is counted once: it comes
-/// with a second call, by `XML_ID`.
+/// Whether this call looks for the task with this marker, alone or among others. Each look-up is counted once: it has a
+/// second call, by `XML_ID`.
 pub fn looks_up(call: &Call, marker: &str) -> bool {
     let is_asked = |asked: &Value| asked == marker || asked.as_array().is_some_and(|all| all.contains(&marker.into()));
     call.method == "tasks.task.list" && is_asked(&call.params["filter"][MARKER])
 }
 
-/// Does this call create the task with this marker?
+/// Whether this call creates the task with this marker.
 pub fn creates(call: &Call, marker: &str) -> bool {
     call.method == "tasks.task.add" && [MARKER, "XML_ID"].iter().any(|field| call.params["fields"][field] == marker)
 }

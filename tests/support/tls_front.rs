@@ -1,5 +1,5 @@
-//! TLS before a plain server: shows a certificate, decrypts what comes and encrypts what goes. Knows bytes, no
-//! protocol.
+//! TLS in front of a plain server: shows a certificate, decrypts what comes and encrypts what goes. It knows bytes, and
+//! no protocol.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use rustls::{ServerConfig, ServerConnection};
 
 use super::certificates::Identity;
 
-/// Takes no more connections when it is dropped; those that it has end with either side.
+/// Takes no more connections when it is dropped; open ones end with either side.
 pub struct TlsFront {
     address: SocketAddr,
     over: Arc<AtomicBool>,
@@ -30,7 +30,7 @@ impl TlsFront {
             spawn("tls/accept", move || {
                 for client in listener.incoming().take_while(|_| !over.load(Ordering::Relaxed)).flatten() {
                     let config = config.clone();
-                    // A client that refuses the certificate is what many tests are about.
+                    // Many tests are about a client that refuses the certificate.
                     spawn("tls/client", move || drop(serve(client, server, config)));
                 }
             })
@@ -42,7 +42,7 @@ impl TlsFront {
         self.address
     }
 
-    /// The address of a plain webhook as it is from here.
+    /// The address of a plain webhook, through this front.
     pub fn before(&self, webhook: &str) -> String {
         let path = webhook.splitn(4, '/').nth(3).expect("a webhook has a path");
         format!("https://{}/{path}", self.address)
@@ -70,7 +70,7 @@ fn config(identity: &Identity) -> Arc<ServerConfig> {
     Arc::new(config.with_no_client_auth().with_single_cert(chain, key).expect("key and certificate match"))
 }
 
-/// One connection; each direction has a thread, and the session is locked for no longer than a chunk takes.
+/// One connection; each direction has a thread, and the session is locked only for one chunk at a time.
 struct Encrypted {
     session: Mutex<ServerConnection>,
     client: TcpStream,
@@ -105,7 +105,7 @@ impl Encrypted {
     fn pass_requests(&self) -> io::Result<()> {
         let mut chunk = [0; 4096];
         loop {
-            // The handshake may have brought the first of it.
+            // The handshake may have brought the first bytes.
             self.pass_decrypted()?;
             let read = (&self.client).read(&mut chunk)?;
             let mut rest = &chunk[..read];

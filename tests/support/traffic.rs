@@ -1,5 +1,5 @@
 //! What the two threads of each connection of a [`Relay`](super::Relay) share with the test: modes, counters, watches,
-//! and the verdict on every chunk of bytes. Reads and writes no socket; that is `pump.rs`.
+//! and the decision on every chunk of bytes. It reads and writes no socket; `pump.rs` does.
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,13 +10,13 @@ use task_creator::http::server::reset_when_dropped;
 
 use super::relay::{Direction, Then};
 
-/// A waiting pump looks this often whether its connection is to end.
+/// How often a waiting pump checks whether its connection should end.
 pub const LOOK: Duration = Duration::from_millis(20);
 
-/// A peer that does not read may block a forward for ever; past this a control no longer waits for it.
+/// A peer that does not read may block a forward for ever; a control waits for it no longer than this.
 const FORWARD_DEADLINE: Duration = Duration::from_secs(2);
 
-/// As much of the forwarded bytes is kept to find a pattern that lies across two packets.
+/// How many of the forwarded bytes are kept to find a pattern that lies across two packets.
 pub const LONGEST_PATTERN: usize = 1024;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -61,11 +61,11 @@ pub struct Watch {
     pattern: Vec<u8>,
     before: bool,
     then: Then,
-    /// Set in the later links of a chain: the socket pair on which it started.
+    /// Set in the later links of a chain: the pair of sockets on which it started.
     connection: Option<usize>,
 }
 
-/// Its threads hold it, and nobody else does for long: a reset takes effect when the last of them lets go.
+/// Only its threads hold it for long: a reset takes effect when the last of them drops it.
 pub struct Connection {
     pub client: TcpStream,
     pub server: TcpStream,
@@ -78,7 +78,7 @@ pub struct Shared {
     changed: Condvar,
 }
 
-/// What a pump may do with the bytes in its hand.
+/// What a pump may do with the bytes that it has read.
 pub enum Verdict {
     Forward(usize, Option<Watch>),
     Swallow,
@@ -103,7 +103,7 @@ impl Watch {
         Some((start.saturating_sub(overlap), start + self.pattern.len() - overlap))
     }
 
-    /// Whether its effect has to be there before the last byte of the pattern is: an answer may come at once.
+    /// Whether its effect must start before the last byte of the pattern is sent: an answer may come at once.
     fn comes_first(&self) -> bool {
         match &self.then {
             Then::Hold(direction) | Then::Swallow(direction) => self.before || *direction != self.direction,
@@ -159,7 +159,7 @@ impl Shared {
         });
     }
 
-    /// Returns when what had been let through before is out.
+    /// Returns when all bytes that were let through before are sent.
     pub fn set_mode(&self, direction: Direction, mode: Mode) {
         self.change(|state| state.line(direction).mode = mode);
         let busy = |state: &mut State| state.line(direction).forwarding > 0;
@@ -197,7 +197,7 @@ impl Shared {
     pub fn reset(&self) {
         let connections = self.state().live_connections();
         for connection in connections {
-            // Not shut down: that would send the FIN which the reset is to replace.
+            // Not shut down: that would send a FIN instead of the reset.
             let _ = reset_when_dropped(&connection.client).and(reset_when_dropped(&connection.server));
             connection.ended.store(true, Ordering::Relaxed);
         }
@@ -238,7 +238,7 @@ impl Shared {
             return Verdict::Forward(left as usize, None);
         }
         if let Some(watch) = hit.as_ref().filter(|watch| watch.comes_first()) {
-            // Bytes before the pattern go first; the next judgement meets the pattern at its beginning.
+            // Bytes before the pattern go first; the next decision meets the pattern at its beginning.
             if watch.before && far > 0 {
                 return Verdict::Forward(far, None);
             }
@@ -247,7 +247,7 @@ impl Shared {
         Verdict::Forward(far, hit)
     }
 
-    /// After the bytes are out: counts them, and does what had to wait for that.
+    /// After the bytes are sent: counts them, and does what had to wait for that.
     pub fn note_forwarded(
         &self,
         connection: &Arc<Connection>,
@@ -282,7 +282,7 @@ impl Shared {
     }
 }
 
-/// Takes the watch away and starts what it triggers; ending connections is left to the caller, who holds the lock.
+/// Removes the watch and starts its effect; the caller, who holds the lock, ends connections.
 fn apply(state: &mut State, watch: &Watch, connection: &Arc<Connection>) {
     state.watches.retain(|known| known.number != watch.number);
     match &watch.then {

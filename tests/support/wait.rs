@@ -1,12 +1,12 @@
-//! Waiting for a condition with a deadline: the only place of the tests that sleeps. Knows nothing of what is awaited.
+//! Waiting for a condition with a deadline: the only place of the tests that sleeps. It does not know the condition.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// For waits that only a defect makes long: generous, because the machine that runs the tests may be busy.
+/// For waits that are long only in case of a defect: generous, because the test machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Short beside anything a test measures, long enough not to keep a core busy.
+/// Short compared with anything a test measures, long enough not to keep a core busy.
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Returns when `condition` holds; panics when it does not within `deadline`.
@@ -21,7 +21,7 @@ pub fn eventually_some<T>(what: &str, deadline: Duration, mut probe: impl FnMut(
     eventually_ok(what, deadline, || probe().ok_or_else(String::new))
 }
 
-/// Returns the first success of `probe`; the panic shows what the last failure said it saw instead.
+/// Returns the first success of `probe`; otherwise the panic shows its last error.
 #[track_caller]
 pub fn eventually_ok<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Result<T, String>) -> T {
     let started = Instant::now();

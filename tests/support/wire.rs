@@ -1,5 +1,5 @@
 //! AMQP as nobody should send it: a routing key, headers and properties of any bytes, which a client library would
-//! refuse or could not write. Knows the frames of a publish; queues are looked at through [`Broker`](super::Broker).
+//! refuse or could not write. It knows the frames of a publish; [`Broker`](super::Broker) reads queues.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use super::wait::PATIENCE;
 /// A connection with one channel.
 pub struct Wire(TcpStream);
 
-/// A text, or what should be one, of at most 255 bytes.
+/// A text, or any bytes in place of one, of at most 255 bytes.
 pub fn short(text: &[u8]) -> Vec<u8> {
     [&[u8::try_from(text.len()).expect("a short string")], text].concat()
 }
@@ -20,7 +20,7 @@ pub fn long(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).expect("no frame is so long").to_be_bytes(), bytes].concat()
 }
 
-/// An entry of a table: its name, the letter of its type, its value.
+/// An entry of a table: its name, the code of its type, its value.
 pub fn entry(name: &[u8], kind: u8, value: &[u8]) -> Vec<u8> {
     [&short(name)[..], &[kind], value].concat()
 }
@@ -52,7 +52,7 @@ impl Wire {
         wire
     }
 
-    /// Makes an exchange that puts whatever it gets into this queue, and goes with the queue.
+    /// Makes an exchange that routes everything into this queue, and is deleted with the queue.
     pub fn exchange_in_front_of(&mut self, queue: &str) -> String {
         let exchange = format!("{queue}.exchange");
         let (name, auto_delete) = (short(exchange.as_bytes()), 0b100);

@@ -1,7 +1,7 @@
-//! The built binary as a child process: a clean environment, a folder of its own, real signals. Knows its settings and
-//! log files, and no code of it but the one that reads `.env`.
+//! The built binary as a child process: a clean environment, a folder of its own, real signals. It knows the worker's
+//! settings and log files, and of its code only the reading of `.env`.
 //!
-//! Whatever a test is about, it fails if a secret of the settings came out of the program.
+//! Every test fails if a secret of the settings comes out of the program, whatever the test is about.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -20,10 +20,11 @@ use super::wait::{PATIENCE, eventually_ok};
 /// How much of a log a failing test shows.
 const TAIL_LINES: usize = 60;
 
-/// Killed when dropped. Its folder goes with it, unless the test is failing: then it stays, and its end is printed.
+/// Killed when dropped. Its folder is removed, unless the test is failing: then it stays, and the end of its log is
+/// printed.
 pub struct Worker {
     child: Child,
-    /// What a shell runs in its stead, where the test asks for that; `$0` is the program.
+    /// The shell command that runs in place of the program, where a test asks for one; `$0` is the program.
     under: Option<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -49,7 +50,7 @@ impl Worker {
         Worker { child, under: None, arguments, environment: environment.to_vec(), folder }
     }
 
-    /// The same, without arguments, under what this line of the shell prepares in its folder before `exec "$0"`.
+    /// The same, without arguments. This line of shell runs in its folder first; it ends with `exec "$0"`.
     pub fn run_under(line: &str, environment: &[(String, String)]) -> Worker {
         let (folder, under) = (fresh_folder(), Some(line.to_string()));
         let child = spawn(&folder, under.as_deref(), &[], environment);
@@ -69,12 +70,12 @@ impl Worker {
         self.child.wait().expect("our own child can be awaited");
     }
 
-    /// `"INT"`, `"TERM"`, `"HUP"`, `"STOP"`, `"CONT"`. Nothing happens to a process that has ended already.
+    /// `"INT"`, `"TERM"`, `"HUP"`, `"STOP"`, `"CONT"`. A process that has ended already gets no signal.
     pub fn signal(&mut self, name: &str) {
         if self.exited().is_some() {
             return;
         }
-        // The shell's own `kill`: the program of that name is missing from small images.
+        // The shell's own `kill`: small images do not have the program.
         let line = format!("kill -{name} {}", self.pid());
         let status = Command::new("sh").args(["-c", &line]).status().expect("sh runs");
         assert!(status.success(), "{line}: {status}");
@@ -91,7 +92,7 @@ impl Worker {
         eventually_ok(&what, deadline, || self.exited().ok_or_else(|| tail(&self.output(), 3)))
     }
 
-    /// SIGTERM, and a clean end: what was in hand is settled, and nothing holds a message any more.
+    /// SIGTERM, and a clean end: unfinished work is settled, and no delivery is unacknowledged.
     #[track_caller]
     pub fn stop(&mut self) {
         self.signal("TERM");
@@ -118,7 +119,7 @@ impl Worker {
         read(&self.folder.join("logs/worker_errors.log"))
     }
 
-    /// What it wrote to stdout and stderr so far.
+    /// What it has written to stdout and stderr so far.
     pub fn output(&self) -> String {
         read(&self.folder.join("output"))
     }
@@ -146,11 +147,11 @@ impl Worker {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).map_or(0, |entries| entries.count())
     }
 
-    /// Those of its environment and of its `.env`, in every dress.
+    /// The secrets of its environment and of its `.env`, in every form.
     fn secrets(&self) -> Vec<String> {
         let of_line = |Statement { name, value, .. }| match value {
             Value::Text { text, .. } => Some((name, text)),
-            // Of a line that cannot be read nothing is kept.
+            // A line that cannot be read has no value to look for.
             Value::Absent | Value::Unreadable(_) => None,
         };
         let from_dotenv: Vec<(String, String)> =
@@ -234,7 +235,7 @@ fn spawn(folder: &Path, under: Option<&str>, arguments: &[String], environment: 
         .expect("the built binary starts")
 }
 
-/// Cargo names it to tests. An example has to look beside itself.
+/// Cargo gives tests its path. An example has to look beside itself.
 pub fn binary() -> PathBuf {
     option_env!("CARGO_BIN_EXE_task-creator").map(PathBuf::from).unwrap_or_else(|| {
         let example = env::current_exe().expect("a running program has a path");
@@ -247,7 +248,7 @@ fn fresh_folder() -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let name = format!("task-creator-test-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let folder = env::temp_dir().join(name);
-    // Process ids come round again, and a failed test left its folder.
+    // Process ids come again, and a failed test left its folder.
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("the temporary folder is writable");
     folder
@@ -265,7 +266,7 @@ fn await_text(place: &str, text: &str, deadline: Duration, look: impl Fn() -> St
     });
 }
 
-/// What is no file is empty: a device may have no end.
+/// Anything but a file counts as empty: a device may have no end.
 fn read(file: &Path) -> String {
     if !file.is_file() {
         return String::new();

@@ -1,29 +1,29 @@
-//! What the demo has seen, message by message, and the account of it: what was lost and what was doubled.
+//! The demo's audit: the history of each message, and how many messages were lost or doubled.
 //!
-//! It counts ids: those that were published against those that were answered or parked, and the tasks at the portal as
-//! a multiset. It knows no queue, no portal and no display.
+//! It compares the ids that were published with those that were answered or parked, and counts the tasks at the portal.
+//! It knows no queue, no portal and no screen.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::messages::{Kind, Message};
 
-/// A message on its way, with the times since the start at which it got somewhere.
+/// The history of a message. Times are since the start.
 #[derive(Debug)]
 pub struct History {
-    /// What was published, or is going to be.
+    /// The message.
     pub message: Message,
-    /// In its queue.
+    /// When it was published.
     pub published: Option<Duration>,
-    /// There is a task for it, with this id.
+    /// When its task was created, and the task's id.
     pub created: Option<(Duration, u64)>,
-    /// A person has finished the task, with this answer.
+    /// When a simulated user finished the task, and the answer.
     pub finished: Option<(Duration, Option<&'static str>)>,
-    /// The right answer is in the responses queue.
+    /// When the right answer was in the responses queue.
     pub answered: Option<Duration>,
-    /// It is in the error queue, for this cause.
+    /// When it was parked, and the cause.
     pub parked: Option<(Duration, String)>,
-    /// The worker has seen that this task is known.
+    /// When the worker recognised it as a duplicate.
     pub recognised: Option<Duration>,
 }
 
@@ -33,7 +33,7 @@ impl History {
         History { message, published, created, finished, answered, parked, recognised }
     }
 
-    /// Has it got where it should?
+    /// Is it where it should be?
     pub fn ended(&self) -> bool {
         match self.message.kind {
             Kind::Task(_) => self.answered.is_some(),
@@ -42,7 +42,7 @@ impl History {
         }
     }
 
-    /// Did it arrive somewhere, be it where it should or in the error queue?
+    /// Is it where it should be, or parked?
     fn arrived(&self) -> bool {
         self.ended() || self.parked.is_some()
     }
@@ -52,7 +52,7 @@ impl History {
     }
 }
 
-/// All messages, and what was counted besides.
+/// The histories of all messages, and what else was counted.
 #[derive(Debug)]
 pub struct Audit {
     /// In the order of publishing.
@@ -62,23 +62,23 @@ pub struct Audit {
     parked_unreadable: usize,
 }
 
-/// The end of the account.
+/// The result of the audit.
 #[derive(Debug)]
 pub struct Balance {
     /// The line with all numbers.
     pub line: String,
-    /// What is wrong, a line each; empty when nothing was lost and nothing doubled.
+    /// A line for each fault; empty when nothing was lost and nothing doubled.
     pub faults: Vec<String>,
 }
 
 impl Audit {
-    /// The account of these messages before anything has happened.
+    /// Starts the audit of these messages.
     pub fn open(messages: Vec<Message>) -> Audit {
         let histories = messages.into_iter().map(History::of).collect();
         Audit { histories, outcomes: BTreeMap::new(), parked_unreadable: 0 }
     }
 
-    /// Has every message got where it should, or at least into the error queue?
+    /// Is every message where it should be, or parked?
     pub fn complete(&self) -> bool {
         self.histories.iter().all(History::arrived)
     }
@@ -88,24 +88,24 @@ impl Audit {
         self.histories.iter().find(|history| history.published.is_none())
     }
 
-    /// The broker has that message.
+    /// The next message was published.
     pub fn published(&mut self, at: Duration) -> Option<&History> {
         let history = self.histories.iter_mut().find(|history| history.published.is_none())?;
         history.published = Some(at);
         Some(history)
     }
 
-    /// There is a task with this marker. Returns the way it concerns, here and below.
+    /// The task with this marker was created. Returns the history if it has changed, as the methods below do.
     pub fn created(&mut self, marker: &str, id: u64, at: Duration) -> Option<&History> {
         self.note(marker, |history| history.created.is_none().then(|| history.created = Some((at, id))))
     }
 
-    /// A person has finished the task.
+    /// A simulated user has finished the task.
     pub fn finished(&mut self, marker: &str, answer: Option<&'static str>, at: Duration) -> Option<&History> {
         self.note(marker, |history| history.finished.is_none().then(|| history.finished = Some((at, answer))))
     }
 
-    /// A response came. One with another answer than the person's does not count as the answer.
+    /// A response came. It counts as the answer only if it has the user's answer.
     pub fn answered(&mut self, task_id: &str, answer: &str, at: Duration) -> Option<&History> {
         *self.outcomes.entry(task_id.to_owned()).or_default() += 1;
         self.note(task_id, |history| {
@@ -131,11 +131,11 @@ impl Audit {
         Some(history)
     }
 
-    /// The worker has recognised so many messages as known.
+    /// The worker has recognised this many duplicates so far.
     pub fn recognised(&mut self, count: u64, at: Duration) -> Option<&History> {
         let again = self.histories.iter_mut().filter(|history| matches!(history.message.kind, Kind::Again(_)));
-        let news = again.take(usize::try_from(count).unwrap_or(usize::MAX));
-        let history = news.into_iter().find(|history| history.recognised.is_none() && history.published.is_some())?;
+        let first = again.take(usize::try_from(count).unwrap_or(usize::MAX));
+        let history = first.into_iter().find(|history| history.recognised.is_none() && history.published.is_some())?;
         history.recognised = Some(at);
         Some(history)
     }
@@ -146,7 +146,7 @@ impl Audit {
         Some(history)
     }
 
-    /// The balance, with the markers of all tasks at the portal and the number of messages left in the worker's queues.
+    /// The balance, from the markers of all tasks at the portal and the number of messages left in the worker's queues.
     pub fn balance(&self, markers: &[String], left: u32) -> Balance {
         let count = |fits: &dyn Fn(&History) -> bool| self.histories.iter().filter(|history| fits(history)).count();
         let mut at_portal: BTreeMap<&str, usize> = BTreeMap::new();
@@ -163,14 +163,14 @@ impl Audit {
         };
         let mut doubled = twice(at_portal.clone().into_iter().collect(), "tasks at the portal", &mut faults);
         let outcomes = self.outcomes.iter().map(|(id, count)| (id.as_str(), *count)).collect();
-        doubled += twice(outcomes, "messages came out", &mut faults);
+        doubled += twice(outcomes, "responses or parked messages", &mut faults);
         let unreadable = ("what is not a task", self.parked_unreadable);
         doubled += twice(vec![unreadable], "times parked", &mut faults);
         if left > 0 {
-            faults.push(format!("{left} message(s) still lay in the worker's queues"));
+            faults.push(format!("{left} message(s) are still in the worker's queues"));
         }
         let line = format!(
-            "{} messages in: {} tasks created, {} answered to Camunda, {} doubled message recognised, \
+            "{} messages in: {} tasks created, {} answered to Camunda, {} duplicate recognised, \
              {} parked with its cause; lost {}, doubled {doubled}",
             self.histories.len(),
             markers.len(),
@@ -183,13 +183,13 @@ impl Audit {
     }
 }
 
-/// What became of a message that did not arrive.
+/// How far a lost message got.
 fn fault(history: &History) -> String {
     if history.published.is_none() {
         return format!("{}: RabbitMQ has not taken it", history.message.title);
     }
     let far = match (&history.created, &history.finished, &history.message.kind) {
-        (_, _, Kind::Again(_)) => "not recognised as known".to_owned(),
+        (_, _, Kind::Again(_)) => "not recognised as a duplicate".to_owned(),
         (_, _, Kind::Unreadable) => "not parked".to_owned(),
         (None, _, Kind::Task(_)) => "no task was created".to_owned(),
         (Some((_, id)), None, Kind::Task(_)) => format!("created as task {id}, but not finished"),
@@ -207,7 +207,7 @@ mod tests {
 
     const AT: Duration = Duration::from_secs(1);
 
-    /// Everything as it should be, but for what `change` does instead of the answer to the first task.
+    /// A good run, but `change` comes instead of the answer to the first task.
     fn balance_after(extra: &[&str], change: impl FnOnce(&mut Audit)) -> Balance {
         let mut audit = Audit::open(messages::all("run"));
         audit.histories.iter_mut().for_each(|history| history.published = Some(AT));
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_good_run_has_no_fault() {
         let balance = balance_after(&[], answer_first);
-        let expected = "8 messages in: 6 tasks created, 6 answered to Camunda, 1 doubled message recognised, \
+        let expected = "8 messages in: 6 tasks created, 6 answered to Camunda, 1 duplicate recognised, \
                         1 parked with its cause; lost 0, doubled 0";
         assert_eq!((balance.line.as_str(), balance.faults.len()), (expected, 0));
     }
@@ -256,6 +256,6 @@ mod tests {
             audit.answered("run-task-3", "", AT);
         });
         assert!(balance.line.ends_with("lost 0, doubled 2"), "{}", balance.line);
-        assert_eq!(balance.faults, ["run-task-2: 2 tasks at the portal", "run-task-3: 2 messages came out"]);
+        assert_eq!(balance.faults, ["run-task-2: 2 tasks at the portal", "run-task-3: 2 responses or parked messages"]);
     }
 }

@@ -1,5 +1,7 @@
-//! Camunda's side of the queues, as its bridge would be: it publishes the messages and takes the answers. And the
-//! queues themselves, which only the demo uses: made before, removed after.
+//! Camunda's side of the demo, in place of the real bridge: it publishes the messages and takes the answers. It also
+//! makes the demo's own queues before, and deletes them after.
+//!
+//! It knows no portal and no screen, and does not count.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,18 +21,18 @@ use crate::rabbitmq::publisher::{OutgoingMessage, PublishOutcome, Publisher};
 use crate::rabbitmq::{Confirmation, ConnectionError, Incoming, queues};
 use crate::terminal;
 
-/// The system whose queues are used.
+/// The system whose queues the demo uses.
 const SYSTEM: &str = "bitrix24";
-/// How the broker's refusal starts, 403.
+/// The start of RabbitMQ's error 403.
 const ACCESS_REFUSED: &str = "ACCESS_REFUSED";
-/// Brings a RabbitMQ along.
+/// The script that starts a RabbitMQ.
 const WITH_RABBITMQ: &str = "tests/with-rabbitmq";
-/// The broker removes the queues by itself after this time, should the demo be killed.
+/// If the demo is killed, RabbitMQ deletes its queues after this time without use.
 pub const UNUSED: Duration = Duration::from_secs(600);
 /// More than the demo publishes, so that no answer waits for an ack.
 const PREFETCH: u16 = 100;
 
-/// The demo's queues. They are removed when this is dropped, if they were not before.
+/// The demo's queues. Dropping this deletes them, unless they are deleted already.
 pub struct OwnQueues<'a> {
     config: &'a Config,
     names: Queues,
@@ -41,17 +43,17 @@ impl OwnQueues<'_> {
     /// Makes the queues.
     ///
     /// # Errors
-    /// RabbitMQ is not there, does not let us in, or lacks a right that the demo needs; the text says what to do.
+    /// RabbitMQ is not there, refuses the login, or refuses a right that the demo needs; the text says what to do.
     pub fn make(config: &Config) -> anyhow::Result<OwnQueues<'_>> {
         let mut connection = Connection::open(&config.rabbitmq, "task-creator demo: queues").map_err(advised)?;
-        // From here on what was made is removed, whatever happens.
+        // From here on the queues are deleted, whatever happens.
         let own = OwnQueues { config, names: Queues::of(SYSTEM, config), removed: false };
         let made = connection.within_deadline(|connection| {
             queues::make_passing(connection, &own.all(), UNUSED)?;
             queues::peek(connection, &own.names.errors)
         });
         let made = made.and_then(|()| connection.within_deadline(Publisher::open));
-        // Before anything is started: a message without a queue shows whether we may publish at all.
+        // A message without a queue shows whether we may publish, before anything is started.
         let nowhere = OutgoingMessage::new(format!("{}nobody", config.queue_prefix), "demo".into(), Vec::new());
         let made = made.map_err(anyhow::Error::from);
         let made = made.and_then(|mut publisher| publisher.try_deliver(&nowhere).map(drop));
@@ -60,7 +62,7 @@ impl OwnQueues<'_> {
         Ok(own)
     }
 
-    /// How many messages lie in the queues, together.
+    /// How many messages wait in all queues together.
     ///
     /// # Errors
     /// The connection is gone.
@@ -74,14 +76,15 @@ impl OwnQueues<'_> {
         Ok(waiting?)
     }
 
-    /// Removes the queues.
+    /// Deletes the queues.
     ///
     /// # Errors
     /// They may still be there.
     pub fn remove(mut self) -> anyhow::Result<()> {
         self.delete().with_context(|| {
             let minutes = UNUSED.as_secs() / 60;
-            format!("the queues {}* are not removed; RabbitMQ does so in {minutes} minutes", self.config.queue_prefix)
+            let prefix = &self.config.queue_prefix;
+            format!("the queues {prefix}* are not deleted; RabbitMQ deletes them in {minutes} minutes")
         })
     }
 
@@ -93,7 +96,7 @@ impl OwnQueues<'_> {
         Ok(deleted?)
     }
 
-    /// All but the lock of the sweep, which goes with the connection that holds it.
+    /// All but the sweep lock, which ends with the connection that holds it.
     fn all(&self) -> [&str; 5] {
         let Queues { input, sent, retry, errors, responses, sweep_lock: _ } = &self.names;
         [input, sent, retry, errors, responses]
@@ -105,30 +108,28 @@ impl Drop for OwnQueues<'_> {
         if !self.removed
             && let Err(err) = self.delete()
         {
-            log::error!("the demo's queues are not removed: {err:#}");
+            log::error!("the demo's queues are not deleted: {err:#}");
         }
     }
 }
 
 fn advised(error: ConnectionError) -> anyhow::Error {
     let advice = match error.refused {
-        true => {
-            "RabbitMQ does not let the demo in; RABBITMQ_USERNAME, RABBITMQ_PASSWORD and RABBITMQ_VHOST say who it is"
-        }
-        // In the folder of the source there is a way that needs no preparation.
+        true => "RabbitMQ does not let the demo in; correct RABBITMQ_USERNAME, RABBITMQ_PASSWORD or RABBITMQ_VHOST",
+        // In the source folder this works without preparation.
         false if Path::new(WITH_RABBITMQ).is_file() => {
-            "the demo needs a RabbitMQ: `tests/with-rabbitmq cargo run --release -- demo` brings one along, \
-             RABBITMQ_HOST names another"
+            "the demo needs a RabbitMQ: `tests/with-rabbitmq cargo run --release -- demo` starts one; RABBITMQ_HOST \
+             names another"
         }
         false => {
-            "the demo needs a RabbitMQ: install one on this machine (`apt-get install rabbitmq-server`), or name another \
-             in RABBITMQ_HOST and RABBITMQ_PORT"
+            "the demo needs a RabbitMQ: install one on this machine (`apt-get install rabbitmq-server`), or name \
+             another in RABBITMQ_HOST and RABBITMQ_PORT"
         }
     };
     anyhow::Error::new(error).context(advice)
 }
 
-/// What to do where RabbitMQ lets us in and refuses a queue.
+/// The error, with advice if RabbitMQ accepts the login and refuses a right.
 fn without_rights(config: &Config, err: anyhow::Error) -> anyhow::Error {
     if !format!("{err:#}").contains(ACCESS_REFUSED) {
         return err;
@@ -137,14 +138,14 @@ fn without_rights(config: &Config, err: anyhow::Error) -> anyhow::Error {
     let place = terminal::shell_word(vhost);
     let demo = terminal::command(&["demo"]);
     err.context(format!(
-        "{username} lacks rights on the demo's queues, demo-*, in virtual host {vhost}. Give them to a user of the demo's \
-         own, since a second set_permissions takes away what the first has given: `rabbitmqctl add_user demo`, which asks \
+        "{username} lacks rights on the demo's queues, demo-*, in virtual host {vhost}. Give them to a user of the \
+         demo's own, since set_permissions replaces the rights that a user has: `rabbitmqctl add_user demo`, which asks \
          for a password, then `rabbitmqctl set_permissions -p {place} demo '^demo-' '^amq\\.default$' '^demo-'`, then \
          `RABBITMQ_USERNAME=demo RABBITMQ_PASSWORD=… {demo}`"
     ))
 }
 
-/// A message that came out at the far end.
+/// A message that the worker has published for Camunda or parked.
 #[derive(Debug)]
 pub enum Outcome {
     /// A response for Camunda.
@@ -170,18 +171,18 @@ pub enum Outcome {
     },
 }
 
-/// The bridge at work.
+/// The open bridge.
 pub struct Bridge<'a> {
     publisher: Publisher,
     consumer: &'a Consumer,
     input: &'a str,
-    /// Both queues at the far end; they outlive their consumers, see [`Consumer::consume`].
-    far_ends: [Receiver<Incoming>; 2],
+    /// The deliveries of the responses queue and of the error queue. They outlive their consumers, see
+    /// [`Consumer::consume`].
+    deliveries: [Receiver<Incoming>; 2],
 }
 
 impl OwnQueues<'_> {
-    /// Opens the bridge for as long as `work` runs. `work` is given the bridge; what it returns runs when no more can
-    /// come out, with what came out last.
+    /// Opens the bridge while `work` runs. Returns the result of `work`, and the outcomes that came after it.
     ///
     /// # Errors
     /// The connection is gone, or `work` fails.
@@ -193,48 +194,47 @@ impl OwnQueues<'_> {
         let subscriptions = connection.within_deadline(|_| {
             Ok::<_, ConnectionError>([consumer.consume(&self.names.responses)?, consumer.consume(&self.names.errors)?])
         })?;
-        let far_ends = [subscriptions[0].receiver().clone(), subscriptions[1].receiver().clone()];
-        let mut bridge = Bridge { publisher, consumer: &consumer, input: &self.names.input, far_ends };
+        let deliveries = [subscriptions[0].receiver().clone(), subscriptions[1].receiver().clone()];
+        let mut bridge = Bridge { publisher, consumer: &consumer, input: &self.names.input, deliveries };
         let done = work(&mut bridge);
-        // What drops and cancels here asks the broker and waits, so it is done under a deadline.
+        // Cancelling and dropping wait for the broker, so they get a deadline.
         let deadline = connection.closing();
-        // What was on its way to the consumers comes before the answer to their cancellation.
+        // Deliveries under way arrive before the answer to the cancel.
         subscriptions.iter().for_each(|subscription| drop(subscription.cancel()));
         let last = bridge.last_outcomes();
-        // Until the channel is closed, see `Consumer::consume`.
-        let far_ends = bridge.far_ends.clone();
+        // Kept until the channel is closed, see `Consumer::consume`.
+        let deliveries = bridge.deliveries.clone();
         drop(bridge);
         drop(subscriptions);
-        drop((consumer, far_ends, deadline));
+        drop((consumer, deliveries, deadline));
         let _ = connection.close();
         Ok((done?, last))
     }
 }
 
 impl Bridge<'_> {
-    /// Sends a message off, when the one before is there. [`Bridge::taken`] says when the broker has it: a broker that
-    /// is frozen holds up nobody here.
+    /// Publishes a message when the one before is confirmed. It does not wait for the confirm, so a frozen broker
+    /// blocks nobody: [`Bridge::confirmed`] says when it has come.
     ///
     /// # Errors
     /// The connection is gone.
     pub fn publish(&mut self, body: &[u8]) -> anyhow::Result<()> {
-        // Only told apart from others on the way, and there are none.
+        // One message at a time is unconfirmed, so all can have the same id.
         let (queue, message_id) = (self.input.to_owned(), "demo".to_owned());
-        let outgoing = OutgoingMessage::new(queue, message_id, body.to_vec());
-        self.publisher.publish(&outgoing)?;
+        self.publisher.publish(&OutgoingMessage::new(queue, message_id, body.to_vec()))?;
         Ok(())
     }
 
-    /// For `select!`: what the broker says about published messages, to be given to [`Bridge::taken`].
+    /// For `select!`: the broker's confirms, for [`Bridge::confirmed`].
     pub fn confirms(&self) -> &Receiver<Confirmation> {
         self.publisher.confirms()
     }
 
-    /// Does the broker have everything that was published?
+    /// Is everything confirmed that was published?
     ///
     /// # Errors
     /// It has refused a message.
-    pub fn taken(&mut self, confirm: Confirmation) -> anyhow::Result<bool> {
+    pub fn confirmed(&mut self, confirm: Confirmation) -> anyhow::Result<bool> {
         for (_, outcome) in self.publisher.outcomes(confirm) {
             if let PublishOutcome::NoQueue(why) | PublishOutcome::Refused(why) = outcome {
                 bail!("{} did not take a message: {why}", self.input);
@@ -243,15 +243,15 @@ impl Bridge<'_> {
         Ok(self.publisher.unconfirmed() == 0)
     }
 
-    /// For `select!`: what comes out, to be given to [`Bridge::outcome`]; the responses first, the parked second.
-    pub fn far_ends(&self) -> &[Receiver<Incoming>; 2] {
-        &self.far_ends
+    /// For `select!`: the deliveries, for [`Bridge::outcome`]; responses first, parked messages second.
+    pub fn deliveries(&self) -> &[Receiver<Incoming>; 2] {
+        &self.deliveries
     }
 
-    /// Acknowledges what came out and reads it.
+    /// Acknowledges a delivery and reads it.
     ///
     /// # Errors
-    /// The connection is gone, or it is nothing that the worker may publish.
+    /// The connection is gone, or the worker publishes no such message.
     pub fn outcome(&self, message: Incoming) -> anyhow::Result<Outcome> {
         let delivery = self.consumer.delivery(message)?;
         self.consumer.ack(delivery.token)?;
@@ -260,8 +260,8 @@ impl Bridge<'_> {
     }
 
     fn last_outcomes(&self) -> Vec<Outcome> {
-        let messages = self.far_ends.iter().flat_map(|far_end| far_end.try_iter());
-        // The last message of a cancelled consumer is no delivery.
+        let messages = self.deliveries.iter().flat_map(|queue| queue.try_iter());
+        // The last item of a cancelled consumer is no delivery.
         messages.filter_map(|message| self.outcome(message).ok()).collect()
     }
 }

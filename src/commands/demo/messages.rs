@@ -1,5 +1,5 @@
-//! The messages of the demo: tasks of an invented office in both forms a message can have, one of them twice, and one
-//! message that is none. Knows nothing of what becomes of them.
+//! The messages of the demo: tasks of an invented office in both forms of a message, one of them twice, and one message
+//! that is no task. It does not know what becomes of them.
 
 use chrono::{Days, Local};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 pub struct Message {
     /// What it stands for.
     pub kind: Kind,
-    /// What the display calls it.
+    /// Its name on the screen.
     pub title: &'static str,
     /// What is special about it.
     pub note: &'static str,
@@ -52,7 +52,7 @@ pub fn all(run: &str) -> Vec<Message> {
         Message {
             kind: Kind::Unreadable,
             title: "(not a task)",
-            note: "JSON that breaks off",
+            note: "JSON that is cut off",
             body: format!("{{\"task_id\": \"{run}-cut\", \"topic\": \"bitrix_create").into_bytes(),
         },
         task(5, "Подготовить договор аренды", "checklist, tags, deadline", lease(&id(5))),
@@ -110,7 +110,7 @@ fn asks(question: &str) -> Value {
     json!({"assigneeId": "8", "UF_RESULT_EXPECTED": "true", "UF_RESULT_QUESTION": question})
 }
 
-/// The form of the bridge in the field: plain variables, snake_case, milliseconds.
+/// The form of the real bridge: plain variables, snake_case, milliseconds.
 fn field(id: &str, title: &str, variables: Value, extension_properties: Value) -> Value {
     json!({
         "task_id": id,

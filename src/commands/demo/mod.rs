@@ -1,8 +1,8 @@
-//! `task-creator demo`: the whole loop on one machine, before the reader's eyes. The worker is the real one, on a real
-//! RabbitMQ with queues of the demo's own; Bitrix24 is the [`crate::sandbox`], and Camunda is played here.
+//! `task-creator demo`: shows the whole loop on one machine. The worker and RabbitMQ are real, and the queues are the
+//! demo's own. Bitrix24 is the [`crate::sandbox`]; the demo takes Camunda's part.
 //!
-//! [`messages`] is what goes in, [`bridge`] Camunda's side and the queues, [`account`] what was seen, [`table`] and
-//! [`screen`] how it is shown. Nothing here is used by the worker.
+//! [`messages`] go in, [`bridge`] is Camunda's side with the queues, [`audit`] counts, [`table`] and [`screen`] show.
+//! The worker uses nothing of this.
 
 pub mod audit;
 pub mod bridge;
@@ -30,29 +30,29 @@ use audit::Audit;
 use bridge::{Bridge, Outcome, OwnQueues};
 use screen::Screen;
 
-/// Between two messages, and how long people take for a task: so that one can watch.
+/// Between two messages, and until simulated users finish a task: slow enough to watch.
 const MESSAGE_PAUSE: Duration = Duration::from_millis(400);
 const FINISH_AFTER: Duration = Duration::from_millis(1500);
 /// Between two sweeps of the tracker, in seconds.
 const SWEEP_INTERVAL: &str = "0.5";
-/// The answer of the fake takes about what a near portal takes.
+/// The fake answers about as fast as a near portal.
 const PORTAL_DELAY: Duration = Duration::from_millis(40);
-/// How often the portal is looked at and the table is drawn.
+/// How often the portal is read and the table is drawn.
 const TICK: Duration = Duration::from_millis(50);
-/// Six times the usual; past this something hangs.
+/// Six times the usual time: after it, something hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// For everything, connecting and clearing up included; past it there is the time for [`CLEARING_UP`], no more.
+/// For the whole demo, connecting included. After it the demo has only [`CLEARING_UP`].
 const LONGEST: Duration = Duration::from_secs(50);
-/// In `LOG_DIR`.
+/// The folder of the demo's log in `LOG_DIR`.
 const LOG_FOLDER: &str = "demo";
 /// Where the right column of the introduction starts.
 const COLUMN: usize = 13;
-/// For clearing up after Ctrl+C.
+/// For clearing up after Ctrl+C, or after [`LONGEST`].
 const CLEARING_UP: Duration = Duration::from_secs(10);
 /// A second interrupt that comes sooner is part of the first.
 const SAME_INTERRUPT: Duration = Duration::from_secs(1);
 
-/// Runs the demo. An interrupt ends it, cleared up; a second one at once.
+/// Runs the demo. An interrupt ends it after clearing up, a second one at once.
 ///
 /// # Errors
 /// A setting is wrong, there is no RabbitMQ, or something broke on the way.
@@ -64,7 +64,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
     let setup = setup(environment, &run, &sandbox.webhook_url())?;
     setup.hide_secrets();
     let config = &setup.config;
-    // Compiling and a broker that is far away have taken their time by now; say that something goes on.
+    // Compiling has taken a while, and connecting may: say that something happens.
     terminal::tell(&connecting(config), 0);
     let _logger = logging::start_in_files(config)?;
     let (stopper, interrupted) = stop::signal();
@@ -78,7 +78,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
             result
         })?;
         watch(&ended, interrupts, stopper, over, &run);
-        demo.join().map_err(|_| anyhow!("the demo broke off; the last line of the log says where"))?
+        demo.join().map_err(|_| anyhow!("the demo has panicked; the last line of the log says where"))?
     })
 }
 
@@ -90,7 +90,7 @@ fn watch(ended: &Receiver<()>, interrupts: &Receiver<()>, stopper: Stopper, over
         recv(at(over)) -> _ => 1,
     };
     stopper.raise();
-    // A terminal that is closed interrupts several times at once; only somebody who has waited means the second time.
+    // A closed terminal interrupts several times at once, so a second interrupt counts only after a while.
     select! {
         recv(ended) -> _ => return,
         recv(after(SAME_INTERRUPT)) -> _ => interrupts.try_iter().for_each(drop),
@@ -101,14 +101,14 @@ fn watch(ended: &Receiver<()>, interrupts: &Receiver<()>, stopper: Stopper, over
         recv(after(CLEARING_UP)) -> _ => {}
     }
     terminal::complain(&format!(
-        "ended without clearing up; if queues {run}.* are left, RabbitMQ removes them within {} minutes",
+        "ended without clearing up; if queues {run}.* are left, RabbitMQ deletes them within {} minutes",
         bridge::UNUSED.as_secs() / 60
     ));
     log::logger().flush();
     process::exit(code.into());
 }
 
-/// The settings of the demo: RabbitMQ and the log as they are set, all else its own.
+/// The settings of the demo: those of RabbitMQ and the log as they are set, all others its own.
 fn setup(environment: &Environment, run: &str, webhook_url: &str) -> Result<Setup, SettingsErrors> {
     let is_blank = |given: &Result<Given, String>| given.as_ref().is_ok_and(|given| given.value.trim().is_empty());
     let given = |name: &str| environment.get(name).filter(|given| !is_blank(given));
@@ -120,13 +120,13 @@ fn setup(environment: &Environment, run: &str, webhook_url: &str) -> Result<Setu
         "RESPONSES_QUEUE" => own(format!("{run}.camunda.responses.queue")),
         "BITRIX_WEBHOOK_URL" => own(webhook_url.to_owned()),
         "HEARTBEAT_INTERVAL" | "RETRY_DELAY" => own(SWEEP_INTERVAL.to_owned()),
-        // What every RabbitMQ lets in from the same machine as long as nobody has changed it.
+        // RabbitMQ as installed lets `guest` in from the same machine.
         "RABBITMQ_PASSWORD" if newcomer => own("guest".to_owned()),
         "RABBITMQ_USERNAME" if newcomer => given(name).or_else(|| own("guest".to_owned())),
         name if name.starts_with("RABBITMQ_") || name.starts_with("LOG_") => given(name),
         _ => None,
     })?;
-    // What is played is nothing for the log of the real worker.
+    // The demo does not write to the real worker's log.
     setup.config.log_dir.push(LOG_FOLDER);
     Ok(setup)
 }
@@ -136,7 +136,7 @@ fn connecting(config: &Config) -> String {
     format!("Connecting to RabbitMQ at {host}:{port} …")
 }
 
-/// How the stage was left.
+/// How the demo ended.
 enum Ending {
     /// Every message has arrived.
     Complete,
@@ -159,7 +159,7 @@ fn play(run: &str, setup: &Setup, sandbox: &Sandbox, interrupted: &Stop, over: I
         Stage { sandbox, simulated_users: SimulatedUsers::new(Some(FINISH_AFTER)), audit, screen, started, over };
     let played = queues
         .bridge(|bridge| with_worker(setup, |counters, refusals| stage.play(bridge, counters, refusals, interrupted)));
-    // The worker has ended by now, so what is left stays.
+    // The worker has ended, so this number does not change any more.
     let left = queues.waiting();
     let removed = queues.remove().inspect_err(|err| log::error!("{err:#}"));
     let (ending, last) = played?;
@@ -173,12 +173,12 @@ fn play(run: &str, setup: &Setup, sandbox: &Sandbox, interrupted: &Stop, over: I
     };
     removed?;
     if let Ending::Interrupted = ending {
-        stage.screen.say("\nInterrupted. The worker has stopped, and the queues of the demo are removed.\n");
+        stage.screen.say("\nInterrupted. The worker has stopped, and the demo's queues are deleted.\n");
     }
     Ok(code)
 }
 
-/// Runs the worker, as the command `run` does, for as long as `work` takes.
+/// Runs the worker as the command `run` does, while `work` runs.
 fn with_worker<T>(
     setup: &Setup,
     work: impl FnOnce(&[Stats], &Receiver<anyhow::Error>) -> anyhow::Result<T>,
@@ -192,13 +192,13 @@ fn with_worker<T>(
             .name("heartbeat".into())
             .spawn_scoped(scope, || worker::run(&setup.config, &stop, systems, &counters, &refused))?;
         let result = work(&counters, &refusals);
-        // Dropped as well if `work` panics, so that the worker ends in any case.
+        // If `work` panics, dropping the stopper raises it, so that the worker ends in any case.
         stopper.raise();
         result
     })
 }
 
-/// What is played with.
+/// The running demo.
 struct Stage<'a> {
     sandbox: &'a Sandbox,
     simulated_users: SimulatedUsers,
@@ -210,7 +210,7 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Until every message has arrived, or it takes too long, or somebody interrupts.
+    /// Runs until every message has arrived, the time is up, or somebody interrupts.
     fn play(
         &mut self,
         bridge: &mut Bridge,
@@ -218,7 +218,7 @@ impl Stage<'_> {
         refusals: &Receiver<anyhow::Error>,
         interrupted: &Stop,
     ) -> anyhow::Result<Ending> {
-        let [responses, parked] = bridge.far_ends().clone();
+        let [responses, parked] = bridge.deliveries().clone();
         let confirms = bridge.confirms().clone();
         let mut next_message = Some(self.started);
         while !self.audit.complete() {
@@ -232,13 +232,13 @@ impl Stage<'_> {
             }
             self.look_around(counters);
             select! {
-                recv(confirms) -> confirm => if bridge.taken(confirm.context("RabbitMQ is gone")?)? {
+                recv(confirms) -> confirm => if bridge.confirmed(confirm.context("RabbitMQ is gone")?)? {
                     next_message = Some(Instant::now() + MESSAGE_PAUSE);
                 },
                 recv(responses) -> message => self.arrived(bridge.outcome(message.context("RabbitMQ is gone")?)?),
                 recv(parked) -> message => self.arrived(bridge.outcome(message.context("RabbitMQ is gone")?)?),
                 recv(refusals) -> refusal => return Err(refusal?.context("the worker gave up")),
-                // Raised as well when the time is up, which is told above.
+                // It is raised when the time is up, too; the check above handles that.
                 recv(interrupted.receiver()) -> _ => if !self.is_over() { return Ok(Ending::Interrupted) },
                 recv(after(TICK)) -> _ => {}
             }
@@ -250,11 +250,11 @@ impl Stage<'_> {
         Instant::now() >= self.over
     }
 
-    /// One at a time: the next is sent when the broker has this one.
+    /// One at a time: the next one is published when this one is confirmed.
     fn publish_next(&mut self, bridge: &mut Bridge) -> anyhow::Result<()> {
         let Some(history) = self.audit.next() else { return Ok(()) };
         bridge.publish(&history.message.body)?;
-        // Told now: the worker may be quicker than the confirm.
+        // Shown now: the worker may be faster than the confirm.
         let at = self.started.elapsed();
         let history = self.audit.published(at);
         let what = history.map(|history| format!("sent: {}", history.message.note)).unwrap_or_default();
@@ -262,7 +262,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Says what is missing, before stopping and clearing up, which may take long where something hangs.
+    /// Says what is missing. Stopping and clearing up come later: they may take long if something hangs.
     fn complain(&mut self) {
         self.draw(None);
         let missing = self.audit.balance(&[], 0).faults;
@@ -275,7 +275,7 @@ impl Stage<'_> {
         self.screen.say(&format!("{fault}\n"));
     }
 
-    /// What is new at the portal and in the worker's counters.
+    /// Shows what is new at the portal and in the worker's counters.
     fn look_around(&mut self, counters: &[Stats]) {
         for news in self.simulated_users.work(self.sandbox, Instant::now()) {
             let at = self.started.elapsed();
@@ -323,7 +323,7 @@ impl Stage<'_> {
         tell(&mut self.screen, history, &what, at);
     }
 
-    /// The account, and the exit code that follows from it.
+    /// Shows the balance and returns the exit code.
     fn report(&mut self, left: u32, config: &Config) -> ExitCode {
         let log = config.log_dir.join("worker.log");
         if !self.screen.is_live() {
@@ -344,7 +344,7 @@ impl Stage<'_> {
     }
 }
 
-/// A line for what happened, where there is no table.
+/// Prints a line for an event if there is no table.
 fn tell(screen: &mut Screen, history: Option<&audit::History>, what: &str, at: Duration) {
     if let Some(history) = history.filter(|_| !screen.is_live()) {
         screen.say(&table::event(history, what, at));
@@ -354,8 +354,8 @@ fn tell(screen: &mut Screen, history: Option<&audit::History>, what: &str, at: D
 /// What to do after the demo.
 fn next() -> String {
     format!(
-        "Next: put BITRIX_WEBHOOK_URL and RABBITMQ_PASSWORD into .env (config.env.example explains them); \
-         `{}` then says what else is missing.",
+        "Next: put BITRIX_WEBHOOK_URL and RABBITMQ_PASSWORD into .env (config.env.example explains them). Then \
+         `{}` says what else is missing.",
         terminal::command(&["check"])
     )
 }
@@ -364,7 +364,7 @@ fn introduction(run: &str, config: &Config, sandbox: &Sandbox, messages: usize, 
     let webhook_url = sandbox.webhook_url();
     let portal = webhook_url.trim_start_matches("http://").split('/').next().unwrap_or_default();
     let what = format!(
-        "{messages} messages go through RabbitMQ to a Bitrix24 fake, people there finish the tasks, and the answers \
+        "{messages} messages go through RabbitMQ to a Bitrix24 fake. Simulated users finish the tasks, and the answers \
          come back for Camunda. Times are in seconds."
     );
     let rows = [

@@ -1,22 +1,21 @@
-//! Where the demo speaks: a table redrawn in place on a terminal that can do that, a line for each event everywhere
-//! else.
+//! The demo's output: a table redrawn in place on a terminal that can do that, elsewhere a line for each event.
 //!
-//! Knows no task and no queue. A reader that has seen enough, or a closed stdout, is no reason to stop.
+//! It knows no task and no queue. A closed stdout does not stop the demo.
 
 use std::io;
 
 use crate::terminal;
 
-/// A terminal narrower than this shows lines: the table would be more dots than words.
+/// A narrower terminal gets lines instead of the table, whose titles would be cut too short.
 pub const NARROWEST: usize = 60;
-/// Where the output is no terminal.
+/// The width if the output is no terminal.
 const USUAL_WIDTH: usize = 80;
 
 /// The screen.
 pub struct Screen {
     /// In characters.
     pub width: usize,
-    /// Whether the table is redrawn in place, and how many lines of it stand there now.
+    /// How many lines of the table are on the screen now; `None` if it is not redrawn in place.
     table: Option<usize>,
 }
 
@@ -26,12 +25,12 @@ impl Screen {
         let width = terminal::width().unwrap_or(USUAL_WIDTH);
         let Some((height, _)) = terminal::size(io::stdout()) else { return Screen { width, table: None } };
         let capable = std::env::var("TERM").is_ok_and(|term| !term.is_empty() && term != "dumb");
-        // The line of the cursor comes below the table.
+        // The cursor's line is below the table.
         let fits = width >= NARROWEST && height > table_lines;
         Screen { width, table: (capable && fits).then_some(0) }
     }
 
-    /// Is there a table?
+    /// Is the table redrawn in place?
     pub fn is_live(&self) -> bool {
         self.table.is_some()
     }
@@ -41,18 +40,18 @@ impl Screen {
         terminal::print(text);
     }
 
-    /// Draws the table over the one that stands there.
+    /// Draws the table over the one on the screen.
     pub fn draw(&mut self, lines: &[String]) {
-        let Some(standing) = &mut self.table else { return };
-        // Without wrapping, so that a line stays a line when the window is made narrower; one write, so that it does
-        // not flicker and leaves the terminal as it was even if we are killed.
+        let Some(drawn) = &mut self.table else { return };
+        // No wrapping: a line stays one line when the window is made narrower. One write: nothing flickers, and
+        // wrapping is on again even if we are killed.
         let mut frame = String::from("\x1b[?7l\r");
-        if *standing > 0 {
-            frame.push_str(&format!("\x1b[{standing}A"));
+        if *drawn > 0 {
+            frame.push_str(&format!("\x1b[{drawn}A"));
         }
         lines.iter().for_each(|line| frame.push_str(&format!("{line}\x1b[K\n")));
         frame.push_str("\x1b[J\x1b[?7h");
-        *standing = lines.len();
+        *drawn = lines.len();
         terminal::print(&frame);
     }
 }

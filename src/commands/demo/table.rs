@@ -1,4 +1,4 @@
-//! How the demo looks: its table, and the line for each event. Pure text; where it is written is not known here.
+//! The text of the demo's table, and of the line for each event. It does not know where the text is written.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use super::audit::History;
 use super::messages::Kind;
 use super::screen::NARROWEST;
 
-/// What all columns but the first take up.
-const OTHER_COLUMNS: usize = 46;
-/// Titles are not cut below this.
+/// The width of all columns but the first.
+const OTHER_COLUMNS: usize = 45;
+/// Titles are not cut shorter than this.
 const SHORTEST_TITLE: usize = 12;
 
 /// The table, for a screen of this width.
@@ -22,7 +22,7 @@ pub fn table(histories: &[History], width: usize) -> Vec<String> {
     }
     let longest = histories.iter().map(|history| history.message.title.chars().count()).max().unwrap_or_default();
     let title = width.saturating_sub(OTHER_COLUMNS + 1).clamp(SHORTEST_TITLE, longest.max(SHORTEST_TITLE));
-    let head = format!("  {:title$}  {:>5}  {:<10}  {:<10}  {}", "message", "sent", "created", "finished", "answered");
+    let head = format!("  {:title$}  {:>5}  {:<12}  {:<10}  {}", "message", "sent", "created", "finished", "answered");
     [head].into_iter().chain(histories.iter().map(|history| row(history, title))).collect()
 }
 
@@ -35,10 +35,10 @@ fn row(history: &History, width: usize) -> String {
             let created = history.created.map(|(at, id)| format!("{:>5} #{id}", seconds(at))).unwrap_or_default();
             let finished =
                 history.finished.map(|(at, answer)| format!("{:>5} {}", seconds(at), answer.unwrap_or("done")));
-            write!(row, "{created:<10}  {:<10}  {:>5}", finished.unwrap_or_default(), time(history.answered))
+            write!(row, "{created:<12}  {:<10}  {:>5}", finished.unwrap_or_default(), time(history.answered))
         }
     };
-    written.expect("a text can be written to");
+    written.expect("writing to a String cannot fail");
     row.trim_end().to_owned()
 }
 
@@ -54,7 +54,7 @@ fn outcome(history: &History) -> String {
     }
 }
 
-/// The line for what just happened to this message.
+/// The line for an event of this message.
 pub fn event(history: &History, what: &str, at: Duration) -> String {
     let title = history.message.title;
     format!("  {:>5} s  {title:<33}  {what}\n", seconds(at))
@@ -87,7 +87,7 @@ mod tests {
         let mut audit = Audit::open(messages::all("run"));
         for history in &mut audit.histories {
             (history.published, history.answered) = (Some(at), Some(at));
-            (history.created, history.finished) = (Some((at, 6)), Some((at, Some("НЕТ"))));
+            (history.created, history.finished) = (Some((at, 999_999)), Some((at, Some("НЕТ"))));
         }
         audit.histories[4].recognised = Some(at);
         audit.histories[5].parked = Some((at, "INVALID_MESSAGE".into()));

@@ -14,7 +14,7 @@ use crate::terminal;
 
 const ACTIONS: [&str; 5] = ["list", "show", "replay", "export", "discard"];
 
-/// What the arguments of `parked` say before it is known whether they go together.
+/// The arguments as given, before it is known whether they go together.
 #[derive(Default)]
 struct Given {
     names: Vec<OsString>,
@@ -110,7 +110,7 @@ fn at_least_one(text: &str) -> Option<u32> {
     text.parse().ok().filter(|number| *number > 0)
 }
 
-/// The pause between two messages at so many a second. It is far below what a delivery may stay unacknowledged.
+/// The pause between two messages at this rate. It is far shorter than a delivery may stay unacknowledged.
 fn pause(rate: &str) -> Option<Duration> {
     let rate: f64 = rate.parse().ok().filter(|rate| (0.01..=10_000.0).contains(rate))?;
     Some(Duration::from_secs_f64(1.0 / rate))

@@ -1,8 +1,8 @@
-//! A message of the error queue as it was read: what it says about itself, whoever wrote it.
+//! A message of the error queue: what it says about itself, whoever wrote it.
 //!
-//! It tolerates everything. Our own worker parks in the form of [`Parked`](crate::message::Parked), or a body too large
-//! to be wrapped as it is; others use other members; and what is no parked message at all is an entry too. It knows no
-//! queue.
+//! Every message is accepted. Our worker writes the form of [`Parked`](crate::message::Parked), or parks a body that is
+//! too large to be wrapped as it is. Other programs use other members. A message that is no parked one is an entry,
+//! too. It knows no queue.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +18,12 @@ use crate::rabbitmq::Headers;
 /// A message of the error queue.
 #[derive(Debug)]
 pub struct ParkedEntry {
-    /// The id of the task in it; without one, the [`fingerprint`] of what was parked, which the log has named. Two
-    /// messages may share it: then the same one was parked twice.
+    /// The id of the task in it; without one, the [`fingerprint`] of what was parked, as in the log. Two messages may
+    /// share it: then the same one was parked twice.
     pub id: String,
     /// What it says about itself.
     pub about: About,
-    /// What was parked, to the last byte; `None` when this is no parked message.
+    /// What was parked, byte for byte; `None` when this is no parked message.
     pub original: Option<Vec<u8>>,
     /// The whole body.
     pub body: Vec<u8>,
@@ -31,7 +31,7 @@ pub struct ParkedEntry {
     pub headers: Headers,
 }
 
-/// What a parked message says about itself; whatever it does not say is absent.
+/// What a parked message says about itself; `None` for what it does not say.
 #[derive(Debug)]
 pub struct About {
     /// When it was parked.
@@ -44,14 +44,14 @@ pub struct About {
     pub system: Option<String>,
     /// The queue it came from.
     pub source_queue: Option<String>,
-    /// How often it had failed by itself.
+    /// How many attempts had failed.
     pub attempts: Option<String>,
     /// What somebody should do.
     pub suggested_action: Option<String>,
 }
 
 impl ParkedEntry {
-    /// Reads a message that was `sent` so many seconds after 1970, if its sender said so.
+    /// Reads a message. `sent` is its timestamp, in seconds since 1970, if it has one.
     pub fn read(body: Vec<u8>, headers: Headers, sent: Option<u64>) -> ParkedEntry {
         let (original, about) = match raw_parked(&headers, sent) {
             Some(about) => (Some(body.clone()), about),
@@ -65,7 +65,7 @@ impl ParkedEntry {
         ParkedEntry { id, about, original, body, headers }
     }
 
-    /// The entry for scripts: one JSON object on one line, without what was parked.
+    /// The entry for scripts: one JSON object on one line, without the message itself.
     pub fn summary(&self) -> String {
         encode(&self.outline())
     }
@@ -86,7 +86,7 @@ impl ParkedEntry {
         let body_base64 = body.is_none().then(|| STANDARD.encode(&self.body));
         let whole =
             encode(&Whole { outline: self.outline(), headers: self.headers.texts().collect(), body, body_base64 });
-        // A line break in JSON is never part of a text.
+        // In JSON no text contains a line break.
         whole.replace(['\n', '\r'], " ")
     }
 
@@ -150,7 +150,8 @@ impl About {
     }
 }
 
-/// A body too large to be wrapped was parked as it is, and the headers say why. They come first: the body is anybody's.
+/// A body too large to be wrapped was parked as it is, and its headers say why. They count, not the body: anybody may
+/// have written that.
 fn raw_parked(headers: &Headers, sent: Option<u64>) -> Option<About> {
     let header = |name: &str| headers.text(name).map(str::to_owned);
     let (error_type, source_queue) = (header("error_type")?, header("source_queue")?);
@@ -171,7 +172,7 @@ fn task_id(original: &[u8]) -> Option<String> {
     task.ok().map(|task| task.id)
 }
 
-/// A time in any of the spellings in use: a number of milliseconds or seconds, ISO 8601 with an offset or without.
+/// A time in any form in use: a number of milliseconds or seconds, ISO 8601 with an offset or without.
 fn moment(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(number) = text.parse::<f64>() {
         return DateTime::from_timestamp_millis((message::seconds(number) * 1000.0).round() as i64);

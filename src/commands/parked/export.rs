@@ -1,7 +1,7 @@
-//! A file with every parked message, a line of JSON each; it appears whole or not at all, and replaces another only
-//! where that is asked for.
+//! A file with every parked message, a line of JSON each. It appears complete or not at all, and replaces another file
+//! only with `--force`.
 //!
-//! The lines are to the letter, secrets included if a message holds any: so only the owner may read the file.
+//! Messages are written as they are, secrets included: so only the owner may read the file. It knows no queue.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Write as _};
@@ -13,30 +13,30 @@ use anyhow::{Context as _, anyhow, bail};
 
 use crate::terminal;
 
-/// A file on its way; removed when it is dropped before [`Export::finish`].
+/// An unfinished file; dropping it before [`Export::finish`] removes it.
 pub struct Export<'a> {
     file: &'a Path,
-    passing: PathBuf,
+    temporary: PathBuf,
     lines: Option<BufWriter<File>>,
     force: bool,
 }
 
 impl<'a> Export<'a> {
-    /// Starts a file beside the one that it will become. With `force` it replaces a file that is there.
+    /// Starts a temporary file beside `file`. With `force` it will replace an existing `file`.
     ///
     /// # Errors
     /// The folder cannot be written, or the name is taken.
     pub fn start(file: &'a Path, force: bool) -> anyhow::Result<Export<'a>> {
         let name = file.file_name().with_context(|| format!("{} is not the name of a file", file.display()))?;
         match fs::symlink_metadata(file) {
-            Ok(there) if !there.is_file() => bail!("{} is there and is no file; choose another name", file.display()),
+            Ok(there) if !there.is_file() => bail!("{} exists and is no file; choose another name", file.display()),
             Ok(_) if !force => return Err(taken(file)),
             _ => {}
         }
-        let passing = file.with_file_name(format!(".{}.{}", name.to_string_lossy(), process::id()));
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&passing);
-        let opened = opened.with_context(|| format!("writing {}", passing.display()))?;
-        Ok(Export { file, passing, lines: Some(BufWriter::new(opened)), force })
+        let temporary = file.with_file_name(format!(".{}.{}", name.to_string_lossy(), process::id()));
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary);
+        let opened = opened.with_context(|| format!("writing {}", temporary.display()))?;
+        Ok(Export { file, temporary, lines: Some(BufWriter::new(opened)), force })
     }
 
     /// Adds a line.
@@ -45,10 +45,10 @@ impl<'a> Export<'a> {
     /// The disk is full.
     pub fn add(&mut self, line: &str) -> anyhow::Result<()> {
         let Some(lines) = &mut self.lines else { return Ok(()) };
-        writeln!(lines, "{line}").with_context(|| format!("writing {}", self.passing.display()))
+        writeln!(lines, "{line}").with_context(|| format!("writing {}", self.temporary.display()))
     }
 
-    /// Gives the file its name.
+    /// Gives the file its final name.
     ///
     /// # Errors
     /// The disk is full, or the name was taken meanwhile.
@@ -60,28 +60,28 @@ impl<'a> Export<'a> {
             opened.sync_all().with_context(place)?;
         }
         if !self.force {
-            // Unlike a renaming, this never replaces what somebody else has made meanwhile.
-            match fs::hard_link(&self.passing, file) {
+            // Unlike a rename, a link never replaces a file that somebody else has made meanwhile.
+            match fs::hard_link(&self.temporary, file) {
                 Ok(()) => return Ok(()),
                 Err(err) if err.kind() == ErrorKind::AlreadyExists => return Err(taken(file)),
                 // A file system without links.
                 Err(_) => {}
             }
         }
-        fs::rename(&self.passing, file).with_context(place)
+        fs::rename(&self.temporary, file).with_context(place)
     }
 }
 
 fn taken(file: &Path) -> anyhow::Error {
     let name = file.to_string_lossy();
     let replace = terminal::command(&["parked", "export", &name, "--force"]);
-    anyhow!("{name} is there already and is left as it is; choose another name, or replace it with `{replace}`")
+    anyhow!("{name} exists already and is left as it is; choose another name, or replace it with `{replace}`")
 }
 
 impl Drop for Export<'_> {
     fn drop(&mut self) {
-        // After a renaming there is nothing to remove.
-        let _ = fs::remove_file(&self.passing);
+        // After a rename there is nothing to remove.
+        let _ = fs::remove_file(&self.temporary);
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
     use std::env;
 
     #[test]
-    fn a_file_that_is_there_is_replaced_only_where_that_is_asked_for() {
+    fn an_existing_file_is_replaced_only_with_force() {
         let folder = env::temp_dir().join(format!("task-creator-export-{}", process::id()));
         fs::create_dir_all(&folder).expect("the temporary folder is writable");
         let file = folder.join("parked.jsonl");

@@ -1,6 +1,6 @@
-//! What the commands print of parked messages: a line each, groups, or one in full.
+//! The text of parked messages: a line each, groups, or one in full.
 //!
-//! It only writes down. Lines for people are in local time and safe for a terminal; lines for scripts are JSON.
+//! It knows no queue. Lines for people have local time and are safe for a terminal; lines for scripts are JSON.
 
 use std::collections::HashMap;
 
@@ -12,16 +12,16 @@ use crate::message::document;
 use crate::redact::{clean, clean_in_full};
 use crate::terminal::{shortened, wrapped};
 
-/// Of an error's text in a list, in characters; `show` has all of it.
+/// The longest error text in a list, in characters; `show` has all of it.
 const LONGEST_ERROR: usize = 100;
 
-/// From this width on all columns stand beside each other. A narrower terminal shows the error below the id.
+/// From this width on all columns are on one line. A narrower terminal shows the error below the id.
 const WIDE: usize = 120;
-/// Where the text below another one starts.
+/// Where the text on the second line starts.
 const BELOW: usize = 21;
 const BELOW_A_COUNT: usize = 8;
 
-/// Of the names of rows.
+/// The width of the names of rows.
 const NAMES: usize = 12;
 
 /// The heading of a list, for lines of this width.
@@ -32,7 +32,7 @@ pub fn heading(width: Option<usize>) -> &'static str {
     }
 }
 
-/// An entry as a line of a list, or as some of them.
+/// An entry of a list: one line, or more on a narrow terminal.
 pub fn line(entry: &ParkedEntry, width: Option<usize>) -> String {
     let about = &entry.about;
     let or_none = |text: &Option<String>| clean(text.as_deref().unwrap_or("-"));
@@ -47,7 +47,7 @@ pub fn line(entry: &ParkedEntry, width: Option<usize>) -> String {
     }
 }
 
-/// A pipe and a file have all the room there is.
+/// A pipe or a file has no width and counts as wide.
 fn is_wide(width: Option<usize>) -> bool {
     width.is_none_or(|width| width >= WIDE)
 }
@@ -64,8 +64,8 @@ fn error(entry: &ParkedEntry) -> String {
     }
 }
 
-/// Everything about an entry, for a person. `fate`: what a replay would do with it. The message itself stays as it is,
-/// however wide its lines are.
+/// Everything about an entry, for people. `fate`: what a replay would do with it. The lines of the message itself are
+/// not broken.
 pub fn in_full(entry: &ParkedEntry, fate: &str, width: Option<usize>) -> String {
     let fitted = |row: String| width.map_or_else(|| row.clone(), |width| wrapped(&row, width, NAMES + 2));
     let about = &entry.about;
@@ -98,7 +98,7 @@ pub fn in_full(entry: &ParkedEntry, fate: &str, width: Option<usize>) -> String 
     text
 }
 
-/// JSON on many lines, anything else as it is; each line safe for a terminal.
+/// JSON indented, anything else as it is; each line is safe for a terminal.
 fn laid_out(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let text = if document::read(body).is_ok() { document::indented(&text) } else { text.into_owned() };
@@ -109,7 +109,7 @@ fn laid_out(body: &[u8]) -> String {
 #[derive(Debug, Default)]
 pub struct Groups(HashMap<Key, Group>);
 
-/// Cause, system and error, the latter without numbers and ids.
+/// Cause, system, and the error without numbers and ids.
 type Key = (Option<String>, Option<String>, String);
 
 #[derive(Debug)]
@@ -181,8 +181,8 @@ fn for_scripts((cause, system, error): Key, group: Group) -> String {
     line.to_string()
 }
 
-/// The text without numbers and ids: `#` for each word with a digit in it. The status of an answer stays, since it says
-/// what kind of trouble it was.
+/// The text without numbers and ids: `#` for each word with a digit in it. The status of an answer stays: it says what
+/// kind of error it was.
 fn normalised(error: &str) -> String {
     let is_word = |character: char| character.is_alphanumeric() || matches!(character, '-' | '_');
     let mut out = String::new();

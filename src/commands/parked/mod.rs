@@ -1,9 +1,9 @@
-//! `task-creator parked`: lists, shows, replays, exports and discards what was parked in the error queue.
+//! `task-creator parked`: lists, shows, replays, exports and discards parked messages.
 //!
-//! Looking takes nothing out; only replay and discard do, each message after what follows from it is certain. It can be
-//! interrupted at any point: whatever it holds goes back. [`arguments`] is the command line, [`entry`] a message as it
-//! was read, [`queue`] reads, [`mod@replay`] puts back, [`listing`] and [`mod@export`] write down. Nothing else takes
-//! messages from the error queue.
+//! Only replay and discard take messages out of the error queue; replay acknowledges a message when its publish is
+//! confirmed. A command can be interrupted at any point: RabbitMQ requeues what it holds. [`arguments`] is the command
+//! line, [`entry`] a message as it was read, [`queue`] reads, [`mod@replay`] replays, [`listing`] and [`mod@export`]
+//! write the text. Nothing else takes messages from the error queue.
 
 pub mod arguments;
 pub mod entry;
@@ -32,48 +32,48 @@ use crate::redact::{clean, clean_json};
 use crate::stop::Stop;
 use crate::terminal::{self, say, tell};
 
-/// Of the ids that a prefix fits, in the complaint that it fits several.
+/// How many ids are named when a prefix fits several.
 const MOST_NAMED: usize = 5;
 
 /// A subcommand, with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A line for each message, or for each group of alike ones.
+    /// List messages, or groups of similar ones.
     List {
         /// Count them by cause, system and error.
         group: bool,
         /// For scripts.
         json: bool,
     },
-    /// Everything about one.
+    /// Show one in full.
     Show {
         /// Its id, or the beginning of it.
         id: String,
         /// For scripts.
         json: bool,
     },
-    /// Back to where they came from.
+    /// Publish them to the queues they came from.
     Replay {
         /// Which.
         which: Which,
         /// How.
         manner: Manner,
     },
-    /// All of them into a file.
+    /// Write all of them to a file.
     Export {
         /// The file.
         file: PathBuf,
-        /// Even if it is there.
+        /// Replace an existing file.
         force: bool,
     },
-    /// Away with them, for good.
+    /// Delete them for good.
     Discard {
         /// Their ids, or the beginnings of them.
         ids: Vec<String>,
     },
 }
 
-/// Which messages somebody means.
+/// Which messages are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
     /// Those with these ids, or with ids that start so.
@@ -84,7 +84,7 @@ pub enum Which {
     All,
 }
 
-/// The same when it is known what the beginnings of ids stand for.
+/// The same, with the full ids in place of their beginnings.
 #[derive(Debug)]
 pub enum Selection {
     /// Those with these ids.
@@ -108,7 +108,7 @@ impl Selection {
     }
 }
 
-/// Does it; 0, 1 when something could not be done, or 130 after an interrupt.
+/// Runs the subcommand. The exit code is 0, 1 when something could not be done, or 130 after an interrupt.
 ///
 /// # Errors
 /// A setting is wrong, RabbitMQ is not there, or it has no error queue.
@@ -125,7 +125,7 @@ pub fn run(action: Action) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Reads all messages and takes none; an interrupted reading has shown only the first of them.
+/// Shows all messages and leaves them in the queue. After an interrupt only the first ones were shown.
 fn look(
     config: &Config,
     stop: &Stop,
@@ -137,7 +137,7 @@ fn look(
     })
 }
 
-/// The lines are kept until nothing is held any more: whoever reads them may take a time.
+/// The lines are printed when no message is held any more: who reads them may be slow.
 fn list(config: &Config, stop: &Stop, json: bool) -> anyhow::Result<ExitCode> {
     let mut lines = Vec::new();
     let end = look(config, stop, |entry| {
@@ -236,7 +236,7 @@ fn no_such_cause(cause: &str, there: &BTreeSet<String>) -> String {
     let list = |names: Vec<&str>| names.join(", ");
     match there.is_empty() {
         true => format!(
-            "no parked message has the cause {cause}{meant} (none at all is parked; causes are {})",
+            "no parked message has the cause {cause}{meant} (no message is parked at all; causes are {})",
             list(ours.into())
         ),
         false => format!(
@@ -279,15 +279,15 @@ fn discard(config: &Config, stop: &Stop, ids: &[String]) -> anyhow::Result<ExitC
     Ok(ended(end, all_found && discarded > 0))
 }
 
-/// What the beginnings of ids stand for.
+/// The full ids of the messages that are meant.
 struct Resolved {
     ids: HashSet<String>,
     end: End,
-    /// Each stands for one.
+    /// Was exactly one id found for each?
     all_found: bool,
 }
 
-/// Finds the ids that somebody means, and complains of what fits none or several.
+/// Finds the full ids, and prints on stderr which of them fit none or several.
 fn resolve(config: &Config, stop: &Stop, wanted: &[String]) -> anyhow::Result<Resolved> {
     let mut found: Vec<BTreeSet<String>> = vec![BTreeSet::new(); wanted.len()];
     let end = look(config, stop, |entry| {

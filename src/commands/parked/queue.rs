@@ -1,7 +1,7 @@
-//! Reading the error queue and leaving it as it is: every message is taken unacknowledged, shown to a visitor, and all
-//! that the visitor leaves are requeued in one step.
+//! Reads the error queue: takes every message without an ack, shows it to a visitor, and requeues all that the visitor
+//! leaves, in one step.
 //!
-//! While it reads nobody else sees what it holds, so a visitor does not wait for a person. It keeps no message. It does
+//! Nobody else sees the messages that it holds, so a visitor must not wait for a person. It keeps no message, and does
 //! not know what the messages are for.
 
 use std::ops::ControlFlow;
@@ -19,23 +19,22 @@ use crate::rabbitmq::publisher::Publisher;
 use crate::rabbitmq::queues::{self, Found};
 use crate::stop::Stop;
 
-/// Messages in memory at once; fewer when they are large. In few and large steps, since a quorum queue puts what is
-/// given back in more than 32 of them, each by two or three consumers, in an order of its own: that is from 13,000
-/// messages on.
+/// Messages in memory at once; fewer when they are large. The steps are few and large: a quorum queue keeps the order
+/// of requeued messages only in up to 32 steps of two or three consumers, which is up to 13,000 messages.
 const CHUNK: u16 = 2500;
-/// From one message at once to `CHUNK`.
+/// How a step grows, from one message to `CHUNK`.
 const STEP_GROWTH: u16 = 4;
-/// RabbitMQ takes back what is unacknowledged for half an hour, with an error for the whole channel.
+/// RabbitMQ closes the channel when a delivery stays unacknowledged for half an hour.
 const LONGEST_READING: Duration = Duration::from_secs(900);
-/// Longer than the last message of a reading takes; past it the connection is cut, and everything goes back.
+/// Longer than the last message takes. After it the connection is cut, and RabbitMQ requeues everything.
 const SLACK: Duration = Duration::from_secs(300);
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It goes back to its place.
+    /// It stays in the error queue.
     Stays,
-    /// It is acknowledged: it lives on elsewhere, or somebody wants it gone.
+    /// It is acknowledged, since it was replayed or discarded.
     Leaves,
 }
 
@@ -48,15 +47,15 @@ pub enum End {
     Enough,
     /// Ctrl+C.
     Interrupted,
-    /// Nothing may be held for longer; so many messages have not been read.
+    /// No message may be held for longer; this many were not read.
     OutOfTime(u32),
 }
 
-/// Shows the messages that are in the queue now, `most` of them at most, to `visit`, which says what becomes of each
-/// and whether it wants another.
+/// Shows the messages now in the queue, at most `most`, to `visit`, which decides what becomes of each and whether to
+/// go on.
 ///
 /// # Errors
-/// There is no error queue, the connection is gone, or `visit` failed: then the message in hand stays.
+/// There is no error queue, the connection is gone, or `visit` failed: then its message stays.
 pub fn read(
     config: &Config,
     stop: &Stop,
@@ -78,7 +77,7 @@ pub fn read(
     let mut reading = Reading { config, stop, consumer: &consumer, gone: 0, republishing: None };
     let deadline = connection.at_most(LONGEST_READING + SLACK);
     let end = reading.all(found.ready.min(most), &mut visit);
-    // Whoever reads next looks for what was requeued.
+    // The next reader must find what was requeued, so the end waits for it.
     let settled = Found { ready: found.ready.saturating_sub(reading.gone), ..found };
     drop((reading, deadline));
     let (requeued, closed) = connection.close_after(|connection| {
@@ -88,8 +87,8 @@ pub fn read(
         requeued
     });
     let end = end?;
-    // Without an orderly end the last acknowledgements may not have arrived.
-    requeued.and(closed).context("the connection broke at the end; what was done last may still be parked, too")?;
+    // Without a clean close the last acks may not have arrived.
+    requeued.and(closed).context("the connection broke at the end; the last messages may still be parked, too")?;
     Ok(end)
 }
 
@@ -110,7 +109,7 @@ impl Reading<'_> {
         visit: &mut impl FnMut(ParkedEntry) -> anyhow::Result<ControlFlow<Fate, Fate>>,
     ) -> anyhow::Result<End> {
         let started = Instant::now();
-        // A visitor may want one only, and each one more is requeued.
+        // The visitor may want only one, and every further message is requeued.
         let (mut left, mut step) = (messages, 1);
         while left > 0 {
             let most = u16::try_from(left).unwrap_or(step).min(step);
@@ -122,7 +121,7 @@ impl Reading<'_> {
             }
             let mut deliveries = deliveries.into_iter();
             let end = self.show_some(&mut deliveries, &mut left, started, visit);
-            // What nobody has seen goes back as well, and is counted for it.
+            // Messages that were not shown are left, too: their requeue counts as well.
             let unseen_left = deliveries.try_for_each(|delivery| self.leave(delivery));
             let end = end?;
             unseen_left?;
@@ -133,7 +132,7 @@ impl Reading<'_> {
         Ok(if self.stop.raised() { End::Interrupted } else { End::All })
     }
 
-    /// Shows what has arrived, until one of them is the last.
+    /// Shows these deliveries. Returns why the reading ends, if it does.
     fn show_some(
         &mut self,
         deliveries: &mut impl ExactSizeIterator<Item = Delivery>,
@@ -181,7 +180,7 @@ impl Reading<'_> {
         Ok(if decided?.is_break() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
-    /// Leaves a message where it is, without showing it.
+    /// Leaves a message in the queue without showing it.
     fn leave(&mut self, Delivery { body, headers, sent, token, .. }: Delivery) -> anyhow::Result<()> {
         if !outgoing::wears_out(&headers) {
             self.consumer.leave(token);
@@ -191,7 +190,7 @@ impl Reading<'_> {
         self.republish(id, body, headers, token)
     }
 
-    /// Publishes a message again that was requeued so often that a quorum queue is about to delete it.
+    /// Republishes a message that was requeued so often that a quorum queue would soon delete it.
     fn republish(&mut self, id: String, body: Vec<u8>, headers: Headers, token: AckToken) -> anyhow::Result<()> {
         if self.republishing.is_none() {
             let mut connection = Connection::open(&self.config.rabbitmq, "task-creator: parked, again")?;

@@ -1,9 +1,9 @@
-//! Replaying: what was parked goes back to the queue it came from, as it came, and leaves the error queue when RabbitMQ
-//! has it there.
+//! Replays parked messages: publishes each as it came, to the queue it came from, and acknowledges it when that is
+//! confirmed.
 //!
-//! A crash between the two leaves it in both queues. A second replay does no harm where each task is looked up before
-//! it is created, which is everywhere but with `BITRIX_TASK_ID_FIELD=none`. What cannot be replayed stays, with a
-//! reason.
+//! A crash between the two leaves it in both queues. A second replay does no harm, since each task is looked up before
+//! it is created (except with `BITRIX_TASK_ID_FIELD=none`). A message that cannot be replayed stays, with a reason. How
+//! the error queue is read is in [`queue`].
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -28,7 +28,7 @@ use crate::stop::Stop;
 use crate::systems::table;
 use crate::terminal::{say, tell};
 
-/// Of the causes that are there instead of the one that was asked for; anybody may invent more.
+/// How many other causes are named when there is no message of the wanted one; anybody may invent causes.
 const MOST_CAUSES: usize = 10;
 
 /// How a replay goes.
@@ -60,7 +60,7 @@ pub struct Outcome {
 /// Replays what is selected.
 ///
 /// # Errors
-/// RabbitMQ is gone, or does not say whether it has the message in hand; that one stays, too.
+/// RabbitMQ is gone, or does not say whether it has a message; that one stays parked, too.
 pub fn run(config: &Config, stop: &Stop, selection: &Selection, manner: &Manner) -> anyhow::Result<Outcome> {
     let mut connection = Connection::open(&config.rabbitmq, "task-creator: replay")?;
     let publisher = connection.within_deadline(Publisher::open)?;
@@ -86,22 +86,22 @@ pub fn run(config: &Config, stop: &Stop, selection: &Selection, manner: &Manner)
     Ok(Outcome { replayed, skipped, other_causes, end })
 }
 
-/// The outgoing message that takes what was parked back to its queue.
+/// The message that replays an entry.
 ///
 /// # Errors
 /// Why there is none.
 pub fn outgoing(config: &Config, entry: &ParkedEntry) -> Result<OutgoingMessage, String> {
     let original = entry.original.as_ref().ok_or("it is not a parked message")?;
     let queue = entry.about.source_queue.as_ref().ok_or("it does not name its source_queue")?;
-    // Anybody may have written it, so it cannot direct us to answers for Camunda, or to the error queue.
+    // Anybody may have written the name, so it must not lead to the responses queue or to the error queue.
     if !Queues::hold_messages(queue, &config.queue_prefix, &table::names()) {
         return Err(format!(
             "its source_queue {queue} is not a queue of a system (QUEUE_PREFIX={})",
             config.queue_prefix
         ));
     }
-    let outgoing = outgoing::for_replay(outgoing::as_from_bridge(queue.clone(), entry.id.clone(), original.clone()));
-    Ok(if may_exist(entry) { outgoing::that_may_exist(outgoing) } else { outgoing })
+    let message = outgoing::for_replay(outgoing::as_from_bridge(queue.clone(), entry.id.clone(), original.clone()));
+    Ok(if may_exist(entry) { outgoing::that_may_exist(message) } else { message })
 }
 
 /// May its last try have created a task that does not show yet?
@@ -122,9 +122,9 @@ struct Replay<'a> {
     connection: Connection,
     /// Source queues, and whether the broker has them.
     known_queues: HashMap<String, bool>,
-    /// Messages that stay, which are read once more where one reading is not enough.
+    /// Messages that stay: when one reading is not enough, the next one reads them again.
     left_alone: HashSet<u64>,
-    /// How many they are: two may be alike to the last byte.
+    /// How many messages stay; two of them may be equal byte for byte.
     stayed: u32,
     other_causes: BTreeSet<String>,
     first_reading: bool,
@@ -137,7 +137,7 @@ impl Replay<'_> {
         let mut most = u32::MAX;
         loop {
             match queue::read(self.config, self.stop, most, |entry| self.visit(&entry))? {
-                // What is parked meanwhile comes after these, and is not replayed over and over.
+                // Messages parked meanwhile come after these, and must not be replayed over and over.
                 End::OutOfTime(left) => most = left + self.stayed,
                 end => return Ok(end),
             }
@@ -145,8 +145,8 @@ impl Replay<'_> {
         }
     }
 
-    /// Ends with the last message that is wanted: each one more that is read would be requeued, and counted for it. But
-    /// looking goes on: a quorum queue has at its end what it was requeued, so the replay would take others.
+    /// Ends with the last wanted message: each further one would be requeued, and that counts. A dry run goes on
+    /// reading to the end: a quorum queue puts requeued messages at its end, so the replay would take others.
     fn visit(&mut self, entry: &ParkedEntry) -> anyhow::Result<ControlFlow<Fate, Fate>> {
         if self.has_enough() {
             return Ok(ControlFlow::Continue(Fate::Stays));
@@ -178,12 +178,12 @@ impl Replay<'_> {
     }
 
     fn replay(&mut self, entry: &ParkedEntry) -> anyhow::Result<ControlFlow<Fate, Fate>> {
-        let outgoing = match self.checked_message(entry)? {
-            Ok(outgoing) => outgoing,
+        let message = match self.checked_message(entry)? {
+            Ok(message) => message,
             Err(why) => return Ok(self.skip(entry, &why)),
         };
         if self.manner.dry_run {
-            self.tell(entry, "would replay", Some(&outgoing.queue), None);
+            self.tell(entry, "would replay", Some(&message.queue), None);
             self.replayed += 1;
             self.leave_alone(entry);
             return Ok(ControlFlow::Continue(Fate::Stays));
@@ -191,35 +191,35 @@ impl Replay<'_> {
         if self.manner.pause.is_some_and(|pause| self.replayed > 0 && self.stop.pause(pause)) {
             return Ok(ControlFlow::Break(Fate::Stays));
         }
-        let outcome = self.publisher.try_deliver(&outgoing);
-        match outcome.with_context(|| format!("it is not known whether {} is in {}", entry.id, outgoing.queue))? {
+        let outcome = self.publisher.try_deliver(&message);
+        match outcome.with_context(|| format!("it is not known whether {} is in {}", entry.id, message.queue))? {
             PublishOutcome::Confirmed => {
                 self.replayed += 1;
-                self.tell(entry, "replayed", Some(&outgoing.queue), None);
+                self.tell(entry, "replayed", Some(&message.queue), None);
                 Ok(ControlFlow::Continue(Fate::Leaves))
             }
             PublishOutcome::NoQueue(why) | PublishOutcome::Refused(why) => {
-                Ok(self.skip(entry, &format!("{} did not take it: {why}", outgoing.queue)))
+                Ok(self.skip(entry, &format!("{} did not take it: {why}", message.queue)))
             }
         }
     }
 
-    /// The outgoing message, unless the broker lacks its queue.
+    /// The message that replays an entry, unless its queue is missing.
     fn checked_message(&mut self, entry: &ParkedEntry) -> anyhow::Result<Result<OutgoingMessage, String>> {
-        let outgoing = match outgoing(self.config, entry) {
-            Ok(outgoing) => outgoing,
+        let message = match outgoing(self.config, entry) {
+            Ok(message) => message,
             Err(why) => return Ok(Err(why)),
         };
-        let exists = match self.known_queues.get(&outgoing.queue) {
+        let exists = match self.known_queues.get(&message.queue) {
             Some(exists) => *exists,
             None => {
-                let look = |connection: &mut Connection| queues::look(connection, &outgoing.queue);
+                let look = |connection: &mut Connection| queues::look(connection, &message.queue);
                 let exists = self.connection.within_deadline(look)?.is_some();
-                self.known_queues.insert(outgoing.queue.clone(), exists);
+                self.known_queues.insert(message.queue.clone(), exists);
                 exists
             }
         };
-        Ok(if exists { Ok(outgoing) } else { Err(format!("there is no queue {}", outgoing.queue)) })
+        Ok(if exists { Ok(message) } else { Err(format!("there is no queue {}", message.queue)) })
     }
 
     fn skip(&mut self, entry: &ParkedEntry, why: &str) -> ControlFlow<Fate, Fate> {

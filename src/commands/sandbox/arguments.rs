@@ -9,7 +9,7 @@ use crate::nearest::did_you_mean;
 use crate::sandbox::ANSWERS;
 use crate::sandbox::steering::{REFUSALS, Step};
 
-/// The port of the fake, and when its people finish a task, unless told otherwise.
+/// The default port of the fake, and the default time until a simulated user finishes a task.
 const PORT: u16 = 8024;
 const FINISH_AFTER: Duration = Duration::from_secs(10);
 
@@ -22,14 +22,14 @@ pub enum Order {
     Run {
         /// TCP port on loopback.
         port: u16,
-        /// How long after its creation a person finishes each task; never when absent.
+        /// How long after its creation a simulated user finishes each task; never when absent.
         finish_after: Option<Duration>,
     },
-    /// Do something at one that runs.
+    /// Take a step at a running fake.
     Step {
         /// Its port.
         port: u16,
-        /// What.
+        /// The step.
         step: Step,
     },
 }
@@ -54,7 +54,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<Order>, lexopt::Error> {
     Ok(Some(Order::Run { port, finish_after }))
 }
 
-/// What the arguments of a step say before it is known whether they go together.
+/// The arguments of a step as given, before it is known whether they go together.
 struct Given {
     port: u16,
     words: Vec<String>,
@@ -66,7 +66,7 @@ struct Given {
 fn read_step(parser: &mut Parser, name: &str, port: u16) -> Result<Option<Order>, lexopt::Error> {
     if !STEPS.contains(&name) {
         let meant = did_you_mean(name, STEPS);
-        return Err(format!("there is no sandbox {name:?}{meant} (steps: {})", STEPS.join(", ")).into());
+        return Err(format!("there is no sandbox step {name:?}{meant} (steps: {})", STEPS.join(", ")).into());
     }
     let mut given = Given { port, words: Vec::new(), answer: None, status: None, times: None };
     while let Some(argument) = parser.next()? {
@@ -114,7 +114,7 @@ fn step(name: &str, given: Given) -> Result<Step, lexopt::Error> {
         }
         ("refuse", _) => Err("sandbox refuse needs one METHOD, such as tasks.task.add".into()),
         (_, []) => Ok(Step::Allow),
-        (_, _) => Err("sandbox allow needs nothing more".into()),
+        (_, _) => Err("sandbox allow takes no arguments".into()),
     }
 }
 
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_step_the_stand_in_runs() {
+    fn without_a_step_the_fake_runs() {
         let run = |port, finish_after| Ok(Some(Order::Run { port, finish_after }));
         assert_eq!(order("--port 9000"), run(9000, Some(FINISH_AFTER)));
         assert_eq!(order("--finish-after 0.5"), run(PORT, Some(Duration::from_millis(500))));

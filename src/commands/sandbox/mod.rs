@@ -1,5 +1,5 @@
-//! `task-creator sandbox`: the fake alone, until Ctrl+C, with a line for each task that is created or finished; and
-//! the steps that are taken by hand at one that runs.
+//! `task-creator sandbox`: runs the Bitrix24 fake until Ctrl+C, with a line for each task that is created or finished;
+//! or takes a step at a running fake. It does not know how the fake answers: that is in [`crate::sandbox`].
 
 pub mod arguments;
 
@@ -20,17 +20,17 @@ use crate::terminal;
 use crate::tls::RootCertificates;
 use arguments::Order;
 
-/// How often people look for work: shorter than anybody notices.
+/// How often simulated users look for work; too short to notice.
 const LOOK: Duration = Duration::from_millis(100);
-/// Of a line's time and the blanks after it, in characters.
+/// The width of a line's time and the blanks after it, in characters.
 const TIME: usize = 10;
-/// For one step, which needs no waiting.
+/// For one step, which the fake takes at once.
 const STEP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Does what `sandbox` is asked for.
 ///
 /// # Errors
-/// The port is taken; there is no fake to take a step, or it cannot be taken.
+/// The port is taken, no fake runs there, or the step cannot be taken.
 pub fn run(order: &Order) -> anyhow::Result<ExitCode> {
     match order {
         Order::Run { port, finish_after } => fake(*port, *finish_after)?,
@@ -56,11 +56,11 @@ fn fake(port: u16, finish_after: Option<Duration>) -> anyhow::Result<()> {
             terminal::tell(&line(&news), TIME);
         }
     }
-    terminal::print(&format!("\nStopped. Tasks created: {created}, finished by its people: {finished}.\n"));
+    terminal::print(&format!("\nStopped. Tasks created: {created}, finished by simulated users: {finished}.\n"));
     Ok(())
 }
 
-/// Has the fake at this port take a step, and says what was done.
+/// Lets the fake at this port take a step, and prints what was done.
 fn take(port: u16, step: &Step) -> anyhow::Result<()> {
     let http = Http::new(STEP_DEADLINE, &RootCertificates::public());
     let body = serde_json::to_vec(step).context("writing the step as JSON")?;
@@ -92,19 +92,20 @@ fn introduction(sandbox: &Sandbox, finish_after: Option<Duration>) -> String {
     let port = sandbox.address().port();
     let simulated_users = match finish_after {
         Some(after) => format!(
-            "finish each task {} s after it was created;\na task that expects an answer gets ДА or НЕТ in turn",
+            "Simulated users finish each task {} s after it was created; a\ntask that expects an answer gets ДА or НЕТ in \
+             turn.",
             after.as_secs_f64()
         ),
-        None => "finish nothing".into(),
+        None => "Simulated users finish nothing.".into(),
     };
     format!(
-        "A Bitrix24 fake, until Ctrl+C; it forgets everything then. To try the worker
-against it, in another terminal, with RABBITMQ_PASSWORD and the like set:
+        "This Bitrix24 fake runs until Ctrl+C and then forgets everything. To try the
+worker with it, set RABBITMQ_PASSWORD and the like in another terminal, and run:
 
   BITRIX_WEBHOOK_URL={webhook_url} {program}
 
-To look into it, and to do by hand what people and portals do (the lines below
-say each task's number; the help knows more):
+To look into it, and to do by hand what users and portals do (the lines below
+show each task's number; --help explains all steps):
 
   curl {webhook_url}/tasks.task.list
   {program} sandbox finish NUMBER --answer ДА --port {port}
@@ -113,8 +114,8 @@ say each task's number; the help knows more):
   {program} sandbox --help
 
 It answers the methods for tasks, checklists and custom fields, batch and
-imena.camunda.sync, at the pace of the cloud: 2 requests a second, 50 at once.
-Users 1 to 100 exist. Its people {simulated_users}.
+imena.camunda.sync, as fast as the cloud: 2 requests a second, 50 at once. Users
+1 to 100 exist. {simulated_users}
 
 "
     )

@@ -12,9 +12,10 @@ use super::reply::{self, After, Page, Reply};
 use super::request::{BUSY, HEAD_TOO_LONG, Head, MOST_HEADERS, Refused, Request, TOO_SLOW, end_of_head};
 use super::{Limits, Respond};
 
-/// What is read at once, in bytes; most requests fit.
+/// How many bytes are read at once; most requests fit.
 const CHUNK: usize = 16 * 1024;
-/// For reading on after a refusal. A connection that is closed before all is read is reset, and the refusal gets lost.
+/// How long reading goes on after a refusal. A connection that is closed with unread bytes is reset, and the refusal is
+/// lost.
 const LINGER: Duration = Duration::from_secs(1);
 const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -36,7 +37,7 @@ pub(super) fn serve(stream: &TcpStream, limits: &Limits, respond: &impl Respond)
     }
 }
 
-/// Says why, and lets the client read that.
+/// Says why, and gives the client time to read it.
 fn refuse(stream: &TcpStream, refused: Refused, patience: Duration) -> io::Result<()> {
     let page = Page::new(refused.status, "text/plain", refused.why);
     reply::write(stream, &page.head(false), page.body(), patience)?;
@@ -46,8 +47,8 @@ fn refuse(stream: &TcpStream, refused: Refused, patience: Duration) -> io::Resul
     Ok(())
 }
 
-/// Says that there are too many, at once: the caller has others to wait for. A client that has sent its request already
-/// may find itself reset instead.
+/// Refuses one connection too many, at once: the caller has others to wait for. A client that has already sent its
+/// request may find its connection reset instead.
 pub(super) fn turn_away(stream: &TcpStream) {
     let page = Page::new(BUSY.status, "text/plain", BUSY.why);
     let written = stream.set_nonblocking(true);
@@ -67,7 +68,7 @@ impl From<Refused> for Ended {
     }
 }
 
-/// Of what was to be read.
+/// A failed read.
 impl From<io::Error> for Ended {
     fn from(err: io::Error) -> Ended {
         match err.kind() {
@@ -77,12 +78,13 @@ impl From<io::Error> for Ended {
     }
 }
 
-/// What has come and was not answered yet: the next request, and more when the client does not wait for its answers.
+/// The bytes that have come and are not answered yet: the next request, and more if the client does not wait for
+/// answers.
 struct Inbox<'a> {
     socket: Socket<'a>,
     limits: &'a Limits,
     bytes: Vec<u8>,
-    /// So many of the bytes have come.
+    /// How many of the bytes have come.
     filled: usize,
 }
 
@@ -107,7 +109,7 @@ impl Inbox<'_> {
         Ok(after)
     }
 
-    /// Where the next head ends; `None` when there is none: the client has ended the connection, or forgotten it.
+    /// Where the next head ends; `None` when none comes: the client has closed the connection, or sends nothing.
     fn read_head(&mut self) -> Result<Option<usize>, Ended> {
         if self.filled == 0 && !self.await_request()? {
             return Ok(None);
@@ -129,7 +131,7 @@ impl Inbox<'_> {
         }
     }
 
-    /// Reads its first bytes. Is there one?
+    /// Reads its first bytes. Returns false when there are none.
     fn await_request(&mut self) -> io::Result<bool> {
         self.filled = match self.socket.read_within(self.limits.idle, &mut self.bytes) {
             Err(err) if err.kind() == ErrorKind::TimedOut => 0,
@@ -138,13 +140,13 @@ impl Inbox<'_> {
         Ok(self.filled > 0)
     }
 
-    /// The whole body, which starts with what is `here` already.
+    /// The whole body; `here` is the part that has come already.
     fn read_body(&self, here: &[u8], head: &Head<'_>) -> Result<Vec<u8>, Ended> {
         if head.expects_continue && here.is_empty() {
             reply::write(self.socket.stream, GO_ON, &[], self.limits.reply_time).map_err(Ended::Lost)?;
         }
         let timely = Timely { socket: &self.socket, until: Instant::now() + self.limits.body_time };
-        // It grows with what comes: a length alone is no reason to take memory.
+        // It grows with the bytes that come: a length alone reserves no memory.
         let mut body = Vec::with_capacity(head.length.min(4 * CHUNK));
         body.extend_from_slice(here);
         let rest = (head.length - here.len()) as u64;
@@ -167,8 +169,8 @@ impl Inbox<'_> {
     }
 }
 
-/// A connection, and for how long the kernel lets a read of it wait. Telling the kernel costs as much as a short read,
-/// so that is done only where it is news.
+/// A connection, and how long the kernel lets a read of it wait. Telling the kernel costs as much as a short read, so
+/// it is told only a new time.
 struct Socket<'a> {
     stream: &'a TcpStream,
     patience: Cell<Option<Duration>>,
@@ -186,9 +188,9 @@ impl<'a> Socket<'a> {
         let mut stream = self.stream;
         loop {
             match stream.read(into) {
-                // How the kernel says so.
+                // This is how the kernel reports it.
                 Err(err) if err.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
-                // A signal has come.
+                // A signal came.
                 Err(err) if err.kind() == ErrorKind::Interrupted => {}
                 read => return read,
             }
@@ -196,7 +198,7 @@ impl<'a> Socket<'a> {
     }
 }
 
-/// Reads a connection until then, however the bytes trickle in.
+/// Reads a connection until this time, however slowly the bytes come.
 struct Timely<'a> {
     socket: &'a Socket<'a>,
     until: Instant,

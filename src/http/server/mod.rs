@@ -1,8 +1,8 @@
 //! A small HTTP/1.1 server with keep-alive: one thread for each connection, all of them ended and joined on drop.
 //!
-//! For fakes, tests and whatever the worker shows of itself; it moves bytes and knows none of them. No client can hold
-//! it up: [`Limits`] bound what is read, for how long, and from how many. Left out: TLS, and bodies in a transfer
-//! encoding.
+//! For fakes, tests and whatever the worker shows of itself; it carries bytes and does not know what they say. No
+//! client can delay it: [`Limits`] bound what is read, for how long, and from how many. It has no TLS, and reads no
+//! bodies in a transfer encoding.
 
 mod connection;
 mod reply;
@@ -22,30 +22,30 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError};
 pub use reply::{After, Page, Reply, TakeOver};
 pub use request::{Header, Request};
 
-/// Pause after a failed accept (out of file handles), so that the loop does not spin.
+/// The pause after a failed accept (out of file handles), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What a client may cost.
+/// The limits for what a client may use.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Bytes of a request's head.
     pub head: usize,
     /// Bytes of a request's body.
     pub body: usize,
-    /// Connections at once; each further one is told so, and ends.
+    /// Connections at once; each further one is refused.
     pub connections: usize,
     /// How long a connection may stay open without a request.
     pub idle: Duration,
-    /// For a whole head, from its first byte on.
+    /// For a whole head, from its first byte.
     pub head_time: Duration,
     /// For a whole body.
     pub body_time: Duration,
-    /// For a whole reply to be taken.
+    /// For the client to read a whole reply.
     pub reply_time: Duration,
 }
 
 impl Default for Limits {
-    /// For clients that mean well: a batch of 50 long descriptions is about 5 MB.
+    /// For friendly clients: a batch of 50 long descriptions is about 5 MB.
     fn default() -> Limits {
         Limits {
             head: 64 << 10,
@@ -68,14 +68,14 @@ pub trait Respond: Send + Sync + 'static {
 /// A running server. Dropping it cuts every connection and joins every thread.
 pub struct Server {
     address: SocketAddr,
-    /// Dropped to stop: every [`Receiver`] of the stop channel sees it closed.
+    /// Dropped to stop: then every [`Receiver`] of the stop channel sees it closed.
     stop: Option<Sender<()>>,
     acceptor: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Listens there (port 0: any free one) and answers with what `respond` makes of the stop channel. The name is for
-    /// threads and the log.
+    /// Listens at `address` (port 0: any free one) and answers with what `respond` makes of the stop channel. The name
+    /// is for threads and the log.
     ///
     /// # Errors
     /// The port is taken, or no thread can be started.
@@ -93,7 +93,7 @@ impl Server {
         Ok(Server { address, stop: Some(stop), acceptor: Some(acceptor) })
     }
 
-    /// Where it listens.
+    /// The address where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -102,7 +102,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop = None;
-        // The acceptor sits in accept(); a connection of our own wakes it. Without one it could not be joined.
+        // The acceptor waits in accept(); a connection of our own wakes it. Without one it could not be joined.
         let woken = TcpStream::connect(self.address).is_ok();
         if let Some(acceptor) = self.acceptor.take().filter(|_| woken) {
             let _ = acceptor.join();
@@ -116,7 +116,7 @@ struct Shared<R> {
     limits: Limits,
     respond: R,
     stopped: Receiver<()>,
-    /// The open connections by number, so that stopping can cut them; each one's thread removes its own.
+    /// The open connections by number, so that stopping can cut them; each connection's thread removes its own.
     open: Mutex<HashMap<u64, TcpStream>>,
 }
 
@@ -154,13 +154,14 @@ impl<R: Respond> Shared<R> {
     }
 
     fn serve(&self, number: u64, stream: &TcpStream) {
-        // Whoever answers may panic, which is printed when it happens: that costs this connection, and nothing else.
+        // `respond` may panic, and the panic is logged when it happens: it costs this connection only.
         let serving = AssertUnwindSafe(|| connection::serve(stream, &self.limits, &self.respond));
         let after = catch_unwind(serving).unwrap_or(Ok(After::Close)).unwrap_or_else(|err| {
             log::debug!("{}: connection {number}: {err}", self.name);
             After::Close
         });
-        // With it goes the twin, which could keep the socket open a moment longer; the client must see the end now.
+        // This drops the second handle too, which could keep the socket open a moment longer; the client must see the
+        // end now.
         self.open_ones().remove(&number);
         if after == After::Reset {
             let _ = reset_when_dropped(stream);

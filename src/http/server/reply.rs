@@ -1,5 +1,5 @@
-//! What a request is answered with, and how that is written: head and body in one packet. A reply sent in two costs 40
-//! ms on loopback, where one side waits for more and the other for an acknowledgement.
+//! The reply to a request, and how it is written: head and body in one packet. A reply in two packets costs 40 ms on
+//! loopback, where one side waits for more and the other for an acknowledgement.
 
 use std::borrow::Cow;
 use std::io::{self, IoSlice, Write as _};
@@ -15,16 +15,15 @@ pub struct Page {
     body: Vec<u8>,
 }
 
-/// What comes upon a request.
+/// A reply to a request.
 pub enum Reply {
     /// An answer.
     Page(Page),
-    /// Whatever this does to the connection.
+    /// Anything, written by this to the connection.
     Raw(TakeOver),
 }
 
-/// Writes to the connection itself: an answer that breaks off, or takes its time. A wait in it must end when the server
-/// stops.
+/// Writes to the connection itself: an answer that breaks off, or is slow. A wait in it must end when the server stops.
 pub type TakeOver = Box<dyn FnOnce(&TcpStream) -> io::Result<After> + Send>;
 
 impl Reply {
@@ -34,10 +33,10 @@ impl Reply {
     }
 }
 
-/// What becomes of the connection.
+/// What happens to the connection next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// The next request may come, unless the client has said that it will not.
+    /// The next request may come, unless the client has announced the end.
     KeepAlive,
     /// It ends.
     Close,
@@ -46,12 +45,12 @@ pub enum After {
 }
 
 impl Page {
-    /// An answer; without a content type that header is left out.
+    /// An answer; with an empty content type that header is left out.
     pub fn new(status: u16, content_type: impl Into<Cow<'static, str>>, body: impl Into<Vec<u8>>) -> Page {
         Page { status, content_type: content_type.into(), headers: Vec::new(), body: body.into() }
     }
 
-    /// The same with this header. What would end its line is taken out: a value may come from a request.
+    /// The same with this header. Line breaks are taken out: a value may come from a request.
     #[must_use]
     pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Page {
         let value: Cow<'static, str> = value.into();
@@ -70,17 +69,17 @@ impl Page {
         &self.body
     }
 
-    /// All of it as it goes over the wire to a client that keeps the connection.
+    /// The whole answer as a client that keeps the connection receives it.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = self.head(true);
         bytes.extend_from_slice(&self.body);
         bytes
     }
 
-    /// The answer to a HEAD request has this head and no body.
+    /// The head; the answer to a HEAD request has this and no body.
     pub(super) fn head(&self, keep_alive: bool) -> Vec<u8> {
         let mut head = Vec::with_capacity(256);
-        // Nothing fails in writing to memory.
+        // Writing to memory cannot fail.
         let _ = write!(head, "HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         if !self.content_type.is_empty() {
             let _ = write!(head, "Content-Type: {}\r\n", self.content_type);
@@ -94,7 +93,7 @@ impl Page {
     }
 }
 
-/// Writes both, in one packet where they fit, within `patience` of a client that does not read.
+/// Writes both, in one packet if they fit, within `patience` for a client that does not read.
 pub(super) fn write(mut stream: &TcpStream, head: &[u8], body: &[u8], patience: Duration) -> io::Result<()> {
     let until = Instant::now() + patience;
     let mut slices = [IoSlice::new(head), IoSlice::new(body)];
@@ -102,7 +101,7 @@ pub(super) fn write(mut stream: &TcpStream, head: &[u8], body: &[u8], patience: 
     loop {
         match stream.write_vectored(rest) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            // The kernel returns with a part of it when the socket's own time limit is over.
+            // The kernel returns after a part of it when the socket's own time limit is over.
             Ok(written) => IoSlice::advance_slices(&mut rest, written),
             Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
             Err(err) => return Err(err),
@@ -139,7 +138,7 @@ fn reason(status: u16) -> &'static str {
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         505 => "HTTP Version Not Supported",
-        // It may be left empty.
+        // HTTP allows an empty reason.
         _ => "",
     }
 }

@@ -1,7 +1,7 @@
-//! What a request's head says: who asks for what, and where the request ends. It reads no socket.
+//! The head of a request: who asks for what, and where the request ends. This file reads no socket.
 //!
 //! Two programs that read the same bytes must agree on where a request ends; otherwise one of them takes a part of it
-//! for another request, with the first one's rights. So whatever leaves that open is refused, and not guessed.
+//! for another request, with the first one's rights. So a request whose end is ambiguous is refused, not guessed.
 
 use httparse::Error;
 pub use httparse::Header;
@@ -29,13 +29,13 @@ impl<'a> Request<'a> {
         std::str::from_utf8(header.value).ok()
     }
 
-    /// The body's type as the client has written it; empty when it has not.
+    /// The body's type as the client wrote it; empty without one.
     pub fn content_type(&self) -> &'a str {
         self.header("content-type").unwrap_or_default()
     }
 }
 
-/// A request that is not answered by whom it was for, but with this status; the connection ends.
+/// A request that is answered with this status instead of by `respond`; the connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
     pub status: u16,
@@ -53,22 +53,22 @@ pub(super) const BUSY: Refused = refused(503, "there are too many connections");
 const BARE_LINE_FEED: Refused = refused(400, "a line of the head does not end in CR LF");
 const BODY_TOO_LONG: Refused = refused(413, "the request's body is too long");
 
-/// A head that leaves no question open.
+/// A head without ambiguity.
 #[derive(Debug)]
 pub(super) struct Head<'a> {
     /// Its body is still empty.
     pub request: Request<'a>,
-    /// Of the body, in bytes.
+    /// Length of the body, in bytes.
     pub length: usize,
     /// The client wants to send another request over the same connection.
     pub keep_alive: bool,
-    /// The client sends the body when it is told to go on.
+    /// The client sends the body only after "100 Continue".
     pub expects_continue: bool,
 }
 
-/// Where the first head ends in these bytes, if it does. The first `seen` of them have been looked at before.
+/// Where the first head ends in these bytes, if it does. The first `seen` bytes have been searched before.
 pub(super) fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, Refused> {
-    // The end may have started in what was seen.
+    // The end may have started in the bytes seen before.
     for at in seen.saturating_sub(2)..bytes.len() {
         if bytes[at] != b'\n' {
             continue;
@@ -123,7 +123,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The body's length. Digits and nothing else: what one reader takes for 10, another one takes for 0.
+/// The body's length. Only digits count: what one reader takes for 10, another takes for 0.
 fn length(request: &Request<'_>, most: usize) -> Result<usize, Refused> {
     if request.all("transfer-encoding").next().is_some() {
         return Err(refused(501, "a body in a transfer encoding is not read here: send its Content-Length"));
@@ -136,7 +136,7 @@ fn length(request: &Request<'_>, most: usize) -> Result<usize, Refused> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(refused(400, "the Content-Length is not a number"));
     }
-    // More digits than fit are too many bytes as well.
+    // A number with too many digits is too large as well.
     let length = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).unwrap_or(usize::MAX);
     if length > most { Err(BODY_TOO_LONG) } else { Ok(length) }
 }

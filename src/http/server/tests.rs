@@ -1,4 +1,4 @@
-//! What goes over the wire, seen from a client that means well, one that does not, and one that takes its time.
+//! What goes over the wire, for a friendly client, a hostile one and a slow one.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::Ipv4Addr;
@@ -8,10 +8,10 @@ use std::time::Instant;
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(10);
-/// For what a test waits for to be over.
+/// How long a test waits for anything.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Tells what it was asked for; `/stall`, `/reset` and the like do what they are called.
+/// Answers with what it was asked for; `/stall`, `/reset` and the like do what their names say.
 struct Echo {
     stopped: Receiver<()>,
     heard: Heard,
@@ -68,7 +68,7 @@ fn send(mut stream: &TcpStream, text: &str) {
     stream.write_all(text.as_bytes()).expect("the connection is open");
 }
 
-/// Reads up to where this ends; whatever follows stays for the next call.
+/// Reads up to the end of this text; what follows stays for the next call.
 #[track_caller]
 fn await_text(mut stream: &TcpStream, end: &str) -> String {
     let mut text = Vec::new();
@@ -81,7 +81,7 @@ fn await_text(mut stream: &TcpStream, end: &str) -> String {
     String::from_utf8(text).expect("text")
 }
 
-/// All that comes until the server ends the connection.
+/// Everything that comes until the server ends the connection.
 #[track_caller]
 fn rest(mut stream: &TcpStream) -> String {
     let mut text = String::new();
@@ -128,7 +128,7 @@ fn the_answer_to_a_head_request_is_a_head() {
 }
 
 #[test]
-fn a_client_that_asks_whether_to_go_on_is_told_so_before_it_sends_the_body() {
+fn a_client_that_expects_100_continue_gets_it_before_it_sends_the_body() {
     let server = server();
     let stream = connect(&server);
     let head = "POST /big HTTP/1.1\r\nHost: here\r\nExpect: 100-Continue\r\nContent-Length: 4\r\n\r\n";
@@ -136,7 +136,7 @@ fn a_client_that_asks_whether_to_go_on_is_told_so_before_it_sends_the_body() {
     assert_eq!(await_text(&stream, "\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
     send(&stream, "body");
     assert!(await_text(&stream, "POST /big body").starts_with("HTTP/1.1 200"));
-    // One that does not wait needs no leave.
+    // A client that sends its body at once gets none.
     send(&stream, &format!("{head}more"));
     assert!(await_text(&stream, "POST /big more").starts_with("HTTP/1.1 200"));
 }
@@ -153,7 +153,7 @@ fn a_connection_ends_after_the_last_request() {
     }
 }
 
-/// Each is refused with this status, and what follows is not taken for a request.
+/// Each is refused with this status, and the bytes after it are not taken for a request.
 const UNCLEAR: &[(u16, &str)] = &[
     (400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\nbody"),
     (400, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\ncontent-length: 0\r\n\r\nbody"),
@@ -189,7 +189,7 @@ const UNCLEAR: &[(u16, &str)] = &[
 ];
 
 #[test]
-fn what_two_readers_may_understand_differently_is_refused_and_nothing_behind_it_is_heard() {
+fn an_ambiguous_request_is_refused_and_nothing_after_it_is_read() {
     let (server, heard) = start(Limits::default());
     for (status, unclear) in UNCLEAR {
         let stream = connect(&server);
@@ -237,7 +237,7 @@ fn a_head_and_a_body_have_their_size() {
 const MANY: usize = 80;
 
 #[test]
-fn whoever_is_one_too_many_is_told_so_until_there_is_room() {
+fn a_connection_too_many_is_refused_until_there_is_room() {
     let server = start(Limits { connections: 2, ..Limits::default() }).0;
     let first = connect(&server);
     let second = connect(&server);
@@ -250,7 +250,7 @@ fn whoever_is_one_too_many_is_told_so_until_there_is_room() {
     await_room(&server);
 }
 
-/// Waits until one more connection is served. One that is turned away may be reset, when it has said what it wants.
+/// Waits until one more connection is served. A refused one may be reset after it has sent its request.
 #[track_caller]
 fn await_room(server: &Server) {
     let started = Instant::now();
@@ -265,7 +265,7 @@ fn await_room(server: &Server) {
     }
 }
 
-/// Sends the beginning, then a byte now and then for as long as the server listens; returns what it answers.
+/// Sends the text, then a byte now and then for as long as the server listens; returns the server's answer.
 fn trickle(server: &Server, beginning: &str) -> (String, Duration) {
     let stream = connect(server);
     send(&stream, beginning);
@@ -283,7 +283,7 @@ fn trickle(server: &Server, beginning: &str) -> (String, Duration) {
 }
 
 #[test]
-fn a_head_and_a_body_have_their_time_however_the_bytes_trickle_in() {
+fn a_head_and_a_body_have_their_time_however_slowly_the_bytes_come() {
     let limits = Limits { head_time: SHORT, body_time: SHORT, ..Limits::default() };
     let (server, heard) = start(limits);
     let body = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n";
@@ -293,14 +293,14 @@ fn a_head_and_a_body_have_their_time_however_the_bytes_trickle_in() {
         assert!(reply.starts_with("HTTP/1.1 408 ") && took >= SHORT, "{beginning:?}: {took:?} {reply}");
     }
     assert!(heard.lock().expect("no panic").is_empty());
-    // The rest of what came behind another request has no more time either.
+    // The rest of a request that came together with another one has no more time either.
     let stream = connect(&server);
     send(&stream, &pipelined);
     assert!(rest(&stream).contains("HTTP/1.1 408 "));
 }
 
 #[test]
-fn a_connection_without_a_request_ends_without_a_word() {
+fn a_connection_without_a_request_is_closed_silently() {
     let server = start(Limits { idle: SHORT, ..Limits::default() }).0;
     let stream = connect(&server);
     assert_eq!(rest(&stream), "");
@@ -310,17 +310,17 @@ fn a_connection_without_a_request_ends_without_a_word() {
 }
 
 #[test]
-fn a_client_that_does_not_read_its_answer_holds_nobody_up() {
+fn a_client_that_does_not_read_its_answer_delays_no_other() {
     let server = start(Limits { reply_time: SHORT, connections: 1, ..Limits::default() }).0;
     let stream = connect(&server);
     send(&stream, &post("/huge", ""));
-    // It still has the only place.
+    // Until then it has the only place.
     assert!(rest(&connect(&server)).starts_with("HTTP/1.1 503 "));
     await_room(&server);
 }
 
 #[test]
-fn whoever_answers_may_take_the_connection_over() {
+fn respond_may_take_the_connection_over() {
     let server = server();
     let stream = connect(&server);
     send(&stream, &post("/raw", ""));

@@ -1,14 +1,14 @@
-//! One piece of work of the [`ledger`](super): in which state it is, and what each step makes of it.
+//! One entry of the [`ledger`](super): its state, and what each step makes of it.
 //!
-//! A step takes the state and gives the next one; where the step does not fit, the state stays as it is. It does not
-//! know when a step is due.
+//! A step takes the state and gives the next one. A step that does not fit leaves the state as it is. It does not know
+//! when a step is due.
 
 use super::super::Job;
 use crate::message::Task;
 use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::systems::Created;
 
-/// Which piece of work.
+/// What an entry is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
     /// The task with this id.
@@ -22,14 +22,15 @@ pub enum Key {
 pub enum Next {
     /// The result is recorded: the follow-up, then the ack.
     FollowUp(Box<(Task, Created)>),
-    /// The task was finished as soon as it was created, and this was its response: the ack, and it is known as
-    /// finished.
+    /// The task was finished as soon as it was created, and this was its response: the ack, and the task is remembered
+    /// as finished.
     Finish(Box<(Task, Created)>),
-    /// The message lives on in another queue: the ack, and forget it.
+    /// The message has moved to another queue: the ack, and the entry is forgotten.
     Leave,
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most entries wait or have just been handed out, and there are few")]
 pub(super) enum State {
     Waiting(Job),
     InFlight,
@@ -40,7 +41,7 @@ pub(super) enum State {
     FollowingUp,
 }
 
-/// The next state and what the step gives; or the state as it was and nothing, where the step does not fit.
+/// The next state and what the step gives; or, where the step does not fit, the state as it was and nothing.
 pub(super) type Step<R> = (State, Option<R>);
 
 impl State {
@@ -86,15 +87,15 @@ impl State {
     /// What outlives the session, if anything does.
     pub(super) fn without_session(self) -> Option<State> {
         match self {
-            // Not started: whoever gets it next starts it.
+            // Not started: the next worker that gets it starts it.
             State::Waiting(_) => None,
-            // Its record is safe: whoever gets it next finds the task and completes it.
+            // Its record is safe: the next worker that gets it finds the task and follows it up.
             State::ToFollowUp(_) => None,
             // A message that only moves has no result to keep.
             State::Ready(_, Next::Leave) | State::Publishing(_, Next::Leave) => None,
             State::Ready(outgoing, Next::FollowUp(mut recorded))
             | State::Publishing(outgoing, Next::FollowUp(mut recorded)) => {
-                // Whoever gets the message meanwhile may follow the task up as well.
+                // Another worker may get the message meanwhile and follow the task up as well.
                 recorded.1.existed = true;
                 Some(State::Ready(outgoing, Next::FollowUp(recorded)))
             }
@@ -105,7 +106,7 @@ impl State {
         }
     }
 
-    /// Nobody works on it: when the worker stops it goes back to the broker.
+    /// Nobody works on it: it is requeued when the worker stops.
     pub(super) fn is_waiting(&self) -> bool {
         matches!(self, State::Waiting(_) | State::ToFollowUp(_))
     }
@@ -116,7 +117,7 @@ pub(super) struct Entry<T> {
     /// All deliveries of this task in this session; settled together.
     pub(super) tokens: Vec<T>,
     pub(super) state: State,
-    /// How often the task has failed, by whichever of its deliveries has seen most.
+    /// How often the task has failed: the highest number of its deliveries.
     pub(super) attempts: u32,
     /// It has no delivery in this session yet.
     pub(super) unclaimed: bool,
@@ -125,7 +126,7 @@ pub(super) struct Entry<T> {
 }
 
 impl<T> Entry<T> {
-    /// With its first delivery.
+    /// An entry with its first delivery.
     pub(super) fn new(token: T, state: State, attempts: u32) -> Entry<T> {
         Entry { tokens: vec![token], state, attempts, unclaimed: false, refused: false }
     }

@@ -1,10 +1,10 @@
-//! How much is where in the [`ledger`](super), in numbers and ids. It changes nothing.
+//! What the [`ledger`](super) holds, in numbers and ids. It changes nothing.
 
 use super::entry::{Entry, State};
 use super::{Key, Ledger};
 
 impl<T> Ledger<T> {
-    /// How many outgoing messages wait for this queue to take them, or for any.
+    /// How many outgoing messages wait until this queue, or (`None`) any queue, takes them.
     pub fn refused_messages(&self, queue: Option<&str>) -> usize {
         let refused = self.entries.values().filter(|entry| entry.refused);
         let there = refused.filter(|entry| match &entry.state {
@@ -16,7 +16,7 @@ impl<T> Ledger<T> {
         there.count()
     }
 
-    /// How often this task has failed before: a copy of its message that arrived while it was at work may know better.
+    /// How often this task has failed before. A copy of its message that arrived meanwhile may have raised the number.
     pub fn attempts(&self, id: &str) -> Option<u32> {
         self.entries.get(&Key::Task(id.to_owned())).map(|entry| entry.attempts)
     }
@@ -31,17 +31,17 @@ impl<T> Ledger<T> {
         self.entries.values().filter(|entry| entry.state.is_waiting()).count()
     }
 
-    /// What is started and can be settled in this session, by id.
+    /// The tasks that are started and can be settled in this session, by id.
     pub fn unsettled(&self) -> Vec<&str> {
         self.started().filter(|(_, entry)| !entry.unclaimed).map(|(id, _)| id).collect()
     }
 
-    /// What is started and not settled, by id, whether or not it has a delivery.
+    /// The tasks that are started and not settled, by id, with or without a delivery.
     pub fn all_unsettled(&self) -> Vec<&str> {
         self.started().map(|(id, _)| id).collect()
     }
 
-    /// What a thread of the pool has in hand, by id.
+    /// The tasks that a thread of the pool works on, by id.
     pub fn at_work(&self) -> Vec<&str> {
         let at_work = |state: &State| matches!(state, State::InFlight | State::FollowingUp);
         self.started().filter(|(_, entry)| at_work(&entry.state)).map(|(id, _)| id).collect()

@@ -1,4 +1,4 @@
-//! The ledger alone: each way of a task through it, and random walks over all of them.
+//! The ledger alone: each way of a task through it, and random walks over all ways.
 
 use std::collections::BTreeSet;
 
@@ -64,7 +64,7 @@ fn acked(confirmed: Option<Confirmed<u32>>) -> Vec<u32> {
 }
 
 #[test]
-fn a_delivery_is_given_back_for_its_ack_only_after_record_confirm_and_follow_up() {
+fn a_delivery_is_released_for_its_ack_only_after_record_confirm_and_follow_up() {
     let mut ledger = ledger();
     started(&mut ledger, "a", 1);
     assert!(ledger.next_to_publish().is_none());
@@ -76,7 +76,7 @@ fn a_delivery_is_given_back_for_its_ack_only_after_record_confirm_and_follow_up(
 }
 
 #[test]
-fn what_is_finished_at_once_is_given_back_for_its_ack_when_its_response_is_confirmed() {
+fn a_delivery_finished_at_once_is_released_for_its_ack_when_its_response_is_confirmed() {
     let mut ledger = ledger();
     started(&mut ledger, "a", 1);
     ledger.settle("a", outgoing("a"), finished("a"));
@@ -113,7 +113,7 @@ fn a_result_outlives_its_session_and_waits_for_the_delivery() {
     ledger.settle("a", outgoing("a"), recorded("a"));
     publish(&mut ledger, 1);
     ledger.session_lost();
-    // The pool was still at it when the session was lost.
+    // The pool still worked on it when the session was lost.
     ledger.settle("b", outgoing("b"), recorded("b"));
     assert!(ledger.next_to_publish().is_none(), "published without a delivery");
     assert!(ledger.confirmed(1).is_none(), "the tag of another session");
@@ -126,7 +126,7 @@ fn a_result_outlives_its_session_and_waits_for_the_delivery() {
 }
 
 #[test]
-fn a_follow_up_that_is_under_way_when_the_session_is_lost_is_not_done_again() {
+fn a_follow_up_under_way_is_not_done_again_after_a_lost_session() {
     let mut ledger = ledger();
     started(&mut ledger, "a", 1);
     ledger.settle("a", outgoing("a"), recorded("a"));
@@ -139,7 +139,7 @@ fn a_follow_up_that_is_under_way_when_the_session_is_lost_is_not_done_again() {
 }
 
 #[test]
-fn what_was_not_begun_is_left_to_the_broker_when_the_session_is_lost() {
+fn tasks_that_were_not_started_are_left_to_the_broker_when_the_session_is_lost() {
     let mut ledger = ledger();
     let in_pool = started(&mut ledger, "c", 3);
     ledger.add(1, job("a", 0), None);
@@ -152,13 +152,13 @@ fn what_was_not_begun_is_left_to_the_broker_when_the_session_is_lost() {
 }
 
 #[test]
-fn a_result_whose_message_does_not_come_back_is_recorded_all_the_same() {
+fn a_result_whose_message_is_not_delivered_again_is_recorded_all_the_same() {
     let mut ledger = ledger();
     let now = Instant::now();
     started(&mut ledger, "a", 1);
     ledger.settle("a", outgoing("a"), recorded("a"));
     ledger.session_lost();
-    // However long the broker is away.
+    // It waits, however long the broker is away.
     ledger.wake(now + UNCLAIMED * 2);
     ledger.session_opened(now + UNCLAIMED * 2);
     ledger.wake(now + UNCLAIMED * 2);
@@ -170,12 +170,12 @@ fn a_result_whose_message_does_not_come_back_is_recorded_all_the_same() {
     let recorded = follow_up(&mut ledger, 1);
     assert!(recorded.1.existed, "somebody else may have followed it up");
     assert!(ledger.followed_up("a").is_empty());
-    // It was only late.
+    // The message was only late.
     assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Finished(2));
 }
 
 #[test]
-fn a_result_that_comes_when_its_message_has_long_been_away_is_recorded_too() {
+fn a_result_that_comes_long_after_its_delivery_was_lost_is_recorded_too() {
     let mut ledger = ledger();
     let now = Instant::now();
     started(&mut ledger, "a", 1);
@@ -183,13 +183,13 @@ fn a_result_that_comes_when_its_message_has_long_been_away_is_recorded_too() {
     ledger.session_lost();
     ledger.session_opened(now);
     ledger.wake(now + UNCLAIMED);
-    // The pool was at it all the time: one was created, one failed.
+    // The pool worked on them all the time: one was created, one failed.
     ledger.settle("a", outgoing("a"), recorded("a"));
     ledger.settle("b", outgoing("b"), Next::Leave);
     assert!(ledger.next_to_publish().is_none());
     ledger.wake(now + UNCLAIMED * 2);
     assert_eq!(publish(&mut ledger, 1).as_deref(), Some("a"));
-    assert!(ledger.next_to_publish().is_none(), "what failed is left to whoever has its message");
+    assert!(ledger.next_to_publish().is_none(), "what failed is left to the broker");
     assert_eq!(ledger.all_unsettled(), ["a"]);
 }
 
@@ -206,10 +206,11 @@ fn a_result_without_a_delivery_is_recorded_before_the_worker_stops() {
 }
 
 #[test]
-fn the_continuation_of_a_message_that_is_just_moving_comes_later() {
+fn a_copy_of_a_message_that_is_to_move_comes_later() {
     let mut ledger = ledger();
     started(&mut ledger, "a", 1);
     ledger.settle("a", outgoing("a"), Next::Leave);
+    assert_eq!(ledger.admit(&key("a"), 2, 1), Admission::Later(2));
     publish(&mut ledger, 1);
     assert_eq!(ledger.admit(&key("a"), 2, 1), Admission::Later(2));
     assert_eq!(acked(ledger.confirmed(1)), [1]);
@@ -217,7 +218,7 @@ fn the_continuation_of_a_message_that_is_just_moving_comes_later() {
 }
 
 #[test]
-fn a_refused_letter_is_published_again_at_its_time() {
+fn a_refused_message_is_published_again_at_its_time() {
     let mut ledger = ledger();
     let now = Instant::now();
     started(&mut ledger, "a", 1);
@@ -245,7 +246,7 @@ fn a_task_that_waits_is_handed_out_when_its_time_has_come_and_behind_the_others(
 }
 
 #[test]
-fn what_is_published_anew_after_it_was_finished_is_done_again() {
+fn a_finished_task_that_is_published_again_is_done_again() {
     let mut ledger = ledger();
     started(&mut ledger, "a", 1);
     ledger.settle("a", outgoing("a"), recorded("a"));
@@ -285,7 +286,7 @@ impl<T> Ledger<T> {
     }
 }
 
-/// Whatever happens in whatever order: each delivery comes out once for its ack, or its session is lost.
+/// Whatever happens, in any order: each delivery is released once for its ack, or its session is lost.
 #[test]
 fn no_delivery_is_forgotten_and_none_acknowledged_twice() {
     for seed in 1..200 {
@@ -296,7 +297,7 @@ fn no_delivery_is_forgotten_and_none_acknowledged_twice() {
     }
 }
 
-/// A ledger with all around it, at random.
+/// A ledger and all that is around it, at random.
 #[derive(Default)]
 struct Walk {
     random: u64,
@@ -389,7 +390,7 @@ impl Walk {
         tokens.into_iter().for_each(|token| assert!(self.unsettled.remove(&token), "{token} acknowledged twice"));
     }
 
-    /// Brings everything to its end.
+    /// Finishes everything.
     fn finish(&mut self) {
         while let Some(job) = self.ledger.next_job() {
             self.pool.push(job);
@@ -404,7 +405,7 @@ impl Walk {
 }
 
 #[test]
-fn a_refused_letter_counts_as_waiting_until_it_is_confirmed_also_under_another_form() {
+fn a_refused_message_counts_as_waiting_until_it_is_confirmed_in_whatever_form() {
     let mut ledger = ledger();
     started(&mut ledger, "a", 1);
     ledger.settle("a", outgoing("a"), recorded("a"));

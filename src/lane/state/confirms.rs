@@ -1,6 +1,6 @@
-//! What the broker's word on a published outgoing message leads to: the follow-up and the ack, or another try.
+//! What the outcome of a publish leads to: the follow-up and the ack, or another try.
 //!
-//! It knows neither how outgoing messages are published nor what is in them.
+//! It does not know how messages are published, nor what is in them.
 
 use std::time::Instant;
 
@@ -16,13 +16,14 @@ impl<T> State<'_, T> {
         self.ledger.publishing(key, tag);
     }
 
-    /// The broker has said what became of the outgoing message with this tag.
+    /// The outcome for the outgoing message with this tag.
     pub fn answered(&mut self, tag: u64, outcome: PublishOutcome, now: Instant) {
         match outcome {
             PublishOutcome::Confirmed => self.confirmed(tag, now),
             PublishOutcome::Refused(why) => drop(self.refused(tag, &why, now)),
             PublishOutcome::NoQueue(why) => {
-                if let Some(queue) = self.refused(tag, &why, now) {
+                // Another system's queue is made by its own lane, and this one goes on meanwhile.
+                if let Some(queue) = self.refused(tag, &why, now).filter(|queue| self.lane.queues.include(queue)) {
                     self.session.end = Some(End::QueueGone(queue));
                 }
             }
@@ -39,7 +40,7 @@ impl<T> State<'_, T> {
             Some(Confirmed::Finished(id, tokens)) => self.finished_at_once(&id, tokens),
             Some(Confirmed::Ack(tokens)) => {
                 self.acknowledge(tokens);
-                // What was held may be the continuation of the message that has just moved.
+                // A delivery that was held may continue the message that has just moved.
                 std::mem::take(&mut self.session.held).into_iter().for_each(|delivery| self.admit(delivery, now));
             }
             None => {}
@@ -74,7 +75,7 @@ impl<T> State<'_, T> {
         Some(queue)
     }
 
-    /// Says that a queue takes messages again, when nothing waits for it any more.
+    /// Logs that a queue takes messages again, when nothing waits for it any more.
     fn note_room(&mut self, now: Instant) {
         if !self.refusals.any() {
             return;

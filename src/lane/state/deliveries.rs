@@ -30,14 +30,19 @@ impl<T> State<'_, T> {
             Err(unreadable) => return self.settle_unreadable(unreadable, headers, token),
         };
         let key = Key::Task(task.id.clone());
+        let comes_again = redelivered || outgoing::may_be_here_twice(&headers);
         match self.ledger.admit(&key, token, outgoing::attempts(&headers)) {
-            Admission::New(token) if outgoing::wears_out(&headers) => {
-                let body = task.message();
-                self.republish(key, task.id, body, headers, token);
-            }
-            Admission::New(token) => self.start(task, headers, redelivered, token, now),
-            // Republished: somebody may have put the message of a deleted task back, so it is looked up.
-            Admission::Finished(token) if !redelivered || outgoing::replayed(&headers) => {
+            Admission::New(token) => match self.queue_elsewhere(&task, &headers) {
+                Some(queue) => self.move_on(queue, task, headers, redelivered, token),
+                None if outgoing::wears_out(&headers) => {
+                    let body = task.message();
+                    self.republish(key, task.id, body, headers, token);
+                }
+                None => self.start(task, headers, redelivered, token, now),
+            },
+            // Published again: a person may have replayed the message of a deleted task, so it is looked up. Where tasks
+            // cannot be looked up, a copy would create a second one.
+            Admission::Finished(token) if !comes_again && self.lane.looks_up || outgoing::replayed(&headers) => {
                 self.start(task, headers, redelivered, token, now)
             }
             Admission::Joined => log::debug!("received again while at work: task={}", task.id),
@@ -51,6 +56,28 @@ impl<T> State<'_, T> {
                 self.session.acks.push_back(token);
             }
         }
+    }
+
+    /// The queue to which the message is to be moved, if it is: it belongs to another system, and nobody has worked on
+    /// it here.
+    fn queue_elsewhere(&self, task: &Task, headers: &Headers) -> Option<String> {
+        outgoing::may_move(headers).then(|| self.lane.queue_elsewhere(task)).flatten()
+    }
+
+    /// Moves the message to the queue of its system. The lane there counts it, and looks it up with patience where an
+    /// earlier delivery may have moved it already, so that it is there twice.
+    fn move_on(&mut self, queue: String, task: Task, headers: Headers, redelivered: bool, token: T) {
+        let (input, body) = (&self.lane.queues.input, task.message());
+        if outgoing::wears_out(&headers) {
+            log::debug!("publishing again what its queue would soon delete: task={}", task.id);
+            let outgoing = outgoing::untouched(input, task.id.clone(), body, headers);
+            return self.ledger.add_outgoing(Key::Task(task.id), token, outgoing);
+        }
+        log::info!("moving to {queue}: task={} topic={}", task.id, task.topic);
+        self.lane.stats.moved.count();
+        let outgoing = outgoing::moved(input, &queue, task.id.clone(), body, headers);
+        let outgoing = if redelivered { outgoing::that_may_exist(outgoing) } else { outgoing };
+        self.ledger.add_outgoing(Key::Task(task.id), token, outgoing);
     }
 
     fn start(&mut self, task: Task, headers: Headers, redelivered: bool, token: T, now: Instant) {
@@ -70,12 +97,12 @@ impl<T> State<'_, T> {
         self.ledger.add(token, job, not_before);
     }
 
-    /// A record that has waited in the retry queue goes back to the sent queue, as soon as that takes it.
+    /// A record that has waited in the retry queue is published to the sent queue again, as soon as that takes it.
     fn put_record_back(&mut self, body: Vec<u8>, headers: Headers, token: T) {
         self.unreadable += 1;
         let key = Key::Unreadable(self.unreadable);
         let id = Record::parse(body.clone()).map_or_else(|_| "record".into(), |record| record.task.id);
-        log::info!("the record goes back to {}: task={id}", self.lane.queues.sent);
+        log::info!("publishing the record to {} again: task={id}", self.lane.queues.sent);
         let back = !outgoing::wears_out(&headers);
         self.ledger.add_outgoing(key, token, outgoing::record_on_its_way(self.lane, id, body, headers, back));
     }
@@ -102,7 +129,7 @@ impl<T> State<'_, T> {
         }
     }
 
-    /// What its queue would soon delete goes to the queue's tail, where it is counted from nothing again.
+    /// A message that its queue would soon delete is published again to the tail, where the count starts from zero.
     fn republish(&mut self, key: Key, id: String, body: Vec<u8>, headers: Headers, token: T) {
         log::debug!("publishing again what its queue would soon delete: task={id}");
         let outgoing = outgoing::republished(&self.lane.queues.input, id, body, headers);
@@ -113,7 +140,7 @@ impl<T> State<'_, T> {
         let Unreadable { reason, original } = unreadable;
         self.unreadable += 1;
         let key = Key::Unreadable(self.unreadable);
-        // Under this id `parked list` shows it.
+        // `parked list` shows it under this id.
         let id = message::fingerprint(original.bytes());
         if outgoing::wears_out(&headers) {
             return self.republish(key, id, original.bytes().to_vec(), headers, token);

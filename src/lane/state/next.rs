@@ -1,6 +1,6 @@
-//! What a session is to do next, and when a session ends.
+//! What a session is to do next, and when it ends.
 //!
-//! It finds out what is due by what has happened so far; see [`State`].
+//! It decides what is due; see [`State`].
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use crate::rabbitmq::consumer::Unsettled;
 use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::systems::Created;
 
-/// RabbitMQ takes a delivery back after half an hour unacknowledged; a lane that is paused so long gives all of them
-/// back before and takes them again.
+/// RabbitMQ closes the channel when a delivery is unacknowledged for half an hour. A lane that is paused for so long
+/// requeues all before that, and takes them again.
 const LONGEST_HOLD: Duration = Duration::from_secs(600);
-/// So often a message is published again before it is tried on another channel.
+/// A message is published again this often before another channel is tried.
 const MOST_REFUSALS: u32 = 60;
 
 /// What to do next.
@@ -25,13 +25,13 @@ const MOST_REFUSALS: u32 = 60;
 pub enum Action<'s, T> {
     /// Acknowledge this delivery.
     Ack(T),
-    /// Publish this outgoing message, and say its tag with [`State::published`].
+    /// Publish this outgoing message, and report its tag with [`State::publishing`].
     Publish(Key, &'s OutgoingMessage),
     /// Give this task to the pool.
     Handle(Job),
     /// Give this recorded task to the pool, to be followed up.
     FollowUp(Box<(Task, Created)>),
-    /// Take back from the pool what no thread has started, and give it to [`State::take_back`].
+    /// Take back from the pool the tasks that no thread has started, for [`State::take_back`].
     TakeBack,
     /// Consume with this prefetch from now on.
     Consume(u16),
@@ -42,28 +42,27 @@ pub enum Action<'s, T> {
 /// Why a session is to end.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
-    /// The stop was asked for, and what was unsettled is settled.
+    /// The lane is stopped, and everything that was started is settled.
     Settled,
     /// The next one may start at once.
     Refresh,
-    /// This queue is gone; the next session makes it. What was for it is not acknowledged, so nothing is lost.
+    /// This queue is gone; the next session declares it. The messages for it are not acknowledged, so nothing is lost.
     QueueGone(String),
 }
 
-/// What only the session sees.
+/// What only the session knows.
 #[derive(Clone, Copy, Debug)]
 pub struct Sight {
     /// The time.
     pub now: Instant,
-    /// So much is published and not confirmed that the next outgoing message has to wait for a confirm.
+    /// So much is unconfirmed that the next outgoing message has to wait for a confirm.
     pub publisher_is_full: bool,
-    /// What has arrived and is not acknowledged.
+    /// The deliveries that are not acknowledged.
     pub unsettled: Unsettled,
 }
 
 impl<T> State<'_, T> {
-    /// The next thing to do; `None` when nothing is to be done before something happens, or before
-    /// [`State::next_wake`].
+    /// The next action; `None`: nothing is to be done until an event, or until [`State::next_wake`].
     pub fn next(&mut self, sight: Sight) -> Option<Action<'_, T>> {
         self.wake(sight.now);
         if std::mem::take(&mut self.takes_back) {
@@ -78,7 +77,7 @@ impl<T> State<'_, T> {
         if let Some(end) = self.session.end.take() {
             return Some(Action::End(end));
         }
-        // Before the outgoing messages, since a task that cannot be recorded becomes one.
+        // Before the outgoing messages, since a task that cannot be recorded leads to one.
         if let Some(job) = self.next_job(sight.now) {
             return Some(Action::Handle(job));
         }
@@ -91,7 +90,7 @@ impl<T> State<'_, T> {
         self.next_end(sight.now).map(Action::End)
     }
 
-    /// When [`State::next`] has something to do although nothing has happened.
+    /// When [`State::next`] has something to do without an event.
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
         let state = match self.breaker.state(now) {
             BreakerState::Open(until) => Some(until),
@@ -116,7 +115,7 @@ impl<T> State<'_, T> {
     fn next_job(&mut self, now: Instant) -> Option<Job> {
         while self.has_room(now) {
             let mut job = self.ledger.next_job()?;
-            // One that may exist is looked up first, whatever becomes of its record.
+            // A task that may exist is looked up first, even if it cannot be recorded.
             if job.task.earlier == Earlier::None && !outgoing::can_be_recorded(self.lane, &job.task) {
                 self.park_too_large(&job);
                 continue;
@@ -139,7 +138,7 @@ impl<T> State<'_, T> {
     }
 
     fn next_outgoing(&mut self, sight: Sight) -> Option<Key> {
-        // A broker that does not read fills the socket with what is written to it all the same, and then holds us up.
+        // With a broker that does not read, writing fills the socket, and then this thread would block.
         while !self.session.alarm && !sight.publisher_is_full {
             let key = self.ledger.next_to_publish()?;
             let too_large =
@@ -150,7 +149,7 @@ impl<T> State<'_, T> {
         None
     }
 
-    /// Lets more deliveries come, or fewer, as they are smaller or larger, and as others were settled before.
+    /// The new prefetch, if it is to change, by the size of the deliveries and by how many were settled before.
     fn next_prefetch(&mut self, unsettled: Unsettled) -> Option<u16> {
         let session = &mut self.session;
         let at_rest = (!session.reading || self.caution.is_careful()) && self.ledger.is_at_rest();
@@ -182,24 +181,25 @@ impl<T> State<'_, T> {
         let longest = paused_for.max(self.breaker.paused_for(now));
         let too_long = self.may_refresh(longest, LONGEST_HOLD, now);
         if too_long {
-            log::debug!("the lane has been paused for long: giving its deliveries back and taking them again");
+            log::debug!("the lane has been paused for long: requeueing its deliveries and taking them again");
         }
         too_long
     }
 
-    /// RabbitMQ 3.10 does not always tell a channel that a quorum queue has room again, and refuses for it until it is
-    /// closed. Each time it is asked half as often, since what is in hand is requeued and counted for that.
+    /// RabbitMQ 3.10 does not always notice, for a channel, that a quorum queue has room again, and refuses until the
+    /// channel is closed. A new channel is tried half as often each time, since it requeues all deliveries, which a
+    /// quorum queue counts.
     fn is_refused_too_long(&self, now: Instant) -> bool {
         let refused = self.refusals.longest(now);
         let most = (self.lane.config.retry_delay * MOST_REFUSALS).max(refused.unwrap_or_default() / 2);
         let too_long = self.may_refresh(refused, most, now);
         if too_long {
-            log::debug!("a queue has refused messages for long: asking it again, on another channel");
+            log::debug!("a queue has refused messages for long: trying it again on another channel");
         }
         too_long
     }
 
-    /// Something lasts longer than it may, and so does the session, and the pool has nothing.
+    /// Both `lasts` and the session are longer than `most`, and the pool has no tasks.
     fn may_refresh(&self, lasts: Option<Duration>, most: Duration, now: Instant) -> bool {
         let started = self.session.started.is_some_and(|started| now.saturating_duration_since(started) > most);
         started && lasts.is_some_and(|lasts| lasts > most) && self.ledger.in_flight() == 0

@@ -1,6 +1,7 @@
 //! What becomes of the pool's results.
 //!
-//! It does what [`recovery`](crate::lane::recovery) decides of a failure; it does not know how a target is asked.
+//! The [`breaker`](crate::lane::breaker) decides what a failure leads to, and this file does it. It does not know how a
+//! target is called.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::stats::condition::Obstacle;
 use crate::systems::{Created, Failure, FollowUp};
 
 impl<T> State<'_, T> {
-    /// A thread of the pool has done its work.
+    /// The result of a thread of the pool.
     pub fn done(&mut self, outcome: Outcome, now: Instant) {
         match outcome {
             Outcome::Handled(jobs) => jobs.into_iter().for_each(|(job, result)| self.handled(job, result, now)),
@@ -37,7 +38,7 @@ impl<T> State<'_, T> {
             log::info!("created: task={} id={} in {took} ms{}", job.task.id, done.target_id, link(&done));
         }
         self.waits.forget(&job.task.id);
-        // Another worker may have had the message meanwhile, and have followed the task up.
+        // Another worker may have got the message meanwhile and followed the task up.
         done.existed |= !job.task.claim.is_held();
         let outgoing = outgoing::result(self.lane, &job.task, &mut done);
         let task = job.task.without_message();
@@ -62,7 +63,7 @@ impl<T> State<'_, T> {
         job.attempts = self.ledger.attempts(&job.task.id).unwrap_or(job.attempts);
         let ours = job.task.claim.is_held();
         if !ours && job.task.earlier == Earlier::None {
-            // What another worker may have started meanwhile.
+            // Another worker may have started it meanwhile.
             job.task.earlier = Earlier::MayExist;
         }
         let was_paused = self.breaker.paused_for(now);
@@ -109,10 +110,10 @@ impl<T> State<'_, T> {
         self.ledger.settle(&id, outgoing, Next::Leave);
     }
 
-    /// The next look decides, if no other worker can have had the message meanwhile.
+    /// The next look-up decides, if no other worker can have got the message meanwhile.
     fn look_again(&mut self, mut job: Job, ours: bool, wait: Duration, now: Instant) {
         let id = &job.task.id;
-        log::info!("delivered before and not to be seen: looking again in {wait:?}: task={id}");
+        log::info!("delivered before and not found: looking again in {wait:?}: task={id}");
         if ours {
             self.waits.add(id, Wait { until: now + wait, decides: true }, now);
             job.task.earlier = Earlier::None;
@@ -123,7 +124,7 @@ impl<T> State<'_, T> {
     fn wait_for_target(&mut self, mut job: Job, failure: &Failure, pause: Duration, wait: Duration, now: Instant) {
         let id = job.task.id.clone();
         if let (Failure::Unseen(_), Earlier::None | Earlier::MayExist) = (failure, job.task.earlier) {
-            // Written into the message, since no restart may forget it.
+            // It is written into the message: no restart may forget it.
             job.task.earlier = Earlier::Unseen;
             let outgoing = outgoing::for_retry(self.lane, &job, job.attempts, pause, &failure.to_string());
             return self.ledger.settle(&id, outgoing, Next::Leave);
@@ -134,7 +135,7 @@ impl<T> State<'_, T> {
         self.ledger.wait_again(job, not_before);
     }
 
-    /// Takes back what the pool has not started, and says once why the lane stands still.
+    /// Takes back the tasks that the pool has not started, and logs why the lane is paused.
     fn note_pause(&mut self, pause: Duration, news: bool, failure: &Failure, now: Instant) {
         self.takes_back = true;
         self.lane.stats.condition.stands(Obstacle::Target, &failure.to_string(), Some(pause));
@@ -156,7 +157,7 @@ impl<T> State<'_, T> {
         }
         stats.successful_tasks.count();
         let tokens = self.ledger.followed_up(&task.id);
-        // More than one: the same task was delivered again meanwhile.
+        // More than one token: the same task was delivered again meanwhile.
         stats.duplicates_prevented.add(tokens.len().saturating_sub(1) as u64);
         self.acknowledge(tokens);
     }

@@ -1,4 +1,4 @@
-//! A random walk over a whole lane: a broker, a pool and a target that behave in every way they may, in any order.
+//! Random walks over a whole lane: the broker, the pool and the target behave in every way they may, in any order.
 //! After each step all invariants of the lane hold, and in the end everything is settled.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,14 +19,18 @@ use crate::rabbitmq::consumer::{DELIVERY_COUNT, Unsettled, WORN_OUT, times_reque
 use crate::rabbitmq::publisher::{LargestBody, OutgoingMessage, PublishOutcome};
 use crate::stats::Stats;
 use crate::stop;
+use crate::systems::routing::{Route, Routes};
 use crate::systems::{Created, Failure, FollowUp};
 
 mod world;
 
 use world::World;
 
-/// What RabbitMQ takes in some of the worlds, in bytes.
+/// The size limit of RabbitMQ in some of the worlds, in bytes.
 const LIMIT: usize = 1000;
+
+/// The topic of what belongs to another system.
+const OTHERS: &str = "send";
 
 /// Runs `walk` with a world that has a lane of its own.
 fn with_world(seed: u64, walk: impl FnOnce(World)) {
@@ -39,7 +43,12 @@ fn with_world(seed: u64, walk: impl FnOnce(World)) {
     let (_stopper, stop) = stop::signal();
     let lane = Lane {
         name: "bitrix24",
+        looks_up: true,
         queues: Queues::of("bitrix24", &config),
+        routes: Routes::new([
+            Route { name: "bitrix24", topics: &[], is_on: true },
+            Route { name: "mail", topics: &[OTHERS], is_on: true },
+        ]),
         config: &config,
         stats: &Stats::default(),
         largest: LargestBody::default(),
@@ -63,7 +72,7 @@ fn whatever_happens_nothing_is_lost_settled_twice_or_settled_too_early() {
 }
 
 #[test]
-fn a_lane_that_is_stopped_at_any_time_settles_what_it_has_begun_and_leaves_the_rest_to_the_next_one() {
+fn a_stopped_lane_settles_what_it_has_started_and_leaves_the_rest_to_the_next_one() {
     for seed in 1..150 {
         with_world(seed, |mut world| {
             (0..150).for_each(|_| world.step());
@@ -75,7 +84,7 @@ fn a_lane_that_is_stopped_at_any_time_settles_what_it_has_begun_and_leaves_the_r
 }
 
 #[test]
-fn a_pause_begins_nothing_and_ends_at_its_time_or_when_it_is_resumed() {
+fn a_pause_starts_nothing_and_ends_at_its_time_or_when_it_is_resumed() {
     with_world(1, |mut world| {
         world.publish("a");
         world.pause("maintenance", Some(Duration::from_secs(60)));
@@ -97,11 +106,11 @@ fn a_pause_begins_nothing_and_ends_at_its_time_or_when_it_is_resumed() {
     });
 }
 
-/// So often a quorum queue of RabbitMQ 4 lets a message be requeued.
+/// A quorum queue of RabbitMQ 4 lets a message be requeued this often.
 const DELIVERY_LIMIT: u32 = 20;
 
 #[test]
-fn what_cannot_be_read_outlives_an_error_queue_that_is_full_for_a_day() {
+fn an_unreadable_message_survives_an_error_queue_that_is_full_for_a_day() {
     with_world(1, |mut world| {
         world.steady = true;
         world.publish_unreadable("no task", 0);
@@ -116,7 +125,7 @@ fn what_cannot_be_read_outlives_an_error_queue_that_is_full_for_a_day() {
 }
 
 #[test]
-fn a_lane_outlives_a_day_without_room_at_the_broker_while_its_target_is_away() {
+fn a_lane_survives_a_day_without_room_at_the_broker_while_its_target_is_away() {
     with_world(1, |mut world| {
         world.steady = true;
         world.publish("a");
@@ -130,7 +139,7 @@ fn a_lane_outlives_a_day_without_room_at_the_broker_while_its_target_is_away() {
 }
 
 #[test]
-fn what_waits_at_the_head_of_a_queue_keeps_nobody_behind_it_from_being_read() {
+fn messages_that_wait_at_the_head_of_a_queue_do_not_keep_others_from_being_read() {
     with_world(1, |mut world| {
         world.steady = true;
         (0..2).for_each(|number| world.publish_unreadable(&format!("no task {number}"), 3));
@@ -155,5 +164,78 @@ fn a_lane_that_is_paused_for_long_takes_its_deliveries_again() {
         let session = world.session;
         (0..30).for_each(|_| world.pass(Duration::from_secs(60)));
         assert!(world.session > session + 1, "RabbitMQ would have ended it");
+    });
+}
+
+#[test]
+fn what_belongs_to_another_system_is_moved_as_it_came_and_counted_there() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish_for_another("other-1", 0);
+        world.deliver_all();
+        let outgoing = world.outgoing();
+        assert!(matches!(&outgoing[..], [outgoing] if outgoing.queue == "mail.queue"), "{outgoing:?}");
+        assert!(!outgoing[0].headers.is_set("x-may-exist"), "nobody had it before");
+        assert_eq!((world.handed_out(), world.state.unsettled()), (0, vec!["other-1"]), "nothing is acknowledged yet");
+        let stats = world.state.lane.stats;
+        assert_eq!([&stats.moved, &stats.total_messages].map(|counter| counter.get()), [1, 0]);
+        world.bring_to_its_end();
+    });
+}
+
+#[test]
+fn what_may_have_been_moved_before_says_so_where_it_is_moved_to() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish_for_another("other-1", 1);
+        world.deliver_all();
+        assert!(world.outgoing()[0].headers.is_set("x-may-exist"), "{:?}", world.outgoing());
+        world.bring_to_its_end();
+    });
+}
+
+#[test]
+fn what_its_queue_would_soon_delete_is_published_again_before_it_is_moved() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish_for_another("other-1", WORN_OUT);
+        world.deliver_all();
+        let outgoing = world.outgoing();
+        assert!(matches!(&outgoing[..], [outgoing] if outgoing.queue == "bitrix24.queue"), "{outgoing:?}");
+        world.bring_to_its_end();
+        assert_eq!(world.state.lane.stats.moved.get(), 1);
+    });
+}
+
+#[test]
+fn a_lane_goes_on_while_the_queue_of_another_system_is_missing() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish_for_another("other-1", 0);
+        world.publish("a");
+        let session = world.session;
+        for _ in 0..5 {
+            world.deliver_all();
+            world.return_all("312 NO_ROUTE");
+            world.pass(Duration::from_secs(5));
+        }
+        assert_eq!((world.session, world.handed_out()), (session, 1));
+        world.bring_to_its_end();
+    });
+}
+
+#[test]
+fn a_message_that_was_moved_twice_is_worked_on_once() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish_moved("moved-1", false);
+        world.bring_to_its_end();
+        world.publish_moved("moved-1", true);
+        world.deliver_all();
+        assert_eq!((world.handed_out(), world.state.unsettled().len()), (0, 0));
+        world.publish_moved("moved-1", false);
+        world.deliver_all();
+        assert_eq!(world.handed_out(), 1, "somebody may have put the message of a deleted task back");
+        world.bring_to_its_end();
     });
 }

@@ -1,5 +1,5 @@
-//! What becomes of a task whose record, or of an entry whose outgoing message, is larger than what RabbitMQ takes:
-//! nobody waits behind it. The rules are those of [`sizes`](crate::lane::sizes).
+//! What becomes of a task whose record, or of an entry whose outgoing message, is too large for RabbitMQ: no other
+//! message waits for it. The rules are those of [`sizes`](crate::lane::sizes).
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,8 @@ use crate::lane::{Job, outgoing};
 use crate::message::{Cause, Original, Parked, document};
 use crate::rabbitmq::publisher::OutgoingMessage;
 
-/// An outgoing message that cannot be published in any form is looked at again this much later. Only a limit that was
-/// lowered while its message lay in a queue leads to that.
+/// An outgoing message that cannot be published in any form is tried again this much later. That happens only when the
+/// limit was lowered while the message was in a queue.
 const AGAIN: Duration = Duration::from_secs(60);
 
 impl<T> State<'_, T> {
@@ -25,14 +25,14 @@ impl<T> State<'_, T> {
         self.ledger.settle(&job.task.id, outgoing, Next::Leave);
     }
 
-    /// The entry's outgoing message is too large: it gets one that is not, or waits.
+    /// The entry's outgoing message is too large: it is replaced by a smaller one, or waits.
     pub(super) fn make_small_enough(&mut self, key: Key, outgoing: &OutgoingMessage, now: Instant) {
         let lane = self.lane;
         if let Some(shorter) = lane.fitted(outgoing) {
             return self.ledger.replace_outgoing(key, shorter, None);
         }
         let target_id = self.ledger.recorded(&key).map(|(_, done)| done.target_id.clone());
-        // By now the message is in its record only.
+        // By now only the record holds the message.
         let message = document::members(&outgoing.body).ok().and_then(|mut members| members.remove("original_message"));
         match target_id.zip(message) {
             Some((target_id, body)) => {

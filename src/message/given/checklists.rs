@@ -17,7 +17,7 @@ pub struct Checklist {
     pub items: Vec<String>,
 }
 
-/// The checklists of this task, with a warning for what is none.
+/// The checklists of this task, with a warning for every value that is no checklist.
 pub fn checklists(task: &Task, warnings: &mut Warnings) -> Option<Sourced<Vec<Checklist>>> {
     let given = super::value(task, Place::Extensions, CHECKLISTS, warnings)?;
     let lists = match given.value {
@@ -37,7 +37,7 @@ pub fn checklists(task: &Task, warnings: &mut Warnings) -> Option<Sourced<Vec<Ch
     Some(given.map(|_| made))
 }
 
-/// The checklist, if it is one, whatever its parts are. Counts what says something that cannot be used.
+/// The checklist, if it is one, whatever its parts are. Counts the values in it that cannot be used.
 fn checklist(list: &Value, unusable: &mut usize) -> Option<Checklist> {
     let mut is_usable = |value: &Value, usable: bool| {
         *unusable += usize::from(!usable && !is_blank(value));

@@ -1,5 +1,5 @@
-//! A date and time, in the forms in which process models, Java and people write a moment. It knows no calendar of
-//! zones: an offset counts, and the name of a zone beside it says nothing more.
+//! Moments in the forms in which process models, Java and people write them. It knows no calendar of zones: an offset
+//! counts, and the name of a zone beside it says nothing more.
 
 use std::ops::RangeInclusive;
 
@@ -19,18 +19,11 @@ const UTC: [&str; 6] = ["UTC", "GMT", "Z", "Etc/UTC", "Etc/GMT", "Etc/UCT"];
 /// The names under which a deadline comes, the first one first.
 pub const DEADLINES: [&str; 4] = ["deadline", "due_date", "end_date", "finish_date"];
 
-/// The date and time of the first of these variables that says something, in ISO 8601; `what` it is, for the warnings.
+/// The moment of the first of these variables that has a value, in ISO 8601; `what` it is, for the warnings.
 pub fn moment(task: &Task, names: &[&str], what: &str, warnings: &mut Warnings) -> Option<Sourced<String>> {
     let Sourced { value, origin } =
         names.iter().find_map(|name| super::value(task, Place::Variables, name, warnings))?;
-    let (moment, zone) = match value {
-        Value::Array(parts) => (of_parts(parts), None),
-        other => {
-            let spelt = text(other).unwrap_or_default();
-            let (moment, zone) = without_zone(&spelt);
-            (iso8601(moment, zone), zone.filter(|zone| !UTC.contains(zone)).map(str::to_owned))
-        }
-    };
+    let (moment, zone) = read(value);
     match (&moment, zone) {
         (None, _) => {
             warnings.push(format!("the {what} {} is not a date; the task has none", shown(value)));
@@ -44,12 +37,25 @@ pub fn moment(task: &Task, names: &[&str], what: &str, warnings: &mut Warnings) 
     Some(Sourced { value: moment?.iso8601, origin })
 }
 
-/// A date and time as a target takes it.
+/// A date and time.
 #[derive(Debug, PartialEq)]
-struct Moment {
-    iso8601: String,
-    /// It has an offset. Without one the target takes its own zone.
-    offset: bool,
+pub struct Moment {
+    /// In ISO 8601, without a fraction.
+    pub iso8601: String,
+    /// It has an offset. Without one a target takes its own zone.
+    pub offset: bool,
+}
+
+/// The moment that a value is, if it is one, and the name of a zone beside it that is not looked up.
+pub fn read(value: &Value) -> (Option<Moment>, Option<String>) {
+    match value {
+        Value::Array(parts) => (of_parts(parts), None),
+        other => {
+            let spelt = text(other).unwrap_or_default();
+            let (moment, zone) = without_zone(&spelt);
+            (iso8601(moment, zone), zone.filter(|zone| !UTC.contains(zone)).map(str::to_owned))
+        }
+    }
 }
 
 /// The text before the name of a zone, as Java (`…[Europe/Moscow]`) and FEEL (`…@Europe/Moscow`) write it, and the

@@ -9,13 +9,13 @@ pub const CUT_TITLE: &str = "…";
 /// At the end of a description that was cut.
 pub const CUT_DESCRIPTION: &str = "[Описание обрезано]";
 
-/// How long a text may be, and what of it counts how much.
+/// How long a text may be, and how its characters are counted.
 pub struct Limit {
-    /// At most.
+    /// The most.
     pub most: usize,
     /// What a character counts.
     pub of: fn(char) -> usize,
-    /// In what, for people.
+    /// What is counted, for people.
     pub unit: &'static str,
 }
 
@@ -29,7 +29,7 @@ impl Limit {
         text.chars().map(self.of).sum()
     }
 
-    /// How many characters of the text there is room for beside the mark.
+    /// How many characters of the text fit beside the mark.
     fn kept(&self, text: &str, mark: &str) -> usize {
         let room = self.most.saturating_sub(self.measure(mark));
         let used = text.chars().scan(0, |used, c| {
@@ -46,16 +46,16 @@ pub fn title(task: &Task, warnings: &mut Warnings) -> Option<Sourced<String>> {
     first_text(task, Place::Variables, &["title"], warnings).and_then(trimmed).or_else(|| trimmed(activity()?))
 }
 
-/// A target trims NUL bytes too, and refuses a title of nothing else.
+/// A target trims NUL bytes too, and refuses a title that has nothing else.
 fn trimmed(title: Sourced<String>) -> Option<Sourced<String>> {
     let title = title.map(|title| title.trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned());
     (!title.value.is_empty()).then_some(title)
 }
 
-/// The description that the message gives, with what is added to it. In place of a missing one stands `instead`.
+/// The description that the message gives, with what is added to it; `instead` replaces a missing one.
 pub fn description(task: &Task, instead: &Sourced<String>, warnings: &mut Warnings) -> Sourced<String> {
-    let mut description = prose(task, "description", warnings).unwrap_or_else(|| instead.clone());
-    if let Some(additional) = prose(task, "description_additional", warnings) {
+    let mut description = prose(task, &["description"], warnings).unwrap_or_else(|| instead.clone());
+    if let Some(additional) = prose(task, &["description_additional"], warnings) {
         description.value.push('\n');
         description.value.push_str(&additional.value);
         description.origin.extend(additional.origin);
@@ -63,13 +63,13 @@ pub fn description(task: &Task, instead: &Sourced<String>, warnings: &mut Warnin
     description
 }
 
-/// A text, or what is none as JSON: people can read it there.
-pub fn prose(task: &Task, name: &str, warnings: &mut Warnings) -> Option<Sourced<String>> {
-    let given = super::value(task, Place::Variables, name, warnings)?;
+/// The first of these variables that has a value: a text, or any other value as JSON, so that people can read it there.
+pub fn prose(task: &Task, names: &[&str], warnings: &mut Warnings) -> Option<Sourced<String>> {
+    let given = names.iter().find_map(|name| super::value(task, Place::Variables, name, warnings))?;
     Some(given.map(|value| text(value).unwrap_or_else(|| value.to_string())))
 }
 
-/// The text, cut so that with `mark` at its end it keeps within each of the limits.
+/// The text, cut so that it keeps within each limit with `mark` at its end.
 pub fn shortened(text: Sourced<String>, limits: &[Limit], mark: &str) -> Sourced<String> {
     let Sourced { value, mut origin } = text;
     if limits.iter().all(|limit| limit.measure(&value) <= limit.most) {

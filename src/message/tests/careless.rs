@@ -15,13 +15,13 @@ fn half_a_character_is_read_as_u_fffd_and_passed_on_as_it_came() {
     let has_body = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8").contains(body);
     assert!(has_body(record.response(json!({"title": "ok \u{fffd}"}))) && has_body(record.document().get().into()));
     assert!(has_body(about("400").body(&Original::Json(task.body), REPLAY)));
-    // What is no task is parked as it came, too.
+    // A message that is no task is parked as it came, too.
     let nameless = r#"{"task_id": null, "title": "\ud83d"}"#;
     assert!(matches!(unreadable(nameless).original, Original::Json(json) if json.get() == nameless));
 }
 
 #[test]
-fn an_id_that_cannot_be_read_is_nobodys() {
+fn a_task_id_with_half_a_character_is_refused() {
     for id in [r"task-\ud83d", r"\ude00", "task-\u{fffd}"] {
         let Unreadable { reason, original } = unreadable(format!(r#"{{"task_id": "{id}"}}"#));
         assert_eq!(reason, "task_id holds half a character (U+FFFD), so it is not known which task it is");
@@ -48,7 +48,7 @@ fn a_byte_order_mark_stays_before_the_message_and_gets_into_no_other_document() 
 }
 
 #[test]
-fn a_body_in_utf_16_is_told_as_one() {
+fn a_body_in_utf_16_is_named_so() {
     for body in [&b"\xff\xfe{\0}\0"[..], b"\xfe\xff\0{\0}"] {
         let Unreadable { reason, original } = unreadable(body);
         assert_eq!(reason, "the body is not JSON in UTF-8: it is UTF-16");
@@ -65,7 +65,7 @@ fn a_member_of_a_record_is_passed_on_with_its_half_character() {
     assert!(record.age().is_some());
 }
 
-/// The Python worker, which reads and writes halves, has left it behind.
+/// The Python worker, which reads and writes half characters, has left such records.
 #[test]
 fn the_reply_in_a_record_is_read_with_its_half_character() {
     let reply = r#"{"result": {"task": {"id": 7, "title": "ok \ud83d"}}, "\udfff": 1}"#;
@@ -75,7 +75,7 @@ fn the_reply_in_a_record_is_read_with_its_half_character() {
 }
 
 #[test]
-fn json_in_a_text_of_type_json_or_object_is_taken_out_of_it() {
+fn json_in_a_text_of_type_json_or_object_is_parsed() {
     let unwrapped = |kind: &str, text: Value| {
         let variables =
             json!({"v": {"value": text, "type": kind, "valueInfo": {"serializationDataFormat": "application/json"}}});
@@ -86,7 +86,7 @@ fn json_in_a_text_of_type_json_or_object_is_taken_out_of_it() {
         assert_eq!(unwrapped(kind, json!("[\"договор\",\"\\ud83d\"]")), json!(["договор", "\u{fffd}"]));
         assert_eq!(unwrapped(kind, json!(" {\"n\": 1.10}")).to_string(), r#"{"n":1.10}"#);
         assert_eq!(unwrapped(kind, json!("null")), Value::Null);
-        // Only one layer is Camunda's.
+        // Camunda adds only one layer.
         assert_eq!(unwrapped(kind, json!(r#""\"twice\"""#)), "\"twice\"");
         assert_eq!(unwrapped(kind, json!([2025, 7, 11])), json!([2025, 7, 11]));
         for text in ["rO0ABXNyAA==", "договор", "[a, b]", "", "\"half"] {

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Gives so many bytes at each read.
+/// Gives at most this many bytes at each read.
 struct Drip<'a>(&'a [u8], usize);
 
 impl Read for Drip<'_> {
@@ -19,7 +19,7 @@ fn through(bytes: &[u8], at_once: usize) -> Vec<u8> {
     out
 }
 
-/// What comes out for these bytes, however they come in.
+/// The output for these bytes; it must not depend on how they are split.
 #[track_caller]
 fn filtered(bytes: &[u8]) -> Vec<u8> {
     let out = through(bytes, usize::MAX);
@@ -77,7 +77,7 @@ fn a_text_that_is_not_utf8_gets_a_question_mark_for_each_bad_byte() {
 }
 
 #[test]
-fn an_explanation_that_the_broker_cut_within_a_letter_is_read() {
+fn a_text_that_the_broker_cut_within_a_character_is_read() {
     let text = |end: &[u8]| short(&["NOT_FOUND - очередь".as_bytes(), end, b"..."].concat());
     for method in [[0, 10, 0, 50], [0, 20, 0, 40]] {
         let close = |end: &[u8]| frame(METHOD, &[&method[..], &[1, 148], &text(end), &[0; 4]].concat());
@@ -106,7 +106,7 @@ fn headers_keep_all_that_can_be_read() {
 }
 
 #[test]
-fn a_table_too_deep_becomes_bytes_and_an_honest_one_stays() {
+fn a_table_too_deep_becomes_bytes_and_a_regular_one_stays() {
     for kind in [b'F', b'A'] {
         let honest = header(&nested(kind, DEEPEST / 2), b"id");
         assert_eq!(filtered(&honest), honest);
@@ -128,7 +128,7 @@ fn all_else_passes_as_it_is() {
         frame(HEARTBEAT, b""),
         frame(METHOD, b"\x00\x3c\x00\x50\xff\xff"),
         frame(METHOD, b""),
-        // Promises more than there is.
+        // It promises more than there is.
         frame(HEADER, b"\x00\x3c\x00\x00\x00\x00\x00\x00\x00\x00\x00\x05\xff\xff\xff"),
         header(&entry(b"unknown", b'Z', b"\xff\xff"), b"\xff"),
         header(&entry(b"longer", b'F', &[0xff; 4]), b"\xff"),
@@ -147,7 +147,7 @@ fn a_body_is_not_waited_for() {
     for _ in 0..10 {
         assert_eq!(stream.read(&mut out).expect("it does not fail"), 50);
     }
-    // Cut in the middle: what there is comes out, then the end.
+    // Cut in the middle: the bytes so far come out, then the end.
     let cut = &delivery(b"key")[..20];
     assert_eq!(filtered(cut), cut);
 }

@@ -3,7 +3,7 @@
 use super::*;
 use std::convert::Infallible;
 
-/// Answers with the parameters, refuses for the method "fail" with its parameters as code and text, and notes what ran.
+/// Answers with the parameters, refuses the method "fail" with its parameters as code and text, and notes what ran.
 fn run(batch: &Batch, ran: &mut Vec<String>) -> Value {
     let answer = batch.run(|call| {
         ran.push(call.method.clone());
@@ -52,7 +52,7 @@ fn a_batch_that_cannot_be_read_is_empty() {
 }
 
 #[test]
-fn results_and_errors_are_told_by_key_and_empty_maps_are_lists() {
+fn results_and_errors_have_their_keys_and_empty_maps_are_lists() {
     let reply = batch(r#"{"cmd": {"a": "echo?x[y]=%D0%94+1", "b": "fail?code=ERROR_CORE"}}"#);
     assert_eq!(reply["result"], json!({"a": {"x": {"y": "Д 1"}}}));
     assert_eq!(reply["result_error"]["b"]["error"], "ERROR_CORE");
@@ -98,7 +98,7 @@ fn a_nested_batch_is_refused() {
 }
 
 #[test]
-fn a_right_that_is_missing_is_told_with_an_earlier_commands_text() {
+fn a_missing_right_is_refused_with_an_earlier_commands_text() {
     for (code, told) in [
         ("OPERATION_TIME_LIMIT", json!({"error": "ERROR_CORE", "error_description": "old"})),
         ("ERROR_TASK_CREATE_ACCESS_DENIED", json!({"error": "ERROR_CORE", "error_description": "old"})),
@@ -114,7 +114,7 @@ fn a_right_that_is_missing_is_told_with_an_earlier_commands_text() {
 }
 
 #[test]
-fn what_an_earlier_command_gave_is_put_in_anywhere_in_a_value() {
+fn a_reference_to_an_earlier_result_is_replaced_anywhere_in_a_value() {
     let cmd = |value: &str| {
         format!(
             r#"{{"cmd": {{"a": "count?task[id]=7&list[0]=x", "f": "fail?code=NO&text=why", "b": "echo?v={value}"}}}}"#

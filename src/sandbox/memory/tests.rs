@@ -1,4 +1,4 @@
-//! Faults, rules and people at a portal without a server.
+//! Faults, rules and the work of people at a portal without a server.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ fn a_fault_before_keeps_the_task_from_being_created_and_one_after_does_not() {
 }
 
 #[test]
-fn what_breaks_a_request_breaks_the_whole_batch_after_what_ran_before() {
+fn a_broken_request_breaks_the_batch_after_the_commands_that_ran_before() {
     for (what, broken) in [(What::Close, Broken::Close), (What::Reset, Broken::Reset), (What::Half, Broken::Half)] {
         let memory = Memory::new();
         memory.order(Fault::after("tasks.task.add", what).from_nth(2));
@@ -66,7 +66,7 @@ fn a_refusal_in_a_batch_has_no_status_and_a_result_can_be_ordered() {
 }
 
 #[test]
-fn what_hangs_ends_in_time_or_upon_release() {
+fn a_hanging_answer_ends_in_time_or_upon_release() {
     let memory = Memory::new();
     memory.order(Fault::before("scope", What::Hang(Some(Duration::from_millis(5)))).times(1));
     assert_eq!(memory.call("scope", json!([])), Err(Broken::Close));
@@ -144,7 +144,7 @@ fn people_change_checklists_and_write_at_the_end() {
 }
 
 #[test]
-fn orders_can_be_given_and_taken_back_at_any_time() {
+fn orders_can_be_given_and_cancelled_at_any_time() {
     let memory = Memory::new();
     let order = memory.order(Fault::before(ANY_CALL, What::refuse(401, "OVERLOAD_LIMIT", "")));
     assert_eq!(code(memory.call("scope", json!([]))), "OVERLOAD_LIMIT");

@@ -10,84 +10,49 @@ use super::answer::{Answer, Refusal};
 use super::filters::{self, Window};
 use super::store::Store;
 use super::{show, write};
-use crate::http::server::Request;
-use crate::sandbox::request::{is_json, pairs};
+use crate::sandbox::http_fake::Asked;
+use crate::sandbox::request::is_json;
 
-/// A request, taken apart.
-#[derive(Debug)]
-pub struct Asked {
-    method: String,
-    /// The parts of the path behind `/api/v3`; `None` outside of it.
-    path: Option<Vec<String>>,
-    query: Vec<(String, String)>,
-    /// Its JSON, where it is some.
-    body: Option<Value>,
-    signed_in: bool,
-    content_type: ContentType,
+/// Where the interface starts.
+const ROOT: &str = "/api/v3";
+
+/// What is asked for, such as `GET work_packages/{id}`.
+pub fn name(asked: &Asked) -> String {
+    let is_id = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let part = |part| if is_id(part) { "{id}" } else { part };
+    let path: Vec<&str> = path(asked).into_iter().flatten().map(part).collect();
+    format!("{} {}", asked.method, path.join("/"))
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ContentType {
-    Json,
-    Missing,
-    Other,
+/// The parts of the path behind [`ROOT`]; `None` outside of it.
+fn path(asked: &Asked) -> Option<Vec<&str>> {
+    let behind = asked.path.strip_prefix(ROOT).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+    Some(behind.split('/').filter(|part| !part.is_empty()).collect())
 }
 
-/// Takes a request apart.
-pub fn read(request: &Request<'_>) -> Asked {
-    let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
-    let behind = path.strip_prefix("/api/v3").filter(|rest| rest.is_empty() || rest.starts_with('/'));
-    let parts = |rest: &str| rest.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+fn is_signed_in(asked: &Asked) -> bool {
     let basic = format!("Basic {}", STANDARD.encode(format!("apikey:{TOKEN}")));
-    let signed_in = request.header("authorization");
-    Asked {
-        method: request.method.to_owned(),
-        path: behind.map(parts),
-        query: pairs(query).collect(),
-        body: serde_json::from_slice(request.body).ok(),
-        signed_in: signed_in.is_some_and(|given| given == basic || given == format!("Bearer {TOKEN}")),
-        content_type: match request.content_type() {
-            "" => ContentType::Missing,
-            kind if is_json(kind) => ContentType::Json,
-            _ => ContentType::Other,
-        },
-    }
+    asked.header("Authorization").is_some_and(|given| given == basic || given == format!("Bearer {TOKEN}"))
 }
 
-impl Asked {
-    /// What is asked for, such as `GET work_packages/{id}`.
-    pub fn name(&self) -> String {
-        let is_id = |part: &String| part.bytes().all(|byte| byte.is_ascii_digit());
-        let part = |part: &String| if is_id(part) { "{id}".to_owned() } else { part.clone() };
-        let path: Vec<String> = self.path.iter().flatten().map(part).collect();
-        format!("{} {}", self.method, path.join("/"))
-    }
-
-    /// What a fault may look at: the body, or else the filters.
-    pub fn params(&self) -> Value {
-        self.body.clone().or_else(|| serde_json::from_str(self.filters()?).ok()).unwrap_or_default()
-    }
-
-    fn filters(&self) -> Option<&str> {
-        self.query.iter().find(|(name, _)| name == "filters").map(|(_, value)| value.as_str())
+fn refused_type(asked: &Asked) -> Option<Refusal> {
+    match asked.header("Content-Type").unwrap_or_default() {
+        "" => Some(Refusal::new(406, "TypeNotSupported", "Ожидается CONTENT-TYPE.")),
+        kind if is_json(kind) => None,
+        _ => Some(Refusal::new(415, "TypeNotSupported", "Ожидается application/json.")),
     }
 }
 
 /// Does what is asked for.
 pub fn answer(store: &mut Store, asked: &Asked) -> Result<Answer, Refusal> {
-    let Some(path) = &asked.path else { return Err(Refusal::not_found()) };
-    if !asked.signed_in {
+    let Some(path) = path(asked) else { return Err(Refusal::not_found()) };
+    if !is_signed_in(asked) {
         return Err(Refusal::new(401, "Unauthenticated", "Вам необходимо пройти проверку подлинности."));
     }
-    if asked.method != "GET" {
-        match asked.content_type {
-            ContentType::Json => {}
-            ContentType::Missing => return Err(Refusal::new(406, "TypeNotSupported", "Ожидается CONTENT-TYPE.")),
-            ContentType::Other => return Err(Refusal::new(415, "TypeNotSupported", "Ожидается application/json.")),
-        }
+    if let Some(refusal) = refused_type(asked).filter(|_| asked.method != "GET") {
+        return Err(refusal);
     }
     let found = |body: Value| Ok(Answer { status: 200, body });
-    let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let id = path.get(1).and_then(|part| part.parse().ok());
     match (asked.method.as_str(), path.as_slice(), id) {
         ("GET", [], _) => found(show::root()),
@@ -114,13 +79,13 @@ pub fn answer(store: &mut Store, asked: &Asked) -> Result<Answer, Refusal> {
     }
 }
 
-fn body(asked: &Asked) -> Result<&Value, Refusal> {
-    let object = asked.body.as_ref().filter(|body| body.is_object());
+fn body(asked: &Asked) -> Result<Value, Refusal> {
+    let object = Some(asked.json()).filter(Value::is_object);
     object.ok_or_else(|| Refusal::new(400, "InvalidRequestBody", "Тело запроса не читается."))
 }
 
 fn create(store: &mut Store, asked: &Asked) -> Result<Answer, Refusal> {
-    Ok(match write::create(store, body(asked)?) {
+    Ok(match write::create(store, &body(asked)?) {
         Ok(id) => match store.package(id) {
             Some(package) => Answer { status: 201, body: show::work_package(store, package) },
             None => return Err(Refusal::not_found()),
@@ -130,7 +95,7 @@ fn create(store: &mut Store, asked: &Asked) -> Result<Answer, Refusal> {
 }
 
 fn change(store: &mut Store, asked: &Asked, id: u64) -> Result<Answer, Refusal> {
-    Ok(match write::change(store, id, body(asked)?) {
+    Ok(match write::change(store, id, &body(asked)?) {
         Ok(()) => match store.package(id) {
             Some(package) => Answer { status: 200, body: show::work_package(store, package) },
             None => return Err(Refusal::not_found()),
@@ -140,7 +105,7 @@ fn change(store: &mut Store, asked: &Asked, id: u64) -> Result<Answer, Refusal> 
 }
 
 fn create_project(store: &mut Store, asked: &Asked) -> Result<Answer, Refusal> {
-    Ok(match write::create_project(store, body(asked)?) {
+    Ok(match write::create_project(store, &body(asked)?) {
         Ok(id) => match store.projects.get(&id) {
             Some(project) => Answer { status: 201, body: show::project(store, project) },
             None => return Err(Refusal::not_found()),
@@ -150,7 +115,7 @@ fn create_project(store: &mut Store, asked: &Asked) -> Result<Answer, Refusal> {
 }
 
 fn work_packages(store: &Store, asked: &Asked) -> Result<Answer, Refusal> {
-    let found = filters::work_packages(store, asked.filters())?;
+    let found = filters::work_packages(store, asked.query("filters"))?;
     let total = found.len();
     let rows = Window::read(&asked.query, &store.rules).of(found);
     let rows = rows.into_iter().map(|package| show::work_package(store, package)).collect();
@@ -159,7 +124,7 @@ fn work_packages(store: &Store, asked: &Asked) -> Result<Answer, Refusal> {
 }
 
 fn projects(store: &Store, asked: &Asked) -> Result<Answer, Refusal> {
-    let wanted = filters::identifiers(asked.filters())?;
+    let wanted = filters::identifiers(asked.query("filters"))?;
     let is_wanted = |identifier: Option<&Value>| {
         let identifier = identifier.and_then(Value::as_str).unwrap_or_default();
         wanted.as_ref().is_none_or(|wanted| wanted.contains(identifier))

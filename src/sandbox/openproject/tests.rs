@@ -3,16 +3,15 @@
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Refusal};
-use super::routes::{self, Asked};
 use super::*;
-use crate::http::server::Header;
+use crate::http::server::{Header, Request};
 
 fn asked(method: &str, target: &str, body: &Value) -> Asked {
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
     let headers = headers.map(|(name, value)| Header { name, value: value.as_bytes() });
     let body = body.to_string();
-    routes::read(&Request { method, target, headers: &headers, body: body.as_bytes() })
+    Asked::of(&Request { method, target, headers: &headers, body: body.as_bytes() })
 }
 
 fn ask(store: &mut Store, method: &str, target: &str, body: &Value) -> Answer {
@@ -96,14 +95,14 @@ fn a_field_that_the_project_does_not_have_is_ignored_and_one_that_is_no_filter_i
 fn who_is_not_signed_in_or_sends_no_json_is_told_so() {
     let mut store = Store::default();
     let unsigned = Request { method: "GET", target: "/api/v3", headers: &[], body: &[] };
-    let told = routes::answer(&mut store, &routes::read(&unsigned)).unwrap_or_else(Refusal::into_answer);
+    let told = routes::answer(&mut store, &Asked::of(&unsigned)).unwrap_or_else(Refusal::into_answer);
     assert_eq!(told.status, 401);
     let bearer = format!("Bearer {TOKEN}");
     for (content_type, status) in [("", 406), ("text/plain", 415)] {
         let headers = [("Authorization", bearer.as_str()), ("Content-Type", content_type)];
         let headers = headers.map(|(name, value)| Header { name, value: value.as_bytes() });
         let request = Request { method: "POST", target: "/api/v3/work_packages", headers: &headers, body: b"{}" };
-        let told = routes::answer(&mut store, &routes::read(&request)).unwrap_or_else(Refusal::into_answer);
+        let told = routes::answer(&mut store, &Asked::of(&request)).unwrap_or_else(Refusal::into_answer);
         assert_eq!(told.status, status);
     }
 }

@@ -36,7 +36,7 @@ fn a_missing_task_is_an_empty_list() {
 }
 
 #[test]
-fn what_an_add_lacks_or_names_wrongly_is_refused() {
+fn an_add_with_missing_or_wrong_fields_is_refused() {
     let portal = &mut Portal::default();
     portal.rules.denied_groups.insert(5);
     for (fields, code) in [
@@ -83,7 +83,7 @@ fn a_parent_that_is_there_is_kept() {
 }
 
 #[test]
-fn what_the_owner_may_not_see_is_created_and_hidden() {
+fn a_task_that_the_owner_may_not_see_is_created_and_hidden() {
     let portal = &mut Portal::default();
     portal.rules.owner_is_admin = false;
     let foreign = json!({"TITLE": "t", "RESPONSIBLE_ID": 7, "CREATED_BY": 8, "XML_ID": "m"});
@@ -102,7 +102,7 @@ fn what_the_owner_may_not_see_is_created_and_hidden() {
 }
 
 #[test]
-fn a_concealed_task_is_answered_to_its_creator_only() {
+fn only_the_reply_to_its_add_shows_a_concealed_task() {
     let portal = &mut Portal::default();
     portal.conceal_new();
     let id = create(portal, json!({"TITLE": "t", "RESPONSIBLE_ID": 1, "XML_ID": "m"}));

@@ -1,23 +1,23 @@
-//! The text of a `.env`, read as python-dotenv reads it, so that one file serves both workers.
+//! Reads the text of a `.env` as python-dotenv reads it, so that one file serves both workers.
 //!
 //! `NAME=value`, `export` before it or not, with blanks around the `=`. `'…'` and `"…"` may go over several lines; `\'`
 //! and `\\` count in both, `\n` and the like in the second kind only. Outside of quotes a value ends at a `#` with a
 //! blank before it. `${NAME}` and `${NAME:-text}` are replaced, in quotes of both kinds too; `$NAME` is not. One thing
-//! differs: what cannot be read costs its own line and none of those below it. It knows no file, no setting and no
+//! differs: a line that cannot be read does not spoil the lines below it. This file knows no file, no setting and no
 //! environment.
 
-/// What a line says, or the lines of a value in quotes.
+/// One line, or the lines of one value in quotes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Statement {
     /// Counted from 1.
     pub line: usize,
-    /// What stands where a name belongs, whatever it is.
+    /// The text in the place of the name, whatever it is.
     pub name: String,
-    /// What it is given.
+    /// The text after the name.
     pub value: Value,
 }
 
-/// What stands behind a name.
+/// The text after a name.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Value {
     /// A value.
@@ -31,7 +31,7 @@ pub enum Value {
     },
     /// Nothing, not even a `=`.
     Absent,
-    /// Something that cannot be read, and what is wrong with it.
+    /// It cannot be read, and why.
     Unreadable(&'static str),
 }
 
@@ -51,7 +51,7 @@ pub fn parse(text: &str) -> Vec<Statement> {
         }
         let (name, after_name) = name(rest);
         let (value, left) = value(after_name);
-        // Back on the first line after an error, so that a quote left open does not swallow what follows.
+        // After an error the next line follows the first one, so that an open quote does not swallow what follows.
         at = match &value {
             Value::Unreadable(_) => at + end_of_line,
             _ => text.len() - left.len(),
@@ -113,8 +113,8 @@ fn ended<'a>(value: Value, rest: &'a str, otherwise: &'static str) -> (Value, &'
     }
 }
 
-/// Where the quote is closed: at the first one that no backslash takes; without such a one at the last of the line, as
-/// earlier versions had it.
+/// Where the quote is closed: at the first one without a backslash before it; if there is none, at the last one of the
+/// line, as earlier versions did it.
 fn closing(text: &str, quote: char) -> Option<usize> {
     let mut is_taken = false;
     let plain = text.char_indices().find(|(_, c)| {
@@ -125,7 +125,7 @@ fn closing(text: &str, quote: char) -> Option<usize> {
     plain.map(|(at, _)| at).or_else(|| text.lines().next()?.rfind(quote))
 }
 
-/// The text between quotes, with what a backslash makes of the character behind it.
+/// The text between quotes, with its backslash escapes replaced.
 fn unescaped(text: &str, quote: char) -> String {
     let mut read = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
@@ -139,9 +139,9 @@ fn unescaped(text: &str, quote: char) -> String {
     read
 }
 
-fn escape(outgoing: char, quote: char) -> Option<char> {
-    match outgoing {
-        '\\' | '\'' => Some(outgoing),
+fn escape(escaped: char, quote: char) -> Option<char> {
+    match escaped {
+        '\\' | '\'' => Some(escaped),
         _ if quote == '\'' => None,
         '"' => Some('"'),
         'a' => Some('\x07'),
@@ -160,8 +160,8 @@ fn is_blank(c: char) -> bool {
     c.is_whitespace() && c != '\n'
 }
 
-/// The value with each `${NAME}` and `${NAME:-text}` replaced by what `lookup` says, or by the text behind `:-`; and
-/// whether one was replaced by nothing because nobody knows it.
+/// The value with each `${NAME}` and `${NAME:-text}` replaced by what `lookup` returns, or by the text after `:-`; and
+/// whether one was replaced by nothing because `lookup` does not know it.
 pub fn interpolated(value: &str, lookup: impl Fn(&str) -> Option<String>) -> (String, bool) {
     let (mut text, mut is_lost) = (String::new(), false);
     let mut rest = value;

@@ -12,7 +12,7 @@ use super::client::{Call, Client};
 use super::errors::ApiError;
 use crate::message::text;
 
-/// The list may have been changed when an unknown id turns up, but it is not asked for more often than this.
+/// An unknown id may mean that the list has changed; the list is read again, but not more often than this.
 const RELOAD: Duration = Duration::from_secs(60);
 
 /// The texts known so far.
@@ -25,7 +25,7 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Starts with the texts of the setting; the portal's are read when the first answer is needed.
+    /// Starts with the texts of the setting; the portal's are read when the first unknown answer comes.
     pub fn new(client: Arc<Client>, texts: BTreeMap<String, String>) -> Answers {
         Answers { client, texts, asked: None, error: None }
     }

@@ -9,20 +9,20 @@ use serde_json::{Map, Value};
 use super::client::Call;
 use super::errors::{ApiError, Kind};
 
-/// The most commands that a portal takes in one batch.
+/// The largest number of commands that a portal takes in one batch.
 pub const LARGEST: usize = 50;
-/// The most that the commands of one batch may have together, in bytes; servers refuse bodies over a few megabytes.
+/// The largest size of a batch's commands together, in bytes; servers refuse bodies over a few megabytes.
 const LARGEST_COMMANDS: usize = 1 << 20;
 /// PHP's `max_input_vars` (1,000) and `max_input_nesting_level` (64), with room to spare.
 const MOST_VALUES: usize = 900;
 const DEEPEST: usize = 50;
-/// What a portal replaces anywhere in a value, in any case.
+/// Texts that a portal replaces anywhere in a value, in any case.
 const REFERENCES: &[&str] = &["result[", "next[", "total[", "time[", "error["];
-/// What may stand in a command as it is: the brackets of nested names need no encoding.
+/// Characters that a command holds unencoded; the brackets of nested names are added unencoded, too.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// How many of these fit into one request that is to take at most `time`. `pace` says how long a command of a method
-/// takes.
+/// How many of these commands fit into one request that should take at most `time`. `pace` says how long a command of
+/// a method takes.
 pub fn fitting<'a>(
     commands: impl Iterator<Item = (&'static str, &'a str)>,
     most: usize,
@@ -38,20 +38,20 @@ pub fn fitting<'a>(
     commands.take(most.min(LARGEST)).take_while(fits).count()
 }
 
-/// The body of the request. A command that fails does not keep the others from running, and they run in the order in
-/// which they stand here: a JSON map of serde_json would sort `c10` before `c2`.
+/// The body of the request. A command that fails does not stop the others, and they run in the order in which they
+/// stand here: a JSON map of serde_json would sort `c10` before `c2`.
 pub fn body<'a>(commands: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     let mut body = br#"{"halt":0,"cmd":{"#.to_vec();
     for (index, command) in commands.into_iter().enumerate() {
         let separator = if index == 0 { "" } else { "," };
-        // A command is percent-encoded, so nothing in it has to be escaped.
+        // A command is percent-encoded, so nothing in it has to be escaped for JSON.
         body.extend(format!(r#"{separator}"{}":"{command}""#, key(index)).into_bytes());
     }
     body.extend(b"}}");
     body
 }
 
-/// What a batch's result says about one command, in the form of a plain reply; it is taken out of the batch's.
+/// What a batch's result says about one command, in the form of a plain reply; it is taken out of the result.
 pub fn result(batch: &mut Value, index: usize) -> Result<Value, ApiError> {
     let key = &key(index);
     let mut take = |name: &str| Some(batch.get_mut(name)?.get_mut(key)?.take());
@@ -77,9 +77,9 @@ fn key(index: usize) -> String {
     format!("c{index}")
 }
 
-/// The call as a batch command: a query string whose values are encoded once. `None` for a call that has to go plainly,
-/// since it would arrive as another one: null and what is empty cannot be written, a portal replaces `$result[…]` and
-/// its like anywhere in a value, and PHP reads neither many nor deeply nested parameters.
+/// The call as a batch command: a query string whose values are encoded once. `None` for a call that has to be sent on
+/// its own, because a batch would change it: null and empty values cannot be written, a portal replaces `$result[…]`
+/// and its like anywhere in a value, and PHP reads neither many nor deeply nested parameters.
 pub fn command(call: &Call) -> Option<String> {
     let mut writer = Writer { command: call.method.to_owned(), separator: '?', values: 0 };
     call.params.iter().all(|(name, value)| writer.append(name, value, 0)).then_some(writer.command)
@@ -92,7 +92,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// False when the value cannot be written.
+    /// Returns false when the value cannot be written.
     fn append(&mut self, name: &str, value: &Value, depth: usize) -> bool {
         let text = match value {
             Value::Null => return false,

@@ -1,7 +1,7 @@
-//! Is the portal ready for the worker? For `task-creator check`; asks with the worker's own client and look-up.
+//! Is the portal ready for the worker? For `task-creator check`; it asks with the worker's own client and look-up.
 //!
 //! Nothing here creates or changes a task. Only [`prepare`] changes anything at all: it makes the marker's field.
-//! [`users`] and [`speed`] are parts of the same look.
+//! [`users`] and [`speed`] are parts of the same check.
 
 pub mod speed;
 pub mod users;
@@ -19,11 +19,11 @@ use super::look_up::LookUp;
 use super::{Settings, custom_fields, fields};
 use crate::message::text;
 use crate::report::Report;
-use crate::systems::answer::YES;
+use crate::systems::question::YES;
 use crate::systems::{Failure, Surroundings};
 use crate::terminal;
 
-/// Without one of these tasks are not created, or lack their checklists.
+/// Without one of these methods tasks are not created, or lack their checklists.
 const NEEDED: &[&str] = &["tasks.task.add", "tasks.task.list", "task.checklistitem.add", "task.checklistitem.getlist"];
 /// The project's own methods, and what is missing without each.
 const OWN: &[(&str, &str)] = &[
@@ -37,17 +37,17 @@ const RESULT_FIELDS: &[(&str, &str)] = &[
     ("UF_RESULT_ANSWER", "nobody can answer, and a task that expects an answer is never reported as finished"),
 ];
 
-/// A portal that is looked at.
+/// The check of one portal.
 struct Look<'a> {
     settings: &'a Settings,
     client: Arc<Client>,
     report: &'a mut Report,
 }
 
-/// `Err` when the portal does not answer, so that there is no use in asking for the rest.
+/// `Err` when the portal does not answer, so that asking for the rest is useless.
 type Answered<T = ()> = Result<T, ApiError>;
 
-/// Looks at everything that the worker will need.
+/// Checks everything that the worker will need.
 pub fn run(settings: &Settings, around: &Surroundings, report: &mut Report) {
     let client = Arc::new(Client::new(settings, around.https, 1, around.stop));
     let mut look = Look { settings, client, report };
@@ -64,7 +64,7 @@ pub fn run(settings: &Settings, around: &Surroundings, report: &mut Report) {
     }
 }
 
-/// Makes the marker's field if it is missing.
+/// Creates the marker's field if it is missing.
 pub fn prepare(settings: &Settings, around: &Surroundings, report: &mut Report) {
     let Some(marker) = settings.marker_field.as_deref().filter(|marker| fields::is_custom_field(marker)) else {
         return report.ok("bitrix24: BITRIX_TASK_ID_FIELD names no custom field, so there is none to make");
@@ -92,7 +92,7 @@ impl Look<'_> {
         }
     }
 
-    /// The id of the user it acts for.
+    /// The id of the user that the webhook acts for.
     fn at_webhook(&mut self) -> Answered<Option<String>> {
         let owner = self.client.call(&Call { method: "profile", params: Vec::new() })?;
         let owner = &owner["result"];
@@ -111,7 +111,7 @@ impl Look<'_> {
         Ok(text(&owner["ID"]))
     }
 
-    /// Mostly the profile says it.
+    /// Mostly the profile says it, without another call.
     fn is_administrator(&self, owner: &Value) -> Answered<Result<bool, ApiError>> {
         match &owner["ADMIN"] {
             Value::Null => {
@@ -131,8 +131,8 @@ impl Look<'_> {
                 Availability::Forbidden => self
                     .report
                     .fail(format!("bitrix24: the webhook may not call {method}; give it the right \"task\" (tasks)")),
-                // The portal may be an old one: what it cannot tell, the first task will show.
-                Availability::Untold(why) => {
+                // The portal may be an old one: the first task will show what it cannot tell.
+                Availability::Unknown(why) => {
                     self.report.warn(format!("bitrix24: it is not known which methods there are: {why}"));
                     return Ok(());
                 }
@@ -156,7 +156,7 @@ impl Look<'_> {
             Ok(reply) if !fields::is_yes(&reply["result"]["isExisting"]) => Availability::Missing,
             Ok(reply) if !fields::is_yes(&reply["result"]["isAvailable"]) => Availability::Forbidden,
             Ok(_) => Availability::Available,
-            Err(err) => Availability::Untold(err),
+            Err(err) => Availability::Unknown(err),
         })
     }
 
@@ -218,14 +218,14 @@ impl Look<'_> {
         }
     }
 
-    /// Can tasks be found by it?
+    /// Whether tasks can be found by it.
     fn at_marker(&mut self, marker: &str, rows: Option<&[Value]>) -> Answered {
         let kind = rows.and_then(|rows| text(&custom_fields::named(rows, marker)?["USER_TYPE_ID"]));
         if let Some(kind) = kind.filter(|kind| kind != "string") {
             self.report
                 .warn(format!("bitrix24: the field {marker} is of the type {kind}, not string: it may lose ids"));
         }
-        let began = Instant::now();
+        let started = Instant::now();
         match LookUp::new(Arc::clone(&self.client), marker).probe().map_err(|err| handler::not_looked_up(&err)) {
             Ok(()) => {
                 self.report.ok(format!("bitrix24: tasks can be found by {marker}"));
@@ -241,8 +241,8 @@ impl Look<'_> {
                 | Failure::Outdated),
             ) => self.report.fail(format!("bitrix24: {failure}")),
         }
-        // It may have failed because it takes so long.
-        if began.elapsed() > speed::SLOW {
+        // The look-up may have failed because it was slow.
+        if started.elapsed() > speed::SLOW {
             self.advise_indexes(marker);
         }
         Ok(())
@@ -285,7 +285,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// With texts of another portal, or swapped ones, a yes would arrive as a no.
+    /// With texts of another portal, or swapped ones, a yes would arrive as a no, or a no as a yes.
     fn compare_answers(&mut self, of_portal: &[(String, String)]) {
         for (id, text) in &self.settings.answer_texts {
             let wrong = match of_portal.iter().find(|(known, _)| known == id) {
@@ -297,7 +297,7 @@ impl Look<'_> {
         }
     }
 
-    /// The outer error ends the look, the inner one is a refusal of this one call.
+    /// The outer error ends the check, the inner one is a refusal of this one call.
     fn ask(&self, call: &Call) -> Answered<Result<Value, ApiError>> {
         told(self.client.call(call))
     }
@@ -308,10 +308,10 @@ enum Availability {
     Available,
     Missing,
     Forbidden,
-    Untold(ApiError),
+    Unknown(ApiError),
 }
 
-/// A refusal is an answer as well.
+/// A refusal is an answer too.
 fn told<T>(answer: Result<T, ApiError>) -> Answered<Result<T, ApiError>> {
     match answer {
         Err(err) if !matches!(err.kind, Kind::Refused | Kind::Configuration) => Err(err),
@@ -322,9 +322,9 @@ fn told<T>(answer: Result<T, ApiError>) -> Answered<Result<T, ApiError>> {
 fn advice(kind: Kind) -> &'static str {
     match kind {
         Kind::Configuration => "correct BITRIX_WEBHOOK_URL, or the rights of the webhook and of its owner",
-        Kind::Unreachable | Kind::Outdated => "mend that, or correct the host in BITRIX_WEBHOOK_URL",
+        Kind::Unreachable | Kind::Outdated => "correct that, or correct the host in BITRIX_WEBHOOK_URL",
         Kind::Unknown => "look at the portal's server, or raise BITRIX_REQUEST_TIMEOUT",
-        Kind::TooFast | Kind::MethodHeld => "other programs use up the portal's limits; check again in a minute",
+        Kind::TooFast | Kind::CoolingDown => "other programs use up the portal's limits; check again in a minute",
         Kind::Blocked => "the portal is blocked or closed, which only its administrator can change",
         Kind::Refused => "correct BITRIX_WEBHOOK_URL",
     }

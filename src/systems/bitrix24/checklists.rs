@@ -1,7 +1,7 @@
 //! Adds a task's checklists, and completes those that a crash or a failed call has left half done.
 //!
-//! Safe to repeat: before anything is added to a task that may have parts already, its parts are read back, and only
-//! what is missing is added. What people have added, renamed or ticked stays. It knows no marker and no record.
+//! Safe to repeat: if a task may have parts already, they are read back first, and only what is missing is added. What
+//! people have added, renamed or ticked stays. It knows no marker and no record.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,14 @@ use super::fields::Checklist;
 use super::member;
 use crate::message::text;
 
-/// Between the places of two lists or lines: what people add gets a place next to its neighbour, which is then none of
-/// ours.
+/// The gap between the places of two lists or lines: what people add gets a place next to its neighbour, which is then
+/// none of ours.
 const GAP: u64 = 100;
 
-/// How many titles of missing parts are named.
+/// How many titles of missing parts the log names.
 const TITLES: usize = 3;
 
-/// A task at the portal and the checklists it shall have.
+/// A task at the portal and the checklists that it should have.
 pub struct Wanted<'a> {
     /// The task's id at the portal.
     pub task: &'a str,
@@ -28,28 +28,28 @@ pub struct Wanted<'a> {
     pub lists: &'a [Checklist],
     /// It may have some of them already.
     pub may_have_some: bool,
-    /// Others may be under way: a portal goes on with a batch after the worker that sent it has died.
+    /// More of them may still come: a portal goes on with a batch after the worker that sent it has died.
     pub may_get_more: bool,
 }
 
-/// What a task lacks in the end, and why.
+/// What a task still lacks in the end, and why.
 #[derive(Debug)]
 pub struct Missing {
     /// Lists and lines.
     pub parts: u32,
     /// The first of their titles, for the log.
     pub titles: String,
-    /// What kept the last of them away.
+    /// Why the last failed call failed.
     pub why: ApiError,
 }
 
-/// Adds what is missing; `None` for each task that has all. A refused part is tried once more: in a batch the refusal
-/// may have been meant for another one.
+/// Adds what is missing; `None` for each task that lacks nothing. A refused part is tried once more: in a batch the
+/// refusal may have been meant for another part.
 pub fn complete(client: &Client, wanted: &[Wanted]) -> Vec<Option<Missing>> {
     let mut tasks: Vec<Plan> = wanted.iter().map(Plan::new).collect();
     for _ in 0..2 {
         read_back(client, &mut tasks);
-        tasks.iter_mut().for_each(Plan::leave_what_may_come_by_itself);
+        tasks.iter_mut().for_each(Plan::leave_parts_that_may_still_come);
         add(client, &mut tasks, Plan::next_lists);
         add(client, &mut tasks, Plan::next_lines);
         tasks.iter_mut().for_each(Plan::end_round);
@@ -57,17 +57,17 @@ pub fn complete(client: &Client, wanted: &[Wanted]) -> Vec<Option<Missing>> {
     tasks.into_iter().map(Plan::missing).collect()
 }
 
-/// What is to be added to one task.
+/// What has to be added to one task.
 struct Plan<'a> {
     task: &'a str,
     lists: Vec<Part>,
-    /// What the portal has is not known.
+    /// The portal's parts must be read first.
     unread: bool,
     /// Nothing more is added for now.
     left: bool,
-    /// What is missing may be under way.
+    /// The missing parts may still come from an earlier try.
     may_get_more: bool,
-    /// Why the last call failed that did.
+    /// Why the last failed call failed.
     why: Option<ApiError>,
 }
 
@@ -76,7 +76,7 @@ struct Part {
     title: String,
     /// Its `SORT_INDEX`.
     place: u64,
-    /// Its id at the portal, once it is there.
+    /// Its id at the portal, once it exists there.
     id: Option<String>,
     lines: Vec<Part>,
 }
@@ -96,14 +96,14 @@ impl<'a> Plan<'a> {
         Plan { task: wanted.task, lists, unread, left: false, may_get_more: wanted.may_get_more, why: None }
     }
 
-    /// The lists that are missing, while it is known what is there.
+    /// The missing lists, when it is known which lists exist.
     fn next_lists(&mut self) -> Vec<(Call, &mut Part)> {
         let (task, known) = (self.task, !self.unread && !self.left);
         let missing = self.lists.iter_mut().filter(|list| known && list.id.is_none());
         missing.map(|list| (item(task, &list.title, "0", list.place), list)).collect()
     }
 
-    /// The lines that are missing in the lists that are there.
+    /// The missing lines of the lists that exist.
     fn next_lines(&mut self) -> Vec<(Call, &mut Part)> {
         let (task, known) = (self.task, !self.unread && !self.left);
         let lists = self.lists.iter_mut().filter(|_| known);
@@ -114,16 +114,16 @@ impl<'a> Plan<'a> {
         missing.map(|(list, line)| (item(task, &line.title, &list, line.place), line)).collect()
     }
 
-    /// What was read back is added only when nobody else can be adding it.
-    fn leave_what_may_come_by_itself(&mut self) {
+    /// What is missing after the reading is added only when no earlier try can still add it.
+    fn leave_parts_that_may_still_come(&mut self) {
         if std::mem::take(&mut self.may_get_more) && !self.left && !self.missing_titles().is_empty() {
             self.left = true;
             self.why = Some(ApiError::new(Kind::Unknown, "an earlier try to add them may not be over".into()));
         }
     }
 
-    /// A part that failed may have been added all the same. Without a clear answer the portal may add it yet, and after
-    /// other failures than a refusal the next call fails too.
+    /// A part that failed may have been added all the same. Without a clear answer the portal may still add it, and
+    /// after any failure but a refusal the next call fails too.
     fn end_round(&mut self) {
         self.unread |= self.why.is_some();
         self.left |= self.why.as_ref().is_some_and(|err| err.kind != Kind::Refused);
@@ -142,7 +142,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Reads what the tasks have, where that is not known.
+/// Reads which parts the tasks have, where that is not known.
 fn read_back(client: &Client, tasks: &mut [Plan]) {
     let mut unread: Vec<&mut Plan> = tasks.iter_mut().filter(|task| task.unread && !task.left).collect();
     let calls = unread.iter().map(|task| items(task.task)).collect();
@@ -157,13 +157,16 @@ fn read_back(client: &Client, tasks: &mut [Plan]) {
     }
 }
 
-/// Of two errors the one that asks for more patience: what may be under way must not hide behind a refusal.
+/// Of two errors the one that asks for more patience: a refusal must not hide a call that may be under way.
 fn worse(known: Option<ApiError>, new: ApiError) -> ApiError {
     let rank = |err: &ApiError| match err.kind {
         Kind::Unknown => 2,
-        Kind::TooFast | Kind::MethodHeld | Kind::Blocked | Kind::Configuration | Kind::Unreachable | Kind::Outdated => {
-            1
-        }
+        Kind::TooFast
+        | Kind::CoolingDown
+        | Kind::Blocked
+        | Kind::Configuration
+        | Kind::Unreachable
+        | Kind::Outdated => 1,
         Kind::Refused => 0,
     };
     known.filter(|known| rank(known) > rank(&new)).unwrap_or(new)
@@ -220,8 +223,8 @@ impl Item {
     }
 }
 
-/// Finds the parts among the items under `parent`, each item once: by title and place, since a title may be there
-/// twice; then by title; then, for one that somebody has renamed, by the place that only we give.
+/// Finds the parts among the items under `parent`, each item once: first by title and place, since two may have the
+/// same title; then by title; then, for one that somebody has renamed, by the place, which only we give.
 fn recognise(parts: &mut [Part], items: &[Item], parent: &str) {
     let mut left: BTreeMap<usize, &Item> = items.iter().filter(|item| item.parent == parent).enumerate().collect();
     let same_title = |part: &Part, item: &Item| item.title.trim() == part.title.trim();
@@ -240,7 +243,7 @@ fn recognise(parts: &mut [Part], items: &[Item], parent: &str) {
     }
 }
 
-/// Adds to a task a line of the list `parent`, or with `0` a list, at this place among its neighbours. Without a place
+/// Adds a line of the list `parent` to a task, or with `0` a list, at this place among its neighbours. Without a place
 /// the portal puts it on top of them.
 pub fn item(task: &str, title: &str, parent: &str, place: u64) -> Call {
     let fields = json!({"TITLE": title, "PARENT_ID": parent, "SORT_INDEX": place});

@@ -1,8 +1,8 @@
-//! Calls a Bitrix24 portal: one call plainly, many as batches that all threads share, within the portal's request
-//! budget and with as many requests at once as do it good.
+//! Calls a Bitrix24 portal: one call plainly, many as batches that all threads share. It keeps to the portal's request
+//! limit and finds out how many requests at once serve best.
 //!
-//! It knows URLs, encodings and the portal's way of answering. What an answer means for a task is [`super::handler`]'s
-//! and [`super::tracker`]'s business, what an error means is [`super::errors`]'.
+//! It knows URLs, encodings and the form of the portal's answers. What an answer means for a task is decided by
+//! [`super::handler`] and [`super::tracker`], what an error means by [`super::errors`].
 
 mod parcel;
 
@@ -26,14 +26,14 @@ use crate::tls::RootCertificates;
 
 /// The cloud cuts a request at 60 s; a batch is sized to stay far below, since its speed changes.
 const BATCH_TIME: Duration = Duration::from_secs(15);
-/// How often a refusal for too many requests is waited out before the caller hears of it.
+/// How often the worker waits and repeats after a refusal for too many requests, before the caller hears of it.
 const REFUSALS: u32 = 5;
-/// So many requests in a row without an answer: the next one will have none either.
-const IN_VAIN: u32 = 2;
-/// Where requests are scarce, calls that keep coming are waited for so long, and so often again.
+/// After so many requests in a row without an answer, the next one will have none either.
+const MOST_UNANSWERED: u32 = 2;
+/// Where requests are scarce, a request waits this long for more calls, and again while they keep coming.
 const MOMENT: Duration = Duration::from_millis(20);
 const MOST_MOMENTS: u32 = 10;
-/// A turn that is no further away than this is waited for even while the worker stops.
+/// While the worker stops, it waits for a permit only if it comes within this time.
 const SOON: Duration = Duration::from_secs(5);
 
 /// A portal, seen through one webhook.
@@ -47,18 +47,18 @@ pub struct Client {
     outbox: Combiner<Parcel, Reply>,
     /// The most calls in one request; fewer after an answer that was too large to be read.
     most_calls: AtomicUsize,
-    /// What the last requests have shown of the portal. Shared by all threads that call it.
+    /// What the last requests have shown about the portal. Shared by all threads that call it.
     learnt: Mutex<Learnt>,
-    /// It was told once that something stands before the JSON of the portal's answers.
-    told_of_preamble: AtomicBool,
+    /// The warning about text before the JSON of the portal's answers has been logged.
+    preamble_is_logged: AtomicBool,
     stop: Stop,
 }
 
-/// The whole reply: an object with `result` and mostly `time`.
+/// The whole reply: an object with `result` and mostly with `time`.
 pub type Reply = Result<Value, ApiError>;
 
 impl Client {
-    /// A client for the portal of these settings, with up to `most` requests under way at once.
+    /// A client for the portal of these settings, with up to `most` unfinished requests at once.
     pub fn new(settings: &Settings, root_certificates: &RootCertificates, most: usize, stop: &Stop) -> Client {
         Client {
             http: Http::new(settings.request_timeout, root_certificates),
@@ -69,22 +69,22 @@ impl Client {
             outbox: Combiner::default(),
             most_calls: AtomicUsize::new(batch::LARGEST),
             learnt: Mutex::new(Learnt::new(most)),
-            told_of_preamble: AtomicBool::new(false),
+            preamble_is_logged: AtomicBool::new(false),
             stop: stop.clone(),
         }
     }
 
-    /// Does a portal without a request limit answer so fast that a request costs more than what it carries?
+    /// Whether a portal without a request limit answers so fast that a request costs more than the calls in it.
     pub fn is_fast(&self) -> bool {
         !self.rate_limiter.limited() && self.learnt().is_fast()
     }
 
-    /// Is every request scarce?
+    /// Whether requests are scarce.
     pub fn is_limited(&self) -> bool {
         self.rate_limiter.limited()
     }
 
-    /// Makes one call, in a request of its own: what comes back is about this call and no other.
+    /// Makes one call, in a request of its own, so the reply is about this call alone.
     ///
     /// # Errors
     /// [`ApiError`], which says whether the call may have had an effect.
@@ -93,7 +93,7 @@ impl Client {
         replies.into_iter().next().unwrap_or_else(|| self.broken())
     }
 
-    /// The same for a call that goes only while it may; otherwise it is [`Kind::Outdated`].
+    /// The same for a call that goes only while it may; otherwise the error is [`Kind::Outdated`].
     ///
     /// # Errors
     /// As [`Client::call`].
@@ -111,7 +111,7 @@ impl Client {
     fn send_while(&self, mut waiting: Vec<Parcel>, pace: Pace) -> Vec<Reply> {
         match pace {
             Pace::Queued => return self.outbox.run(self, waiting),
-            // The next turn is near, and many may be late together, which then share requests.
+            // A permit comes soon, and many calls may be late together: they then share requests.
             Pace::AtOnce if self.rate_limiter.permits_come_within(self.request_timeout) => {
                 return self.outbox.run_first(self, waiting);
             }
@@ -120,7 +120,7 @@ impl Client {
         let mut replies = Vec::with_capacity(waiting.len());
         while !waiting.is_empty() {
             let share = self.share(waiting.iter(), waiting.len()).clamp(1, waiting.len());
-            // Paid for by those after it, which wait the longer.
+            // The calls after it pay for it: they wait longer.
             self.rate_limiter.take(Instant::now());
             let Carried { replies: carried, to_the_rest } = self.carry(waiting.drain(..share).collect());
             replies.extend(carried);
@@ -132,26 +132,26 @@ impl Client {
     }
 
     /// Makes many calls that do not depend on each other, of any methods; one result for each, in order. They share
-    /// requests with what other threads call, see [`ApiError::in_batch`].
+    /// requests with the calls of other threads, see [`ApiError::in_batch`].
     pub fn call_all(&self, calls: Vec<Call>) -> Vec<Reply> {
         self.outbox.run(self, calls.into_iter().map(Parcel::shared).collect())
     }
 
-    /// The same for calls that finish what was started: they go before those that start something new.
+    /// The same for calls that finish what was started: they go before calls that start something.
     pub fn call_to_finish(&self, calls: Vec<Call>) -> Vec<Reply> {
         self.outbox.run_first(self, calls.into_iter().map(Parcel::shared).collect())
     }
 
-    /// The same in as few requests as there can be.
+    /// The same in as few requests as possible.
     pub fn call_in_bulk(&self, calls: Vec<Call>) -> Vec<Reply> {
         let parcel = |call: Call| Parcel { bulk: true, ..Parcel::shared(call) };
         self.outbox.run(self, calls.into_iter().map(parcel).collect())
     }
 
-    /// The same for calls that many tasks wait for. Where requests are free they go before all others, in requests of
-    /// their own, so that no other call holds them up. Where requests are scarce they have their turn as the others
-    /// have: meanwhile more tasks come that can share the next of them. Says as well when the first of them was sent:
-    /// what they show is as old.
+    /// The same for calls that many tasks wait for. Where requests are not limited they go before all others, in
+    /// requests of their own, so that no other call delays them. Where requests are scarce they queue like the others:
+    /// meanwhile more tasks come and share the next request. The time is when the first of them was sent: their replies
+    /// are that old.
     pub fn call_first(&self, calls: Vec<Call>) -> (Vec<Reply>, Instant) {
         let sent = Arc::new(OnceLock::new());
         let note: MayGo = Arc::new({
@@ -169,7 +169,7 @@ impl Client {
         (replies, *sent.get_or_init(Instant::now))
     }
 
-    /// One request for these; a single one goes plainly: it is the fastest way, and says the most when it fails.
+    /// Sends these in one request; a single one goes plainly: that is the fastest way, and its errors say the most.
     fn send(&self, parcels: &[Parcel]) -> Carried<Reply> {
         let (replies, err) = match parcels {
             [parcel] => {
@@ -179,32 +179,32 @@ impl Client {
             }
             parcels => match self.batch(parcels) {
                 Ok(replies) => (replies, None),
-                // None of the commands has run, and which of them is to blame shows when each goes alone.
+                // None of the commands has run. Each is sent alone, to show which of them is to blame.
                 Err(err) if err.kind == Kind::Refused => (self.one_by_one(parcels), None),
                 Err(err) => (vec![Err(err.clone()); parcels.len()], Some(err)),
             },
         };
-        let to_the_rest = err.filter(|err| self.asks_in_vain(err)).map(|err| Err(not_sent(&err)));
+        let to_the_rest = err.filter(|err| self.next_would_fail(err)).map(|err| Err(not_sent(&err)));
         Carried { replies, to_the_rest }
     }
 
-    /// Will the next request fail as well? One without an answer may have been held up by what it carried.
-    fn asks_in_vain(&self, err: &ApiError) -> bool {
+    /// Whether the next request will fail too. A request without an answer may have been slow because of its own calls.
+    fn next_would_fail(&self, err: &ApiError) -> bool {
         match err.kind {
             Kind::Unreachable | Kind::TooFast | Kind::Blocked => true,
-            Kind::Unknown => self.learnt().unanswered() >= IN_VAIN,
-            Kind::MethodHeld | Kind::Configuration | Kind::Refused | Kind::Outdated => false,
+            Kind::Unknown => self.learnt().unanswered() >= MOST_UNANSWERED,
+            Kind::CoolingDown | Kind::Configuration | Kind::Refused | Kind::Outdated => false,
         }
     }
 
     fn one_by_one(&self, parcels: &[Parcel]) -> Vec<Reply> {
-        let mut in_vain = None;
+        let mut failed = None;
         let send = |parcel: &Parcel| {
-            if let Some(err) = &in_vain {
+            if let Some(err) = &failed {
                 return Err(not_sent(err));
             }
             let reply = self.permit().and_then(|()| self.plain(parcel));
-            in_vain = reply.as_ref().err().filter(|err| self.asks_in_vain(err)).cloned();
+            failed = reply.as_ref().err().filter(|err| self.next_would_fail(err)).cloned();
             reply
         };
         parcels.iter().map(send).collect()
@@ -235,7 +235,7 @@ impl Client {
             Some(rest) => {
                 let text =
                     format!("{method}: not called for {rest:.0?}: it has used up its running time at the portal");
-                Err(ApiError::new(Kind::MethodHeld, text).method_held(rest))
+                Err(ApiError::new(Kind::CoolingDown, text).cooling_down(rest))
             }
         }
     }
@@ -243,16 +243,16 @@ impl Client {
     fn learn(&self, method: &'static str, result: Reply) -> Reply {
         let now = Instant::now();
         self.cool_downs.note(method, &result, now);
-        result.map_err(|err| err.method_held(self.cool_downs.rest(method, now).unwrap_or_default()))
+        result.map_err(|err| err.cooling_down(self.cool_downs.rest(method, now).unwrap_or_default()))
     }
 
-    /// Sends one HTTP request; the caller has had its turn. A refusal for too many requests had no effect: it is waited
-    /// out here.
+    /// Sends one HTTP request; the caller has a permit for it. A refusal for too many requests had no effect: the
+    /// request waits here and is repeated.
     fn request(&self, method: &str, body: &[u8], parcels: &[Parcel]) -> Reply {
         let url = self.webhook.url(method);
         let calls: Vec<&'static str> = parcels.iter().map(|parcel| parcel.call.method).collect();
         for refusal in 1.. {
-            // All of it goes, or nothing: its commands were written together.
+            // All calls are sent or none: the commands were written together.
             if !parcels.iter().all(Parcel::may_go) {
                 return Err(outdated());
             }
@@ -261,7 +261,7 @@ impl Client {
             let took = started.elapsed();
             let result = match answer {
                 Ok(Answer { status, body, .. }) => {
-                    reply(status, &self.webhook.hide_token(body), |before| self.tell_once(before))
+                    reply(status, &self.webhook.hide_token(body), |before| self.log_preamble_once(before))
                 }
                 Err(NoAnswer::NotSent(why)) => Err(ApiError::new(Kind::Unreachable, why)),
                 Err(NoAnswer::Unknown(why)) => Err(ApiError::new(Kind::Unknown, why)),
@@ -291,15 +291,15 @@ impl Client {
         unreachable!("the loop ends by returning")
     }
 
-    /// A portal that has it once may have it in every answer.
-    fn tell_once(&self, before: &[u8]) {
-        if !self.told_of_preamble.swap(true, Ordering::Relaxed) {
-            log::warn!("{}; said once", preamble::told(before));
+    /// Said once: a portal that sends it may send it with every answer.
+    fn log_preamble_once(&self, before: &[u8]) {
+        if !self.preamble_is_logged.swap(true, Ordering::Relaxed) {
+            log::warn!("{}; logged once", preamble::describe(before));
         }
     }
 
-    /// Waits until the budget allows the next request. When the worker stops, what is in hand goes on, unless its turn
-    /// is too far away.
+    /// Waits until the rate limiter gives a permit. When the worker stops, unfinished calls still go on, unless the
+    /// permit is too far away.
     fn permit(&self) -> Result<(), ApiError> {
         let pause = self.rate_limiter.take(Instant::now());
         let permit = Instant::now() + pause;
@@ -327,9 +327,9 @@ impl Carrier for Client {
         self.learnt().may_start(under_way)
     }
 
-    /// Where requests are scarce, calls that keep coming are waited for, one moment after another: records are
-    /// confirmed in small groups, and each group would use up a request. A single call goes at once while few requests
-    /// are sent.
+    /// Where requests are scarce, a request waits for calls that keep coming, one moment after another: records are
+    /// confirmed in small groups, and each group would use up a request. While few requests are sent, a single call
+    /// goes at once.
     fn await_permit(&self, waiting: &dyn Fn() -> usize, under_way: usize) -> Result<(), Reply> {
         self.permit().map_err(Err)?;
         let mut before = 0;
@@ -352,7 +352,7 @@ impl Carrier for Client {
         let mut items = items.peekable();
         let bulk = items.peek().is_some_and(|parcel| parcel.bulk);
         let most = self.most_calls.load(Ordering::Relaxed);
-        // A batch runs its commands one after another: where requests are free, side by side is faster.
+        // A batch runs its commands one after another: where requests are not limited, side by side is faster.
         let spread = !bulk && !self.rate_limiter.limited() && !learnt.is_fast();
         let most = if spread { most.min(waiting.div_ceil(learnt.concurrency())) } else { most };
         let alike = items.take_while(|parcel| self.rate_limiter.limited() || parcel.bulk == bulk);
@@ -362,22 +362,22 @@ impl Carrier for Client {
     }
 
     fn carry(&self, parcels: Vec<Parcel>) -> Carried<Reply> {
-        // Since they were handed in, a method may have been held, and what a call rests on may have become too old.
-        let held: Vec<Option<ApiError>> = parcels.iter().map(|parcel| self.may_call(parcel).err()).collect();
-        let (go, stay): (Vec<_>, Vec<_>) = parcels.into_iter().zip(&held).partition(|(_, held)| held.is_none());
+        // While they waited, a method may have started to cool down, or a look-up may have become too old.
+        let unsent: Vec<Option<ApiError>> = parcels.iter().map(|parcel| self.may_call(parcel).err()).collect();
+        let (go, stay): (Vec<_>, Vec<_>) = parcels.into_iter().zip(&unsent).partition(|(_, unsent)| unsent.is_none());
         drop(stay);
         let go: Vec<Parcel> = go.into_iter().map(|(parcel, _)| parcel).collect();
         if go.is_empty() {
             self.rate_limiter.take_back_permit();
-            return Carried { replies: held.into_iter().flatten().map(Err).collect(), to_the_rest: None };
+            return Carried { replies: unsent.into_iter().flatten().map(Err).collect(), to_the_rest: None };
         }
         let Carried { replies, to_the_rest } = self.send(&go);
         let mut replies = replies.into_iter();
-        let reply = |held: Option<ApiError>| match held {
+        let reply = |unsent: Option<ApiError>| match unsent {
             Some(err) => Err(err),
             None => replies.next().unwrap_or_else(|| self.broken()),
         };
-        Carried { replies: held.into_iter().map(reply).collect(), to_the_rest }
+        Carried { replies: unsent.into_iter().map(reply).collect(), to_the_rest }
     }
 
     fn broken(&self) -> Reply {
@@ -389,13 +389,13 @@ fn outdated() -> ApiError {
     ApiError::new(Kind::Outdated, "not sent: it had to wait too long, or another worker may have its message".into())
 }
 
-/// What is not sent after this error. A portal that is blocked is left alone for long.
+/// The error of calls that are not sent after this error. A portal that is blocked gets a long pause.
 fn not_sent(err: &ApiError) -> ApiError {
     let kind = if err.kind == Kind::Blocked { Kind::Blocked } else { Kind::Unreachable };
     ApiError::new(kind, format!("not sent, since another request failed: {err}"))
 }
 
-/// The reply in an answer, or the error that it is. `tell` hears what stands before the JSON, if anything does.
+/// The reply in an answer, or its error. `tell` is given what stands before the JSON, if anything does.
 fn reply(status: u16, body: &[u8], tell: impl Fn(&[u8])) -> Result<Value, ApiError> {
     let Some((reply, before)) = preamble::read(body) else { return Err(ApiError::from_page(status, body)) };
     if !before.is_empty() {

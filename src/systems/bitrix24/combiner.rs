@@ -1,6 +1,6 @@
-//! Lets many threads share requests: each hands in its items and waits for their replies. Whoever may send next takes
-//! what waits, its own or not, sends it in one request and hands the replies out. While one request is under way the
-//! next one fills.
+//! Lets many threads share requests: each hands in its items and waits for their replies. The thread that may send next
+//! takes the waiting items, its own or not, sends them in one request and hands the replies out. Meanwhile the next
+//! request fills.
 //!
 //! It knows neither what an item is nor how it is sent: a [`Carrier`] does.
 
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// A thread looks after its items this often even if nobody wakes it.
+/// A thread checks its items this often even if nobody wakes it.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What carries items.
@@ -21,17 +21,17 @@ pub trait Carrier {
     /// What comes back for each.
     type Reply: Clone;
 
-    /// May another request start while so many items wait and so many requests are under way?
+    /// Whether another request may start while so many items wait and so many requests are under way.
     fn may_start(&self, waiting: usize, under_way: usize) -> bool;
 
-    /// Waits until the next request may be sent. One thread at a time waits here; `waiting` says how many items do by
-    /// now.
+    /// Waits until the next request may be sent. Only one thread at a time waits here; `waiting` returns how many items
+    /// wait by now.
     ///
     /// # Errors
-    /// Nothing more is sent: the reply to everything that waits.
+    /// Nothing more is sent: the error is the reply to every waiting item.
     fn await_permit(&self, waiting: &dyn Fn() -> usize, under_way: usize) -> Result<(), Self::Reply>;
 
-    /// How many of the first of `items`, of which so many wait, go in one request; at least one does.
+    /// How many of the first of `items` go in one request, while `waiting` items wait in all; at least one does.
     fn share<'a>(&self, items: impl Iterator<Item = &'a Self::Item>, waiting: usize) -> usize
     where
         Self::Item: 'a;
@@ -43,11 +43,11 @@ pub trait Carrier {
     fn broken(&self) -> Self::Reply;
 }
 
-/// What a request came to.
+/// The outcome of a request.
 pub struct Carried<R> {
     /// One for each item, in order.
     pub replies: Vec<R>,
-    /// The reply to everything else that waits, where asking further would be in vain.
+    /// The reply to everything else that waits, when asking further would be useless.
     pub to_the_rest: Option<R>,
 }
 
@@ -58,7 +58,7 @@ struct State<I, R> {
     waiting: VecDeque<Waiting<I, R>>,
     /// Requests that are being sent or answered.
     under_way: usize,
-    /// A thread waits for its turn.
+    /// A thread waits for a permit.
     gathering: bool,
 }
 
@@ -74,7 +74,7 @@ type Place<I, R> = fn(&mut VecDeque<Waiting<I, R>>, std::vec::IntoIter<Waiting<I
 /// What a thread waits for.
 struct Ticket<R> {
     owner: Thread,
-    /// The owner is at a request, its own or another's, so waking it is of no use.
+    /// The owner is sending a request, with its own items or others', so waking it is useless.
     busy: AtomicBool,
     missing: AtomicUsize,
     replies: Mutex<Vec<Option<R>>>,
@@ -103,7 +103,7 @@ impl<I, R: Clone> Combiner<I, R> {
         self.hand_in(carrier, items, VecDeque::extend)
     }
 
-    /// The same, before everything that waits.
+    /// The same, but the items go before all waiting ones.
     pub fn run_first(&self, carrier: &impl Carrier<Item = I, Reply = R>, items: Vec<I>) -> Vec<R> {
         self.hand_in(carrier, items, |waiting, items| items.rev().for_each(|item| waiting.push_front(item)))
     }
@@ -153,20 +153,20 @@ impl<I, R: Clone> State<I, R> {
         !self.gathering && !self.waiting.is_empty() && carrier.may_start(self.waiting.len(), self.under_way)
     }
 
-    /// How many requests are under way, if the caller is to send the next one.
+    /// How many requests are under way, if the caller should send the next one.
     fn start_gathering(&mut self, carrier: &impl Carrier<Item = I, Reply = R>) -> Option<usize> {
         let starts = self.may_start(carrier);
         self.gathering |= starts;
         starts.then_some(self.under_way)
     }
 
-    /// What the next request carries; nothing, when everything that waits is answered with `instead`.
+    /// Takes the items of the next request; none when everything that waits is answered with `instead`.
     fn take(&mut self, carrier: &impl Carrier<Item = I, Reply = R>, instead: Option<&R>) -> Vec<Waiting<I, R>> {
         self.gathering = false;
         if let Some(reply) = instead {
             self.give_up(reply);
         }
-        // Another request may have ended meanwhile in a way that answered everything.
+        // Meanwhile another request may have ended with a reply to everything that waits.
         if self.waiting.is_empty() {
             return Vec::new();
         }
@@ -190,7 +190,7 @@ impl<I, R: Clone> State<I, R> {
         self.waiting.drain(..).for_each(|waiting| waiting.ticket.give(waiting.place, reply.clone()));
     }
 
-    /// Wakes one thread that has items here, so that it sends the next request, if one may be sent.
+    /// Wakes one thread that has items here, so that it sends the next request if one may be sent.
     fn wake_next(&self, carrier: &impl Carrier<Item = I, Reply = R>) {
         if self.may_start(carrier) {
             let idle = self.waiting.iter().find(|waiting| !waiting.ticket.busy.load(Ordering::Acquire));
@@ -199,7 +199,7 @@ impl<I, R: Clone> State<I, R> {
     }
 }
 
-/// What is kept under these locks is whole between two steps, also when a thread panicked.
+/// The data under these locks is whole between two steps, also when a thread panicked.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,32 +1,32 @@
-//! How many requests may be under way at once: found out from what the portal does, not set. Pure: the caller brings
-//! the time. It counts answers and knows nothing of what is asked.
+//! How many requests may be under way at once. The number is found out from what the portal does; no setting says it.
+//! Pure: the caller brings the time. It counts answers and does not know what is asked.
 //!
-//! After Vector's adaptive request concurrency: the number rises by a step while more requests bring more answers and
-//! goes back when they do not, falls by a tenth when requests fail, is judged once in a measured time, and only while
-//! it is reached. Unlike there the first steps double it, and a step is judged by the answers a second before and after
-//! it instead of by the time of one answer: a portal whose answers take now 20, now 200 ms would look overloaded by
-//! that.
+//! After Vector's adaptive request concurrency: the number rises by a step while more requests bring more answers, and
+//! returns when they do not. It falls by a tenth when requests fail. It is judged once in a measured time, and only
+//! while it is reached. Two things differ. The first steps double it. And a step is judged by the answers a second
+//! before and after it, not by the time of one answer: a portal that answers now in 20, now in 200 ms would look
+//! overloaded by that.
 
 use std::time::{Duration, Instant};
 
-/// Where it starts: what a portal of any size takes.
+/// Where it starts: a portal of any size takes this many.
 const FIRST: usize = 4;
-/// A step up stays when it brings at least this share of what it would bring at a portal that it costs nothing. Not
-/// more: the more requests there are, the fewer calls share one, and a call alone takes longer than one of many.
+/// A step up stays when it brings at least this share of what it would bring if more requests cost the portal nothing.
+/// Not more: with more requests fewer calls share one, and a call alone takes longer than one of many.
 const WORTH: f64 = 0.15;
-/// A portal that does so much less than before has become slower.
+/// A portal whose rate falls to this share has become slower.
 const SLOWER: f64 = 0.8;
-/// What a step down may cost, as a share: less is noise.
+/// The share of the rate that a step down may cost: less is noise.
 const NOISE: f64 = 0.05;
-/// What remains after a step down, and after one that follows a step down which brought more.
+/// What remains of the limit after a step down, and after a second one when the first brought more.
 const DECREASE: f64 = 0.9;
 const STEEP_DECREASE: f64 = 0.7;
-/// A measurement lasts until each place at the portal was used so often: roughly while doubling, well afterwards.
+/// A measurement lasts until each place was used so often: roughly while doubling, well afterwards.
 const ROUGH_ROUNDS: usize = 2;
 const GOOD_ROUNDS: usize = 8;
 /// The fewest answers in a measurement after doubling.
 const FEWEST: usize = 24;
-/// Between two tries of a step, up and down in turn; doubled with each that was in vain.
+/// The rest between two tries of a step, up and down in turn; each useless try doubles it.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
@@ -39,18 +39,18 @@ pub struct Concurrency {
     /// Calls a second at the limit that was last found good.
     rate: f64,
     measured: Measurement,
-    /// The next step is not tried before.
+    /// The next step is not tried before this time.
     rest_until: Option<Instant>,
     rest: Duration,
-    /// The next step is one up.
+    /// The next step goes up.
     up_next: bool,
-    /// The last answer.
+    /// When the last answer came.
     last: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Step {
-    /// It doubles, from a limit that was good.
+    /// It doubles from a limit that was good.
     Doubling {
         from: usize,
     },
@@ -60,14 +60,14 @@ enum Step {
     Down {
         from: usize,
     },
-    /// It is as good as is known.
+    /// It is the best number known.
     Settled,
 }
 
 /// The answers since the limit was changed.
 #[derive(Debug, Default)]
 struct Measurement {
-    /// Answers to requests that were sent before the change.
+    /// Answers to requests that were sent before the change; they are not counted.
     passed_over: usize,
     started: Option<Instant>,
     answers: usize,
@@ -77,7 +77,7 @@ struct Measurement {
 }
 
 impl Concurrency {
-    /// A search that ends at `most`.
+    /// A search that goes up to `most`.
     pub fn new(most: usize) -> Concurrency {
         let limit = FIRST.min(most).max(1);
         Concurrency {
@@ -98,14 +98,14 @@ impl Concurrency {
         self.limit
     }
 
-    /// May another request start while so many are under way?
+    /// Whether another request may start while so many are under way.
     pub fn may_start(&mut self, under_way: usize) -> bool {
         let may_start = under_way < self.limit;
         self.measured.held_back += usize::from(!may_start);
         may_start
     }
 
-    /// A request with so many calls was answered after this time. Time in which nothing was under way is not measured.
+    /// A request with so many calls was answered after this time. Time without any request is not measured.
     pub fn answered(&mut self, now: Instant, took: Duration, calls: usize) {
         let sent = now.checked_sub(took).unwrap_or(now);
         let idle = self.last.replace(now).map_or(Duration::ZERO, |last| sent.saturating_duration_since(last));
@@ -125,7 +125,7 @@ impl Concurrency {
             return;
         }
         let rate = measured.calls as f64 / now.saturating_duration_since(started).as_secs_f64().max(1e-6);
-        // Held back about once in a round, or the limit is not what keeps the rate down.
+        // It was held back about once a round; otherwise the limit is not what keeps the rate down.
         let counts = measured.held_back * self.limit * 2 >= measured.answers && started < now;
         self.measured = Measurement { passed_over: self.limit, started: Some(now), ..Measurement::default() };
         if counts {
@@ -133,9 +133,9 @@ impl Concurrency {
         }
     }
 
-    /// A request failed in a way that an overloaded portal shows: no answer, or one of a server in trouble.
+    /// A request failed in a way that shows an overloaded portal: no answer, or a server error.
     pub fn failed(&mut self) {
-        // Once for each round: those that were under way together fail together.
+        // Once a round: requests that were under way together fail together.
         if self.measured.passed_over < self.limit {
             self.measured.passed_over += 1;
             return;
@@ -154,7 +154,7 @@ impl Concurrency {
                 self.rest = FIRST_REST;
                 self.step_up(now);
             }
-            // Fewer requests do as much: so the portal is spared them.
+            // Fewer requests do as much, so the portal need not have more.
             Step::Down { .. } if rate >= self.rate * (1.0 - NOISE) => {
                 self.rest = FIRST_REST;
                 let more = rate > self.rate * (1.0 + NOISE);
@@ -223,15 +223,15 @@ fn lower(limit: usize, remains: f64) -> usize {
 mod tests {
     use super::*;
 
-    /// Sends requests to a portal whose answers take this long with so many under way, for so many seconds, and returns
-    /// the answers a second of the last half.
+    /// Sends requests, for so many seconds, to a portal that answers in `takes(requests under way)`. Returns the
+    /// answers a second of the last half.
     fn run(concurrency: &mut Concurrency, seconds: f64, takes: impl Fn(usize) -> f64) -> f64 {
         let started = Instant::now();
         let (mut now, mut under_way, mut late) = (0.0, Vec::<f64>::new(), 0);
         while now < seconds {
             while concurrency.may_start(under_way.len()) {
                 let count = under_way.len() + 1;
-                // A little apart, as requests are.
+                // Not all at the same time, as in life.
                 under_way.push(now + takes(count) * (1.0 + 0.05 * ((late + count) % 7) as f64 / 7.0));
             }
             let first = (0..under_way.len()).min_by(|a, b| under_way[*a].total_cmp(&under_way[*b])).expect("one");
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn it_rises_to_the_most_where_more_requests_cost_nothing() {
+    fn it_rises_to_the_limit_where_more_requests_cost_nothing() {
         let mut concurrency = Concurrency::new(128);
         let rate = run(&mut concurrency, 10.0, |_| 0.05);
         assert_eq!(concurrency.limit(), 128);

@@ -1,5 +1,5 @@
-//! Which methods have used up their running time at the portal, and until when each is left alone. It counts nothing: a
-//! portal says in each reply when a method's oldest minute is forgotten, and refuses when it has had enough.
+//! Which methods have used up their running time at the portal, and how long each cools down. It counts nothing: the
+//! portal says in each reply when it forgets a method's oldest minute, and refuses a method that has had enough.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::errors::{ApiError, Kind};
 use crate::message::now_ms;
 
-/// What a refused method waits when the portal has not said when to come back.
-const UNTOLD: Duration = Duration::from_secs(60);
-/// The portal counts ten minutes; what it says beyond that is a wrong clock.
+/// The cool-down of a refused method when the portal has not said when to come back.
+const UNKNOWN_TIME: Duration = Duration::from_secs(60);
+/// The portal counts ten minutes; a longer time comes from a wrong clock.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// The methods of one portal.
@@ -21,22 +21,22 @@ pub struct CoolDowns(Mutex<HashMap<&'static str, Times>>);
 
 #[derive(Debug, Default)]
 struct Times {
-    /// When the portal forgets something of what the method has used, by its last reply.
+    /// When the portal forgets a part of what the method has used, as its last reply says.
     reset: Option<Instant>,
-    /// Not to be called before.
-    held: Option<Instant>,
+    /// The method must not be called before this time.
+    until: Option<Instant>,
 }
 
 impl CoolDowns {
-    /// How long the method must not be called; `None` when it may be.
+    /// How long the method must not be called yet; `None` when it may be.
     pub fn rest(&self, method: &str, now: Instant) -> Option<Duration> {
-        let held = self.lock().get(method)?.held?;
-        Some(held.saturating_duration_since(now)).filter(|rest| !rest.is_zero())
+        let until = self.lock().get(method)?.until?;
+        Some(until.saturating_duration_since(now)).filter(|rest| !rest.is_zero())
     }
 
-    /// Learns from what became of a call. A refusal says no time, the last success did: `time.operating_reset_at`, in
-    /// seconds since 1970 by the portal's clock, as `time.finish` is. Both may be cut to a second, and a call that
-    /// comes a moment too early costs a minute more.
+    /// Learns from the outcome of a call. A refusal names no time, the last success did: `time.operating_reset_at`, in
+    /// seconds since 1970 by the portal's clock, like `time.finish`. Both may be cut to a second, and a call that comes
+    /// a moment too early costs another minute.
     pub fn note(&self, method: &'static str, result: &Result<Value, ApiError>, now: Instant) {
         let mut methods = self.lock();
         let times = methods.entry(method).or_default();
@@ -47,10 +47,10 @@ impl CoolDowns {
                 let left = time["operating_reset_at"].as_u64().map(|at| at.saturating_sub(told).saturating_add(1));
                 times.reset = left.map(|left| now + Duration::from_secs(left).min(LONGEST));
             }
-            Err(err) if err.kind == Kind::MethodHeld => {
-                let rest = times.held.filter(|held| *held > now);
+            Err(err) if err.kind == Kind::CoolingDown => {
+                let rest = times.until.filter(|until| *until > now);
                 let reset = times.reset.take().filter(|reset| *reset > now);
-                times.held = rest.or(reset).or(Some(now + UNTOLD));
+                times.until = rest.or(reset).or(Some(now + UNKNOWN_TIME));
             }
             Err(_) => {}
         }
@@ -70,7 +70,7 @@ mod tests {
     const METHOD: &str = "tasks.task.add";
 
     fn refused() -> Result<Value, ApiError> {
-        Err(ApiError::new(Kind::MethodHeld, "OPERATION_TIME_LIMIT".into()))
+        Err(ApiError::new(Kind::CoolingDown, "OPERATION_TIME_LIMIT".into()))
     }
 
     fn success(reset_in_seconds: u64) -> Result<Value, ApiError> {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_is_told_by_the_portals_own_clock() {
+    fn the_time_is_read_by_the_portals_own_clock() {
         let (cool_downs, now) = (CoolDowns::default(), Instant::now());
         let reply = json!({"result": {}, "time": {"finish": 5000.9, "operating_reset_at": 5040}});
         cool_downs.note(METHOD, &Ok(reply), now);
@@ -100,14 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn without_such_a_time_it_rests_a_minute_and_a_strange_clock_makes_it_no_longer_than_ten() {
+    fn without_a_time_it_rests_a_minute_and_a_wrong_clock_makes_it_ten_at_most() {
         let (cool_downs, now) = (CoolDowns::default(), Instant::now());
         cool_downs.note(METHOD, &refused(), now);
-        assert_eq!(cool_downs.rest(METHOD, now), Some(UNTOLD));
-        // Refused again as soon as it may be called: what the last success said is over.
-        let later = now + UNTOLD;
+        assert_eq!(cool_downs.rest(METHOD, now), Some(UNKNOWN_TIME));
+        // Refused again as soon as it may be called: the time in the last success is over.
+        let later = now + UNKNOWN_TIME;
         cool_downs.note(METHOD, &refused(), later);
-        assert_eq!(cool_downs.rest(METHOD, later), Some(UNTOLD));
+        assert_eq!(cool_downs.rest(METHOD, later), Some(UNKNOWN_TIME));
         cool_downs.note("batch", &success(90_000), now);
         cool_downs.note("batch", &refused(), now);
         assert_eq!(cool_downs.rest("batch", now), Some(LONGEST));

@@ -1,4 +1,4 @@
-//! What only Bitrix24 counts, for the statistics line of its lane. Counting decides nothing.
+//! The counters that only Bitrix24 has, for the statistics line of its lane. Counting decides nothing.
 
 use std::sync::Arc;
 

@@ -1,15 +1,15 @@
-//! The custom fields of a portal's tasks: which there are, and how one is made. It decides nothing about them.
+//! The custom fields of a portal's tasks: how they are listed, and how one is made. It decides nothing about them.
 
 use serde_json::{Value, json};
 
 use super::client::{Call, Client};
 use super::errors::{ApiError, Kind};
 
-/// The custom fields that fit the filter, a row each, and others too: a portal ignores a filter whose value is a list.
-/// So whoever asks compares the rows, see [`named`].
+/// The custom fields that fit the filter, a row each, and perhaps others: a portal ignores a filter whose value is a
+/// list. So the caller compares the rows, see [`named`].
 ///
 /// # Errors
-/// The portal gave none, or no list.
+/// The portal refused, or answered without a list.
 pub fn list(client: &Client, filter: Value) -> Result<Vec<Value>, ApiError> {
     let method = "task.item.userfield.getlist";
     let reply = client.call(&Call { method, params: vec![("ORDER", json!({})), ("FILTER", filter)] })?;

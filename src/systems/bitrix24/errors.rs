@@ -1,6 +1,6 @@
 //! What a portal's refusals mean: status and error code → [`Kind`] → [`Failure`].
 //!
-//! The table is in this folder's README. The text of an error is localised and is only passed on, never looked at.
+//! The table is in this folder's README. The text of an error is localised: it is passed on, and decides nothing.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::http::{Class, class_of, text};
 use crate::systems::Failure;
 
-/// Between two looks at a portal that was blocked by hand.
+/// The pause between two requests to a portal that was blocked by hand.
 const BLOCKED: Duration = Duration::from_secs(300);
 
 /// What kind of refusal it is.
@@ -20,7 +20,7 @@ pub enum Kind {
     /// Too many requests; the call was not executed.
     TooFast,
     /// The method has used up its running time; the call was not executed.
-    MethodHeld,
+    CoolingDown,
     /// The portal was blocked by hand, or closed.
     Blocked,
     /// The webhook, its rights or its address are wrong.
@@ -29,7 +29,7 @@ pub enum Kind {
     Refused,
     /// The portal could not be reached; the call was not executed.
     Unreachable,
-    /// It was not sent: while it waited for its turn, what it rests on became too old.
+    /// The call was not sent: while it waited, its look-up became too old, or its claim was lost.
     Outdated,
     /// The call may have been executed.
     Unknown,
@@ -40,11 +40,11 @@ pub enum Kind {
 pub struct ApiError {
     /// What kind of refusal it is.
     pub kind: Kind,
-    /// It was one command's in a batch. A later command may show the error of an earlier one, so this is no verdict
-    /// yet.
+    /// One command of a batch failed with it. A later command may show the error of an earlier one, so this decides
+    /// nothing yet.
     pub in_batch: bool,
     text: String,
-    /// How long the method is not to be called, if that is why.
+    /// How long the method cools down, if that is why.
     rest: Duration,
 }
 
@@ -60,8 +60,8 @@ impl ApiError {
         ApiError { kind, in_batch: false, text, rest: Duration::ZERO }
     }
 
-    /// The method is not to be called for so long, see [`super::cool_downs`].
-    pub fn method_held(self, rest: Duration) -> ApiError {
+    /// The method cools down for so long, see [`super::cool_downs`].
+    pub fn cooling_down(self, rest: Duration) -> ApiError {
         ApiError { rest, ..self }
     }
 
@@ -70,7 +70,7 @@ impl ApiError {
         ApiError { in_batch: true, ..self }
     }
 
-    /// The same error, saying which method was called.
+    /// The same error, with the name of the method that was called.
     pub fn of(self, method: &str) -> ApiError {
         ApiError { text: format!("{method}: {}", self.text), ..self }
     }
@@ -79,7 +79,7 @@ impl ApiError {
     pub fn from_reply(status: u16, reply: &Value) -> ApiError {
         let (code, description) = code_and_description(reply);
         let kind = match kind_of_code(&code) {
-            // A server that fails says nothing reliable about what it did.
+            // A server that fails says nothing reliable about its effects.
             Some(Kind::Refused) if status >= 500 => Kind::Unknown,
             Some(kind) => kind,
             None => kind_of_status(status),
@@ -92,7 +92,7 @@ impl ApiError {
         ApiError::new(kind, text)
     }
 
-    /// From an answer that is not JSON: a gateway, a web server, or half a reply.
+    /// From an answer that is not JSON: the page of a gateway or a web server, or half a reply.
     pub fn from_page(status: u16, body: &[u8]) -> ApiError {
         let kind = match status {
             300..=399 | 401 | 404 => Kind::Configuration,
@@ -116,18 +116,18 @@ impl ApiError {
     /// From the error of one command in a batch, which has no status of its own.
     pub fn from_command(error: &Value) -> ApiError {
         let (code, description) = code_and_description(error);
-        // A code that nobody has classified counts as unknown: the task is looked up and tried again.
+        // An unknown code may mean anything: the task is looked up and tried again.
         let kind = kind_of_code(&code).unwrap_or(Kind::Unknown);
         ApiError::new(kind, format!("{code}: {description}"))
     }
 
-    /// What this means for a task, of a call without an effect.
+    /// What this means for a task, when the call had no effect.
     pub fn into_failure(self) -> Failure {
         let error = anyhow!("{}", self.text);
         match self.kind {
-            // That it was the portal, and no message, is known for sure here: no message pays, however often it is hit.
+            // The portal is surely to blame here, and no message: it is not an attempt, however often it happens.
             Kind::TooFast | Kind::Unreachable => Failure::Unavailable { error, until: Some(Duration::ZERO) },
-            Kind::MethodHeld => Failure::Unavailable { error, until: Some(self.rest) },
+            Kind::CoolingDown => Failure::Unavailable { error, until: Some(self.rest) },
             Kind::Blocked => Failure::Unavailable { error, until: Some(BLOCKED) },
             Kind::Configuration => Failure::Unavailable {
                 error: error.context("check BITRIX_WEBHOOK_URL and the rights of the webhook's owner"),
@@ -151,7 +151,7 @@ fn code_and_description(reply: &Value) -> (String, String) {
 fn kind_of_code(code: &str) -> Option<Kind> {
     Some(match code.to_uppercase().as_str() {
         "QUERY_LIMIT_EXCEEDED" => Kind::TooFast,
-        "OPERATION_TIME_LIMIT" => Kind::MethodHeld,
+        "OPERATION_TIME_LIMIT" => Kind::CoolingDown,
         "OVERLOAD_LIMIT" | "PORTAL_DELETED" => Kind::Blocked,
         "NO_AUTH_FOUND"
         | "EXPIRED_TOKEN"
@@ -166,9 +166,9 @@ fn kind_of_code(code: &str) -> Option<Kind> {
         | "WRONG_AUTH_TYPE"
         | "ALLOWED_ONLY_INTRANET_USER"
         | "INVALID_REQUEST" => Kind::Configuration,
-        // The methods called here exist on every portal, but for the project's own, whose caller expects this.
+        // The methods called here exist on every portal, except the project's own, whose caller expects this.
         "ERROR_METHOD_NOT_FOUND" | "NOT_FOUND" | "ERROR_MANIFEST_IS_NOT_AVAILABLE" => Kind::Configuration,
-        // The last one is whatever went wrong in `tasks.task.add`, also after the task was written.
+        // The last one stands for anything that went wrong in `tasks.task.add`, also after the task was written.
         "INTERNAL_SERVER_ERROR" | "ERROR_UNEXPECTED_ANSWER" | "ERROR_UNKNOWN_ADD_TASK_ERROR" => Kind::Unknown,
         "ERROR_CORE"
         | "ERROR_TASK_CREATE_ACCESS_DENIED"
@@ -187,7 +187,7 @@ fn kind_of_code(code: &str) -> Option<Kind> {
     })
 }
 
-/// Without a code that says more.
+/// What the status means when no code says more.
 fn kind_of_status(status: u16) -> Kind {
     match class_of(status) {
         Some(Class::Unavailable) if status == 429 => Kind::TooFast,

@@ -1,6 +1,6 @@
-//! For `task-creator explain`: what the portal would be asked for a task, in the words of the code that asks it.
+//! For `task-creator explain`: what the portal would be asked for a task. The worker's own code makes the requests.
 //!
-//! Nothing is sent. What only the portal knows stands in angle brackets.
+//! Nothing is sent. Values that only the portal knows are shown in angle brackets.
 
 use super::client::Call;
 use super::fields::{self, Checklist, Fields};
@@ -11,7 +11,7 @@ use crate::systems::{Explained, Explanation, Request};
 /// In place of the id of the task that does not exist yet.
 const TASK: &str = "<id of the task>";
 
-/// What would be done with this task.
+/// What the worker would do with this task.
 pub fn run(task: &Task, settings: &Settings) -> Explanation {
     let fields = fields::fields(task, settings);
     let mut explanation = Explanation::default();
@@ -23,8 +23,8 @@ pub fn run(task: &Task, settings: &Settings) -> Explanation {
             "process_definition_key or process_instance_id is missing, so the process is not synchronised".into(),
         ),
     }
-    let Fields { fields, checklists, warnings, passed_over, mut origins } = fields;
-    explanation.notes.extend(warnings.into_iter().chain(passed_over));
+    let Fields { fields, checklists, warnings, left_out, mut origins } = fields;
+    explanation.notes.extend(warnings.into_iter().chain(left_out));
     let checklists: Vec<String> = checklists.into_iter().map(|list| list.name).collect();
     let checklists = (!checklists.is_empty()).then(|| (fields::CHECKLISTS.to_owned(), checklists.into()));
     explanation.values = fields
@@ -58,7 +58,7 @@ fn ask_for_task(task: &Task, settings: &Settings, fields: &Fields, explanation: 
     explanation.requests.push(request(&handler::add(&fields.fields), format!("{create}{again}")));
 }
 
-/// All lists, and then what is on them.
+/// All lists, then their lines.
 fn checklist_items(lists: &[Checklist]) -> Vec<Request> {
     let places = |index: usize| checklists::place(index);
     let heads = lists.iter().enumerate().map(|(index, list)| checklists::item(TASK, &list.name, "0", places(index)));
@@ -79,5 +79,5 @@ fn checklist_items(lists: &[Checklist]) -> Vec<Request> {
 
 fn request(call: &Call, when: impl Into<String>) -> Request {
     let body = serde_json::to_string(call).expect("parameters are JSON values");
-    Request { method: call.method, when: when.into(), body }
+    Request { method: call.method.into(), when: when.into(), body }
 }

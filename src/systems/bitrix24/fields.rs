@@ -1,9 +1,9 @@
 //! Task → the fields of a Bitrix24 task. Pure: the same task and settings give the same fields, and nothing is sent.
 //!
-//! The rules are section "Bitrix24 task" of this folder's README: [`texts`] has those for what people read, [`ids`] for
-//! whom and what it names, [`lists`] for tags and those that take part, [`custom`] for what a process model sets,
-//! [`concessions`](mod@concessions) for what to try when the portal refuses. All of them read the message through
-//! [`given`], so that nothing it says is dropped in silence. Each value remembers where it came from, for
+//! The rules are section "Bitrix24 task" of this folder's README: [`texts`] has those for title and description,
+//! [`ids`] those for users, groups and tasks, [`lists`] its own, [`custom`] what a process model sets,
+//! [`concessions`](mod@concessions) what to try when the portal refuses. All of them read the message through
+//! [`given`], so that no part of it is dropped in silence. Each value remembers where it came from, for
 //! [`super::explain`].
 
 pub mod concessions;
@@ -24,7 +24,7 @@ pub use crate::message::given::is_yes;
 use crate::message::given::{self, Place, Sourced, dates};
 use crate::message::{Task, text, whole};
 
-/// The field that every portal has for an id of somebody else's, and writes together with the task: the second marker.
+/// Every portal has this field for the id of another program, and writes it together with the task: the second marker.
 /// A custom field is written later, and an abort may leave the task without it.
 pub const XML_ID: &str = "XML_ID";
 /// The portal's column for [`XML_ID`], in bytes.
@@ -32,17 +32,17 @@ const LONGEST_XML_ID: usize = 50;
 const RESPONSIBLE: &str = "RESPONSIBLE_ID";
 const PARENT: &str = "PARENT_ID";
 
-/// A task as Bitrix24 shall have it.
+/// A task as Bitrix24 gets it.
 #[derive(Debug, Default)]
 pub struct Fields {
     /// The `fields` of `tasks.task.add`.
     pub fields: Map<String, Value>,
     /// The checklists to add once the task exists.
     pub checklists: Vec<Checklist>,
-    /// What the message says and what could not be used, a sentence each.
+    /// A sentence for each value of the message that could not be used.
     pub warnings: Vec<String>,
-    /// What is left out where nobody has to be warned.
-    pub passed_over: Vec<String>,
+    /// What is left out without a warning.
+    pub left_out: Vec<String>,
     /// Where each field, and [`CHECKLISTS`], came from: places in the message, settings, and what was done to it.
     pub origins: BTreeMap<String, Vec<String>>,
 }
@@ -68,7 +68,7 @@ pub fn fields(task: &Task, settings: &Settings) -> Fields {
     let tags = lists::tags(task, &mut made);
     made.put("TAGS", tags);
     custom::put(task, &mut made);
-    // After what the message brings, so that nothing in it can replace them.
+    // After the message's fields, so that none of them can replace a marker.
     put_markers(task, settings, &mut made);
     lists::checklists(task, &mut made);
     made
@@ -115,7 +115,7 @@ fn put_markers(task: &Task, settings: &Settings, made: &mut Fields) {
             let long = format!("task_id has {} bytes and {XML_ID} holds {LONGEST_XML_ID}", task.id.len());
             match settings.marker_field.as_deref() == Some(XML_ID) {
                 true => made.warnings.push(format!("{long}: the task cannot be found again, and may be created twice")),
-                false => made.passed_over.push(format!("{long}: it is not sent")),
+                false => made.left_out.push(format!("{long}: it is not sent")),
             }
         }
     }

@@ -1,7 +1,7 @@
-//! Bitrix24 tasks: how one is found by its markers, how it is created, and what is completed once it is recorded.
+//! Bitrix24 tasks: how a task is found by its markers, how it is created, and what is completed once it is recorded.
 //!
-//! When a task is looked up and when it may be created is decided in [`create`](crate::systems::create); [`Client`]
-//! decides how calls travel. It knows no queues and no attempts.
+//! [`create`](crate::systems::create) decides when a task is looked up and when it may be created; [`Client`] decides
+//! how calls are sent. This file knows no queues and no attempts.
 
 mod follow_up;
 
@@ -28,10 +28,10 @@ pub struct BitrixHandler {
     settings: Settings,
     client: Arc<Client>,
     look_up: LookUp,
-    /// The portal's.
+    /// The portal's host.
     host: String,
-    /// The id of a task that was created and not shown to us. While it cannot be seen nothing is created: the next one
-    /// could not be seen either. One lock for one id, held for no call.
+    /// The id of a task that was created and is not shown to us. While it cannot be seen, nothing is created: the next
+    /// task could not be seen either. The lock guards one id and is never held during a call.
     unseen: Mutex<Option<String>>,
     owner: Owner,
     counters: Counters,
@@ -75,7 +75,7 @@ impl Handler for BitrixHandler {
     }
 
     fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {
-        // Before the look: one made by an owner who saw less says nothing.
+        // Before the look-up: an owner who was no administrator then may not see the task.
         let saw_all = self.owner.saw_all();
         tasks.iter().zip(self.look(tasks)).map(|(task, looked)| self.found(task, looked, saw_all)).collect()
     }
@@ -103,9 +103,9 @@ impl Handler for BitrixHandler {
     }
 }
 
-/// Looking up.
+/// Looking tasks up.
 impl BitrixHandler {
-    /// Are tasks looked up before they are created?
+    /// Whether tasks are looked up before they are created.
     fn looks_up(&self) -> bool {
         self.settings.marker_field.is_some()
     }
@@ -117,7 +117,7 @@ impl BitrixHandler {
         self.look_up.find(tasks.iter().map(|task| task.id.as_str()))
     }
 
-    /// What a look says about a task. `saw_all`: the webhook's owner was an administrator before it.
+    /// What a look-up says about a task. `saw_all`: the webhook's owner was an administrator before it.
     fn found(&self, task: &Task, looked: Looked, saw_all: bool) -> Result<Found, Failure> {
         match looked {
             Ok(Seen::Task(row)) => self.there(task, row).map(Found::There),
@@ -138,8 +138,8 @@ impl BitrixHandler {
         Ok(Created::new(json!({"result": {"task": row}}), target_id).at(&self.host, link))
     }
 
-    /// To an owner who is no administrator it says nothing that a task cannot be found: what is to be done where this
-    /// task may be there all the same.
+    /// An owner who is no administrator does not see all tasks, so a task that cannot be found may still exist: what
+    /// happens then to a task that was perhaps created before.
     fn may_be_hidden(&self, task: &Task, saw_all: bool) -> Option<Failure> {
         match task.earlier {
             Earlier::None => None,
@@ -160,7 +160,7 @@ impl BitrixHandler {
             }
             Earlier::Unseen => {
                 self.note_unseen(&task.id);
-                // For the next look: this one may have been made before the owner became an administrator.
+                // For the next look-up: this one may have been made before the owner became an administrator.
                 let _ = self.owner.sees_all();
                 Some(unseen(&task.id))
             }
@@ -168,13 +168,13 @@ impl BitrixHandler {
     }
 }
 
-/// Nobody's attempt, however often.
+/// Not an attempt, however often it happens.
 fn away(error: anyhow::Error) -> Failure {
     Failure::Unavailable { error, until: Some(Duration::ZERO) }
 }
 
-/// Looking has no effect, so there is nothing to wait for before the next look. A refused one says nothing about the
-/// task: the portal does not take the question. No message makes every look-up fail: then it is the portal.
+/// A look-up has no effect, so the next one need not wait. A refused look-up says nothing about the task: the portal
+/// does not take the question. No message can make every look-up fail, so then the portal is to blame.
 pub fn not_looked_up(err: &NotAnswered) -> Failure {
     let NotAnswered::Failed { err, everywhere } = err else {
         return Failure::Unavailable { error: err.error(), until: None };
@@ -186,9 +186,10 @@ pub fn not_looked_up(err: &NotAnswered) -> Failure {
     }
 }
 
-/// Creating.
+/// Creating tasks.
 impl BitrixHandler {
-    /// What the task becomes. What cannot be used is said once for each message: what is late was said before.
+    /// The fields of the task. Values that cannot be used are logged once for each message: a late one was logged
+    /// before.
     fn fields(&self, missing: &Missing) -> Fields {
         let fields = fields::fields(missing.task, &self.settings);
         for warning in fields.warnings.iter().filter(|_| !missing.is_late) {
@@ -197,9 +198,9 @@ impl BitrixHandler {
         fields
     }
 
-    /// Tries a refused task again. A portal may refuse a task that it has just created, as when a program of its own
-    /// that is told of each task fails, and in a batch it may show the error of another command. So the task is looked
-    /// up before each try, and each try goes alone.
+    /// Tries a refused task again. A portal may refuse a task that it has just created: one of its own programs, which
+    /// is told of each task, may fail, and in a batch it may show the error of another command. So the task is looked
+    /// up before each try, and each try is a request of its own.
     fn create_again(&self, missing: &Missing, fields: &Fields, refusal: ApiError) -> Result<Created, Failure> {
         let task = missing.task;
         let as_it_is = refusal.in_batch.then(|| ("alone".to_owned(), fields.fields.clone()));
@@ -212,7 +213,7 @@ impl BitrixHandler {
                 Some(Ok(Seen::Task(row))) => {
                     return self.there(task, row).map(|created| Created { existed: true, ..created });
                 }
-                // It was decided already that this task is to be created, unless it shows up.
+                // It was decided already that this task is created, unless it shows up.
                 Some(Ok(Seen::Nothing(asked))) => missing.asked_again(asked),
                 Some(Err(err)) => return Err(not_looked_up(&err)),
                 None => *missing,
@@ -259,9 +260,9 @@ impl BitrixHandler {
     }
 }
 
-/// The portal creates a task that the webhook's owner may not see, and answers with nothing.
+/// The portal may create a task that the webhook's owner may not see; it answers with nothing.
 impl BitrixHandler {
-    /// While a created task cannot be seen: why nothing is created.
+    /// Why nothing is created, while a created task cannot be seen.
     fn still_unseen(&self) -> Option<anyhow::Error> {
         let id = self.lock_unseen().clone()?;
         match self.look_up.find([id.as_str()]).pop() {
@@ -269,7 +270,7 @@ impl BitrixHandler {
             Some(Ok(Seen::Nothing(_))) | None if !matches!(self.owner.sees_all(), Ok(Some(true))) => {
                 Some(anyhow!("{}", unseen(&id)))
             }
-            // It is there, or somebody has deleted it.
+            // It can be seen, or somebody has deleted it.
             Some(Ok(_)) | None => {
                 self.was_seen(&id);
                 None
@@ -300,7 +301,7 @@ fn unseen(id: &str) -> Failure {
     ))
 }
 
-/// A create may go while its message is ours and the look-up is fresh.
+/// A create may be sent while its message is ours and the look-up is fresh.
 fn may_go(missing: &Missing) -> MayGo {
     let claim = missing.claim();
     Arc::new(move || claim.is_held())

@@ -1,5 +1,5 @@
-//! What the last requests have shown of a portal: how long a call takes, how long a request, how many may be under way.
-//! It sends nothing and knows no reply but whether there was one.
+//! What the last requests have shown about a portal: how long a call takes, how long a request, how many may be under
+//! way. It sends nothing, and of a reply it only reads whether there was one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -9,37 +9,37 @@ use super::client::Reply;
 use super::concurrency::Concurrency;
 use super::errors::Kind;
 
-/// A portal that answers a request within this time is kept busy by few of them.
+/// Few requests keep a portal busy that answers each within this time.
 const FAST: Duration = Duration::from_millis(5);
-/// How much one more request changes what is known of their time.
+/// How much weight one more request has in the average time of a request.
 const WEIGHT: f64 = 0.3;
 const CREATE: &str = "tasks.task.add";
-/// How much slower than all known ones a method may be that is called for the first time, and how many calls of it go
-/// together at least.
+/// A method that is called for the first time is expected to be this many times slower than the slowest known one, but
+/// not slower than lets the second number of its calls go together.
 const NEW_FACTOR: u32 = 5;
 const FIRST_CALLS: u32 = 10;
 /// One request does not change the time of a call by more than this factor.
 const LARGEST_FACTOR: f64 = 1000.0;
 
-/// What is known.
+/// What is known about a portal.
 #[derive(Debug)]
 pub struct Learnt {
     concurrency: Concurrency,
-    /// How long one call of a method takes, of late.
+    /// How long one call of a method takes now.
     pace: HashMap<&'static str, Duration>,
-    /// How long a request takes, of late; in seconds.
+    /// How long a request takes now, in seconds.
     request: Option<f64>,
-    /// Requests without an answer since the last one with one.
+    /// Requests without an answer since the last answer.
     unanswered: u32,
 }
 
 impl Learnt {
-    /// Of a portal that is not known yet; `most` requests are the most under way at once.
+    /// For a portal that is not known yet, with up to `most` requests under way at once.
     pub fn new(most: usize) -> Learnt {
         Learnt { concurrency: Concurrency::new(most), pace: HashMap::new(), request: None, unanswered: 0 }
     }
 
-    /// May another request start while so many are under way?
+    /// Whether another request may start while so many are under way.
     pub fn may_start(&mut self, under_way: usize) -> bool {
         self.concurrency.may_start(under_way)
     }
@@ -49,14 +49,14 @@ impl Learnt {
         self.concurrency.limit()
     }
 
-    /// Does a request take so little time that it costs more than what it carries?
+    /// Whether a request takes so little time that it costs more than the calls in it.
     pub fn is_fast(&self) -> bool {
         self.request.is_some_and(|seconds| seconds < FAST.as_secs_f64())
     }
 
-    /// How long one call of this method is expected to take within a batch that may take `time`. One of which nothing
-    /// is known is expected to be much slower than all others, and nothing worse than that ten of them fill the time. A
-    /// create is expected to be that slow: many of them without an answer in time would be many unknown outcomes.
+    /// How long one call of this method is expected to take in a batch that may take `time`. An unknown method is
+    /// expected to be much slower than all others, but not so slow that ten calls of it would take longer than `time`.
+    /// A create is expected to be that slow too: many creates without an answer would be many unknown outcomes.
     pub fn expected(&self, method: &str, time: Duration) -> Duration {
         let slowest = self.pace.values().max().filter(|_| method != CREATE).map_or(time, |pace| *pace * NEW_FACTOR);
         self.pace(method).unwrap_or(slowest.min(time / FIRST_CALLS))
@@ -72,7 +72,7 @@ impl Learnt {
     }
 
     /// A request with calls of these methods has taken so long. One that ended without an answer has shown that they
-    /// are too many; a refusal shows nothing, be it of the whole or of each call.
+    /// are too many. A refusal shows nothing, whether of the whole request or of each call.
     pub fn note(&mut self, calls: &[&'static str], took: Duration, result: &Reply) {
         let before = self.concurrency.limit();
         match result {
@@ -85,7 +85,7 @@ impl Learnt {
             }
             Err(err) if err.kind == Kind::Unknown => {
                 self.unanswered += 1;
-                // Each takes at least as long as before.
+                // Each call takes at least as long as before.
                 self.divide(calls, took, Duration::max);
                 self.concurrency.failed();
             }
@@ -98,7 +98,7 @@ impl Learnt {
         }
     }
 
-    /// What a request took is divided among its calls in the ratio of what is known, and evenly where nothing is.
+    /// Divides the time of a request among its calls: in the ratio of the known times, and evenly where none is known.
     fn divide(&mut self, calls: &[&'static str], took: Duration, becomes: fn(Duration, Duration) -> Duration) {
         let even = took / u32::try_from(calls.len()).unwrap_or(u32::MAX);
         let expected: Duration = calls.iter().map(|method| self.pace(method).unwrap_or(even)).sum();

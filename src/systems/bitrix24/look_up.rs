@@ -1,5 +1,5 @@
-//! Finds the tasks that carry a marker: for up to 49 of them one call for each of the two fields that hold it. Look-ups
-//! of all threads travel together.
+//! Finds the tasks that carry a marker: for up to 49 tasks one call for each of the two fields that hold it. Look-ups
+//! of all threads share calls.
 //!
 //! It decides neither what a found task means nor what a failed look-up leads to; [`super::handler`] does.
 
@@ -19,18 +19,18 @@ use super::{custom_fields, member, rows};
 use crate::message::{now_ms, text};
 use crate::terminal;
 
-/// A page of `tasks.task.list`.
+/// The rows of a page of `tasks.task.list`.
 const PAGE: usize = 50;
-/// One less than a page: a full page would say nothing about the markers that are not on it.
+/// One less than a page: behind a full page there may be more tasks.
 pub const MOST: usize = PAGE - 1;
 
-/// So many look-ups may be under way before each further one has to be full.
+/// So many look-ups may be under way; each further one has to be full.
 const AT_ONCE: usize = 3;
 
-/// What is known of a marker.
+/// What is known about a marker.
 pub type Looked = Result<Seen, NotAnswered>;
 
-/// What a look-up has shown.
+/// What a look-up has found.
 #[derive(Clone, Debug)]
 pub enum Seen {
     /// The row of the task.
@@ -46,7 +46,7 @@ pub enum NotAnswered {
     Failed {
         /// What it said instead.
         err: ApiError,
-        /// It answered no other one that was asked at the same time.
+        /// Every other look-up at the same time has failed too.
         everywhere: bool,
     },
     /// The portal cannot search for the marker; the text says what to do.
@@ -58,7 +58,7 @@ pub struct LookUp {
     client: Arc<Client>,
     marker: String,
     waiting: Combiner<String, Looked>,
-    /// The portal has shown that it can search for the marker.
+    /// The portal has proven that it can search for the marker.
     works: AtomicBool,
     /// The portal has ignored a search by `XML_ID`.
     by_marker_only: AtomicBool,
@@ -71,14 +71,14 @@ impl LookUp {
         LookUp { client, marker: marker.to_owned(), waiting: Combiner::default(), works, by_marker_only }
     }
 
-    /// The row of the task with each of these ids.
+    /// What is known about the task with each of these ids.
     pub fn find<'a>(&self, ids: impl IntoIterator<Item = &'a str>) -> Vec<Looked> {
         self.waiting.run(self, ids.into_iter().map(str::to_owned).collect())
     }
 
-    /// Makes sure, once, that the portal can search: asks for a marker that nobody has. A portal that cannot search for
-    /// it returns rows all the same. One that shows no task at all cannot be told by that, so it is also asked whether
-    /// it has the field.
+    /// Makes sure, once, that the portal can search: asks for a marker that no task has. A portal that cannot search
+    /// for it returns rows all the same. If it returns none because it has no tasks yet, this proves nothing, so it is
+    /// also asked whether it has the field.
     ///
     /// # Errors
     /// The portal cannot search for the marker, or gave no usable answer.
@@ -106,7 +106,7 @@ impl LookUp {
         Ok(())
     }
 
-    /// A portal that does not tell its fields is believed to have it.
+    /// A portal that does not list its fields is believed to have it.
     fn lacks_field(&self) -> bool {
         custom_fields::list(&self.client, json!({"FIELD_NAME": [self.marker]}))
             .is_ok_and(|rows| custom_fields::named(&rows, &self.marker).is_none())
@@ -122,7 +122,7 @@ impl LookUp {
         questions
     }
 
-    /// One look-up for all of these ids, or for each of them where one for all gets no answer.
+    /// One look-up for all of these ids; if it gets no answer, one for each half.
     fn ask(&self, ids: &[&str]) -> Vec<Looked> {
         let questions = self.questions(ids);
         let calls = questions.iter().map(|(field, ids)| list(field, ids, &self.marker)).collect();
@@ -139,7 +139,7 @@ impl LookUp {
         ids.iter().map(|id| Ok(found.get(*id).cloned().map_or(Seen::Nothing(sent), Seen::Task))).collect()
     }
 
-    /// What makes the portal fail, or fill its page, may be one of many.
+    /// One id of many may make the portal fail, or fill its page.
     fn ask_for_fewer(&self, ids: &[&str], err: NotAnswered) -> Vec<Looked> {
         let may_be_one = match &err {
             NotAnswered::Failed { err, .. } => matches!(err.kind, Kind::Refused | Kind::Unknown),
@@ -151,7 +151,7 @@ impl LookUp {
         let (first, second) = ids.split_at(ids.len() / 2);
         let mut found = self.ask(first);
         let down = found.iter().all(Result::is_err);
-        // Half of them without an answer: the others would have none either, and each may take a whole deadline.
+        // Half of them had no answer: the others would have none either, and each may take a whole deadline.
         found.extend(if down { vec![Err(err); second.len()] } else { self.ask(second) });
         if found.iter().any(Result::is_ok) {
             found.iter_mut().filter_map(|found| found.as_mut().err()).for_each(NotAnswered::is_not_everywhere);
@@ -160,9 +160,9 @@ impl LookUp {
     }
 }
 
-/// The more look-ups are under way, the fuller the next one has to be, so that many ids come together; a full one goes
-/// at once. Where requests are scarce, or nothing has proven yet that the portal can search, the next one waits for the
-/// one before.
+/// The more look-ups are under way, the fuller the next one has to be, so that many ids share it; a full one goes at
+/// once. Where requests are scarce, or until the portal has proven that it can search, the next one waits for the one
+/// before.
 impl Carrier for LookUp {
     type Item = String;
     type Reply = Looked;
@@ -226,7 +226,7 @@ fn list(field: &str, ids: &[&str], marker: &str) -> Call {
     let params = vec![
         ("filter", Map::from_iter([(field.to_owned(), filter)]).into()),
         ("select", select),
-        // Without counting: minutes against milliseconds on a large portal.
+        // Without counting, which takes minutes instead of milliseconds on a large portal.
         ("start", (-1).into()),
     ];
     Call { method: "tasks.task.list", params }
@@ -238,9 +238,9 @@ pub fn calls(marker: &str, id: &str) -> Vec<Call> {
     [list(marker, &[id], marker)].into_iter().chain(second).collect()
 }
 
-/// For each id the oldest row that carries exactly it. A row that carries none of them shows that the portal ignored
-/// the filter and answered with whatever it has: then nothing is known, least of all that a task does not exist. A
-/// database ignores case and blanks at the end, so a row that differs in these is another task, and no more.
+/// For each id the oldest row that carries exactly this id. A row that carries none of them shows that the portal
+/// ignored the filter and returned other tasks: then nothing is known, least of all that a task does not exist. A
+/// database ignores case and blanks at the end, so a row that differs in these only is simply another task.
 fn rows_of<'a>(reply: &Value, field: &str, ids: &[&'a str]) -> Result<HashMap<&'a str, Value>, NotAnswered> {
     let no_list = || ApiError::new(Kind::Unknown, "tasks.task.list: the reply has no list of tasks".into());
     let rows = rows(reply).ok_or_else(|| failed(no_list()))?;
@@ -254,7 +254,7 @@ fn rows_of<'a>(reply: &Value, field: &str, ids: &[&'a str]) -> Result<HashMap<&'
         }
     }
     match rows.len() >= PAGE {
-        // Of one marker nothing is hidden behind the page; of several, one may be.
+        // A full page hides nothing about one marker; of several, it may hide one.
         true if ids.len() > 1 => {
             Err(failed(ApiError::new(Kind::Refused, "tasks.task.list: more tasks than fit into the reply".into())))
         }
@@ -262,9 +262,8 @@ fn rows_of<'a>(reply: &Value, field: &str, ids: &[&'a str]) -> Result<HashMap<&'
     }
 }
 
-/// Does this row of a task carry the marker of the task with this id, in the field or in [`XML_ID`]? `None` when it has
-/// neither. One of them is enough: the field may never have been written, and another program may have its own
-/// `XML_ID`.
+/// Whether this row of a task carries the marker of the task with this id, in the field or in [`XML_ID`]. `None` when
+/// it has neither. One of them is enough: the field may never have been written, and another program may use `XML_ID`.
 pub fn carries(row: &Value, marker: &str, id: &str) -> Option<bool> {
     // PHP shows an unset field as `false`.
     let written = [marker, XML_ID].into_iter().filter_map(|name| member(row, name)).filter(|value| **value != false);
@@ -272,7 +271,7 @@ pub fn carries(row: &Value, marker: &str, id: &str) -> Option<bool> {
     (!shown.is_empty()).then(|| shown.iter().any(|shown| shown == id))
 }
 
-/// Somebody may have copied the task, marker and all.
+/// Somebody may have copied the task with its marker.
 fn keep_older<'a>(found: &mut HashMap<&'a str, Value>, id: &'a str, row: Value) {
     if found.get(id).is_none_or(|known| target_id(&row) < target_id(known)) {
         found.insert(id, row);
@@ -287,7 +286,7 @@ fn target_id(row: &Value) -> Option<u64> {
     member(row, "ID").and_then(text)?.parse().ok()
 }
 
-/// What to tell of a look-up that failed.
+/// What the log says about a failed look-up.
 impl NotAnswered {
     /// The error for the log.
     pub fn error(&self) -> anyhow::Error {

@@ -3,9 +3,9 @@
 //! Reading order: [`settings`] with [`webhook`] (what it is told), [`fields`] (what a task becomes), [`handler`] with
 //! [`look_up`], [`owner`] and [`checklists`] (find, create, complete, synchronise), [`tracker`] with [`answers`]
 //! (finished?), [`client`] with [`batch`], [`preamble`] and [`errors`] (the portal's REST), [`combiner`],
-//! [`concurrency`], [`learnt`], [`budget`] and [`holds`] (when to ask, and how much at once), [`counters`], [`check`]
-//! with [`custom_fields`] (is the portal ready?), [`explain`] (what would it be asked?). What the portal does and why
-//! is in the README beside this file.
+//! [`concurrency`], [`learnt`], [`rate_limiter`] and [`cool_downs`] (when to ask, and how much at once), [`counters`],
+//! [`check`] with [`custom_fields`] (is the portal ready?), [`explain`] (what would it be asked?). The README beside
+//! this file says what the portal does and why the worker acts as it does.
 
 pub mod answers;
 pub mod batch;
@@ -42,7 +42,7 @@ use crate::settings::{Secret, Variables};
 pub use settings::Settings;
 pub use webhook::Webhook;
 
-/// A portal, and how tasks are put there.
+/// A portal, and how tasks are created there.
 #[derive(Debug)]
 struct Bitrix24(Settings);
 
@@ -54,7 +54,7 @@ pub fn open(variables: &mut Variables) -> Configured {
     }
 }
 
-/// The same where no portal is needed, since nothing will be sent.
+/// The same without a portal, when nothing will be sent.
 pub fn open_without_target(variables: &mut Variables) -> Configured {
     Configured::On(Box::new(Bitrix24(Settings::without_portal(variables))))
 }
@@ -73,8 +73,8 @@ impl System for Bitrix24 {
     }
 
     fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected> {
-        let Surroundings { https, threads, stop } = *around;
-        // Shared by the handler threads and the tracker: the portal counts their requests together.
+        let Surroundings { https, threads, stop, .. } = *around;
+        // Shared by the handler threads and the tracker: the portal counts all their requests together.
         let client = Arc::new(client::Client::new(&self.0, https, threads, stop));
         Ok(Connected {
             handler: Box::new(handler::BitrixHandler::new(self.0.clone(), Arc::clone(&client))),
@@ -95,12 +95,12 @@ impl System for Bitrix24 {
     }
 }
 
-/// A member of a portal's object. Requests spell names `UF_RESULT_EXPECTED`, replies `ufResultExpected`: case and `_`
-/// do not count.
+/// A member of a portal's object. Requests spell a name `UF_RESULT_EXPECTED`, replies `ufResultExpected`: case and `_`
+/// are ignored.
 fn member<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
-    let outgoing = |name: &str| name.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect::<String>();
-    let wanted = outgoing(name);
-    object.as_object()?.iter().find(|(name, _)| outgoing(name) == wanted).map(|(_, value)| value)
+    let spelling = |name: &str| name.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect::<String>();
+    let wanted = spelling(name);
+    object.as_object()?.iter().find(|(name, _)| spelling(name) == wanted).map(|(_, value)| value)
 }
 
 /// The rows of a list call.

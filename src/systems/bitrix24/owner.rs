@@ -1,5 +1,5 @@
-//! Does the webhook's owner see all tasks? Only then does it say something that a task cannot be found. Asked where
-//! that decides something, and remembered for a short time. It knows no task.
+//! Does the webhook's owner see all tasks? Only then is a task that cannot be found surely missing. It asks when a
+//! decision depends on it, and remembers the answer for a short time. It knows no task.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,34 +8,34 @@ use super::client::{Call, Client};
 use super::errors::{ApiError, Kind};
 use super::{fields, member};
 
-/// How long an answer counts. A no is to be mended soon.
+/// How long a yes counts. A no counts for less, since somebody should correct it soon.
 const YES: Duration = Duration::from_secs(60);
 const NO: Duration = Duration::from_secs(5);
 
 /// The owner of a webhook.
 pub struct Owner {
     client: Arc<Client>,
-    /// When the portal told, and what; `None`: it does not tell.
+    /// When the portal answered, and what; an inner `None`: it does not tell.
     told: Mutex<Option<(Instant, Option<bool>)>>,
 }
 
 impl Owner {
-    /// Of this client's webhook.
+    /// The owner of this client's webhook.
     pub fn new(client: Arc<Client>) -> Owner {
         Owner { client, told: Mutex::default() }
     }
 
-    /// Was the owner an administrator a moment ago? Asks nobody.
+    /// Whether the owner was an administrator a moment ago. Sends nothing.
     pub fn saw_all(&self) -> bool {
         self.recently_told() == Some(Some(true))
     }
 
-    /// What was told before counts no longer.
+    /// Forgets what the portal has told.
     pub fn forget(&self) {
         *self.lock() = None;
     }
 
-    /// Is the owner an administrator? `None` where the portal does not tell.
+    /// Whether the owner is an administrator. `None` where the portal does not tell.
     ///
     /// # Errors
     /// The portal gave no answer to that.

@@ -1,5 +1,5 @@
-//! What a portal puts before the JSON of its answers: notices that PHP shows, byte order marks of its files. It knows
-//! nothing of what the JSON means.
+//! What a portal puts before the JSON of its answers: notices of PHP, byte order marks of its files. It does not know
+//! what the JSON means.
 
 use serde_json::Value;
 
@@ -7,8 +7,8 @@ use crate::http::text::{LONGEST_PAGE, plain};
 use crate::message::document;
 use crate::redact;
 
-/// The document in an answer, and what stands before it. With anything before it, it starts at the first `{` with a
-/// member and ends with the answer.
+/// The document in an answer, and the text before it. If there is such a text, the document starts at the first `{`
+/// with a member, and ends with the answer.
 pub fn read(answer: &[u8]) -> Option<(Value, &[u8])> {
     if !answer.starts_with(document::BYTE_ORDER_MARK)
         && let Ok(value) = document::read(answer)
@@ -19,16 +19,16 @@ pub fn read(answer: &[u8]) -> Option<(Value, &[u8])> {
     document::read(document).ok().map(|value| (value, before))
 }
 
-/// Notices name variables in braces, too.
+/// Notices name variables in braces too, so a brace alone is not enough.
 fn start(answer: &[u8]) -> Option<usize> {
     let is_object =
         |rest: &[u8]| rest.strip_prefix(b"{").is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\""));
     (0..answer.len()).find(|at| is_object(&answer[*at..]))
 }
 
-/// What to tell of it, on one line: what it is, and what to do about it.
-pub fn told(before: &[u8]) -> String {
-    // Without secrets before it is cut: half of one is not recognised.
+/// One line about it, for the log: what it is, and what to do.
+pub fn describe(before: &[u8]) -> String {
+    // Secrets are hidden before the text is cut: half a secret is not recognised.
     let before = redact::clean_in_full(&String::from_utf8_lossy(before).replace(['\r', '\n', '\t', '\u{feff}'], " "));
     let before: String = before.chars().take(LONGEST_PAGE).collect();
     match plain(&before).as_str() {
@@ -54,21 +54,21 @@ mod tests {
         "<br />\n<b>Notice</b>:  Undefined index: {id} in <b>/home/bitrix/www/x.php</b> on line <b>5</b><br />\n";
 
     #[test]
-    fn json_is_read_behind_whatever_stands_before_it() {
+    fn json_is_read_behind_any_text() {
         let document = r#"{"result": {"a": "{\"b\": 1}\ud83d"}, "time": {}}"#;
         let expected = json!({"result": {"a": "{\"b\": 1}\u{fffd}"}, "time": {}});
         for before in ["", "\u{feff}", "\u{feff}\u{feff}\r\n", NOTICE, "\u{feff}PHP Warning: x\n\u{feff}"] {
             let answer = format!("{before}{document}\n");
             assert_eq!(read(answer.as_bytes()), Some((expected.clone(), before.as_bytes())), "{before}");
         }
-        // Of another encoding.
+        // In another encoding.
         let answer = [b"\xcf\xf0\xe5\xe4\xf3\xef\xf0\n", document.as_bytes()].concat();
         assert_eq!(read(&answer).map(|(value, _)| value), Some(expected));
         assert_eq!(read(b" \n[]"), Some((json!([]), &[][..])));
     }
 
     #[test]
-    fn what_is_not_one_document_to_its_end_is_none() {
+    fn anything_but_one_document_to_the_end_is_none() {
         for other in [
             "",
             "\u{feff}",
@@ -86,14 +86,14 @@ mod tests {
     }
 
     #[test]
-    fn the_notice_is_told_on_one_line_without_markup() {
-        let told_of = |before: &str| told(before.as_bytes());
+    fn the_notice_is_shown_on_one_line_without_markup() {
+        let described = |before: &str| describe(before.as_bytes());
         let notice = "Notice : Undefined index: {id} in /home/bitrix/www/x.php on line 5";
-        assert!(told_of(NOTICE).ends_with(&format!("php.ini: {notice}")), "{}", told_of(NOTICE));
-        assert!(told_of(&format!("\u{feff}{NOTICE}")).ends_with(notice));
-        assert!(told_of("\u{1b}[31m\0x").ends_with("\\u{1b}[31m\\u{0}x"));
-        assert!(told_of(&"я".repeat(100_000)).chars().count() < 600);
-        assert!(told_of("\u{feff}\r\n\u{feff}").starts_with("the portal's answers start with a byte order mark"));
-        assert!(told(b"\xcf\xf0: x").ends_with(": x"));
+        assert!(described(NOTICE).ends_with(&format!("php.ini: {notice}")), "{}", described(NOTICE));
+        assert!(described(&format!("\u{feff}{NOTICE}")).ends_with(notice));
+        assert!(described("\u{1b}[31m\0x").ends_with("\\u{1b}[31m\\u{0}x"));
+        assert!(described(&"я".repeat(100_000)).chars().count() < 600);
+        assert!(described("\u{feff}\r\n\u{feff}").starts_with("the portal's answers start with a byte order mark"));
+        assert!(describe(b"\xcf\xf0: x").ends_with(": x"));
     }
 }

@@ -1,49 +1,50 @@
-//! One portal's request budget, shared by all threads that call it: a leaky bucket on our side, so that the portal's
-//! own need never refuse. It counts HTTP requests and knows nothing of what is in them.
+//! One portal's rate limiter, shared by all threads that call it: a leaky bucket on our side, so that the portal's own
+//! limiter never has to refuse. It counts HTTP requests and does not know what is in them.
 //!
-//! Turns are given in the order of asking. Who asks, and what for, is the outbox's business.
+//! It gives permits in the order of asking. The combiner decides who asks and for what.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So much of the burst is never used: the portal counts a request when it arrives, some later than others, and a
-/// turn may be taken a moment before its request is full.
+/// This much of the burst is never used: the portal counts a request when it arrives, some arrive later than others,
+/// and a permit may be taken a moment before its request is full.
 const KEPT_BACK: u32 = 2;
 /// A single task costs three requests.
 const FEW: u32 = 6;
-/// Turns that are further apart are rare, however long an answer may take.
+/// Permits that are further apart are rare, however long an answer may take.
 const NEAR: Duration = Duration::from_secs(1);
 
 /// The bucket.
 #[derive(Debug)]
 pub struct RateLimiter {
-    /// Between two requests once the burst is used up; zero: no limit.
+    /// The time between two requests once the burst is used up; zero: no limit.
     interval: Duration,
     /// How far ahead of the steady rate requests may run.
     tolerance: Duration,
-    /// When the bucket would be empty again: the later, the fuller it is. One lock for one instant, held for no wait.
+    /// When the bucket will be empty: the fuller, the later. The lock guards one instant and is never held while
+    /// waiting.
     empty_at: Mutex<Instant>,
 }
 
 impl RateLimiter {
-    /// `rate` requests a second (0: unlimited), with `burst` at once less two that are kept back.
+    /// `rate` requests a second (0: unlimited), with `burst` at once, minus two that are kept back.
     pub fn new(rate: f64, burst: u32) -> RateLimiter {
         let interval = if rate > 0.0 { Duration::from_secs_f64(1.0 / rate) } else { Duration::ZERO };
         let at_once = burst.saturating_sub(KEPT_BACK).max(1);
         RateLimiter { interval, tolerance: interval * (at_once - 1), empty_at: Mutex::new(Instant::now()) }
     }
 
-    /// Is there a limit at all?
+    /// Whether there is a limit at all.
     pub fn limited(&self) -> bool {
         !self.interval.is_zero()
     }
 
-    /// Has whoever goes before all others its turn well within this time?
+    /// Whether a call that goes before all others gets its permit well within this time.
     pub fn permits_come_within(&self, time: Duration) -> bool {
         self.interval <= NEAR.min(time / 4)
     }
 
-    /// Takes the next turn; the request may be sent after this pause.
+    /// Takes the next permit; the request may be sent after this pause.
     pub fn take(&self, now: Instant) -> Duration {
         let mut empty_at = self.lock();
         let pause = empty_at.saturating_duration_since(now + self.tolerance);
@@ -51,19 +52,19 @@ impl RateLimiter {
         pause
     }
 
-    /// A turn that was taken is not used.
+    /// Takes back a permit that was not used.
     pub fn take_back_permit(&self) {
         let mut empty_at = self.lock();
         *empty_at = empty_at.checked_sub(self.interval).unwrap_or(*empty_at);
     }
 
-    /// Have so few requests been sent of late that one more or less does not matter?
+    /// Whether so few requests were sent lately that one more does not matter.
     pub fn is_rested(&self, now: Instant) -> bool {
         self.lock().saturating_duration_since(now) <= self.interval * FEW
     }
 
-    /// The portal refused all the same (another program uses the same address): nobody sends for at least `pause`, and
-    /// the burst is used up.
+    /// The portal refused all the same (another program uses the same address): nothing is sent for at least `pause`,
+    /// and the burst is used up.
     pub fn refused(&self, now: Instant, pause: Duration) {
         let mut empty_at = self.lock();
         *empty_at = (*empty_at).max(now + self.tolerance + pause);
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn turns_are_near_where_they_come_several_times_within_an_answer() {
+    fn permits_come_soon_when_several_come_within_an_answer() {
         let near = |rate, seconds| RateLimiter::new(rate, 50).permits_come_within(Duration::from_secs(seconds));
         assert_eq!(
             [(0.0, 1), (2.0, 30), (1.0, 30), (1.0, 1), (0.5, 30)].map(|(rate, s)| near(rate, s)),
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_is_given_back_is_the_next_ones() {
+    fn a_permit_that_is_taken_back_goes_to_the_next_request() {
         let (rate_limiter, now) = (RateLimiter::new(0.1, 3), Instant::now());
         rate_limiter.take(now);
         let second = rate_limiter.take(now);

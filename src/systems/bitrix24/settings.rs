@@ -1,6 +1,6 @@
 //! What the `BITRIX_…` variables say.
 //!
-//! It asks nobody: whether the portal is as they say is looked at in [`super::check`].
+//! It sends nothing; [`super::check`] asks the portal whether they are right.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -9,16 +9,16 @@ use std::time::Duration;
 use super::fields;
 use super::webhook::Webhook;
 use crate::settings::Variables;
-use crate::systems::answer::MissingAnswer;
 use crate::systems::place;
+use crate::systems::question::MissingAnswer;
 
-/// In seconds. What was delivered before is kept so long before it is looked up again, and RabbitMQ takes back what is
-/// unacknowledged for half an hour.
+/// In seconds. A delivery that came before is kept this long before its task is looked up again, and RabbitMQ closes a
+/// channel that leaves a delivery unacknowledged for half an hour.
 const LONGEST_TIMEOUT: u32 = 300;
 
 /// The states of a task: new, waiting, in progress, awaiting control, completed, deferred, declined.
 const STATUSES: RangeInclusive<u64> = 1..=7;
-/// Fields of every portal, or of the answers, which hold something else than a task's id.
+/// Fields of every portal, or of the answers, which hold something other than a task's id.
 const NO_MARKERS: &[&str] =
     &["UF_CRM_TASK", "UF_TASK_WEBDAV_FILES", "UF_RESULT_ANSWER", "UF_RESULT_EXPECTED", "UF_RESULT_QUESTION"];
 
@@ -27,23 +27,23 @@ const NO_MARKERS: &[&str] =
 pub struct Settings {
     /// Where the portal is.
     pub webhook: Webhook,
-    /// Whose the tasks are for which the message names nobody.
+    /// The user who gets the tasks whose message names nobody.
     pub default_responsible: u64,
     /// 0, 1 or 2.
     pub default_priority: u8,
-    /// For one request; also how long a create without an answer may take to show.
+    /// For one request; also how long a create without an answer may take to become visible.
     pub request_timeout: Duration,
     /// In characters.
     pub max_description_length: usize,
-    /// The field with the task id in it, by which a task is found again; `None` switches the look-up off.
+    /// The field that holds the task id, by which a task is found again; `None` switches the look-up off.
     pub marker_field: Option<String>,
     /// The states in which a task counts as finished.
     pub completed_statuses: Vec<u64>,
     /// What to do with a finished task whose answer is missing.
     pub missing_answer: MissingAnswer,
-    /// Where the portal was before: its hosts, in small letters.
+    /// The portal's former hosts, in small letters.
     pub former_hosts: Vec<String>,
-    /// The texts of the answers, where the portal has no method that tells them.
+    /// The texts of the answers, for a portal that has no method to tell them.
     pub answer_texts: BTreeMap<String, String>,
     /// Requests a second; 0 for no limit.
     pub rate: f64,
@@ -62,7 +62,7 @@ impl Settings {
         Some(Settings::with(webhook, variables))
     }
 
-    /// The same where no portal is needed, since nothing will be sent.
+    /// The same without a portal, when nothing will be sent.
     pub fn without_portal(variables: &mut Variables) -> Settings {
         Settings::with(Webhook::nowhere(), variables)
     }
@@ -77,7 +77,7 @@ impl Settings {
             max_description_length: variables.number("BITRIX_MAX_DESCRIPTION_LENGTH", 10_000, 100..=1_000_000),
             marker_field: marker_field(variables),
             completed_statuses: completed_statuses(variables),
-            missing_answer: MissingAnswer::read(variables, "BITRIX_MISSING_ANSWER"),
+            missing_answer: MissingAnswer::from_variables(variables, "BITRIX_MISSING_ANSWER"),
             former_hosts: place::former_hosts(variables, "BITRIX_FORMER_HOSTS"),
             answer_texts: answer_texts(variables),
             rate,
@@ -119,7 +119,7 @@ fn completed_statuses(variables: &mut Variables) -> Vec<u64> {
     let given = variables.text("BITRIX_COMPLETED_STATUSES").unwrap_or_else(|| "4,5".into());
     let status = |status: &str| status.trim().parse().ok().filter(|status| STATUSES.contains(status));
     given.split(',').map(status).collect::<Option<_>>().unwrap_or_else(|| {
-        // With a number that no state has, tasks would never be finished.
+        // No state has such a number, so tasks would never be finished.
         let wrong = format!("is {given:?}, not a list of states, {} to {}", STATUSES.start(), STATUSES.end());
         variables.error("BITRIX_COMPLETED_STATUSES", &wrong, "BITRIX_COMPLETED_STATUSES=4,5");
         Vec::new()
@@ -135,7 +135,7 @@ fn answer_texts(variables: &mut Variables) -> BTreeMap<String, String> {
     })
 }
 
-/// Anything that is not noticed here would be found by a process that takes an answer for "no", or waits for ever.
+/// An error that is not noticed here would show late: a process takes an answer for "no", or waits for ever.
 fn parse_answer_texts(given: &str) -> Result<BTreeMap<String, String>, String> {
     let mut texts = BTreeMap::new();
     for pair in given.split(',') {
@@ -147,7 +147,7 @@ fn parse_answer_texts(given: &str) -> Result<BTreeMap<String, String>, String> {
         if text.is_empty() {
             return Err(format!("in which {id} has no text"));
         }
-        // What separates or encloses in other lists is part of the text here.
+        // These separate or enclose texts in other lists; here they would be part of the text.
         if text.contains(['=', ';', '"', '\'', '«', '»']) {
             return Err(format!("in which the text of {id} is {text:?}, with a sign that no answer has"));
         }

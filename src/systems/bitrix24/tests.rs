@@ -1,4 +1,4 @@
-//! The `BITRIX_…` settings, and settings for the other tests of this folder.
+//! The `BITRIX_…` settings, and a helper with settings for the other tests of this folder.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::*;
 use crate::settings::{SettingsErrors, right};
-use crate::systems::answer::MissingAnswer;
+use crate::systems::question::MissingAnswer;
 
-/// Settings as if these variables were set, and nothing else that is not needed.
+/// Settings as if these variables were set, and only what is required besides.
 pub fn settings(variables: &[(&str, &str)]) -> Settings {
     read(variables).expect("right settings").expect("the webhook is set")
 }
@@ -21,7 +21,7 @@ fn read(variables: &[(&str, &str)]) -> Result<Option<Settings>, SettingsErrors> 
 }
 
 fn error(name: &str, value: &str) -> String {
-    let errors = read(&[(name, value)]).expect_err("a mistake").0;
+    let errors = read(&[(name, value)]).expect_err("an error").0;
     assert_eq!(errors.len(), 1, "{name}={value}: {errors:?}");
     errors[0].clone()
 }
@@ -32,7 +32,7 @@ fn without_a_webhook_the_system_is_off() {
 }
 
 #[test]
-fn what_is_not_set_has_the_default_of_the_contract() {
+fn a_setting_that_is_not_set_has_the_default_of_the_contract() {
     let settings = settings(&[]);
     assert_eq!((settings.default_responsible, settings.default_priority), (1, 1));
     assert_eq!(settings.request_timeout, Duration::from_secs(30));
@@ -70,7 +70,7 @@ fn every_setting_is_read() {
 }
 
 #[test]
-fn a_bad_value_is_told_with_its_name_and_an_example() {
+fn the_error_for_a_bad_value_has_its_name_and_an_example() {
     for (name, value) in [
         ("BITRIX_DEFAULT_RESPONSIBLE_ID", "0"),
         ("BITRIX_DEFAULT_RESPONSIBLE_ID", "boss"),
@@ -130,7 +130,7 @@ fn a_webhook_never_shows_its_token() {
 }
 
 #[test]
-fn what_is_no_webhook_is_a_mistake_that_does_not_repeat_it() {
+fn the_error_for_a_bad_webhook_does_not_repeat_it() {
     for url in [
         "bitrix.example/rest/1/canary",
         "ftp://bitrix.example/rest/1/canary",

@@ -1,8 +1,8 @@
 //! Finds out which Bitrix24 tasks are finished: fifty ids a command, many commands a request.
 //!
-//! An id alone says nothing: another portal, and one that was set up again, gives the same ids to other tasks. So each
-//! row's marker is compared. It reads states and answers. What becomes of a record is decided in
-//! [`crate::lane::tracking`].
+//! An id alone proves nothing: another portal, or one that was set up again, gives the same ids to other tasks. So each
+//! row's marker is compared. This file reads states and answers; [`crate::lane::tracking`] decides what happens to a
+//! record.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,13 +16,12 @@ use super::errors::{ApiError, Kind};
 use super::fields::{self, is_yes};
 use super::{Settings, look_up, member, rows};
 use crate::message::{Record, text};
-use crate::systems::answer::{self, MissingAnswer};
 use crate::systems::place::Here;
-use crate::systems::{Failure, Progress, Tracker};
+use crate::systems::{Failure, Progress, Tracker, question};
 
-/// The most ids that one list call may name: a page has no more rows.
+/// The most ids that one list call may name: a page has this many rows.
 const IDS: usize = 50;
-/// What the response shows of a task, beside the field with its marker.
+/// The fields of a task that the response shows, beside the field with its marker.
 const SELECT: &[&str] = &[
     "ID",
     "TITLE",
@@ -47,7 +46,7 @@ pub struct BitrixTracker {
     settings: Settings,
     client: Arc<Client>,
     answers: Answers,
-    /// The portal has ignored the filter by ids once: from then on each task is asked for by itself, in batches.
+    /// The portal has ignored the filter by ids once: since then each task has a call of its own, in batches.
     one_by_one: bool,
 }
 
@@ -108,19 +107,19 @@ fn not_answered(err: &ApiError) -> Failure {
 /// For each id the task's row, or `None` where the portal shows no such task.
 type Rows = HashMap<String, Result<Option<Value>, ApiError>>;
 
-/// Whose task is it?
+/// Whose task a row is.
 impl BitrixTracker {
-    /// Why the task of this record is not to be looked for here, if it says that it is at another portal.
+    /// Why the task of this record is not looked for here: the record says that it is at another portal.
     fn elsewhere(&self, record: &Record) -> Option<String> {
         let here = Here { host: self.settings.webhook.host(), former: &self.settings.former_hosts };
         here.elsewhere(record, ["BITRIX_WEBHOOK_URL", "BITRIX_FORMER_HOSTS"])
     }
 
-    /// Why the task in this row is not the record's, if it is another one.
+    /// Why the task in this row is another task than the record's, if it is.
     fn another(&self, record: &Record, row: &Value) -> Option<&'static str> {
         let (id, marker) = (record.task.id.as_str(), self.marker());
         let has_field = marker != fields::XML_ID;
-        // Without the field a long id is written nowhere, and the Python worker has written none.
+        // Without the field a long id is not written anywhere, and the Python worker has written no marker.
         let is_marked = has_field || (fields::xml_id(id).is_some() && record.target_host().is_some());
         match look_up::carries(row, marker, id) {
             Some(true) => None,
@@ -155,8 +154,8 @@ impl BitrixTracker {
         replies.map(|(reply, id)| ((*id).to_owned(), reply.map(|reply| task_of(&reply)))).collect()
     }
 
-    /// `None` when a reply has a row that nobody asked for: the portal has ignored the filter, and what is missing from
-    /// the reply may exist all the same.
+    /// `None` when a reply has a row that nobody asked for: the portal has ignored the filter, so a task that is
+    /// missing from the reply may exist all the same.
     fn read_lists(&self, ids: &[&str]) -> Option<Rows> {
         let lists: Vec<&[&str]> = ids.chunks(IDS).collect();
         let select = self.select();
@@ -190,42 +189,24 @@ impl BitrixTracker {
         if !status.is_some_and(|status| self.settings.completed_statuses.contains(&status)) {
             return Progress::Open;
         }
-        let mut task = row.clone();
-        let expected = is_expected(record, row);
-        set(&mut task, answer::EXPECTED, answer::expected(expected));
         let stored = member(row, "UF_RESULT_ANSWER").and_then(stored_answer);
-        let text = match stored {
-            Some(stored) => self.answers.text(&stored),
-            None if expected && self.settings.missing_answer == MissingAnswer::No => Ok(answer::NO.into()),
-            None => Err("nobody has answered yet".into()),
-        };
-        match text {
-            Ok(text) => set(&mut task, answer::TEXT, &text),
-            Err(why) if expected => return Progress::Waiting(why),
-            Err(_) => set(&mut task, answer::TEXT, ""),
-        }
-        Progress::Finished(json!({"result": {"task": task}}))
+        let answer = stored.map(|stored| self.answers.text(&stored));
+        question::finished(row.clone(), is_expected(record, row), answer, self.settings.missing_answer)
     }
 }
 
-/// Does the process wait for an answer? The portal says so; where its field is unset, the message does: a portal that
+/// Whether the process waits for an answer. The portal says so; if its field is unset, the message does: a portal that
 /// failed while it created the task may never have written its custom fields.
 fn is_expected(record: &Record, row: &Value) -> bool {
     let is_set = |value: &&Value| !value.is_null() && **value != Value::Bool(false) && **value != "";
     let at_portal = member(row, "UF_RESULT_EXPECTED").filter(is_set);
-    at_portal.or_else(|| record.task.extension_properties.get("UF_RESULT_EXPECTED")).is_some_and(is_yes)
+    at_portal.map_or_else(|| question::is_expected(&record.task), is_yes)
 }
 
 /// The answer as the portal stores it. PHP shows an unset field as `false`, `""`, `0` or `[]`.
 fn stored_answer(value: &Value) -> Option<String> {
     let value = value.as_array().map_or(Some(value), |values| values.first())?;
     text(value).filter(|text| text != "0" && text != "false")
-}
-
-fn set(task: &mut Value, name: &str, text: &str) {
-    if let Some(members) = task.as_object_mut() {
-        members.insert(name.into(), text.into());
-    }
 }
 
 fn list(ids: &[&str], select: &Value) -> Call {

@@ -1,6 +1,6 @@
-//! Where a portal is, and who asks there: one address with a secret in it.
+//! The address of a portal, with the user who asks and the secret.
 //!
-//! It sends nothing. Whatever is shown of it, the secret is not.
+//! It sends nothing. It never shows the secret.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// In place of one, where nothing will be sent.
+    /// A placeholder, when nothing will be sent.
     pub(super) fn nowhere() -> Webhook {
         Webhook { url: Secret::new(""), shown: String::new() }
     }
@@ -51,14 +51,15 @@ impl Webhook {
         address::place(&self.shown)
     }
 
-    /// Where a person sees the task with this id: anybody who may, under the name of the webhook's owner.
+    /// The address at which a person sees the task with this id; it names the webhook's owner, and works for every
+    /// user.
     pub fn link(&self, target_id: &str) -> String {
         let (place, user) = self.shown.split_once("/rest/").unwrap_or((&self.shown, "0"));
         let user = user.split('/').next().filter(|user| user.bytes().all(|byte| byte.is_ascii_digit()));
         format!("{place}/company/personal/user/{}/tasks/task/view/{target_id}/", user.unwrap_or("0"))
     }
 
-    /// Is it encrypted on its way?
+    /// Whether it is https.
     pub fn is_https(&self) -> bool {
         self.shown.starts_with("https://")
     }
@@ -68,7 +69,7 @@ impl Webhook {
         address::unprotected_host(&self.shown)
     }
 
-    /// What must not appear in any output: the token, and what else proves who asks.
+    /// What must not appear in any output: the token, and the user and password before the host.
     pub fn secrets(&self) -> Vec<Secret> {
         let mut secrets = vec![Secret::new(self.token())];
         if let Some(sign_in) = self.sign_in() {
@@ -90,7 +91,7 @@ impl Webhook {
         Some(authority.rsplit_once('@')?.0)
     }
 
-    /// What the portal has answered, without the token, which it may show: an answer goes into queues.
+    /// The portal's answer without the token, which it may contain: an answer goes into queues.
     pub(super) fn hide_token(&self, answer: Vec<u8>) -> Vec<u8> {
         without(self.token(), answer)
     }

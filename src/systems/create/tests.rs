@@ -1,4 +1,4 @@
-//! The rule alone, with a target that is a list of what was asked of it.
+//! The rule alone, with a fake target that lists what was asked of it.
 
 use std::sync::Mutex;
 
@@ -8,7 +8,7 @@ use super::*;
 
 const VISIBLE: Duration = Duration::from_secs(30);
 
-/// Finds what it is told to; creates everything else, as long as it may.
+/// Finds what it is told to find; creates everything else, as long as it may.
 #[derive(Default)]
 struct Target {
     has: &'static [&'static str],
@@ -81,7 +81,7 @@ fn tasks(ids: &[&str]) -> Vec<Task> {
 }
 
 #[test]
-fn what_is_there_is_not_created_and_what_is_not_known_neither() {
+fn only_a_task_that_is_surely_missing_is_created() {
     let target = Target { has: &["b"], silent_over: Some("c"), ..Target::default() };
     let (words, calls) = target.work(&tasks(&["a", "b", "c", "d"]));
     assert_eq!(words, ["created", "found", "failed", "created"]);
@@ -89,21 +89,21 @@ fn what_is_there_is_not_created_and_what_is_not_known_neither() {
 }
 
 #[test]
-fn what_an_earlier_delivery_may_have_created_is_left_alone_until_it_would_show() {
+fn what_an_earlier_delivery_may_have_created_waits_until_it_would_show() {
     let may_exist = [task("a", Earlier::MayExist), task("b", Earlier::MayExist), task("c", Earlier::None)];
     let target = Target { has: &["b"], ..Target::default() };
     let (words, calls) = target.work(&may_exist);
     assert_eq!(words, ["waits", "found", "created"]);
     assert_eq!(calls[3..], ["create c"]);
-    // To wait for a look-up that there is not would be to wait for nothing.
+    // A target without a look-up shows nothing later either, so waiting would help nobody.
     let blind = Target { cannot_look: true, ..Target::default() };
     assert_eq!(blind.work(&may_exist).0, ["created"; 3]);
-    // One that was there unseen, and is surely not there now.
+    // It existed unseen, and is surely missing now.
     assert_eq!(target.work(&[task("a", Earlier::Unseen)]).0, ["created"]);
 }
 
 #[test]
-fn a_look_up_that_has_become_too_old_is_made_once_more_and_the_create_follows_it_at_once() {
+fn a_look_up_that_is_too_old_is_repeated_and_the_create_follows_it_at_once() {
     let target = Target { slow: FRESH, ..Target::default() };
     let (words, calls) = target.work(&tasks(&["a"]));
     assert_eq!((words, calls), (vec!["created"], ["look a", "look a", "create late a"].map(String::from).to_vec()));
@@ -112,7 +112,7 @@ fn a_look_up_that_has_become_too_old_is_made_once_more_and_the_create_follows_it
 }
 
 #[test]
-fn a_message_that_is_not_ours_any_more_is_neither_created_nor_looked_up_again() {
+fn a_message_that_is_no_longer_ours_is_neither_created_nor_looked_up_again() {
     let lost = tasks(&["a"]);
     lost[0].claim.lose();
     let (words, calls) = Target::default().work(&lost);

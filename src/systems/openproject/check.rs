@@ -13,7 +13,7 @@ use crate::message::text;
 use crate::report::Report;
 use crate::settings::address;
 use crate::systems::Surroundings;
-use crate::systems::answer::YES;
+use crate::systems::question::YES;
 
 /// An OpenProject that is looked at.
 struct Look<'a> {
@@ -27,7 +27,7 @@ type Answered<T = ()> = Result<T, ApiError>;
 
 /// Looks at everything that the worker will need.
 pub fn run(settings: &Settings, around: &Surroundings, report: &mut Report) {
-    let mut look = Look { settings, client: Client::new(settings, around), report };
+    let mut look = Look { settings, client: Client::new(settings, around.https, around.stop), report };
     let looked = look
         .at_root()
         .and_then(|()| look.at_statuses())

@@ -15,7 +15,7 @@ use crate::http::text::without;
 use crate::http::{Answer, Http, Method, NoAnswer, Request, Turns};
 use crate::settings::Secret;
 use crate::stop::Stop;
-use crate::systems::Surroundings;
+use crate::tls::RootCertificates;
 
 /// The name that goes with a token, whosever it is.
 pub const USER: &str = "apikey";
@@ -82,14 +82,14 @@ impl Call {
 
 impl Client {
     /// A client for the OpenProject of these settings.
-    pub fn new(settings: &Settings, around: &Surroundings) -> Client {
+    pub fn new(settings: &Settings, https: &RootCertificates, stop: &Stop) -> Client {
         Client {
-            http: Http::new(settings.request_timeout, around.https),
+            http: Http::new(settings.request_timeout, https),
             url: settings.url.clone(),
             token: settings.token.clone(),
             turns: Turns::new(settings.concurrency),
             look_ups: Turns::new(settings.concurrency / 2),
-            stop: around.stop.clone(),
+            stop: stop.clone(),
         }
     }
 

@@ -10,8 +10,7 @@ use super::{Settings, handler, look_up, schema, update};
 use crate::http::Method;
 use crate::message::Task;
 use crate::message::given::Sourced;
-use crate::systems::answer;
-use crate::systems::{Explained, Explanation, Request};
+use crate::systems::{Explained, Explanation, Request, question};
 
 /// What would be done with this task.
 pub fn run(task: &Task, settings: &Settings) -> Explanation {
@@ -31,7 +30,7 @@ pub fn run(task: &Task, settings: &Settings) -> Explanation {
     explanation.values = explained
         .map(|(name, value)| Explained { origin: origins.remove(&name).unwrap_or_default(), name, value })
         .collect();
-    let of_response = expected.map(|expected| (answer::EXPECTED, expected.map(|yes| answer::expected(yes).into())));
+    let of_response = expected.map(|expected| (question::EXPECTED, expected.map(Value::from)));
     let changed = update::named(task).filter(|_| Work::of(task) == Work::Update).map(|id| ("id", id.map(Value::from)));
     let others = of_response.into_iter().chain(changed);
     explanation.values.extend(others.map(|(name, Sourced { value, origin })| Explained {
@@ -123,5 +122,5 @@ fn shown(call: &Call, when: &str) -> Request {
         (None, Some(id)) => json!({ "id": id }),
         (None, None) => query.into(),
     };
-    Request { method, when: when.into(), body: body.to_string() }
+    Request { method: method.into(), when: when.into(), body: body.to_string() }
 }

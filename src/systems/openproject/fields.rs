@@ -18,6 +18,7 @@ use crate::message::given::checklists::{CHECKLISTS, checklists};
 use crate::message::given::dates::{DEADLINES, moment};
 use crate::message::given::texts::{self, CUT_DESCRIPTION, CUT_TITLE, Limit, shortened};
 use crate::message::given::{self, Place, Sourced, Warnings};
+use crate::systems::question;
 
 /// The column for a subject, in characters.
 const LONGEST_SUBJECT: usize = 255;
@@ -27,10 +28,6 @@ const LONGEST_DESCRIPTION: usize = 200_000;
 const LONGEST_IDENTIFIER: usize = 100;
 /// In front of the identifier of a project that a task has made.
 const IDENTIFIER: &str = "camunda-";
-/// The extension property with what people are asked.
-const QUESTION: &str = "UF_RESULT_QUESTION";
-/// The extension property that says whether the process waits for an answer.
-pub const EXPECTED: &str = "UF_RESULT_EXPECTED";
 
 /// What a topic asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +119,7 @@ pub fn fields(task: &Task, settings: &Settings, schema: Option<&Schema>) -> Fiel
         }
         Work::Project => put_project(task, &mut made),
     }
-    made.expected = given::answer(task, EXPECTED, &mut made.warnings);
+    made.expected = given::answer(task, question::EXPECTED, &mut made.warnings);
     made
 }
 
@@ -144,7 +141,7 @@ fn put_given_texts(task: &Task, made: &mut Fields) {
     if let Some(title) = given::first_text(task, Place::Variables, &["title"], &mut made.warnings) {
         put_subject(title, made);
     }
-    if let Some(description) = texts::prose(task, "description", &mut made.warnings) {
+    if let Some(description) = texts::prose(task, &["description"], &mut made.warnings) {
         put_description(task, description, made);
     }
 }
@@ -158,7 +155,7 @@ fn put_subject(title: Sourced<String>, made: &mut Fields) {
 /// The description, with the question and the checklists, for which OpenProject has no place of their own.
 fn put_description(task: &Task, description: Sourced<String>, made: &mut Fields) {
     let Sourced { value: mut raw, mut origin } = description;
-    if let Some(question) = given::first_text(task, Place::Extensions, &[QUESTION], &mut made.warnings) {
+    if let Some(question) = given::first_text(task, Place::Extensions, &[question::QUESTION], &mut made.warnings) {
         raw = format!("{raw}\n\n**{}**", question.value);
         origin.extend(question.origin);
     }
@@ -209,7 +206,7 @@ fn put_project(task: &Task, made: &mut Fields) {
     let name = name.unwrap_or_else(|| Sourced::new(by_topic(task), "topic"));
     made.put("name", Some(shortened(name, &[Limit::characters(LONGEST_SUBJECT)], CUT_TITLE)));
     made.put("identifier", identifier(&task.id).map(|identifier| Sourced::new(identifier, "task_id")));
-    if let Some(description) = texts::prose(task, "description", &mut made.warnings) {
+    if let Some(description) = texts::prose(task, &["description"], &mut made.warnings) {
         made.put("description", Some(description.map(|raw| json!({"format": "markdown", "raw": raw}))));
     }
     let parents = ["parentProjectId", "parent_project_id"].map(|name| (Place::Variables, name));
@@ -226,11 +223,6 @@ pub fn identifier(task_id: &str) -> Option<String> {
     });
     let identifier: String = [IDENTIFIER.to_owned()].into_iter().chain(escaped).collect();
     (identifier.len() <= LONGEST_IDENTIFIER).then_some(identifier)
-}
-
-/// Does the process wait for an answer?
-pub fn expects_answer(task: &Task) -> bool {
-    task.extension_properties.get(EXPECTED).is_some_and(given::is_yes)
 }
 
 #[cfg(test)]

@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 use super::client::{Call, Client};
 use super::errors::{ApiError, Kind};
-use super::fields::{self, Fields, Work, custom, expects_answer, links};
+use super::fields::{self, Fields, Work, custom, links};
 use super::schema::{Schema, Schemas};
 use super::work_package::{self, custom_text};
 use super::{Settings, look_up, update};
 use crate::message::Task;
-use crate::systems::{Created, Failure, Found, Handler, Missing};
+use crate::systems::{Created, Failure, Found, Handler, Missing, question};
 
 /// The handler. Several threads use it at once.
 pub struct OpenProjectHandler {
@@ -185,10 +185,10 @@ impl OpenProjectHandler {
         let changed = update::run(&self.client, id, &body, || missing.claim().is_held());
         // Not an unknown outcome: to change it again does no harm.
         let row = changed.map_err(|err| self.unless_nowhere(err).into_failure())?;
-        if expects_answer(task) {
+        if question::is_expected(task) {
             return Ok(work_package::created(task, &self.settings, id, &row));
         }
-        let finished = Created::finished(work_package::response(&row, false, ""), id.to_string());
+        let finished = Created::finished(work_package::unanswered(&row, false), id.to_string());
         Ok(finished.at(&self.settings.host(), self.settings.link(id)))
     }
 

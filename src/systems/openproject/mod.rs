@@ -65,7 +65,7 @@ impl System for OpenProject {
 
     fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected> {
         // Shared, so that all of them together keep to the number of requests at once.
-        let client = Arc::new(client::Client::new(&self.0, around));
+        let client = Arc::new(client::Client::new(&self.0, around.https, around.stop));
         Ok(Connected {
             handler: Box::new(handler::OpenProjectHandler::new(self.0.clone(), Arc::clone(&client))),
             tracker: Box::new(tracker::OpenProjectTracker::new(self.0.clone(), client)),

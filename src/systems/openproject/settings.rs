@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::settings::{Secret, Variables, address};
-use crate::systems::answer::MissingAnswer;
 use crate::systems::place;
+use crate::systems::question::MissingAnswer;
 
 const URL: &str = "OPENPROJECT_URL";
 const TASK_ID_FIELD: &str = "OPENPROJECT_TASK_ID_FIELD";
@@ -116,7 +116,7 @@ impl Settings {
             assign: assign(variables),
             priorities: priorities(variables),
             finished_statuses: finished_statuses(variables),
-            missing_answer: MissingAnswer::read(variables, "OPENPROJECT_MISSING_ANSWER"),
+            missing_answer: MissingAnswer::from_variables(variables, "OPENPROJECT_MISSING_ANSWER"),
             former_hosts: place::former_hosts(variables, "OPENPROJECT_FORMER_HOSTS"),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::settings::{Assign, is_custom_field};
 use super::*;
 use crate::settings::{SettingsErrors, right};
-use crate::systems::answer::MissingAnswer;
+use crate::systems::question::MissingAnswer;
 
 /// Settings as if these variables were set, and nothing else that is not needed.
 pub fn settings(variables: &[(&str, &str)]) -> Settings {

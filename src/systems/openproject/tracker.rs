@@ -12,14 +12,17 @@ use serde_json::Value;
 use super::Settings;
 use super::client::Client;
 use super::errors::not_looked_up;
-use super::fields::{Work, expects_answer};
+use super::fields::Work;
 use super::reading::Reader;
 use super::statuses::Statuses;
 use super::work_package::{self, custom_text, linked_id};
 use crate::message::{Record, text};
-use crate::systems::answer::{self, MissingAnswer};
 use crate::systems::place::Here;
+use crate::systems::question::{self, MissingAnswer};
 use crate::systems::{Failure, Progress, Tracker};
+
+/// Why an answer that is expected cannot come.
+const NO_ANSWER_FIELD: &str = "an answer is expected, and OPENPROJECT_ANSWER_FIELD does not say where people give it";
 
 /// The tracker; one thread uses it.
 pub struct OpenProjectTracker {
@@ -124,19 +127,17 @@ impl OpenProjectTracker {
     }
 
     fn finished(&self, record: &Record, row: &Value) -> Progress {
-        let expected = expects_answer(&record.task);
-        let given = self.settings.answer_field.as_ref().and_then(|field| custom_text(row, field));
-        let text = match (given, &self.settings.answer_field) {
-            (Some(given), _) => given,
-            (None, _) if !expected => String::new(),
-            (None, _) if self.settings.missing_answer == MissingAnswer::No => answer::NO.into(),
-            (None, Some(_)) => return Progress::Waiting("nobody has answered yet".into()),
-            (None, None) => {
-                let why = "an answer is expected, and OPENPROJECT_ANSWER_FIELD does not say where people give it";
-                return Progress::Waiting(why.into());
-            }
+        let missing = self.settings.missing_answer;
+        let answer = match &self.settings.answer_field {
+            Some(field) => custom_text(row, field).map(Ok),
+            None if missing == MissingAnswer::Wait => Some(Err(NO_ANSWER_FIELD.into())),
+            None => None,
         };
-        Progress::Finished(work_package::response(row, expected, &text))
+        let is_expected = question::is_expected(&record.task);
+        match question::finished(work_package::task(row), is_expected, answer, missing) {
+            Progress::Finished(response) => Progress::Finished(work_package::with_row(response, row)),
+            progress => progress,
+        }
     }
 }
 

@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 
 use super::Settings;
-use super::fields::expects_answer;
 use crate::message::{Task, text};
-use crate::systems::{Created, answer};
+use crate::systems::{Created, question};
 
 /// The number at the end of a link's address.
 pub fn linked_id(row: &Value, link: &str) -> Option<u64> {
@@ -21,8 +20,8 @@ pub fn custom_text(row: &Value, field: &str) -> Option<String> {
     [Some(value), Some(&value["raw"]), linked].into_iter().flatten().find_map(text)
 }
 
-/// The task as the bridge reads it.
-pub fn task(row: &Value, expected: bool, answer_text: &str) -> Value {
+/// What the bridge is shown of it, still without an answer.
+pub fn task(row: &Value) -> Value {
     json!({
         "id": text(&row["id"]),
         "title": row["subject"],
@@ -30,32 +29,31 @@ pub fn task(row: &Value, expected: bool, answer_text: &str) -> Value {
         "statusName": row["_links"]["status"]["title"],
         "percentageDone": row["percentageDone"],
         "dueDate": row["dueDate"],
-        answer::EXPECTED: answer::expected(expected),
-        answer::TEXT: answer_text,
     })
 }
 
-/// What is told of it as a whole, in records and responses.
-pub fn response(row: &Value, expected: bool, answer_text: &str) -> Value {
-    json!({"result": {"task": task(row, expected, answer_text), "workPackage": row}})
+/// A reply or response with the whole of it.
+pub fn with_row(mut response: Value, row: &Value) -> Value {
+    response["result"]["workPackage"] = row.clone();
+    response
+}
+
+/// What is told of it while nobody has answered.
+pub fn unanswered(row: &Value, is_expected: bool) -> Value {
+    with_row(question::result(task(row), is_expected, ""), row)
 }
 
 /// A work package that is there.
 pub fn created(of: &Task, settings: &Settings, id: u64, row: &Value) -> Created {
-    let reply = response(row, expects_answer(of), "");
+    let reply = unanswered(row, question::is_expected(of));
     Created::new(reply, id.to_string()).at(&settings.host(), settings.link(id))
 }
 
 /// A project that is there: nobody has to finish it. `None` where the reply names none.
 pub fn project(of: &Task, row: &Value) -> Option<Created> {
     let id = text(&row["id"])?;
-    let task = json!({
-        "id": id,
-        "title": row["name"],
-        "status": "created",
-        "identifier": row["identifier"],
-        answer::EXPECTED: answer::expected(expects_answer(of)),
-        answer::TEXT: "",
-    });
-    Some(Created::finished(json!({"result": {"task": task, "project": row}}), id))
+    let task = json!({"id": id, "title": row["name"], "status": "created", "identifier": row["identifier"]});
+    let mut answer = question::result(task, question::is_expected(of), "");
+    answer["result"]["project"] = row.clone();
+    Some(Created::finished(answer, id))
 }

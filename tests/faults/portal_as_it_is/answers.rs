@@ -1,5 +1,5 @@
-//! Creates whose answer says less than it seems to: "unknown error" after the task is there, and nothing at all for a
-//! task that the webhook's owner may not see. Knows which answer is given, not how it is read.
+//! Creates with misleading answers: "unknown error" although the task is there, and an empty answer for a task that the
+//! webhook's owner may not see. It knows which answer is given, not how it is read.
 
 use serde_json::{Value, json};
 use task_creator::sandbox::{Fault, Rules, What};
@@ -21,7 +21,7 @@ fn an_unknown_error_after_the_task_is_there_creates_no_second_one() {
 }
 
 #[test]
-fn an_unknown_error_in_a_batch_creates_no_second_one_and_holds_nobody_up() {
+fn an_unknown_error_in_a_batch_creates_no_second_one_and_holds_up_no_other() {
     let mut scene = Scene::waiting("unknown add in a batch", &messages(10), &IN_BATCHES);
     let calls = Calls::of(&scene.sandbox);
     let struck = |call: &Call| ["task-3", "task-4", "task-8"].into_iter().any(|id| creates(call, id));
@@ -50,7 +50,7 @@ fn an_unknown_error_without_a_task_creates_it_later_and_once() {
     }
 }
 
-/// For people who are neither the owner nor known to be seen by them.
+/// A task for people whom the owner may not see.
 fn of_others(id: &str) -> Value {
     let mut message = message(id);
     message["variables"]["startedBy"] = json!("31");
@@ -58,7 +58,7 @@ fn of_others(id: &str) -> Value {
     message
 }
 
-/// The worker looks for what it has created, and creates nothing.
+/// The worker looks for the task that it has created, and creates nothing.
 #[track_caller]
 fn looks_again(scene: &Scene, tasks: usize) {
     let before = scene.calls(LIST);
@@ -68,7 +68,7 @@ fn looks_again(scene: &Scene, tasks: usize) {
 
 const ADVICE: &str = "make the owner an administrator";
 
-/// How often it was told, the heartbeat aside.
+/// How often the advice was logged, without the heartbeat.
 fn advised(scene: &Scene) -> usize {
     let log = scene.worker.log();
     log.lines().filter(|line| line.contains(ADVICE) && !line.contains("[heartbeat]")).count()
@@ -102,7 +102,7 @@ fn a_task_that_the_owner_may_not_see_is_created_once_and_nothing_else_until_they
 
 #[test]
 fn of_many_tasks_that_the_owner_may_not_see_none_is_created_twice() {
-    // As many as come before their size is known, so that one batch has all of them.
+    // As many as are taken before their size is known, so that one batch has all of them.
     let waiting: Vec<Value> = (0..8).map(|number| of_others(&format!("task-{number}"))).collect();
     let mut scene = Scene::waiting("invisible in a batch", &waiting, &IN_BATCHES);
     scene.sandbox.change(no_administrator);
@@ -129,7 +129,7 @@ fn a_task_that_the_owner_may_not_see_pauses_the_lane_again_as_soon_as_it_is_rest
     let retry = scene.queues.retry();
     scene.queues.await_count(&retry, 1, PATIENCE);
     scene.worker.start_again();
-    // Long before the time at which it would have been looked for.
+    // Long before the next look-up would be due.
     let again = || advised(&scene) >= 2;
     eventually("the advice after the restart", Duration::from_secs(8), again);
     scene.queues.publish_task(&of_others("task-1"));
@@ -155,8 +155,8 @@ fn a_kill_before_it_is_known_that_the_owner_may_not_see_a_task_creates_no_second
     scene.end(1, 1);
 }
 
-/// One task was created unseen. Then its owner becomes an administrator, who has deleted it, so that it is created
-/// again; `fault` strikes that create. What is parked, and the next message, which is created as always.
+/// One task was created invisibly. Then the owner becomes an administrator and the task is deleted, so it is created
+/// again; `fault` strikes this create. The message is parked, and the next one is created as always.
 fn created_again_with(test: &str, fault: Fault, expected: &str) {
     let mut scene = Scene::at(test, Limits::default(), no_administrator, &[]);
     scene.queues.publish_task(&of_others("task-0"));

@@ -1,5 +1,5 @@
-//! Checklists as a person reads them: in the message's order, complete, and nothing twice, whatever becomes of single
-//! calls. Knows messages and what is read at the portal.
+//! Checklists as a person reads them: in the message's order, complete, and nothing twice, whatever happens to single
+//! calls. It knows messages and what is read at the portal.
 
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ pub fn as_read(task: &SandboxTask) -> Lists {
 }
 
 fn long_lists() -> Lists {
-    // Neither rising nor falling in any alphabet.
+    // Neither in rising nor in falling order.
     let lines = |name: &str| (0..12).map(|line| format!("{name} {}", (line * 5) % 12)).collect();
     ["Сроки", "Документы"].into_iter().map(|name| (name.to_owned(), lines(name))).collect()
 }
@@ -52,7 +52,7 @@ fn long_checklists_are_read_in_the_messages_order() {
 
 #[test]
 fn checklists_that_are_added_by_plain_calls_are_not_upside_down() {
-    // Texts that a batch would change go plainly.
+    // Texts that a batch would change are sent in plain calls.
     let lists: Lists = ["$result[c0]", "$total[c0]", "$error[c1]"]
         .into_iter()
         .map(|name| (name.to_owned(), vec![format!("{name} раз"), format!("{name} два")]))
@@ -91,10 +91,10 @@ fn a_checklist_whose_calls_get_no_answer_is_completed_and_not_doubled() {
 }
 
 #[test]
-fn of_two_lists_with_the_same_name_the_one_that_is_missing_is_added() {
+fn the_missing_one_of_two_lists_with_the_same_name_is_added() {
     let mut scene = Scene::new("the first of two", &IN_BATCHES);
     let unknown = What::refuse(500, "INTERNAL_SERVER_ERROR", "");
-    // Of the three lists only the last is added at first.
+    // At first only the last of the three lists is added.
     let fault = scene.sandbox.order(Fault::before(ITEM, unknown).times(2));
     scene.queues.publish_task(&with_checklists("task-0", &short_lists()));
     eventually("the last list", PATIENCE, || fault.struck() == 2 && as_read(&scene.task("task-0")).len() == 1);

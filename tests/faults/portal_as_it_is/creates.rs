@@ -1,5 +1,5 @@
 //! Creates that are found again: by either marker, when the custom fields are written late or never, and when the
-//! method has used up its time at the portal. Knows what the portal writes when, not how a task is looked up.
+//! method has used up its time at the portal. It knows when the portal writes what, not how a task is looked up.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -42,10 +42,10 @@ fn an_old_task_that_has_only_one_of_the_two_markers_is_found() {
     assert_eq!([scene.task("task-0").id, scene.task("task-1").id], old);
 }
 
-/// The portal tells whole seconds. Early in a second what it cuts off is largest, so that a time which is taken as it
-/// is told comes half a second too soon.
-fn await_the_beginning_of_a_second() {
-    eventually("the beginning of a second", PATIENCE, || {
+/// Waits until a second has just started. The portal sends times in whole seconds and cuts off the rest, so a worker
+/// that takes such a time literally comes too early.
+fn await_the_start_of_a_second() {
+    eventually("the start of a second", PATIENCE, || {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
         since.subsec_millis() < 100
     });
@@ -56,13 +56,13 @@ fn a_method_that_has_used_up_its_time_is_not_called_again_too_early() {
     let operating = OperatingLimit {
         limit: Duration::from_millis(150),
         window: Duration::from_millis(3500),
-        // A call that comes too early is punished for longer than this test waits.
+        // A call that comes too early is blocked for longer than this test waits.
         penalty: 10 * PATIENCE,
         charge: Duration::ZERO,
     };
     let mut scene = Scene::at("held method", Limits::default(), |rules| rules.operating = operating, &[]);
     scene.sandbox.order(Fault::before(ADD, What::Delay(Duration::from_millis(200))).times(1));
-    await_the_beginning_of_a_second();
+    await_the_start_of_a_second();
     let messages = messages(4);
     scene.queues.publish_task(&messages[0]);
     scene.await_records(1);

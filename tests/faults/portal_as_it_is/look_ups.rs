@@ -1,4 +1,4 @@
-//! How many questions the portal is asked before many tasks are created. Knows counts, no questions.
+//! How many look-ups come before many creates. It knows counts, not how a task is looked up.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! Refusals inside a batch: each message gets its own verdict and its own reason, and no neighbour pays for it. Knows
-//! what the portal refuses and what is parked, not how a refusal is read.
+//! Refusals inside a batch: each message gets its own outcome and its own reason, and no neighbour pays for it. It
+//! knows what the portal refuses and what is parked, not how a refusal is read.
 
 use serde_json::json;
 use task_creator::sandbox::{Fault, What};
@@ -14,7 +14,7 @@ const REFUSED: [(&str, &str, &str); 4] = [
     ("task-7", "1048578", "Неверные данные"),
 ];
 
-/// What is parked, by the message's id: why, and in which words.
+/// The parked messages: id, cause and text.
 fn parked(scene: &Scene) -> Vec<(String, String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let parked = scene.queues.peek_all(&scene.queues.errors());
@@ -56,7 +56,7 @@ fn a_refusal_in_a_batch_parks_its_message_with_its_own_reason_and_no_other() {
 }
 
 #[test]
-fn a_message_that_is_told_its_neighbours_error_is_created_once() {
+fn a_message_that_gets_its_neighbours_error_is_created_once() {
     let mut waiting = messages(6);
     waiting[1]["variables"]["group_id"] = json!("66");
     let mut scene = Scene::waiting("stale error", &waiting, &IN_BATCHES);
@@ -76,11 +76,11 @@ fn a_message_that_is_told_its_neighbours_error_is_created_once() {
     assert!(!looks.is_empty() && looks.iter().all(|(method, _)| method == LIST), "{about:?}");
 }
 
-/// The portal's own way of mixing errors up: a command that lacks a right is told what was wrong with an earlier one.
+/// The portal mixes errors up: a command that lacks a right gets the error of an earlier command.
 #[test]
-fn a_message_is_parked_with_its_own_reason_though_the_batch_told_it_another_ones() {
+fn a_message_is_parked_with_its_own_reason_though_the_batch_gave_it_another_one() {
     let mut waiting = messages(4);
-    // Nobody has this number; then it is the default responsible's.
+    // No user has this number, so the task goes to the default responsible.
     waiting[0]["metadata"]["extensionProperties"]["assigneeId"] = json!("5000");
     waiting[2]["variables"]["group_id"] = json!("66");
     let mut scene = Scene::waiting("another one's reason", &waiting, &IN_BATCHES);

@@ -1,4 +1,4 @@
-//! Texts that a portal would change, cut or refuse, from end to end. Knows what a person typed and what is read.
+//! Texts that a portal would change, cut or refuse, from end to end. It knows what a person typed and what is read.
 
 use serde_json::json;
 
@@ -25,7 +25,7 @@ fn texts_that_look_like_references_arrive_as_they_are() {
             _ => message["metadata"]["extensionProperties"]["UF_RESULT_QUESTION"] = json!(text),
         }
     }
-    // Each of them in each place once.
+    // One message with all of them in each field.
     let all = REFERENCES.concat();
     waiting[0]["variables"] = json!({"title": all, "description": all});
     waiting[0]["metadata"]["extensionProperties"]["UF_RESULT_QUESTION"] = json!(all);
@@ -43,7 +43,7 @@ fn texts_that_look_like_references_arrive_as_they_are() {
     }
 }
 
-/// Everything that is created from these messages, and nothing is parked.
+/// The scene after all of these messages are created, and none is parked.
 fn created(test: &str, waiting: &[Value], changes: &[(&str, &str)]) -> Scene {
     let mut scene = Scene::waiting(test, waiting, &[&IN_BATCHES, changes].concat());
     scene.sandbox.make_field("UF_AGREED", "boolean");

@@ -1,4 +1,4 @@
-//! What `task-creator check` says of RabbitMQ: queues, rights, and whatever else may be listening there.
+//! What `task-creator check` says about RabbitMQ: queues, rights, and other servers at its address.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
@@ -12,7 +12,7 @@ fn a_missing_queue_that_the_worker_will_make_is_a_warning_and_is_not_declared() 
     let ended = run_with(&["check"], &queues, &portal.webhook(), &[]);
     ended.ended_with(0).has_not("FAIL").has("ok    RabbitMQ: the worker may read, make and publish what it needs");
     for queue in [queues.input(), queues.responses(), queues.errors()] {
-        ended.has(&format!("warn  {queue}: missing in virtual host")).has("the worker makes it at its start");
+        ended.has(&format!("warn  {queue}: missing in virtual host")).has("the worker declares it at its start");
     }
     let sweep_lock = queues.named("bitrix24.sent.queue.sweep");
     for queue in [queues.input(), queues.responses(), queues.errors(), queues.sent(), queues.retry(), sweep_lock] {
@@ -20,8 +20,8 @@ fn a_missing_queue_that_the_worker_will_make_is_a_warning_and_is_not_declared() 
     }
 }
 
-/// Rights at RabbitMQ, and what of them lacks; `Q` stands for the queues' prefix.
-const LACKING: [([&str; 3], &str); 5] = [
+/// Rights at RabbitMQ, and the line for the missing one; `Q` is the queues' prefix.
+const MISSING: [([&str; 3], &str); 5] = [
     ([".*", ".*", "^Q.*bitrix24.(retry.|sent.)?queue$"], ""),
     (["", "", ".*"], "messages may not be published: RabbitMQ says: ACCESS_REFUSED - access to exchange"),
     ([".*", ".*", ""], "bitrix24.queue: may not be read: RabbitMQ says: ACCESS_REFUSED - access to queue"),
@@ -30,10 +30,10 @@ const LACKING: [([&str; 3], &str); 5] = [
 ];
 
 #[test]
-fn a_right_that_lacks_fails_with_the_brokers_reason_and_the_command_that_gives_it() {
-    let Some(user) = User::new("lacking") else { return };
+fn a_missing_right_fails_with_the_brokers_reason_and_the_command_that_gives_it() {
+    let Some(user) = User::new("missing") else { return };
     let portal = Portal::of(&Tasks::new());
-    for (rights, told) in LACKING {
+    for (rights, told) in MISSING {
         let queues = Queues::new("rights");
         queues.publish_task(&field_text("waiting"));
         let rights = rights.map(|right| right.replace('Q', queues.prefix()));
@@ -44,8 +44,8 @@ fn a_right_that_lacks_fails_with_the_brokers_reason_and_the_command_that_gives_i
             ended.ended_with(0).has(&format!("warn  {}: may not be read, so `parked`", queues.errors()));
             continue;
         }
-        ended.ended_with(1).has("FAIL  ").has(told).has("FAIL  RabbitMQ: rights lack; where RabbitMQ runs");
-        // Pasted as it is, it helps.
+        ended.ended_with(1).has("FAIL  ").has(told).has("FAIL  RabbitMQ: rights are missing; where RabbitMQ runs");
+        // The command works as it is.
         let (_, pasted) = ended.output.split_once("host): rabbitmqctl ").expect("the command");
         let pasted = format!("\"$TEST_RABBITMQCTL\" {}", pasted.lines().next().unwrap_or_default());
         assert!(std::process::Command::new("sh").args(["-c", &pasted]).status().unwrap().success(), "{pasted}");
@@ -57,7 +57,7 @@ fn a_right_that_lacks_fails_with_the_brokers_reason_and_the_command_that_gives_i
     }
 }
 
-/// Gone with the test. `None` where the broker is not ours to command.
+/// A RabbitMQ user, deleted after the test; `None` if we may not run `rabbitmqctl`.
 struct User(String);
 
 impl User {
@@ -78,7 +78,7 @@ impl Drop for User {
     }
 }
 
-/// A server that says this to whoever comes, once it has heard what ends so.
+/// A server that answers each client with `words` after it has read bytes that end with `after`.
 fn saying(words: &'static [u8], after: &'static [u8]) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     let port = listener.local_addr().expect("it has an address").port();
@@ -93,7 +93,7 @@ fn saying(words: &'static [u8], after: &'static [u8]) -> u16 {
                 }
             }
             let _ = client.write_all(words);
-            // Until the other one has had enough.
+            // Until the client closes.
             let _ = if words.is_empty() { Ok(0) } else { client.read_to_end(&mut heard) };
         }
     });
@@ -130,13 +130,13 @@ fn a_port_where_no_amqp_is_spoken_is_told_by_what_answers() {
 }
 
 #[test]
-fn without_rabbitmq_the_portal_is_looked_at_all_the_same() {
+fn without_rabbitmq_the_portal_is_still_checked() {
     let queues = Queues::new("no rabbitmq");
     let portal = Portal::of(&Tasks::new());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let changes = [("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &*port)];
-    // It takes connections and says nothing.
+    // It accepts connections and says nothing.
     let silent = run_with(&["check"], &queues, &portal.webhook(), &changes);
     silent
         .ended_with(1)
@@ -146,7 +146,7 @@ fn without_rabbitmq_the_portal_is_looked_at_all_the_same() {
     let closed = run_with(&["check"], &queues, &portal.webhook(), &changes);
     closed
         .ended_with(1)
-        .has("mend that, or correct RABBITMQ_HOST and RABBITMQ_PORT")
+        .has("fix that, or correct RABBITMQ_HOST and RABBITMQ_PORT")
         .has("ok    bitrix24: tasks can be");
 }
 

@@ -1,5 +1,5 @@
-//! What follows a recorded task at Bitrix24: checklists, and the process that is synchronised. Best effort, and
-//! counted.
+//! What follows at Bitrix24 when a task is recorded: checklists and the process synchronisation. Both are best effort,
+//! and counted.
 
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ fn a_part_of_a_checklist_that_fails_is_counted_and_the_task_stays() {
     queues.await_count(&queues.sent(), 1, PATIENCE);
     // An item, and a heading with its item.
     assert_eq!((statistic(&mut worker, "missing_parts").as_str(), tasks.checklists().len()), ("3", 2));
-    let missing = "checklists lack 3 (\"Доверенность\", \"Сроки\", \"Оплата до 30 дней\"), left so: task=field-1: ";
+    let missing = "checklists lack 3 (\"Доверенность\", \"Сроки\", \"Оплата до 30 дней\"), given up: task=field-1: ";
     assert!(worker.log().lines().any(|line| line.contains("WARN") && line.contains(missing)), "{}", worker.log());
     assert_eq!(statistic(&mut worker, "successful_tasks"), "1");
     assert_eq!(queues.count(&queues.errors()), 0);
@@ -123,6 +123,10 @@ fn what_became_of_the_synchronisation_is_counted_and_changes_nothing_else() {
     assert_eq!(statistic(&mut worker, "sync_requests_failed"), "7");
     assert_eq!(statistic(&mut worker, "sync_success_rate"), "22.2");
     assert_eq!(statistic(&mut worker, "successful_tasks"), "12");
-    assert_eq!(portal.count("imena.camunda.sync"), answers.len(), "nothing is repeated, and nothing sent by halves");
+    assert_eq!(
+        portal.count("imena.camunda.sync"),
+        answers.len(),
+        "nothing is repeated, and nothing is sent without both ids"
+    );
     Audit::take(&queues, tasks.markers()).assert_holds();
 }

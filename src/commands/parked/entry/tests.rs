@@ -1,4 +1,4 @@
-//! What an entry says of itself, whoever wrote it. Listing and replaying are tested at a broker.
+//! What an entry says about itself, whoever wrote it. Listing and replaying are tested with a broker.
 
 use super::*;
 
@@ -7,18 +7,17 @@ fn read(body: &str) -> ParkedEntry {
 }
 
 #[test]
-fn a_time_is_read_in_every_spelling_in_use() {
+fn a_time_is_read_in_every_form_in_use() {
     let expected = moment("2026-11-23T04:57:38Z");
     assert!(expected.is_some());
-    for spelling in
-        ["1795409858000", "1795409858", "1795409858.0", "2026-11-23T07:57:38+03:00", "2026-11-23T04:57:38.000Z"]
+    for form in ["1795409858000", "1795409858", "1795409858.0", "2026-11-23T07:57:38+03:00", "2026-11-23T04:57:38.000Z"]
     {
-        assert_eq!(moment(spelling), expected, "{spelling}");
+        assert_eq!(moment(form), expected, "{form}");
     }
     for wrong in ["", "yesterday", "NaN", "1e400", "2026-13-45T00:00:00Z"] {
         assert!(moment(wrong).is_none_or(|time| time.timestamp() == 0), "{wrong}: {:?}", moment(wrong));
     }
-    assert_eq!(read(r#"{"timestamp": "yesterday"}"#).about.parked_at, expected, "else when it was sent");
+    assert_eq!(read(r#"{"timestamp": "yesterday"}"#).about.parked_at, expected, "without a time, when it was sent");
 }
 
 #[test]
@@ -30,14 +29,14 @@ fn the_id_is_that_of_the_task_in_a_message_or_in_a_record() {
 }
 
 #[test]
-fn what_names_no_task_has_an_id_of_its_own_that_never_changes() {
+fn a_message_without_a_task_id_gets_an_id_that_never_changes() {
     assert_eq!(read("").id, "cbf29ce484222325");
     assert_eq!(read("foobar").id, "85944171f73967e8");
     assert_ne!(read("[1]").id, read("[2]").id);
 }
 
 #[test]
-fn half_a_character_or_a_byte_order_mark_leaves_it_a_parked_message() {
+fn a_parked_message_may_have_half_a_character_or_a_byte_order_mark() {
     let original = r#"{"task_id": "a", "title": "ok \ud83d"}"#;
     for entry in [
         read(&format!(r#"{{"original_message": {original}, "error_message": "\ud83d?", "\udfff": 1}}"#)),
@@ -49,7 +48,7 @@ fn half_a_character_or_a_byte_order_mark_leaves_it_a_parked_message() {
 }
 
 #[test]
-fn what_was_parked_is_kept_to_the_last_byte() {
+fn what_was_parked_is_kept_byte_for_byte() {
     let original = r#"{ "b":1.10,"a" : 12345678901234567890, "b":"я" }"#;
     assert_eq!(read(&format!(r#"{{"original_message":{original}}}"#)).original, Some(original.into()));
     let bytes = b"\xff\0{";

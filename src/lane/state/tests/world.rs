@@ -1,5 +1,6 @@
-//! What is around the lane: queues, a session, threads that work, time.
+//! All that is around the lane: queues, a session, threads that work, time.
 
+mod messages;
 mod session;
 
 use super::*;
@@ -11,7 +12,7 @@ const TASKS: u64 = 6;
 /// The right to acknowledge: its session, and its number.
 type AckToken = (u64, u64);
 
-/// A message in a queue. Its outgoing messages have the label for their message id.
+/// A message in a queue. Its label is the message id of its outgoing messages.
 #[derive(Clone)]
 struct Message {
     label: String,
@@ -27,7 +28,7 @@ struct Delivered {
     step: u64,
 }
 
-/// All around a lane, at random.
+/// All that is around a lane, at random.
 pub struct World<'a> {
     random: u64,
     pub now: Instant,
@@ -53,7 +54,7 @@ pub struct World<'a> {
     queued: VecDeque<Job>,
     started: Vec<Job>,
     follow_ups: Vec<(Task, Created)>,
-    /// Ids of all of these.
+    /// The ids of all three.
     in_pool: BTreeSet<String>,
     exists: BTreeSet<String>,
     /// All messages, and those that have come to the sent or the error queue.
@@ -62,7 +63,7 @@ pub struct World<'a> {
     /// Tasks whose record is confirmed, and those that are followed up.
     recorded: BTreeSet<String>,
     followed_up: BTreeSet<String>,
-    /// Of tasks (or not): when the last outgoing message was confirmed that moves the message to another queue.
+    /// For tasks (or not): when the last outgoing message that moves the message to another queue was confirmed.
     moved: BTreeMap<(bool, String), u64>,
 }
 
@@ -113,7 +114,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// What happens.
+/// Events.
 impl World<'_> {
     /// Something happens, and the lane does what it says.
     pub fn step(&mut self) {
@@ -140,7 +141,7 @@ impl World<'_> {
         self.carry_out();
     }
 
-    /// It outlasts sessions.
+    /// It lasts longer than a session.
     pub fn start_alarm(&mut self) {
         self.alarm = true;
         self.state.alarm(Some("memory"));
@@ -151,46 +152,6 @@ impl World<'_> {
             self.state.alarm(None);
         }
         self.full = false;
-    }
-
-    fn publish_any(&mut self) {
-        let id = format!("task-{}", self.below(TASKS as usize));
-        match self.below(10) {
-            0 => {
-                let requeued = self.below(2) as u32 * WORN_OUT;
-                self.publish_unreadable(&format!("no task {}", self.step), requeued);
-            }
-            1 => {
-                let task = Task::parse(json!({"task_id": id}).to_string().into_bytes()).expect("a task");
-                let body = sent_record(&task, "input", json!({}), None);
-                let mut headers = Headers::new();
-                headers.set("x-record", true);
-                self.add(1, Message { label: id, body, headers, requeued: 0 });
-            }
-            2 => self.add_task(&id, WORN_OUT + 1, ""),
-            // Where there is a limit, its message is not too large, and its record is.
-            3 => self.add_task(&id, 0, &"x".repeat(LIMIT - 100)),
-            _ => self.add_task(&id, 0, ""),
-        }
-    }
-
-    pub fn publish_unreadable(&mut self, body: &str, requeued: u32) {
-        let body = body.as_bytes().to_vec();
-        self.add(0, Message { label: fingerprint(&body), body, headers: Headers::new(), requeued });
-    }
-
-    pub fn publish(&mut self, id: &str) {
-        self.add_task(id, 0, "");
-    }
-
-    fn add_task(&mut self, id: &str, requeued: u32, process: &str) {
-        let body = json!({"task_id": id, "process_instance_id": process}).to_string().into_bytes();
-        self.add(0, Message { label: id.to_owned(), body, headers: Headers::new(), requeued });
-    }
-
-    fn add(&mut self, queue: usize, message: Message) {
-        self.published.insert(message.label.clone());
-        self.queues[queue].push_back(message);
     }
 
     /// The next message of one of the queues, if the session may have another one.
@@ -208,7 +169,7 @@ impl World<'_> {
         self.state.delivered(delivery, self.now);
     }
 
-    /// As many as the session may have.
+    /// Delivers as many as the session may have.
     pub fn deliver_as_allowed(&mut self) {
         (0..8).for_each(|_| self.deliver());
         self.carry_out();
@@ -295,6 +256,18 @@ impl World<'_> {
         }
     }
 
+    /// What is published and not confirmed.
+    pub fn outgoing(&self) -> Vec<OutgoingMessage> {
+        self.unconfirmed.values().map(|(_, outgoing)| outgoing.clone()).collect()
+    }
+
+    /// No queue has taken what is published.
+    pub fn return_all(&mut self, why: &str) {
+        let tags: Vec<u64> = self.unconfirmed.keys().copied().collect();
+        tags.into_iter().for_each(|tag| self.refuse(tag, PublishOutcome::NoQueue(why.into())));
+        self.carry_out();
+    }
+
     /// The error queue is full, and all others take what comes.
     pub fn refuse_what_is_parked(&mut self) {
         let parked = |outgoing: &OutgoingMessage| outgoing.queue == self.lane.queues.errors;
@@ -329,7 +302,7 @@ impl World<'_> {
         self.state.answered(tag, PublishOutcome::Confirmed, self.now);
     }
 
-    /// The broker has taken the outgoing message.
+    /// The broker takes the outgoing message.
     fn enqueue(&mut self, outgoing: OutgoingMessage) {
         let OutgoingMessage { queue, message_id: label, body, headers } = outgoing;
         let queues = &self.lane.queues;
@@ -353,13 +326,13 @@ impl World<'_> {
         self.carry_out();
     }
 
-    /// Time passes, and nothing else.
+    /// Only time passes.
     pub fn pass(&mut self, time: Duration) {
         self.now += time;
         self.carry_out();
     }
 
-    /// How often the message was requeued that was requeued most often.
+    /// The highest number of requeues of a message.
     pub fn most_requeued(&self) -> u32 {
         let delivered = self.delivered.values().map(|delivered| &delivered.message);
         delivered.chain(self.queues.iter().flatten()).map(|message| message.requeued).max().unwrap_or(0)
@@ -370,7 +343,7 @@ impl World<'_> {
     }
 }
 
-/// Ends.
+/// The end of a walk.
 impl World<'_> {
     /// From now on all goes well, until nothing is left.
     pub fn bring_to_its_end(&mut self) {

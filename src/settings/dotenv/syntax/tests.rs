@@ -57,19 +57,19 @@ fn quotes_keep_blanks_and_comments_and_may_go_over_lines() {
     reads("A=\"b\r\nc\" # d", "b\nc");
     reads("A='b'#c", "b");
     reads("A='b\\\\' # 'c'", "b\\");
-    // Its backslash is not meant for the quote, since there is no other one.
+    // Its backslash does not belong to the quote, since there is no other one.
     reads("A='b\\'", "b\\");
 }
 
 #[test]
-fn what_cannot_be_read_costs_its_line_and_no_other() {
+fn a_line_that_cannot_be_read_costs_no_other_line() {
     cannot_be_read("A='b");
     cannot_be_read("A=\"b' # c");
     cannot_be_read("A='don't touch'");
     cannot_be_read("A b=c");
     cannot_be_read("export A b");
     let found = values("# one\nNOTE='b\nA=\"c\nd\" e\n\nB=f\n");
-    // python-dotenv would go on after the last quote of A, and so not read what may stand in between.
+    // python-dotenv would go on after the last quote of A, and miss the lines in between.
     let expected = [(2, "NOTE", None), (3, "A", None), (4, "d\"", None), (6, "B", Some("f"))];
     assert_eq!(found, expected.map(|(line, name, value)| (line, name.to_owned(), value.map(str::to_owned))));
 }

@@ -41,7 +41,7 @@ fn numbers_keep_their_digits_and_flags_become_digits() {
 }
 
 #[test]
-fn what_a_command_cannot_say_goes_plainly() {
+fn a_call_that_no_command_can_express_goes_plainly() {
     for value in [Value::Null, json!({"c": null, "d": 1}), json!([]), json!({}), json!([1, [], 2])] {
         assert!(goes_plainly(value.clone()), "{value}");
     }
@@ -50,7 +50,7 @@ fn what_a_command_cannot_say_goes_plainly() {
 }
 
 #[test]
-fn a_text_that_the_portal_would_take_for_a_reference_goes_plainly() {
+fn a_text_that_looks_like_a_reference_goes_plainly() {
     for text in
         ["$result[c00]", "Счёт $RESULT[c1][task][id] к оплате", "$$next[x]", "$total[a", "a$Time[b]", "$error[]"]
     {
@@ -62,7 +62,7 @@ fn a_text_that_the_portal_would_take_for_a_reference_goes_plainly() {
 }
 
 #[test]
-fn what_php_would_cut_off_goes_plainly() {
+fn a_call_that_php_would_cut_off_goes_plainly() {
     assert!(!goes_plainly(json!(vec![1; 800])));
     assert!(goes_plainly(json!(vec![1; 1000])));
     let nested = |depth: usize| (0..depth).fold(json!(1), |value, _| json!([value]));
@@ -75,13 +75,13 @@ fn kinds(batch: &Value) -> Vec<Option<Kind>> {
 }
 
 #[test]
-fn of_a_batch_each_command_has_its_own_result() {
+fn each_command_of_a_batch_has_its_own_result() {
     let batch = json!({
         "result": {"c0": {"task": {"id": "1"}}, "c2": null},
         "result_error": {"c1": {"error": "ERROR_CORE", "error_description": "нет"}},
         "result_time": {"c0": {"operating": 1.5}},
     });
-    // The last one is in no map: nobody knows whether it ran.
+    // The last one is in no map: it is not known whether it ran.
     assert_eq!(kinds(&batch), [None, Some(Kind::Refused), None, Some(Kind::Unknown)]);
     let first = result(&mut batch.clone(), 0).expect("a result");
     assert_eq!(first, json!({"result": {"task": {"id": "1"}}, "time": {"operating": 1.5}}));

@@ -1,7 +1,7 @@
-//! How long does it take to look up one task? Each task is looked up before it is created, by the marker's field and by
+//! How long does it take to look up one task? Before a task is created it is looked up by the marker's field and by
 //! [`XML_ID`], and a portal has an index for neither.
 //!
-//! It measures and advises; an index is made by people, in the portal's own database.
+//! This measures and advises; people make the index, in the portal's own database.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,11 @@ use super::super::{look_up, rows};
 use super::{Answered, Look};
 use crate::message::now_ms;
 
-/// A look-up that takes longer than this holds the tasks up.
+/// A look-up that takes longer than this delays the tasks.
 pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 impl Look<'_> {
-    /// Looks up a task that nobody has, by each of the fields that hold the marker.
+    /// Looks up a task that does not exist, by each of the fields that hold the marker.
     pub(super) fn at_speed(&mut self, marker: &str) -> Answered {
         let nobody = format!("nobody-{}-{}", std::process::id(), now_ms());
         let (mut told, mut slowest) = (Vec::new(), Duration::ZERO);
@@ -43,7 +43,7 @@ impl Look<'_> {
         if told.is_empty() {
             return Ok(());
         }
-        let told = format!("bitrix24: to look up a task takes {}", told.join(", "));
+        let told = format!("bitrix24: looking up a task takes {}", told.join(", "));
         if slowest <= SLOW {
             self.report.ok(told);
         } else {
@@ -53,7 +53,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// What makes look-ups fast.
+    /// Says what makes look-ups fast.
     pub(super) fn advise_indexes(&mut self, marker: &str) {
         if is_in_the_cloud(&self.settings.webhook.to_string()) {
             return self.report.warn("bitrix24: slow look-ups of a cloud portal can be changed by Bitrix24 only");
@@ -67,15 +67,15 @@ impl Look<'_> {
     }
 }
 
-/// How long the portal worked on it. It counts from the whole second before, and the worker from before its turn came:
-/// the smaller of the two is nearer.
+/// How long the portal worked on it. The portal counts from the whole second before, and the worker from before it had
+/// a permit: the smaller of the two is nearer.
 fn took(reply: &Value, measured: Duration) -> Duration {
     let told = reply["time"]["duration"].as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     told.map_or(measured, |told| told.min(measured))
 }
 
-/// For each table that is searched, the statement that gives it an index. Custom fields are TEXT columns, of which
-/// MySQL takes a beginning only.
+/// For each table that is searched, the statement that gives it an index. Custom fields are TEXT columns; MySQL indexes
+/// only the first characters of those.
 fn statements(marker: &str) -> Vec<(&'static str, String)> {
     let of_marker = fields::is_custom_field(marker).then(|| {
         let table = "b_uts_tasks_task";
@@ -86,7 +86,7 @@ fn statements(marker: &str) -> Vec<(&'static str, String)> {
     of_marker.into_iter().chain([of_xml_id]).collect()
 }
 
-/// Does the vendor run this portal, and its database?
+/// Whether the vendor runs this portal and its database.
 fn is_in_the_cloud(webhook: &str) -> bool {
     webhook.split('/').nth(2).is_some_and(|host| host.contains(".bitrix24."))
 }

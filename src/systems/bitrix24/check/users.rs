@@ -1,6 +1,6 @@
-//! Is anybody there to do the tasks? The users that the worker acts for, and what the portal says of them.
+//! Is anybody there to do the tasks? Checks the users that the worker acts for.
 //!
-//! Most webhooks may not ask for users: then it says so, and nothing is wrong.
+//! Most webhooks may not ask for users: then the report says so, and nothing is wrong.
 
 use serde_json::Value;
 
@@ -11,16 +11,16 @@ use crate::message::text;
 
 const DEFAULT: &str = "BITRIX_DEFAULT_RESPONSIBLE_ID";
 
-/// What the portal says of a user.
+/// What the portal says about a user.
 enum State {
     Active,
     Dismissed,
-    /// It has none of this number, or does not show it.
+    /// The portal has no user with this id, or does not show it.
     Missing,
 }
 
 impl Look<'_> {
-    /// The default responsible, and the webhook's owner if that is somebody else.
+    /// The default responsible, and the webhook's owner if that is another user.
     pub(super) fn at_users(&mut self, owner: Option<&str>) -> Answered {
         let default = self.settings.default_responsible.to_string();
         let told = self.at_user(&default, DEFAULT)?;
@@ -30,7 +30,7 @@ impl Look<'_> {
         }
     }
 
-    /// `false` when the portal does not tell, so that there is no use in asking for the next one.
+    /// `false` when the portal does not tell, so that asking for the next user is useless.
     fn at_user(&mut self, id: &str, role: &str) -> Answered<bool> {
         let user = format!("user {id} ({role})");
         match self.state_of(id)? {
@@ -49,7 +49,7 @@ impl Look<'_> {
             Ok(State::Missing) => self.report.warn(format!("bitrix24: the portal does not show {user}")),
             Err(why) => {
                 let right = "the right \"user_brief\" lets the webhook look";
-                self.report.off(format!("bitrix24: is {user} active? It could not be looked at: {why}; {right}"));
+                self.report.off(format!("bitrix24: is {user} active? This could not be checked: {why}; {right}"));
                 return Ok(false);
             }
         }
@@ -69,7 +69,7 @@ impl Look<'_> {
             Some(active) if fields::is_yes(active) => Ok(State::Active),
             Some(_) => Ok(State::Dismissed),
             None if users.is_empty() => Ok(State::Missing),
-            // It has ignored the number and answered with whatever it has.
+            // The portal has ignored the id and answered with other users.
             None => Err("user.get: the reply has other users".into()),
         })
     }

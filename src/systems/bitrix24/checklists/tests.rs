@@ -1,4 +1,4 @@
-//! Which parts are recognised, and which error counts. What needs a portal is in `tests/`.
+//! Which parts are recognised, and which error counts. Tests with a portal are in `tests/`.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn item(id: &str, parent: &str, title: &str, place: u64) -> Item {
     Item { id: id.into(), parent: parent.into(), title: title.into(), place: Some(place) }
 }
 
-/// The ids of a list's lines, behind its own; a dash for what is missing.
+/// The ids of a list's lines, after its own; a dash for each missing one.
 fn recognised(mut lists: Vec<Part>, items: &[Item]) -> Vec<Vec<String>> {
     recognise(&mut lists, items, "0");
     let id = |part: &Part| part.id.clone().unwrap_or_else(|| "-".into());
@@ -19,24 +19,24 @@ fn recognised(mut lists: Vec<Part>, items: &[Item]) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn what_people_renamed_added_and_ticked_is_recognised_or_left_alone() {
+fn parts_that_people_renamed_added_or_ticked_are_recognised_or_left_alone() {
     let wanted = lists(&[("Документы", &["Устав", "Доверенность", "Счёт"])]);
     let items = [
         item("1", "0", "Документы (наши)", 100),
         item("2", "1", "Устав 2026", 100),
         item("3", "1", " Доверенность ", 200),
-        // A person's own, under ours.
+        // A line that a person has put under our list.
         item("4", "1", "Паспорт", 201),
     ];
     assert_eq!(recognised(wanted, &items), [["1", "2", "3", "-"]]);
 }
 
 #[test]
-fn of_parts_with_the_same_title_each_has_its_own() {
+fn parts_with_the_same_title_are_each_recognised() {
     let twice: &[(&str, &[&str])] = &[("Документы", &["Копия", "Копия"]), ("Документы", &["Копия"])];
     let items = [item("9", "0", "Документы", 200), item("10", "9", "Копия", 100), item("8", "0", "Документы", 100)];
     assert_eq!(recognised(lists(twice), &items), [vec!["8", "-", "-"], vec!["9", "10"]]);
-    // Only the later of the two is there.
+    // Only the later of the two exists.
     assert_eq!(recognised(lists(twice), &items[..2]), [vec!["-", "-", "-"], vec!["9", "10"]]);
 }
 
@@ -48,7 +48,7 @@ fn a_line_of_another_list_is_another_line() {
 }
 
 #[test]
-fn what_the_previous_worker_has_added_upside_down_is_recognised_by_its_titles() {
+fn parts_that_the_previous_worker_added_upside_down_are_recognised_by_title() {
     let wanted = lists(&[("A", &["x", "y"])]);
     let items = [item("1", "0", "A", 0), item("3", "1", "y", 0), item("2", "1", "x", 1)];
     assert_eq!(recognised(wanted, &items), [["1", "2", "3"]]);

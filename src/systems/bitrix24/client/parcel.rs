@@ -1,4 +1,4 @@
-//! A call to a portal, and what it is until it is sent: a parcel that waits for a request. It sends nothing.
+//! A call to a portal, and the parcel in which it waits for a request. It sends nothing.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::super::batch;
 
-/// A method and its parameters, in order: the old `task.*` methods take them by position.
+/// A method and its parameters, in order: the old `task.*` methods read them by position.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// Such as `tasks.task.add`.
@@ -27,16 +27,16 @@ impl Serialize for Call {
     }
 }
 
-/// Asked when the request that carries a call is about to be sent, at the end of all waiting: may the call still go?
+/// Asked when all waiting is over and the request that carries a call is about to be sent: may the call still go?
 pub type MayGo = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// When calls go.
+/// When calls are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// When it is their turn.
+    /// When they get a permit, in order.
     Queued,
-    /// Before all others, since their turn has come before, in vain; where turns are rare, at once. Those run ahead of
-    /// the portal's budget, but where turns are rare there are few of them.
+    /// Before all others, since an earlier permit came too late for them; where permits are rare, at once. They then
+    /// run ahead of the rate limiter, but where permits are rare, such calls are few.
     AtOnce,
 }
 
@@ -44,19 +44,19 @@ pub enum Pace {
 pub struct Parcel {
     pub(super) call: Call,
     pub(super) may_go: Option<MayGo>,
-    /// `None`: it has to go alone, and plainly.
+    /// `None`: it has to be sent alone, as a plain call.
     pub(super) command: Option<String>,
-    /// One of many by one thread, which can send no two requests side by side.
+    /// One of many calls of one thread, which cannot send two requests side by side.
     pub(super) bulk: bool,
 }
 
 impl Parcel {
-    /// One that has to go alone, and plainly.
+    /// A call that has to be sent alone, as a plain call.
     pub(super) fn alone(call: Call) -> Parcel {
         Parcel { call, may_go: None, command: None, bulk: false }
     }
 
-    /// One that may share a request.
+    /// A call that may share a request.
     pub(super) fn shared(call: Call) -> Parcel {
         Parcel { command: batch::command(&call), ..Parcel::alone(call) }
     }

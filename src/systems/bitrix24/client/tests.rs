@@ -36,7 +36,7 @@ fn only_a_200_with_a_result_and_without_an_error_is_a_success() {
 }
 
 #[test]
-fn a_reply_behind_a_notice_is_one_like_any_other_and_the_notice_is_heard() {
+fn a_reply_behind_a_php_notice_is_read_and_the_notice_is_reported() {
     let notice = "<b>Notice</b>: x\n";
     for (status, body) in [
         (200, r#"{"result": 5}"#),

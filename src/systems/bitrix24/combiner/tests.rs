@@ -1,11 +1,11 @@
-//! Threads that share requests. What a portal makes of them is shown in `tests/`.
+//! Threads that share requests. How a portal answers them is tested in `tests/`.
 
 use std::sync::Barrier;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
 
-/// Answers each number with the size of its request, when it is told to; one request at a time.
+/// Answers each number with the size of its request, when the test says so; one request at a time.
 struct Counter {
     started: Mutex<Sender<Vec<u32>>>,
     go_on: Mutex<Receiver<()>>,
@@ -40,8 +40,8 @@ impl Carrier for Counter {
     }
 }
 
-/// Hands `first` in, then, while its request is under way, each of `others` by a thread of its own. Returns the replies
-/// to all of them, sorted.
+/// Hands `first` in. While its request is under way, hands each of `others` in by a thread of its own. Returns all
+/// replies, sorted.
 fn replies(first: u32, others: &[u32]) -> Vec<Result<usize, &'static str>> {
     let ((started, requests), (go, go_on)) = (channel(), channel());
     let counter = Counter { started: Mutex::new(started), go_on: Mutex::new(go_on) };
@@ -60,7 +60,7 @@ fn replies(first: u32, others: &[u32]) -> Vec<Result<usize, &'static str>> {
         while lock(&combiner.0).waiting.len() < others.len() {
             thread::yield_now();
         }
-        // As many requests as there can be.
+        // As many requests as possible.
         (0..=others.len()).for_each(|_| go.send(()).expect("the carrier listens"));
         let mut replies: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
         replies.sort();
@@ -69,7 +69,7 @@ fn replies(first: u32, others: &[u32]) -> Vec<Result<usize, &'static str>> {
 }
 
 #[test]
-fn what_waits_while_a_request_is_under_way_goes_in_the_next_one_together() {
+fn items_that_wait_while_a_request_is_under_way_share_the_next_one() {
     assert_eq!(replies(1, &[2, 3, 4]), [Ok(1), Ok(3), Ok(3), Ok(3)]);
     assert_eq!(replies(1, &[2, 3, 4, 5]), [Ok(1), Ok(1), Ok(3), Ok(3), Ok(3)]);
 }
@@ -80,7 +80,7 @@ fn a_request_that_breaks_off_is_answered_and_the_next_one_is_sent() {
 }
 
 #[test]
-fn what_would_be_asked_in_vain_is_answered_without_a_request() {
+fn items_are_answered_without_a_request_when_asking_would_be_useless() {
     assert_eq!(replies(99, &[2, 3]), [Ok(1), Err("in vain"), Err("in vain")]);
 }
 

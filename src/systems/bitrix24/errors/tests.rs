@@ -7,10 +7,10 @@ use super::*;
 const TOO_FAST: Kind = Kind::TooFast;
 const SETTLE: Duration = Duration::from_secs(30);
 
-/// Status, code, what it means.
+/// Status, code, meaning.
 const ROWS: &[(u16, &str, Kind)] = &[
     (503, "QUERY_LIMIT_EXCEEDED", TOO_FAST),
-    (429, "OPERATION_TIME_LIMIT", Kind::MethodHeld),
+    (429, "OPERATION_TIME_LIMIT", Kind::CoolingDown),
     (503, "OVERLOAD_LIMIT", Kind::Blocked),
     (500, "PORTAL_DELETED", Kind::Blocked),
     (410, "PORTAL_DELETED", Kind::Blocked),
@@ -166,7 +166,7 @@ fn each_kind_leads_to_its_failure() {
         assert!(matches!(failure(kind), Failure::Unavailable { until: Some(Duration::ZERO), .. }));
     }
     assert!(matches!(failure(Kind::Blocked), Failure::Unavailable { until: Some(BLOCKED), .. }));
-    let held = ApiError::new(Kind::MethodHeld, "why".into()).method_held(SETTLE * 2).into_failure();
+    let held = ApiError::new(Kind::CoolingDown, "why".into()).cooling_down(SETTLE * 2).into_failure();
     assert!(matches!(held, Failure::Unavailable { until, .. } if until == Some(SETTLE * 2)));
     assert!(matches!(failure(Kind::Refused), Failure::Permanent(_)));
     assert!(matches!(failure(Kind::Unknown), Failure::OutcomeUnknown { visible_in: SETTLE, .. }));

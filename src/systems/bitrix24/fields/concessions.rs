@@ -1,6 +1,6 @@
 //! What else to try when the portal refuses a task: the same task with a little less of what the message asked for.
 //!
-//! It does not know why a task was refused, since the portal does not say, and it decides nothing: the caller looks the
+//! It does not know why a task was refused, since the portal does not say. It decides nothing: the caller looks the
 //! task up before each try.
 
 use serde_json::{Map, Value};
@@ -17,9 +17,8 @@ pub struct Concession {
     pub fields: Map<String, Value>,
 }
 
-/// What to try, in this order, when the portal refuses these fields: with the default responsible when it is another
-/// one, without the parent when there is one, with both changes when both apply. Nothing is left to try when neither
-/// does.
+/// What to try, in this order, when the portal refuses these fields: with the default responsible if it is another one,
+/// without the parent if there is one, with both changes if both apply. If neither applies, nothing is left to try.
 pub fn concessions(fields: &Fields, settings: &Settings) -> Vec<Concession> {
     let fields = &fields.fields;
     let by_default = with_default_responsible(fields, settings.default_responsible);
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_default_or_absent_is_no_reason_to_try_again() {
+    fn a_default_responsible_and_an_absent_parent_change_nothing() {
         assert_eq!(changes(&tried(json!("77"), json!(null))), [("with responsible 9 instead of 77", &json!(9), None)]);
         assert_eq!(changes(&tried(json!("9"), json!(5))), [("without PARENT_ID 5", &json!(9), None)]);
         assert_eq!(tried(json!(null), json!("none")), []);

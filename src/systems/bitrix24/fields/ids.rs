@@ -8,10 +8,10 @@ use crate::message::Task;
 use crate::message::given::Place::{Extensions, Process, Variables};
 use crate::message::given::{self, Sourced};
 
-/// What an id that is none leads to.
+/// What happens to a value that is no id.
 const NOT_USED: &str = "it is not used";
 
-/// Puts everybody and everything that is named by number.
+/// Puts all users, groups and tasks.
 pub fn put(task: &Task, settings: &Settings, made: &mut Fields) {
     let default = settings.default_responsible;
     let otherwise = format!("responsible is the default, {default}");

@@ -1,5 +1,5 @@
-//! Tags, those that take part, and checklists: lists, and texts that hold one. It does not know how a checklist gets to
-//! the portal.
+//! Tags, accomplices and checklists: lists, and texts that hold a list. It does not know how a checklist gets to the
+//! portal.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ pub fn tags(task: &Task, made: &mut Fields) -> Option<Sourced<Value>> {
     (!tags.is_empty()).then(|| Sourced { value: tags.into(), origin })
 }
 
-/// Those that take part. The variable has its turn where the extension property says nothing.
+/// The accomplices. The variable is read when the extension property has none.
 pub fn accomplices(task: &Task, made: &mut Fields) -> Option<Sourced<Value>> {
     let (all, origin) = [Place::Extensions, Place::Variables].into_iter().find_map(|place| {
         let Sourced { value, origin } = given::value(task, place, "accomplices", &mut made.warnings)?;
@@ -29,7 +29,7 @@ pub fn accomplices(task: &Task, made: &mut Fields) -> Option<Sourced<Value>> {
     (!ids.is_empty()).then(|| Sourced { value: ids.into(), origin })
 }
 
-/// What each of these is, with one warning for all that are `others`.
+/// The readable entries, with one warning for all that are `others`.
 fn usable<T>(all: &[Value], read: impl Fn(&Value) -> Option<T>, name: &str, others: &str, made: &mut Fields) -> Vec<T> {
     let usable: Vec<T> = all.iter().filter_map(&read).collect();
     if let Some(first) = all.iter().find(|entry| read(entry).is_none()) {
@@ -39,8 +39,8 @@ fn usable<T>(all: &[Value], read: impl Fn(&Value) -> Option<T>, name: &str, othe
     usable
 }
 
-/// The members of a list, or of a text that holds one: as JSON, as Java writes one (`[a, b]`), or with commas. Without
-/// those that say nothing.
+/// The entries of a list, or of a text that holds one: as JSON, as Java writes it (`[a, b]`), or with commas. Blank
+/// ones are left out.
 fn entries(value: &Value) -> Vec<Value> {
     let mut entries = match value {
         Value::Array(entries) => entries.clone(),
@@ -62,7 +62,7 @@ fn in_text(text: &str) -> Vec<Value> {
     }
 }
 
-/// Puts the checklists to add.
+/// The checklists to add, with a warning for every value that is no checklist.
 pub fn checklists(task: &Task, made: &mut Fields) {
     if let Some(Sourced { value, origin }) = given::checklists::checklists(task, &mut made.warnings) {
         made.checklists = value;

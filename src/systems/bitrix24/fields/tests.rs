@@ -1,4 +1,4 @@
-//! Each row of the table in the folder's README, and what nobody wrote there. What is here serves the tests of the
+//! Each row of the table in the folder's README, and what is not written there. The helpers serve the tests of the
 //! parts too.
 
 use serde_json::json;
@@ -30,7 +30,7 @@ pub fn of_extensions(properties: Value, name: &str) -> Value {
 }
 
 #[test]
-fn a_message_that_says_nothing_becomes_a_task_all_the_same() {
+fn a_message_without_any_value_becomes_a_task_all_the_same() {
     let Fields { fields, checklists, warnings, .. } = made(json!({}));
     let expected = json!({
         "TITLE": "Задача из Camunda процесса ()",
@@ -76,7 +76,7 @@ fn the_priority_is_0_1_or_2() {
 }
 
 #[test]
-fn a_priority_that_is_none_is_warned_about_and_a_blank_one_gives_the_next_name_its_turn() {
+fn a_wrong_priority_is_warned_about_and_after_a_blank_one_the_next_name_is_tried() {
     for wrong in [json!("urgent"), json!("-1"), json!(1.5), json!(true), json!(["high"]), json!({"a": 1})] {
         let made = made(json!({"variables": {"priority": wrong, "urgency": "high"}}));
         assert_eq!(made.fields["PRIORITY"], 1);
@@ -89,7 +89,7 @@ fn a_priority_that_is_none_is_warned_about_and_a_blank_one_gives_the_next_name_i
     }
 }
 
-/// Whatever field it is for: what says something and cannot be used is told, and what says nothing is not.
+/// For every field: a value that cannot be used is warned about, and a blank one is not.
 #[test]
 fn every_value_that_cannot_be_used_is_warned_about() {
     let variables = [
@@ -130,7 +130,7 @@ fn every_value_that_cannot_be_used_is_warned_about() {
     let names = names.chain(extensions.map(|name| ("extensionProperties", name)));
     for (part, name) in names.chain([("processProperties", "groupId"), ("processProperties", "originatorId")]) {
         let object = of(part, name, &json!({"a": [1]}));
-        // People can read it where it stands.
+        // People can read it in the description.
         let expected = usize::from(!name.starts_with("description"));
         assert_eq!(object.warnings.len(), expected, "{part}.{name}: {:?}", object.warnings);
         let java = of(part, name, &json!("rO0ABXNyABFqYXZhLnV0aWwuTGlzdA=="));
@@ -173,8 +173,8 @@ fn nothing_in_a_message_replaces_a_marker() {
 }
 
 #[test]
-fn an_id_of_more_than_50_bytes_is_no_second_marker_and_as_the_only_one_is_warned_about() {
-    // Two bytes each.
+fn an_id_over_50_bytes_is_no_second_marker_and_as_the_only_one_is_warned_about() {
+    // Each character has two bytes.
     let (short, long) = ("я".repeat(25), "я".repeat(25) + "1");
     assert_eq!((xml_id(&short), xml_id(&long)), (Some(short.as_str()), None));
     let made = |id: &str, field: &str| {
@@ -184,7 +184,7 @@ fn an_id_of_more_than_50_bytes_is_no_second_marker_and_as_the_only_one_is_warned
     let second = made(&long, "UF_MARKER");
     assert_eq!((&second.fields["UF_MARKER"], second.fields.get(XML_ID)), (&json!(long), None));
     assert!(second.warnings.is_empty());
-    assert_eq!(second.passed_over, ["task_id has 51 bytes and XML_ID holds 50: it is not sent"]);
+    assert_eq!(second.left_out, ["task_id has 51 bytes and XML_ID holds 50: it is not sent"]);
     let only = made(&long, XML_ID);
     assert_eq!(only.fields[XML_ID], long);
     let expected = "task_id has 51 bytes and XML_ID holds 50: the task cannot be found again, and may be created twice";

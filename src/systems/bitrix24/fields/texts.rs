@@ -1,15 +1,16 @@
-//! Title and description, cut so that the portal takes them. Knows how the portal measures a text, and no other field.
+//! Title and description, cut so that the portal takes them. It knows how the portal measures a text, and no other
+//! field.
 
 use super::Fields;
 use crate::message::Task;
 use crate::message::given::Sourced;
 use crate::message::given::texts::{self, CUT_DESCRIPTION, CUT_TITLE, Limit, shortened};
 
-/// The portal cuts a longer title without a word, in characters.
+/// The portal cuts a longer title without a warning; in characters.
 const LONGEST_TITLE: usize = 250;
 /// The portal's column for a title, in characters as it stores them.
 const TITLE_COLUMN: usize = 255;
-/// The portal's column for a description, in bytes as it stores them. What is longer is refused, or cut anywhere.
+/// The portal's column for a description, in bytes as it stores them. A longer one is refused, or cut anywhere.
 const DESCRIPTION_COLUMN: usize = 65_535;
 /// What the portal stores, in ASCII, in place of one character above U+FFFF.
 const REPLACEMENT: usize = 10;
@@ -24,7 +25,7 @@ fn stored_bytes(most: usize) -> Limit {
     Limit { most, of, unit: "bytes as the portal stores them" }
 }
 
-/// Puts title and description. The description that falls back to the title has it in full.
+/// Puts title and description. A description that falls back to the title has all of it.
 pub fn put(task: &Task, longest_description: usize, made: &mut Fields) {
     let title = texts::title(task, &mut made.warnings).unwrap_or_else(|| Sourced::new(by_topic(&task.topic), "topic"));
     let description = texts::description(task, &title, &mut made.warnings);

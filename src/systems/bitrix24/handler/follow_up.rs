@@ -13,18 +13,18 @@ use crate::backoff;
 use crate::message::{Earlier, Task, text};
 use crate::systems::{Created, Failure, FollowUp};
 
-/// How often what follows a create is tried again when a call got no clear answer, or when the portal says that it may
-/// not be called like that: with the pauses between them, a minute.
+/// How often this work is tried again when a call got no clear answer, or when the webhook lacks a right for it: with
+/// the pauses between them, a minute.
 const MOST_FOLLOW_UPS: u32 = 6;
-/// Between two of these tries, where the portal asks for no longer time; doubled each time.
+/// The pause between two of these tries, unless the portal asks for a longer one; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// A recorded task, and what is still to be done about it.
+/// A recorded task, and the work that is left for it.
 struct Pending<'a> {
     task: &'a Task,
     created: &'a Created,
-    /// The checklists that it shall have.
+    /// The checklists that it should have.
     lists: Vec<fields::Checklist>,
     /// Lists and lines that it will not get.
     missing_parts: u32,
@@ -44,7 +44,7 @@ impl<'a> Pending<'a> {
             lists: &self.lists,
             // One that was followed up before has some of them.
             may_have_some: *existed || *follow_ups > 0,
-            // What an earlier delivery had started may be under way at the portal.
+            // Parts that an earlier delivery has started may still come.
             may_get_more: *existed && *follow_ups == 0 && self.task.earlier == Earlier::MayExist,
         }
     }
@@ -66,8 +66,8 @@ impl BitrixHandler {
         pending.iter().map(Pending::follow_up).collect()
     }
 
-    /// A task that its id does not lead to any more gets no checklists. At the first try an id has just come from the
-    /// portal; before a later one the portal may have been set up again, with another task under the id.
+    /// Gives no checklists to a task that its id no longer leads to. At the first try the id has just come from the
+    /// portal; before a later try the portal may have been set up again, with another task under the id.
     fn leave_lost_tasks_alone(&self, pending: &mut [Pending]) {
         let again = pending.iter_mut().filter(|pending| pending.created.follow_ups > 0 && !pending.lists.is_empty());
         let mut again: Vec<&mut Pending> = again.filter(|_| self.looks_up()).collect();
@@ -77,12 +77,12 @@ impl BitrixHandler {
             let is_lost = match looked {
                 Ok(Seen::Task(row)) => member(&row, "ID").and_then(text).as_ref() != Some(target_id),
                 Ok(Seen::Nothing(_)) => true,
-                // The next call finds no answer either.
+                // The next call would get no answer either.
                 Err(_) => false,
             };
             if is_lost {
                 let id = &pending.task.id;
-                log::warn!("checklists not completed: task={id}: the portal has it under the id {target_id} no more");
+                log::warn!("checklists not completed: task={id}: the portal no longer has it under the id {target_id}");
                 pending.missing_parts = pending.lists.drain(..).map(|list| 1 + list.items.len() as u32).sum();
             }
         }
@@ -97,14 +97,14 @@ impl BitrixHandler {
             match pending.again {
                 Some(pause) => log::warn!("{lacking}, trying again in {pause:.0?}: task={id}: {why}"),
                 None => {
-                    log::warn!("{lacking}, left so: task={id}: {why}");
+                    log::warn!("{lacking}, given up: task={id}: {why}");
                     pending.missing_parts = parts;
                 }
             }
         }
     }
 
-    /// When what failed like this is tried again, if it is.
+    /// When a call that failed like this is tried again, if at all.
     fn next_try(&self, created: &Created, why: &ApiError) -> Option<Duration> {
         let asked = match why.clone().into_failure().of_create(self.settings.request_timeout) {
             Failure::Transient { .. } => Some(Duration::ZERO),
@@ -115,8 +115,8 @@ impl BitrixHandler {
         };
         let most = match why.kind {
             Kind::Configuration | Kind::Unknown => MOST_FOLLOW_UPS,
-            // That it was the portal, and no part of this task, is known for sure.
-            Kind::TooFast | Kind::MethodHeld | Kind::Blocked | Kind::Unreachable | Kind::Outdated => u32::MAX,
+            // The portal is surely to blame here, and no part of this task.
+            Kind::TooFast | Kind::CoolingDown | Kind::Blocked | Kind::Unreachable | Kind::Outdated => u32::MAX,
             Kind::Refused => 0,
         };
         let pause = backoff::delay(created.follow_ups + 1, FIRST_PAUSE, LONGEST_PAUSE);
@@ -137,7 +137,7 @@ impl BitrixHandler {
     }
 
     fn synchronised(&self, pending: &mut Pending, call: &Call, reply: Reply) {
-        // In a batch it may be the error of another command.
+        // In a batch this may be the error of another command.
         let reply = match reply {
             Err(err) if err.in_batch && err.kind == Kind::Refused => self.client.call(call),
             reply => reply,
@@ -160,7 +160,7 @@ impl BitrixHandler {
     }
 }
 
-/// Tells which process the task belongs to, if the message says so.
+/// The call that names the process of the task, if the message names it.
 pub fn sync(task: &Task) -> Option<Call> {
     let key = task.process_definition_key.as_deref()?;
     let instance = task.process_instance_id.as_deref()?;

@@ -1,4 +1,4 @@
-//! Which rows finish a task, and what the response shows then. What needs a portal is in `tests/suite/tracker.rs`.
+//! Which rows finish a task, and what the response shows then. Tests with a portal are in `tests/suite/tracker.rs`.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::message::sent_record;
 use crate::stop;
 use crate::tls::RootCertificates;
 
-/// `None` while it is open, the reason while its answer is missing, else what the response shows.
+/// `None` while the task is open, the reason while its answer is missing, else the task in the response.
 fn progress(variables: &[(&str, &str)], message: Value, row: Value) -> Option<Result<Value, String>> {
     let unreachable =
         [("BITRIX_WEBHOOK_URL", "http://127.0.0.1:1/rest/1/token"), ("BITRIX_ANSWER_TEXTS", "26=ДА,27=НЕТ")];
@@ -31,7 +31,7 @@ fn of_row(row: Value) -> Option<Result<Value, String>> {
     progress(&[], json!({}), row)
 }
 
-/// What is said of a row with these markers: a task whose message has this id, in a record with or without a host.
+/// Why a row with these markers is foreign: a task whose message has this id, in a record with or without a host.
 fn another(field: &str, id: &str, host: Option<&str>, row: Value) -> Option<&'static str> {
     let settings = settings(&[("BITRIX_TASK_ID_FIELD", field)]);
     let client = Arc::new(Client::new(&settings, &RootCertificates::public(), 4, &stop::signal().1));
@@ -135,7 +135,7 @@ fn a_task_that_expects_a_result_goes_out_with_the_text_1_and_the_text_of_its_ans
 }
 
 #[test]
-fn a_missing_answer_is_waited_for_or_counts_as_no() {
+fn a_task_waits_for_a_missing_answer_or_it_counts_as_no() {
     for missing in [json!(null), json!(false), json!(""), json!("0"), json!(0), json!([]), json!([false]), json!({})] {
         let row = json!({"status": "5", "ufResultExpected": "1", "ufResultAnswer": missing});
         assert_eq!(of_row(row.clone()), Some(Err("nobody has answered yet".into())), "{missing}");
@@ -147,7 +147,7 @@ fn a_missing_answer_is_waited_for_or_counts_as_no() {
 }
 
 #[test]
-fn a_text_that_is_not_known_is_waited_for_even_where_a_missing_one_counts_as_no() {
+fn a_task_waits_for_an_unknown_text_even_where_a_missing_answer_counts_as_no() {
     let row = json!({"status": "5", "ufResultExpected": "1", "ufResultAnswer": "28"});
     for setting in ["wait", "no"] {
         let waits = progress(&[("BITRIX_MISSING_ANSWER", setting)], json!({}), row.clone());
@@ -156,10 +156,10 @@ fn a_text_that_is_not_known_is_waited_for_even_where_a_missing_one_counts_as_no(
 }
 
 #[test]
-fn where_the_portal_does_not_say_it_the_message_says_whether_an_answer_is_expected() {
+fn the_message_says_whether_an_answer_is_expected_when_the_portal_does_not() {
     let message = json!({"metadata": {"extensionProperties": {"UF_RESULT_EXPECTED": "true"}}});
     let row = |expected: Value| json!({"status": "5", "ufResultExpected": expected});
-    // A portal that has never written the custom fields shows any of these.
+    // A portal that has never written the custom fields may show any of these.
     for silent in [json!({"status": "5"}), row(Value::Null), row(false.into()), row("".into())] {
         assert!(matches!(progress(&[], message.clone(), silent.clone()), Some(Err(_))), "{silent}");
         assert!(matches!(progress(&[], json!({}), silent), Some(Ok(task)) if task["ufResultExpected"] == "0"));

@@ -10,11 +10,11 @@ use crate::support::{Relay, field_text};
 
 const CREATE: &str = "tasks.task.add";
 const MARKER: &str = "UF_CAMUNDA_ID_EXTERNAL_TASK";
-/// The checklists of the message and what is in them.
+/// The checklists of the message and their lines.
 const CHECKLISTS: usize = 2 + 3;
-/// In which people leave a task.
+/// The status in which people leave a task.
 const COMPLETED: u8 = 5;
-/// More than the worker waits for an answer.
+/// Longer than the worker waits for an answer.
 const TOO_LATE: Duration = Duration::from_secs(2);
 
 pub struct Bitrix24 {

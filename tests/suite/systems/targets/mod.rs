@@ -1,49 +1,59 @@
-//! What a system's target has to offer to the cases: a fake that can be looked into, worked at by people, and made to
-//! fail in every way. It knows neither queues nor the worker.
+//! What a system's target has to provide for the cases: a fake whose tasks a test can read and finish, and which fails
+//! in every way. It knows neither queues nor the worker.
 
 pub mod bitrix24;
+pub mod email;
+pub mod onec;
 pub mod openproject;
+pub mod python;
+pub mod telegram;
 
 /// A running fake of one system, empty at first.
 pub trait Target {
     /// The system's name in the table.
     const SYSTEM: &'static str;
+    /// Can the worker look for a task that it may have created? Otherwise it creates it again, and there may be two.
+    const IS_LOOKED_UP: bool = true;
+    /// Does a task wait for people? Otherwise it is answered as soon as it is created, and has no record.
+    const IS_TRACKED: bool = true;
 
     /// Starts it.
     fn start() -> Self;
 
-    /// Settings under which the worker finds it, waits a second for an answer, and keeps no other pause.
+    /// Settings with which the worker finds it, waits a second for an answer, and makes no other pause.
     fn settings(&self) -> Vec<(&'static str, String)>;
 
     /// A message that becomes a task here.
     fn message(&self, id: &str) -> String;
 
-    /// The id in Camunda of every task here; a doubled one is there twice.
+    /// The id in Camunda of every task here; a doubled one comes twice.
     fn tasks(&self) -> Vec<String>;
 
-    /// Is all there that follows the create of this task, and nothing of it twice?
+    /// Whether everything that follows the create of this task is done, and nothing of it twice.
     fn is_whole(&self, id: &str) -> bool;
 
-    /// A person finishes the task, with an answer where one is asked for.
+    /// A person finishes the task, with an answer where one is expected.
     fn finish(&self, id: &str);
 
     /// A person deletes the task.
     fn delete(&self, id: &str);
 
-    /// From now on this fails, besides what fails already. What it shows in an answer are these words.
+    /// From now on this fails too. These are the words that it shows in an answer.
     fn fail(&self, fault: Fault, words: &str);
 
-    /// Nothing fails any more, and what was held goes on.
+    /// Nothing fails any more, and held answers go on.
     fn mend(&self);
 
-    /// How often something has failed that shows here; it does not in [`Fault::Down`].
+    /// How often something has failed, as seen here; [`Fault::Down`] is not seen.
     fn struck(&self) -> u64;
 
-    /// What must not come out of the worker.
+    /// The secrets that must not come out of the worker.
     fn secret(&self) -> &str;
 
-    /// The name that goes with it.
-    fn user(&self) -> &str;
+    /// The name that goes with it, if one does.
+    fn user(&self) -> &str {
+        ""
+    }
 }
 
 /// A way to fail.
@@ -53,16 +63,16 @@ pub enum Fault {
     AnswerLost,
     /// The next create is done, and its answer comes too late.
     Slow,
-    /// The next create is done, and the answer is a page of something between.
+    /// The next create is done, and the answer is a page of a gateway.
     Garbage,
     /// Every create is refused for good.
     Refused,
-    /// Whoever asks has to sign in first.
+    /// Every caller has to sign in first.
     Unauthorised,
-    /// There is nobody there.
+    /// Nobody listens at the address.
     Down,
-    /// The next create is not done, and there is no answer for as long as anybody waits.
+    /// The next create is not done, and no answer comes, however long the worker waits.
     HeldBefore,
-    /// The next create is done, and there is no answer for as long as anybody waits.
+    /// The next create is done, and no answer comes, however long the worker waits.
     HeldAfter,
 }

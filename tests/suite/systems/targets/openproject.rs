@@ -3,26 +3,27 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use task_creator::sandbox::http_fake::HttpFake;
 use task_creator::sandbox::openproject::store::CLOSED;
-use task_creator::sandbox::openproject::{self, ANSWER_FIELD, EVERY_REQUEST, MARKER_FIELD, PROJECT, TOKEN};
-use task_creator::sandbox::{self, Order, What};
+use task_creator::sandbox::openproject::{ANSWER_FIELD, MARKER_FIELD, PROJECT, Store, TOKEN};
+use task_creator::sandbox::{self, ANY_CALL, Order, What};
 
 use super::{Fault, Target};
 use crate::support::{Relay, field_text};
 
-const CREATE: &str = "POST work_packages";
+const CREATE: &str = "POST /api/v3/work_packages";
 /// More than the worker waits for an answer.
 const TOO_LATE: Duration = Duration::from_secs(2);
 
 pub struct OpenProject {
-    sandbox: openproject::OpenProject,
+    sandbox: HttpFake<Store>,
     relay: Relay,
     ordered: Mutex<Vec<Order>>,
 }
 
 impl OpenProject {
     fn id_of(&self, task: &str) -> u64 {
-        let ids = self.sandbox.store().ids_of(task);
+        let ids = self.sandbox.target().ids_of(task);
         assert_eq!(ids.len(), 1, "work packages with marker {task}");
         ids[0]
     }
@@ -36,7 +37,7 @@ impl Target for OpenProject {
     const SYSTEM: &'static str = "openproject";
 
     fn start() -> OpenProject {
-        let sandbox = openproject::OpenProject::start(0).expect("loopback has a free port");
+        let sandbox = HttpFake::start(0, Store::default()).expect("loopback has a free port");
         let relay = Relay::to(sandbox.address());
         OpenProject { sandbox, relay, ordered: Mutex::default() }
     }
@@ -57,24 +58,24 @@ impl Target for OpenProject {
     }
 
     fn tasks(&self) -> Vec<String> {
-        self.sandbox.store().markers()
+        self.sandbox.target().markers()
     }
 
     fn is_whole(&self, id: &str) -> bool {
         let id = self.id_of(id);
         // The checklists are part of the description.
-        let description = self.sandbox.store().member(id, "description").unwrap_or_default();
+        let description = self.sandbox.target().member(id, "description").unwrap_or_default();
         description["raw"].as_str().is_some_and(|raw| raw.matches("* [ ] ").count() == 3)
     }
 
     fn finish(&self, id: &str) {
         let id = self.id_of(id);
-        assert!(self.sandbox.store().finish(id, CLOSED, Some("ДА")));
+        assert!(self.sandbox.target().finish(id, CLOSED, Some("ДА")));
     }
 
     fn delete(&self, id: &str) {
         let id = self.id_of(id);
-        assert!(self.sandbox.store().delete(id));
+        assert!(self.sandbox.target().delete(id));
     }
 
     fn fail(&self, fault: Fault, words: &str) {
@@ -85,7 +86,7 @@ impl Target for OpenProject {
             Fault::Slow => sandbox::Fault::after(CREATE, What::Hang(Some(TOO_LATE))).times(1),
             Fault::Garbage => sandbox::Fault::after(CREATE, What::html(200, words)).times(1),
             Fault::Refused => sandbox::Fault::before(CREATE, refusal(422, "PropertyConstraintViolation")),
-            Fault::Unauthorised => sandbox::Fault::before(EVERY_REQUEST, refusal(401, "Unauthenticated")),
+            Fault::Unauthorised => sandbox::Fault::before(ANY_CALL, refusal(401, "Unauthenticated")),
             Fault::Down => {
                 self.relay.refuse();
                 return self.relay.cut();
@@ -98,7 +99,8 @@ impl Target for OpenProject {
 
     fn mend(&self) {
         self.relay.accept();
-        self.sandbox.mend();
+        self.sandbox.clear_all();
+        self.sandbox.release();
     }
 
     fn struck(&self) -> u64 {

@@ -19,13 +19,12 @@ impl World<'_> {
         assert_eq!(self.session, session);
     }
 
-    /// The broker takes back what was not acknowledged, and has some of the outgoing messages that it has not
-    /// confirmed.
+    /// The broker requeues what was not acknowledged. It has taken some of the messages that it has not confirmed.
     pub fn lose_session(&mut self) {
         self.end_session();
         let queue = if self.steady { usize::MAX } else { self.below(6) };
         if let Some(message) = self.queues.get_mut(queue).and_then(VecDeque::pop_front) {
-            // Another worker gets one of the messages, and does what is to be done.
+            // Another worker gets one of the messages, and finishes it.
             self.arrived.insert(message.label);
         }
         self.open_session();
@@ -49,7 +48,7 @@ impl World<'_> {
         }
     }
 
-    /// Does what the lane says, but that the connection may break over it, until nothing is to be done.
+    /// Does what the lane says until nothing is to be done; the connection may break meanwhile.
     pub fn carry_out(&mut self) {
         let breaks_after = if !self.steady && self.once_in(40) && !self.stopping { self.below(4) } else { usize::MAX };
         for _ in 0..breaks_after {
@@ -70,14 +69,17 @@ impl World<'_> {
             Some(Action::Ack(token)) => self.acknowledge(token),
             Some(Action::Publish(key, outgoing)) => {
                 assert!(!alarm && !self.full, "published although nobody reads");
+                let outgoing = outgoing.clone();
                 self.tag += 1;
                 self.unconfirmed.insert(self.tag, (matches!(key, Key::Task(_)), outgoing.clone()));
                 self.state.publishing(key, self.tag);
+                self.assert_may_leave(&outgoing);
             }
             Some(Action::Handle(job)) => {
-                assert!(!alarm && !self.stopping && paused.is_none_or(|pause| pause.is_over(self.now)), "begun");
+                assert!(!alarm && !self.stopping && paused.is_none_or(|pause| pause.is_over(self.now)), "started");
                 self.assert_room();
                 assert!(job.task.claim.is_held(), "of a session that is lost");
+                assert!(!job.task.id.starts_with("other-"), "worked on although it belongs to another system");
                 assert!(self.in_pool.insert(job.task.id.clone()), "twice in the pool: {}", job.task.id);
                 self.queued.push_back(job);
             }
@@ -150,7 +152,7 @@ impl World<'_> {
         self.assert_wakes(&tokens);
     }
 
-    /// What is at rest wakes by itself, if nothing else wakes it.
+    /// A lane at rest wakes up by itself.
     fn assert_wakes(&self, tokens: &[AckToken]) {
         let others = !self.in_pool.is_empty() || !self.unconfirmed.is_empty() || self.full || self.state.in_alarm();
         let paused = self.state.paused.as_ref().is_some_and(|pause| pause.until.is_none());

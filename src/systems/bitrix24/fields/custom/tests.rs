@@ -1,4 +1,4 @@
-//! What a process model sets by the portal's names.
+//! The custom fields that a process model sets.
 
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ fn the_expected_result_is_y_or_n_and_absent_where_the_model_has_none() {
 }
 
 #[test]
-fn what_is_neither_yes_nor_no_counts_as_no_with_a_warning() {
+fn a_value_that_is_neither_yes_nor_no_counts_as_no_with_a_warning() {
     for name in ["UF_RESULT_EXPECTED", "taskControl", "resultRequired"] {
         let warnings = |value: Value| made(json!({"metadata": {"extensionProperties": {name: value}}})).warnings;
         for (value, shown) in [(json!("on"), "\"on\""), (json!(2), "2"), (json!(["Y"]), "[\"Y\"]"), (json!(0.5), "0.5")]

@@ -1,4 +1,4 @@
-//! Who and what is named by number.
+//! Users, groups and tasks that are named by number.
 
 use serde_json::{Value, json};
 
@@ -97,7 +97,7 @@ fn accomplices_are_a_list_or_separated_by_commas_each_once() {
 }
 
 #[test]
-fn accomplices_of_the_extension_property_go_before_those_of_the_variable() {
+fn accomplices_come_from_the_extension_property_before_the_variable() {
     let of = |property: Value| {
         let properties = json!({"extensionProperties": {"accomplices": property}});
         made(json!({"variables": {"accomplices": "23"}, "metadata": properties}))

@@ -1,4 +1,4 @@
-//! What is a list, and what a text can hold of one.
+//! What counts as a list, and which texts hold a list.
 
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ fn tags_that_are_no_texts_are_left_out_with_one_warning() {
 }
 
 #[test]
-fn what_java_has_serialised_is_named_and_no_tag() {
+fn a_serialised_java_object_is_named_in_a_warning_and_is_no_tag() {
     let java = "rO0ABXNyABNqYXZhLnV0aWwuQXJyYXlMaXN0eIHSHZnHYZ0DAAFJAARzaXpleHA=";
     for given in [json!(java), json!({"value": java, "type": "Object"})] {
         let made = made(json!({"variables": {"tags": given}}));
@@ -90,7 +90,7 @@ fn checklists_that_cannot_be_read_are_warned_about() {
 }
 
 #[test]
-fn what_is_no_part_of_a_checklist_is_counted_in_one_warning() {
+fn wrong_parts_of_a_checklist_are_counted_in_one_warning() {
     let given =
         r#"[7, {"name": ["a"], "items": ["x", {"y": 1}, null, " "]}, {"name": "b", "items": "x"}, {"items": ""}]"#;
     // A process model has texts only; another sender may have a list.

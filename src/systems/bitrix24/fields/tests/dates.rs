@@ -31,7 +31,7 @@ fn the_deadline_is_sent_as_iso_8601() {
 }
 
 #[test]
-fn what_is_no_date_is_not_sent_and_warned_about() {
+fn a_deadline_that_is_no_date_is_not_sent_and_warned_about() {
     for wrong in [
         "tomorrow",
         "2026-13-01",
@@ -68,7 +68,7 @@ fn the_name_of_a_zone_beside_an_offset_is_cut_off() {
 }
 
 #[test]
-fn a_zone_without_an_offset_is_warned_about_since_the_portals_own_counts() {
+fn a_zone_without_an_offset_is_warned_about_since_the_portals_own_zone_counts() {
     for (given, deadline) in [
         ("2025-07-11T18:00:00@Europe/Moscow", "2025-07-11T18:00:00"),
         ("2025-07-11T18:00[Asia/Omsk]", "2025-07-11T18:00:00"),
@@ -101,7 +101,7 @@ fn a_list_of_numbers_is_a_local_date_of_java() {
 }
 
 #[test]
-fn what_is_no_date_in_any_form_is_warned_about_and_the_next_names_are_not_tried() {
+fn a_wrong_date_in_any_form_is_warned_about_and_the_next_names_are_not_tried() {
     for wrong in [
         json!([2025, 7]),
         json!([2025, 7, 11, 18]),

@@ -1,4 +1,4 @@
-//! What people read, and how much of it the portal takes.
+//! Title and description, and how much of them the portal takes.
 
 use serde_json::json;
 
@@ -36,7 +36,7 @@ fn a_title_of_type_json_is_without_its_quotes() {
 }
 
 #[test]
-fn a_title_that_is_no_text_is_warned_about_and_the_activity_has_its_turn() {
+fn a_title_that_is_no_text_is_warned_about_and_the_activity_is_used() {
     for wrong in [json!(["Счёт"]), json!({"a": 1}), json!("rO0ABXNyAA==")] {
         let message = json!({"variables": {"title": wrong}, "metadata": {"activityInfo": {"name": "Этап"}}});
         let made = made(message);
@@ -45,7 +45,7 @@ fn a_title_that_is_no_text_is_warned_about_and_the_activity_has_its_turn() {
 }
 
 #[test]
-fn a_description_that_is_no_text_stands_there_as_json() {
+fn a_description_that_is_no_text_is_shown_as_json() {
     let given = json!({"a": [1, "ё"]});
     assert_eq!(of_variables(json!({"description": given}), "DESCRIPTION"), given.to_string());
     let typed = json!({"description": {"value": given.to_string(), "type": "Json"}, "description_additional": [7]});
@@ -148,7 +148,7 @@ fn a_description_is_cut_to_what_the_column_holds_whatever_the_setting_says() {
 }
 
 #[test]
-fn of_two_limits_of_a_description_the_nearer_one_counts() {
+fn the_nearer_of_two_limits_of_a_description_counts() {
     let described = |longest: &str| {
         let settings = settings(&[("BITRIX_MAX_DESCRIPTION_LENGTH", longest)]);
         let made = fields(&task(json!({"variables": {"description": "😀".repeat(20_000)}})), &settings);

@@ -1,5 +1,5 @@
-//! What goes wrong on order, as it happens to a request: the delays and the broken answers of every fake. What an error
-//! looks like is the fake's business.
+//! Faults at work: those that are ordered strike requests, let them hang or delay them, for every fake alike. It knows
+//! no target: what an answer is, its caller says.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use super::request::Call;
 /// A hanging answer that nobody ends is given up after this.
 const LONGER_THAN_ANY_TEST: Duration = Duration::from_secs(3600);
 
-/// The faults that are ordered, and whatever hangs because of them.
+/// What is ordered, and what hangs because of it.
 #[derive(Default)]
-pub(super) struct Mishaps {
+pub(super) struct Strikes {
     orders: Mutex<Orders>,
     stalls: Mutex<Stalls>,
 }
@@ -35,7 +35,7 @@ impl Default for Stalls {
     }
 }
 
-impl Mishaps {
+impl Strikes {
     pub fn order(&self, fault: Fault) -> Order {
         lock(&self.orders).place(fault)
     }
@@ -53,19 +53,37 @@ impl Mishaps {
         *lock(&self.stalls) = Stalls::default();
     }
 
-    /// What is to be answered instead, if a fault strikes now and does not break the request; a delay answers nothing.
-    pub fn strike(
+    /// Does what `run` does, unless or until a fault strikes; `instead` makes an answer of [`What::Refuse`] and
+    /// [`What::Result`].
+    pub fn struck<A>(
+        &self,
+        scope: Scope,
+        call: &Call,
+        stopped: &Receiver<()>,
+        instead: impl Fn(What) -> Option<A>,
+        run: impl FnOnce() -> Result<A, Broken>,
+    ) -> Result<A, Broken> {
+        if let Some(answer) = self.suffer(scope, call, Moment::Before, stopped, &instead)? {
+            return Ok(answer);
+        }
+        let answer = run()?;
+        Ok(self.suffer(scope, call, Moment::After, stopped, &instead)?.unwrap_or(answer))
+    }
+
+    /// What a fault that strikes now answers instead, if it does not break the request; a delay answers nothing.
+    fn suffer<A>(
         &self,
         scope: Scope,
         call: &Call,
         moment: Moment,
         stopped: &Receiver<()>,
-    ) -> Result<Option<What>, Broken> {
+        instead: &impl Fn(What) -> Option<A>,
+    ) -> Result<Option<A>, Broken> {
         let Some(what) = lock(&self.orders).next(scope, call, moment) else {
             return Ok(None);
         };
         match what {
-            What::Refuse { .. } | What::Result(_) => Ok(Some(what)),
+            What::Refuse { .. } | What::Result(_) => Ok(instead(what)),
             What::Raw { status, content_type, body } => Err(Broken::Raw { status, content_type, body }),
             What::Close => Err(Broken::Close),
             What::Reset => Err(Broken::Reset),

@@ -1,0 +1,116 @@
+//! Sends a task as one message or several. Telegram cannot be asked for what was sent, so a message whose outcome is
+//! unknown is sent again: two are the lesser evil. It knows no queues and no attempts.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use serde_json::{Value, json};
+
+use super::Settings;
+use super::client::Client;
+use super::errors::{ApiError, Kind};
+use super::fields::{self, Outgoing};
+use super::settings::{CHAT_ID, Chat};
+use crate::message::{Earlier, Task, text};
+use crate::systems::half_done::HalfDone;
+use crate::systems::{Created, Failure, Found, Handler, Missing, create, question};
+
+/// The handler. Several threads use it at once.
+pub struct TelegramHandler {
+    settings: Settings,
+    client: Arc<Client>,
+    /// Messages sent of a task whose next part failed: they are not sent again.
+    half_sent: HalfDone<Vec<Value>>,
+    /// Groups that have another number now. Held for no call.
+    migrated: Mutex<HashMap<Chat, i64>>,
+}
+
+impl TelegramHandler {
+    /// A handler for the bot of these settings.
+    pub fn new(settings: Settings, client: Arc<Client>) -> TelegramHandler {
+        log::info!("Telegram cannot be asked for what was sent: a message without a clear answer is sent again");
+        TelegramHandler { settings, client, half_sent: HalfDone::default(), migrated: Mutex::default() }
+    }
+}
+
+impl Handler for TelegramHandler {
+    fn visible_within(&self) -> Option<Duration> {
+        None
+    }
+
+    fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {
+        tasks.iter().map(|_| Ok(Found::Nothing(Instant::now()))).collect()
+    }
+
+    fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
+        create::one_by_one(missing, |task| self.send(task))
+    }
+}
+
+impl TelegramHandler {
+    fn send(&self, task: &Task) -> Result<Created, Failure> {
+        let outgoing = fields::outgoing(task, &self.settings);
+        outgoing.warnings.iter().for_each(|warning| log::warn!("{warning}: task={}", task.id));
+        let chat = outgoing.chat.clone().ok_or_else(|| {
+            Failure::Permanent(anyhow!("no chat: neither variables.chat_id nor the setting {CHAT_ID} names one"))
+        })?;
+        let mut sent = self.half_sent.take(&task.id).unwrap_or_default();
+        if task.earlier == Earlier::MayExist && sent.is_empty() {
+            log::warn!("may have been sent before, and is sent again: task={}", task.id);
+        }
+        while sent.len() < outgoing.parts.len() {
+            match self.send_part(&outgoing, sent.len(), &chat) {
+                Ok(message) => sent.push(message),
+                Err(err) => {
+                    if !sent.is_empty() {
+                        self.half_sent.keep(&task.id, sent);
+                    }
+                    // There is nothing to look at before it is sent again.
+                    return Err(err.into_failure().of_create(self.settings.request_timeout));
+                }
+            }
+        }
+        self.created(&outgoing, sent)
+    }
+
+    /// The sent message. Refused, it goes once more without markup: whatever is wrong with that is wrong with ours.
+    fn send_part(&self, outgoing: &Outgoing, index: usize, chat: &Chat) -> Result<Value, ApiError> {
+        let moved = self.migrated().get(chat).copied();
+        let to = moved.map_or_else(|| chat.param(), Value::from);
+        match self.client.call(&outgoing.send(index, &to)) {
+            Err(ApiError { kind: Kind::Migrated(id), .. }) if moved.is_none() => {
+                log::warn!("chat {} is {id} now, which is used: correct {CHAT_ID}, or the process", chat.param());
+                self.migrated().insert(chat.clone(), id);
+                self.client.call(&outgoing.send(index, &id.into()))
+            }
+            Err(ApiError { kind: Kind::BadRequest, .. }) => self.client.call(&outgoing.send_plain(index, &to)),
+            result => result,
+        }
+    }
+
+    fn created(&self, outgoing: &Outgoing, sent: Vec<Value>) -> Result<Created, Failure> {
+        let last = sent.last().unwrap_or(&Value::Null);
+        let chat = &last["chat"]["id"];
+        let Some(id) = text(&last["message_id"]) else {
+            let error = anyhow!("sendMessage: the reply names no message, so it is not known whether it was sent");
+            return Err(Failure::OutcomeUnknown { error, visible_in: self.settings.request_timeout });
+        };
+        let messages: Vec<&Value> = sent.iter().map(|message| &message["message_id"]).collect();
+        let task = json!({"id": id, "title": outgoing.title, "status": "sent", "chatId": chat, "messageIds": messages});
+        let response = question::result(task, outgoing.asks, "");
+        let shown = format!("{id} in chat {chat}");
+        Ok(match outgoing.is_tracked {
+            true => Created { host: Some(self.settings.host()), ..Created::new(response, shown) },
+            false => Created::finished(response, shown),
+        })
+    }
+
+    fn migrated(&self) -> MutexGuard<'_, HashMap<Chat, i64>> {
+        self.migrated.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

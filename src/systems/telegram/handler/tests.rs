@@ -1,0 +1,104 @@
+use super::*;
+use crate::sandbox::http_fake::HttpFake;
+use crate::sandbox::telegram::{BLOCKED, MOVED_GROUP, PERSON, SUPERGROUP, TOKEN, Telegram};
+use crate::sandbox::{Fault, What};
+use crate::settings::{Variables, right};
+use crate::tls::RootCertificates;
+
+fn bot() -> (HttpFake<Telegram>, TelegramHandler) {
+    let fake = HttpFake::start(0, Telegram::default()).expect("a free port");
+    let api = format!("http://{}", fake.address());
+    let given = [("TELEGRAM_BOT_TOKEN", TOKEN), ("TELEGRAM_API_URL", &api)];
+    let value = |wanted: &str| given.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned());
+    let settings = right(Variables::read(value, Settings::from_variables)).expect("right").expect("it is on");
+    let client = Arc::new(Client::new(&settings, &RootCertificates::public()));
+    (fake, TelegramHandler::new(settings, client))
+}
+
+fn task(topic: &str, variables: Value) -> Task {
+    let message = json!({"task_id": "task-1", "topic": topic, "variables": variables});
+    Task::parse(message.to_string().into_bytes()).expect("a task")
+}
+
+fn send() -> String {
+    format!("POST /bot{TOKEN}/sendMessage")
+}
+
+fn texts(fake: &HttpFake<Telegram>) -> Vec<String> {
+    fake.target().messages().iter().map(|message| message.text.clone()).collect()
+}
+
+#[test]
+fn a_notification_is_finished_at_once_and_a_task_is_not() {
+    let (fake, handler) = bot();
+    let sent = handler.send(&task("send_telegram", json!({"chat_id": PERSON, "text": "1 < 2"}))).expect("it is sent");
+    let answer = sent.answer.expect("it is finished");
+    assert_eq!(
+        (&answer["result"]["task"]["status"], &answer["result"]["task"]["ufResultExpected"]),
+        (&json!("sent"), &json!("0"))
+    );
+    let sent = handler.send(&task("telegram_task", json!({"chat_id": PERSON, "title": "Т"}))).expect("it is sent");
+    assert_eq!((sent.answer, sent.host.as_deref()), (None, Some("bot 4815162342")));
+    assert_eq!(sent.reply["result"]["task"]["messageIds"][0], fake.target().messages()[1].id);
+    assert_eq!(texts(&fake), ["1 < 2", "Т"]);
+}
+
+#[test]
+fn a_group_that_has_moved_is_written_to_where_it_is_and_asked_for_once() {
+    let (fake, handler) = bot();
+    let task = task("send_telegram", json!({"chat_id": MOVED_GROUP, "text": "x"}));
+    (0..2).for_each(|_| drop(handler.send(&task).expect("it is sent")));
+    let chats: Vec<i64> = fake.target().messages().iter().map(|message| message.chat).collect();
+    assert_eq!((chats, fake.asked().len()), (vec![SUPERGROUP, SUPERGROUP], 3));
+}
+
+#[test]
+fn markup_that_is_refused_goes_once_more_without() {
+    let (fake, handler) = bot();
+    fake.order(Fault::before(send(), What::refuse(400, "", "can't parse entities")).times(1));
+    handler
+        .send(&task("send_telegram", json!({"chat_id": PERSON, "title": "A & B", "text": "x"})))
+        .expect("it is sent");
+    assert_eq!(texts(&fake), ["A & B\n\nx"]);
+    assert_eq!(fake.asked()[1].json().get("parse_mode"), None);
+}
+
+#[test]
+fn what_is_refused_for_good_is_permanent() {
+    let (_fake, handler) = bot();
+    let failure =
+        |chat: Value| handler.send(&task("send_telegram", json!({"chat_id": chat, "text": "x"}))).expect_err("refused");
+    assert!(matches!(failure(json!(BLOCKED)), Failure::Permanent(_)));
+    assert!(matches!(failure(json!(5)), Failure::Permanent(_)));
+    assert!(
+        matches!(failure(Value::Null), Failure::Permanent(error) if error.to_string().contains("TELEGRAM_CHAT_ID"))
+    );
+}
+
+#[test]
+fn a_flood_is_waited_out_and_an_answer_that_is_lost_is_an_unknown_outcome() {
+    let (fake, handler) = bot();
+    let task = task("send_telegram", json!({"chat_id": PERSON, "text": "x"}));
+    let body = crate::sandbox::telegram::flood(7);
+    fake.order(Fault::before(send(), What::Raw { status: 429, content_type: "application/json", body }).times(1));
+    let until = match handler.send(&task).expect_err("too fast") {
+        Failure::Unavailable { until, .. } => until,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(until, Some(Duration::from_secs(7)));
+    fake.order(Fault::after(send(), What::Close).times(1));
+    assert!(matches!(handler.send(&task).expect_err("lost"), Failure::OutcomeUnknown { .. }));
+}
+
+#[test]
+fn of_a_long_text_only_what_is_not_sent_yet_is_sent_again() {
+    let (fake, handler) = bot();
+    let task = task("telegram_task", json!({"chat_id": PERSON, "text": "слово ".repeat(1500)}));
+    fake.order(Fault::before(send(), What::refuse(500, "", "later")).from_nth(2).times(1));
+    assert!(matches!(handler.send(&task).expect_err("it failed"), Failure::OutcomeUnknown { .. }));
+    assert_eq!(texts(&fake).len(), 1);
+    handler.send(&task).expect("the rest is sent");
+    assert_eq!(texts(&fake).concat().matches("слово").count(), 1500);
+    let with_buttons: Vec<bool> = fake.target().messages().iter().map(|message| !message.buttons.is_empty()).collect();
+    assert_eq!(with_buttons, [false, false, true]);
+}

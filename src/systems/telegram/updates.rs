@@ -1,0 +1,205 @@
+//! What people pressed and is not settled yet. Telegram keeps the presses until it is told, by the number of the next
+//! one, that all before are settled; so only what is settled in a row is told, and a crash loses none. Pure.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::buttons::{self, Verdict};
+use super::client::Place;
+use crate::message::text;
+
+/// So many sweeps in a row must miss the record of a press before it counts as answered before. A record is there soon
+/// after its message.
+const MISSED: u32 = 3;
+
+/// A button that somebody has pressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Press {
+    /// Its number, for the answer to the person.
+    pub id: String,
+    /// Who it was.
+    pub person: i64,
+    /// That person's name.
+    pub name: String,
+    /// The message with the button; too old a one is not shown.
+    pub place: Option<Place>,
+    /// What the button says.
+    pub verdict: Verdict,
+    /// Of which task, see [`buttons::key`].
+    pub key: String,
+}
+
+/// An update that Telegram still keeps.
+#[derive(Debug)]
+enum Update {
+    Settled,
+    Pressed(Pressed),
+}
+
+#[derive(Debug)]
+struct Pressed {
+    press: Press,
+    /// Its task's record has come up in this sweep.
+    found: bool,
+    /// Sweeps in a row in which it has not.
+    missed: u32,
+}
+
+/// The updates that Telegram still keeps, as far as they are known.
+#[derive(Debug, Default)]
+pub struct Updates {
+    /// Below this all are settled.
+    offset: i64,
+    known: BTreeMap<i64, Update>,
+}
+
+impl Updates {
+    /// What to ask for next.
+    pub fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    /// Takes in a reply to `getUpdates`, and returns the presses that are new. What is none of ours is settled. `None`:
+    /// it is no such reply.
+    pub fn take(&mut self, reply: &Value) -> Option<Vec<Press>> {
+        let mut new = Vec::new();
+        for update in reply.as_array()? {
+            let number = update["update_id"].as_i64()?;
+            if number < self.offset || self.known.contains_key(&number) {
+                continue;
+            }
+            let update = match press(&update["callback_query"]) {
+                Some(press) => {
+                    new.push(press.clone());
+                    Update::Pressed(Pressed { press, found: false, missed: 0 })
+                }
+                None => Update::Settled,
+            };
+            self.known.insert(number, update);
+        }
+        self.advance();
+        Some(new)
+    }
+
+    /// For the record of a task: the first press of one of its buttons. However long its response takes, it is not
+    /// missed.
+    pub fn of_record(&mut self, key: &str, is_its_own: impl Fn(Verdict) -> bool) -> Option<Press> {
+        let mut presses =
+            self.pressed().filter(|pressed| pressed.press.key == key && is_its_own(pressed.press.verdict));
+        let first = presses.next()?;
+        first.found = true;
+        let press = first.press.clone();
+        presses.for_each(|pressed| pressed.found = true);
+        Some(press)
+    }
+
+    /// Settles the presses of which this is so, and returns them.
+    pub fn settle(&mut self, is_settled: impl Fn(&Press) -> bool) -> Vec<Press> {
+        self.settle_if(|pressed| is_settled(&pressed.press))
+    }
+
+    /// A sweep is over. Returns the presses whose records too many in a row have missed; they are settled.
+    pub fn missed(&mut self) -> Vec<Press> {
+        self.settle_if(|pressed| {
+            let found = std::mem::take(&mut pressed.found);
+            pressed.missed = if found { 0 } else { pressed.missed + 1 };
+            pressed.missed >= MISSED
+        })
+    }
+
+    fn settle_if(&mut self, mut is_settled: impl FnMut(&mut Pressed) -> bool) -> Vec<Press> {
+        let mut settled = Vec::new();
+        for update in self.known.values_mut() {
+            if let Update::Pressed(pressed) = update
+                && is_settled(pressed)
+            {
+                settled.push(pressed.press.clone());
+                *update = Update::Settled;
+            }
+        }
+        self.advance();
+        settled
+    }
+
+    fn pressed(&mut self) -> impl Iterator<Item = &mut Pressed> {
+        self.known.values_mut().filter_map(|update| match update {
+            Update::Pressed(pressed) => Some(pressed),
+            Update::Settled => None,
+        })
+    }
+
+    fn advance(&mut self) {
+        while let Some(first) = self.known.first_entry().filter(|first| matches!(first.get(), Update::Settled)) {
+            self.offset = first.key() + 1;
+            first.remove();
+        }
+    }
+}
+
+fn press(query: &Value) -> Option<Press> {
+    let (verdict, key) = buttons::read(query["data"].as_str()?)?;
+    let (from, message) = (&query["from"], &query["message"]);
+    let place = message["chat"]["id"].as_i64().zip(message["message_id"].as_i64());
+    let names = ["first_name", "last_name"].iter().filter_map(|name| text(&from[*name]));
+    Some(Press {
+        id: text(&query["id"])?,
+        person: from["id"].as_i64()?,
+        name: names.collect::<Vec<_>>().join(" "),
+        place: place.map(|(chat, message)| Place { chat, message }),
+        verdict,
+        key: key.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn update(number: i64, data: &str) -> Value {
+        json!({"update_id": number, "callback_query": {
+            "id": format!("q{number}"), "from": {"id": 7, "first_name": "Анна"}, "data": data,
+            "message": {"message_id": 5, "chat": {"id": -1}},
+        }})
+    }
+
+    fn taken(updates: &mut Updates, reply: &[Value]) -> Vec<String> {
+        let new = updates.take(&json!(reply)).expect("a reply");
+        new.into_iter().map(|press| press.id).collect()
+    }
+
+    #[test]
+    fn only_what_is_settled_in_a_row_is_told() {
+        let mut updates = Updates::default();
+        let reply = [update(10, "yes:a"), update(11, "no:b"), update(12, "done:c")];
+        assert_eq!(taken(&mut updates, &reply), ["q10", "q11", "q12"]);
+        let verdict = |updates: &mut Updates, key| updates.of_record(key, |_| true).map(|press| press.verdict);
+        assert_eq!(verdict(&mut updates, "b"), Some(Verdict::No));
+        updates.settle(|press| press.key == "b");
+        assert_eq!((updates.offset(), verdict(&mut updates, "b")), (0, None));
+        // Telegram shows all of them again; none is news.
+        assert_eq!(taken(&mut updates, &reply), [""; 0]);
+        updates.settle(|press| press.key == "a");
+        assert_eq!(updates.offset(), 12);
+        assert_eq!(taken(&mut updates, &reply[..2]), [""; 0]);
+        assert_eq!(verdict(&mut updates, "c"), Some(Verdict::Done));
+    }
+
+    #[test]
+    fn what_is_none_of_ours_holds_nothing_up() {
+        let mut updates = Updates::default();
+        assert!(taken(&mut updates, &[json!({"update_id": 3, "message": {}}), update(4, "menu:1")]).is_empty());
+        assert_eq!(updates.offset(), 5);
+        assert_eq!(updates.take(&json!({"no": "list"})), None);
+    }
+
+    #[test]
+    fn a_press_without_a_record_is_given_up_after_some_sweeps() {
+        let mut updates = Updates::default();
+        taken(&mut updates, &[update(1, "yes:a")]);
+        let given_up = [1, 2, 3].map(|_| updates.missed().len());
+        assert_eq!((given_up, updates.offset()), ([0, 0, 1], 2));
+    }
+}
