@@ -1,4 +1,4 @@
-//! Prism, a validating proxy, before a fake: whatever a contract does not allow becomes an error that names it, in
+//! Prism, a validating proxy, before a stand-in: whatever a contract does not allow becomes an error that names it, in
 //! requests and in answers alike. Knows no contract.
 
 use std::io::Write as _;

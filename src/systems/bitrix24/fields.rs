@@ -1,9 +1,9 @@
 //! Task → the fields of a Bitrix24 task. Pure: the same task and settings give the same fields, and nothing is sent.
 //!
 //! The rules are section "Bitrix24 task" of this folder's README: [`texts`] has those for title and description,
-//! [`ids`] those for users, groups and tasks, [`lists`] its own, [`custom`] what a process model sets,
-//! [`concessions`](mod@concessions) what to try when the portal refuses. All of them read the message through
-//! [`given`], so that no part of it is dropped in silence. Each value remembers where it came from, for
+//! [`ids`] those for users, groups and tasks, [`lists`] those for tags, accomplices and checklists, [`custom`] what a
+//! process model sets, [`concessions`](mod@concessions) what to try when the portal refuses. All of them read the
+//! message through [`given`], so that no part of it is dropped in silence. Each value remembers where it came from, for
 //! [`super::explain`].
 
 pub mod concessions;
