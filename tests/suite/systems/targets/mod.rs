@@ -3,6 +3,7 @@
 
 pub mod bitrix24;
 pub mod email;
+mod faults;
 pub mod onec;
 pub mod openproject;
 pub mod python;

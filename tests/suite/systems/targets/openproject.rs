@@ -1,24 +1,19 @@
 //! OpenProject as a target: the sandbox's, behind a relay that can refuse connections.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
 use task_creator::sandbox::http_fake::HttpFake;
 use task_creator::sandbox::openproject::store::CLOSED;
 use task_creator::sandbox::openproject::{ANSWER_FIELD, MARKER_FIELD, PROJECT, Store, TOKEN};
-use task_creator::sandbox::{self, ANY_CALL, Order, What};
+use task_creator::sandbox::{self, ANY_CALL};
 
+use super::faults::{Failing, Faults, refusal};
 use super::{Fault, Target};
-use crate::support::{Relay, field_text};
+use crate::support::field_text;
 
 const CREATE: &str = "POST /api/v3/work_packages";
-/// More than the worker waits for an answer.
-const TOO_LATE: Duration = Duration::from_secs(2);
 
 pub struct OpenProject {
     sandbox: HttpFake<Store>,
-    relay: Relay,
-    ordered: Mutex<Vec<Order>>,
+    faults: Faults,
 }
 
 impl OpenProject {
@@ -27,10 +22,6 @@ impl OpenProject {
         assert_eq!(ids.len(), 1, "work packages with marker {task}");
         ids[0]
     }
-
-    fn ordered(&self) -> MutexGuard<'_, Vec<Order>> {
-        self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Target for OpenProject {
@@ -38,13 +29,13 @@ impl Target for OpenProject {
 
     fn start() -> OpenProject {
         let sandbox = HttpFake::start(0, Store::default()).expect("loopback has a free port");
-        let relay = Relay::to(sandbox.address());
-        OpenProject { sandbox, relay, ordered: Mutex::default() }
+        let faults = Faults::before(sandbox.address());
+        OpenProject { sandbox, faults }
     }
 
     fn settings(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("OPENPROJECT_URL", format!("http://{}", self.relay.address())),
+            ("OPENPROJECT_URL", format!("http://{}", self.faults.address())),
             ("OPENPROJECT_TOKEN", TOKEN.into()),
             ("OPENPROJECT_TASK_ID_FIELD", MARKER_FIELD.into()),
             ("OPENPROJECT_ANSWER_FIELD", ANSWER_FIELD.into()),
@@ -79,32 +70,23 @@ impl Target for OpenProject {
     }
 
     fn fail(&self, fault: Fault, words: &str) {
-        let refusal =
-            |status, code: &'static str| What::Refuse { status, code: code.into(), text: words.to_owned().into() };
-        let fault = match fault {
-            Fault::AnswerLost => sandbox::Fault::after(CREATE, What::Close).times(1),
-            Fault::Slow => sandbox::Fault::after(CREATE, What::Hang(Some(TOO_LATE))).times(1),
-            Fault::Garbage => sandbox::Fault::after(CREATE, What::html(200, words)).times(1),
-            Fault::Refused => sandbox::Fault::before(CREATE, refusal(422, "PropertyConstraintViolation")),
-            Fault::Unauthorised => sandbox::Fault::before(ANY_CALL, refusal(401, "Unauthenticated")),
-            Fault::Down => {
-                self.relay.refuse();
-                return self.relay.cut();
-            }
-            Fault::HeldBefore => sandbox::Fault::before(CREATE, What::Hang(None)).times(1),
-            Fault::HeldAfter => sandbox::Fault::after(CREATE, What::Hang(None)).times(1),
+        let failing = Failing {
+            create: CREATE.into(),
+            refused: sandbox::Fault::before(CREATE, refusal(422, "PropertyConstraintViolation", words)),
+            unauthorised: sandbox::Fault::before(ANY_CALL, refusal(401, "Unauthenticated", words)),
+            words,
         };
-        self.ordered().push(self.sandbox.order(fault));
+        self.faults.fail(fault, failing, |fault| self.sandbox.order(fault));
     }
 
     fn mend(&self) {
-        self.relay.accept();
+        self.faults.accept();
         self.sandbox.clear_all();
         self.sandbox.release();
     }
 
     fn struck(&self) -> u64 {
-        self.ordered().iter().map(Order::struck).sum()
+        self.faults.struck()
     }
 
     fn secret(&self) -> &str {
