@@ -78,8 +78,18 @@ pub enum Earlier {
     /// It may have posted a create whose effect cannot be seen yet: the message was delivered before, and this process
     /// does not know the outcome.
     MayExist,
+    /// The same, and by now its effect can be seen: what the next look-up does not find does not exist, if the target
+    /// shows us all tasks.
+    WouldShow,
     /// It has created the task, and the target does not show it to us.
     Unseen,
+}
+
+impl Earlier {
+    /// May a task be created that the next look-up does not find?
+    pub fn look_up_decides(self) -> bool {
+        matches!(self, Earlier::None | Earlier::WouldShow)
+    }
 }
 
 /// A message that is not a task, and why.

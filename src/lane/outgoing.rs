@@ -87,7 +87,8 @@ pub fn for_retry(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: 
     headers.set(RETRY_WAIT, i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
     headers.set(LAST_ERROR, redact::clean(error).chars().take(LONGEST_ERROR).collect::<String>());
     // After the last try the task is only looked up once more.
-    let may_exist = job.task.earlier == Earlier::MayExist || attempts >= lane.config.retry_attempts;
+    let may_exist =
+        matches!(job.task.earlier, Earlier::MayExist | Earlier::WouldShow) || attempts >= lane.config.retry_attempts;
     headers.set(MAY_EXIST, may_exist);
     headers.set(UNSEEN, job.task.earlier == Earlier::Unseen);
     OutgoingMessage {
@@ -221,6 +222,8 @@ pub fn earlier(headers: &Headers, redelivered: bool) -> Earlier {
     match () {
         () if headers.is_set(UNSEEN) => Earlier::Unseen,
         () if redelivered || headers.is_set(MAY_EXIST) => Earlier::MayExist,
+        // A create without a clear answer waits in the retry queue until its effect can be seen.
+        () if attempts(headers) > 0 => Earlier::WouldShow,
         () => Earlier::None,
     }
 }

@@ -211,7 +211,8 @@ fn handle_tasks(handler: &dyn Handler, tasks: &mut [Task]) -> Vec<Result<Created
         Ok(_) => "the handler did not answer for every task",
         Err(_) => "the handler panicked; worker_errors.log says where",
     };
-    tasks.iter_mut().filter(|task| task.earlier == Earlier::None).for_each(|task| task.earlier = Earlier::MayExist);
+    let decided = tasks.iter_mut().filter(|task| task.earlier.look_up_decides());
+    decided.for_each(|task| task.earlier = Earlier::MayExist);
     match tasks {
         [_] => vec![Err(Failure::Transient { error: anyhow!("{why}") })],
         several => several.chunks_mut(1).flat_map(|one| handle_tasks(handler, one)).collect(),

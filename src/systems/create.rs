@@ -125,7 +125,9 @@ fn after_look(earlier: Earlier, found: Result<Found, Failure>, visible_within: O
         (Ok(Found::There(created)), ..) => State::Settled(Ok(Created { existed: true, ..created })),
         (Ok(Found::Nothing(_)), Earlier::MayExist, Some(wait)) => State::Settled(Err(Failure::TooEarly(wait))),
         // It existed unseen and is now surely not found: somebody has deleted it.
-        (Ok(Found::Nothing(asked)), Earlier::None | Earlier::MayExist | Earlier::Unseen, _) => State::Missing(asked),
+        (Ok(Found::Nothing(asked)), Earlier::None | Earlier::MayExist | Earlier::WouldShow | Earlier::Unseen, _) => {
+            State::Missing(asked)
+        }
     }
 }
 

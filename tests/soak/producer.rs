@@ -66,11 +66,11 @@ impl Producer {
         self.shared.copies.load(Ordering::Relaxed)
     }
 
-    /// How many of the tasks published so far are not at the portal.
-    pub fn missing(&self, target: &Target) -> usize {
+    /// The tasks published so far that are not at the portal.
+    pub fn missing(&self, target: &Target) -> Vec<String> {
         let mut expected = lock(&self.shared.expected);
         expected.retain(|id| !target.has(id));
-        expected.len()
+        expected.iter().cloned().collect()
     }
 
     /// Returns when nothing is being published.

@@ -150,8 +150,8 @@ impl Stage {
     pub fn left(&self) -> Vec<String> {
         let (queues, mut left) = (&self.queues, Vec::new());
         let missing = self.producer.missing(&self.target);
-        if missing > 0 {
-            left.push(format!("{missing} tasks are not at the portal"));
+        if !missing.is_empty() {
+            left.push(format!("{} tasks are not at the portal: {}", missing.len(), some(&missing)));
         }
         for queue in [queues.input(), queues.retry()] {
             let load = self.load(&queue);
@@ -164,9 +164,14 @@ impl Stage {
         }
         let finished: BTreeSet<String> = self.target.finished().into_iter().collect();
         // All responses are read only when nothing else is left.
-        let enough = queues.count(&queues.responses()) >= finished.len();
-        if !enough || left.is_empty() && !finished.is_subset(&self.answered()) {
-            left.push(format!("{} are finished, and not all of them answered", finished.len()));
+        let responses = queues.count(&queues.responses());
+        if responses < finished.len() {
+            left.push(format!("{} tasks are finished, and there are only {responses} responses", finished.len()));
+        } else if left.is_empty() {
+            let unanswered: Vec<String> = finished.difference(&self.answered()).cloned().collect();
+            if !unanswered.is_empty() {
+                left.push(format!("{} tasks are finished and not answered: {}", unanswered.len(), some(&unanswered)));
+            }
         }
         left
     }
@@ -186,7 +191,7 @@ impl Stage {
     /// Whether everything published so far is at the portal within this time.
     pub fn catches_up(&self, deadline: Duration) -> bool {
         let started = Instant::now();
-        while self.producer.missing(&self.target) > 0 {
+        while !self.producer.missing(&self.target).is_empty() {
             if started.elapsed() > deadline {
                 return false;
             }
@@ -194,6 +199,13 @@ impl Stage {
         }
         true
     }
+}
+
+/// A few of many names.
+fn some(names: &[String]) -> String {
+    const FEW: usize = 5;
+    let few = names.iter().take(FEW).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > FEW { few + ", …" } else { few }
 }
 
 impl Drop for Stage {

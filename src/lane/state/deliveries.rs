@@ -40,10 +40,13 @@ impl<T> State<'_, T> {
                 }
                 None => self.start(task, headers, redelivered, token, now),
             },
-            // Published again: a person may have replayed the message of a deleted task, so it is looked up. Where tasks
-            // cannot be looked up, a copy would create a second one.
-            Admission::Finished(token) if !comes_again && self.lane.looks_up || outgoing::replayed(&headers) => {
+            Admission::Finished(token) if outgoing::replayed(&headers) => {
                 self.start(task, headers, redelivered, token, now)
+            }
+            // Published again: somebody may have deleted the task, so it is looked up. Where tasks cannot be looked up,
+            // a copy would create a second one.
+            Admission::Finished(token) if !comes_again && self.lane.looks_up => {
+                self.start(Task { earlier: Earlier::WouldShow, ..task }, headers, redelivered, token, now);
             }
             Admission::Joined => log::debug!("received again while at work: task={}", task.id),
             Admission::Later(token) => {
@@ -85,7 +88,7 @@ impl<T> State<'_, T> {
         // A message that comes back for another try is the same message.
         self.lane.stats.total_messages.add(u64::from(attempts == 0));
         let (earlier, not_before) = self.patience(&task.id, &headers, redelivered, now);
-        let task = Task { earlier, ..task };
+        let task = if earlier == Earlier::None { task } else { Task { earlier, ..task } };
         match (attempts, not_before.map(|until| until.saturating_duration_since(now))) {
             (0, None) => log::info!("received: task={} topic={}", task.id, task.topic),
             (_, None) => log::info!("received: task={} topic={} attempts={attempts}", task.id, task.topic),
@@ -116,7 +119,7 @@ impl<T> State<'_, T> {
             // One that exists unseen keeps the others from being created, also right after a restart; it is only looked
             // up.
             (Earlier::Unseen, _) => (earlier, None),
-            (_, Some(Wait { until, decides: true })) => (Earlier::None, Some(until)),
+            (_, Some(Wait { until, decides: true })) => (Earlier::WouldShow, Some(until)),
             (_, Some(Wait { until, decides: false })) => (earlier, Some(until)),
             (_, None) => {
                 let wait = Wait { until: now + outgoing::wait(headers), decides: false };

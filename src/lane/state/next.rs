@@ -8,7 +8,7 @@ use super::State;
 use crate::lane::breaker::BreakerState;
 use crate::lane::ledger::Key;
 use crate::lane::{Job, outgoing};
-use crate::message::{Earlier, Task};
+use crate::message::Task;
 use crate::rabbitmq::consumer::Unsettled;
 use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::systems::Created;
@@ -116,7 +116,7 @@ impl<T> State<'_, T> {
         while self.has_room(now) {
             let mut job = self.ledger.next_job()?;
             // A task that may exist is looked up first, even if it cannot be recorded.
-            if job.task.earlier == Earlier::None && !outgoing::can_be_recorded(self.lane, &job.task) {
+            if job.task.earlier.look_up_decides() && !outgoing::can_be_recorded(self.lane, &job.task) {
                 self.park_too_large(&job);
                 continue;
             }

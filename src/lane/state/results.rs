@@ -62,7 +62,7 @@ impl<T> State<'_, T> {
     fn failed(&mut self, mut job: Job, failure: &Failure, now: Instant) {
         job.attempts = self.ledger.attempts(&job.task.id).unwrap_or(job.attempts);
         let ours = job.task.claim.is_held();
-        if !ours && job.task.earlier == Earlier::None {
+        if !ours && job.task.earlier.look_up_decides() {
             // Another worker may have started it meanwhile.
             job.task.earlier = Earlier::MayExist;
         }
@@ -116,14 +116,14 @@ impl<T> State<'_, T> {
         log::info!("delivered before and not found: looking again in {wait:?}: task={id}");
         if ours {
             self.waits.add(id, Wait { until: now + wait, decides: true }, now);
-            job.task.earlier = Earlier::None;
+            job.task.earlier = Earlier::WouldShow;
         }
         self.ledger.wait_again(job, Some(now + wait));
     }
 
     fn wait_for_target(&mut self, mut job: Job, failure: &Failure, pause: Duration, wait: Duration, now: Instant) {
         let id = job.task.id.clone();
-        if let (Failure::Unseen(_), Earlier::None | Earlier::MayExist) = (failure, job.task.earlier) {
+        if matches!(failure, Failure::Unseen(_)) && job.task.earlier != Earlier::Unseen {
             // It is written into the message: no restart may forget it.
             job.task.earlier = Earlier::Unseen;
             let outgoing = outgoing::for_retry(self.lane, &job, job.attempts, pause, &failure.to_string());

@@ -17,7 +17,7 @@ use super::counters::Counters;
 use super::errors::{ApiError, Kind};
 use super::fields::{self, Fields};
 use super::look_up::{self, LookUp, Looked, NotAnswered, Seen};
-use super::owner::Owner;
+use super::owner::{Owner, Sight};
 use super::{Settings, member};
 use crate::message::{Earlier, Task, text};
 use crate::stats::Declared;
@@ -75,9 +75,7 @@ impl Handler for BitrixHandler {
     }
 
     fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {
-        // Before the look-up: an owner who was no administrator then may not see the task.
-        let saw_all = self.owner.saw_all();
-        tasks.iter().zip(self.look(tasks)).map(|(task, looked)| self.found(task, looked, saw_all)).collect()
+        tasks.iter().zip(self.look(tasks)).map(|(task, looked)| self.found(task, looked)).collect()
     }
 
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
@@ -117,11 +115,11 @@ impl BitrixHandler {
         self.look_up.find(tasks.iter().map(|task| task.id.as_str()))
     }
 
-    /// What a look-up says about a task. `saw_all`: the webhook's owner was an administrator before it.
-    fn found(&self, task: &Task, looked: Looked, saw_all: bool) -> Result<Found, Failure> {
+    /// What a look-up says about a task.
+    fn found(&self, task: &Task, looked: Looked) -> Result<Found, Failure> {
         match looked {
             Ok(Seen::Task(row)) => self.there(task, row).map(Found::There),
-            Ok(Seen::Nothing(asked)) => match self.may_be_hidden(task, saw_all) {
+            Ok(Seen::Nothing(asked)) => match self.may_be_hidden(task, asked) {
                 Some(failure) => Err(failure),
                 None => Ok(Found::Nothing(asked)),
             },
@@ -140,31 +138,36 @@ impl BitrixHandler {
 
     /// An owner who is no administrator does not see all tasks, so a task that cannot be found may still exist: what
     /// happens then to a task that was perhaps created before.
-    fn may_be_hidden(&self, task: &Task, saw_all: bool) -> Option<Failure> {
+    fn may_be_hidden(&self, task: &Task, asked: Instant) -> Option<Failure> {
         match task.earlier {
             Earlier::None => None,
-            Earlier::MayExist if !self.looks_up() => None,
-            Earlier::MayExist => match self.owner.sees_all() {
-                Ok(Some(false)) => Some(away(anyhow!(
-                    "an earlier try may have created task {}, and the webhook's owner does not see all tasks: make the \
-                     owner an administrator, so that it is not created twice",
-                    task.id
-                ))),
-                Ok(Some(true) | None) => None,
-                Err(err) => Some(away(anyhow!("{err}"))),
-            },
             // Somebody has deleted it.
-            Earlier::Unseen if saw_all => {
+            Earlier::Unseen if self.saw_all(asked) => {
                 self.was_seen(&task.id);
                 None
             }
             Earlier::Unseen => {
                 self.note_unseen(&task.id);
-                // For the next look-up: this one may have been made before the owner became an administrator.
-                let _ = self.owner.sees_all();
                 Some(unseen(&task.id))
             }
+            Earlier::MayExist | Earlier::WouldShow if !self.looks_up() => None,
+            Earlier::MayExist | Earlier::WouldShow => match self.owner.sight(asked) {
+                Ok(Sight::NotAll) => Some(away(anyhow!(
+                    "an earlier try may have created task {}, and the webhook's owner does not see all tasks: make the \
+                     owner an administrator, so that it is not created twice",
+                    task.id
+                ))),
+                // It is looked up once more, now that the owner is known to see all tasks.
+                Ok(Sight::Unsure) if task.earlier.look_up_decides() => Some(Failure::Outdated),
+                Ok(Sight::All | Sight::Unsure | Sight::Untold) => None,
+                Err(err) => Some(away(anyhow!("{err}"))),
+            },
         }
+    }
+
+    /// Whether the webhook's owner surely saw all tasks at this time.
+    fn saw_all(&self, at: Instant) -> bool {
+        matches!(self.owner.sight(at), Ok(Sight::All))
     }
 }
 
@@ -267,15 +270,18 @@ impl BitrixHandler {
         let id = self.lock_unseen().clone()?;
         match self.look_up.find([id.as_str()]).pop() {
             Some(Err(err)) => Some(err.error()),
-            Some(Ok(Seen::Nothing(_))) | None if !matches!(self.owner.sees_all(), Ok(Some(true))) => {
-                Some(anyhow!("{}", unseen(&id)))
-            }
+            Some(Ok(Seen::Nothing(asked))) if !self.saw_all(asked) => Some(anyhow!("{}", unseen(&id))),
             // It can be seen, or somebody has deleted it.
             Some(Ok(_)) | None => {
                 self.was_seen(&id);
                 None
             }
         }
+    }
+
+    /// Whether the portal may have hidden tasks from us at this time. One that does not tell is believed to hide none.
+    fn may_hide(&self, at: Instant) -> bool {
+        !matches!(self.owner.sight(at), Ok(Sight::All | Sight::Untold))
     }
 
     fn note_unseen(&self, id: &str) {

@@ -155,6 +155,74 @@ fn a_kill_before_it_is_known_that_the_owner_may_not_see_a_task_creates_no_second
     scene.end(1, 1);
 }
 
+#[test]
+fn a_kill_and_a_right_that_is_taken_away_after_the_portal_was_asked_for_it_create_no_second_task() {
+    let mut scene = Scene::at("invisible soon", Limits::default(), no_administrator, &[]);
+    let lost = scene.sandbox.order(Fault::after(ADD, What::Hang(None)).times(1));
+    scene.queues.publish_task(&of_others("task-0"));
+    scene.kill_at(&lost);
+    // At the first look-up the owner was an administrator, as far as the worker can know.
+    let before = scene.sandbox.order(Fault::before("profile", What::Result(json!({"ADMIN": true}))).times(1));
+    scene.worker.start_again();
+    scene.worker.await_log("make the owner an administrator, so that it is not created twice", PATIENCE);
+    assert!(before.struck() > 0);
+    looks_again(&scene, 1);
+    scene.sandbox.change(|rules| rules.owner_is_admin = true);
+    scene.await_records(1);
+    assert_eq!(scene.calls(ADD), 1);
+    scene.end(1, 1);
+}
+
+#[test]
+fn a_create_without_an_answer_is_not_repeated_after_the_right_to_see_it_was_taken_away() {
+    let mut scene = Scene::new("unknown and invisible", &[]);
+    let lost = scene.sandbox.order(Fault::after(ADD, What::Close).times(1));
+    scene.queues.publish_task(&of_others("task-0"));
+    eventually("the create", PATIENCE, || lost.struck() > 0);
+    scene.sandbox.change(no_administrator);
+    scene.worker.await_log("make the owner an administrator, so that it is not created twice", PATIENCE);
+    looks_again(&scene, 1);
+    scene.sandbox.change(|rules| rules.owner_is_admin = true);
+    scene.await_records(1);
+    assert_eq!(scene.calls(ADD), 1);
+    scene.end(1, 0);
+}
+
+#[test]
+fn a_copy_of_a_created_task_creates_no_second_one_after_the_right_to_see_it_was_taken_away() {
+    let mut scene = Scene::new("copy and invisible", &[]);
+    scene.queues.publish_task(&of_others("task-0"));
+    eventually("the end of the first", PATIENCE, || scene.sandbox.syncs().len() == 1);
+    let input = scene.queues.input();
+    eventually("the ack", PATIENCE, || scene.queues.unacked(&input).is_none_or(|count| count == 0));
+    scene.sandbox.change(no_administrator);
+    scene.queues.publish_task(&of_others("task-0"));
+    scene.worker.await_log("make the owner an administrator, so that it is not created twice", PATIENCE);
+    looks_again(&scene, 1);
+    scene.sandbox.change(|rules| rules.owner_is_admin = true);
+    scene.await_records(2);
+    assert_eq!(scene.calls(ADD), 1);
+    scene.end(1, 1);
+}
+
+#[test]
+fn checklists_are_completed_when_the_owner_may_see_the_task_again() {
+    let mut scene = Scene::new("checklists of an invisible task", &[]);
+    scene.sandbox.order(Fault::before(ITEM, What::Delay(LONG)).times(1));
+    let mut message = of_others("task-0");
+    let lists = json!([{"name": "Документы", "items": ["Устав", "Доверенность"]}]);
+    message["metadata"]["extensionProperties"]["checklists"] = lists.to_string().into();
+    scene.queues.publish_task(&message);
+    scene.await_records(1);
+    eventually("the first list", PATIENCE, || scene.calls(ITEM) > 0);
+    scene.sandbox.change(no_administrator);
+    scene.sandbox.release();
+    scene.worker.await_log("checklists lack 3", PATIENCE);
+    scene.sandbox.change(|rules| rules.owner_is_admin = true);
+    eventually("the checklist", PATIENCE, || scene.task("task-0").checklist.len() == 3);
+    scene.end(1, 0);
+}
+
 /// One task was created invisibly. Then the owner becomes an administrator and the task is deleted, so it is created
 /// again; `fault` strikes this create. The message is parked, and the next one is created as always.
 fn created_again_with(test: &str, fault: Fault, expected: &str) {

@@ -1,7 +1,7 @@
 //! What follows a create that is recorded: the checklists are completed, the process is synchronised, and what the
 //! portal has not done is tried again. It creates no task.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::checklists::{self, Wanted};
 use super::super::client::{Call, Reply};
@@ -76,7 +76,7 @@ impl BitrixHandler {
             let target_id = &pending.created.target_id;
             let is_lost = match looked {
                 Ok(Seen::Task(row)) => member(&row, "ID").and_then(text).as_ref() != Some(target_id),
-                Ok(Seen::Nothing(_)) => true,
+                Ok(Seen::Nothing(asked)) => !self.may_hide(asked),
                 // The next call would get no answer either.
                 Err(_) => false,
             };
@@ -106,17 +106,21 @@ impl BitrixHandler {
 
     /// When a call that failed like this is tried again, if at all.
     fn next_try(&self, created: &Created, why: &ApiError) -> Option<Duration> {
+        // Until a moment ago the task could be seen: somebody may just have taken the owner's rights away.
+        let may_be_hidden = why.kind == Kind::Refused && self.may_hide(Instant::now());
         let asked = match why.clone().into_failure().of_create(self.settings.request_timeout) {
             Failure::Transient { .. } => Some(Duration::ZERO),
             Failure::OutcomeUnknown { visible_in, .. } => Some(visible_in),
             Failure::Unavailable { until, .. } => Some(until.unwrap_or_default()),
             Failure::Outdated => Some(Duration::ZERO),
-            Failure::Permanent(_) | Failure::TooEarly(_) | Failure::Unseen(_) => None,
+            Failure::Permanent(_) => may_be_hidden.then_some(Duration::ZERO),
+            Failure::TooEarly(_) | Failure::Unseen(_) => None,
         };
         let most = match why.kind {
             Kind::Configuration | Kind::Unknown => MOST_FOLLOW_UPS,
             // The portal is surely to blame here, and no part of this task.
             Kind::TooFast | Kind::CoolingDown | Kind::Blocked | Kind::Unreachable | Kind::Outdated => u32::MAX,
+            Kind::Refused if may_be_hidden => MOST_FOLLOW_UPS,
             Kind::Refused => 0,
         };
         let pause = backoff::delay(created.follow_ups + 1, FIRST_PAUSE, LONGEST_PAUSE);
