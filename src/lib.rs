@@ -27,7 +27,8 @@
 //!    [`systems::http_jobs`] is every system that posts its tasks to a service.
 //! 3. [`lane`] – [`lane::session`] has every reason for which a reader wakes up, [`lane::state`] all that it decides.
 //!    [`lane::ledger`] knows what is under way, [`lane::breaker`] what a failure leads to. [`lane::tracking`] is the
-//!    sweep and the way back to Camunda, with `lane/listening.rs` for targets that tell by themselves; [`lane::control`] what may be asked of a lane from outside.
+//!    sweep and the way back to Camunda, with `lane/listening.rs` for targets that tell by themselves; [`lane::control`]
+//!    what may be asked of a lane from outside.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`http`] – the one door to HTTP, and the one server.
 //! 5. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – the
 //!    settings that all systems share, [`queues`] – the names of the queues; [`logging`], [`redact`], [`tls`],
@@ -49,7 +50,7 @@
 //!   amiquip.
 //! * the tests? `tests/suite` tests what users see, one module for each subject; its `systems` tests every system of
 //!   the table. `tests/faults` is the fault matrix, `tests/soak` the soak test, `tests/bench` the benchmarks,
-//!   `tests/support` what they share. `.ci/run` must pass before a change is taken.
+//!   `tests/peers` the tests against programs of others, `tests/support` what they share. `.ci/run` must pass before a change is taken.
 //!
 //! # Invariants
 //! 1. Nothing is acknowledged before what follows from it is confirmed by the broker.

@@ -1,11 +1,12 @@
 //! The messages: a [`Task`] comes in, a [`Record`] waits in the sent queue, a response goes out, and a message that
 //! cannot go on is [`Parked`]. [`crate::docs::messages`] describes them member by member.
 //!
-//! This file reads a task, [`record`] and [`parked`] write the rest, and a [`claim`] says whether the message is still
-//! ours. They know JSON only: no queue, no setting, and nothing of a target but its reply.
+//! This file reads a task, [`given`] reads its values, [`record`] and [`parked`] write the rest, and a [`claim`] says
+//! whether the message is still ours. They know JSON only: no queue, no setting, and nothing of a target but its reply.
 
 pub mod claim;
 pub mod document;
+pub mod given;
 pub mod parked;
 pub mod record;
 pub mod shorten;

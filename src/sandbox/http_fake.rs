@@ -41,7 +41,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    fn of(request: &Request<'_>) -> Asked {
+    pub(super) fn of(request: &Request<'_>) -> Asked {
         let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
         let decoded = |text: &str| {
             let text = text.replace('+', " ");
@@ -79,9 +79,10 @@ impl Asked {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// What a [`Fault`] is about: `POST /path` with the body as its parameters.
+    /// What a [`Fault`] is about: `POST /path` with the body as its parameters; without a body, with the query.
     fn call(&self) -> Call {
-        Call::plain(format!("{} {}", self.method, self.path), self.json())
+        let params = if self.body.is_empty() { self.query.iter().cloned().collect() } else { self.json() };
+        Call::plain(format!("{} {}", self.method, self.path), params)
     }
 }
 

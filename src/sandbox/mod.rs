@@ -29,6 +29,7 @@ mod list;
 mod memory;
 mod methods;
 pub mod onec;
+pub mod openproject;
 mod operating;
 mod portal;
 mod references;

@@ -59,17 +59,26 @@ pub fn host(given: &str) -> Result<String, &'static str> {
     Ok(name)
 }
 
-/// The parts of an address of http or https, which has no query.
+/// The parts of an address of http or https, which has a path and no query.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn url(given: &str) -> Result<Url<'_>, String> {
+    base(given).and_then(|url| if url.path.is_empty() { Err(NO_URL.into()) } else { Ok(url) })
+}
+
+/// The same where the path may be missing.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn base(given: &str) -> Result<Url<'_>, String> {
     let (scheme, rest) = match given.split_once("://") {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => ("https", rest),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => ("http", rest),
         _ => return Err(NO_URL.into()),
     };
-    let (authority, path) = rest.trim_end_matches('/').split_once('/').ok_or(NO_URL)?;
+    let rest = rest.trim_end_matches('/');
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (sign_in, place) = authority.rsplit_once('@').map_or((None, authority), |(user, place)| (Some(user), place));
     if place.is_empty() || !is_plain(path, "/") || !sign_in.is_none_or(|sign_in| is_plain(sign_in, "")) {
         return Err(NO_URL.into());
@@ -92,6 +101,25 @@ pub fn url(given: &str) -> Result<Url<'_>, String> {
     };
     let place = port.map_or(name.clone(), |port| format!("{name}:{port}"));
     Ok(Url { scheme, sign_in, place, path })
+}
+
+/// The host of an address that was taken apart before, with its port where that is not the usual one. It is the same
+/// target, whether reached by http or https.
+pub fn place(url: &str) -> String {
+    let (usual, rest) = match url.strip_prefix("https://") {
+        Some(rest) => (":443", rest),
+        None => (":80", url.trim_start_matches("http://")),
+    };
+    let host = rest.split('/').next().unwrap_or_default().to_lowercase();
+    host.strip_suffix(usual).map_or(host.clone(), str::to_owned)
+}
+
+/// The host to which everything travels unencrypted, unless that is this machine.
+pub fn unprotected_host(url: &str) -> Option<&str> {
+    let place = url.strip_prefix("http://")?.split('/').next()?;
+    // The colons of an IPv6 address are in brackets.
+    let host = place.rsplit_once(':').map_or(place, |(host, port)| if port.contains(']') { place } else { host });
+    (!is_this_machine(host)).then_some(host)
 }
 
 /// Whether what is sent to this host stays on this machine. No name is looked up: only a host that says so itself

@@ -7,21 +7,20 @@
 
 pub mod bitrix24;
 pub mod create;
-pub mod dates;
 pub mod default;
 pub mod email;
-pub mod given;
 mod half_done;
 pub mod http_jobs;
 pub mod onec;
+pub mod openproject;
 mod over_http;
+pub mod place;
 pub mod python;
 pub mod question;
 pub mod routing;
 pub mod table;
 pub mod telegram;
 pub mod untracked;
-mod variables;
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -4,12 +4,14 @@
 use serde_json::{Value, json};
 
 use super::Progress;
-use super::given::is_yes;
 use crate::message::Task;
+use crate::message::given::is_yes;
 use crate::settings::Variables;
 
 /// The extension property that says that an answer is expected.
-const EXPECTED: &str = "UF_RESULT_EXPECTED";
+pub const EXPECTED: &str = "UF_RESULT_EXPECTED";
+/// The extension property with what people are asked.
+pub const QUESTION: &str = "UF_RESULT_QUESTION";
 /// What the bridge takes for yes.
 pub const YES: &str = "ДА";
 /// What the bridge takes for no; that is any text but "ДА".

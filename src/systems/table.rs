@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use super::routing::{Route, Routes};
-use super::{Configured, System, bitrix24, default, email, onec, python, telegram};
+use super::{Configured, System, bitrix24, default, email, onec, openproject, python, telegram};
 use crate::config::{self, Config};
 use crate::message::Task;
 use crate::queues::Queues;
@@ -40,7 +40,12 @@ pub const TABLE: &[SystemEntry] = &[
         open: bitrix24::open,
         open_without_target: bitrix24::open_without_target,
     },
-    planned("openproject", &["op_create_task", "op_update_task", "op_create_project", "op_create_milestone"]),
+    SystemEntry {
+        name: "openproject",
+        topics: &["op_create_task", "op_update_task", "op_create_project", "op_create_milestone"],
+        open: openproject::open,
+        open_without_target: openproject::open_without_target,
+    },
     SystemEntry {
         name: "1c",
         topics: &["1c_create_document", "1c_update_document", "1c_create_counterparty", "1c_sync_data"],
@@ -79,11 +84,6 @@ pub const TABLE: &[SystemEntry] = &[
         open_without_target: default::open_without_target,
     },
 ];
-
-const fn planned(name: &'static str, topics: &'static [&'static str]) -> SystemEntry {
-    let open = |_: &mut Variables| Configured::Off("this version does not support it yet");
-    SystemEntry { name, topics, open, open_without_target: open }
-}
 
 /// The names of all systems.
 pub fn names() -> Vec<&'static str> {

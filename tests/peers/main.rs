@@ -5,6 +5,7 @@
 mod support;
 
 mod mail;
+mod openproject;
 mod prism;
 mod program;
 mod python;

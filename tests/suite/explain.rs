@@ -297,16 +297,6 @@ fn it_reaches_nobody_and_needs_only_the_settings_that_count() {
 }
 
 #[test]
-fn a_planned_system_is_said_to_be_off() {
-    let explained =
-        explain("planned", r#"{"task_id": "task-1", "system": "openproject"}"#, &[("QUEUE_PREFIX", "mine.")]);
-    explained
-        .ended_with(0)
-        .has("queue     mine.openproject.queue\n")
-        .has("openproject is off (this version does not support it yet): mine.openproject.queue is left alone");
-}
-
-#[test]
 fn a_topic_names_its_system_before_the_message_does() {
     let by_topic = explain("topic", r#"{"task_id": "1", "topic": "send_email", "system": "python-services"}"#, &[]);
     by_topic.ended_with(0).has("queue     email.queue\n").has("no recipient: variables.to names nobody");

@@ -18,6 +18,7 @@ mod email;
 mod explain;
 mod http;
 mod onec;
+mod openproject;
 mod parked;
 mod portal;
 mod python;

@@ -18,10 +18,13 @@ pub fn in_settings(settings: &[(String, String)]) -> Vec<String> {
     let password = value("RABBITMQ_PASSWORD").map(|password| (password, user));
     let token = value("BITRIX_WEBHOOK_URL").and_then(token).map(|token| (token, "1"));
     let service_token = value("PYTHON_TOKEN").map(|token| (token, "1"));
+    let openproject = value("OPENPROJECT_TOKEN").map(|token| (token, "apikey"));
     let celery_user = value("CELERY_USERNAME").unwrap_or("admin");
     let celery = value("CELERY_PASSWORD").map(|password| (password, celery_user));
-    let secrets =
-        [password, token, service_token, celery].into_iter().flatten().filter(|(secret, _)| secret.len() >= SHORTEST);
+    let secrets = [password, token, service_token, openproject, celery]
+        .into_iter()
+        .flatten()
+        .filter(|(secret, _)| secret.len() >= SHORTEST);
     secrets.flat_map(|(secret, user)| dressed(secret, user)).collect()
 }
 

@@ -19,6 +19,7 @@ use super::look_up::LookUp;
 use super::{Settings, custom_fields, fields};
 use crate::message::text;
 use crate::report::Report;
+use crate::systems::question::YES;
 use crate::systems::{Failure, Surroundings};
 use crate::terminal;
 
@@ -35,8 +36,6 @@ const RESULT_FIELDS: &[(&str, &str)] = &[
     ("UF_RESULT_QUESTION", "people do not see the question"),
     ("UF_RESULT_ANSWER", "nobody can answer, and a task that expects an answer is never reported as finished"),
 ];
-/// The bridge takes any other text than this one for "no".
-const YES: &str = "ДА";
 
 /// The check of one portal.
 struct Look<'a> {

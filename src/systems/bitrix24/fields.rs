@@ -1,15 +1,13 @@
 //! Task → the fields of a Bitrix24 task. Pure: the same task and settings give the same fields, and nothing is sent.
 //!
 //! The rules are section "Bitrix24 task" of this folder's README: [`texts`] has those for title and description,
-//! [`ids`] those for users, groups and tasks, [`dates`] and [`lists`] theirs, [`custom`] what a process model sets,
-//! [`concessions`](mod@concessions) what to try when the portal refuses. All of them read the message through
-//! [`given`], so that no part of it is dropped in silence. Each value remembers where it came from, for
+//! [`ids`] those for users, groups and tasks, [`lists`] those for tags, accomplices and checklists, [`custom`] what a
+//! process model sets, [`concessions`](mod@concessions) what to try when the portal refuses. All of them read the
+//! message through [`given`], so that no part of it is dropped in silence. Each value remembers where it came from, for
 //! [`super::explain`].
 
 pub mod concessions;
 pub mod custom;
-pub mod dates;
-pub mod given;
 pub mod ids;
 pub mod lists;
 pub mod texts;
@@ -18,15 +16,14 @@ use std::collections::BTreeMap;
 
 pub use concessions::{Concession, concessions};
 pub use custom::is_custom_field;
-use given::Place;
-pub use given::is_yes;
 use serde_json::{Map, Value};
 
 use super::Settings;
+pub use crate::message::given::checklists::{CHECKLISTS, Checklist};
+pub use crate::message::given::is_yes;
+use crate::message::given::{self, Place, Sourced, dates};
 use crate::message::{Task, text, whole};
 
-/// The extension property that holds the checklists.
-pub const CHECKLISTS: &str = "checklists";
 /// Every portal has this field for the id of another program, and writes it together with the task: the second marker.
 /// A custom field is written later, and an abort may leave the task without it.
 pub const XML_ID: &str = "XML_ID";
@@ -50,32 +47,6 @@ pub struct Fields {
     pub origins: BTreeMap<String, Vec<String>>,
 }
 
-/// A checklist of a task.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Checklist {
-    /// Its heading.
-    pub name: String,
-    /// Its lines, none of them blank.
-    pub items: Vec<String>,
-}
-
-/// A value, and where it came from.
-#[derive(Clone)]
-pub struct Sourced<T> {
-    value: T,
-    origin: Vec<String>,
-}
-
-impl<T> Sourced<T> {
-    fn new(value: T, origin: impl Into<String>) -> Sourced<T> {
-        Sourced { value, origin: vec![origin.into()] }
-    }
-
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
-        Sourced { value: change(self.value), origin: self.origin }
-    }
-}
-
 impl Fields {
     fn put<T: Into<Value>>(&mut self, name: &str, made: Option<Sourced<T>>) {
         if let Some(Sourced { value, origin }) = made {
@@ -92,7 +63,7 @@ pub fn fields(task: &Task, settings: &Settings) -> Fields {
     ids::put(task, settings, &mut made);
     let priority = priority(task, &mut made);
     made.put("PRIORITY", priority.or_else(|| Some(Sourced::new(settings.default_priority, "BITRIX_DEFAULT_PRIORITY"))));
-    let deadline = dates::deadline(task, &mut made);
+    let deadline = dates::moment(task, &dates::DEADLINES, "deadline", &mut made.warnings);
     made.put("DEADLINE", deadline);
     let tags = lists::tags(task, &mut made);
     made.put("TAGS", tags);
@@ -106,7 +77,8 @@ pub fn fields(task: &Task, settings: &Settings) -> Fields {
 /// Bitrix24 knows 0 (low), 1 (normal) and 2 (high).
 fn priority(task: &Task, made: &mut Fields) -> Option<Sourced<u8>> {
     let names = ["priority", "task_priority", "urgency", "importance"];
-    let Sourced { value, origin } = names.iter().find_map(|name| given::value(task, Place::Variables, name, made))?;
+    let Sourced { value, origin } =
+        names.iter().find_map(|name| given::value(task, Place::Variables, name, &mut made.warnings))?;
     let spelt = text(value).unwrap_or_default().to_lowercase();
     let priority = match spelt.as_str() {
         "low" => 0,

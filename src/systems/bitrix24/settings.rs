@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::fields;
 use super::webhook::Webhook;
 use crate::settings::Variables;
+use crate::systems::place;
 use crate::systems::question::MissingAnswer;
 
 /// In seconds. A delivery that came before is kept this long before its task is looked up again, and RabbitMQ closes a
@@ -77,7 +78,7 @@ impl Settings {
             marker_field: marker_field(variables),
             completed_statuses: completed_statuses(variables),
             missing_answer: MissingAnswer::from_variables(variables, "BITRIX_MISSING_ANSWER"),
-            former_hosts: former_hosts(variables),
+            former_hosts: place::former_hosts(variables, "BITRIX_FORMER_HOSTS"),
             answer_texts: answer_texts(variables),
             rate,
             burst: variables.number("BITRIX_BURST", 50, 1..=10_000),
@@ -123,17 +124,6 @@ fn completed_statuses(variables: &mut Variables) -> Vec<u64> {
         variables.error("BITRIX_COMPLETED_STATUSES", &wrong, "BITRIX_COMPLETED_STATUSES=4,5");
         Vec::new()
     })
-}
-
-fn former_hosts(variables: &mut Variables) -> Vec<String> {
-    let given = variables.text("BITRIX_FORMER_HOSTS").unwrap_or_default().to_lowercase();
-    let hosts: Vec<String> =
-        given.split(',').map(|host| host.trim().to_owned()).filter(|host| !host.is_empty()).collect();
-    if hosts.iter().any(|host| host.contains(['/', '@', ' '])) {
-        let wrong = "is not a list of hosts, each with its port where that is not the usual one";
-        variables.error("BITRIX_FORMER_HOSTS", wrong, "BITRIX_FORMER_HOSTS=old.example,10.0.0.5:8080");
-    }
-    hosts
 }
 
 fn answer_texts(variables: &mut Variables) -> BTreeMap<String, String> {

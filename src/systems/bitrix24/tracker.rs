@@ -16,6 +16,7 @@ use super::errors::{ApiError, Kind};
 use super::fields::{self, is_yes};
 use super::{Settings, look_up, member, rows};
 use crate::message::{Record, text};
+use crate::systems::place::Here;
 use crate::systems::{Failure, Progress, Tracker, question};
 
 /// The most ids that one list call may name: a page has this many rows.
@@ -110,14 +111,8 @@ type Rows = HashMap<String, Result<Option<Value>, ApiError>>;
 impl BitrixTracker {
     /// Why the task of this record is not looked for here: the record says that it is at another portal.
     fn elsewhere(&self, record: &Record) -> Option<String> {
-        let (there, here) = (record.target_host()?, self.settings.webhook.host());
-        let known = there == here || self.settings.former_hosts.contains(&there);
-        (!known).then(|| {
-            format!(
-                "its task is at {there}, and BITRIX_WEBHOOK_URL names {here}; where that is the same portal under a new \
-                 name, set BITRIX_FORMER_HOSTS={there}"
-            )
-        })
+        let here = Here { host: self.settings.webhook.host(), former: &self.settings.former_hosts };
+        here.elsewhere(record, ["BITRIX_WEBHOOK_URL", "BITRIX_FORMER_HOSTS"])
     }
 
     /// Why the task in this row is another task than the record's, if it is.

@@ -7,11 +7,9 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::http::text::without;
 use crate::settings::Secret;
-use crate::settings::address::{self, Url, is_this_machine};
-
-/// A portal makes tokens of 16 characters. A much shorter one could be an ordinary word.
-const SHORTEST_TOKEN: usize = 8;
+use crate::settings::address::{self, Url};
 
 /// A webhook's address. The secret is in its path, so it is never shown whole.
 #[derive(Clone)]
@@ -48,15 +46,9 @@ impl Webhook {
         format!("{}/{method}", self.url.expose())
     }
 
-    /// The portal's host, with its port where that is not the usual one. It is the same portal, whether reached by http
-    /// or https.
+    /// The portal's host, see [`address::place`].
     pub(super) fn host(&self) -> String {
-        let (usual, rest) = match self.shown.strip_prefix("https://") {
-            Some(rest) => (":443", rest),
-            None => (":80", self.shown.trim_start_matches("http://")),
-        };
-        let host = rest.split('/').next().unwrap_or_default().to_lowercase();
-        host.strip_suffix(usual).map_or(host.clone(), str::to_owned)
+        address::place(&self.shown)
     }
 
     /// The address at which a person sees the task with this id; it names the webhook's owner, and works for every
@@ -74,10 +66,7 @@ impl Webhook {
 
     /// The host to which the secret travels unencrypted, unless that is this machine.
     pub fn unprotected_host(&self) -> Option<&str> {
-        let place = self.shown.strip_prefix("http://")?.split('/').next()?;
-        // The colons of an IPv6 address stand in brackets.
-        let host = place.rsplit_once(':').map_or(place, |(host, port)| if port.contains(']') { place } else { host });
-        (!is_this_machine(host)).then_some(host)
+        address::unprotected_host(&self.shown)
     }
 
     /// What must not appear in any output: the token, and the user and password before the host.
@@ -104,12 +93,7 @@ impl Webhook {
 
     /// The portal's answer without the token, which it may contain: an answer goes into queues.
     pub(super) fn hide_token(&self, answer: Vec<u8>) -> Vec<u8> {
-        // The text before its JSON may be in any encoding.
-        let text = String::from_utf8_lossy(&answer);
-        match self.token().len() >= SHORTEST_TOKEN && text.contains(self.token()) {
-            true => text.replace(self.token(), "***").into_bytes(),
-            false => answer,
-        }
+        without(self.token(), answer)
     }
 }
 

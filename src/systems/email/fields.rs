@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use super::Settings;
 use super::addresses::{self, Mailbox};
 use super::settings::ALLOWED_DOMAINS;
+use crate::message::given::texts::prose;
+use crate::message::given::{Sourced, Warnings};
 use crate::message::{Task, fingerprint};
 use crate::systems::question;
-use crate::systems::variables::first_text;
 
 /// Of one mail.
 const MOST_RECIPIENTS: usize = 100;
@@ -71,8 +72,8 @@ pub fn mail(task: &Task, settings: &Settings) -> Mail {
     let (to, cc, bcc) = (list(&["to", "email", "recipient", "recipients"]), list(&["cc"]), list(&["bcc"]));
     let reply_to = list(&["reply_to", "replyTo"]).into_iter().next();
     let subject = subject(task, &mut warnings, &mut origins);
-    let html = first_text(task, &["html", "body_html"]).map(|(html, _)| html);
-    let text = body(task, html.is_some(), &subject, &mut origins);
+    let html = prose(task, &["html", "body_html"], &mut warnings).map(|html| html.value);
+    let text = body(task, html.is_some(), &subject, &mut warnings, &mut origins);
     let mut mail = Mail {
         to,
         cc,
@@ -131,12 +132,12 @@ fn mailboxes(task: &Task, names: &[&str], settings: &Settings, left_out: &mut Ve
     entries.into_iter().filter_map(read).collect()
 }
 
-fn subject(task: &Task, warnings: &mut Vec<String>, origins: &mut Origins) -> String {
-    let activity = || Some((task.activity_name.clone()?, "metadata.activityInfo.name".to_owned()));
-    let nothing = || ("Сообщение из процесса Camunda".to_owned(), "nothing".to_owned());
-    let (subject, origin) = first_text(task, &["subject", "title"]).or_else(activity).unwrap_or_else(nothing);
-    origins.subject = origin;
-    let subject = subject.replace(|c: char| c.is_control() && !STARTS_A_HEADER.contains(&c), " ");
+fn subject(task: &Task, warnings: &mut Warnings, origins: &mut Origins) -> String {
+    let activity = || Some(Sourced::new(task.activity_name.clone()?, "metadata.activityInfo.name"));
+    let nothing = || Sourced::new("Сообщение из процесса Camunda".to_owned(), "nothing");
+    let given = prose(task, &["subject", "title"], warnings).or_else(activity).unwrap_or_else(nothing);
+    origins.subject = given.origin.concat();
+    let subject = given.value.replace(|c: char| c.is_control() && !STARTS_A_HEADER.contains(&c), " ");
     match subject.char_indices().nth(LONGEST_SUBJECT) {
         Some((end, _)) => {
             warnings.push(format!("the subject is longer than {LONGEST_SUBJECT} characters: the rest is left out"));
@@ -147,19 +148,15 @@ fn subject(task: &Task, warnings: &mut Vec<String>, origins: &mut Origins) -> St
 }
 
 /// A text; beside HTML only one that is given.
-fn body(task: &Task, has_html: bool, subject: &str, origins: &mut Origins) -> Option<String> {
-    let given = first_text(task, &["text", "body", "message", "description"]);
-    let (mut text, origin) = match given {
+fn body(task: &Task, has_html: bool, subject: &str, warnings: &mut Warnings, origins: &mut Origins) -> Option<String> {
+    let given = match prose(task, &["text", "body", "message", "description"], warnings) {
         Some(given) => given,
         None if has_html => return None,
-        None => (subject.to_owned(), "the subject".to_owned()),
+        None => Sourced::new(subject.to_owned(), "the subject"),
     };
-    origins.text = origin;
-    if let Some((additional, _)) = first_text(task, &["description_additional"]) {
-        text.push('\n');
-        text.push_str(&additional);
-    }
-    Some(text)
+    origins.text = given.origin.concat();
+    let additional = prose(task, &["description_additional"], warnings).map(|additional| additional.value);
+    Some([given.value].into_iter().chain(additional).collect::<Vec<_>>().join("\n"))
 }
 
 /// What names the task within a Message-ID: its id where that may stand there.

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, FixedOffset, Local, Utc};
 use serde_json::{Map, Number, Value, json};
 
+use super::key;
 use super::mapping::{Field, Fields, Kind};
-use super::{key, place};
+use crate::message::given::dates::{self, Moment};
+use crate::message::given::{is_blank, is_java, is_no, is_yes, named, shown};
 use crate::message::{Task, text};
-use crate::systems::dates::{self, Moment};
-use crate::systems::given::{is_blank, is_java, is_no, is_yes, shown};
 
 /// How 1C writes a moment: without a zone.
 const MOMENT: &str = "%Y-%m-%dT%H:%M:%S";
@@ -38,7 +38,7 @@ pub struct Made {
 pub fn made(fields: &Fields, task: &Task, offset: Option<FixedOffset>) -> Made {
     let mut made = Made::default();
     for (name, field) in fields {
-        put(name, field, &|place| place::value(task, place), offset, &mut made);
+        put(name, field, &|place| named::value(task, place), offset, &mut made);
     }
     made
 }

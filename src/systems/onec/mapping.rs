@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeOwned, Deserializer};
 use serde_json::Value;
 
-use super::place::is_place;
+use crate::message::given::named;
 
 /// In place of a topic: every other one.
 const ANY: &str = "*";
@@ -159,7 +159,7 @@ impl Field {
         if self.from.is_empty() && self.value.is_none() {
             return Err("with neither \"from\" nor \"value\"".into());
         }
-        if let Some(wrong) = self.from.iter().find(|from| !is_row && !is_place(from)) {
+        if let Some(wrong) = self.from.iter().find(|from| !is_row && !named::exists(from)) {
             return Err(format!("from {wrong:?}, which is no place in a message"));
         }
         match (&self.fields, is_row) {

@@ -1,6 +1,6 @@
 //! 1C:Enterprise: the system, and how its parts fit together.
 //!
-//! Reading order: [`settings`] with [`mapping`] and [`place`] (what it is told), [`fields`] with [`key`] (what a task
+//! Reading order: [`settings`] with [`mapping`] (what it is told), [`fields`] with [`key`] (what a task
 //! becomes), [`client`] with [`errors`] (how 1C is asked, and what its answers mean), then the two ways to speak to it:
 //! [`odata`], the standard interface of every configuration, and [`service`], an HTTP service that a configuration has of
 //! its own. What 1C does and why is in the README beside this file.
@@ -11,7 +11,6 @@ pub mod fields;
 pub mod key;
 pub mod mapping;
 pub mod odata;
-pub mod place;
 pub mod service;
 pub mod settings;
 

@@ -121,13 +121,7 @@ impl Address {
 
     /// The host to which the password travels unencrypted, unless that is this machine.
     pub fn unprotected_host(&self) -> Option<&str> {
-        if !self.url.starts_with("http://") {
-            return None;
-        }
-        // The colons of an IPv6 address stand in brackets.
-        let name =
-            self.place.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(&*self.place, |(name, _)| name);
-        (!address::is_this_machine(name)).then_some(name)
+        address::unprotected_host(&self.url)
     }
 
     /// Where people see the objects of this infobase.

@@ -7,14 +7,15 @@ use super::buttons;
 use super::client::Call;
 use super::settings::{CHAT_ID, Chat};
 use super::text::{self, Part, Parts};
-use crate::message::{Task, text as spelt, whole};
+use crate::message::given::texts::prose;
+use crate::message::given::{self, Place, Sourced, Warnings};
+use crate::message::{Task, text as spelt};
 use crate::systems::question;
-use crate::systems::variables::first_text;
 
 /// The topic whose messages have buttons; a question has them in every topic.
 const TASK: &str = "telegram_task";
 /// Where people's and groups' numbers stand.
-const CHATS: &[&str] = &["chat_id", "chatId", "telegram_chat_id"];
+const CHATS: [&str; 3] = ["chat_id", "chatId", "telegram_chat_id"];
 /// Where the text stands, the first that says something.
 const TEXTS: &[&str] = &["text", "message", "description"];
 
@@ -57,8 +58,8 @@ pub fn outgoing(task: &Task, settings: &Settings) -> Outgoing {
     let (mut warnings, mut origins) = (Vec::new(), Origins::default());
     let asks = question::is_expected(task);
     let is_tracked = asks || task.topic == TASK;
-    let heading = heading(task, is_tracked, &mut origins);
-    let body = body(task, asks, &mut origins);
+    let heading = heading(task, is_tracked, &mut warnings, &mut origins);
+    let body = body(task, asks, &mut warnings, &mut origins);
     let mut made = text::parts(heading.as_deref(), &body, settings.long_text);
     if made.parts.is_empty() {
         made = text::parts(Some(NOTHING_SAID), "", settings.long_text);
@@ -110,56 +111,53 @@ impl Outgoing {
 }
 
 /// The name of a message is what its process calls it; that of a task or of a message without a text its activity's.
-fn heading(task: &Task, is_tracked: bool, origins: &mut Origins) -> Option<String> {
-    let (given, origin) = match first_text(task, &["title", "subject"]) {
-        Some((title, origin)) => (title, origin),
-        None if is_tracked || first_text(task, TEXTS).is_none() => {
-            (task.activity_name.clone()?, "metadata.activityInfo.name".into())
+fn heading(task: &Task, is_tracked: bool, warnings: &mut Warnings, origins: &mut Origins) -> Option<String> {
+    let given = match prose(task, &["title", "subject"], warnings) {
+        Some(title) => title,
+        // What is wrong with the texts is said with the body.
+        None if is_tracked || prose(task, TEXTS, &mut Warnings::new()).is_none() => {
+            Sourced::new(task.activity_name.clone()?, "metadata.activityInfo.name")
         }
         None => return None,
     };
-    origins.text.push(origin);
-    Some(given)
+    origins.text.extend(given.origin);
+    Some(given.value)
 }
 
 /// The question, then the text: whatever is cut, people know what they are asked.
-fn body(task: &Task, asks: bool, origins: &mut Origins) -> String {
-    let question = task.extension_properties.get("UF_RESULT_QUESTION").and_then(spelt).filter(|_| asks);
-    origins.text.extend(question.as_ref().map(|_| "metadata.extensionProperties.UF_RESULT_QUESTION".to_owned()));
-    let text = first_text(task, TEXTS);
-    let additional = first_text(task, &["description_additional"]);
-    let texts = text.into_iter().chain(additional).map(|(text, origin)| {
-        origins.text.push(origin);
-        text
+fn body(task: &Task, asks: bool, warnings: &mut Warnings, origins: &mut Origins) -> String {
+    let mut question = || given::first_text(task, Place::Extensions, &[question::QUESTION], warnings);
+    let question = if asks { question() } else { None };
+    let text = prose(task, TEXTS, warnings);
+    let additional = prose(task, &["description_additional"], warnings);
+    let texts = [question, text, additional].into_iter().flatten().map(|Sourced { value, origin }| {
+        origins.text.extend(origin);
+        value
     });
-    question.into_iter().chain(texts.collect::<Vec<_>>()).collect::<Vec<_>>().join("\n\n")
+    texts.collect::<Vec<_>>().join("\n\n")
 }
 
-fn chat(task: &Task, settings: &Settings, warnings: &mut Vec<String>, origins: &mut Origins) -> Option<Chat> {
-    let in_variables = CHATS.iter().map(|name| ("variables", *name, task.variables.get(*name)));
-    let in_extensions =
-        CHATS.iter().map(|name| ("metadata.extensionProperties", *name, task.extension_properties.get(*name)));
-    for (place, name, value) in in_variables.chain(in_extensions) {
-        let Some(given) = value.and_then(spelt) else { continue };
+fn chat(task: &Task, settings: &Settings, warnings: &mut Warnings, origins: &mut Origins) -> Option<Chat> {
+    for (place, name) in
+        [Place::Variables, Place::Extensions].into_iter().flat_map(|place| CHATS.map(|name| (place, name)))
+    {
+        let Some(given) = place.members(task).get(name).and_then(spelt) else { continue };
         match Chat::parse(&given) {
             Some(chat) => {
-                origins.chat = format!("{place}.{name}");
+                origins.chat = place.of(name);
                 return Some(chat);
             }
-            None => warnings.push(format!("{place}.{name} {given:?} is neither a number nor a @name: it is not used")),
+            None => {
+                warnings.push(format!("{} {given:?} is neither a number nor a @name: it is not used", place.of(name)))
+            }
         }
     }
     origins.chat = CHAT_ID.into();
     settings.chat.clone()
 }
 
-fn thread(task: &Task, warnings: &mut Vec<String>) -> Option<u64> {
-    let (given, origin) = first_text(task, &["message_thread_id"])?;
-    let thread = whole(&given).filter(|thread| *thread > 0);
-    if thread.is_none() {
-        warnings.push(format!("{origin} {given:?} is no positive whole number: it is not used"));
-    }
-    thread
+fn thread(task: &Task, warnings: &mut Warnings) -> Option<u64> {
+    given::first_id(task, &[(Place::Variables, "message_thread_id")], "it is not used", warnings).map(|id| id.value)
 }
 
 #[cfg(test)]

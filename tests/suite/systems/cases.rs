@@ -222,7 +222,7 @@ pub fn redacted<T: Target>() {
     let mut places: Vec<_> = queues.iter().map(|queue| (queue.clone(), shown(queue))).collect();
     assert!(places[1].1.contains(WORDS), "the target's words are kept: {}", places[1].1);
     places.extend(files(scene.worker.folder()));
-    assert_eq!(found_in(&places, &dressed(scene.target.secret(), "1")), None);
+    assert_eq!(found_in(&places, &dressed(scene.target.secret(), scene.target.user())), None);
     scene.audit().assert_holds();
 }
 

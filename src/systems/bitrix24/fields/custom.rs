@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
-use super::given::{self, Place};
-use super::{Fields, Sourced};
+use super::Fields;
 use crate::message::Task;
+use crate::message::given::{self, Place, Sourced};
 
 /// Bitrix24's number for "not finished without a result".
 const RESULT_REQUIRED: u8 = 3;
@@ -16,12 +16,12 @@ pub fn put(task: &Task, made: &mut Fields) {
     for (name, value) in custom {
         let value = match name.as_str() {
             "UF_RESULT_EXPECTED" => answer(task, name, made),
-            "UF_RESULT_QUESTION" => {
-                given::first_text(task, Place::Extensions, &[name], made).map(|text| text.map(Value::from))
-            }
+            "UF_RESULT_QUESTION" => given::first_text(task, Place::Extensions, &[name], &mut made.warnings)
+                .map(|text| text.map(Value::from)),
             // A blank value is sent as it is, too.
             _ if given::is_blank(value) => Some(Sourced::new(value.clone(), Place::Extensions.of(name))),
-            _ => given::value(task, Place::Extensions, name, made).map(|value| value.map(with_spelt_booleans)),
+            _ => given::value(task, Place::Extensions, name, &mut made.warnings)
+                .map(|value| value.map(with_spelt_booleans)),
         };
         made.put(name, value);
     }
@@ -34,7 +34,7 @@ pub fn put(task: &Task, made: &mut Fields) {
 
 /// The yes or no of an extension property, in the portal's spelling.
 fn answer(task: &Task, name: &str, made: &mut Fields) -> Option<Sourced<Value>> {
-    given::answer(task, name, made).map(|answer| answer.map(yes_or_no))
+    given::answer(task, name, &mut made.warnings).map(|answer| answer.map(yes_or_no))
 }
 
 /// Of all spellings only these mean the same to every version of the portal, in a plain call and in a batch.

@@ -5,13 +5,13 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::given::{self, Place};
-use super::{CHECKLISTS, Checklist, Fields, Sourced};
+use super::{CHECKLISTS, Fields};
+use crate::message::given::{self, Place, Sourced};
 use crate::message::{Task, document, text};
 
 /// The tags that people search by.
 pub fn tags(task: &Task, made: &mut Fields) -> Option<Sourced<Value>> {
-    let Sourced { value, origin } = given::value(task, Place::Variables, "tags", made)?;
+    let Sourced { value, origin } = given::value(task, Place::Variables, "tags", &mut made.warnings)?;
     let tag = |entry: &Value| text(entry).filter(|_| !given::is_java(entry));
     let tags = usable(&entries(value), tag, "tags", "no texts", made);
     (!tags.is_empty()).then(|| Sourced { value: tags.into(), origin })
@@ -20,7 +20,7 @@ pub fn tags(task: &Task, made: &mut Fields) -> Option<Sourced<Value>> {
 /// The accomplices. The variable is read when the extension property has none.
 pub fn accomplices(task: &Task, made: &mut Fields) -> Option<Sourced<Value>> {
     let (all, origin) = [Place::Extensions, Place::Variables].into_iter().find_map(|place| {
-        let Sourced { value, origin } = given::value(task, place, "accomplices", made)?;
+        let Sourced { value, origin } = given::value(task, place, "accomplices", &mut made.warnings)?;
         Some((entries(value), origin)).filter(|(all, _)| !all.is_empty())
     })?;
     let mut ids = usable(&all, given::positive, "accomplices", "no numbers of users", made);
@@ -64,40 +64,10 @@ fn in_text(text: &str) -> Vec<Value> {
 
 /// The checklists to add, with a warning for every value that is no checklist.
 pub fn checklists(task: &Task, made: &mut Fields) {
-    let Some(Sourced { value, origin }) = given::value(task, Place::Extensions, CHECKLISTS, made) else { return };
-    let lists = match value {
-        Value::String(text) => document::read(text.as_bytes()).unwrap_or_default(),
-        other => other.clone(),
-    };
-    let Value::Array(lists) = lists else {
-        made.warnings.push("checklists is not a JSON list; the task has none".into());
-        return;
-    };
-    let mut unusable = 0;
-    made.checklists = lists.iter().filter_map(|list| checklist(list, &mut unusable)).collect();
-    if unusable > 0 {
-        made.warnings.push(format!("{unusable} part(s) of {} are no checklists or lines; left out", origin.concat()));
+    if let Some(Sourced { value, origin }) = given::checklists::checklists(task, &mut made.warnings) {
+        made.checklists = value;
+        made.origins.insert(CHECKLISTS.into(), origin);
     }
-    made.origins.insert(CHECKLISTS.into(), origin);
-}
-
-/// The checklist, if it is one, whatever its parts are. Counts the values in it that cannot be used.
-fn checklist(list: &Value, unusable: &mut usize) -> Option<Checklist> {
-    let mut is_usable = |value: &Value, usable: bool| {
-        *unusable += usize::from(!usable && !given::is_blank(value));
-        usable
-    };
-    if !is_usable(list, list.is_object()) {
-        return None;
-    }
-    let (name, items) = (&list["name"], &list["items"]);
-    is_usable(name, text(name).is_some());
-    is_usable(items, items.is_array());
-    let items = items.as_array().into_iter().flatten().filter(|item| is_usable(item, text(item).is_some()));
-    Some(Checklist {
-        name: text(name).unwrap_or_else(|| "Без названия".into()),
-        items: items.filter_map(text).collect(),
-    })
 }
 
 #[cfg(test)]

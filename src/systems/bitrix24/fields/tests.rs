@@ -6,6 +6,8 @@ use serde_json::json;
 use super::super::tests::settings;
 use super::*;
 
+mod dates;
+
 pub fn task(mut message: Value) -> Task {
     message["task_id"] = "task-1".into();
     Task::parse(message.to_string().into_bytes()).expect("a task")

@@ -12,12 +12,13 @@ use anyhow::anyhow;
 use serde_json::Value;
 
 use super::{Topic, link, requests};
+use crate::message::given::named;
 use crate::message::{Task, text};
 use crate::systems::onec::client::{Call, Client, Turn};
 use crate::systems::onec::errors::ApiError;
 use crate::systems::onec::fields::{self, Made};
 use crate::systems::onec::mapping::Mapping;
-use crate::systems::onec::{Settings, in_turn, key, place};
+use crate::systems::onec::{Settings, in_turn, key};
 use crate::systems::{Created, Failure, Found, Handler, Missing, question};
 
 /// How often an object that somebody else has changed at the same time is read again.
@@ -159,7 +160,7 @@ fn change(turn: &Turn, topic: &Topic, task: &Task, made: &Made) -> Result<Value,
 /// The question for the object that is to be changed.
 pub fn named(topic: &Topic, task: &Task) -> Result<Call, String> {
     let places = topic.update.join(", ");
-    let value = topic.update.iter().find_map(|place| place::value(task, place));
+    let value = topic.update.iter().find_map(|place| named::value(task, place));
     let value = value.ok_or_else(|| format!("{places} is absent or blank, and names what is to be changed"))?;
     let name = text(&value).ok_or_else(|| format!("{places} {value} is no name of anything"))?;
     match &topic.by {

@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::mapping::{self, Answer, Condition, Fields, Mapping, one_or_several};
-use super::place::is_place;
 use super::{Settings, key};
+use crate::message::given::named;
 use crate::message::{Task, text};
 use crate::systems::Connected;
 
@@ -157,7 +157,7 @@ impl mapping::Topic for Topic {
                 kinds.join(" ")
             ));
         }
-        if let Some(wrong) = self.update.iter().find(|place| !is_place(place)) {
+        if let Some(wrong) = self.update.iter().find(|place| !named::exists(place)) {
             return Err(format!("updates what is named in {wrong:?}, which is no place in a message"));
         }
         if self.by.is_some() && self.update.is_empty() {

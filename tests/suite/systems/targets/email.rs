@@ -1,28 +1,15 @@
 //! A mail server as a target: the sandbox's, behind a relay that can refuse connections. A mail is finished when it is
 //! accepted.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
+use task_creator::sandbox;
 use task_creator::sandbox::smtp::{PASSWORD, SmtpFake, USER};
-use task_creator::sandbox::{self, Order, What};
 
+use super::faults::{Failing, Faults, refusal};
 use super::{Fault, Target};
-use crate::support::Relay;
-
-/// More than the worker waits for an answer.
-const TOO_LATE: Duration = Duration::from_secs(2);
 
 pub struct Email {
     fake: SmtpFake,
-    relay: Relay,
-    ordered: Mutex<Vec<Order>>,
-}
-
-impl Email {
-    fn ordered(&self) -> MutexGuard<'_, Vec<Order>> {
-        self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    faults: Faults,
 }
 
 impl Target for Email {
@@ -32,12 +19,12 @@ impl Target for Email {
 
     fn start() -> Email {
         let fake = SmtpFake::start(0).expect("loopback has a free port");
-        let relay = Relay::to(fake.address());
-        Email { fake, relay, ordered: Mutex::default() }
+        let faults = Faults::before(fake.address());
+        Email { fake, faults }
     }
 
     fn settings(&self) -> Vec<(&'static str, String)> {
-        let port = self.relay.port().to_string();
+        let port = self.faults.address().port().to_string();
         [
             ("EMAIL_SMTP_HOST", "127.0.0.1"),
             ("EMAIL_SMTP_PORT", &port),
@@ -76,35 +63,30 @@ impl Target for Email {
     }
 
     fn fail(&self, fault: Fault, words: &str) {
-        let refusal =
-            |status, code: &'static str| What::Refuse { status, code: code.into(), text: words.to_owned().into() };
-        let fault = match fault {
-            Fault::AnswerLost => sandbox::Fault::after("BODY", What::Close).times(1),
-            Fault::Slow => sandbox::Fault::after("BODY", What::Hang(Some(TOO_LATE))).times(1),
-            Fault::Garbage => sandbox::Fault::after("BODY", What::html(200, words)).times(1),
-            Fault::Refused => sandbox::Fault::before("RCPT", refusal(550, "5.1.1")),
-            Fault::Unauthorised => sandbox::Fault::before("AUTH", refusal(535, "5.7.8")),
-            Fault::Down => {
-                self.relay.refuse();
-                return self.relay.cut();
-            }
-            Fault::HeldBefore => sandbox::Fault::before("BODY", What::Hang(None)).times(1),
-            Fault::HeldAfter => sandbox::Fault::after("BODY", What::Hang(None)).times(1),
+        let failing = Failing {
+            create: "BODY".into(),
+            refused: sandbox::Fault::before("RCPT", refusal(550, "5.1.1", words)),
+            unauthorised: sandbox::Fault::before("AUTH", refusal(535, "5.7.8", words)),
+            words,
         };
-        self.ordered().push(self.fake.order(fault));
+        self.faults.fail(fault, failing, |fault| self.fake.order(fault));
     }
 
     fn mend(&self) {
-        self.relay.accept();
+        self.faults.accept();
         self.fake.clear_all();
         self.fake.release();
     }
 
     fn struck(&self) -> u64 {
-        self.ordered().iter().map(Order::struck).sum()
+        self.faults.struck()
     }
 
     fn secret(&self) -> &str {
         PASSWORD
+    }
+
+    fn user(&self) -> &str {
+        USER
     }
 }

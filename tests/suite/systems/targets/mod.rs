@@ -3,7 +3,9 @@
 
 pub mod bitrix24;
 pub mod email;
+mod faults;
 pub mod onec;
+pub mod openproject;
 pub mod python;
 pub mod telegram;
 
@@ -48,6 +50,11 @@ pub trait Target {
 
     /// The secrets that must not come out of the worker.
     fn secret(&self) -> &str;
+
+    /// The name that goes with it, if one does.
+    fn user(&self) -> &str {
+        ""
+    }
 }
 
 /// A way to fail.

@@ -1,29 +1,16 @@
 //! Telegram as a target: the sandbox's, behind a relay that can refuse connections. Its messages are tasks with a
 //! question.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
 use task_creator::sandbox::http_fake::HttpFake;
 use task_creator::sandbox::telegram::{PERSON, TOKEN, Telegram as Fake};
-use task_creator::sandbox::{self, ANY_CALL, Order, What};
+use task_creator::sandbox::{self, ANY_CALL};
 
+use super::faults::{Failing, Faults, refusal};
 use super::{Fault, Target};
-use crate::support::Relay;
-
-/// More than the worker waits for an answer.
-const TOO_LATE: Duration = Duration::from_secs(2);
 
 pub struct Telegram {
     pub fake: HttpFake<Fake>,
-    relay: Relay,
-    ordered: Mutex<Vec<Order>>,
-}
-
-impl Telegram {
-    fn ordered(&self) -> MutexGuard<'_, Vec<Order>> {
-        self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    faults: Faults,
 }
 
 /// The task whose buttons a message was sent with.
@@ -38,14 +25,14 @@ impl Target for Telegram {
 
     fn start() -> Telegram {
         let fake = HttpFake::start(0, Fake::default()).expect("loopback has a free port");
-        let relay = Relay::to(fake.address());
-        Telegram { fake, relay, ordered: Mutex::default() }
+        let faults = Faults::before(fake.address());
+        Telegram { fake, faults }
     }
 
     fn settings(&self) -> Vec<(&'static str, String)> {
         vec![
             ("TELEGRAM_BOT_TOKEN", TOKEN.into()),
-            ("TELEGRAM_API_URL", format!("http://{}", self.relay.address())),
+            ("TELEGRAM_API_URL", format!("http://{}", self.faults.address())),
             ("TELEGRAM_CHAT_ID", PERSON.to_string()),
             ("TELEGRAM_REQUEST_TIMEOUT", "1".into()),
         ]
@@ -84,31 +71,23 @@ impl Target for Telegram {
 
     fn fail(&self, fault: Fault, words: &str) {
         let create = format!("POST /bot{TOKEN}/sendMessage");
-        let refusal = |status| What::Refuse { status, code: "".into(), text: words.to_owned().into() };
-        let fault = match fault {
-            Fault::AnswerLost => sandbox::Fault::after(create, What::Close).times(1),
-            Fault::Slow => sandbox::Fault::after(create, What::Hang(Some(TOO_LATE))).times(1),
-            Fault::Garbage => sandbox::Fault::after(create, What::html(200, words)).times(1),
-            Fault::Refused => sandbox::Fault::before(create, refusal(400)),
-            Fault::Unauthorised => sandbox::Fault::before(ANY_CALL, refusal(401)),
-            Fault::Down => {
-                self.relay.refuse();
-                return self.relay.cut();
-            }
-            Fault::HeldBefore => sandbox::Fault::before(create, What::Hang(None)).times(1),
-            Fault::HeldAfter => sandbox::Fault::after(create, What::Hang(None)).times(1),
+        let failing = Failing {
+            create: create.clone().into(),
+            refused: sandbox::Fault::before(create, refusal(400, "", words)),
+            unauthorised: sandbox::Fault::before(ANY_CALL, refusal(401, "", words)),
+            words,
         };
-        self.ordered().push(self.fake.order(fault));
+        self.faults.fail(fault, failing, |fault| self.fake.order(fault));
     }
 
     fn mend(&self) {
-        self.relay.accept();
+        self.faults.accept();
         self.fake.clear_all();
         self.fake.release();
     }
 
     fn struck(&self) -> u64 {
-        self.ordered().iter().map(Order::struck).sum()
+        self.faults.struck()
     }
 
     fn secret(&self) -> &str {

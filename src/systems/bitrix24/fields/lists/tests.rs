@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::tests::{made, of_extensions, of_variables};
-use super::*;
+use crate::message::given::checklists::Checklist;
 
 #[test]
 fn tags_are_a_list_or_separated_by_commas() {

@@ -6,7 +6,8 @@ use std::ops::RangeInclusive;
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use serde_json::Value;
 
-use crate::message::{text, whole};
+use super::{Place, Sourced, Warnings, shown};
+use crate::message::{Task, text, whole};
 
 /// With "#" an offset may be Z, +03, +0300 or +03:00.
 const FORMS: [&str; 4] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
@@ -14,6 +15,27 @@ const FORMS: [&str; 4] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m
 const YEARS: RangeInclusive<i32> = 1970..=9999;
 /// Zones that are an offset.
 const UTC: [&str; 6] = ["UTC", "GMT", "Z", "Etc/UTC", "Etc/GMT", "Etc/UCT"];
+
+/// The names under which a deadline comes, the first one first.
+pub const DEADLINES: [&str; 4] = ["deadline", "due_date", "end_date", "finish_date"];
+
+/// The moment of the first of these variables that has a value, in ISO 8601; `what` it is, for the warnings.
+pub fn moment(task: &Task, names: &[&str], what: &str, warnings: &mut Warnings) -> Option<Sourced<String>> {
+    let Sourced { value, origin } =
+        names.iter().find_map(|name| super::value(task, Place::Variables, name, warnings))?;
+    let (moment, zone) = read(value);
+    match (&moment, zone) {
+        (None, _) => {
+            warnings.push(format!("the {what} {} is not a date; the task has none", shown(value)));
+        }
+        (Some(Moment { offset: false, .. }), Some(zone)) => warnings.push(format!(
+            "the {what} {} has no offset, and zone {zone:?} is not looked up: it counts in the target's own zone",
+            shown(value)
+        )),
+        (Some(_), _) => {}
+    }
+    Some(Sourced { value: moment?.iso8601, origin })
+}
 
 /// A date and time.
 #[derive(Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::tests::{made, of_variables};
+use super::{made, of_variables};
 
 #[test]
 fn the_deadline_is_sent_as_iso_8601() {
@@ -78,7 +78,7 @@ fn a_zone_without_an_offset_is_warned_about_since_the_portals_own_zone_counts() 
         assert_eq!(made.fields.get("DEADLINE"), Some(&json!(deadline)), "{given}");
         let zone = given.trim_end_matches(']').rsplit(['@', '[']).next().expect("a zone");
         let expected = format!(
-            "the deadline {given:?} has no offset, and zone {zone:?} is not looked up: it counts in the portal's own zone"
+            "the deadline {given:?} has no offset, and zone {zone:?} is not looked up: it counts in the target's own zone"
         );
         assert_eq!(made.warnings, [expected]);
     }

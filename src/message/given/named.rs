@@ -1,9 +1,10 @@
-//! The places in a message from which a mapping takes values, by the names that `explain` has for them.
+//! The values of a message by their names in full, as `explain` shows them and settings may name them. It knows every
+//! place of a message, and no target.
 
 use serde_json::{Map, Value};
 
+use super::{Place, is_blank};
 use crate::message::Task;
-use crate::systems::given::{self, Place};
 
 /// Those with a name of their own in them.
 const PLACES: [(&str, Place); 3] = [
@@ -15,8 +16,8 @@ const PLACES: [(&str, Place); 3] = [
 const OTHERS: [&str; 5] =
     ["task_id", "topic", "process_instance_id", "process_definition_key", "metadata.activityInfo.name"];
 
-/// Is there such a place?
-pub fn is_place(name: &str) -> bool {
+/// Is this such a name?
+pub fn exists(name: &str) -> bool {
     let is_in = |(place, _): &(&str, Place)| name.strip_prefix(place).is_some_and(|rest| !rest.is_empty());
     OTHERS.contains(&name) || PLACES.iter().any(is_in)
 }
@@ -35,7 +36,7 @@ pub fn value(task: &Task, name: &str) -> Option<Value> {
             member(place.members(task), name).cloned()
         }),
     };
-    value.filter(|value| !given::is_blank(value))
+    value.filter(|value| !is_blank(value))
 }
 
 /// The member of this name; else, since a variable may be an object, `a.b` is the member `b` of the member `a`.
