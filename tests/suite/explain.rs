@@ -303,7 +303,26 @@ fn a_planned_system_is_said_to_be_off() {
     explained
         .ended_with(0)
         .has("queue     mine.openproject.queue\n")
-        .has("openproject is off (this version does not support it yet): mine.openproject.queue is left alone");
+        .has("openproject is off (this version does not support it yet): the message is left in ")
+        .has(" in mine.openproject.queue and mine.default.queue; a system that is on works on it in its own queue\n");
+}
+
+#[test]
+fn what_the_default_system_would_park_ends_with_1_and_its_cause() {
+    let park = ("DEFAULT_ACTION", "park");
+    let webhook = ("BITRIX_WEBHOOK_URL", "https://bitrix.example/rest/1/x");
+    let nobodys = |system: &str| json!({"task_id": "1", "topic": "no_such_topic", "system": system}).to_string();
+    let parked = "in default.queue it would be parked in errors.camunda_tasks.queue as REQUEST_ERROR: ";
+    for system in ["default", "unknown"] {
+        let explained = explain("nobody's", nobodys(system), &[park, webhook]);
+        explained.ended_with(1).has(parked).has("it belongs to no other system: its topic is \"no_such_topic\"");
+        explain("left", nobodys(system), &[webhook]).ended_with(0).has_not(parked);
+    }
+    explain("off", nobodys("default"), &[]).has("default is off (DEFAULT_ACTION is not set): the message is left in ");
+    let to_email = r#"{"task_id": "1", "topic": "send_email"}"#;
+    let explained = explain("email", to_email, &[park, webhook]);
+    explained.ended_with(1).has(parked).has("it belongs to email, which is off").has("email is off (");
+    explain("bitrix24", field_text("1"), &[park, webhook]).ended_with(0).has_not(parked).has_not(" is off (");
 }
 
 #[test]
