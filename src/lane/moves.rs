@@ -187,6 +187,7 @@ impl Tracking<'_, '_> {
             }
             Sent::Parked(over) => {
                 stats.parked.count();
+                sweep.over.extend(over.clone());
                 sweep.parked.extend(over);
             }
             Sent::Republished(_) | Sent::PutAside(_) => {}

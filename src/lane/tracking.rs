@@ -290,6 +290,10 @@ impl Tracking<'_, '_> {
         if !matches!(progress, Progress::Gone) {
             self.missed.remove(id);
         }
+        if matches!(progress, Progress::Failed(_) | Progress::Gone) && sweep.over.contains(id) {
+            log::info!("parked before, dropping a second record: task={id}");
+            return Ok(sweep.consumer.ack(token)?);
+        }
         match progress {
             Progress::Open => {
                 sweep.open += 1;
