@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use super::ledger::Replay;
 use super::{Job, Lane};
 use crate::message::parked::original as original_of;
 use crate::message::{self, Cause, Earlier, LARGEST_BODY, Original, Parked, Record, Task, document, shorten};
@@ -35,6 +36,8 @@ const MAY_EXIST: &str = "x-may-exist";
 const UNSEEN: &str = "x-unseen";
 /// Set when a person has replayed a parked message.
 const REPLAYED: &str = "x-replayed";
+/// When that was, in milliseconds since 1970: it tells a replay from the next one.
+const REPLAYED_AT: &str = "x-replayed-at";
 /// The queue from which a message was moved to that of its system. Set once, and never moved again: it is worked on
 /// where it lies, whatever the settings of another worker say of it.
 const ORIGINAL_QUEUE: &str = "x-original-queue";
@@ -83,8 +86,8 @@ pub fn for_retry(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: 
     let at = message::since_1970() + delay;
     let mut headers = kept(job.headers.clone());
     headers.set(ATTEMPTS, i32::try_from(attempts).unwrap_or(i32::MAX));
-    headers.set(RETRY_AT, i64::try_from(at.as_millis()).unwrap_or(i64::MAX));
-    headers.set(RETRY_WAIT, i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
+    headers.set(RETRY_AT, milliseconds(at));
+    headers.set(RETRY_WAIT, milliseconds(delay));
     headers.set(LAST_ERROR, redact::clean(error).chars().take(LONGEST_ERROR).collect::<String>());
     // After the last try the task is only looked up once more.
     let may_exist = job.task.earlier == Earlier::MayExist || attempts >= lane.config.retry_attempts;
@@ -141,6 +144,7 @@ pub fn as_from_bridge(queue: String, message_id: String, body: Vec<u8>) -> Outgo
 /// The same, replayed by a person: it is done again even if its task was finished before.
 pub fn for_replay(mut outgoing: OutgoingMessage) -> OutgoingMessage {
     outgoing.headers.set(REPLAYED, true);
+    outgoing.headers.set(REPLAYED_AT, milliseconds(message::since_1970()));
     outgoing
 }
 
@@ -154,7 +158,15 @@ pub fn that_may_exist(mut outgoing: OutgoingMessage) -> OutgoingMessage {
 fn kept(mut headers: Headers) -> Headers {
     headers.remove(DELIVERY_COUNT);
     if headers.size() > LONGEST_HEADERS {
-        headers.keep_only(&[ATTEMPTS, RETRY_AT, RETRY_WAIT, UNSEEN, REPLAYED, ORIGINAL_QUEUE]);
+        headers.keep_only(&[
+            ATTEMPTS,
+            RETRY_AT,
+            RETRY_WAIT,
+            UNSEEN,
+            REPLAYED,
+            REPLAYED_AT,
+            ORIGINAL_QUEUE,
+        ]);
     }
     headers
 }
@@ -225,9 +237,9 @@ pub fn earlier(headers: &Headers, redelivered: bool) -> Earlier {
     }
 }
 
-/// Has a person replayed the message with these headers?
-pub fn replayed(headers: &Headers) -> bool {
-    headers.is_set(REPLAYED)
+/// When a person has replayed the message with these headers, if so.
+pub fn replay(headers: &Headers) -> Option<Replay> {
+    headers.is_set(REPLAYED).then(|| Replay(headers.number(REPLAYED_AT)))
 }
 
 /// May the message with these headers be moved to another system's queue? Not once more, and not where it was worked
@@ -253,6 +265,10 @@ pub fn wait(headers: &Headers) -> Duration {
     let milliseconds = |name| headers.number(name).and_then(|number| u64::try_from(number).ok());
     let by_clock = || Duration::from_millis(milliseconds(RETRY_AT).unwrap_or(0)).saturating_sub(message::since_1970());
     milliseconds(RETRY_WAIT).map_or_else(by_clock, Duration::from_millis).min(LONGEST_WAIT)
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Has the message been requeued so often that its queue is about to delete it? Then it is to be [`republished`].

@@ -137,10 +137,8 @@ fn a_task_that_has_failed_is_parked_and_a_replay_waits_for_a_result_of_its_own()
         (&"TASK_FAILED".into(), &"Celery: ValueError: no".into())
     );
     scene.await_none(&scene.results());
-    // Another worker: this one knows the task.
-    scene.stop();
+    // It is published again, and not by `parked replay`.
     scene.queues.take_all(&scene.queues.errors());
-    scene.worker.start_again();
     scene.take("task-1");
     scene.reply("task-1", "SUCCESS", &json!({"answer": false}));
     let told = scene.await_one(&scene.queues.responses());

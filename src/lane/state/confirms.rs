@@ -40,8 +40,7 @@ impl<T> State<'_, T> {
             Some(Confirmed::Finished(id, tokens)) => self.finished_at_once(&id, tokens),
             Some(Confirmed::Ack(tokens)) => {
                 self.acknowledge(tokens);
-                // A delivery that was held may continue the message that has just moved.
-                std::mem::take(&mut self.session.held).into_iter().for_each(|delivery| self.admit(delivery, now));
+                self.admit_held(now);
             }
             None => {}
         }

@@ -29,9 +29,10 @@ impl<T> State<'_, T> {
             Ok(task) => task,
             Err(unreadable) => return self.settle_unreadable(unreadable, headers, token),
         };
+        self.take_in_parked();
         let key = Key::Task(task.id.clone());
         let comes_again = redelivered || outgoing::may_be_here_twice(&headers);
-        match self.ledger.admit(&key, token, outgoing::attempts(&headers)) {
+        match self.ledger.admit(&key, token, outgoing::attempts(&headers), outgoing::replay(&headers)) {
             Admission::New(token) => match self.queue_elsewhere(&task, &headers) {
                 Some(queue) => self.move_on(queue, task, headers, redelivered, token),
                 None if outgoing::wears_out(&headers) => {
@@ -40,9 +41,9 @@ impl<T> State<'_, T> {
                 }
                 None => self.start(task, headers, redelivered, token, now),
             },
-            // Published again: a person may have replayed the message of a deleted task, so it is looked up. Where tasks
-            // cannot be looked up, a copy would create a second one.
-            Admission::Finished(token) if !comes_again && self.lane.looks_up || outgoing::replayed(&headers) => {
+            // Published again: its task may be deleted, so it is looked up. Where tasks cannot be looked up, a copy would
+            // create a second one.
+            Admission::Finished(token) if !comes_again && self.lane.looks_up => {
                 self.start(task, headers, redelivered, token, now)
             }
             Admission::Joined => log::debug!("received again while at work: task={}", task.id),
@@ -56,6 +57,11 @@ impl<T> State<'_, T> {
                 self.session.acks.push_back(token);
             }
         }
+    }
+
+    /// A delivery that was held may continue a message that is settled now.
+    pub(super) fn admit_held(&mut self, now: Instant) {
+        std::mem::take(&mut self.session.held).into_iter().for_each(|delivery| self.admit(delivery, now));
     }
 
     /// The queue to which the message is to be moved, if it is: it belongs to another system, and nobody has worked on
