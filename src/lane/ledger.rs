@@ -110,8 +110,8 @@ impl<T> Ledger<T> {
         };
         match entry.state {
             // This copy may say more of the task than the message that moves, which says it where it comes to.
-            State::Publishing(_, Next::Leave) => return Admission::Later(token),
-            State::Ready(_, Next::Leave) if !entry.unclaimed => return Admission::Later(token),
+            State::Publishing(_, Next::Leave | Next::Move) => return Admission::Later(token),
+            State::Ready(_, Next::Leave | Next::Move) if !entry.unclaimed => return Admission::Later(token),
             // Whoever publishes the message of a parked task wants another try.
             _ if entry.parked && !entry.unclaimed => return Admission::Later(token),
             _ => {}
@@ -138,6 +138,15 @@ impl<T> Ledger<T> {
     pub fn add_outgoing(&mut self, key: Key, token: T, outgoing: OutgoingMessage) {
         self.entries.insert(key.clone(), Entry::new(token, State::Ready(outgoing, Next::Leave), 0));
         self.to_publish.push_back(key);
+    }
+
+    /// Adds a message that moves to another system's queue, not before `not_before`.
+    pub fn add_move(&mut self, key: Key, token: T, outgoing: OutgoingMessage, not_before: Option<Instant>) {
+        self.entries.insert(key.clone(), Entry::new(token, State::Ready(outgoing, Next::Move), 0));
+        match not_before {
+            Some(instant) => self.postpone_outgoing(key, instant),
+            None => self.to_publish.push_back(key),
+        }
     }
 
     fn schedule(&mut self, key: Key, not_before: Option<Instant>) {
@@ -292,14 +301,13 @@ impl<T> Ledger<T> {
         Some(Confirmed::Recorded)
     }
 
-    /// The broker has not taken the outgoing message with this tag; it is published again at `again`. Returns its
-    /// queue.
-    pub fn refused(&mut self, tag: u64, again: Instant) -> Option<String> {
+    /// The broker has not taken the outgoing message with this tag. Returns its entry and its queue; it is to be
+    /// [postponed](Ledger::postpone_outgoing) or [replaced](Ledger::replace_outgoing).
+    pub fn refused(&mut self, tag: u64) -> Option<(Key, String)> {
         let key = self.by_tag.remove(&tag)?;
         let queue = self.step(&key, State::refused)?;
         self.entries.get_mut(&key)?.refused = true;
-        self.later.insert((again, key), ());
-        Some(queue)
+        Some((key, queue))
     }
 }
 

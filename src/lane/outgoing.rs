@@ -41,6 +41,8 @@ const REPLAYED_AT: &str = "x-replayed-at";
 /// The queue from which a message was moved to that of its system. Set once, and never moved again: it is worked on
 /// where it lies, whatever the settings of another worker say of it.
 const ORIGINAL_QUEUE: &str = "x-original-queue";
+/// Set while an earlier delivery of a message that is to move may have moved it.
+const MAY_BE_MOVED: &str = "x-may-be-moved";
 /// Set on a record that waits in the retry queue until the sent queue takes it.
 const RECORD: &str = "x-record";
 /// All headers of a message have to fit into one frame (128 KiB as a rule) together with those that we add; one that
@@ -106,15 +108,39 @@ pub fn republished(queue: &str, message_id: String, body: Vec<u8>, headers: Head
     that_may_exist(untouched(queue, message_id, body, headers))
 }
 
-/// The same where nobody has worked on the message.
-pub fn untouched(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
+/// The same where nobody has worked on the message, which is still to move: an earlier delivery may have moved it.
+pub fn republished_to_move(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
+    let mut outgoing = untouched(queue, message_id, body, headers);
+    outgoing.headers.set(MAY_BE_MOVED, true);
+    outgoing
+}
+
+fn untouched(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
     OutgoingMessage { queue: queue.to_owned(), message_id, body, headers: kept(headers) }
 }
 
-/// The message as it came to the queue `from`, for that of another system.
-pub fn moved(from: &str, to: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
+/// The message as it came to the queue `from`, for that of another system. `redelivered`: an earlier delivery may have
+/// moved it.
+pub fn moved(
+    (from, to): (&str, &str),
+    message_id: String,
+    body: Vec<u8>,
+    headers: Headers,
+    redelivered: bool,
+) -> OutgoingMessage {
     let mut outgoing = untouched(to, message_id, body, headers);
+    let may_be_moved = redelivered || outgoing.headers.is_set(MAY_BE_MOVED);
+    [MAY_BE_MOVED, RETRY_WAIT].iter().for_each(|name| outgoing.headers.remove(name));
     outgoing.headers.set(ORIGINAL_QUEUE, from);
+    if may_be_moved { that_may_exist(outgoing) } else { outgoing }
+}
+
+/// A message that its new queue does not take, for the retry queue, from where it is moved after a pause.
+pub fn to_move_later(lane: &Lane, moved: &OutgoingMessage) -> OutgoingMessage {
+    let mut outgoing = OutgoingMessage { queue: lane.queues.retry.clone(), ..moved.clone() };
+    outgoing.headers.set(MAY_BE_MOVED, moved.headers.is_set(MAY_EXIST));
+    [ORIGINAL_QUEUE, MAY_EXIST].iter().for_each(|name| outgoing.headers.remove(name));
+    outgoing.headers.set(RETRY_WAIT, milliseconds(lane.config.retry_delay));
     outgoing
 }
 
@@ -166,6 +192,7 @@ fn kept(mut headers: Headers) -> Headers {
             REPLAYED,
             REPLAYED_AT,
             ORIGINAL_QUEUE,
+            MAY_BE_MOVED,
         ]);
     }
     headers
@@ -285,7 +312,7 @@ mod tests {
         let mut headers = Headers::from_iter([("other", "x".repeat(LONGEST_HEADERS))]);
         assert!(may_move(&headers));
         headers.set(ORIGINAL_QUEUE, "default.queue");
-        let moved = moved("default.queue", "mail.queue", "task-1".into(), b"{}".to_vec(), headers);
+        let moved = moved(("default.queue", "mail.queue"), "task-1".into(), b"{}".to_vec(), headers, false);
         assert!(
             !may_move(&moved.headers)
                 && !may_move(&untouched("mail.queue", moved.message_id, moved.body, moved.headers).headers)

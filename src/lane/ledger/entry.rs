@@ -29,6 +29,8 @@ pub enum Next {
     /// The message is in another queue: the ack, and the entry is forgotten. A copy of the message that comes meanwhile
     /// is looked at afterwards.
     Leave,
+    /// The same for the queue of another system: until it is published, the broker may have the message back.
+    Move,
     /// The same for the error queue: a copy of the message is settled with it.
     Park,
 }
@@ -36,7 +38,7 @@ pub enum Next {
 impl Next {
     /// Does only the ack follow?
     pub(super) fn is_ack_only(&self) -> bool {
-        matches!(self, Next::Leave | Next::Park)
+        matches!(self, Next::Leave | Next::Move | Next::Park)
     }
 }
 
@@ -103,7 +105,8 @@ impl State {
             // Its record is safe: the next worker that gets it finds the task and follows it up.
             State::ToFollowUp(_) => None,
             // A message that only moves has no result to keep.
-            State::Ready(_, Next::Leave | Next::Park) | State::Publishing(_, Next::Leave | Next::Park) => None,
+            State::Ready(_, Next::Leave | Next::Move | Next::Park)
+            | State::Publishing(_, Next::Leave | Next::Move | Next::Park) => None,
             State::Ready(outgoing, Next::FollowUp(mut recorded))
             | State::Publishing(outgoing, Next::FollowUp(mut recorded)) => {
                 // Another worker may get the message meanwhile and follow the task up as well.
@@ -128,7 +131,7 @@ impl State {
 
     /// Nobody works on it: it is requeued when the worker stops.
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self, State::Waiting(_) | State::ToFollowUp(_))
+        matches!(self, State::Waiting(_) | State::ToFollowUp(_) | State::Ready(_, Next::Move))
     }
 }
 

@@ -275,7 +275,8 @@ fn a_refused_message_is_published_again_at_its_time() {
     started(&mut ledger, "a", 1);
     ledger.settle("a", outgoing("a"), recorded("a"));
     publish(&mut ledger, 1);
-    assert_eq!(ledger.refused(1, now + LATER).as_deref(), Some("q"));
+    assert_eq!(ledger.refused(1), Some((key("a"), "q".into())));
+    ledger.postpone_outgoing(key("a"), now + LATER);
     ledger.wake(now);
     assert!(ledger.next_to_publish().is_none());
     assert_eq!(ledger.next_wake(), Some(now + LATER));
@@ -344,7 +345,8 @@ fn a_refused_message_counts_as_waiting_until_it_is_confirmed_in_whatever_form() 
     ledger.settle("a", outgoing("a"), recorded("a"));
     publish(&mut ledger, 7);
     let now = Instant::now();
-    assert_eq!(ledger.refused(7, now + LATER).as_deref(), Some("q"));
+    assert_eq!(ledger.refused(7), Some((key("a"), "q".into())));
+    ledger.postpone_outgoing(key("a"), now + LATER);
     assert_eq!([Some("q"), Some("other"), None].map(|queue| ledger.refused_messages(queue)), [1, 0, 1]);
     ledger.wake(now + LATER);
     assert!(ledger.next_to_publish().is_some() && ledger.recorded(&key("a")).is_some());

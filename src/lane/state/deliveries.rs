@@ -34,7 +34,7 @@ impl<T> State<'_, T> {
         let comes_again = redelivered || outgoing::may_be_here_twice(&headers);
         match self.ledger.admit(&key, token, outgoing::attempts(&headers), outgoing::replay(&headers)) {
             Admission::New(token) => match self.queue_elsewhere(&task, &headers) {
-                Some(queue) => self.move_on(queue, task, headers, redelivered, token),
+                Some(queue) => self.move_on(queue, task, headers, redelivered, token, now),
                 None if outgoing::wears_out(&headers) => {
                     let body = task.message();
                     self.republish(key, task.id, body, headers, token);
@@ -72,18 +72,20 @@ impl<T> State<'_, T> {
 
     /// Moves the message to the queue of its system. The lane there counts it, and looks it up with patience where an
     /// earlier delivery may have moved it already, so that it is there twice.
-    fn move_on(&mut self, queue: String, task: Task, headers: Headers, redelivered: bool, token: T) {
+    fn move_on(&mut self, queue: String, task: Task, headers: Headers, redelivered: bool, token: T, now: Instant) {
         let (input, body) = (&self.lane.queues.input, task.message());
         if outgoing::wears_out(&headers) {
             log::debug!("publishing again what its queue would soon delete: task={}", task.id);
-            let outgoing = outgoing::untouched(input, task.id.clone(), body, headers);
+            let outgoing = outgoing::republished_to_move(input, task.id.clone(), body, headers);
             return self.ledger.add_outgoing(Key::Task(task.id), token, outgoing);
         }
-        log::info!("moving to {queue}: task={} topic={}", task.id, task.topic);
-        self.lane.stats.moved.count();
-        let outgoing = outgoing::moved(input, &queue, task.id.clone(), body, headers);
-        let outgoing = if redelivered { outgoing::that_may_exist(outgoing) } else { outgoing };
-        self.ledger.add_outgoing(Key::Task(task.id), token, outgoing);
+        let wait = outgoing::wait(&headers);
+        if wait.is_zero() {
+            log::info!("moving to {queue}: task={} topic={}", task.id, task.topic);
+            self.lane.stats.moved.count();
+        }
+        let outgoing = outgoing::moved((input, &queue), task.id.clone(), body, headers, redelivered);
+        self.ledger.add_move(Key::Task(task.id), token, outgoing, (!wait.is_zero()).then(|| now + wait));
     }
 
     fn start(&mut self, task: Task, headers: Headers, redelivered: bool, token: T, now: Instant) {

@@ -202,8 +202,48 @@ fn what_its_queue_would_soon_delete_is_published_again_before_it_is_moved() {
         world.deliver_all();
         let outgoing = world.outgoing();
         assert!(matches!(&outgoing[..], [outgoing] if outgoing.queue == "bitrix24.queue"), "{outgoing:?}");
+        world.refuse_what_goes_to("nowhere");
+        world.deliver_all();
+        let outgoing = world.outgoing();
+        assert!(matches!(&outgoing[..], [outgoing] if outgoing.queue == "mail.queue"), "{outgoing:?}");
+        assert!(outgoing[0].headers.is_set("x-may-exist"), "an earlier delivery may have moved it: {outgoing:?}");
         world.bring_to_its_end();
         assert_eq!(world.state.lane.stats.moved.get(), 1);
+    });
+}
+
+#[test]
+fn a_full_queue_of_another_system_leaves_room_for_what_belongs_here() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        (0..20).for_each(|number| world.publish_for_another(&format!("other-{number}"), number % 2));
+        world.publish("a");
+        for _ in 0..100 {
+            world.deliver_as_allowed();
+            world.refuse_what_goes_to("mail.queue");
+            world.pass(Duration::from_millis(200));
+        }
+        assert_eq!(world.handed_out(), 1);
+        let stats = world.state.lane.stats;
+        assert_eq!([&stats.moved, &stats.total_messages].map(|counter| counter.get()), [20, 1]);
+        world.bring_to_its_end();
+        let mut moved = world.moved_elsewhere();
+        moved.sort_unstable();
+        let expected: Vec<_> = (0..20).map(|number| (format!("other-{number}"), number % 2 == 1)).collect();
+        assert!(expected.iter().all(|expected| moved.binary_search(expected).is_ok()), "{moved:?}");
+        assert_eq!(moved.len(), 20);
+    });
+}
+
+#[test]
+fn a_stop_does_not_wait_for_room_in_the_queue_of_another_system() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish_for_another("other-1", 0);
+        world.deliver_all();
+        world.refuse_what_goes_to("mail.queue");
+        world.stop();
+        assert_eq!(world.unsettled(), 1, "it is left to the broker");
     });
 }
 

@@ -64,6 +64,8 @@ pub struct World<'a> {
     /// Tasks whose record is confirmed, and those that are followed up.
     recorded: BTreeSet<String>,
     followed_up: BTreeSet<String>,
+    /// What has moved to another system, and whether it may have moved before.
+    elsewhere: Vec<(String, bool)>,
     /// For tasks (or not): when the last outgoing message that moves the message to another queue was confirmed.
     moved: BTreeMap<(bool, String), u64>,
 }
@@ -96,6 +98,7 @@ impl<'a> World<'a> {
             arrived: BTreeSet::new(),
             recorded: BTreeSet::new(),
             followed_up: BTreeSet::new(),
+            elsewhere: Vec::new(),
             moved: BTreeMap::new(),
         };
         world.open_session();
@@ -309,8 +312,18 @@ impl World<'_> {
         let queues = &self.lane.queues;
         match [&queues.input, &queues.retry].iter().position(|own| **own == queue) {
             Some(index) => self.queues[index].push_back(Message { label, body, headers, requeued: 0 }),
-            None => drop(self.arrived.insert(label)),
+            None => {
+                if !queues.include(&queue) {
+                    self.elsewhere.push((label.clone(), headers.is_set("x-may-exist")));
+                }
+                self.arrived.insert(label);
+            }
         }
+    }
+
+    /// All that has moved to another system, and whether it may have moved before.
+    pub fn moved_elsewhere(&self) -> Vec<(String, bool)> {
+        self.elsewhere.clone()
     }
 
     /// The target refuses what it has been given.
