@@ -41,7 +41,8 @@ pub fn read(parser: &mut Parser) -> Result<Option<PathBuf>, lexopt::Error> {
     Ok(Some(file))
 }
 
-/// Explains the message in `file` (`-`: from standard input); the exit code is 1 when it would be parked.
+/// Explains the message in `file` (`-`: from standard input); the exit code is 1 when it would be parked, be it from the
+/// queue of the default system.
 ///
 /// # Errors
 /// The message cannot be read, or a setting that counts is wrong.
@@ -65,17 +66,36 @@ pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let configured = right(Variables::of(environment, entry.open_without_target))?;
     let queue = Queues::of(entry.name, config).input;
     tell_task(&task, &queue);
-    match configured {
-        Configured::On(system) => tell_all(&task, &body, &system.explain(&task)),
-        Configured::Off(why) => tell(
-            &format!(
-                "\n{} is off ({why}): {queue} is left alone, and in the queue of another system the message stays",
-                entry.name
-            ),
-            0,
-        ),
+    if let Some(why) = setup.why_off(entry.name) {
+        say("");
+        tell(&format!("{} is off ({why}): {}", entry.name, left(&setup, &queue)), 0);
     }
-    Ok(ExitCode::SUCCESS)
+    let parked = parked_by_default(&setup, &task);
+    if let Some(parked) = &parked {
+        say("");
+        tell(&clean(parked), 0);
+    }
+    if let Configured::On(system) = configured {
+        tell_all(&task, &body, &system.explain(&task));
+    }
+    Ok(if parked.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// That the default system would park the message, and why, if it would.
+fn parked_by_default(setup: &Setup, task: &Task) -> Option<String> {
+    let (default, why) = setup.left_to_default(task)?;
+    let (cause, queue) = (default.parks()?.name(), Queues::of(table::DEFAULT, &setup.config).input);
+    Some(format!("in {queue} it would be parked in {} as {cause}: {why}", setup.config.error_queue))
+}
+
+/// Where the message is left whose system is off, and where it is not.
+fn left(setup: &Setup, queue: &str) -> String {
+    let default = Queues::of(table::DEFAULT, &setup.config).input;
+    let there = match setup.why_off(table::DEFAULT) {
+        Some(_) if queue != default => format!("{queue} and {default}"),
+        _ => queue.to_owned(),
+    };
+    format!("the message is left in {there}; a system that is on works on it in its own queue")
 }
 
 fn tell_task(task: &Task, queue: &str) {

@@ -1,5 +1,5 @@
 //! What may be asked of a lane from outside while it works: to pause, to resume, to poll its target now, to say how it
-//! is.
+//! is. The tracker tells here which tasks it has parked.
 //!
 //! The handle only passes commands on. The reader's thread carries them out, also while it waits for its next session;
 //! the [`state`](super::state) decides what a pause means. It does not know who asks.
@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TryIter, bounded, unbounded};
 
 use super::state::State;
 
@@ -20,6 +20,8 @@ pub struct Control {
     commands: (Sender<Command>, Receiver<Command>),
     /// Room for one: a second request to poll adds nothing.
     polls: (Sender<()>, Receiver<()>),
+    /// The reader takes all of them whenever it looks.
+    parked: (Sender<String>, Receiver<String>),
 }
 
 /// A command for the reader.
@@ -78,7 +80,7 @@ impl std::error::Error for Busy {}
 
 impl Default for Control {
     fn default() -> Control {
-        Control { commands: bounded(MOST_WAITING), polls: bounded(1) }
+        Control { commands: bounded(MOST_WAITING), polls: bounded(1), parked: unbounded() }
     }
 }
 
@@ -105,6 +107,12 @@ impl Control {
         let _ = self.polls.0.try_send(());
     }
 
+    /// The tracker has parked the task with this id: it is not finished.
+    pub fn parked(&self, id: &str) {
+        // Both ends are in here, so that this never fails.
+        let _ = self.parked.0.send(id.to_owned());
+    }
+
     /// How the lane is.
     ///
     /// # Errors
@@ -122,6 +130,11 @@ impl Control {
     /// For the reader's `select!`.
     pub(super) fn commands(&self) -> &Receiver<Command> {
         &self.commands.1
+    }
+
+    /// The tasks that were parked since the last question.
+    pub(super) fn parked_since(&self) -> TryIter<'_, String> {
+        self.parked.1.try_iter()
     }
 
     /// For the tracker's `select!`.

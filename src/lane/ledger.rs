@@ -12,6 +12,7 @@
 //! says what is to be acknowledged, and never acknowledges; `T` is the ack token of one delivery.
 
 mod entry;
+mod finished;
 mod overview;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -19,15 +20,13 @@ use std::time::{Duration, Instant};
 
 use self::entry::{Entry, State, Step};
 pub use self::entry::{Key, Next};
-use super::Job;
-use super::remembered::Remembered;
+use self::finished::Finished;
+pub use self::finished::Replay;
+use super::{Job, outgoing};
 use crate::message::Task;
 use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::systems::Created;
 
-/// The most finished ids that are kept: after a crash, the broker may deliver again thousands of messages that were
-/// acknowledged already.
-const FINISHED: usize = 100_000;
 /// A result is recorded without a delivery when its message was not delivered again this long after the next session
 /// started: the message has gone to another worker (then a second record does no harm), or its queue is gone. RabbitMQ
 /// delivers requeued messages first, so a few seconds are enough.
@@ -40,10 +39,11 @@ pub enum Admission<T> {
     New(T),
     /// It is being worked on; the delivery is settled with the others of its task.
     Joined,
-    /// The task's message is just moving to another queue, and this may be its continuation: ask again when it has
-    /// moved.
+    /// The task's message is just moving to another queue, or is parked, and this may be its continuation: ask again
+    /// when the task is settled.
     Later(T),
-    /// It is finished: acknowledge a redelivery, but [`Ledger::add`] a message that somebody published again.
+    /// It is finished: acknowledge a redelivery, but [`Ledger::add`] a message that somebody published again, where a
+    /// look-up finds its task.
     Finished(T),
 }
 
@@ -74,7 +74,7 @@ pub struct Ledger<T> {
     later: BTreeMap<(Instant, Key), ()>,
     by_tag: HashMap<u64, Key>,
     in_flight: usize,
-    finished: Remembered,
+    finished: Finished,
     /// When the results that have no delivery are recorded all the same; `None` without a session or without such
     /// results.
     claims_end: Option<Instant>,
@@ -91,7 +91,7 @@ impl<T> Default for Ledger<T> {
             later: BTreeMap::new(),
             by_tag: HashMap::new(),
             in_flight: 0,
-            finished: Remembered::new(FINISHED),
+            finished: Finished::new(),
             claims_end: None,
         }
     }
@@ -99,22 +99,26 @@ impl<T> Default for Ledger<T> {
 
 /// Taking in.
 impl<T> Ledger<T> {
-    /// What to do with a delivery of this task, which says that it has failed `attempts` times.
-    pub fn admit(&mut self, key: &Key, token: T, attempts: u32) -> Admission<T> {
+    /// What to do with a delivery of this task, which says that it has failed `attempts` times, and whether it is a
+    /// replay.
+    pub fn admit(&mut self, key: &Key, token: T, attempts: u32, replay: Option<Replay>) -> Admission<T> {
         let Some(entry) = self.entries.get_mut(key) else {
             return match key {
-                Key::Task(id) if self.finished.contains(id) => Admission::Finished(token),
+                Key::Task(id) if self.finished.knows(id, replay) => Admission::Finished(token),
                 Key::Task(_) | Key::Unreadable(_) => Admission::New(token),
             };
         };
         match entry.state {
             // This copy may say more of the task than the message that moves, which says it where it comes to.
-            State::Publishing(_, Next::Leave) => return Admission::Later(token),
-            State::Ready(_, Next::Leave) if !entry.unclaimed => return Admission::Later(token),
+            State::Publishing(_, Next::Leave | Next::Move) => return Admission::Later(token),
+            State::Ready(_, Next::Leave | Next::Move) if !entry.unclaimed => return Admission::Later(token),
+            // Whoever publishes the message of a parked task wants another try.
+            _ if entry.parked && !entry.unclaimed => return Admission::Later(token),
             _ => {}
         }
         let unclaimed = std::mem::take(&mut entry.unclaimed);
         entry.attempts = entry.attempts.max(attempts);
+        entry.replay = entry.replay.max(replay);
         entry.tokens.push(token);
         if unclaimed && matches!(entry.state, State::Ready(..)) {
             self.to_publish.push_back(key.clone());
@@ -124,16 +128,25 @@ impl<T> Ledger<T> {
 
     /// Adds a task that is to be done, not before `not_before`; from now on it does not count as finished.
     pub fn add(&mut self, token: T, job: Job, not_before: Option<Instant>) {
-        self.finished.remove(&job.task.id);
-        let (key, attempts) = (Key::Task(job.task.id.clone()), job.attempts);
-        self.entries.insert(key.clone(), Entry::new(token, State::Waiting(job), attempts));
+        self.finished.forget(&job.task.id);
+        let (key, attempts, replay) = (Key::Task(job.task.id.clone()), job.attempts, outgoing::replay(&job.headers));
+        self.entries.insert(key.clone(), Entry { replay, ..Entry::new(token, State::Waiting(job), attempts) });
         self.schedule(key, not_before);
     }
 
-    /// Adds a message that only moves to another queue.
+    /// Adds a message that only goes to another queue.
     pub fn add_outgoing(&mut self, key: Key, token: T, outgoing: OutgoingMessage) {
         self.entries.insert(key.clone(), Entry::new(token, State::Ready(outgoing, Next::Leave), 0));
         self.to_publish.push_back(key);
+    }
+
+    /// Adds a message that moves to another system's queue, not before `not_before`.
+    pub fn add_move(&mut self, key: Key, token: T, outgoing: OutgoingMessage, not_before: Option<Instant>) {
+        self.entries.insert(key.clone(), Entry::new(token, State::Ready(outgoing, Next::Move), 0));
+        match not_before {
+            Some(instant) => self.postpone_outgoing(key, instant),
+            None => self.to_publish.push_back(key),
+        }
     }
 
     fn schedule(&mut self, key: Key, not_before: Option<Instant>) {
@@ -221,8 +234,21 @@ impl<T> Ledger<T> {
 
     /// Nothing more is to be done: what to acknowledge. From now on the task is known as finished.
     pub fn followed_up(&mut self, id: &str) -> Vec<T> {
-        self.finished.add(id);
-        self.entries.remove(&Key::Task(id.to_owned())).map(|entry| entry.tokens).unwrap_or_default()
+        let entry = self.entries.remove(&Key::Task(id.to_owned()));
+        self.finished.add(id, entry.as_ref().and_then(|entry| entry.replay));
+        if entry.as_ref().is_some_and(|entry| entry.parked) {
+            self.finished.forget(id);
+        }
+        entry.map(|entry| entry.tokens).unwrap_or_default()
+    }
+
+    /// The tracker has parked the task: it is not finished, and whoever publishes its message again wants it done.
+    pub fn parked(&mut self, id: &str) {
+        self.finished.forget(id);
+        if let Some(entry) = self.entries.get_mut(&Key::Task(id.to_owned())) {
+            // Otherwise it is another try of the task.
+            entry.parked |= entry.state.has_record();
+        }
     }
 }
 
@@ -260,7 +286,7 @@ impl<T> Ledger<T> {
         let entry = self.entries.get_mut(&key)?;
         entry.refused = false;
         match &entry.state {
-            State::Publishing(_, Next::Leave) => {
+            State::Publishing(_, next) if next.is_ack_only() => {
                 return self.entries.remove(&key).map(|entry| Confirmed::Ack(entry.tokens));
             }
             State::Publishing(_, Next::Finish(answered)) => {
@@ -275,14 +301,13 @@ impl<T> Ledger<T> {
         Some(Confirmed::Recorded)
     }
 
-    /// The broker has not taken the outgoing message with this tag; it is published again at `again`. Returns its
-    /// queue.
-    pub fn refused(&mut self, tag: u64, again: Instant) -> Option<String> {
+    /// The broker has not taken the outgoing message with this tag. Returns its entry and its queue; it is to be
+    /// [postponed](Ledger::postpone_outgoing) or [replaced](Ledger::replace_outgoing).
+    pub fn refused(&mut self, tag: u64) -> Option<(Key, String)> {
         let key = self.by_tag.remove(&tag)?;
         let queue = self.step(&key, State::refused)?;
         self.entries.get_mut(&key)?.refused = true;
-        self.later.insert((again, key), ());
-        Some(queue)
+        Some((key, queue))
     }
 }
 
@@ -309,7 +334,7 @@ impl<T> Ledger<T> {
         }
     }
 
-    /// Looks at the entry's outgoing message again at this time.
+    /// Publishes the entry's outgoing message at this time.
     pub fn postpone_outgoing(&mut self, key: Key, again: Instant) {
         self.later.insert((again, key), ());
     }
@@ -353,7 +378,8 @@ impl<T> Ledger<T> {
     /// The results that have no delivery are published without one; then there is nothing to acknowledge. A message
     /// that only moves to another queue is forgotten: the broker has it.
     pub fn stop_waiting_for_deliveries(&mut self) {
-        self.entries.retain(|_, entry| !(entry.unclaimed && matches!(entry.state, State::Ready(_, Next::Leave))));
+        let moves = |state: &State| matches!(state, State::Ready(_, next) if next.is_ack_only());
+        self.entries.retain(|_, entry| !(entry.unclaimed && moves(&entry.state)));
         for (key, entry) in &mut self.entries {
             if entry.unclaimed && matches!(entry.state, State::Ready(..)) {
                 entry.unclaimed = false;

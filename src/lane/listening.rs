@@ -46,3 +46,68 @@ impl Tracking<'_, '_> {
         self.lane.stop.pause(pause);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::lane::Lane;
+    use crate::lane::control::Control;
+    use crate::message::Record;
+    use crate::queues::Queues;
+    use crate::rabbitmq::publisher::LargestBody;
+    use crate::stats::Stats;
+    use crate::stop;
+    use crate::systems::routing::Routes;
+    use crate::systems::{Progress, Tracker};
+
+    /// Has news at once, and counts the sweeps that it is told of.
+    #[derive(Clone, Default)]
+    struct Ears(Arc<AtomicUsize>);
+
+    impl Tracker for Ears {
+        fn check(&mut self, _: &[Record]) -> Vec<Result<Progress, Failure>> {
+            Vec::new()
+        }
+
+        fn swept(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn listen(&mut self) -> Result<Heard, Failure> {
+            Ok(Heard::News)
+        }
+    }
+
+    /// How many sweeps the tracker is told of, and whether it is listened to.
+    fn listened(is_stopped: bool, checked_last_time: u32) -> (usize, bool) {
+        let config = Config::read(|name: &str| (name == "RABBITMQ_PASSWORD").then(|| "secret".to_owned()));
+        let (config, (stopper, stop)) = (config.expect("right settings"), stop::signal());
+        let lane = Lane {
+            name: "telegram",
+            looks_up: false,
+            queues: Queues::of("telegram", &config),
+            routes: Routes::default(),
+            config: &config,
+            stats: &Stats::default(),
+            largest: LargestBody::default(),
+            control: Control::default(),
+            stop,
+        };
+        let _stopper = (!is_stopped).then_some(stopper);
+        let ears = Ears::default();
+        let mut tracking = Tracking::new(&lane, Box::new(ears.clone()));
+        tracking.checked_last_time = checked_last_time;
+        tracking.listen(Instant::now());
+        (ears.0.load(Ordering::Relaxed), tracking.heard)
+    }
+
+    #[test]
+    fn a_sweep_that_the_stop_or_its_length_has_cut_short_counts_as_none() {
+        assert_eq!(listened(false, 0), (1, true));
+        assert_eq!((listened(true, 0), listened(false, 7)), ((0, false), (0, false)));
+    }
+}

@@ -187,6 +187,8 @@ impl Tracking<'_, '_> {
             }
             Sent::Parked(over) => {
                 stats.parked.count();
+                over.iter().for_each(|id| self.lane.control.parked(id));
+                sweep.over.extend(over.clone());
                 sweep.parked.extend(over);
             }
             Sent::Republished(_) | Sent::PutAside(_) => {}

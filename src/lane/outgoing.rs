@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use super::ledger::Replay;
 use super::{Job, Lane};
 use crate::message::parked::original as original_of;
 use crate::message::{self, Cause, Earlier, LARGEST_BODY, Original, Parked, Record, Task, document, shorten};
@@ -35,9 +36,13 @@ const MAY_EXIST: &str = "x-may-exist";
 const UNSEEN: &str = "x-unseen";
 /// Set when a person has replayed a parked message.
 const REPLAYED: &str = "x-replayed";
+/// When that was, in milliseconds since 1970: it tells a replay from the next one.
+const REPLAYED_AT: &str = "x-replayed-at";
 /// The queue from which a message was moved to that of its system. Set once, and never moved again: it is worked on
 /// where it lies, whatever the settings of another worker say of it.
 const ORIGINAL_QUEUE: &str = "x-original-queue";
+/// Set while an earlier delivery of a message that is to move may have moved it.
+const MAY_BE_MOVED: &str = "x-may-be-moved";
 /// Set on a record that waits in the retry queue until the sent queue takes it.
 const RECORD: &str = "x-record";
 /// All headers of a message have to fit into one frame (128 KiB as a rule) together with those that we add; one that
@@ -83,8 +88,8 @@ pub fn for_retry(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: 
     let at = message::since_1970() + delay;
     let mut headers = kept(job.headers.clone());
     headers.set(ATTEMPTS, i32::try_from(attempts).unwrap_or(i32::MAX));
-    headers.set(RETRY_AT, i64::try_from(at.as_millis()).unwrap_or(i64::MAX));
-    headers.set(RETRY_WAIT, i64::try_from(delay.as_millis()).unwrap_or(i64::MAX));
+    headers.set(RETRY_AT, milliseconds(at));
+    headers.set(RETRY_WAIT, milliseconds(delay));
     headers.set(LAST_ERROR, redact::clean(error).chars().take(LONGEST_ERROR).collect::<String>());
     // After the last try the task is only looked up once more.
     let may_exist =
@@ -104,15 +109,39 @@ pub fn republished(queue: &str, message_id: String, body: Vec<u8>, headers: Head
     that_may_exist(untouched(queue, message_id, body, headers))
 }
 
-/// The same where nobody has worked on the message.
-pub fn untouched(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
+/// The same where nobody has worked on the message, which is still to move: an earlier delivery may have moved it.
+pub fn republished_to_move(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
+    let mut outgoing = untouched(queue, message_id, body, headers);
+    outgoing.headers.set(MAY_BE_MOVED, true);
+    outgoing
+}
+
+fn untouched(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
     OutgoingMessage { queue: queue.to_owned(), message_id, body, headers: kept(headers) }
 }
 
-/// The message as it came to the queue `from`, for that of another system.
-pub fn moved(from: &str, to: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
+/// The message as it came to the queue `from`, for that of another system. `redelivered`: an earlier delivery may have
+/// moved it.
+pub fn moved(
+    (from, to): (&str, &str),
+    message_id: String,
+    body: Vec<u8>,
+    headers: Headers,
+    redelivered: bool,
+) -> OutgoingMessage {
     let mut outgoing = untouched(to, message_id, body, headers);
+    let may_be_moved = redelivered || outgoing.headers.is_set(MAY_BE_MOVED);
+    [MAY_BE_MOVED, RETRY_WAIT].iter().for_each(|name| outgoing.headers.remove(name));
     outgoing.headers.set(ORIGINAL_QUEUE, from);
+    if may_be_moved { that_may_exist(outgoing) } else { outgoing }
+}
+
+/// A message that its new queue does not take, for the retry queue, from where it is moved after a pause.
+pub fn to_move_later(lane: &Lane, moved: &OutgoingMessage) -> OutgoingMessage {
+    let mut outgoing = OutgoingMessage { queue: lane.queues.retry.clone(), ..moved.clone() };
+    outgoing.headers.set(MAY_BE_MOVED, moved.headers.is_set(MAY_EXIST));
+    [ORIGINAL_QUEUE, MAY_EXIST].iter().for_each(|name| outgoing.headers.remove(name));
+    outgoing.headers.set(RETRY_WAIT, milliseconds(lane.config.retry_delay));
     outgoing
 }
 
@@ -142,6 +171,7 @@ pub fn as_from_bridge(queue: String, message_id: String, body: Vec<u8>) -> Outgo
 /// The same, replayed by a person: it is done again even if its task was finished before.
 pub fn for_replay(mut outgoing: OutgoingMessage) -> OutgoingMessage {
     outgoing.headers.set(REPLAYED, true);
+    outgoing.headers.set(REPLAYED_AT, milliseconds(message::since_1970()));
     outgoing
 }
 
@@ -155,7 +185,16 @@ pub fn that_may_exist(mut outgoing: OutgoingMessage) -> OutgoingMessage {
 fn kept(mut headers: Headers) -> Headers {
     headers.remove(DELIVERY_COUNT);
     if headers.size() > LONGEST_HEADERS {
-        headers.keep_only(&[ATTEMPTS, RETRY_AT, RETRY_WAIT, UNSEEN, REPLAYED, ORIGINAL_QUEUE]);
+        headers.keep_only(&[
+            ATTEMPTS,
+            RETRY_AT,
+            RETRY_WAIT,
+            UNSEEN,
+            REPLAYED,
+            REPLAYED_AT,
+            ORIGINAL_QUEUE,
+            MAY_BE_MOVED,
+        ]);
     }
     headers
 }
@@ -228,9 +267,9 @@ pub fn earlier(headers: &Headers, redelivered: bool) -> Earlier {
     }
 }
 
-/// Has a person replayed the message with these headers?
-pub fn replayed(headers: &Headers) -> bool {
-    headers.is_set(REPLAYED)
+/// When a person has replayed the message with these headers, if so.
+pub fn replay(headers: &Headers) -> Option<Replay> {
+    headers.is_set(REPLAYED).then(|| Replay(headers.number(REPLAYED_AT)))
 }
 
 /// May the message with these headers be moved to another system's queue? Not once more, and not where it was worked
@@ -258,6 +297,10 @@ pub fn wait(headers: &Headers) -> Duration {
     milliseconds(RETRY_WAIT).map_or_else(by_clock, Duration::from_millis).min(LONGEST_WAIT)
 }
 
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Has the message been requeued so often that its queue is about to delete it? Then it is to be [`republished`].
 pub fn wears_out(headers: &Headers) -> bool {
     times_requeued(headers) >= WORN_OUT
@@ -272,7 +315,7 @@ mod tests {
         let mut headers = Headers::from_iter([("other", "x".repeat(LONGEST_HEADERS))]);
         assert!(may_move(&headers));
         headers.set(ORIGINAL_QUEUE, "default.queue");
-        let moved = moved("default.queue", "mail.queue", "task-1".into(), b"{}".to_vec(), headers);
+        let moved = moved(("default.queue", "mail.queue"), "task-1".into(), b"{}".to_vec(), headers, false);
         assert!(
             !may_move(&moved.headers)
                 && !may_move(&untouched("mail.queue", moved.message_id, moved.body, moved.headers).headers)

@@ -66,7 +66,7 @@ struct SessionState<T> {
     claim: Claim,
     /// Deliveries to acknowledge.
     acks: VecDeque<T>,
-    /// Deliveries that may continue a message that is just moving; see [`super::ledger::Admission::Later`].
+    /// Deliveries that may continue a message that is not settled yet; see [`super::ledger::Admission::Later`].
     held: Vec<Delivery<T>>,
     /// `false`: the first deliveries were requeued often. The process may crash over them, so nothing else is taken
     /// until they are settled or wait for a time.
@@ -179,6 +179,12 @@ impl<T> State<'_, T> {
         self.ledger.stop_waiting_for_deliveries();
         let (unsettled, waiting) = (self.note_unsettled(), self.ledger.waiting());
         log::info!("stopping: finishing {unsettled} started, requeueing {waiting} not started");
+    }
+
+    /// What the tracker has parked is not finished.
+    fn take_in_parked(&mut self) {
+        let ledger = &mut self.ledger;
+        self.lane.control.parked_since().for_each(|id| ledger.parked(&id));
     }
 
     /// No task is started until [`State::resume`], or until the pause ends by itself.

@@ -1,6 +1,6 @@
 //! One sweep of the tracker: the messages on their way, and what it has found so far. It decides nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crate::rabbitmq::connection::{Connection, Watch};
@@ -25,6 +25,8 @@ pub struct Sweep<'i> {
     pub answered: Vec<String>,
     /// Tasks whose parked message is confirmed, and whose tracker has not heard of it.
     pub parked: Vec<String>,
+    /// All tasks of this sweep whose parked message is confirmed.
+    pub over: HashSet<String>,
     /// Tasks that are missing or have failed, with the tag of the outgoing message that parks them.
     pub missing: HashMap<String, Option<u64>>,
     /// How many outgoing messages were refused so that their records stay, and the reason of the first refusal.
@@ -69,6 +71,7 @@ impl<'i> Sweep<'i> {
             answering: HashMap::new(),
             answered: Vec::new(),
             parked: Vec::new(),
+            over: HashSet::new(),
             missing: HashMap::new(),
             refused: None,
             failures: Vec::new(),

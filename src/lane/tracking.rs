@@ -72,21 +72,7 @@ pub(super) struct Tracking<'a, 'b> {
 
 /// Sweeps until the stop signal.
 pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
-    let mut tracking = Tracking {
-        lane,
-        tracker,
-        answered: Remembered::new(ANSWERED),
-        missed: HashMap::new(),
-        unanswered: HashSet::new(),
-        foreign: HashSet::new(),
-        checked_last_time: 0,
-        heard: false,
-        unconfirmed: false,
-        error: LogThrottle::default(),
-        deaf: LogThrottle::default(),
-        refusal: LogThrottle::default(),
-        put_aside: LogThrottle::default(),
-    };
+    let mut tracking = Tracking::new(lane, tracker);
     let interval = lane.config.heartbeat_interval;
     loop {
         let started = Instant::now();
@@ -112,6 +98,27 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
             recv(lane.stop.receiver()) -> _ => return,
             recv(lane.control.polls()) -> _ => {},
             default(interval.saturating_sub(started.elapsed())) => {},
+        }
+    }
+}
+
+impl<'a, 'b> Tracking<'a, 'b> {
+    /// Nothing is known yet.
+    pub(super) fn new(lane: &'a Lane<'b>, tracker: Box<dyn Tracker>) -> Tracking<'a, 'b> {
+        Tracking {
+            lane,
+            tracker,
+            answered: Remembered::new(ANSWERED),
+            missed: HashMap::new(),
+            unanswered: HashSet::new(),
+            foreign: HashSet::new(),
+            checked_last_time: 0,
+            heard: false,
+            unconfirmed: false,
+            error: LogThrottle::default(),
+            deaf: LogThrottle::default(),
+            refusal: LogThrottle::default(),
+            put_aside: LogThrottle::default(),
         }
     }
 }
@@ -282,6 +289,10 @@ impl Tracking<'_, '_> {
         let id = record.task.id.as_str();
         if !matches!(progress, Progress::Gone) {
             self.missed.remove(id);
+        }
+        if matches!(progress, Progress::Failed(_) | Progress::Gone) && sweep.over.contains(id) {
+            log::info!("parked before, dropping a second record: task={id}");
+            return Ok(sweep.consumer.ack(token)?);
         }
         match progress {
             Progress::Open => {

@@ -12,7 +12,7 @@ use super::{
     Configured, Connected, Created, Explanation, Failure, Found, Handler, Missing, Progress, Surroundings, System,
     Tracker,
 };
-use crate::message::{Record, Task};
+use crate::message::{Cause, Record, Task};
 use crate::report::Report;
 use crate::settings::{Secret, Variables};
 
@@ -69,6 +69,10 @@ impl System for Default {
     fn explain(&self, _task: &Task) -> Explanation {
         let note = "default creates nothing: a message that belongs to no system that is on is parked from here";
         Explanation { notes: vec![note.into()], ..Explanation::default() }
+    }
+
+    fn parks(&self) -> Option<Cause> {
+        Some(Cause::RequestError)
     }
 }
 

@@ -30,7 +30,7 @@ use serde_json::Value;
 pub use self::create::Missing;
 use self::routing::Routes;
 
-use crate::message::{Record, Task};
+use crate::message::{Cause, Record, Task};
 use crate::rabbitmq::RabbitMq;
 use crate::report::Report;
 use crate::settings::Secret;
@@ -65,6 +65,11 @@ pub trait System: fmt::Debug + Send + Sync {
 
     /// For `task-creator explain`: what it would do with this task. Sends nothing.
     fn explain(&self, task: &Task) -> Explanation;
+
+    /// The same: as what it parks every task, if it creates none at all.
+    fn parks(&self) -> Option<Cause> {
+        None
+    }
 }
 
 /// What a system is given by the worker around it.

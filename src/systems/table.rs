@@ -14,6 +14,9 @@ use crate::queues::Queues;
 use crate::redact;
 use crate::settings::{Environment, Lookup, Secret, SettingsErrors, Variables, right};
 
+/// The system for what belongs to no other one that is on.
+pub const DEFAULT: &str = "default";
+
 /// A line of [`TABLE`].
 pub struct SystemEntry {
     /// The system's name; its queues are named after it.
@@ -77,12 +80,7 @@ pub const TABLE: &[SystemEntry] = &[
         open: telegram::open,
         open_without_target: telegram::open_without_target,
     },
-    SystemEntry {
-        name: "default",
-        topics: &[],
-        open: default::open,
-        open_without_target: default::open_without_target,
-    },
+    SystemEntry { name: DEFAULT, topics: &[], open: default::open, open_without_target: default::open_without_target },
 ];
 
 /// The names of all systems.
@@ -177,6 +175,21 @@ impl Setup {
     /// Which system each message belongs to.
     pub fn routes(&self) -> Routes {
         routes(|name| self.on().any(|(on, _)| on == name))
+    }
+
+    /// Why this system is off, if it is.
+    pub fn why_off(&self, name: &str) -> Option<&'static str> {
+        self.systems.iter().find_map(|(system, configured)| match configured {
+            Configured::Off(why) if *system == name => Some(*why),
+            Configured::Off(_) | Configured::On(_) => None,
+        })
+    }
+
+    /// The default system and why this task is left to it: it is on, and the task belongs to no other one that is.
+    pub fn left_to_default(&self, task: &Task) -> Option<(&dyn System, String)> {
+        let (routes, (_, default)) = (self.routes(), self.on().find(|(name, _)| *name == DEFAULT)?);
+        let is_left = routes.to(task).is_none_or(|system| system == DEFAULT);
+        is_left.then(|| (default, routes.why_left_to(DEFAULT, task)))
     }
 
     /// What must not appear in any output.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use amiquip::FieldTable;
+use amiquip::AmqpProperties;
 use anyhow::anyhow;
 use serde_json::{Value, json};
 use task_creator::lane::{reader, tracking};
@@ -129,11 +129,14 @@ impl Tracker for Says {
 /// Sweeps a sent queue with records of these tasks until it is empty. Returns what the tracker was told.
 fn sweep(queues: &Queues, tasks: &[&str], progress: fn(&Record) -> Progress) -> Heard {
     queues.declare(&queues.sent());
-    for task in tasks {
+    let properties = AmqpProperties::default().with_delivery_mode(2);
+    let record = |task: &&str| {
         let record =
             json!({"original_message": seed_message(task), "response_data": {}, "processing_status": "success"});
-        queues.publish(&queues.sent(), record.to_string(), FieldTable::new());
-    }
+        (record.to_string().into_bytes(), properties.clone())
+    };
+    let records: Vec<_> = tasks.iter().map(record).collect();
+    queues.broker().publish(&queues.sent(), &records).expect("the sent queue takes records");
     let heard = Arc::new(Mutex::new(Heard::new()));
     let responses = (queues.broker().rabbitmq().clone(), queues.responses());
     let tracker = || Box::new(Says { progress, responses: responses.clone(), heard: Arc::clone(&heard) });
@@ -153,6 +156,16 @@ fn the_tracker_is_told_of_a_response_when_it_is_confirmed() {
     let responses: Vec<Value> = queues.peek_all(&queues.responses()).iter().map(Message::json).collect();
     let data: Vec<&Value> = responses.iter().map(|response| &response["response_data"]).collect();
     assert_eq!(data, [&json!({"of": "a", "success": true}), &json!({"of": "b", "success": true})]);
+}
+
+#[test]
+fn two_records_of_a_failed_job_that_are_far_apart_are_parked_once() {
+    let queues = Queues::new("failed far apart");
+    // So many that the first is confirmed before the last is checked.
+    let others: Vec<String> = (0..600).map(|number| format!("other-{number}")).collect();
+    let tasks: Vec<&str> = ["a"].into_iter().chain(others.iter().map(String::as_str)).chain(["a"]).collect();
+    sweep(&queues, &tasks, |_| Progress::Failed(anyhow!("division by zero")));
+    assert_eq!(queues.count(&queues.errors()), 601);
 }
 
 #[test]

@@ -297,6 +297,34 @@ fn it_reaches_nobody_and_needs_only_the_settings_that_count() {
 }
 
 #[test]
+fn the_queue_of_a_system_that_is_off_is_named() {
+    let explained = explain("off", r#"{"task_id": "task-1", "system": "openproject"}"#, &[("QUEUE_PREFIX", "mine.")]);
+    explained
+        .ended_with(0)
+        .has("queue     mine.openproject.queue\n")
+        .has("openproject is off (OPENPROJECT_URL is not set): the message is left in ")
+        .has(" in mine.openproject.queue and mine.default.queue; a system that is on works on it in its own queue\n");
+}
+
+#[test]
+fn what_the_default_system_would_park_ends_with_1_and_its_cause() {
+    let park = ("DEFAULT_ACTION", "park");
+    let webhook = ("BITRIX_WEBHOOK_URL", "https://bitrix.example/rest/1/x");
+    let nobodys = |system: &str| json!({"task_id": "1", "topic": "no_such_topic", "system": system}).to_string();
+    let parked = "in default.queue it would be parked in errors.camunda_tasks.queue as REQUEST_ERROR: ";
+    for system in ["default", "unknown"] {
+        let explained = explain("nobody's", nobodys(system), &[park, webhook]);
+        explained.ended_with(1).has(parked).has("it belongs to no other system: its topic is \"no_such_topic\"");
+        explain("left", nobodys(system), &[webhook]).ended_with(0).has_not(parked);
+    }
+    explain("off", nobodys("default"), &[]).has("default is off (DEFAULT_ACTION is not set): the message is left in ");
+    let to_email = r#"{"task_id": "1", "topic": "send_email"}"#;
+    let explained = explain("email", to_email, &[park, webhook]);
+    explained.ended_with(1).has(parked).has("it belongs to email, which is off").has("email is off (");
+    explain("bitrix24", field_text("1"), &[park, webhook]).ended_with(0).has_not(parked).has_not(" is off (");
+}
+
+#[test]
 fn a_topic_names_its_system_before_the_message_does() {
     let by_topic = explain("topic", r#"{"task_id": "1", "topic": "send_email", "system": "python-services"}"#, &[]);
     by_topic.ended_with(0).has("queue     email.queue\n").has("no recipient: variables.to names nobody");

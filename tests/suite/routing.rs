@@ -17,14 +17,15 @@ struct Scene {
 
 impl Scene {
     fn set(test: &str) -> Scene {
-        Scene::with(Queues::new(test))
+        Scene::with(Queues::new(test), "256")
     }
 
-    fn with(queues: Queues) -> Scene {
+    fn with(queues: Queues, prefetch: &str) -> Scene {
         queues.declare(&queues.named("default.queue"));
         let tasks = Tasks::new();
         let portal = Portal::of(&tasks);
-        let worker = Worker::start(&queues, &portal.webhook(), &[("DEFAULT_ACTION", "park"), ("BITRIX_RATE", "0")]);
+        let settings = [("DEFAULT_ACTION", "park"), ("BITRIX_RATE", "0"), ("PREFETCH", prefetch)];
+        let worker = Worker::start(&queues, &portal.webhook(), &settings);
         Scene { queues, tasks, worker, _portal: portal }
     }
 
@@ -142,15 +143,18 @@ fn what_the_other_queue_does_not_take_waits_and_holds_nobody_up() {
     full.insert("x-overflow".into(), header("reject-publish"));
     queues.delete(&input);
     queues.declare_with(&input, &full);
-    let scene = Scene::with(queues);
-    scene.publish_by_default(&field_text("waits"), FieldTable::new());
+    let scene = Scene::with(queues, "3");
+    let waiting: Vec<String> = (1..=9).map(|number| format!("waits-{number}")).collect();
+    waiting.iter().for_each(|id| scene.publish_by_default(&field_text(id), FieldTable::new()));
     scene.worker.await_log(&format!("{input} does not take messages"), PATIENCE);
     scene.publish_by_default(&message("unknown", "no_such_topic", "default"), FieldTable::new());
     assert_eq!(scene.parked(1)[0]["original_message"]["task_id"], "unknown");
     assert_eq!(scene.tasks.markers(), Vec::<String>::new());
     // Its lane makes it again, as it should be.
     scene.queues.delete(&input);
-    scene.queues.await_count(&scene.queues.sent(), 1, PATIENCE);
-    assert_eq!(scene.tasks.markers(), ["waits"]);
+    scene.queues.await_count(&scene.queues.sent(), waiting.len(), PATIENCE);
+    let mut created = scene.tasks.markers();
+    created.sort_unstable();
+    assert_eq!(created, waiting);
     scene.end();
 }

@@ -4,6 +4,7 @@
 //! when a step is due.
 
 use super::super::Job;
+use super::finished::Replay;
 use crate::message::Task;
 use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::systems::Created;
@@ -25,8 +26,20 @@ pub enum Next {
     /// The task was finished as soon as it was created, and this was its response: the ack, and the task is remembered
     /// as finished.
     Finish(Box<(Task, Created)>),
-    /// The message has moved to another queue: the ack, and the entry is forgotten.
+    /// The message is in another queue: the ack, and the entry is forgotten. A copy of the message that comes meanwhile
+    /// is looked at afterwards.
     Leave,
+    /// The same for the queue of another system: until it is published, the broker may have the message back.
+    Move,
+    /// The same for the error queue: a copy of the message is settled with it.
+    Park,
+}
+
+impl Next {
+    /// Does only the ack follow?
+    pub(super) fn is_ack_only(&self) -> bool {
+        matches!(self, Next::Leave | Next::Move | Next::Park)
+    }
 }
 
 #[derive(Debug)]
@@ -92,7 +105,8 @@ impl State {
             // Its record is safe: the next worker that gets it finds the task and follows it up.
             State::ToFollowUp(_) => None,
             // A message that only moves has no result to keep.
-            State::Ready(_, Next::Leave) | State::Publishing(_, Next::Leave) => None,
+            State::Ready(_, Next::Leave | Next::Move | Next::Park)
+            | State::Publishing(_, Next::Leave | Next::Move | Next::Park) => None,
             State::Ready(outgoing, Next::FollowUp(mut recorded))
             | State::Publishing(outgoing, Next::FollowUp(mut recorded)) => {
                 // Another worker may get the message meanwhile and follow the task up as well.
@@ -106,9 +120,18 @@ impl State {
         }
     }
 
+    /// Its record is in the sent queue, or may be there already.
+    pub(super) fn has_record(&self) -> bool {
+        match self {
+            State::Ready(_, Next::FollowUp(_)) | State::Publishing(_, Next::FollowUp(_)) => true,
+            State::ToFollowUp(_) | State::FollowingUp => true,
+            State::Waiting(_) | State::InFlight | State::Ready(..) | State::Publishing(..) => false,
+        }
+    }
+
     /// Nobody works on it: it is requeued when the worker stops.
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self, State::Waiting(_) | State::ToFollowUp(_))
+        matches!(self, State::Waiting(_) | State::ToFollowUp(_) | State::Ready(_, Next::Move))
     }
 }
 
@@ -119,6 +142,10 @@ pub(super) struct Entry<T> {
     pub(super) state: State,
     /// How often the task has failed: the highest number of its deliveries.
     pub(super) attempts: u32,
+    /// The last replay among its deliveries.
+    pub(super) replay: Option<Replay>,
+    /// The tracker has parked it before its follow-up was done.
+    pub(super) parked: bool,
     /// It has no delivery in this session yet.
     pub(super) unclaimed: bool,
     /// Its queue has not taken its outgoing message, and has not yet taken it since.
@@ -128,7 +155,7 @@ pub(super) struct Entry<T> {
 impl<T> Entry<T> {
     /// An entry with its first delivery.
     pub(super) fn new(token: T, state: State, attempts: u32) -> Entry<T> {
-        Entry { tokens: vec![token], state, attempts, unclaimed: false, refused: false }
+        Entry { tokens: vec![token], state, attempts, replay: None, parked: false, unclaimed: false, refused: false }
     }
 
     /// What outlives the session: it waits for its next delivery.

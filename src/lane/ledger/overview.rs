@@ -26,7 +26,8 @@ impl<T> Ledger<T> {
         self.in_flight
     }
 
-    /// How many tasks wait for the pool, be it for the first time or for a follow-up.
+    /// How many tasks wait for the pool, be it for the first time or for a follow-up, and how many messages for their
+    /// move to another system.
     pub fn waiting(&self) -> usize {
         self.entries.values().filter(|entry| entry.state.is_waiting()).count()
     }

@@ -1,11 +1,11 @@
-//! The ledger alone: each way of a task through it, and random walks over all ways.
-
-use std::collections::BTreeSet;
+//! The ledger alone: each way of a task through it.
 
 use serde_json::json;
 
 use super::*;
 use crate::rabbitmq::Headers;
+
+mod walk;
 
 const LATER: Duration = Duration::from_secs(5);
 
@@ -37,7 +37,7 @@ fn finished(id: &str) -> Next {
 
 /// The task is with the pool.
 fn started(ledger: &mut Ledger<u32>, id: &str, token: u32) -> Job {
-    assert_eq!(ledger.admit(&key(id), token, 0), Admission::New(token));
+    assert_eq!(ledger.admit(&key(id), token, 0, None), Admission::New(token));
     ledger.add(token, job(id, 0), None);
     ledger.next_job().expect("it is due")
 }
@@ -72,7 +72,7 @@ fn a_delivery_is_released_for_its_ack_only_after_record_confirm_and_follow_up() 
     assert_eq!(publish(&mut ledger, 7).as_deref(), Some("a"));
     follow_up(&mut ledger, 7);
     assert_eq!(ledger.followed_up("a"), [1]);
-    assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Finished(2));
+    assert_eq!(ledger.admit(&key("a"), 2, 0, None), Admission::Finished(2));
 }
 
 #[test]
@@ -81,22 +81,22 @@ fn a_delivery_finished_at_once_is_released_for_its_ack_when_its_response_is_conf
     started(&mut ledger, "a", 1);
     ledger.settle("a", outgoing("a"), finished("a"));
     assert_eq!(publish(&mut ledger, 7).as_deref(), Some("a"));
-    assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Joined);
+    assert_eq!(ledger.admit(&key("a"), 2, 0, None), Admission::Joined);
     // Its response outlives the session that could have told of its confirm.
     ledger.session_lost();
     assert!(ledger.confirmed(7).is_none());
-    assert_eq!(ledger.admit(&key("a"), 3, 0), Admission::Joined);
+    assert_eq!(ledger.admit(&key("a"), 3, 0, None), Admission::Joined);
     assert_eq!(publish(&mut ledger, 1).as_deref(), Some("a"));
     let Some(Confirmed::Finished(id, tokens)) = ledger.confirmed(1) else { panic!("it is finished") };
     assert_eq!((id.as_str(), tokens), ("a", vec![3]));
-    assert_eq!(ledger.admit(&key("a"), 4, 0), Admission::Finished(4));
+    assert_eq!(ledger.admit(&key("a"), 4, 0, None), Admission::Finished(4));
 }
 
 #[test]
 fn a_task_delivered_again_while_at_work_is_done_once_and_settled_for_both() {
     let mut ledger = ledger();
     started(&mut ledger, "a", 1);
-    assert_eq!(ledger.admit(&key("a"), 2, 3), Admission::Joined);
+    assert_eq!(ledger.admit(&key("a"), 2, 3, None), Admission::Joined);
     assert!(ledger.next_job().is_none());
     // The copy knows of more failures.
     assert_eq!(ledger.attempts("a"), Some(3));
@@ -118,7 +118,7 @@ fn a_result_outlives_its_session_and_waits_for_the_delivery() {
     assert!(ledger.next_to_publish().is_none(), "published without a delivery");
     assert!(ledger.confirmed(1).is_none(), "the tag of another session");
     for (id, token) in [("a", 3), ("b", 4)] {
-        assert_eq!(ledger.admit(&key(id), token, 0), Admission::Joined);
+        assert_eq!(ledger.admit(&key(id), token, 0, None), Admission::Joined);
         assert_eq!(publish(&mut ledger, 1).as_deref(), Some(id));
         follow_up(&mut ledger, 1);
         assert_eq!(ledger.followed_up(id), [token]);
@@ -133,7 +133,7 @@ fn a_follow_up_under_way_is_not_done_again_after_a_lost_session() {
     publish(&mut ledger, 1);
     follow_up(&mut ledger, 1);
     ledger.session_lost();
-    assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Joined);
+    assert_eq!(ledger.admit(&key("a"), 2, 0, None), Admission::Joined);
     assert!(ledger.next_job().is_none() && ledger.next_to_publish().is_none());
     assert_eq!(ledger.followed_up("a"), [2]);
 }
@@ -148,7 +148,7 @@ fn tasks_that_were_not_started_are_left_to_the_broker_when_the_session_is_lost()
     ledger.wait_again(in_pool, None);
     assert!(ledger.next_job().is_none());
     assert_eq!((ledger.in_flight(), ledger.all_unsettled().len()), (0, 0));
-    assert_eq!(ledger.admit(&key("a"), 4, 0), Admission::New(4));
+    assert_eq!(ledger.admit(&key("a"), 4, 0, None), Admission::New(4));
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_result_whose_message_is_not_delivered_again_is_recorded_all_the_same() {
     assert!(recorded.1.existed, "somebody else may have followed it up");
     assert!(ledger.followed_up("a").is_empty());
     // The message was only late.
-    assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Finished(2));
+    assert_eq!(ledger.admit(&key("a"), 2, 0, None), Admission::Finished(2));
 }
 
 #[test]
@@ -210,11 +210,62 @@ fn a_copy_of_a_message_that_is_to_move_comes_later() {
     let mut ledger = ledger();
     started(&mut ledger, "a", 1);
     ledger.settle("a", outgoing("a"), Next::Leave);
-    assert_eq!(ledger.admit(&key("a"), 2, 1), Admission::Later(2));
+    assert_eq!(ledger.admit(&key("a"), 2, 1, None), Admission::Later(2));
     publish(&mut ledger, 1);
-    assert_eq!(ledger.admit(&key("a"), 2, 1), Admission::Later(2));
+    assert_eq!(ledger.admit(&key("a"), 2, 1, None), Admission::Later(2));
     assert_eq!(acked(ledger.confirmed(1)), [1]);
-    assert_eq!(ledger.admit(&key("a"), 2, 1), Admission::New(2));
+    assert_eq!(ledger.admit(&key("a"), 2, 1, None), Admission::New(2));
+}
+
+#[test]
+fn a_copy_of_a_message_that_is_to_be_parked_is_settled_with_it() {
+    let mut ledger = ledger();
+    started(&mut ledger, "a", 1);
+    ledger.settle("a", outgoing("a"), Next::Park);
+    assert_eq!(ledger.admit(&key("a"), 2, 1, None), Admission::Joined);
+    publish(&mut ledger, 1);
+    assert_eq!(ledger.admit(&key("a"), 3, 1, None), Admission::Joined);
+    assert_eq!(acked(ledger.confirmed(1)), [1, 2, 3]);
+    assert_eq!(ledger.admit(&key("a"), 4, 1, None), Admission::New(4));
+}
+
+#[test]
+fn a_task_that_is_parked_while_it_is_followed_up_is_not_remembered_as_finished() {
+    let mut ledger = ledger();
+    started(&mut ledger, "a", 1);
+    // A try that has no record yet is another one.
+    ledger.parked("a");
+    ledger.settle("a", outgoing("a"), recorded("a"));
+    publish(&mut ledger, 1);
+    follow_up(&mut ledger, 1);
+    assert_eq!(ledger.followed_up("a"), [1]);
+    assert_eq!(ledger.admit(&key("a"), 2, 0, None), Admission::Finished(2));
+    ledger.add(2, job("a", 0), None);
+    ledger.next_job();
+    ledger.settle("a", outgoing("a"), recorded("a"));
+    publish(&mut ledger, 2);
+    follow_up(&mut ledger, 2);
+    ledger.parked("a");
+    assert_eq!(ledger.admit(&key("a"), 3, 0, None), Admission::Later(3));
+    // The delivery of the parked try comes again.
+    ledger.session_lost();
+    assert_eq!(ledger.admit(&key("a"), 4, 0, None), Admission::Joined);
+    assert_eq!(ledger.followed_up("a"), [4]);
+    assert_eq!(ledger.admit(&key("a"), 5, 0, None), Admission::New(5));
+}
+
+#[test]
+fn a_replay_that_came_while_its_task_was_at_work_is_done_with_it() {
+    let mut ledger = ledger();
+    let replay = |at| Some(Replay(at));
+    started(&mut ledger, "a", 1);
+    assert_eq!(ledger.admit(&key("a"), 2, 0, replay(Some(5))), Admission::Joined);
+    ledger.settle("a", outgoing("a"), finished("a"));
+    publish(&mut ledger, 1);
+    ledger.confirmed(1);
+    assert_eq!(ledger.admit(&key("a"), 3, 0, replay(Some(5))), Admission::Finished(3));
+    assert_eq!(ledger.admit(&key("a"), 3, 0, replay(Some(6))), Admission::New(3));
+    assert_eq!(ledger.admit(&key("a"), 3, 0, replay(None)), Admission::New(3));
 }
 
 #[test]
@@ -224,7 +275,8 @@ fn a_refused_message_is_published_again_at_its_time() {
     started(&mut ledger, "a", 1);
     ledger.settle("a", outgoing("a"), recorded("a"));
     publish(&mut ledger, 1);
-    assert_eq!(ledger.refused(1, now + LATER).as_deref(), Some("q"));
+    assert_eq!(ledger.refused(1), Some((key("a"), "q".into())));
+    ledger.postpone_outgoing(key("a"), now + LATER);
     ledger.wake(now);
     assert!(ledger.next_to_publish().is_none());
     assert_eq!(ledger.next_wake(), Some(now + LATER));
@@ -253,10 +305,10 @@ fn a_finished_task_that_is_published_again_is_done_again() {
     publish(&mut ledger, 1);
     follow_up(&mut ledger, 1);
     ledger.followed_up("a");
-    assert_eq!(ledger.admit(&key("a"), 2, 0), Admission::Finished(2));
+    assert_eq!(ledger.admit(&key("a"), 2, 0, None), Admission::Finished(2));
     ledger.add(2, job("a", 0), None);
     assert_eq!(ledger.next_job().expect("a is due").task.id, "a");
-    assert_eq!(ledger.admit(&key("a"), 3, 0), Admission::Joined);
+    assert_eq!(ledger.admit(&key("a"), 3, 0, None), Admission::Joined);
 }
 
 impl<T> Ledger<T> {
@@ -286,124 +338,6 @@ impl<T> Ledger<T> {
     }
 }
 
-/// Whatever happens, in any order: each delivery is released once for its ack, or its session is lost.
-#[test]
-fn no_delivery_is_forgotten_and_none_acknowledged_twice() {
-    for seed in 1..200 {
-        let mut walk = Walk { random: seed, ..Walk::default() };
-        (0..400).for_each(|step| walk.step(step < 300));
-        walk.finish();
-        assert!(walk.unsettled.is_empty(), "seed {seed}: never settled: {:?}", walk.unsettled);
-    }
-}
-
-/// A ledger and all that is around it, at random.
-#[derive(Default)]
-struct Walk {
-    random: u64,
-    ledger: Ledger<u32>,
-    unsettled: BTreeSet<u32>,
-    pool: Vec<Job>,
-    follow_ups: Vec<String>,
-    token: u32,
-    tag: u64,
-}
-
-impl Walk {
-    /// The next random number (splitmix64).
-    fn below(&mut self, limit: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % limit
-    }
-
-    fn step(&mut self, with_deliveries: bool) {
-        match self.below(if with_deliveries { 7 } else { 6 }) {
-            0 => self.pool.extend(self.ledger.next_job()),
-            1 if !self.pool.is_empty() => self.work_on_one(),
-            2 => drop(self.publish()),
-            3 => {
-                let tag = self.below(self.tag + 1);
-                self.confirm(tag);
-            }
-            4 if !self.follow_ups.is_empty() => {
-                let id = self.follow_ups.remove(0);
-                self.ack_followed_up(&id);
-            }
-            5 if self.below(20) == 0 => {
-                self.unsettled.clear();
-                self.ledger.session_lost();
-            }
-            6 => self.deliver(),
-            _ => {}
-        }
-    }
-
-    fn deliver(&mut self) {
-        let id = format!("task-{}", self.below(6));
-        self.token += 1;
-        match self.ledger.admit(&key(&id), self.token, 0) {
-            Admission::New(token) => {
-                self.unsettled.insert(token);
-                self.ledger.add(token, job(&id, 0), None);
-            }
-            Admission::Joined => drop(self.unsettled.insert(self.token)),
-            Admission::Later(_) | Admission::Finished(_) => {}
-        }
-    }
-
-    fn work_on_one(&mut self) {
-        let index = self.below(self.pool.len() as u64) as usize;
-        let job = self.pool.swap_remove(index);
-        let id = job.task.id.clone();
-        match self.below(4) {
-            0 => self.ledger.settle(&id, outgoing(&id), recorded(&id)),
-            1 => self.ledger.settle(&id, outgoing(&id), finished(&id)),
-            2 => self.ledger.settle(&id, outgoing(&id), Next::Leave),
-            _ => self.ledger.wait_again(job, None),
-        }
-    }
-
-    fn publish(&mut self) -> Option<String> {
-        self.tag += 1;
-        publish(&mut self.ledger, self.tag)
-    }
-
-    fn confirm(&mut self, tag: u64) {
-        match self.ledger.confirmed(tag) {
-            Some(Confirmed::Recorded) => {
-                let recorded = self.ledger.next_follow_up(false).expect("the follow-up is due");
-                self.follow_ups.push(recorded.0.id);
-            }
-            Some(Confirmed::Finished(_, tokens) | Confirmed::Ack(tokens)) => self.ack(tokens),
-            None => {}
-        }
-    }
-
-    fn ack_followed_up(&mut self, id: &str) {
-        let tokens = self.ledger.followed_up(id);
-        self.ack(tokens);
-    }
-
-    fn ack(&mut self, tokens: Vec<u32>) {
-        tokens.into_iter().for_each(|token| assert!(self.unsettled.remove(&token), "{token} acknowledged twice"));
-    }
-
-    /// Finishes everything.
-    fn finish(&mut self) {
-        while let Some(job) = self.ledger.next_job() {
-            self.pool.push(job);
-        }
-        for Job { task: Task { id, .. }, .. } in std::mem::take(&mut self.pool) {
-            self.ledger.settle(&id, outgoing(&id), recorded(&id));
-        }
-        while self.publish().is_some() {}
-        (0..=self.tag).for_each(|tag| self.confirm(tag));
-        std::mem::take(&mut self.follow_ups).iter().for_each(|id| self.ack_followed_up(id));
-    }
-}
-
 #[test]
 fn a_refused_message_counts_as_waiting_until_it_is_confirmed_in_whatever_form() {
     let mut ledger = ledger();
@@ -411,12 +345,13 @@ fn a_refused_message_counts_as_waiting_until_it_is_confirmed_in_whatever_form() 
     ledger.settle("a", outgoing("a"), recorded("a"));
     publish(&mut ledger, 7);
     let now = Instant::now();
-    assert_eq!(ledger.refused(7, now + LATER).as_deref(), Some("q"));
+    assert_eq!(ledger.refused(7), Some((key("a"), "q".into())));
+    ledger.postpone_outgoing(key("a"), now + LATER);
     assert_eq!([Some("q"), Some("other"), None].map(|queue| ledger.refused_messages(queue)), [1, 0, 1]);
     ledger.wake(now + LATER);
     assert!(ledger.next_to_publish().is_some() && ledger.recorded(&key("a")).is_some());
     // It is parked instead: then nothing is followed up.
-    ledger.replace_outgoing(key("a"), outgoing("parked"), Some(Next::Leave));
+    ledger.replace_outgoing(key("a"), outgoing("parked"), Some(Next::Park));
     assert_eq!(publish(&mut ledger, 8).as_deref(), Some("parked"));
     assert_eq!((ledger.refused_messages(None), acked(ledger.confirmed(8))), (1, vec![1]));
     assert_eq!(ledger.refused_messages(None), 0);

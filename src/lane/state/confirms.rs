@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::{End, State};
 use crate::lane::ledger::{Confirmed, Key};
+use crate::lane::outgoing;
 use crate::rabbitmq::publisher::PublishOutcome;
 use crate::stats::condition::Obstacle;
 use crate::stats::span;
@@ -40,8 +41,7 @@ impl<T> State<'_, T> {
             Some(Confirmed::Finished(id, tokens)) => self.finished_at_once(&id, tokens),
             Some(Confirmed::Ack(tokens)) => {
                 self.acknowledge(tokens);
-                // A delivery that was held may continue the message that has just moved.
-                std::mem::take(&mut self.session.held).into_iter().for_each(|delivery| self.admit(delivery, now));
+                self.admit_held(now);
             }
             None => {}
         }
@@ -60,17 +60,25 @@ impl<T> State<'_, T> {
     fn refused(&mut self, tag: u64, why: &str, now: Instant) -> Option<String> {
         let (stats, pause) = (self.lane.stats, self.lane.config.retry_delay);
         stats.failed_messages.count();
-        let queue = self.ledger.refused(tag, now + pause)?;
+        let (key, queue) = self.ledger.refused(tag)?;
         let queues = &self.lane.queues;
         stats.failed_to_send_success.add(u64::from(queue == queues.sent));
         stats.tracker.failed_moves.add(u64::from(queue == queues.responses));
+        // One message keeps trying the queue of another system. The others wait in the retry queue, and leave room for
+        // what belongs here.
+        let aside = !queues.include(&queue) && self.ledger.refused_messages(Some(&queue)) > 1;
+        match self.ledger.outgoing(&key).filter(|_| aside).map(|moved| outgoing::to_move_later(self.lane, moved)) {
+            Some(outgoing) => self.ledger.replace_outgoing(key, outgoing, None),
+            None => self.ledger.postpone_outgoing(key, now + pause),
+        }
         let waiting = self.ledger.refused_messages(None);
         stats.waiting_for_room.set(waiting as u64);
         let all_wait = format!("{queue} does not take messages, {waiting} wait");
         stats.condition.stands(Obstacle::FullQueue, &all_wait, Some(pause));
         if let Some(told) = self.refusals.refused(&queue, why, now) {
             let waiting = self.ledger.refused_messages(Some(&queue));
-            log::error!("{told}; {waiting} wait, each is published again every {pause:?}");
+            let others = if queues.include(&queue) { "" } else { "; others wait in the retry queue" };
+            log::error!("{told}; {waiting} wait, each is published again every {pause:?}{others}");
         }
         Some(queue)
     }

@@ -29,20 +29,18 @@ impl<T> State<'_, T> {
             Ok(task) => task,
             Err(unreadable) => return self.settle_unreadable(unreadable, headers, token),
         };
+        self.take_in_parked();
         let key = Key::Task(task.id.clone());
         let comes_again = redelivered || outgoing::may_be_here_twice(&headers);
-        match self.ledger.admit(&key, token, outgoing::attempts(&headers)) {
+        match self.ledger.admit(&key, token, outgoing::attempts(&headers), outgoing::replay(&headers)) {
             Admission::New(token) => match self.queue_elsewhere(&task, &headers) {
-                Some(queue) => self.move_on(queue, task, headers, redelivered, token),
+                Some(queue) => self.move_on(queue, task, headers, redelivered, token, now),
                 None if outgoing::wears_out(&headers) => {
                     let body = task.message();
                     self.republish(key, task.id, body, headers, token);
                 }
                 None => self.start(task, headers, redelivered, token, now),
             },
-            Admission::Finished(token) if outgoing::replayed(&headers) => {
-                self.start(task, headers, redelivered, token, now)
-            }
             // Published again: somebody may have deleted the task, so it is looked up. Where tasks cannot be looked up,
             // a copy would create a second one.
             Admission::Finished(token) if !comes_again && self.lane.looks_up => {
@@ -61,6 +59,11 @@ impl<T> State<'_, T> {
         }
     }
 
+    /// A delivery that was held may continue a message that is settled now.
+    pub(super) fn admit_held(&mut self, now: Instant) {
+        std::mem::take(&mut self.session.held).into_iter().for_each(|delivery| self.admit(delivery, now));
+    }
+
     /// The queue to which the message is to be moved, if it is: it belongs to another system, and nobody has worked on
     /// it here.
     fn queue_elsewhere(&self, task: &Task, headers: &Headers) -> Option<String> {
@@ -69,18 +72,20 @@ impl<T> State<'_, T> {
 
     /// Moves the message to the queue of its system. The lane there counts it, and looks it up with patience where an
     /// earlier delivery may have moved it already, so that it is there twice.
-    fn move_on(&mut self, queue: String, task: Task, headers: Headers, redelivered: bool, token: T) {
+    fn move_on(&mut self, queue: String, task: Task, headers: Headers, redelivered: bool, token: T, now: Instant) {
         let (input, body) = (&self.lane.queues.input, task.message());
         if outgoing::wears_out(&headers) {
             log::debug!("publishing again what its queue would soon delete: task={}", task.id);
-            let outgoing = outgoing::untouched(input, task.id.clone(), body, headers);
+            let outgoing = outgoing::republished_to_move(input, task.id.clone(), body, headers);
             return self.ledger.add_outgoing(Key::Task(task.id), token, outgoing);
         }
-        log::info!("moving to {queue}: task={} topic={}", task.id, task.topic);
-        self.lane.stats.moved.count();
-        let outgoing = outgoing::moved(input, &queue, task.id.clone(), body, headers);
-        let outgoing = if redelivered { outgoing::that_may_exist(outgoing) } else { outgoing };
-        self.ledger.add_outgoing(Key::Task(task.id), token, outgoing);
+        let wait = outgoing::wait(&headers);
+        if wait.is_zero() {
+            log::info!("moving to {queue}: task={} topic={}", task.id, task.topic);
+            self.lane.stats.moved.count();
+        }
+        let outgoing = outgoing::moved((input, &queue), task.id.clone(), body, headers, redelivered);
+        self.ledger.add_move(Key::Task(task.id), token, outgoing, (!wait.is_zero()).then(|| now + wait));
     }
 
     fn start(&mut self, task: Task, headers: Headers, redelivered: bool, token: T, now: Instant) {

@@ -102,6 +102,7 @@ impl<T> State<'_, T> {
 
     fn wake(&mut self, now: Instant) {
         self.ledger.wake(now);
+        self.take_in_parked();
         if self.paused.as_ref().is_some_and(|pause| pause.is_over(now)) {
             self.resume();
         }

@@ -107,7 +107,7 @@ impl<T> State<'_, T> {
         log::error!("parking in {errors} as {}: task={id}: {error}", cause.name());
         self.count_parked();
         let outgoing = outgoing::parked_job(self.lane, job, attempts, cause, &error);
-        self.ledger.settle(&id, outgoing, Next::Leave);
+        self.ledger.settle(&id, outgoing, Next::Park);
     }
 
     /// The next look-up decides, if no other worker can have got the message meanwhile.
@@ -160,6 +160,7 @@ impl<T> State<'_, T> {
         // More than one token: the same task was delivered again meanwhile.
         stats.duplicates_prevented.add(tokens.len().saturating_sub(1) as u64);
         self.acknowledge(tokens);
+        self.admit_held(now);
     }
 }
 

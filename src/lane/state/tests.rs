@@ -43,7 +43,7 @@ fn with_world(seed: u64, walk: impl FnOnce(World)) {
     let (_stopper, stop) = stop::signal();
     let lane = Lane {
         name: "bitrix24",
-        looks_up: true,
+        looks_up: !seed.is_multiple_of(2),
         queues: Queues::of("bitrix24", &config),
         routes: Routes::new([
             Route { name: "bitrix24", topics: &[], is_on: true },
@@ -116,7 +116,7 @@ fn an_unreadable_message_survives_an_error_queue_that_is_full_for_a_day() {
         world.publish_unreadable("no task", 0);
         for _ in 0..300 {
             world.deliver_all();
-            world.refuse_what_is_parked();
+            world.refuse_what_goes_to("errors.camunda_tasks.queue");
             world.pass(Duration::from_secs(300));
         }
         assert!(world.most_requeued() <= DELIVERY_LIMIT, "{}", world.most_requeued());
@@ -147,7 +147,7 @@ fn messages_that_wait_at_the_head_of_a_queue_do_not_keep_others_from_being_read(
         world.lose_session();
         for _ in 0..20 {
             world.deliver_as_allowed();
-            world.refuse_what_is_parked();
+            world.refuse_what_goes_to("errors.camunda_tasks.queue");
             world.pass(Duration::from_secs(1));
         }
         assert_eq!(world.handed_out(), 1);
@@ -202,9 +202,120 @@ fn what_its_queue_would_soon_delete_is_published_again_before_it_is_moved() {
         world.deliver_all();
         let outgoing = world.outgoing();
         assert!(matches!(&outgoing[..], [outgoing] if outgoing.queue == "bitrix24.queue"), "{outgoing:?}");
+        world.refuse_what_goes_to("nowhere");
+        world.deliver_all();
+        let outgoing = world.outgoing();
+        assert!(matches!(&outgoing[..], [outgoing] if outgoing.queue == "mail.queue"), "{outgoing:?}");
+        assert!(outgoing[0].headers.is_set("x-may-exist"), "an earlier delivery may have moved it: {outgoing:?}");
         world.bring_to_its_end();
         assert_eq!(world.state.lane.stats.moved.get(), 1);
     });
+}
+
+#[test]
+fn a_full_queue_of_another_system_leaves_room_for_what_belongs_here() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        (0..20).for_each(|number| world.publish_for_another(&format!("other-{number}"), number % 2));
+        world.publish("a");
+        for _ in 0..100 {
+            world.deliver_as_allowed();
+            world.refuse_what_goes_to("mail.queue");
+            world.pass(Duration::from_millis(200));
+        }
+        assert_eq!(world.handed_out(), 1);
+        let stats = world.state.lane.stats;
+        assert_eq!([&stats.moved, &stats.total_messages].map(|counter| counter.get()), [20, 1]);
+        world.bring_to_its_end();
+        let mut moved = world.moved_elsewhere();
+        moved.sort_unstable();
+        let expected: Vec<_> = (0..20).map(|number| (format!("other-{number}"), number % 2 == 1)).collect();
+        assert!(expected.iter().all(|expected| moved.binary_search(expected).is_ok()), "{moved:?}");
+        assert_eq!(moved.len(), 20);
+    });
+}
+
+#[test]
+fn a_stop_does_not_wait_for_room_in_the_queue_of_another_system() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish_for_another("other-1", 0);
+        world.deliver_all();
+        world.refuse_what_goes_to("mail.queue");
+        world.stop();
+        assert_eq!(world.unsettled(), 1, "it is left to the broker");
+    });
+}
+
+#[test]
+fn a_copy_of_a_task_that_waits_to_be_parked_is_settled_with_it() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish("a");
+        world.deliver_all();
+        world.fail_for_good();
+        world.refuse_what_goes_to("errors.camunda_tasks.queue");
+        world.publish("a");
+        world.deliver_all();
+        world.pass(Duration::from_secs(5));
+        assert_eq!((world.outgoing().len(), world.unsettled()), (1, 2));
+        world.refuse_what_goes_to("nowhere");
+        assert_eq!((world.handed_out(), world.unsettled()), (0, 0));
+    });
+}
+
+/// Where tasks cannot be looked up.
+#[test]
+fn a_task_that_its_tracker_has_parked_is_done_again_when_it_is_published_again() {
+    with_world(2, |mut world| {
+        world.steady = true;
+        world.publish("a");
+        world.bring_to_its_end();
+        world.publish("a");
+        world.deliver_all();
+        assert_eq!((world.handed_out(), world.unsettled()), (0, 0), "a copy");
+        world.park("a");
+        world.publish("a");
+        world.deliver_all();
+        assert_eq!(world.handed_out(), 1);
+        world.await_follow_up();
+        world.park("a");
+        world.publish("a");
+        world.deliver_all();
+        assert_eq!((world.handed_out(), world.unsettled()), (0, 2), "its follow-up is not over");
+        world.finish_without_ack();
+        world.carry_out();
+        assert_eq!((world.handed_out(), world.unsettled()), (1, 1));
+        world.bring_to_its_end();
+        world.publish("a");
+        world.deliver_all();
+        assert_eq!((world.handed_out(), world.unsettled()), (0, 0), "a copy of the next try");
+    });
+}
+
+#[test]
+fn a_replay_whose_ack_is_lost_is_done_once_and_the_next_replay_too() {
+    for seed in [1, 2] {
+        with_world(seed, |mut world| {
+            world.steady = true;
+            world.publish("a");
+            world.bring_to_its_end();
+            for at in [7, 8] {
+                world.publish_replay("a", Some(at));
+                world.deliver_all();
+                assert_eq!(world.handed_out(), 1, "{at}");
+                world.finish_without_ack();
+                world.lose_session();
+                world.deliver_all();
+                assert_eq!((world.handed_out(), world.unsettled()), (0, 0), "{at}");
+            }
+            // An earlier version does not say when it was.
+            world.publish_replay("a", None);
+            world.deliver_all();
+            assert_eq!(world.handed_out(), 1);
+            world.bring_to_its_end();
+        });
+    }
 }
 
 #[test]

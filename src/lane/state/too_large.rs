@@ -22,7 +22,7 @@ impl<T> State<'_, T> {
              left out of it"
         );
         let outgoing = self.parked_as_too_large(job.task.id.clone(), &error, &Original::Json(job.task.body.clone()));
-        self.ledger.settle(&job.task.id, outgoing, Next::Leave);
+        self.ledger.settle(&job.task.id, outgoing, Next::Park);
     }
 
     /// The entry's outgoing message is too large: it is replaced by a smaller one, or waits.
@@ -38,7 +38,7 @@ impl<T> State<'_, T> {
             Some((target_id, body)) => {
                 let error = format!("created with the id {target_id}, and not recorded: {}", lane.too_large(outgoing));
                 let parked = self.parked_as_too_large(outgoing.message_id.clone(), &error, &Original::Json(body));
-                self.ledger.replace_outgoing(key, parked, Some(Next::Leave));
+                self.ledger.replace_outgoing(key, parked, Some(Next::Park));
             }
             None => {
                 log::error!("{}; trying again in {AGAIN:?}: task={}", lane.too_large(outgoing), outgoing.message_id);

@@ -53,7 +53,7 @@ impl Tracker for TelegramTracker {
     }
 
     fn swept(&mut self) {
-        let presses = self.updates.missed();
+        let presses = self.updates.missed(Instant::now());
         presses
             .iter()
             .for_each(|press| log::info!("a button of a task that is not open was pressed: task={}", press.key));
@@ -66,7 +66,7 @@ impl Tracker for TelegramTracker {
         let reply = self.client.updates(self.updates.offset()).map_err(ApiError::into_failure)?;
         let new = self
             .updates
-            .take(&reply)
+            .take(&reply, Instant::now())
             .ok_or_else(|| Failure::Transient { error: anyhow!("getUpdates: the reply is no list of updates") })?;
         let strangers: Vec<Press> = new.iter().filter(|press| !self.may_press(press)).cloned().collect();
         let is_news = strangers.len() < new.len();

@@ -2,6 +2,7 @@
 //! one, that all before are settled; so only what is settled in a row is told, and a crash loses none. Pure.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -9,9 +10,11 @@ use super::buttons::{self, Verdict};
 use super::client::Place;
 use crate::message::text;
 
-/// So many sweeps in a row must miss the record of a press before it counts as answered before. A record is there soon
-/// after its message.
+/// When so many sweeps in a row have missed the record of a press, the person is told that the task is not open.
 const MISSED: u32 = 3;
+/// A press counts as one of a task that was answered before when its record is missing for so long, too: each further
+/// press leads to a sweep, and the record of this one may wait for room at RabbitMQ.
+const KEPT: Duration = Duration::from_secs(300);
 
 /// A button that somebody has pressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +43,8 @@ enum Update {
 #[derive(Debug)]
 struct Pressed {
     press: Press,
+    /// When Telegram has told it.
+    since: Instant,
     /// Its task's record has come up in this sweep.
     found: bool,
     /// Sweeps in a row in which it has not.
@@ -62,7 +67,7 @@ impl Updates {
 
     /// Takes in a reply to `getUpdates`, and returns the presses that are new. What is none of ours is settled. `None`:
     /// it is no such reply.
-    pub fn take(&mut self, reply: &Value) -> Option<Vec<Press>> {
+    pub fn take(&mut self, reply: &Value, now: Instant) -> Option<Vec<Press>> {
         let mut new = Vec::new();
         for update in reply.as_array()? {
             let number = update["update_id"].as_i64()?;
@@ -72,7 +77,7 @@ impl Updates {
             let update = match press(&update["callback_query"]) {
                 Some(press) => {
                     new.push(press.clone());
-                    Update::Pressed(Pressed { press, found: false, missed: 0 })
+                    Update::Pressed(Pressed { press, since: now, found: false, missed: 0 })
                 }
                 None => Update::Settled,
             };
@@ -99,13 +104,19 @@ impl Updates {
         self.settle_if(|pressed| is_settled(&pressed.press))
     }
 
-    /// A sweep is over. Returns the presses whose records too many in a row have missed; they are settled.
-    pub fn missed(&mut self) -> Vec<Press> {
+    /// A sweep is over. Returns the presses whose record enough sweeps in a row have missed by now. After a while they
+    /// are settled.
+    pub fn missed(&mut self, now: Instant) -> Vec<Press> {
+        let mut missed = Vec::new();
         self.settle_if(|pressed| {
             let found = std::mem::take(&mut pressed.found);
             pressed.missed = if found { 0 } else { pressed.missed + 1 };
-            pressed.missed >= MISSED
-        })
+            if pressed.missed == MISSED {
+                missed.push(pressed.press.clone());
+            }
+            pressed.missed >= MISSED && now.saturating_duration_since(pressed.since) >= KEPT
+        });
+        missed
     }
 
     fn settle_if(&mut self, mut is_settled: impl FnMut(&mut Pressed) -> bool) -> Vec<Press> {
@@ -166,7 +177,7 @@ mod tests {
     }
 
     fn taken(updates: &mut Updates, reply: &[Value]) -> Vec<String> {
-        let new = updates.take(&json!(reply)).expect("a reply");
+        let new = updates.take(&json!(reply), Instant::now()).expect("a reply");
         new.into_iter().map(|press| press.id).collect()
     }
 
@@ -192,14 +203,19 @@ mod tests {
         let mut updates = Updates::default();
         assert!(taken(&mut updates, &[json!({"update_id": 3, "message": {}}), update(4, "menu:1")]).is_empty());
         assert_eq!(updates.offset(), 5);
-        assert_eq!(updates.take(&json!({"no": "list"})), None);
+        assert_eq!(updates.take(&json!({"no": "list"}), Instant::now()), None);
     }
 
     #[test]
-    fn a_press_without_a_record_is_given_up_after_some_sweeps() {
+    fn a_press_without_a_record_is_told_after_some_sweeps_and_given_up_after_minutes() {
         let mut updates = Updates::default();
         taken(&mut updates, &[update(1, "yes:a")]);
-        let given_up = [1, 2, 3].map(|_| updates.missed().len());
-        assert_eq!((given_up, updates.offset()), ([0, 0, 1], 2));
+        let now = Instant::now();
+        let told = [1, 2, 3, 4].map(|_| updates.missed(now).len());
+        assert_eq!((told, updates.offset()), ([0, 0, 1, 0], 0), "many people press, each press leads to a sweep");
+        assert!(updates.of_record("a", |_| true).is_some(), "its record was late");
+        assert_eq!((updates.missed(now + KEPT).len(), updates.offset()), (0, 0));
+        let told = [1, 2, 3].map(|_| updates.missed(now + KEPT).len());
+        assert_eq!((told, updates.offset()), ([0, 0, 1], 2));
     }
 }

@@ -1,5 +1,6 @@
 //! All that is around the lane: queues, a session, threads that work, time.
 
+mod end;
 mod messages;
 mod session;
 
@@ -63,6 +64,8 @@ pub struct World<'a> {
     /// Tasks whose record is confirmed, and those that are followed up.
     recorded: BTreeSet<String>,
     followed_up: BTreeSet<String>,
+    /// What has moved to another system, and whether it may have moved before.
+    elsewhere: Vec<(String, bool)>,
     /// For tasks (or not): when the last outgoing message that moves the message to another queue was confirmed.
     moved: BTreeMap<(bool, String), u64>,
 }
@@ -95,6 +98,7 @@ impl<'a> World<'a> {
             arrived: BTreeSet::new(),
             recorded: BTreeSet::new(),
             followed_up: BTreeSet::new(),
+            elsewhere: Vec::new(),
             moved: BTreeMap::new(),
         };
         world.open_session();
@@ -135,6 +139,7 @@ impl World<'_> {
                 0 => self.lose_session(),
                 1 => self.start_alarm(),
                 2 => self.full = !self.full,
+                3 => self.park_any(),
                 _ => self.calm(),
             },
         }
@@ -268,13 +273,12 @@ impl World<'_> {
         self.carry_out();
     }
 
-    /// The error queue is full, and all others take what comes.
-    pub fn refuse_what_is_parked(&mut self) {
-        let parked = |outgoing: &OutgoingMessage| outgoing.queue == self.lane.queues.errors;
+    /// This queue is full, and all others take what comes.
+    pub fn refuse_what_goes_to(&mut self, full: &str) {
         let tags: Vec<(u64, bool)> =
-            self.unconfirmed.iter().map(|(tag, (_, outgoing))| (*tag, parked(outgoing))).collect();
-        for (tag, parked) in tags {
-            match parked {
+            self.unconfirmed.iter().map(|(tag, (_, outgoing))| (*tag, outgoing.queue == full)).collect();
+        for (tag, is_full) in tags {
+            match is_full {
                 true => self.refuse(tag, PublishOutcome::Refused("full".into())),
                 false => self.confirm(tag),
             }
@@ -308,8 +312,47 @@ impl World<'_> {
         let queues = &self.lane.queues;
         match [&queues.input, &queues.retry].iter().position(|own| **own == queue) {
             Some(index) => self.queues[index].push_back(Message { label, body, headers, requeued: 0 }),
-            None => drop(self.arrived.insert(label)),
+            None => {
+                if !queues.include(&queue) {
+                    self.elsewhere.push((label.clone(), headers.is_set("x-may-exist")));
+                }
+                self.arrived.insert(label);
+            }
         }
+    }
+
+    /// All that has moved to another system, and whether it may have moved before.
+    pub fn moved_elsewhere(&self) -> Vec<(String, bool)> {
+        self.elsewhere.clone()
+    }
+
+    /// The target refuses what it has been given.
+    pub fn fail_for_good(&mut self) {
+        let jobs = std::mem::take(&mut self.queued);
+        jobs.into_iter().for_each(|job| self.finish(job, Err(Failure::Permanent(anyhow!("refused")))));
+        self.carry_out();
+    }
+
+    /// All goes well until a follow-up is under way.
+    pub fn await_follow_up(&mut self) {
+        while self.follow_ups.is_empty() {
+            assert!(!self.delivered.is_empty(), "it was finished at once");
+            self.all_goes_well();
+            self.carry_out();
+        }
+    }
+
+    /// All goes well until there is something to acknowledge.
+    pub fn finish_without_ack(&mut self) {
+        while self.state.session.acks.is_empty() {
+            self.carry_out();
+            self.all_goes_well();
+        }
+    }
+
+    /// How many deliveries are not acknowledged.
+    pub fn unsettled(&self) -> usize {
+        self.delivered.len()
     }
 
     fn ask(&mut self) {
@@ -340,81 +383,5 @@ impl World<'_> {
 
     pub fn handed_out(&self) -> usize {
         self.queued.len()
-    }
-}
-
-/// The end of a walk.
-impl World<'_> {
-    /// From now on all goes well, until nothing is left.
-    pub fn bring_to_its_end(&mut self) {
-        for _ in 0..MOST_ROUNDS {
-            self.calm();
-            self.state.resume();
-            self.deliver_as_allowed();
-            if !self.all_goes_well() {
-                self.now = self.state.next_wake(self.now).unwrap_or(self.now + Duration::from_secs(1));
-            }
-            self.carry_out();
-            if self.is_over() {
-                let lost: Vec<_> = self.published.difference(&self.arrived).collect();
-                return assert!(lost.is_empty(), "lost: {lost:?}");
-            }
-        }
-        panic!("not over: {:?} unsettled, next wake {:?}", self.delivered.keys(), self.state.next_wake(self.now));
-    }
-
-    /// The pool and the broker do what they have; `false` when they have nothing.
-    fn all_goes_well(&mut self) -> bool {
-        self.started.extend(self.queued.drain(..));
-        let jobs = std::mem::take(&mut self.started);
-        let tags: Vec<u64> = self.unconfirmed.keys().copied().collect();
-        let any = !jobs.is_empty() || !tags.is_empty() || !self.follow_ups.is_empty();
-        jobs.into_iter().for_each(|job| self.finish(job, Ok(())));
-        (0..self.follow_ups.len()).for_each(|_| self.follow_up(FollowUp::Done));
-        tags.into_iter().for_each(|tag| self.confirm(tag));
-        any
-    }
-
-    fn is_over(&self) -> bool {
-        self.delivered.is_empty() && self.queues.iter().all(VecDeque::is_empty) && self.state.unsettled().is_empty()
-    }
-
-    fn start_to_stop(&mut self) {
-        self.stopping = true;
-        self.prefetch = None;
-        for job in &self.queued {
-            self.in_pool.remove(&job.task.id);
-        }
-        self.state.stop(std::mem::take(&mut self.queued).into_iter());
-        self.carry_out();
-    }
-
-    /// Stops the lane, whose threads end as they may.
-    pub fn stop(&mut self) {
-        self.calm();
-        self.start_to_stop();
-        for _ in 0..MOST_ROUNDS {
-            if self.settled {
-                return;
-            }
-            match self.once_in(2) {
-                true => drop(self.all_goes_well()),
-                false => self.finish_a_job(),
-            }
-            self.now += Duration::from_secs(1);
-            self.carry_out();
-        }
-        panic!("it does not stop: {:?}", self.state.unsettled());
-    }
-
-    /// Another process goes on.
-    pub fn restart(&mut self) {
-        self.end_session();
-        assert!(self.queued.is_empty() && self.started.is_empty(), "a task is still at work");
-        self.in_pool.clear();
-        self.follow_ups.clear();
-        (self.stopping, self.settled) = (false, false);
-        self.state = State::new(self.lane);
-        self.open_session();
     }
 }

@@ -4,7 +4,7 @@
 //! written as that of any system. The result comes into our queue. Each sweep reads what is there and holds it; the result
 //! of a task that is in the sent queue answers it, and is acknowledged when the response is confirmed. All others go
 //! back: their record may be under way. Celery does not know a task that comes again; it is done again, and the second
-//! result is dropped.
+//! result is dropped after a while.
 //!
 //! It speaks to RabbitMQ through [`rpc`](crate::rabbitmq::rpc) alone: these are queues of the target. Of those of the lane
 //! it knows no more than any system does.

@@ -17,6 +17,8 @@ use crate::systems::{Failure, Progress, Tracker};
 
 /// A result whose task has no record for so long is a second one: no record takes so long from its task to the queue.
 const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+/// The same for a task that was answered before: its message may have been replayed, and its record be under way.
+const SECOND_WAIT: Duration = Duration::from_secs(600);
 /// Ids of answered tasks, and of results without a record, that are remembered.
 const MOST_REMEMBERED: usize = 100_000;
 
@@ -28,7 +30,7 @@ pub struct CeleryTracker {
     replies: Option<Replies>,
     /// Their numbers, by task.
     held: HashMap<String, Vec<usize>>,
-    /// Their further results are dropped.
+    /// Their further results are dropped soon.
     answered: HashSet<String>,
     /// Since when a result has had no record.
     unclaimed: HashMap<String, Instant>,
@@ -60,7 +62,7 @@ impl Tracker for CeleryTracker {
             records.iter().enumerate().map(|(index, record)| (record.task.id.as_str(), index)).collect();
         let mut results: Vec<Result<Progress, Failure>> = records.iter().map(is_ours).collect();
         for (number, body) in std::mem::take(&mut replies.bodies).into_iter().enumerate() {
-            match self.claim(&body, &by_id) {
+            match self.claim(&body, &by_id, Instant::now()) {
                 Claimed::By(index, result) => {
                     let record = &records[index];
                     self.held.entry(record.task.id.clone()).or_default().push(number);
@@ -119,7 +121,7 @@ impl CeleryTracker {
         self.replies = None;
     }
 
-    fn claim(&mut self, body: &[u8], by_id: &HashMap<&str, usize>) -> Claimed {
+    fn claim(&mut self, body: &[u8], by_id: &HashMap<&str, usize>, now: Instant) -> Claimed {
         let Some(result) = ResultMessage::parse(body) else {
             let queue = &self.settings.replies;
             log::error!("dropping from {queue} what is no result in JSON of a Celery task: {}", beginning(body));
@@ -131,24 +133,24 @@ impl CeleryTracker {
                 self.unclaimed.remove(&result.task_id);
                 Claimed::By(*index, result)
             }
-            None => self.without_record(&result.task_id),
+            None => self.without_record(&result.task_id, now),
         }
     }
 
-    fn without_record(&mut self, id: &str) -> Claimed {
-        if self.answered.contains(id) {
-            log::info!("answered before, dropping a second result: task={id}");
-            return Claimed::Dropped;
-        }
+    fn without_record(&mut self, id: &str, now: Instant) -> Claimed {
         if self.unclaimed.len() >= MOST_REMEMBERED {
             self.unclaimed.clear();
         }
-        let since = *self.unclaimed.entry(id.to_owned()).or_insert_with(Instant::now);
-        if since.elapsed() < LONGEST_WAIT {
+        let since = *self.unclaimed.entry(id.to_owned()).or_insert(now);
+        let is_second = self.answered.contains(id);
+        if now.saturating_duration_since(since) < if is_second { SECOND_WAIT } else { LONGEST_WAIT } {
             return Claimed::Nobody;
         }
         self.unclaimed.remove(id);
-        log::warn!("no task has waited for this result in {LONGEST_WAIT:?}, dropping it: task={id}");
+        match is_second {
+            true => log::info!("answered before, dropping a second result: task={id}"),
+            false => log::warn!("no task has waited for this result in {LONGEST_WAIT:?}, dropping it: task={id}"),
+        }
         Claimed::Dropped
     }
 }
@@ -163,4 +165,47 @@ fn is_ours(record: &Record) -> Result<Progress, Failure> {
 
 fn unavailable(err: &anyhow::Error) -> Failure {
     Failure::Unavailable { error: anyhow!("the broker of Celery: {err:#}"), until: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::settings::Variables;
+    use crate::systems::http_jobs::Named;
+
+    const NAMED: Named = Named { system: "python-services", what: "services", prefix: "PYTHON", off: "off" };
+
+    fn tracker() -> CeleryTracker {
+        let value = |name: &str| (name == "CELERY_QUEUE").then(|| "celery".to_owned());
+        let (settings, _) = Variables::read(value, |variables| Settings::from_variables(&NAMED, variables));
+        let settings = settings.expect("it is on");
+        let config = Config::read(|name: &str| (name == "RABBITMQ_PASSWORD").then(|| "secret".to_owned()));
+        let peer = settings.peer(&config.expect("right settings").rabbitmq);
+        CeleryTracker::new(settings, peer)
+    }
+
+    fn result() -> Vec<u8> {
+        json!({"status": "SUCCESS", "result": 1, "task_id": "task-1"}).to_string().into_bytes()
+    }
+
+    /// Is a result that has no record at this time dropped?
+    fn is_dropped(tracker: &mut CeleryTracker, now: Instant) -> bool {
+        matches!(tracker.claim(&result(), &HashMap::new(), now), Claimed::Dropped)
+    }
+
+    #[test]
+    fn a_result_that_comes_before_its_record_goes_back_also_where_its_task_was_answered_before() {
+        let (mut tracker, start) = (tracker(), Instant::now());
+        assert!(!is_dropped(&mut tracker, start) && !is_dropped(&mut tracker, start + SECOND_WAIT));
+        assert!(is_dropped(&mut tracker, start + LONGEST_WAIT));
+        tracker.answered(&["task-1"]);
+        assert!(!is_dropped(&mut tracker, start) && !is_dropped(&mut tracker, start + SECOND_WAIT / 2));
+        let claimed = tracker.claim(&result(), &HashMap::from([("task-1", 0)]), start + SECOND_WAIT);
+        assert!(matches!(claimed, Claimed::By(0, _)), "its record is there");
+        // Another one: its time starts now.
+        assert!(!is_dropped(&mut tracker, start + SECOND_WAIT) && is_dropped(&mut tracker, start + SECOND_WAIT * 2));
+    }
 }

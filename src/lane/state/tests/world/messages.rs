@@ -29,8 +29,29 @@ impl World<'_> {
                 let (id, may_be_twice) = (format!("moved-{}", self.step % 3), self.once_in(2));
                 self.publish_moved(&id, may_be_twice);
             }
+            6 => {
+                let at = self.once_in(2).then_some(self.step as i64);
+                self.publish_replay(&id, at);
+            }
             _ => self.add_task(&id, 0, ""),
         }
+    }
+
+    /// The tracker has parked a task of which no message is left.
+    pub(super) fn park_any(&mut self) {
+        let id = format!("task-{}", self.below(TASKS as usize));
+        let delivered = self.delivered.values().map(|delivered| &delivered.message);
+        let is_left = delivered.chain(self.queues.iter().flatten()).any(|message| message.label == id);
+        if !is_left && self.followed_up.contains(&id) {
+            self.park(&id);
+        }
+    }
+
+    /// The tracker has parked this task.
+    pub fn park(&mut self, id: &str) {
+        self.recorded.remove(id);
+        self.followed_up.remove(id);
+        self.lane.control.parked(id);
     }
 
     /// It belongs to another system.
@@ -43,6 +64,14 @@ impl World<'_> {
         let mut headers = Headers::from_iter([("x-original-queue", "mail.queue")]);
         headers.set("x-may-exist", may_be_twice);
         self.add(0, Message { label: id.to_owned(), body: for_another(id), headers, requeued: 0 });
+    }
+
+    /// A person has replayed the message of this task.
+    pub fn publish_replay(&mut self, id: &str, at: Option<i64>) {
+        let mut headers = Headers::from_iter([("x-replayed", true)]);
+        at.into_iter().for_each(|at| headers.set("x-replayed-at", at));
+        let body = json!({"task_id": id}).to_string().into_bytes();
+        self.add(0, Message { label: id.to_owned(), body, headers, requeued: 0 });
     }
 
     pub fn publish_unreadable(&mut self, body: &str, requeued: u32) {
