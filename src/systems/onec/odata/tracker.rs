@@ -21,6 +21,9 @@ use crate::systems::{Failure, Progress, Tracker, question};
 /// What says that somebody has deleted an object: 1C marks it first.
 const DELETED: &str = "DeletionMark";
 
+/// When 1C fails over so many objects in a row, each asked for alone, it fails over all of them.
+const MOST_FAILED: usize = 3;
+
 /// The tracker; one thread uses it.
 pub struct OdataTracker {
     settings: Settings,
@@ -54,12 +57,13 @@ impl OdataTracker {
         objects
     }
 
-    /// Where 1C does not answer it is not asked for the rest.
+    /// Where 1C does not answer it is not asked for the rest. What it fails over may be one object among others: then they
+    /// are asked for in smaller parts, until that one is alone.
     fn read_entity(&mut self, entity: &str, fields: &[&str], keys: &[&str], objects: &mut Objects) {
         let place = |key: &str| (entity.to_owned(), key.to_owned());
-        let mut rest = keys;
+        let (mut rest, mut part, mut failed_alone) = (keys, MOST_KEYS, 0);
         while !rest.is_empty() {
-            let (call, count) = requests::list(entity, fields, rest, self.most);
+            let (call, count) = requests::list(entity, fields, rest, part.min(self.most));
             let answer = self.client.turn().and_then(|turn| turn.send(&call));
             match answer.and_then(|answer| rows(&answer)) {
                 Ok(rows) => {
@@ -71,8 +75,15 @@ impl OdataTracker {
                         }
                     }
                     rest = &rest[count..];
+                    (part, failed_alone) = (MOST_KEYS.min(part * 2), 0);
                 }
                 Err(err) if err.may_be_too_long() && count > 1 => self.most = count.div_ceil(2),
+                Err(err) if err.may_be_about_one() && count > 1 => part = count.div_ceil(2),
+                Err(err) if err.may_be_about_one() && failed_alone < MOST_FAILED => {
+                    objects.insert(place(rest[0]), Err(err));
+                    rest = &rest[1..];
+                    failed_alone += 1;
+                }
                 Err(err) => {
                     self.most = MOST_KEYS;
                     objects.extend(rest.iter().map(|key| (place(key), Err(err.clone()))));
