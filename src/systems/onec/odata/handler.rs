@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::{Topic, link, requests};
 use crate::message::{Task, text};
+use crate::systems::given::shown;
 use crate::systems::onec::client::{Call, Client, Turn};
 use crate::systems::onec::errors::ApiError;
 use crate::systems::onec::fields::{self, Made};
@@ -163,7 +164,8 @@ pub fn named(topic: &Topic, task: &Task) -> Result<Call, String> {
     let value = value.ok_or_else(|| format!("{places} is absent or blank, and names what is to be changed"))?;
     let name = text(&value).ok_or_else(|| format!("{places} {value} is no name of anything"))?;
     match &topic.by {
-        Some(field) => Ok(requests::named(&topic.entity, field, &name)),
+        Some(field) => requests::named(&topic.entity, field, &name)
+            .ok_or_else(|| format!("{places} {} is too long to be looked for", shown(&value))),
         None => {
             let key = key::parse(&name).ok_or_else(|| format!("{places} {value} is not a key of 1C"))?;
             Ok(requests::read(&topic.entity, &key))
