@@ -198,3 +198,15 @@ fn where_an_answer_is_too_large_fewer_keys_go_together() {
     assert_eq!(words(&mut bench, &records), ["open"; 4]);
     assert_eq!(bench.fake.asked().len() - before, 3);
 }
+
+#[test]
+fn objects_that_1c_failed_to_read_come_last_the_next_time() {
+    let mut bench = bench();
+    let mut ids: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+    ids.sort_by_key(|id| key::of_task(id));
+    let records: Vec<Record> = ids.iter().map(|id| bench.record(asking(id, "other"))).collect();
+    ids[..4].iter().for_each(|id| bench.fake.target().break_off(id));
+    // They are the first ones that are asked for, and look like an infobase that fails over everything.
+    assert_eq!(words(&mut bench, &records), ["transient"; 40]);
+    assert_eq!(words(&mut bench, &records)[4..], ["open"; 36]);
+}
