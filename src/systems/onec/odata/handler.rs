@@ -133,7 +133,15 @@ fn read(turn: &Turn, entity: &str, key: &str) -> Result<Option<Value>, ApiError>
 fn put(turn: &Turn, topic: &Topic, task: &Task, made: &Made) -> Result<Value, Failure> {
     let key = key::of_task(&task.id);
     match turn.send(&requests::create(&topic.entity, fields::with_key(&made.fields, &key))) {
-        Ok(object) if object["Ref_Key"].is_string() => Ok(object),
+        Ok(object) if object["Ref_Key"].is_string() => {
+            if text(&object["Ref_Key"]).and_then(|given| key::parse(&given)).as_deref() != Some(&*key) {
+                log::error!(
+                    "1C has given an object a key of its own: a repeat would create it again: task={}",
+                    task.id
+                );
+            }
+            Ok(object)
+        }
         Ok(other) => Err(ApiError::nonsense(&other).into()),
         Err(err) if err.is_key_taken() => read(turn, &topic.entity, &key)?.ok_or_else(|| err.into()),
         Err(err) => Err(err.into()),

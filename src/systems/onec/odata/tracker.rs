@@ -70,7 +70,10 @@ impl OdataTracker {
         let (mut rest, mut part, mut failed_alone) = (&keys[..], MOST_KEYS, 0);
         while !rest.is_empty() {
             let (call, count) = requests::list(entity, fields, rest, part.min(self.most));
-            let answer = self.client.turn().and_then(|turn| turn.send(&call));
+            let answer = match self.client.is_stopping() {
+                true => Err(ApiError::stopping()),
+                false => self.client.turn().and_then(|turn| turn.send(&call)),
+            };
             match answer.and_then(|answer| rows(&answer)) {
                 Ok(rows) => {
                     note_rows(rows, rest[..count].iter().map(|key| place(key)), objects);

@@ -210,3 +210,13 @@ fn objects_that_1c_failed_to_read_come_last_the_next_time() {
     assert_eq!(words(&mut bench, &records), ["transient"; 40]);
     assert_eq!(words(&mut bench, &records)[4..], ["open"; 36]);
 }
+
+#[test]
+fn a_worker_that_stops_asks_for_no_more() {
+    let mut bench = bench();
+    let records = [bench.record(asking("1", "other"))];
+    let before = bench.fake.asked().len();
+    bench.stop();
+    assert_eq!(words(&mut bench, &records), ["unavailable"]);
+    assert_eq!(bench.fake.asked().len(), before);
+}
