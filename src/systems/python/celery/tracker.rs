@@ -60,7 +60,7 @@ impl Tracker for CeleryTracker {
             records.iter().enumerate().map(|(index, record)| (record.task.id.as_str(), index)).collect();
         let mut results: Vec<Result<Progress, Failure>> = records.iter().map(is_ours).collect();
         for (number, body) in std::mem::take(&mut replies.bodies).into_iter().enumerate() {
-            match self.claim(&body, &by_id) {
+            match self.claim(&body, replies.request_of(number), &by_id) {
                 Claimed::By(index, result) => {
                     let record = &records[index];
                     self.held.entry(record.task.id.clone()).or_default().push(number);
@@ -119,8 +119,8 @@ impl CeleryTracker {
         self.replies = None;
     }
 
-    fn claim(&mut self, body: &[u8], by_id: &HashMap<&str, usize>) -> Claimed {
-        let Some(result) = ResultMessage::parse(body) else {
+    fn claim(&mut self, body: &[u8], request: Option<&str>, by_id: &HashMap<&str, usize>) -> Claimed {
+        let Some(result) = ResultMessage::parse(body, request) else {
             let queue = &self.settings.replies;
             log::error!("dropping from {queue} what is no result in JSON of a Celery task: {}", beginning(body));
             return Claimed::Dropped;
