@@ -120,6 +120,20 @@ fn a_second_result_of_an_answered_task_is_dropped() {
     assert_eq!((scene.queues.count(&scene.results()), scene.queues.count(&scene.queues.responses())), (0, 1));
 }
 
+/// As when a task is done twice, and its code refuses the second time.
+#[test]
+fn of_two_results_that_come_together_the_first_counts() {
+    let mut scene = Scene::set("two", &[]);
+    scene.reply("task-1", "SUCCESS", &json!({"answer": true}));
+    scene.reply("task-1", "FAILURE", &json!({"exc_type": "Exists", "exc_message": [], "exc_module": "svc"}));
+    scene.queues.publish_task(&field_text("task-1"));
+    let told = scene.await_one(&scene.queues.responses());
+    assert_eq!(told["response_data"]["result"]["task"]["ufResultAnswer_text"], "ДА");
+    scene.await_none(&scene.results());
+    scene.stop();
+    assert_eq!(scene.queues.count(&scene.queues.errors()), 0);
+}
+
 #[test]
 fn a_task_that_has_failed_is_parked_and_a_replay_waits_for_a_result_of_its_own() {
     let mut scene = Scene::set("failed", &[]);

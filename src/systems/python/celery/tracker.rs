@@ -63,8 +63,12 @@ impl Tracker for CeleryTracker {
             match self.claim(&body, replies.request_of(number), &by_id) {
                 Claimed::By(index, result) => {
                     let record = &records[index];
-                    self.held.entry(record.task.id.clone()).or_default().push(number);
-                    results[index] = Ok(result.progress(&record.task, &self.settings));
+                    let held = self.held.entry(record.task.id.clone()).or_default();
+                    // Of several the first counts: a task that is done twice may refuse the second time.
+                    if held.is_empty() {
+                        results[index] = Ok(result.progress(&record.task, &self.settings));
+                    }
+                    held.push(number);
                 }
                 Claimed::Nobody => {}
                 // What cannot be acknowledged comes again.
