@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::client::{Answer, NoAnswer};
 use super::text::plain;
+use crate::message::document;
 
 /// What follows from a call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ pub fn classify(result: Result<Answer, NoAnswer>) -> Result<Answer, Failed> {
 /// As [`classify`]; also a success without JSON, such as a gateway's page: it need not come from the target.
 pub fn json(result: Result<Answer, NoAnswer>) -> Result<Value, Failed> {
     let answer = classify(result)?;
-    serde_json::from_slice(&answer.body).map_err(|_| Failed {
+    document::read(&answer.body).map_err(|_| Failed {
         class: Class::Transient,
         status: Some(answer.status),
         until: None,
@@ -156,6 +157,8 @@ mod tests {
         let page = json(Ok(answer(200, "<html><body>Log in</body></html>"))).expect_err("no JSON");
         assert_eq!((page.class, page.to_string().as_str()), (Class::Transient, "no JSON in http status 200: Log in"));
         assert_eq!(json(Ok(answer(201, r#"{"id": 7}"#))).expect("JSON")["id"], 7);
+        // With a byte order mark, and a text that was cut within an emoji.
+        assert_eq!(json(Ok(answer(200, "\u{feff}{\"id\": \"\\ud83d\"}"))).expect("JSON")["id"], "\u{fffd}");
         // Deeper than any real answer.
         assert_eq!(json(Ok(answer(200, &"[".repeat(100_000)))).expect_err("no JSON").class, Class::Transient);
     }

@@ -45,6 +45,15 @@ pub struct AckToken {
     size: usize,
     /// The number of its subscription.
     subscription: usize,
+    /// The request that the message replies to, if it says so.
+    correlation_id: Option<String>,
+}
+
+impl AckToken {
+    /// The id of the request that its message replies to, if that says so.
+    pub(super) fn correlation_id(&self) -> Option<&str> {
+        self.correlation_id.as_deref()
+    }
 }
 
 /// A message as it arrived. `T` is its ack token.
@@ -244,8 +253,9 @@ impl Consumer {
         let properties = std::mem::take(&mut delivery.properties);
         let headers = Headers::of(properties.headers().clone().unwrap_or_default());
         let (redelivered, sent) = (delivery.redelivered, *properties.timestamp());
-        let token =
-            AckToken { session: self.session, size: body.len(), subscription: self.subscriptions.get(), delivery };
+        let correlation_id = properties.correlation_id().clone();
+        let (session, size, subscription) = (self.session, body.len(), self.subscriptions.get());
+        let token = AckToken { session, size, subscription, correlation_id, delivery };
         self.unsettled.update(|Unsettled { count, bytes }| Unsettled { count: count + 1, bytes: bytes + token.size });
         Delivery { body, headers, redelivered, sent, token }
     }

@@ -162,6 +162,11 @@ pub struct Replies {
 }
 
 impl Replies {
+    /// The id of the request to which the reply of this number belongs, if it says so.
+    pub fn request_of(&self, number: usize) -> Option<&str> {
+        self.tokens.get(number)?.as_ref()?.correlation_id()
+    }
+
     /// Acknowledges the reply of this number, once.
     ///
     /// # Errors

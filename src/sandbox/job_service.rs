@@ -106,7 +106,7 @@ impl JobService {
         let known = self.jobs.iter().position(|job| job.key == key);
         if known.is_some() && self.rules.conflicts > 0 {
             self.rules.conflicts -= 1;
-            return Self::refusal(409, "", "still at work").with("Retry-After", "1");
+            return Self::refusal(409, "", "still at work");
         }
         let number = known.unwrap_or_else(|| {
             let state = json!({"status": "running", "result": null});

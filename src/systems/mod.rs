@@ -49,6 +49,12 @@ pub trait System: fmt::Debug + Send + Sync {
     /// The values of its settings that must not appear in any output.
     fn secrets(&self) -> Vec<Secret>;
 
+    /// The queues of its target at the broker of the messages, each with the setting that names it. None of them may be
+    /// one of ours.
+    fn queues(&self) -> Vec<(&'static str, &str)> {
+        Vec::new()
+    }
+
     /// Makes what its lane works with: its handler and its tracker.
     ///
     /// # Errors

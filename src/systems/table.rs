@@ -157,11 +157,25 @@ impl Setup {
         refuse_own_queues(&config, variables);
         let systems = TABLE.iter().map(|entry| (entry.name, (entry.open)(variables))).collect();
         let setup = Setup { config, systems };
+        setup.refuse_queues_of_targets(variables);
         if variables.text(config::HTTPS_CA_FILE).is_some() && !setup.on().any(|(_, system)| system.uses_https()) {
             let example = "BITRIX_WEBHOOK_URL=https://bitrix.example/rest/1/TOKEN";
             variables.error(config::HTTPS_CA_FILE, "is set, but no address is https, so it protects nothing", example);
         }
         setup
+    }
+
+    /// What is put into another queue of ours for a target is no message there, and what is taken from one as its reply
+    /// would be lost.
+    fn refuse_queues_of_targets(&self, variables: &mut Variables) {
+        let Config { queue_prefix, error_queue, responses_queue, .. } = &self.config;
+        for (name, queue) in self.on().flat_map(|(_, system)| system.queues()) {
+            if Queues::are_called(queue, queue_prefix, &names())
+                || [error_queue, responses_queue].iter().any(|own| *own == queue)
+            {
+                variables.error(name, &format!("is {queue:?}, a queue of our own"), &format!("{name}=celery"));
+            }
+        }
     }
 
     /// The systems that are on, with their names.
@@ -217,6 +231,28 @@ fn refuse_own_queues(config: &Config, variables: &mut Variables) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_queue_of_celery_s_is_none_of_ours() {
+        let wrong = |name: &str, queue: &str, others: &[(&str, &str)]| {
+            let given = [&[("RABBITMQ_PASSWORD", "x"), ("QUEUE_PREFIX", "p-"), (name, queue)], others].concat();
+            let value =
+                |name: &str| given.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            Setup::read(value).err().map(|errors| errors.to_string()).unwrap_or_default()
+        };
+        for queue in
+            ["p-python-services.queue", "p-1c.sent.queue", "camunda.responses.queue", "errors.camunda_tasks.queue"]
+        {
+            let told = wrong("CELERY_QUEUE", queue, &[]);
+            assert!(told.contains(&format!("CELERY_QUEUE is \"{queue}\", a queue of our own")), "{told}");
+            assert!(
+                wrong("CELERY_RESULT_QUEUE", queue, &[("CELERY_QUEUE", "celery")]).contains("CELERY_RESULT_QUEUE is")
+            );
+        }
+        assert_eq!(wrong("CELERY_QUEUE", "python-services.queue", &[]), "", "it has no prefix");
+        let elsewhere = [("CELERY_HOST", "celery.example"), ("CELERY_PASSWORD", "x")];
+        assert_eq!(wrong("CELERY_QUEUE", "p-python-services.queue", &elsewhere), "", "it is at another broker");
+    }
 
     #[test]
     fn no_topic_belongs_to_two_systems_and_each_is_spelt_as_messages_are_read() {

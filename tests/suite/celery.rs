@@ -122,6 +122,20 @@ fn a_second_result_of_an_answered_task_answers_nothing() {
     assert_eq!((scene.queues.count(&scene.results()), scene.queues.count(&scene.queues.errors())), (1, 0));
 }
 
+/// As when a task is done twice, and its code refuses the second time.
+#[test]
+fn of_two_results_that_come_together_the_first_counts() {
+    let mut scene = Scene::set("two", &[]);
+    scene.reply("task-1", "SUCCESS", &json!({"answer": true}));
+    scene.reply("task-1", "FAILURE", &json!({"exc_type": "Exists", "exc_message": [], "exc_module": "svc"}));
+    scene.queues.publish_task(&field_text("task-1"));
+    let told = scene.await_one(&scene.queues.responses());
+    assert_eq!(told["response_data"]["result"]["task"]["ufResultAnswer_text"], "ДА");
+    scene.await_none(&scene.results());
+    scene.stop();
+    assert_eq!(scene.queues.count(&scene.queues.errors()), 0);
+}
+
 #[test]
 fn a_task_that_has_failed_is_parked_and_a_replay_waits_for_a_result_of_its_own() {
     let mut scene = Scene::set("failed", &[]);
@@ -177,6 +191,28 @@ fn a_result_without_a_record_waits_and_what_is_no_result_is_dropped() {
     scene.queues.await_count(&scene.queues.responses(), 2, PATIENCE);
     scene.await_none(&scene.results());
     scene.stop();
+}
+
+/// Python writes NaN into JSON.
+#[test]
+fn a_result_that_is_no_json_parks_its_task_and_a_topic_too_long_for_a_name_parks_itself() {
+    let mut scene = Scene::set("unreadable", &[]);
+    let mut message = field_message("task-0");
+    message["topic"] = "x".repeat(200_000).into();
+    // Its headers do not name it.
+    scene.queues.publish(&scene.queues.input(), message.to_string(), FieldTable::new());
+    scene.queues.await_count(&scene.queues.errors(), 1, PATIENCE);
+    scene.take("task-1");
+    let nan = r#"{"status": "SUCCESS", "result": NaN, "task_id": "task-1", "traceback": null, "children": []}"#;
+    let properties = AmqpProperties::default().with_correlation_id("task-1".into()).with_delivery_mode(2);
+    scene.queues.publish_with(&scene.results(), nan, properties);
+    scene.queues.await_count(&scene.queues.errors(), 2, PATIENCE);
+    let parked = scene.queues.peek_all(&scene.queues.errors());
+    let told: Vec<String> = parked.iter().map(|parked| parked.json()["error_message"].to_string()).collect();
+    assert!(told[0].contains("its topic has 200000 bytes") && told[1].contains("no result in JSON"), "{told:?}");
+    scene.await_none(&scene.results());
+    scene.stop();
+    assert_eq!(scene.queues.count(&scene.queues.sent()), 0);
 }
 
 #[test]

@@ -164,6 +164,13 @@ fn a_result_without_the_answer_that_is_expected_is_parked() {
 }
 
 #[test]
+fn a_result_that_says_it_has_failed_is_parked() {
+    let scene = Scene::set("200 failed", Some(json!({"status": "Failed", "error": "no such contract"})), &[]);
+    scene.queues.publish_task(&field_text("task-1"));
+    assert_eq!(scene.parked()["error_message"], "it has failed: no such contract");
+}
+
+#[test]
 fn a_service_that_says_nothing_has_done_the_task_all_the_same() {
     let scene = Scene::set("204", Some(json!({})), &[]);
     let nothing = What::Raw { status: 204, content_type: "", body: Vec::new() };
@@ -229,6 +236,16 @@ fn a_failed_job_is_answered_where_that_is_wished_for() {
     assert_eq!((&task["status"], &task["ufResultAnswer_text"]), (&"failed".into(), &"НЕТ".into()));
     assert_eq!(told["reply"]["error"], "division by zero");
     scene.end().with_finished(vec!["task-1".into()]).assert_holds();
+}
+
+#[test]
+fn a_state_that_no_setting_names_counts_as_at_work_and_is_logged() {
+    let scene = Scene::set("state", None, &[]);
+    scene.recorded();
+    scene.service.target().set("task-1", json!({"status": "finished"}));
+    let told = "/jobs/0 is \"finished\", which neither PYTHON_COMPLETED_STATUSES nor PYTHON_FAILED_STATUSES names";
+    scene.worker.await_log(told, PATIENCE);
+    scene.end().assert_holds();
 }
 
 #[test]

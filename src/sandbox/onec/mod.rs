@@ -47,6 +47,8 @@ pub struct Onec {
     number: u64,
     /// A shorter query than IIS takes, where something else stands before it.
     longest_query: Option<usize>,
+    /// Tasks whose objects nobody can read: whoever asks for one of them among others gets an error and nothing else.
+    unreadable: Vec<String>,
 }
 
 /// What was asked for, or an error.
@@ -148,6 +150,9 @@ impl Onec {
         let (skip, top) = (number("$skip", 0)?, number("$top", usize::MAX)?);
         let objects = self.objects.entry(set.name.to_owned()).or_default();
         let fitting = objects.iter().filter(|object| filter.as_ref().is_none_or(|filter| filter.fits(object)));
+        if fitting.clone().any(|object| self.unreadable.iter().any(|task| object[TASK_ID] == *task)) {
+            return Err(error(500, "-1", "Ошибка при выполнении операции чтения"));
+        }
         let mut rows = Vec::new();
         for object in fitting.clone().skip(skip).take(top) {
             rows.push(selected(set, object, asked)?);
@@ -253,6 +258,11 @@ impl Onec {
     /// From now on a longer query is answered with a page.
     pub fn take_queries_up_to(&mut self, bytes: usize) {
         self.longest_query = Some(bytes);
+    }
+
+    /// From now on the object of this task cannot be read, as one that a rule on single records forbids.
+    pub fn break_off(&mut self, task: &str) {
+        self.unreadable.push(task.to_owned());
     }
 
     /// Camunda's id of every task here, the HTTP service's included; a doubled one is there twice.

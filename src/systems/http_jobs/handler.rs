@@ -10,13 +10,13 @@ use anyhow::anyhow;
 use serde_json::Value;
 use url::Url;
 
-use super::Settings;
 use super::client::Client;
 use super::fields::Fields;
 use super::job::Job;
-use super::outcome;
+use super::{FailedJob, Settings, outcome};
 use crate::http::{self, Answer, Class, Failed};
 use crate::message::{Earlier, Task, document, text};
+use crate::systems::half_done::HalfDone;
 use crate::systems::{Created, Failure, Found, Handler, Missing, create};
 
 /// A service has taken the task, and says where its job is.
@@ -29,6 +29,8 @@ const CONFLICT: u16 = 409;
 pub struct JobHandler {
     settings: Settings,
     client: Arc<Client>,
+    /// Tasks with an earlier try that may still be at work, since it had no clear answer.
+    unclear: HalfDone<()>,
 }
 
 impl JobHandler {
@@ -39,7 +41,7 @@ impl JobHandler {
              service that does not look at it does the work twice",
             settings.named.what
         );
-        JobHandler { settings, client }
+        JobHandler { settings, client, unclear: HalfDone::default() }
     }
 }
 
@@ -92,6 +94,12 @@ impl JobHandler {
             _ => http::json(Ok(answer)).map_err(|failed| self.failure(failed, task))?,
         };
         let id = text(&reply["id"]).unwrap_or_else(|| task.id.clone());
+        if self.settings.says_failed(&reply) {
+            return match self.settings.failed_job {
+                FailedJob::Answer => Ok(Created::finished(outcome::failed(task, &id, &reply), id)),
+                FailedJob::Park => Err(Failure::Permanent(anyhow!("it has failed: {}", outcome::words_of(&reply)))),
+            };
+        }
         let told = outcome::done(task, &id, &reply, &reply, &self.settings.answer).map_err(Failure::Permanent)?;
         Ok(Created::finished(told, id))
     }
@@ -99,12 +107,17 @@ impl JobHandler {
     /// What failed without a clear answer may have been done; it is repeated with the same key when that answer is not
     /// to be expected any more.
     fn failure(&self, mut failed: Failed, task: &Task) -> Failure {
-        let may_be_under_way = failed.until.is_some() || task.earlier == Earlier::MayExist;
+        let was_unclear = self.unclear.take(&task.id).is_some();
+        let may_be_under_way = failed.until.is_some() || was_unclear || task.earlier == Earlier::MayExist;
         if failed.status == Some(CONFLICT) && may_be_under_way {
             // An earlier try is still at work, and this one was not taken for it.
             failed.class = Class::Transient;
         }
-        Failure::from(failed).of_create(self.settings.timeout)
+        let failure = Failure::from(failed).of_create(self.settings.timeout);
+        if matches!(failure, Failure::OutcomeUnknown { .. }) {
+            self.unclear.keep(&task.id, ());
+        }
+        failure
     }
 
     fn no_address(&self, task: &Task) -> Failure {

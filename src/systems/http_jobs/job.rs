@@ -42,6 +42,9 @@ impl Job {
                 posted_to.origin().ascii_serialization()
             );
         }
+        if !url.username().is_empty() || url.password().is_some() {
+            bail!("the Location of the job has a user in it, who would stand in the record");
+        }
         Ok(Job { url, due: now() + due_in.as_secs_f64() })
     }
 

@@ -6,6 +6,7 @@ use anyhow::bail;
 use serde_json::{Value, json};
 
 use super::fields::title;
+use crate::http::text::plain;
 use crate::message::{Task, text};
 use crate::systems::question::{self, NO, YES};
 
@@ -27,6 +28,12 @@ pub fn done(task: &Task, id: &str, reply: &Value, result: &Value, pointer: &str)
 pub fn failed(task: &Task, id: &str, reply: &Value) -> Value {
     let answer = if question::is_expected(task) { NO } else { "" };
     told(task, id, "failed", answer, reply)
+}
+
+/// What the service says of a task that it has failed over.
+pub fn words_of(reply: &Value) -> String {
+    let said = reply.get("error").filter(|error| !error.is_null()).unwrap_or(reply);
+    plain(&text(said).unwrap_or_else(|| said.to_string()))
 }
 
 /// What the response, or the record before it, holds: the task as the bridge reads it, and what the service has said.

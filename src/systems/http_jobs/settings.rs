@@ -5,9 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde_json::Value;
 use url::Url;
 
 use super::Named;
+use crate::message::text;
 use crate::settings::address;
 use crate::settings::{Secret, Variables};
 
@@ -99,6 +101,20 @@ impl Settings {
             failed: words(&name("FAILED_STATUSES"), "failed,error,cancelled", variables),
         }
     }
+
+    /// Does the service say in this reply that it has done what was asked?
+    pub fn says_completed(&self, reply: &Value) -> bool {
+        says_one_of(&self.completed, reply)
+    }
+
+    /// Does it say that it has failed over it?
+    pub fn says_failed(&self, reply: &Value) -> bool {
+        says_one_of(&self.failed, reply)
+    }
+}
+
+fn says_one_of(words: &[String], reply: &Value) -> bool {
+    text(&reply["status"]).is_some_and(|status| words.contains(&status.to_lowercase()))
 }
 
 fn urls(named: &Named, variables: &mut Variables) -> Urls {

@@ -157,6 +157,8 @@ fn a_job_at_another_place_is_not_followed() {
         "/\\evil.example/1",
         "http://services.example:81@evil.example/1",
         "http:\\\\evil.example\\1",
+        "http://user:password@services.example:81/1",
+        "http://user@services.example:81/1",
         "file:///etc/passwd",
         "javascript:1",
         "http://[",
@@ -194,12 +196,16 @@ fn a_job_that_is_due_in_years_was_made_by_a_wrong_clock_and_is_asked_for() {
 
 // Tracking.
 
-/// Answers everything with this, or wants to be left alone.
+/// Answers everything with this, or wants to be left alone; some of its jobs it shows to nobody.
 struct Service(Option<&'static str>);
 
+/// Where the jobs are that nobody may see, such as those whose signature is too old.
+const HIDDEN: &str = "/hidden";
+
 impl Target for Service {
-    fn answer(&mut self, _: &Asked) -> Page {
+    fn answer(&mut self, asked: &Asked) -> Page {
         match self.0 {
+            _ if asked.path.starts_with(HIDDEN) => Page::new(403, "text/html", "Request has expired"),
             Some(body) => Page::new(200, "application/json", body),
             None => Page::new(429, "application/json", "{}"),
         }
@@ -264,4 +270,29 @@ fn the_job_that_waits_longest_is_asked_for_first_and_nothing_is_once_the_worker_
     stopper.raise();
     tracker.check(&records);
     assert_eq!(asked().len(), 2);
+}
+
+#[test]
+fn jobs_that_the_service_shows_to_nobody_hold_up_no_other() {
+    let (service, url) = service(Some(r#"{"status": "succeeded"}"#));
+    let (_stopper, stop) = stop::signal();
+    let mut tracker = tracker(settings(&[("SVC_URL", &*url), ("SVC_PARALLEL_REQUESTS", "1")]), &stop);
+    let at = |id: &str, path: &str, due| record(id, &format!("{url}{path}"), now() + due);
+    let mut records = vec![at("a", "hidden/a", -9.0), at("b", "b", -1.0)];
+    let results = tracker.check(&records);
+    assert!(matches!(results[..], [Err(Failure::Transient { .. }), Ok(Progress::Finished(_))]), "{results:?}");
+    // Three in a row look like an account that may see nothing. They go behind the others then.
+    records = vec![at("c", "hidden/c", -9.0), at("d", "hidden/d", -9.0), at("e", "hidden/e", -9.0), at("f", "f", -1.0)];
+    let results = tracker.check(&records);
+    assert!(results.iter().all(|result| matches!(result, Err(Failure::Unavailable { .. }))), "{results:?}");
+    let results = tracker.check(&records);
+    assert!(matches!(results[3], Ok(Progress::Finished(_))), "{results:?}");
+    drop(service);
+}
+
+#[test]
+fn a_reply_says_by_its_status_alone_that_the_work_has_failed() {
+    let usual = settings(&[]);
+    assert!(usual.says_failed(&json!({"status": "FAILED"})) && !usual.says_failed(&json!({"status": "ok"})));
+    assert!(!usual.says_failed(&json!({"state": "failed"})) && !usual.says_failed(&json!("failed")));
 }

@@ -76,6 +76,11 @@ impl Client {
         }
     }
 
+    /// Does the worker stop?
+    pub fn is_stopping(&self) -> bool {
+        self.stop.raised()
+    }
+
     /// Waits for a turn. Each of those before it ends with the deadlines of its requests.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::http::text::plain;
 use crate::http::{Answer, Class, NoAnswer, classify};
-use crate::message::text;
+use crate::message::{document, text};
 use crate::systems::Failure;
 
 /// The entity is not published.
@@ -29,6 +29,8 @@ pub struct ApiError {
     until: Option<Duration>,
     /// The answer, if it was JSON.
     body: Option<Value>,
+    /// There was an answer, larger than what is read.
+    is_too_large: bool,
     text: String,
 }
 
@@ -37,8 +39,10 @@ pub struct ApiError {
 /// # Errors
 /// Every other answer, and none.
 pub fn read(result: Result<Answer, NoAnswer>) -> Result<Value, ApiError> {
-    let body = result.as_ref().ok().and_then(|answer| serde_json::from_slice::<Value>(&answer.body).ok());
+    // 1C may write a byte order mark before it, and half an emoji in it.
+    let body = result.as_ref().ok().and_then(|answer| document::read(&answer.body).ok());
     let is_empty = result.as_ref().is_ok_and(|answer| answer.body.is_empty());
+    let is_too_large = matches!(result, Err(NoAnswer::TooLarge(_)));
     match (classify(result), body) {
         (Ok(_), Some(body)) => Ok(body),
         (Ok(_), None) if is_empty => Ok(Value::Null),
@@ -48,6 +52,7 @@ pub fn read(result: Result<Answer, NoAnswer>) -> Result<Value, ApiError> {
             status: Some(answer.status),
             until: None,
             body: None,
+            is_too_large,
             text: format!(
                 "no JSON in http status {}: {}",
                 answer.status,
@@ -64,7 +69,7 @@ pub fn read(result: Result<Answer, NoAnswer>) -> Result<Value, ApiError> {
             };
             let code = told.as_ref().map(|(code, _)| code.as_str());
             let (class, advice) = class(failed.class, failed.status, code, body.is_some());
-            Err(ApiError { class, status: failed.status, until: failed.until, body, text: text + advice })
+            Err(ApiError { class, status: failed.status, until: failed.until, body, is_too_large, text: text + advice })
         }
     }
 }
@@ -101,6 +106,7 @@ impl ApiError {
             status: None,
             until: None,
             body: None,
+            is_too_large: false,
             text: "not sent: the worker stops".into(),
         }
     }
@@ -108,7 +114,8 @@ impl ApiError {
     /// An answer that is JSON, and none of 1C's.
     pub fn nonsense(body: &Value) -> ApiError {
         let text = format!("an answer of another form: {}", plain(&body.to_string()));
-        ApiError { class: Class::Transient, status: None, until: None, body: Some(body.clone()), text }
+        let body = Some(body.clone());
+        ApiError { class: Class::Transient, status: None, until: None, body, is_too_large: false, text }
     }
 
     /// The same, and what it is about.
@@ -137,9 +144,27 @@ impl ApiError {
         self.status == Some(404) && self.body.is_some()
     }
 
-    /// The address may be too long for the web server, or the answer for us: less might pass.
+    /// The address may be too long for the web server: a shorter one might pass.
     pub fn may_be_too_long(&self) -> bool {
         self.body.is_none() && matches!(self.status, Some(400 | 404 | 413 | 414))
+    }
+
+    /// It may be the fault of one of several objects that were asked for together: 1C fails over it, does not show it to
+    /// this account, or says something of it that is too large or no JSON.
+    pub fn may_be_about_one(&self) -> bool {
+        let fails = matches!((self.status, &self.body), (Some(200..=299 | 403), _) | (Some(500..), Some(_)));
+        self.class == Class::Transient && (fails || self.is_too_large)
+    }
+
+    /// There was no answer at all.
+    pub fn is_silence(&self) -> bool {
+        self.class == Class::Transient && self.status.is_none() && self.body.is_none()
+    }
+
+    /// The same where it has happened so often that it is about 1C, and not about one task.
+    #[must_use]
+    pub fn of_all(self) -> ApiError {
+        ApiError { class: Class::Unavailable, ..self }
     }
 
     /// What it means where nothing was to be done. A page of the web server's, instead of an answer of 1C's, says that

@@ -99,20 +99,28 @@ fn converted(name: &str, field: &Field, value: &Value, offset: Option<FixedOffse
     }
 }
 
-/// A tabular part. Rows need their numbers, which 1C writes as texts.
+/// A tabular part. Rows need their numbers, which 1C writes as texts. What is no object has no members that a row could be
+/// made of.
 fn table(name: &str, field: &Field, rows: &[Value], offset: Option<FixedOffset>, made: &mut Made) -> Value {
     let fields = field.fields.iter().flatten();
-    let row = |(index, row): (usize, &Value)| {
+    let mut table: Vec<Value> = Vec::with_capacity(rows.len());
+    for (index, row) in rows.iter().enumerate() {
+        let in_row = |told: String| format!("{name}, row {}: {told}", index + 1);
+        if !row.is_object() {
+            let wrong = in_row(format!("{} is no object: the row is left out", shown(row)));
+            let is_required = fields.clone().any(|(_, field)| field.required);
+            if is_required { &mut made.missing } else { &mut made.warnings }.push(wrong);
+            continue;
+        }
         let mut of_row = Made::default();
         let said = |name: &str| row.get(name).filter(|value| !is_blank(value)).cloned();
         fields.clone().for_each(|(name, field)| put(name, field, &said, offset, &mut of_row));
-        let in_row = |told: String| format!("{name}, row {}: {told}", index + 1);
         made.warnings.extend(of_row.warnings.into_iter().map(in_row));
         made.missing.extend(of_row.missing.into_iter().map(in_row));
-        of_row.fields.insert("LineNumber".into(), (index + 1).to_string().into());
-        Value::Object(of_row.fields)
-    };
-    rows.iter().enumerate().map(row).collect()
+        of_row.fields.insert("LineNumber".into(), (table.len() + 1).to_string().into());
+        table.push(Value::Object(of_row.fields));
+    }
+    Value::Array(table)
 }
 
 /// A list or an object as its JSON.

@@ -22,7 +22,7 @@ use crate::tls::RootCertificates;
 pub struct Bench {
     pub fake: HttpFake<Onec>,
     connected: Connected,
-    _running: Stopper,
+    running: Option<Stopper>,
 }
 
 /// The settings for a mapping, at no address.
@@ -70,7 +70,7 @@ impl Bench {
             rabbitmq: &config.rabbitmq,
         };
         let connected = system.connect(&around).expect("nothing is missing here");
-        Bench { fake, connected, _running: running }
+        Bench { fake, connected, running: Some(running) }
     }
 
     /// Finds or creates, as the lane does.
@@ -89,6 +89,16 @@ impl Bench {
         let created = self.run(&task).unwrap_or_else(|failure| panic!("{failure}"));
         let body = sent_record(&task, "1c.queue", created.reply, created.host.as_deref());
         Record::parse(body).unwrap_or_else(|wrong| panic!("{}", wrong.reason))
+    }
+
+    /// The worker stops.
+    pub fn stop(&mut self) {
+        self.running.take().into_iter().for_each(Stopper::raise);
+    }
+
+    /// How long a task may stay invisible.
+    pub fn visible_within(&self) -> Option<Duration> {
+        self.connected.handler.visible_within()
     }
 
     pub fn check(&mut self, records: &[Record]) -> Vec<Result<Progress, Failure>> {

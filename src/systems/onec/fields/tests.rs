@@ -106,6 +106,12 @@ fn rows_have_their_numbers_and_what_is_wrong_in_one_says_in_which() {
     let made = of(rows.clone(), json!([{"price": 1}]));
     assert_eq!(made.missing, ["X, row 1: Имя is required, and name, title is absent or blank"]);
     becomes(&rows, json!("Стол"), json!({}));
+    // What is no object has no members, and would be a row with a number alone.
+    let optional = json!({"type": "rows", "fields": {"Имя": {"from": "name"}}});
+    let made = of(optional, json!(["Стол", {"name": "Стул"}]));
+    assert_eq!(Value::Object(made.fields), json!({"X": [{"LineNumber": "1", "Имя": "Стул"}]}));
+    assert_eq!(made.warnings, ["X, row 1: \"Стол\" is no object: the row is left out"]);
+    assert_eq!(of(rows, json!(["Стол"])).missing, ["X, row 1: \"Стол\" is no object: the row is left out"]);
 }
 
 #[test]

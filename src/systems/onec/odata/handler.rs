@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{Topic, link, requests};
 use crate::message::given::named;
 use crate::message::{Task, text};
+use crate::systems::given::shown;
 use crate::systems::onec::client::{Call, Client, Turn};
 use crate::systems::onec::errors::ApiError;
 use crate::systems::onec::fields::{self, Made};
@@ -133,7 +134,15 @@ fn read(turn: &Turn, entity: &str, key: &str) -> Result<Option<Value>, ApiError>
 fn put(turn: &Turn, topic: &Topic, task: &Task, made: &Made) -> Result<Value, Failure> {
     let key = key::of_task(&task.id);
     match turn.send(&requests::create(&topic.entity, fields::with_key(&made.fields, &key))) {
-        Ok(object) if object["Ref_Key"].is_string() => Ok(object),
+        Ok(object) if object["Ref_Key"].is_string() => {
+            if text(&object["Ref_Key"]).and_then(|given| key::parse(&given)).as_deref() != Some(&*key) {
+                log::error!(
+                    "1C has given an object a key of its own: a repeat would create it again: task={}",
+                    task.id
+                );
+            }
+            Ok(object)
+        }
         Ok(other) => Err(ApiError::nonsense(&other).into()),
         Err(err) if err.is_key_taken() => read(turn, &topic.entity, &key)?.ok_or_else(|| err.into()),
         Err(err) => Err(err.into()),
@@ -164,7 +173,8 @@ pub fn named(topic: &Topic, task: &Task) -> Result<Call, String> {
     let value = value.ok_or_else(|| format!("{places} is absent or blank, and names what is to be changed"))?;
     let name = text(&value).ok_or_else(|| format!("{places} {value} is no name of anything"))?;
     match &topic.by {
-        Some(field) => Ok(requests::named(&topic.entity, field, &name)),
+        Some(field) => requests::named(&topic.entity, field, &name)
+            .ok_or_else(|| format!("{places} {} is too long to be looked for", shown(&value))),
         None => {
             let key = key::parse(&name).ok_or_else(|| format!("{places} {value} is not a key of 1C"))?;
             Ok(requests::read(&topic.entity, &key))

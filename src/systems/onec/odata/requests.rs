@@ -44,11 +44,12 @@ pub fn first(entity: &str, fields: &[&str]) -> Call {
     Call::get(format!("{}?$format=json&$top=1&$select={}", encoded(entity), encoded(&fields.join(","))))
 }
 
-/// Asks for the object of which this text field says that; for two, so that several show.
-pub fn named(entity: &str, field: &str, text: &str) -> Call {
+/// Asks for the object of which this text field says that; for two, so that several show. `None`: no address can hold
+/// such a text.
+pub fn named(entity: &str, field: &str, text: &str) -> Option<Call> {
     let text = encoded(&text.replace('\'', "''"));
-    let filter = format!("{}%20eq%20'{text}'", encoded(field));
-    Call::get(format!("{}?$format=json&$top=2&$filter={filter}", encoded(entity)))
+    let query = format!("$format=json&$top=2&$filter={}%20eq%20'{text}'", encoded(field));
+    (query.len() <= LONGEST_QUERY).then(|| Call::get(format!("{}?{query}", encoded(entity))))
 }
 
 /// Asks for the objects of as many of these keys as one request may name, at most so many, with these fields of theirs or
@@ -109,7 +110,7 @@ mod tests {
         ] {
             assert_eq!(call.path, path);
         }
-        let call = named("Catalog_X", "Description", "O'Neil & Co");
+        let call = named("Catalog_X", "Description", "O'Neil & Co").expect("it is short");
         assert_eq!(call.path, "Catalog_X?$format=json&$top=2&$filter=Description%20eq%20'O%27%27Neil%20%26%20Co'");
         let call = update(entity, KEY, Value::Null, Some("AAAAAQ=="));
         assert_eq!((call.method, call.headers), (Method::PATCH, vec![("If-Match", "AAAAAQ==".to_owned())]));

@@ -3,7 +3,7 @@
 //! A key is nobody else's, whatever the infobase, so what has it is the record's object. What becomes of a record is
 //! decided in [`crate::lane::tracking`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::anyhow;
@@ -21,6 +21,11 @@ use crate::systems::{Failure, Progress, Tracker, question};
 /// What says that somebody has deleted an object: 1C marks it first.
 const DELETED: &str = "DeletionMark";
 
+/// When 1C fails over so many objects in a row, each asked for alone, it fails over all of them.
+const MOST_FAILED: usize = 3;
+/// Objects that are remembered since they could not be read.
+const MOST_REMEMBERED: usize = 10_000;
+
 /// The tracker; one thread uses it.
 pub struct OdataTracker {
     settings: Settings,
@@ -28,6 +33,8 @@ pub struct OdataTracker {
     client: Arc<Client>,
     /// The most keys that a request may name; fewer once a web server has taken no more.
     most: usize,
+    /// Where 1C has failed over an object that was asked for alone. These come last, so that they are in nobody's way.
+    unreadable: HashSet<Place>,
 }
 
 /// Where a record's object is: its entity and key.
@@ -39,7 +46,7 @@ type Objects = HashMap<Place, Result<Option<Value>, ApiError>>;
 impl OdataTracker {
     /// A tracker for the infobase of these settings.
     pub fn new(settings: Settings, mapping: Mapping<Topic>, client: Arc<Client>) -> OdataTracker {
-        OdataTracker { settings, mapping, client, most: MOST_KEYS }
+        OdataTracker { settings, mapping, client, most: MOST_KEYS, unreadable: HashSet::new() }
     }
 
     /// The objects of these places, with these fields of theirs or all.
@@ -54,25 +61,33 @@ impl OdataTracker {
         objects
     }
 
-    /// Where 1C does not answer it is not asked for the rest.
+    /// Where 1C does not answer it is not asked for the rest. What it fails over may be one object among others: then they
+    /// are asked for in smaller parts, until that one is alone.
     fn read_entity(&mut self, entity: &str, fields: &[&str], keys: &[&str], objects: &mut Objects) {
         let place = |key: &str| (entity.to_owned(), key.to_owned());
-        let mut rest = keys;
+        let mut keys = keys.to_vec();
+        keys.sort_by_key(|key| self.unreadable.contains(&place(key)));
+        let (mut rest, mut part, mut failed_alone) = (&keys[..], MOST_KEYS, 0);
         while !rest.is_empty() {
-            let (call, count) = requests::list(entity, fields, rest, self.most);
-            let answer = self.client.turn().and_then(|turn| turn.send(&call));
+            let (call, count) = requests::list(entity, fields, rest, part.min(self.most));
+            let answer = match self.client.is_stopping() {
+                true => Err(ApiError::stopping()),
+                false => self.client.turn().and_then(|turn| turn.send(&call)),
+            };
             match answer.and_then(|answer| rows(&answer)) {
                 Ok(rows) => {
-                    objects.extend(rest[..count].iter().map(|key| (place(key), Ok(None))));
-                    for row in rows {
-                        // Of what was not asked for nothing is known.
-                        if let Some(object) = key_of(&row).and_then(|key| objects.get_mut(&place(&key))) {
-                            *object = Ok(Some(row));
-                        }
-                    }
+                    note_rows(rows, rest[..count].iter().map(|key| place(key)), objects);
                     rest = &rest[count..];
+                    (part, failed_alone) = (MOST_KEYS.min(part * 2), 0);
                 }
                 Err(err) if err.may_be_too_long() && count > 1 => self.most = count.div_ceil(2),
+                Err(err) if err.may_be_about_one() && count > 1 => part = count.div_ceil(2),
+                Err(err) if err.may_be_about_one() && failed_alone < MOST_FAILED => {
+                    self.note_unreadable(place(rest[0]));
+                    objects.insert(place(rest[0]), Err(err));
+                    rest = &rest[1..];
+                    failed_alone += 1;
+                }
                 Err(err) => {
                     self.most = MOST_KEYS;
                     objects.extend(rest.iter().map(|key| (place(key), Err(err.clone()))));
@@ -80,6 +95,13 @@ impl OdataTracker {
                 }
             }
         }
+    }
+
+    fn note_unreadable(&mut self, place: Place) {
+        if self.unreadable.len() >= MOST_REMEMBERED {
+            self.unreadable.clear();
+        }
+        self.unreadable.insert(place);
     }
 
     fn is_finished(&self, record: &Record, object: &Value) -> Result<bool, Failure> {
@@ -169,6 +191,18 @@ fn grouped<'a>(places: impl Iterator<Item = &'a Place>) -> BTreeMap<String, BTre
         grouped.entry(entity.clone()).or_default().insert(key.clone());
     }
     grouped
+}
+
+/// What 1C says of these places: one without a row has no object.
+fn note_rows(rows: Vec<Value>, asked: impl Iterator<Item = Place>, objects: &mut Objects) {
+    let places: HashMap<String, Place> = asked.map(|(entity, key)| (key.clone(), (entity, key))).collect();
+    objects.extend(places.values().map(|place| (place.clone(), Ok(None))));
+    for row in rows {
+        // Of what was not asked for nothing is known.
+        if let Some(place) = key_of(&row).and_then(|key| places.get(&key)) {
+            objects.insert(place.clone(), Ok(Some(row)));
+        }
+    }
 }
 
 /// The rows of a list.

@@ -20,7 +20,7 @@ pub struct ServiceHandler {
     settings: Settings,
     mapping: Mapping<Topic>,
     client: Arc<Client>,
-    /// Every topic has a way to find what was created.
+    /// Some topic has a way to find what was created.
     is_searchable: bool,
 }
 
@@ -35,7 +35,8 @@ impl ServiceHandler {
                 blind.join(", ")
             );
         }
-        ServiceHandler { settings, is_searchable: blind.is_empty(), mapping, client }
+        let is_searchable = mapping.topics().any(|(_, topic)| topic.find.is_some());
+        ServiceHandler { settings, is_searchable, mapping, client }
     }
 
     fn topic(&self, task: &Task) -> Result<&Topic, Failure> {
@@ -66,12 +67,15 @@ impl ServiceHandler {
         let topic = self.topic(task)?;
         let call = topic.create_call(&task.id, body(topic, missing, &self.settings)?);
         let create = |turn: &Turn| {
-            let created = turn.send(&call).and_then(|answer| match topic.id_in(&answer) {
-                Some(id) => Ok(self.created(topic, task, &answer, id)),
-                None => Err(ApiError::nonsense(&answer).about(&format!("no id at {}", topic.id))),
-            });
             // Without a clear answer it may have been created.
-            created.map_err(|err| Failure::from(err).of_create(self.settings.request_timeout))
+            let unclear = |err: ApiError| Failure::from(err).of_create(self.settings.request_timeout);
+            let answer = turn.send(&call).map_err(unclear)?;
+            let Some(id) = topic.id_in(&answer) else {
+                let err = ApiError::nonsense(&answer).about(&format!("no id at {}", topic.id));
+                // Where nobody can look, a repeat would create it again: the service has taken it.
+                return Err(if topic.find.is_some() { unclear(err) } else { Failure::Permanent(err.into()) });
+            };
+            Ok(self.created(topic, task, &answer, id))
         };
         in_turn(&self.client, missing, |turn| self.look(turn, topic, task), create)
     }
@@ -87,6 +91,7 @@ impl ServiceHandler {
 }
 
 impl Handler for ServiceHandler {
+    /// What cannot be found waits in vain, so that what can be found is waited for.
     fn visible_within(&self) -> Option<Duration> {
         self.is_searchable.then_some(self.settings.request_timeout)
     }

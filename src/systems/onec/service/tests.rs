@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::tests::{Bench, message, task};
-use crate::message::Task;
+use crate::message::{Earlier, Task};
 use crate::sandbox::What;
 use crate::systems::{Failure, Progress};
 
@@ -47,6 +47,69 @@ fn an_answer_without_an_id_is_no_clear_answer() {
     let bench = Bench::service(&mapping);
     let Err(Failure::OutcomeUnknown { error, .. }) = bench.run(&asking("1")) else { panic!("it is not known") };
     assert!(error.to_string().contains("no id at /result/nothing"), "{error}");
+}
+
+#[test]
+fn where_nothing_can_be_looked_up_an_answer_without_an_id_leads_to_no_second_create() {
+    let bench = Bench::service(&json!({"*": {"create": "/tasks", "id": "/result/nothing"}}));
+    let Err(Failure::Permanent(error)) = bench.run(&task("1", "any", json!({}))) else { panic!("it may be there") };
+    assert!(error.to_string().contains("no id at /result/nothing"), "{error}");
+}
+
+#[test]
+fn a_topic_that_can_be_looked_up_is_waited_for_although_another_cannot() {
+    let mut mapping = example();
+    mapping["blind"] = json!({"create": "/tasks", "id": "/result/number"});
+    let bench = Bench::service(&mapping);
+    assert!(bench.visible_within().is_some());
+    let delivered_before = Task { earlier: Earlier::MayExist, ..asking("1") };
+    assert!(matches!(bench.run(&delivered_before), Err(Failure::TooEarly(_))));
+    assert_eq!(bench.methods(0), ["GET"]);
+    let blind = Bench::service(&json!({"*": {"create": "/tasks", "id": "/result/number"}}));
+    assert!(blind.visible_within().is_none());
+}
+
+/// As `УстановитьТелоИзСтроки` writes it, and with a text that was cut within an emoji.
+#[test]
+fn an_answer_with_a_byte_order_mark_or_half_an_emoji_is_read() {
+    let mut bench = Bench::service(&example());
+    let answered = |body: &str| What::Raw {
+        status: 200,
+        content_type: "application/json",
+        body: ["\u{feff}", body].concat().into_bytes(),
+    };
+    bench.fail("POST", "", answered(r#"{"result": {"number": 7, "title": "\ud83d"}}"#), 1);
+    let record = bench.record(asking("1"));
+    assert_eq!(record.response_data["result"]["task"]["id"], "7");
+    bench.fail("GET", "", answered(r#"{"result": {"number": 7, "state": "done", "answer": "ДА"}}"#), 1);
+    let checked = bench.check(&[record]);
+    assert!(matches!(checked[..], [Ok(Progress::Finished(_))]), "{checked:?}");
+}
+
+#[test]
+fn where_1c_answers_nobody_three_are_asked_for_and_the_others_first_the_next_time() {
+    let mut bench = Bench::service(&example());
+    let records: Vec<_> = (1..=10).map(|number| bench.record(asking(&number.to_string()))).collect();
+    let order = bench.fail("GET", "", What::Close, u64::MAX);
+    let before = bench.fake.asked().len();
+    let checked = bench.check(&records);
+    assert!(matches!(checked[9], Err(Failure::Unavailable { .. })), "{checked:?}");
+    assert_eq!(bench.fake.asked().len() - before, 3);
+    bench.fake.clear(&order);
+    assert!(bench.check(&records).iter().all(|checked| matches!(checked, Ok(Progress::Open))));
+    let asked = bench.fake.asked();
+    assert_eq!(asked.len() - before, 13);
+    assert!(asked[before + 3].path.ends_with("/tasks/4") && asked[before + 12].path.ends_with("/tasks/3"));
+}
+
+#[test]
+fn a_worker_that_stops_asks_for_no_more() {
+    let mut bench = Bench::service(&example());
+    let records = [bench.record(asking("1"))];
+    let before = bench.fake.asked().len();
+    bench.stop();
+    assert!(matches!(bench.check(&records)[..], [Ok(Progress::Open)]));
+    assert_eq!(bench.fake.asked().len(), before);
 }
 
 #[test]

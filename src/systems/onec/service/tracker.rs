@@ -1,7 +1,9 @@
 //! Finds out how what an HTTP service of 1C has made is doing: a request each, since no bulk call is known. What becomes of
 //! a record is decided in [`crate::lane::tracking`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 
@@ -14,24 +16,65 @@ use crate::systems::onec::errors::ApiError;
 use crate::systems::onec::mapping::Mapping;
 use crate::systems::{Failure, Progress, Tracker, question};
 
+/// No further task is asked for after this time, so that a slow service does not hold up a sweep.
+const LONGEST_ROUND: Duration = Duration::from_secs(120);
+/// When so many in a row get no answer, the others are not asked for.
+const MOST_UNANSWERED: usize = 3;
+/// Tasks of which it is remembered when they were asked for.
+const MOST_REMEMBERED: usize = 100_000;
+
 /// The tracker; one thread uses it.
 pub struct ServiceTracker {
     settings: Settings,
     mapping: Mapping<Topic>,
     client: Arc<Client>,
+    /// When each task was asked for: those come first for which that is longest ago.
+    asked: HashMap<String, Instant>,
+}
+
+/// What keeps 1C from answering anybody.
+#[derive(Default)]
+struct Outage {
+    /// What it is, once that has shown.
+    why: Option<ApiError>,
+    /// Requests in a row without an answer.
+    unanswered: usize,
+}
+
+impl Outage {
+    fn note(&mut self, err: &ApiError) {
+        self.unanswered = if err.is_silence() { self.unanswered + 1 } else { 0 };
+        if err.class == Class::Unavailable || self.unanswered >= MOST_UNANSWERED {
+            self.why = Some(err.clone().of_all());
+        }
+    }
 }
 
 impl ServiceTracker {
     /// A tracker for the service of these settings.
     pub fn new(settings: Settings, mapping: Mapping<Topic>, client: Arc<Client>) -> ServiceTracker {
-        ServiceTracker { settings, mapping, client }
+        ServiceTracker { settings, mapping, client, asked: HashMap::new() }
     }
 
-    /// `down` is what keeps 1C from answering anybody, once that has shown.
-    fn check_one(&self, record: &Record, down: &mut Option<ApiError>) -> Result<Progress, Failure> {
-        if let Some(err) = down {
+    /// The places of the records, in the order in which they are asked for.
+    fn in_turn(&self, records: &[Record]) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..records.len()).collect();
+        order.sort_by_key(|index| self.asked.get(&records[*index].task.id));
+        order
+    }
+
+    fn note_asked(&mut self, task_id: &str) {
+        if self.asked.len() >= MOST_REMEMBERED {
+            self.asked.clear();
+        }
+        self.asked.insert(task_id.to_owned(), Instant::now());
+    }
+
+    fn check_one(&mut self, record: &Record, outage: &mut Outage) -> Result<Progress, Failure> {
+        if let Some(err) = &outage.why {
             return Err(err.clone().into());
         }
+        self.note_asked(&record.task.id);
         // Whoever changes the mapping may change it back.
         let topic =
             self.mapping.topic(&record.task.topic).map_err(|wrong| Failure::Transient { error: anyhow!(wrong) })?;
@@ -43,12 +86,12 @@ impl ServiceTracker {
         };
         let answer = match self.client.turn().and_then(|turn| turn.send(&call)) {
             Ok(answer) => answer,
-            Err(err) if err.is_told_not_found() => return Ok(Progress::Gone),
             Err(err) => {
-                *down = (err.class == Class::Unavailable).then(|| err.clone());
-                return Err(err.of_reading());
+                outage.note(&err);
+                return if err.is_told_not_found() { Ok(Progress::Gone) } else { Err(err.of_reading()) };
             }
         };
+        outage.unanswered = 0;
         if topic.gone.as_ref().is_some_and(|gone| gone.is_met(answer.pointer(&gone.field))) {
             return Ok(Progress::Gone);
         }
@@ -62,8 +105,16 @@ impl ServiceTracker {
 }
 
 impl Tracker for ServiceTracker {
+    /// Those that are not asked for in this round are open until the next sweep.
     fn check(&mut self, records: &[Record]) -> Vec<Result<Progress, Failure>> {
-        let mut down = None;
-        records.iter().map(|record| self.check_one(record, &mut down)).collect()
+        let (until, mut outage) = (Instant::now() + LONGEST_ROUND, Outage::default());
+        let mut results: Vec<_> = records.iter().map(|_| Ok(Progress::Open)).collect();
+        for index in self.in_turn(records) {
+            if Instant::now() >= until || self.client.is_stopping() {
+                break;
+            }
+            results[index] = self.check_one(&records[index], &mut outage);
+        }
+        results
     }
 }

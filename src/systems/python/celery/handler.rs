@@ -51,28 +51,44 @@ impl Handler for CeleryHandler {
     }
 
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
-        let held: Vec<bool> = missing.iter().map(|missing| missing.claim().is_held()).collect();
-        let ours = missing.iter().zip(&held).filter(|(_, held)| **held);
-        let requests = ours.map(|(missing, _)| self.request(missing.task)).collect();
-        let mut posted = match self.peer.post(requests) {
-            Ok(posted) => posted.into_iter().map(Ok).collect::<Vec<_>>(),
-            Err(err) => missing.iter().map(|_| Err(format!("the broker of Celery: {err}"))).collect(),
+        let refused: Vec<Option<Failure>> = missing.iter().map(|missing| self.refused(missing)).collect();
+        let to_post = missing.iter().zip(&refused).filter(|(_, refused)| refused.is_none());
+        let requests: Vec<Request> = to_post.map(|(missing, _)| self.request(missing.task)).collect();
+        let count = requests.len();
+        let posted = self.peer.post(requests).map_or_else(
+            |err| (0..count).map(|_| Err(format!("the broker of Celery: {err}"))).collect(),
+            |posted| posted.into_iter().map(Ok).collect::<Vec<_>>(),
+        );
+        let mut posted = posted.into_iter();
+        let result = |(missing, refused): (&Missing, Option<Failure>)| match refused {
+            Some(failure) => Err(failure),
+            None => self.created(missing.task, posted.next()),
+        };
+        missing.iter().zip(refused).map(result).collect()
+    }
+}
+
+impl CeleryHandler {
+    /// Why it is not put into the queue, if it is not.
+    fn refused(&self, missing: &Missing) -> Option<Failure> {
+        if !missing.claim().is_held() {
+            return Some(Failure::Outdated);
         }
-        .into_iter();
-        let result = |(missing, held): (&Missing, &bool)| match held.then(|| posted.next()).flatten() {
-            None => Err(Failure::Outdated),
-            Some(Ok(Posted::Confirmed)) => Ok(created(missing.task)),
+        self.settings.refusal(missing.task).map(|why| Failure::Permanent(anyhow!(why)))
+    }
+
+    fn created(&self, task: &Task, posted: Option<Result<Posted, String>>) -> Result<Created, Failure> {
+        match posted {
+            Some(Ok(Posted::Confirmed)) => Ok(created(task)),
             Some(Ok(Posted::NotPosted(why))) => Err(self.not_taken(&why)),
             Some(Ok(Posted::Unknown(why))) => {
                 Err(Failure::OutcomeUnknown { error: anyhow!("Celery: {why}"), visible_in: Duration::ZERO })
             }
             Some(Err(why)) => Err(Failure::Unavailable { error: anyhow!(why), until: None }),
-        };
-        missing.iter().zip(&held).map(result).collect()
+            None => Err(Failure::Outdated),
+        }
     }
-}
 
-impl CeleryHandler {
     fn request(&self, task: &Task) -> Request {
         let name = self.settings.task_name(&task.topic);
         let headers =

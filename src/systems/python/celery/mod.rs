@@ -36,6 +36,13 @@ impl System for Settings {
         self.broker.iter().flat_map(|broker| broker.secrets()).collect()
     }
 
+    fn queues(&self) -> Vec<(&'static str, &str)> {
+        match &self.broker {
+            None => vec![("CELERY_QUEUE", &self.queue), ("CELERY_RESULT_QUEUE", &self.replies)],
+            Some(_) => Vec::new(),
+        }
+    }
+
     fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected> {
         let peer = self.peer(around.rabbitmq);
         Ok(Connected {

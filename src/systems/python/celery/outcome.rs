@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use serde_json::Value;
 
 use super::Settings;
-use crate::http::text::plain;
+use crate::http::text::{beginning, plain};
 use crate::message::{Task, document, text};
 use crate::systems::Progress;
 use crate::systems::http_jobs::{FailedJob, outcome};
@@ -21,18 +21,28 @@ pub struct ResultMessage {
 }
 
 /// How a task ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// With a result.
     Success,
     /// With an exception, or it was taken back.
     Failure,
+    /// With a message that is no result in JSON; its first words.
+    Unreadable(String),
 }
 
 impl ResultMessage {
-    /// Reads one; `None` when it is none.
-    pub fn parse(body: &[u8]) -> Option<ResultMessage> {
-        let reply = document::read(body).ok()?;
+    /// Reads one. What cannot be read ends the task of its correlation id all the same, since nothing else will come.
+    /// `None`: it cannot be read, and nobody knows whose it is.
+    pub fn parse(body: &[u8], correlation_id: Option<&str>) -> Option<ResultMessage> {
+        let read = document::read(body).ok().and_then(ResultMessage::of);
+        read.or_else(|| {
+            let end = Some(End::Unreadable(beginning(body)));
+            Some(ResultMessage { task_id: correlation_id?.to_owned(), end, reply: Value::Null })
+        })
+    }
+
+    fn of(reply: Value) -> Option<ResultMessage> {
         let task_id = text(&reply["task_id"])?;
         let end = match reply["status"].as_str()? {
             "SUCCESS" => Some(End::Success),
@@ -46,7 +56,7 @@ impl ResultMessage {
     /// What follows for this task.
     pub fn progress(&self, task: &Task, settings: &Settings) -> Progress {
         let reply = &self.reply;
-        match (self.end, settings.failed_job) {
+        match (&self.end, settings.failed_job) {
             (None, _) => Progress::Open,
             (Some(End::Success), _) => match outcome::done(task, &task.id, reply, &reply["result"], &settings.answer) {
                 Ok(told) => Progress::Finished(told),
@@ -54,6 +64,10 @@ impl ResultMessage {
             },
             (Some(End::Failure), FailedJob::Answer) => Progress::Finished(outcome::failed(task, &task.id, reply)),
             (Some(End::Failure), FailedJob::Park) => Progress::Failed(anyhow!("Celery: {}", self.words())),
+            // It may have been a success.
+            (Some(End::Unreadable(words)), _) => Progress::Failed(anyhow!(
+                "Celery: what came is no result in JSON, as with NaN in it or another result_serializer: {words}"
+            )),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::message::Task;
 use crate::rabbitmq::RabbitMq;
 use crate::rabbitmq::rpc::Peer;
 use crate::settings::Variables;
@@ -61,6 +62,17 @@ impl Settings {
             queue: self.queue.clone(),
             replies: self.replies.clone(),
         }
+    }
+
+    /// Why this task can never be put into the queue: its name becomes a header, and one that fits into no frame would
+    /// end the connection, with all tasks on it.
+    pub fn refusal(&self, task: &Task) -> Option<String> {
+        let bytes = self.task_name(&task.topic).len();
+        (bytes > LONGEST_NAME).then(|| {
+            format!(
+                "its topic has {bytes} bytes, {LONGEST_NAME} are the most for a task's name; CELERY_TASKS may name it"
+            )
+        })
     }
 
     /// What the task of this topic is called.

@@ -31,7 +31,7 @@ fn task() -> Task {
 
 fn result(status: &str, result: &Value) -> ResultMessage {
     let message = json!({"status": status, "result": result, "task_id": "t-1", "traceback": null});
-    ResultMessage::parse(message.to_string().as_bytes()).expect("a result")
+    ResultMessage::parse(message.to_string().as_bytes(), None).expect("a result")
 }
 
 #[test]
@@ -92,6 +92,28 @@ fn what_is_no_end_is_told_from_what_is_no_result() {
     assert_eq!(result("STARTED", &json!({"pid": 1})).end, None);
     assert_eq!(result("REVOKED", &Value::Null).end, Some(End::Failure));
     for body in ["", "[]", "{}", r#"{"status": "SUCCESS"}"#, r#"{"task_id": "t"}"#, "\u{80}\u{4}K"] {
-        assert!(ResultMessage::parse(body.as_bytes()).is_none(), "{body}");
+        assert!(ResultMessage::parse(body.as_bytes(), None).is_none(), "{body}");
     }
+}
+
+/// Python writes NaN, which is no JSON; another serializer writes no JSON at all.
+#[test]
+fn a_result_that_cannot_be_read_parks_its_task() {
+    for body in [r#"{"status": "SUCCESS", "result": NaN, "task_id": "t-1"}"#, "\u{80}\u{4}K", "{}"] {
+        let result = ResultMessage::parse(body.as_bytes(), Some("t-1")).expect("whose it is says its correlation id");
+        assert_eq!(result.task_id, "t-1");
+        for settings in [on(&[]), on(&[("PYTHON_FAILED_JOB", "answer")])] {
+            let Progress::Failed(err) = result.progress(&task(), &settings) else { panic!("{body}") };
+            assert!(err.to_string().contains("is no result in JSON"), "{err}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_fits_into_no_header_is_refused() {
+    let settings = on(&[]);
+    assert!(
+        settings.refusal(&Task { topic: "я".repeat(128), ..task() }).is_some_and(|why| why.contains("CELERY_TASKS"))
+    );
+    assert!(settings.refusal(&task()).is_none());
 }

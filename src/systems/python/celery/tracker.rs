@@ -62,11 +62,15 @@ impl Tracker for CeleryTracker {
             records.iter().enumerate().map(|(index, record)| (record.task.id.as_str(), index)).collect();
         let mut results: Vec<Result<Progress, Failure>> = records.iter().map(is_ours).collect();
         for (number, body) in std::mem::take(&mut replies.bodies).into_iter().enumerate() {
-            match self.claim(&body, &by_id, Instant::now()) {
+            match self.claim(&body, replies.request_of(number), &by_id, Instant::now()) {
                 Claimed::By(index, result) => {
                     let record = &records[index];
-                    self.held.entry(record.task.id.clone()).or_default().push(number);
-                    results[index] = Ok(result.progress(&record.task, &self.settings));
+                    let held = self.held.entry(record.task.id.clone()).or_default();
+                    // Of several the first counts: a task that is done twice may refuse the second time.
+                    if held.is_empty() {
+                        results[index] = Ok(result.progress(&record.task, &self.settings));
+                    }
+                    held.push(number);
                 }
                 Claimed::Nobody => {}
                 // What cannot be acknowledged comes again.
@@ -121,8 +125,8 @@ impl CeleryTracker {
         self.replies = None;
     }
 
-    fn claim(&mut self, body: &[u8], by_id: &HashMap<&str, usize>, now: Instant) -> Claimed {
-        let Some(result) = ResultMessage::parse(body) else {
+    fn claim(&mut self, body: &[u8], request: Option<&str>, by_id: &HashMap<&str, usize>, now: Instant) -> Claimed {
+        let Some(result) = ResultMessage::parse(body, request) else {
             let queue = &self.settings.replies;
             log::error!("dropping from {queue} what is no result in JSON of a Celery task: {}", beginning(body));
             return Claimed::Dropped;
@@ -193,7 +197,7 @@ mod tests {
 
     /// Is a result that has no record at this time dropped?
     fn is_dropped(tracker: &mut CeleryTracker, now: Instant) -> bool {
-        matches!(tracker.claim(&result(), &HashMap::new(), now), Claimed::Dropped)
+        matches!(tracker.claim(&result(), None, &HashMap::new(), now), Claimed::Dropped)
     }
 
     #[test]
@@ -203,7 +207,7 @@ mod tests {
         assert!(is_dropped(&mut tracker, start + LONGEST_WAIT));
         tracker.answered(&["task-1"]);
         assert!(!is_dropped(&mut tracker, start) && !is_dropped(&mut tracker, start + SECOND_WAIT / 2));
-        let claimed = tracker.claim(&result(), &HashMap::from([("task-1", 0)]), start + SECOND_WAIT);
+        let claimed = tracker.claim(&result(), None, &HashMap::from([("task-1", 0)]), start + SECOND_WAIT);
         assert!(matches!(claimed, Claimed::By(0, _)), "its record is there");
         // Another one: its time starts now.
         assert!(!is_dropped(&mut tracker, start + SECOND_WAIT) && is_dropped(&mut tracker, start + SECOND_WAIT * 2));

@@ -270,3 +270,16 @@ fn the_worked_example_is_what_happens() {
     let task = &told["result"]["task"];
     assert_eq!((&task["status"], &task["ufResultAnswer_text"]), (&json!("true"), &json!("ДА")));
 }
+
+#[test]
+fn a_name_that_no_address_can_hold_is_refused_before_1c_is_asked() {
+    let bench = Bench::odata(&json!({"sync": {
+        "entity": "Catalog_Контрагенты",
+        "update": "variables.inn",
+        "by": "ИНН",
+        "fields": {"НаименованиеПолное": {"from": "variables.name"}},
+    }}));
+    let (kind, told) = failure(bench.run(&task("1", "sync", json!({"inn": "я".repeat(1000), "name": "a"}))));
+    assert!(kind == "permanent" && told.contains("is too long"), "{kind}: {told}");
+    assert!(bench.methods(0).is_empty());
+}

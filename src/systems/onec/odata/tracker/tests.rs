@@ -156,3 +156,67 @@ fn where_1c_is_out_it_is_asked_once_and_everything_stays() {
     }
     assert!(words(&mut bench, &records).iter().all(|word| word == "open"));
 }
+
+/// As where a rule of 1C's on single records forbids one of them.
+#[test]
+fn an_object_that_1c_fails_to_read_holds_up_no_other() {
+    let mut bench = bench();
+    let records: Vec<Record> = (0..70).map(|number| bench.record(asking(&number.to_string(), "other"))).collect();
+    (0..70).for_each(|number| assert!(bench.fake.target().finish(&number.to_string(), "ДА")));
+    bench.fake.target().break_off("7");
+    bench.fake.target().break_off("40");
+    let before = bench.fake.asked().len();
+    let words = words(&mut bench, &records);
+    let failed: Vec<usize> = (0..70).filter(|number| words[*number] == "transient").collect();
+    assert_eq!(failed, [7, 40], "{words:?}");
+    assert!(words.iter().filter(|word| word.ends_with("\"ДА\"")).count() == 68, "{words:?}");
+    let requests = bench.fake.asked().len() - before;
+    assert!(requests <= 40, "{requests}");
+}
+
+#[test]
+fn where_1c_fails_over_everything_it_is_asked_a_few_times() {
+    let mut bench = bench();
+    let records: Vec<Record> = (0..100).map(|number| bench.record(asking(&number.to_string(), "other"))).collect();
+    for what in [What::refuse(500, "-1", "Ошибка"), What::refuse(403, "20", ""), What::html(200, "Вход")] {
+        let before = bench.fake.asked().len();
+        bench.fail("*", "", what.clone(), u64::MAX);
+        assert!(words(&mut bench, &records).iter().all(|told| told == "transient"), "{what:?}");
+        let requests = bench.fake.asked().len() - before;
+        assert!(requests <= 10, "{what:?}: {requests}");
+        bench.fake.clear_all();
+    }
+}
+
+#[test]
+fn where_an_answer_is_too_large_fewer_keys_go_together() {
+    let mut bench = bench();
+    let records: Vec<Record> = (0..4).map(|number| bench.record(asking(&number.to_string(), "other"))).collect();
+    let body = vec![b' '; (16 << 20) + 1];
+    bench.fail("GET", "", What::Raw { status: 200, content_type: "application/json", body }, 1);
+    let before = bench.fake.asked().len();
+    assert_eq!(words(&mut bench, &records), ["open"; 4]);
+    assert_eq!(bench.fake.asked().len() - before, 3);
+}
+
+#[test]
+fn objects_that_1c_failed_to_read_come_last_the_next_time() {
+    let mut bench = bench();
+    let mut ids: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+    ids.sort_by_key(|id| key::of_task(id));
+    let records: Vec<Record> = ids.iter().map(|id| bench.record(asking(id, "other"))).collect();
+    ids[..4].iter().for_each(|id| bench.fake.target().break_off(id));
+    // They are the first ones that are asked for, and look like an infobase that fails over everything.
+    assert_eq!(words(&mut bench, &records), ["transient"; 40]);
+    assert_eq!(words(&mut bench, &records)[4..], ["open"; 36]);
+}
+
+#[test]
+fn a_worker_that_stops_asks_for_no_more() {
+    let mut bench = bench();
+    let records = [bench.record(asking("1", "other"))];
+    let before = bench.fake.asked().len();
+    bench.stop();
+    assert_eq!(words(&mut bench, &records), ["unavailable"]);
+    assert_eq!(bench.fake.asked().len(), before);
+}
