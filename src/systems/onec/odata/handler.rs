@@ -12,9 +12,8 @@ use anyhow::anyhow;
 use serde_json::Value;
 
 use super::{Topic, link, requests};
-use crate::message::given::named;
+use crate::message::given::{named, shown};
 use crate::message::{Task, text};
-use crate::systems::given::shown;
 use crate::systems::onec::client::{Call, Client, Turn};
 use crate::systems::onec::errors::ApiError;
 use crate::systems::onec::fields::{self, Made};
