@@ -1,4 +1,4 @@
-//! Where a target is and was: an id at one place is another task's at another. It sends nothing.
+//! Where a target is and was. The same id at another host is another task. It sends nothing.
 
 use crate::message::Record;
 use crate::settings::Variables;
@@ -24,8 +24,8 @@ pub struct Here<'a> {
 }
 
 impl Here<'_> {
-    /// Why the task of this record is not to be looked for here, if it says that it is elsewhere. `settings` are the
-    /// names of those that say where the target is and was.
+    /// Why the task of this record is not at this target, if the record names another host. `settings` are the names of
+    /// the settings for the target and for its former hosts.
     pub fn elsewhere(&self, record: &Record, settings: [&str; 2]) -> Option<String> {
         let (there, [is, was]) = (record.target_host()?, settings);
         let known = there == self.host || self.former.contains(&there);

@@ -1,4 +1,4 @@
-//! Is OpenProject ready for the worker? For `task-creator check`; asks with the worker's own client and look-up, and
+//! For `task-creator check`: is OpenProject ready for the worker? It asks with the worker's own client and look-up, and
 //! changes nothing.
 
 use serde_json::Value;

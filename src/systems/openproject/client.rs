@@ -17,7 +17,7 @@ use crate::settings::Secret;
 use crate::stop::Stop;
 use crate::tls::RootCertificates;
 
-/// The name that goes with a token, whosever it is.
+/// The name that goes with every token, whoever owns it.
 pub const USER: &str = "apikey";
 
 /// An OpenProject, seen by one user.
@@ -26,7 +26,7 @@ pub struct Client {
     url: String,
     token: Secret,
     turns: Turns,
-    /// Of the turns, so many are for look-ups: what is looked up has to be created while that is fresh.
+    /// Look-ups may take only a part of the turns: what they looked up must be created while their answer is fresh.
     look_ups: Turns,
     stop: Stop,
 }
@@ -36,11 +36,11 @@ pub struct Client {
 pub struct Call {
     /// GET, POST or PATCH.
     pub method: Method,
-    /// Behind `/api/v3`, with a slash before it where it is not empty.
+    /// The path after `/api/v3`. It starts with a slash, unless it is empty.
     pub path: String,
     /// Names and values, not yet encoded.
     pub query: Vec<(&'static str, String)>,
-    /// Of a POST or PATCH.
+    /// The body of a POST or PATCH.
     pub body: Option<Value>,
 }
 
@@ -60,7 +60,7 @@ impl Call {
         Call { method: Method::PATCH, body: Some(body), ..Call::get(path) }
     }
 
-    /// One page of those that pass these filters. Without any, OpenProject shows only what is open.
+    /// One page of a list with these filters. Without filters OpenProject shows only open work packages.
     pub fn list(path: impl Into<String>, filters: &Value, page: usize, size: usize) -> Call {
         let query =
             vec![("offset", page.to_string()), ("pageSize", size.to_string()), ("filters", filters.to_string())];
@@ -101,7 +101,7 @@ impl Client {
         self.call_while(call, || true)
     }
 
-    /// The same for a look-up, with the time from which on its answer counts.
+    /// The same for a look-up, with the time at which it was sent.
     pub fn look_up(&self, call: &Call) -> (Instant, Result<Value, ApiError>) {
         let _turn = self.look_ups.next(&self.stop);
         let sent = Cell::new(Instant::now());
@@ -112,7 +112,7 @@ impl Client {
         (sent.get(), reply)
     }
 
-    /// The same for a call that goes only if it still may when its turn has come.
+    /// The same for a call that is sent only if `may_go` still allows it when its turn has come.
     ///
     /// # Errors
     /// As [`Client::call`].

@@ -1,5 +1,5 @@
-//! What an answer of OpenProject means: by its `errorIdentifier`, where it has one, and never by its text, which is
-//! localised. Without one it is somebody between who answers, and the status counts.
+//! What an answer of OpenProject means. Its `errorIdentifier` decides, never its text, which is localised. An answer
+//! without one comes from a proxy in between; then the status decides.
 
 use std::time::Duration;
 
@@ -27,14 +27,14 @@ pub struct ApiError {
 /// What follows from an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing was done: nobody is there, it wants to be left alone, or the settings are wrong.
+    /// Nothing was done: OpenProject is away or asks for a pause, or the settings are wrong.
     Unavailable,
     /// It may have been done.
     Unknown,
-    /// It may have been done, and OpenProject itself has failed over it, or its answer is too large to be read: with
-    /// less in it the same request may succeed.
+    /// It may have been done. OpenProject itself has failed over it, or its answer is too large to be read: a smaller
+    /// request may succeed.
     TooMuch,
-    /// The user has no right to this; mostly in one project.
+    /// The user has no right to this, mostly in one project only.
     Forbidden,
     /// It is not there, or not shown: OpenProject does not tell which.
     NotFound,
@@ -44,7 +44,7 @@ pub enum Kind {
     InvalidQuery,
     /// It is refused, for good.
     Refused,
-    /// It was not sent, because it had become too late for it.
+    /// It was not sent, because it was too late.
     Outdated,
 }
 
@@ -86,7 +86,7 @@ impl ApiError {
         ApiError { kind: Kind::Unavailable, ..self }
     }
 
-    /// Is it no answer to what was asked, so that later there may be one?
+    /// Whether a later try may get an answer.
     pub fn may_pass(&self) -> bool {
         matches!(self.kind, Kind::Unavailable | Kind::Unknown | Kind::TooMuch)
     }
@@ -122,7 +122,7 @@ pub fn reply(result: Result<Answer, NoAnswer>) -> Result<Value, ApiError> {
     let is_too_large = matches!(result, Err(NoAnswer::TooLarge(_)));
     let is_missing = matches!(&result, Ok(answer) if answer.status == 404);
     http::json(result).map_err(|failed| {
-        // What OpenProject does not have it says in its own words.
+        // OpenProject itself would have said so in its own form.
         let kind = match failed.class {
             Class::Permanent if is_missing => Kind::Unavailable,
             Class::Permanent => Kind::Refused,
@@ -155,7 +155,7 @@ fn of_openproject(answer: &Answer) -> Option<ApiError> {
 
 fn kind(name: &str, class: Class, status: u16) -> Kind {
     match name {
-        // Whatever the identifier, a server that fails, or is busy, says nothing of the message.
+        // A server that fails or is busy says nothing about the message, whatever the identifier.
         _ if status == 429 => Kind::Unavailable,
         "InternalServerError" => Kind::TooMuch,
         _ if status >= 500 => Kind::Unknown,
@@ -184,7 +184,7 @@ fn kind(name: &str, class: Class, status: u16) -> Kind {
     }
 }
 
-/// What became of a look, which has no effect: a question that is refused says nothing about any task.
+/// The failure of a look-up, which has no effect: a refused question says nothing about any task.
 pub fn not_looked_up(err: ApiError) -> Failure {
     match err.kind {
         Kind::Forbidden | Kind::NotFound | Kind::InvalidQuery | Kind::Refused => err.of_everybody().into_failure(),

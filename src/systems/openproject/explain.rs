@@ -1,6 +1,6 @@
 //! For `task-creator explain`: what OpenProject would be asked for a task, in the words of the code that asks it.
 //!
-//! Nothing is sent. What only OpenProject knows stands in angle brackets.
+//! Nothing is sent. Values that only OpenProject knows are in angle brackets.
 
 use serde_json::{Map, Value, json};
 

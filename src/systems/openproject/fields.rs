@@ -2,7 +2,7 @@
 //! nothing is sent.
 //!
 //! The rules are section "What a task becomes" of this folder's README. [`custom`] has those for custom fields,
-//! [`links`] for what is named by number. Each value remembers where it came from, for [`super::explain`].
+//! [`links`] those for things with a number. Each value remembers where it came from, for [`super::explain`].
 
 pub mod custom;
 pub mod links;
@@ -22,7 +22,7 @@ use crate::systems::question;
 
 /// The column for a subject, in characters.
 const LONGEST_SUBJECT: usize = 255;
-/// OpenProject has no limit of its own, and shows all of it, twice, in every answer; in characters.
+/// In characters. OpenProject has no limit of its own, and shows all of it twice in every answer.
 const LONGEST_DESCRIPTION: usize = 200_000;
 /// Of a project's identifier, in characters.
 const LONGEST_IDENTIFIER: usize = 100;
@@ -63,7 +63,7 @@ pub struct Fields {
     pub links: Map<String, Value>,
     /// Whether the process waits for an answer, where the message says it.
     pub expected: Option<Sourced<bool>>,
-    /// What the message says and what could not be used, a sentence each.
+    /// A sentence for each value of the message that could not be used.
     pub warnings: Warnings,
     /// Where each member and link came from.
     pub origins: BTreeMap<String, Vec<String>>,
@@ -94,7 +94,7 @@ impl Fields {
     }
 }
 
-/// The body for this task. What is named by its name at OpenProject only `schema` knows.
+/// The body for this task. Only `schema` knows the fields that have a name at OpenProject.
 pub fn fields(task: &Task, settings: &Settings, schema: Option<&Schema>) -> Fields {
     let mut made = Fields::default();
     match Work::of(task) {
@@ -103,7 +103,7 @@ pub fn fields(task: &Task, settings: &Settings, schema: Option<&Schema>) -> Fiel
             links::put_place(task, work, settings, &mut made);
             put_dates(task, work, &mut made);
             put_common(task, settings, schema, &mut made);
-            // After what the message brings, so that nothing in it can replace it.
+            // It comes last, so that nothing in the message can replace it.
             if let Some(marker) = &settings.marker_field {
                 made.put(marker, Some(Sourced::new(task.id.as_str(), "task_id")));
             }
@@ -113,7 +113,7 @@ pub fn fields(task: &Task, settings: &Settings, schema: Option<&Schema>) -> Fiel
             put_dates(task, Work::Update, &mut made);
             put_common(task, settings, schema, &mut made);
             if let Some(marker) = &settings.marker_field {
-                // It is the mark of the task that has made the work package.
+                // The marker stays that of the task that has made the work package.
                 made.members.remove(marker);
             }
         }
@@ -123,7 +123,7 @@ pub fn fields(task: &Task, settings: &Settings, schema: Option<&Schema>) -> Fiel
     made
 }
 
-/// What a created work package may have as well as a changed one.
+/// What a new work package and a change have in common.
 fn put_common(task: &Task, settings: &Settings, schema: Option<&Schema>, made: &mut Fields) {
     links::put(task, settings, made);
     custom::put(task, schema, made);
@@ -136,7 +136,7 @@ fn put_texts(task: &Task, made: &mut Fields) {
     put_subject(title, made);
 }
 
-/// Of a change only what the message says itself.
+/// For a change: only what the message itself says.
 fn put_given_texts(task: &Task, made: &mut Fields) {
     if let Some(title) = given::first_text(task, Place::Variables, &["title"], &mut made.warnings) {
         put_subject(title, made);
@@ -214,8 +214,7 @@ fn put_project(task: &Task, made: &mut Fields) {
     made.link("parent", parent.map(|id| id.map(|id| links::href("projects", id))));
 }
 
-/// What a project is called that this task has made: one identifier for each task id, and no other's. `None` where it
-/// would be too long.
+/// The identifier of the project that this task makes: each task id has its own. `None` if it would be too long.
 pub fn identifier(task_id: &str) -> Option<String> {
     let escaped = task_id.bytes().map(|byte| match byte {
         b'a'..=b'z' | b'0'..=b'9' | b'-' => char::from(byte).to_string(),

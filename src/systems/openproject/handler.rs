@@ -1,6 +1,6 @@
 //! Work packages and projects: how one is found, made and changed.
 //!
-//! When a task is looked up and when it may be created is decided in [`create`](crate::systems::create). It knows no
+//! [`create`](crate::systems::create) decides when a task is looked up and when it may be created. This file knows no
 //! queues and no attempts.
 
 use std::sync::Arc;
@@ -80,14 +80,14 @@ impl OpenProjectHandler {
         self.made(task, &row)
     }
 
-    /// Creates it; with less, where OpenProject refuses what a task can do without.
+    /// Creates it. If OpenProject refuses a field that a task can do without, it is created without that field.
     fn add(&self, missing: &Missing, mut body: Value) -> Result<Value, ApiError> {
         loop {
             let err = match self.client.call_while(&add(body.clone()), || missing.claim().is_held()) {
                 Err(err) if err.kind == Kind::Refused => err,
                 reply => return reply,
             };
-            // Ends: each time a link becomes the default, or goes.
+            // This ends: each round a link becomes the default, or is dropped.
             match links::concession(&body, &err.attributes, &self.settings) {
                 Some(less) => body = less,
                 None => return Err(err),
@@ -97,7 +97,7 @@ impl OpenProjectHandler {
         }
     }
 
-    /// What the task becomes. What cannot be used is said once for each message: what is late was said before.
+    /// What the task becomes. The warnings are logged once for each message: a late one has logged them before.
     fn fields(&self, missing: &Missing) -> Result<Fields, Failure> {
         let schema = self.schema(missing.task)?;
         let fields = fields::fields(missing.task, &self.settings, schema.as_deref());
@@ -124,7 +124,7 @@ impl OpenProjectHandler {
         let Some((project, kind)) = place else { return Ok(None) };
         match self.schemas.of(&self.client, project, kind) {
             Ok(schema) => Ok(Some(schema)),
-            // What is refused here the create will be too, and with its own words.
+            // The create will be refused too, and says why.
             Err(err) if err.may_pass() => Err(err.into_failure()),
             Err(err) => {
                 log::warn!("the names of custom fields are not known: task={}: {err}", task.id);
@@ -183,7 +183,7 @@ impl OpenProjectHandler {
         let id = update::target(task)?;
         let body = self.fields(missing)?.body();
         let changed = update::run(&self.client, id, &body, || missing.claim().is_held());
-        // Not an unknown outcome: to change it again does no harm.
+        // This is no unknown outcome: a second change does no harm.
         let row = changed.map_err(|err| self.unless_nowhere(err).into_failure())?;
         if question::is_expected(task) {
             return Ok(work_package::created(task, &self.settings, id, &row));
@@ -196,8 +196,8 @@ impl OpenProjectHandler {
         self.unless_nowhere(err).into_failure().of_create(self.settings.request_timeout)
     }
 
-    /// A right that is missing is mostly missing in one project, and then it is this message's fault. Where it is
-    /// missing in all of them, it is the settings'.
+    /// A missing right is mostly missing in one project only: then this message is wrong. If it is missing in all of
+    /// them, the settings are wrong.
     fn unless_nowhere(&self, err: ApiError) -> ApiError {
         if err.kind != Kind::Forbidden {
             return err;

@@ -1,5 +1,5 @@
 //! Finds what a task has made before: a work package by its marker, whatever its state, a project by its identifier.
-//! Rows are compared: a filter says what was asked for, a row what it is.
+//! Every row is compared: a filter says only what was asked for.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::systems::{Created, Failure, Found};
 
 /// A marker that nobody has.
 const NOBODY: &str = "task-creator-probe";
-/// Rows of one marker; more than one are the work of somebody else.
+/// The most rows of one marker. More than one row is the work of somebody else.
 const ROWS: usize = 20;
 
 /// Asks for the work packages with this marker.
@@ -65,13 +65,13 @@ type Looked<T> = Result<(Instant, T), Failure>;
 fn work_package(client: &Client, settings: &Settings, field: &str, task: &Task) -> Looked<Option<Created>> {
     let (asked, rows) = ask(client, field, &task.id)?;
     let marked: Vec<(Option<String>, &Value)> = rows.iter().map(|row| (custom_text(row, field), row)).collect();
-    // Another spelling is another task; anything else was not asked for.
+    // A row with the same marker in other spelling is another task. Any other row was not asked for.
     let is_alike = |marker: &String| marker.trim().eq_ignore_ascii_case(task.id.trim());
     if marked.iter().any(|(marker, _)| !marker.as_ref().is_some_and(is_alike)) {
         return Err(ignored(field));
     }
     let own = marked.iter().filter(|(marker, _)| marker.as_deref() == Some(&*task.id));
-    // Of several the oldest counts.
+    // If there are several, the oldest counts.
     let oldest = own.filter_map(|(_, row)| Some((row["id"].as_u64()?, *row))).min_by_key(|(id, _)| *id);
     Ok((asked, oldest.map(|(id, row)| work_package::created(task, settings, id, row))))
 }

@@ -64,7 +64,7 @@ impl System for OpenProject {
     }
 
     fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected> {
-        // Shared, so that all of them together keep to the number of requests at once.
+        // It is shared, so that handler and tracker together keep to the number of requests at once.
         let client = Arc::new(client::Client::new(&self.0, around.https, around.stop));
         Ok(Connected {
             handler: Box::new(handler::OpenProjectHandler::new(self.0.clone(), Arc::clone(&client))),

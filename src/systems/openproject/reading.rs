@@ -1,8 +1,7 @@
-//! Reads work packages by their ids, many a request.
+//! Reads work packages by their ids, many in one request.
 //!
-//! One id that is not there, or not shown, makes OpenProject refuse the whole request. Then it is asked for halves, and
-//! what is missing is remembered and asked for by itself from then on. What a row means is [`super::tracker`]'s
-//! business.
+//! OpenProject refuses the whole request if one of the ids is missing or not shown. Then this file asks for halves. It
+//! remembers the missing id and from then on asks for it alone. [`super::tracker`] knows what a row means.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,11 +14,11 @@ use super::look_up::rows;
 
 /// Ids in a request: an instance shows at least 50 rows a page, mostly 1,000, and the address stays below 2 KB.
 const IDS: usize = 100;
-/// Of failures in one sweep that are answered by asking for less: enough to find one row among a hundred, twice.
+/// The most failures in one sweep after which less is asked for: enough to find one row among a hundred, twice.
 const MOST_FAILURES: u32 = 16;
-/// So many requests in a row without an answer: the next one will have none either.
+/// After so many requests in a row without an answer the next one will have none either.
 const IN_VAIN: u32 = 2;
-/// Of ids that are missing; more are forgotten, and found again by halving.
+/// The most missing ids that are remembered. If there are more, all are forgotten and found again by halving.
 const MOST_MISSING: usize = 10_000;
 
 /// For each id the work package, or `None` where it is not there or not shown.
@@ -36,7 +35,7 @@ pub struct Reader {
 #[derive(Default)]
 struct Look {
     found: Rows,
-    /// Of OpenProject itself.
+    /// Failures of OpenProject itself.
     failures: u32,
     /// Requests in a row without an answer.
     unanswered: u32,
@@ -45,13 +44,13 @@ struct Look {
 }
 
 impl Look {
-    /// A server that fails over everything is not asked for ever less of it.
+    /// A server that fails over everything is not asked for smaller and smaller parts.
     fn asks_for_halves(&mut self, err: &ApiError) -> bool {
         self.failures += u32::from(err.kind == Kind::TooMuch);
         err.kind == Kind::InvalidQuery || (err.kind == Kind::TooMuch && self.failures <= MOST_FAILURES)
     }
 
-    /// The next request would say the same where nobody is there, or wants to be asked.
+    /// If OpenProject is away or asks for a pause, the next request would fail as well.
     fn note(&mut self, ids: &[u64]) {
         let failed = ids.first().and_then(|id| self.found.get(id)?.as_ref().err());
         let is_unanswered = failed.is_some_and(|err| err.kind == Kind::Unknown);
@@ -111,7 +110,7 @@ impl Reader {
     fn read_together(&self, ids: &[u64], look: &mut Look) {
         match (self.read_pages(ids), ids) {
             (Ok(rows), _) => {
-                // What a complete answer does not show is asked for by itself: it counts as gone when nobody has it.
+                // An id that a complete answer does not show is asked for alone. Only then it counts as gone.
                 let missing: Vec<u64> = ids.iter().copied().filter(|id| !rows.contains_key(id)).collect();
                 look.found.extend(rows.into_iter().map(|(id, row)| (id, Ok(Some(row)))));
                 look.found.extend(missing.into_iter().map(|id| (id, self.read_one(id))));

@@ -1,5 +1,5 @@
-//! What custom fields the work packages of a project and type have, under which names, and of which kind: as the form
-//! of a new work package tells it. Asked for once for each project and type, and again after a while.
+//! The custom fields of a project and type, with names and kinds, as the form of a new work package shows them. The
+//! form is asked for once for each project and type, and again after a while.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,11 +12,11 @@ use super::errors::ApiError;
 use super::fields::links::href;
 use super::settings::is_custom_field;
 
-/// After this time a field that somebody has added or renamed is known.
+/// After this time a new or renamed field is known.
 const KEPT: Duration = Duration::from_secs(600);
-/// OpenProject answers few forms a second: what failed is not asked for again at once.
+/// OpenProject answers few forms in a second, so a form that failed is not asked for again at once.
 const FAILED: Duration = Duration::from_secs(5);
-/// Of projects and types together; with more all are asked for again.
+/// The most forms that are kept. If there are more, all are asked for again.
 const MOST: usize = 200;
 
 /// The custom fields of a project's work packages of one type.
@@ -137,7 +137,7 @@ fn allowed(told: &Value) -> Vec<(String, String)> {
 #[derive(Default)]
 pub struct Schemas {
     known: Mutex<HashMap<Place, (Instant, Known)>>,
-    /// Held by the one who asks; the others wait for the answer, which has a deadline, and need not ask.
+    /// The thread that asks holds it. The others wait for its answer, which has a deadline, and need not ask.
     asking: Mutex<()>,
 }
 

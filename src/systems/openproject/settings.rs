@@ -1,6 +1,6 @@
 //! What the `OPENPROJECT_…` variables say.
 //!
-//! It asks nobody: whether OpenProject is as they say is looked at in [`super::check`].
+//! It asks nobody: [`super::check`] checks whether OpenProject is as they say.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

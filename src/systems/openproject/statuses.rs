@@ -1,5 +1,5 @@
-//! Which states are closed, read once and kept; read again when one turns up that is not known, and after a while:
-//! somebody may have closed one.
+//! Which states are closed. They are read once and kept. They are read again when an unknown one appears, and after a
+//! while, since somebody may have closed one.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

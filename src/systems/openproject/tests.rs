@@ -24,7 +24,7 @@ fn read(variables: &[(&str, &str)]) -> Result<Option<Settings>, SettingsErrors> 
 }
 
 fn error(name: &str, value: &str) -> String {
-    let errors = read(&[(name, value)]).expect_err("a mistake").0;
+    let errors = read(&[(name, value)]).expect_err("an error").0;
     assert_eq!(errors.len(), 1, "{name}={value}: {errors:?}");
     errors[0].clone()
 }
@@ -62,7 +62,7 @@ fn every_setting_is_read() {
 }
 
 #[test]
-fn what_would_go_wrong_unnoticed_is_a_mistake() {
+fn what_would_go_wrong_unnoticed_is_an_error() {
     for (name, value, wrong) in [
         ("OPENPROJECT_URL", "https://openproject.example/api/v3", "names the interface"),
         ("OPENPROJECT_URL", "https://apikey:canary@openproject.example", "has a name and password in it"),

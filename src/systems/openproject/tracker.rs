@@ -1,7 +1,7 @@
 //! Finds out which work packages are finished, from what [`super::reading`] reads of them.
 //!
-//! An id alone says nothing: each row's marker is compared. What becomes of a record is decided in
-//! [`crate::lane::tracking`].
+//! An id alone proves nothing, so each row's marker is compared. [`crate::lane::tracking`] decides what happens to a
+//! record.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -112,12 +112,12 @@ impl OpenProjectTracker {
         }
     }
 
-    /// Why this is not the record's work package, if it has another task's marker, or none although it has the field.
-    /// One that was changed only has the marker of the task that made it.
+    /// Why this is not the record's work package: it has another task's marker, or none although it has the field. A
+    /// work package that was only changed has the marker of the task that made it.
     fn another(&self, record: &Record, row: &Value) -> Option<String> {
         let field = self.settings.marker_field.as_ref().filter(|_| Work::of(&record.task) != Work::Update)?;
         let id = &row["id"];
-        // Where the project or type does not have the field, nothing shows whose it is.
+        // If the project or type does not have the field, nothing shows whose it is.
         row.get(field)?;
         match custom_text(row, field) {
             Some(marker) if marker == record.task.id => None,

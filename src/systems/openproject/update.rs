@@ -1,5 +1,5 @@
-//! Changes a work package that is there: read, then changed only if nobody has changed it in between; otherwise read
-//! again.
+//! Changes an existing work package. It reads the work package, and changes it only if nobody has changed it in
+//! between; otherwise it reads it again.
 //!
 //! The same change twice is one change, so a repeat after a lost answer needs no look-up.
 
@@ -12,7 +12,7 @@ use crate::message::Task;
 use crate::message::given::{self, Place, Sourced};
 use crate::systems::Failure;
 
-/// So often it is read again; with more somebody is at work on it.
+/// It is read again so often. If that is not enough, somebody is working on it.
 const TRIES: u32 = 5;
 
 /// Where a message names the work package.

@@ -11,8 +11,8 @@ pub fn linked_id(row: &Value, link: &str) -> Option<u64> {
     row["_links"][link]["href"].as_str()?.rsplit('/').next()?.parse().ok()
 }
 
-/// The text of a custom field: its own, a long one's Markdown, or the title of what it links to. Of several the first
-/// counts.
+/// The text of a custom field: its own, the Markdown of a long one, or the title of what it links to. If there are
+/// several, the first counts.
 pub fn custom_text(row: &Value, field: &str) -> Option<String> {
     let value = &row[field];
     let linked = &row["_links"][field];

@@ -81,10 +81,15 @@ impl<T: Target> Scene<T> {
     /// Lets it finish what it has started, and stops it.
     #[track_caller]
     fn stop(&mut self) {
+        self.await_whole();
+        self.worker.stop();
+    }
+
+    #[track_caller]
+    fn await_whole(&self) {
         for task in self.target.tasks() {
             eventually(&format!("all that belongs to {task}"), PATIENCE, || self.target.is_whole(&task));
         }
-        self.worker.stop();
     }
 
     fn audit(&self) -> Audit {
@@ -183,6 +188,7 @@ pub fn gone<T: Target>() {
     let scene = Scene::<T>::set("gone");
     scene.publish(ID);
     scene.await_recorded(1);
+    scene.await_whole();
     scene.target.delete(ID);
     scene.queues.await_count(&scene.queues.errors(), 1, PATIENCE);
     let parked = scene.queues.peek_all(&scene.queues.errors())[0].json();

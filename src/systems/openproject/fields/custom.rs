@@ -1,6 +1,6 @@
-//! Custom fields that a process model sets as extension properties: by the name that the interface has for them, which
-//! is `customField` and a number, or by the one that people see. Only the schema of project and type knows the latter,
-//! and of which kind a field is.
+//! Custom fields that a process model sets as extension properties, by their name in the interface (`customField` and
+//! a number) or by the name that people see. Only the schema of project and type knows the latter, and the kind of a
+//! field.
 
 use serde_json::{Number, Value, json};
 

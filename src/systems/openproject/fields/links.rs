@@ -1,4 +1,4 @@
-//! What a message names by its number, and where a work package belongs. It cannot know whether OpenProject has it.
+//! Things that a message names by their number, and the place of a work package. It cannot know whether they exist.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::message::given::Place::{Extensions, Process, Variables};
 use crate::message::given::{self, Place, Sourced, shown};
 use crate::message::{Task, text, whole};
 
-/// What an id that is none leads to.
+/// What happens to an id that is none.
 pub const NOT_USED: &str = "it is not used";
 /// The links that OpenProject may refuse, and without which a task is better than none.
 pub const DISPENSABLE: [&str; 3] = ["assignee", "responsible", PARENT];
@@ -36,8 +36,8 @@ pub fn put_place(task: &Task, work: Work, settings: &Settings, made: &mut Fields
     made.link("type", Some(kind.map(|id| href("types", id))));
 }
 
-/// What to try in place of a body that is refused for these members: with the default person in place of another, else
-/// without. `None` where it is refused for anything that cannot be left out.
+/// What to try instead of a body that is refused for these members: the default person instead of another, else
+/// without them. `None` if it is refused for a member that cannot be left out.
 pub fn concession(body: &Value, blamed: &[String], settings: &Settings) -> Option<Value> {
     let mut conceded = body.clone();
     let links = conceded["_links"].as_object_mut()?;
@@ -89,7 +89,7 @@ fn put_people(task: &Task, settings: &Settings, made: &mut Fields) {
         None => NOT_USED.to_owned(),
     };
     let named = given::first_id(task, &[(Extensions, "assigneeId")], &otherwise, &mut made.warnings);
-    // A change leaves whose it is, unless the message says it.
+    // A change leaves the assignee as it is, unless the message names one.
     let default = settings.default_assignee.filter(|_| Work::of(task) != Work::Update);
     let person = named.or_else(|| Some(Sourced::new(default?, "OPENPROJECT_DEFAULT_ASSIGNEE")));
     for link in settings.assign.links() {
@@ -100,7 +100,7 @@ fn put_people(task: &Task, settings: &Settings, made: &mut Fields) {
     made.link("responsible", accountable.map(|id| id.map(|id| href("users", id))));
 }
 
-/// By its number at OpenProject, or by a word or 0, 1, 2 for which the settings have the number.
+/// A number of OpenProject's; or a word or 0, 1, 2, if the settings have the number for it.
 fn priority(task: &Task, settings: &Settings, made: &mut Fields) -> Option<Sourced<u64>> {
     let ids = [(Variables, "priorityId"), (Variables, "priority_id")];
     if let Some(id) = given::first_id(task, &ids, NOT_USED, &mut made.warnings) {
