@@ -1,5 +1,5 @@
-//! What was done of a task whose rest failed, so that the next try does the rest only. It is known to this process
-//! alone: after a restart such a task starts anew.
+//! What was done, or may be under way, of a task whose try failed, so that the next try minds it. It is known to this
+//! process alone: after a restart such a task starts anew.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

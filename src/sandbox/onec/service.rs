@@ -1,11 +1,10 @@
 //! An HTTP service as an integrator writes one into a configuration: JSON both ways, and a form of its own. It creates
-//! whatever it is told to create, also twice.
+//! whatever it is told to create, also twice, and a byte order mark stands before its answers, as 1C may write them.
 
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use super::page;
 use crate::http::server::Page;
 use crate::sandbox::http_fake::Asked;
 
@@ -15,6 +14,10 @@ pub(super) const BASE: &str = "/base/hs/camunda";
 /// The address for `ONEC_URL` at a server with this address, which may be a relay's.
 pub fn url(address: SocketAddr) -> String {
     format!("http://{address}{BASE}")
+}
+
+fn page(status: u16, body: &Value) -> Page {
+    Page::new(status, "application/json; charset=utf-8", format!("\u{feff}{body}"))
 }
 
 /// What it has created, in order.

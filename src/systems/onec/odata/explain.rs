@@ -2,11 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use super::{Then, Topic, handler, requests};
+use super::{Then, Topic, handler, requests, tracker};
 use crate::message::Task;
 use crate::systems::onec::mapping::Mapping;
 use crate::systems::onec::{Settings, explained, fields, key, request};
 use crate::systems::{Explanation, Request};
+
+/// In place of a key that 1C has to be asked for first.
+const KEY: &str = "<its Ref_Key>";
 
 /// What would be done with this task.
 pub fn run(task: &Task, settings: &Settings, mapping: &Mapping<Topic>) -> Explanation {
@@ -17,10 +20,16 @@ pub fn run(task: &Task, settings: &Settings, mapping: &Mapping<Topic>) -> Explan
         }
     };
     let mut made = fields::made(&topic.fields, task, settings.offset);
-    let requests = match topic.update.is_empty() {
-        true => creating(topic, task, &made.fields),
-        false => changing(topic, task, &made.fields, &mut made.missing),
+    let (key, mut requests) = match topic.update.is_empty() {
+        true => (key::of_task(&task.id), creating(topic, task, &made.fields)),
+        false => (KEY.to_owned(), changing(topic, task, &made.fields, &mut made.missing)),
     };
+    if !topic.is_at_once() {
+        let fields = tracker::fields(mapping, &topic.entity);
+        let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+        let (sweep, _) = requests::list(&topic.entity, &fields, &[&key], 1);
+        requests.push(request(&sweep, "with each sweep, up to 30 objects together, until it is finished"));
+    }
     let unanswerable = topic.unanswerable(task, settings);
     Explanation { requests, ..explained(made, unanswerable, topic.answer.as_ref(), task) }
 }
@@ -37,7 +46,6 @@ fn creating(topic: &Topic, task: &Task, made: &Map<String, Value>) -> Vec<Reques
 }
 
 fn changing(topic: &Topic, task: &Task, made: &Map<String, Value>, missing: &mut Vec<String>) -> Vec<Request> {
-    const KEY: &str = "<its Ref_Key>";
     let find = handler::named(topic, task).map_err(|wrong| missing.push(wrong)).ok();
     let update = requests::update(&topic.entity, KEY, Value::Object(made.clone()), Some("<DataVersion>"));
     let find = find.map(|call| request(&call, "first"));

@@ -119,23 +119,22 @@ impl OdataTracker {
         let is_expected = question::is_expected(&record.task);
         Ok(question::finished(topic.shown(object), is_expected, answer, self.settings.missing_answer))
     }
+}
 
-    /// What says of an object how it is doing.
-    fn fields(&self, entity: &str) -> Vec<String> {
-        let topics = self.mapping.topics().filter(|(_, topic)| topic.entity == entity);
-        let conditions = topics.flat_map(|(_, topic)| topic.conditions()).map(|condition| condition.field);
-        let fields: BTreeSet<String> = conditions.collect();
-        ["Ref_Key".to_owned(), DELETED.to_owned()].into_iter().chain(fields).collect()
-    }
+/// The fields that say of an object of this entity how it is doing.
+pub fn fields(mapping: &Mapping<Topic>, entity: &str) -> Vec<String> {
+    let topics = mapping.topics().filter(|(_, topic)| topic.entity == entity);
+    let conditions = topics.flat_map(|(_, topic)| topic.conditions()).map(|condition| condition.field);
+    let fields: BTreeSet<String> = conditions.collect();
+    ["Ref_Key".to_owned(), DELETED.to_owned()].into_iter().chain(fields).collect()
 }
 
 impl Tracker for OdataTracker {
     fn check(&mut self, records: &[Record]) -> Vec<Result<Progress, Failure>> {
         let places: Vec<Option<Place>> = records.iter().map(place).collect();
         let asked = grouped(places.iter().flatten());
-        let tracker = &*self;
         let fields: HashMap<String, Vec<String>> =
-            asked.keys().map(|entity| (entity.clone(), tracker.fields(entity))).collect();
+            asked.keys().map(|entity| (entity.clone(), fields(&self.mapping, entity))).collect();
         let states = self.read(&asked, |entity| fields[entity].clone());
         let finished = |(record, place): (&Record, &Option<Place>)| {
             let place = place.as_ref()?;

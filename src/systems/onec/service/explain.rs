@@ -27,5 +27,7 @@ pub fn run(task: &Task, settings: &Settings, mapping: &Mapping<Topic>) -> Explan
     let when = if find.is_some() { "if it is not there" } else { "first; what comes twice may be created twice" };
     explanation.requests.extend(find.map(|call| request(&call, "first, since it may be there")));
     explanation.requests.push(request(&topic.create_call(&task.id, body), when));
+    let status = topic.status_call(&task.id, "<its id>");
+    explanation.requests.extend(status.map(|call| request(&call, "with each sweep, until it is finished")));
     explanation
 }

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::super::tests::{Bench, message, task};
+use super::super::Mode;
+use super::super::tests::{Bench, mapping, message, settings, task};
+use super::explain;
 use crate::message::{Earlier, Task};
 use crate::sandbox::What;
 use crate::systems::{Failure, Progress};
@@ -137,4 +139,13 @@ fn without_fields_the_message_goes_as_it_came_and_without_a_state_it_is_finished
     let sent = bench.fake.asked().remove(0);
     assert_eq!((&sent.json()["task_id"], &sent.json()["variables"]["a"]), (&json!("1"), &json!(1.10)));
     assert!(matches!(bench.run(&asking("2")), Err(Failure::Permanent(_))), "nobody could answer");
+}
+
+#[test]
+fn every_request_is_explained() {
+    let settings = settings(Mode::Service(mapping(&example())));
+    let Mode::Service(mapping) = &settings.mode else { panic!("it is a service") };
+    let requests = explain::run(&asking("1"), &settings, mapping).requests;
+    let methods: Vec<&str> = requests.iter().map(|request| request.method.as_str()).collect();
+    assert_eq!(methods, ["GET tasks/by-task/1", "POST tasks", "GET tasks/<its id>"]);
 }
