@@ -49,8 +49,9 @@
 //! * who may know whom? `tests/suite/rooms.rs` reads it in the code; nothing outside [`rabbitmq`] names a type of
 //!   amiquip.
 //! * the tests? `tests/suite` tests what users see, one module for each subject; its `systems` tests every system of
-//!   the table. `tests/faults` is the fault matrix, `tests/soak` the soak test, `tests/bench` the benchmarks,
-//!   `tests/peers` the tests against programs of others, `tests/support` what they share. `.ci/run` must pass before a change is taken.
+//!   the table. `tests/faults` is the fault matrix, `tests/peers` drives each system against programs of others,
+//!   `tests/soak` is the soak test, `tests/bench` the benchmarks, `tests/support` what they share. `.ci/run` must pass
+//!   before a change is taken.
 //!
 //! # Invariants
 //! 1. Nothing is acknowledged before what follows from it is confirmed by the broker.

@@ -2,9 +2,10 @@
 //! compared with. `cargo bench -- create sweep` runs only the named cases.
 //!
 //! The cases: (a) create at a target that answers at once, (b) at a slow one, (c) at the cloud's limit, (d) sweep, (e)
-//! latency, (f) start and rest, (g) at a target that more requests slow down, (h) memory with large messages.
+//! latency, (f) start and rest, (g) at a target that more requests slow down, (h) memory with large messages, (i) each
+//! lane at a fake that answers at once.
 //!
-//! The real release binary, a real RabbitMQ, and the sandbox as Bitrix24. Figures are compared within one run, since
+//! The real release binary, a real RabbitMQ, and the sandbox's fakes. Figures are compared within one run, since
 //! the machine may be shared; nothing here fails because something was slow.
 
 #[path = "../support/mod.rs"]
@@ -13,6 +14,7 @@ mod support;
 mod create;
 mod floor;
 mod idle;
+mod lanes;
 mod latency;
 mod machine;
 mod memory;
@@ -58,6 +60,7 @@ const CASES: &[Case] = &[
     ("idle", idle::start_and_rest),
     ("strained", create::strained),
     ("memory", memory::large_messages),
+    ("lanes", lanes::all),
 ];
 
 fn main() {

@@ -70,10 +70,10 @@
 //! | 63 | requeued too often: dying again and again, looking at parked messages | `wear_out::a_worker_that_dies_…`, `…::records_that_do_not_fit_…`, `…::a_replay_…`, `…::messages_that_a_replay_…`, `…::no_way_of_looking_…` |
 //! | 64 | finished at once, failed at the target, a create that may have happened: of any system | `seam` |
 //! | 65 | moved to another system's queue, killed between confirm and ack | `moved` |
-//! | 66 | Celery: killed between its result and the response; before it has confirmed a task | in `tests/suite/celery.rs` |
+//! | 66 | Celery: killed between its result and the response, or its confirm; before Celery's queue has confirmed a task | `celery::a_kill_between_…`, `…_before_…` in `tests/suite` |
 //! | 67 | a job whose URL is on another host | `python::a_job_on_another_host_…` in `tests/suite` |
 //! | 68 | 1C: a create or a posting whose answer is lost; killed between them | `onec` |
-//! | 69 | killed between a mail server's 250 and the confirm; between a press in Telegram and the confirm | `sent_again` |
+//! | 69 | killed between a mail server's 250 and the response, or its confirm; the same after a press in Telegram | `sent_again` |
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,6 @@
-//! SIGKILL where the target cannot be asked for what was done: between a mail server's yes and the response, and between
-//! a press in Telegram and the response. Each test runs with the kill and without.
+//! SIGKILL where the target cannot be asked for what was done: between a mail server's yes and the confirm of the
+//! response, and between a press in Telegram and that confirm; each before the response is out and after. Each test runs
+//! with the kill and without.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,14 +26,35 @@ fn worker(queues: &Queues, relay: &Arc<Relay>, target: &[(&str, &str)]) -> Worke
     worker
 }
 
-/// From now on no response is confirmed, until this is over.
-fn hold_the_confirm(queues: &Queues, relay: &Relay) {
-    relay.when_seen(Direction::ToServer, publish_to(&queues.responses()), Then::Hold(Direction::ToClient));
+/// What the worker waits for when it is killed.
+#[derive(Clone, Copy, PartialEq)]
+enum Held {
+    /// The response is on its way to RabbitMQ.
+    Response,
+    /// The response is in its queue.
+    Confirm,
 }
 
-/// Waits until the response is out and not confirmed; then does what the test is about.
-fn strike(fault: Fault, queues: &Queues, relay: &Relay, worker: &mut Worker) {
-    queues.await_count(&queues.responses(), 1, PATIENCE);
+impl Held {
+    /// From now on it is held.
+    fn hold(self, queues: &Queues, relay: &Relay) -> Seen {
+        let publish = publish_to(&queues.responses());
+        match self {
+            Held::Response => relay.before_passing(Direction::ToServer, publish, Then::Hold(Direction::ToServer)),
+            Held::Confirm => relay.when_seen(Direction::ToServer, publish, Then::Hold(Direction::ToClient)),
+        }
+    }
+
+    /// How many responses there are in the end.
+    fn responses(self, fault: Fault) -> usize {
+        if self == Held::Confirm { fault.copies() } else { 1 }
+    }
+}
+
+/// Waits until the worker waits; then does what the test is about.
+fn strike(fault: Fault, held: Held, seen: &Seen, queues: &Queues, relay: &Relay, worker: &mut Worker) {
+    seen.wait(PATIENCE);
+    queues.await_count(&queues.responses(), usize::from(held == Held::Confirm), PATIENCE);
     if fault == Fault::Kill {
         worker.kill();
         relay.cut();
@@ -40,7 +62,7 @@ fn strike(fault: Fault, queues: &Queues, relay: &Relay, worker: &mut Worker) {
         worker.start_again();
     }
     relay.pass();
-    queues.await_count(&queues.responses(), fault.copies(), PATIENCE);
+    queues.await_count(&queues.responses(), held.responses(fault), PATIENCE);
 }
 
 fn end(fault: Fault, queues: &Queues, worker: &mut Worker) {
@@ -49,9 +71,9 @@ fn end(fault: Fault, queues: &Queues, worker: &mut Worker) {
     Audit::take(queues, vec![ID.into()]).after_faults(kills).assert_holds();
 }
 
-#[test]
-fn a_kill_between_the_servers_yes_and_the_confirm_sends_the_mail_again_under_the_same_id() {
-    let (control, killed) = both(|fault| {
+/// The number of mails, and of their ids.
+fn mailed(held: Held) -> ((usize, usize), (usize, usize)) {
+    both(|fault| {
         let (queues, relay) = (Queues::of("email", "kill after a mail"), relay());
         let fake = SmtpFake::start(0).expect("loopback has a free port");
         let port = fake.address().port().to_string();
@@ -64,19 +86,28 @@ fn a_kill_between_the_servers_yes_and_the_confirm_sends_the_mail_again_under_the
             ("EMAIL_FROM", "camunda@firma.example"),
         ];
         let mut worker = worker(&queues, &relay, &target);
-        hold_the_confirm(&queues, &relay);
+        let seen = held.hold(&queues, &relay);
         queues.publish_task(&json!({"task_id": ID, "system": "email", "variables": {"to": "a@firma.example"}}));
-        strike(fault, &queues, &relay, &mut worker);
+        strike(fault, held, &seen, &queues, &relay, &mut worker);
         end(fault, &queues, &mut worker);
         let ids: BTreeSet<Option<String>> = fake.mails().iter().map(|mail| mail.header("Message-ID")).collect();
         (fake.mails().len(), ids.len())
-    });
-    assert_eq!((control, killed), ((1, 1), (2, 1)));
+    })
 }
 
 #[test]
-fn a_kill_between_a_press_and_the_confirm_of_its_response_loses_neither() {
-    let (control, killed) = both(|fault| {
+fn a_kill_between_the_servers_yes_and_the_response_sends_the_mail_again_under_the_same_id() {
+    assert_eq!(mailed(Held::Response), ((1, 1), (2, 1)));
+}
+
+#[test]
+fn a_kill_between_the_servers_yes_and_the_confirm_sends_the_mail_again_under_the_same_id() {
+    assert_eq!(mailed(Held::Confirm), ((1, 1), (2, 1)));
+}
+
+/// The number of messages that people see.
+fn asked(held: Held) -> (usize, usize) {
+    both(|fault| {
         let (queues, relay) = (Queues::of("telegram", "kill after a press"), relay());
         let fake = HttpFake::start(0, Telegram::default()).expect("loopback has a free port");
         let (api, person) = (format!("http://{}", fake.address()), PERSON.to_string());
@@ -84,14 +115,23 @@ fn a_kill_between_a_press_and_the_confirm_of_its_response_loses_neither() {
         let mut worker = worker(&queues, &relay, &target);
         queues.publish_task(&json!({"task_id": ID, "system": "telegram", "topic": "telegram_task"}));
         queues.await_count(&queues.sent(), 1, PATIENCE);
-        hold_the_confirm(&queues, &relay);
+        let seen = held.hold(&queues, &relay);
         let message = fake.target().messages()[0].clone();
         assert!(fake.target().press(PERSON, PERSON, message.id, "Готово"));
-        strike(fault, &queues, &relay, &mut worker);
+        strike(fault, held, &seen, &queues, &relay, &mut worker);
         eventually("the buttons go", PATIENCE, || fake.target().messages()[0].buttons.is_empty());
         eventually("the press is settled", PATIENCE, || fake.target().unsettled() == 0);
         end(fault, &queues, &mut worker);
         fake.target().messages().len()
-    });
-    assert_eq!((control, killed), (1, 1));
+    })
+}
+
+#[test]
+fn a_kill_between_a_press_and_its_response_loses_neither() {
+    assert_eq!(asked(Held::Response), (1, 1));
+}
+
+#[test]
+fn a_kill_between_a_press_and_the_confirm_of_its_response_loses_neither() {
+    assert_eq!(asked(Held::Confirm), (1, 1));
 }

@@ -1,63 +1,20 @@
 //! The Python services against a FastAPI service and a real Celery worker, both in `tests/peers/python`.
 
-use std::fs::File;
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::program::{Program, START, found};
 use crate::support::*;
 
-const PACKAGES: [&str; 3] = ["fastapi", "uvicorn", "celery"];
 const FOLDER: &str = "tests/peers/python";
 const TOKEN: &str = "peer-canary-token";
-/// Python takes its time to start.
-const START: Duration = Duration::from_secs(60);
 
-/// The programs of an environment with all packages; `None`, and a loud word, where it cannot be had.
-fn programs() -> Option<&'static Path> {
-    static PROGRAMS: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PROGRAMS.get_or_init(install).as_deref()
-}
-
-fn install() -> Option<PathBuf> {
-    let environment = std::env::current_dir().expect("a folder").join("target/peers/python");
-    let programs = environment.join("bin");
-    let run = |command: &mut Command| command.status().is_ok_and(|status| status.success());
-    let is_there = || run(Command::new(programs.join("python")).args(["-c", "import fastapi, uvicorn, celery"]));
-    let installed = is_there()
-        || run(Command::new("python3").args(["-m", "venv"]).arg(&environment))
-            && run(Command::new(programs.join("pip")).args(["install", "--quiet"]).args(PACKAGES))
-            && is_there();
-    if !installed {
-        let required = std::env::var("PEERS").is_ok_and(|peers| peers == "required");
-        assert!(!required, "{PACKAGES:?} cannot be installed");
-        eprintln!("\n*** SKIPPED: {PACKAGES:?} cannot be installed, so nothing was proven against them ***\n");
-    }
-    installed.then_some(programs)
-}
-
-/// A program that ends with the test.
-struct Program(Child);
-
-impl Program {
-    fn start(name: &str, arguments: &[&str], environment: &[(&str, &str)], programs: &Path) -> Program {
-        let log = File::create(programs.join(format!("{name}-{}.log", std::process::id()))).expect("a log");
-        let errors = log.try_clone().expect("a file handle can be cloned");
-        let mut command = Command::new(programs.join(name));
-        command.args(arguments).envs(environment.iter().copied()).current_dir(FOLDER);
-        Program(command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().expect("an installed program starts"))
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Runs this module of Python in the folder.
+fn module(python: &str, name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(python);
+    command.args(["-m", name]).args(arguments).current_dir(FOLDER);
+    command
 }
 
 fn message(id: &str, topic: &str, number: i64) -> Value {
@@ -98,21 +55,19 @@ fn assert_outcomes(queues: &Queues, expected: &[(&str, &str)]) {
 }
 
 #[test]
-#[ignore = "installs from PyPI; tests/peers/run"]
+#[ignore = "needs programs of others: tests/peers/run"]
 fn fastapi_answers_at_once_and_by_jobs() {
-    let Some(programs) = programs() else { return };
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let Some(python) = found("PEER_PYTHON") else { return };
+    let mut command = module(&python, "uvicorn", &["app:app", "--host", "127.0.0.1", "--port"]);
+    let (_service, address) = Program::listening(command.env("SERVICE_TOKEN", TOKEN));
     let queues = Queues::of("python-services", "peer fastapi");
-    let arguments = ["app:app", "--host", "127.0.0.1", "--port", &port.to_string()];
-    let _service = Program::start("uvicorn", &arguments, &[("SERVICE_TOKEN", TOKEN)], programs);
-    eventually("the service", START, || TcpStream::connect(("127.0.0.1", port)).is_ok());
     for (id, topic, number) in
         [("a", "now", 4), ("b", "now", 3), ("c", "now", -1), ("d", "job", 4), ("e", "job", 5), ("f", "job", -1)]
     {
         // The second one is a copy.
         [(); 2].iter().for_each(|()| queues.publish_task(&message(id, topic, number)));
     }
-    let url = format!("http://127.0.0.1:{port}/tasks");
+    let url = format!("http://{address}/tasks");
     let mut worker = Worker::run(&[], &settings(&queues, &[("PYTHON_URL", &url), ("PYTHON_TOKEN", TOKEN)]));
     let (refused, failed) =
         ("http status 422: {\"detail\":\"a negative number\"}", "the job has failed: a negative number");
@@ -125,9 +80,9 @@ fn fastapi_answers_at_once_and_by_jobs() {
 }
 
 #[test]
-#[ignore = "installs from PyPI; tests/peers/run"]
+#[ignore = "needs programs of others: tests/peers/run"]
 fn a_celery_worker_does_what_is_put_into_its_queue() {
-    let Some(programs) = programs() else { return };
+    let Some(python) = found("PEER_PYTHON") else { return };
     let queues = Queues::of("python-services", "peer celery");
     let (celery, results) = (queues.named("celery"), queues.named("results"));
     let RabbitMq { host, port, username, password, vhost } = queues.broker().rabbitmq();
@@ -144,8 +99,8 @@ fn a_celery_worker_does_what_is_put_into_its_queue() {
     // Before there is anybody who does them.
     queues.await_count(&queues.sent(), 3, PATIENCE);
     let arguments = ["-A", "svc", "worker", "-c", "1", "--without-gossip", "--without-mingle", "-n", &celery];
-    let environment = [("CELERY_BROKER_URL", &*broker), ("CELERY_QUEUE", &*celery)];
-    let _celery = Program::start("celery", &arguments, &environment, programs);
+    let mut command = module(&python, "celery", &arguments);
+    let _celery = Program::start(command.env("CELERY_BROKER_URL", broker).env("CELERY_QUEUE", &celery));
     assert_outcomes(&queues, &[("a", "ДА"), ("b", "НЕТ"), ("c", "Celery: ValueError: a negative number")]);
     eventually("an empty queue", PATIENCE, || queues.count(&results) == 0);
     worker.stop();

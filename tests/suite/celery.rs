@@ -229,6 +229,21 @@ fn a_result_that_came_while_nobody_was_there_is_answered_after_a_kill() {
 }
 
 #[test]
+fn a_kill_between_the_result_and_its_response_loses_neither() {
+    let mut scene = Scene::set("read", &[]);
+    scene.take("task-1");
+    let response = publish_to(&scene.queues.responses());
+    let read = scene.relay.before_passing(Direction::ToServer, response, Then::Hold(Direction::ToServer));
+    scene.reply("task-1", "SUCCESS", &json!({"answer": true}));
+    read.wait(PATIENCE);
+    scene.kill_and_restart();
+    scene.await_one(&scene.queues.responses());
+    scene.await_none(&scene.results());
+    scene.stop();
+    Audit::take(&scene.queues, vec!["task-1".into()]).with_finished(vec!["task-1".into()]).assert_holds();
+}
+
+#[test]
 fn a_kill_between_the_result_and_the_confirm_of_its_response_doubles_a_response_at_most() {
     let mut scene = Scene::set("result", &[]);
     scene.take("task-1");

@@ -1,7 +1,7 @@
 //! What is 1C's own: an object that is created and not posted yet, rights on one object and on all, what `check` and
 //! `explain` say, and that nothing is touched while it is off. What every system promises is in `systems`.
 
-use std::{env, fs, process};
+use std::fs;
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -145,39 +145,4 @@ fn what_is_explained_is_what_is_asked() {
         explained.has(&format!("\n{}. {asked}: ", number + 1));
     }
     assert_eq!(asked.len(), 4);
-}
-
-/// The interpreter that has the peers' packages; without it this says so, and with `PEERS=required` it fails.
-fn peers() -> Option<String> {
-    let python = env::var("PEERS_PYTHON").ok();
-    assert!(python.is_some() || env::var("PEERS").is_err(), "PEERS_PYTHON is not set, and PEERS says that it must be");
-    if python.is_none() {
-        eprintln!("SKIPPED: PEERS_PYTHON names no interpreter with python-1c-odata");
-    }
-    python
-}
-
-#[test]
-fn a_client_that_others_have_written_finishes_what_the_lane_has_made() {
-    let Some(python) = peers() else { return };
-    let (onec, queues) = (Onec::<false>::start(), Queues::of("1c", "1c peer"));
-    let mut worker = Worker::run(&[], &settings(&onec, &queues, &[]));
-    queues.publish_task(&onec.message("document «1»"));
-    queues.publish_task(&onec.message("task-2").replacen("1c_create_document", "1c_ask_somebody", 1));
-    queues.await_count(&queues.sent(), 2, PATIENCE);
-    let server = format!("http://{}", onec.fake.address());
-    let client = process::Command::new(python)
-        .arg("tests/peers/onec/client.py")
-        .args([&server, sandbox::onec::USER, sandbox::onec::PASSWORD, "document «1»", "task-2"])
-        .output()
-        .expect("PEERS_PYTHON can be started");
-    assert!(client.status.success(), "{}", String::from_utf8_lossy(&client.stderr));
-    queues.await_count(&queues.responses(), 2, PATIENCE);
-    let responses: Vec<Value> = queues.peek_all(&queues.responses()).iter().map(|response| response.json()).collect();
-    let answer = |id: &str| {
-        let response = responses.iter().find(|response| response["original_message"]["task_id"] == id);
-        response.map(|response| response["response_data"]["result"]["task"]["ufResultAnswer_text"].clone())
-    };
-    assert_eq!((answer("document «1»"), answer("task-2")), (Some("ДА".into()), Some("НЕТ".into())));
-    worker.stop();
 }

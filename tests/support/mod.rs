@@ -49,7 +49,7 @@ pub use node::Node;
 pub use oracle::Audit;
 pub use portal::{Answer, Call, Portal, is_sweep};
 pub use queues::Queues;
-pub use relay::{CONFIRM, Direction, Relay, Then, publish_to};
+pub use relay::{CONFIRM, Direction, Relay, Seen, Then, publish_to};
 pub use tasks::{Tasks, creates, looks_up};
 pub use text_file::TextFile;
 pub use tls_front::TlsFront;

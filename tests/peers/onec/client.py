@@ -1,6 +1,6 @@
-"""python-1c-odata, a client that others wrote against real 1C, at the sandbox's infobase: reads, filters and finishes what
-the 1C lane has made there. Called by tests/suite/onec.rs with server, user, password and Camunda's id of two tasks: a
-document and a task for a person. Ends with 0 when all is as the client expects it."""
+"""python-1c-odata, a client that others wrote against real 1C, at the sandbox's infobase: reads, filters and finishes
+what the 1C lane has made there. Called by tests/peers/onec.rs with server, user, password and Camunda's id of two
+tasks: a document and a task for a person. Ends with 0 when all is as the client expects it."""
 
 import asyncio
 import sys
