@@ -23,7 +23,7 @@
 //! 1. [`message`] – the messages that come in, wait between, and go out.
 //! 2. [`systems`] – what a system must be able to do. [`systems::create`] is the rule by which each creates its tasks,
 //!    [`systems::table`] lists the systems and reads the settings of the whole program, [`systems::routing`] knows which
-//!    system a message belongs to. [`systems::bitrix24`] is the worked example, [`systems::default`] parks the rest,
+//!    system a message belongs to. [`systems::bitrix24`] is the worked example, [`systems::default`] has the rest,
 //!    [`systems::http_jobs`] is every system that posts its tasks to a service.
 //! 3. [`lane`] – [`lane::session`] has every reason for which a reader wakes up, [`lane::state`] all that it decides.
 //!    [`lane::ledger`] knows what is under way, [`lane::breaker`] what a failure leads to. [`lane::tracking`] is the

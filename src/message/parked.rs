@@ -18,6 +18,8 @@ pub enum Cause {
     InvalidMessage,
     /// The target refused the request for good.
     RequestError,
+    /// The message belongs to no system that is on.
+    NoSystem,
     /// The message failed by itself as often as it may.
     RetryLimitExceeded,
     /// The target took the task and then failed over it.
@@ -32,9 +34,10 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Cause; 7] = [
+    pub const ALL: [Cause; 8] = [
         Cause::InvalidMessage,
         Cause::RequestError,
+        Cause::NoSystem,
         Cause::RetryLimitExceeded,
         Cause::TaskFailed,
         Cause::TaskNotFound,
@@ -47,6 +50,7 @@ impl Cause {
         match self {
             Cause::InvalidMessage => "INVALID_MESSAGE",
             Cause::RequestError => "REQUEST_ERROR",
+            Cause::NoSystem => "NO_SYSTEM",
             Cause::RetryLimitExceeded => "RETRY_LIMIT_EXCEEDED",
             Cause::TaskFailed => "TASK_FAILED",
             Cause::TaskNotFound => "TASK_NOT_FOUND",
@@ -60,6 +64,9 @@ impl Cause {
         match self {
             Cause::InvalidMessage => "correct the sender, then publish a valid message with the same task_id".into(),
             Cause::RequestError => format!("correct what the target objects to, then repeat it: {replay}"),
+            Cause::NoSystem => {
+                format!("correct the topic in the model, or switch its system on, then repeat it: {replay}")
+            }
             Cause::RetryLimitExceeded | Cause::TaskFailed => {
                 format!("find out from error_message what fails, then repeat it: {replay}")
             }

@@ -311,5 +311,5 @@ fn a_topic_names_its_system_before_the_message_does() {
     let by_topic = explain("topic", r#"{"task_id": "1", "topic": "send_email", "system": "python-services"}"#, &[]);
     by_topic.ended_with(0).has("queue     email.queue\n").has("no recipient: variables.to names nobody");
     let unknown = explain("unknown", r#"{"task_id": "1", "topic": "no_such_topic", "system": "default"}"#, &[]);
-    unknown.ended_with(0).has("queue     default.queue\n").has("note: default creates nothing");
+    unknown.ended_with(0).has("queue     default.queue\n").has("default is off (DEFAULT_ACTION is not set)");
 }

@@ -12,6 +12,7 @@ mod check;
 mod closed_loop;
 mod commands;
 mod contract;
+mod default;
 mod demo;
 mod docs;
 mod email;

@@ -106,8 +106,14 @@ pub fn outgoing(config: &Config, entry: &ParkedEntry) -> Result<OutgoingMessage,
 
 /// May its last try have created a task that does not show yet?
 fn may_exist(entry: &ParkedEntry) -> bool {
-    let certain =
-        [Cause::InvalidMessage, Cause::RequestError, Cause::TaskFailed, Cause::TaskNotFound, Cause::InvalidRecord];
+    let certain = [
+        Cause::InvalidMessage,
+        Cause::RequestError,
+        Cause::NoSystem,
+        Cause::TaskFailed,
+        Cause::TaskNotFound,
+        Cause::InvalidRecord,
+    ];
     let cause = entry.about.error_type.as_deref();
     !certain.iter().any(|certain| Some(certain.name()) == cause)
 }

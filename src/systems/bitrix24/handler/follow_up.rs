@@ -111,7 +111,7 @@ impl BitrixHandler {
             Failure::OutcomeUnknown { visible_in, .. } => Some(visible_in),
             Failure::Unavailable { until, .. } => Some(until.unwrap_or_default()),
             Failure::Outdated => Some(Duration::ZERO),
-            Failure::Permanent(_) | Failure::TooEarly(_) | Failure::Unseen(_) => None,
+            Failure::Permanent(_) | Failure::NoSystem(_) | Failure::TooEarly(_) | Failure::Unseen(_) => None,
         };
         let most = match why.kind {
             Kind::Configuration | Kind::Unknown => MOST_FOLLOW_UPS,
