@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::message::ParkedTask;
 use crate::rabbitmq::connection::{Connection, Watch};
 use crate::rabbitmq::consumer::{AckToken, Consumer};
 use crate::rabbitmq::publisher::{OutgoingMessage, Publisher};
@@ -25,6 +26,8 @@ pub struct Sweep<'i> {
     pub answered: Vec<String>,
     /// Tasks whose parked message is confirmed, and whose tracker has not heard of it.
     pub parked: Vec<String>,
+    /// What is told of parked tasks as soon as the outgoing messages with these tags are confirmed.
+    pub notices: HashMap<u64, ParkedTask>,
     /// Tasks that are missing or have failed, with the tag of the outgoing message that parks them.
     pub missing: HashMap<String, Option<u64>>,
     /// How many outgoing messages were refused so that their records stay, and the reason of the first refusal.
@@ -69,6 +72,7 @@ impl<'i> Sweep<'i> {
             answering: HashMap::new(),
             answered: Vec::new(),
             parked: Vec::new(),
+            notices: HashMap::new(),
             missing: HashMap::new(),
             refused: None,
             failures: Vec::new(),

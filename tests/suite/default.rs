@@ -146,7 +146,7 @@ fn http_needs_an_address_and_says_so_once() {
 fn explain_says_for_each_action_what_would_happen() {
     let explain = |changes: &[(&str, &str)]| {
         let file = TextFile::new(&message("task-1").to_string());
-        run_with(&["explain", &file.path()], &Queues::undeclared("default explain"), "", changes)
+        run_with(&["explain", file.path()], &Queues::undeclared("default explain"), "", changes)
     };
     explain(&[]).has("default is off (DEFAULT_ACTION is not set)");
     explain(&[("DEFAULT_ACTION", "park")]).has("note: it would be parked, since it belongs to no system that is on");

@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod camunda;
 mod celery;
 mod check;
 mod closed_loop;

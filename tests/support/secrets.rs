@@ -20,8 +20,12 @@ pub fn in_settings(settings: &[(String, String)]) -> Vec<String> {
     let service_token = value("PYTHON_TOKEN").map(|token| (token, "1"));
     let celery_user = value("CELERY_USERNAME").unwrap_or("admin");
     let celery = value("CELERY_PASSWORD").map(|password| (password, celery_user));
-    let secrets =
-        [password, token, service_token, celery].into_iter().flatten().filter(|(secret, _)| secret.len() >= SHORTEST);
+    let camunda_user = value("CAMUNDA_USER").unwrap_or_default();
+    let camunda = value("CAMUNDA_PASSWORD").map(|password| (password, camunda_user));
+    let secrets = [password, token, service_token, celery, camunda]
+        .into_iter()
+        .flatten()
+        .filter(|(secret, _)| secret.len() >= SHORTEST);
     secrets.flat_map(|(secret, user)| dressed(secret, user)).collect()
 }
 

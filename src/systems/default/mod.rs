@@ -34,10 +34,10 @@ enum Action {
 pub fn open(variables: &mut Variables) -> Configured {
     let service = http_jobs::open(&NAMED, variables);
     let configured = of(action(variables), service);
-    let (url, topic_urls) = (NAMED.setting("URL"), NAMED.setting("TOPIC_URLS"));
     let no_address = matches!(configured, Configured::Off(why) if why == NAMED.off);
     // A wrong address has its error already.
-    if no_address && variables.text(&url).is_none() && variables.text(&topic_urls).is_none() {
+    if no_address && variables.text(&NAMED.setting("TOPIC_URLS")).is_none() {
+        let url = NAMED.setting("URL");
         let example = format!("{url}=https://services.example/tasks");
         variables.error(&url, "is not set, but DEFAULT_ACTION=http needs it", &example);
     }
