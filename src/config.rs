@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use log::LevelFilter;
 
+use crate::camunda;
 use crate::settings::{Secret, SettingsErrors, Variables, address, right};
 use crate::tls::RootCertificates;
 
@@ -55,6 +56,8 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Root certificates for every https address.
     pub https: RootCertificates,
+    /// Camunda's engine, which is told of parked tasks, if it is set.
+    pub camunda: Option<camunda::Settings>,
 }
 
 /// How to reach RabbitMQ.
@@ -108,13 +111,14 @@ impl Config {
             prefetch: variables.number("PREFETCH", 256, 1..=65_535),
             shutdown_timeout: variables.seconds("SHUTDOWN_TIMEOUT", 30),
             https: own.map_or_else(RootCertificates::public, |own| own.and(RootCertificates::public())),
+            camunda: camunda::Settings::from_variables(variables),
         }
     }
 
-    /// The parts of these settings that must not appear in any output: the password, and the whole sign-in as it is
-    /// sent.
+    /// The parts of these settings that must not appear in any output: passwords, and whole sign-ins as they are sent.
     pub fn secrets(&self) -> Vec<Secret> {
-        self.rabbitmq.secrets()
+        let camunda = self.camunda.iter().flat_map(camunda::Settings::secrets);
+        self.rabbitmq.secrets().into_iter().chain(camunda).collect()
     }
 }
 

@@ -14,7 +14,7 @@ pub mod shorten;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use claim::Claim;
-pub use parked::{Cause, Parked, fingerprint};
+pub use parked::{Cause, Parked, ParkedTask, fingerprint};
 pub use record::{Record, response_at_once, sent_record};
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -7,16 +7,19 @@ use std::time::{Duration, Instant};
 use std::{process, thread};
 
 use anyhow::Context as _;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, bounded};
 use log::Level;
 
+use crate::camunda::Engine;
 use crate::config::{Config, RabbitMq};
+use crate::incidents;
 use crate::lane::control::Control;
+use crate::lane::notices::{Counts, Notice, Notices};
 use crate::lane::{Lane, reader, tracking};
 use crate::logging;
 use crate::queues::Queues;
 use crate::rabbitmq::publisher::LargestBody;
-use crate::stats::Stats;
+use crate::stats::{Declared, Stats};
 use crate::stop::Stop;
 use crate::systems::routing::Routes;
 use crate::systems::table::Setup;
@@ -27,12 +30,26 @@ pub struct Running {
     name: &'static str,
     routes: Routes,
     connected: Connected,
+    /// What becomes of notices of its parked tasks, if there are any.
+    noticed: Option<Counts>,
 }
 
 impl Running {
     /// Its counters, all at zero.
     pub fn counters(&self) -> Stats {
-        Stats::with(self.connected.handler.counters())
+        let mut own = self.connected.handler.counters();
+        if let Some(Counts { reported, unreported }) = &self.noticed {
+            own.push(Declared::Count("incidents_reported", reported.clone()));
+            own.push(Declared::Count("incidents_unreported", unreported.clone()));
+        }
+        Stats::with(own)
+    }
+
+    fn notices(&self, listener: &Sender<Notice>) -> Notices {
+        match &self.noticed {
+            Some(counts) => Notices::to(listener.clone(), counts.clone()),
+            None => Notices::default(),
+        }
     }
 }
 
@@ -56,6 +73,9 @@ pub fn introduce(setup: &Setup, settings: &Path) {
     let RabbitMq { host, port, username, vhost, tls, .. } = &config.rabbitmq;
     let tls = if tls.is_some() { ", encrypted" } else { "" };
     log::info!("RabbitMQ at {host}:{port}, virtual host {vhost}, as {username}{tls}");
+    if let Some(camunda) = &config.camunda {
+        log::info!("Camunda at {}, told of parked tasks", camunda.url());
+    }
     for (name, system) in setup.on() {
         log::info!("{}, tasks from {}", system.target(), Queues::of(name, config).input);
     }
@@ -72,7 +92,8 @@ pub fn systems(setup: &Setup, stop: &Stop) -> anyhow::Result<Vec<Running>> {
     let running: anyhow::Result<Vec<Running>> = setup
         .on()
         .map(|(name, system)| {
-            Ok(Running { name, routes: routes.clone(), connected: system.connect(&around).context(name)? })
+            let noticed = setup.config.camunda.as_ref().map(|_| Counts::default());
+            Ok(Running { name, routes: routes.clone(), connected: system.connect(&around).context(name)?, noticed })
         })
         .collect();
     if running.as_ref().is_ok_and(Vec::is_empty) {
@@ -93,6 +114,7 @@ fn reasons(setup: &Setup) -> String {
 /// Works until the stop signal. The counters, one for each system, belong to the caller, who may read them when this
 /// takes too long to return. The error that makes a lane give up goes to `gave_up`.
 pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stats], gave_up: &Sender<anyhow::Error>) {
+    let (notices, noticed) = bounded(incidents::MOST_WAITING);
     let lanes: Vec<Lane> = systems
         .iter()
         .zip(counters)
@@ -105,11 +127,20 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stat
             stats,
             largest: LargestBody::default(),
             control: Control::default(),
+            notices: running.notices(&notices),
             stop: stop.clone(),
         })
         .collect();
     thread::scope(|scope| {
         let named = |name: String| thread::Builder::new().name(name);
+        if let Some(camunda) = &config.camunda {
+            // Half of the time, so that an engine that hangs does not keep the worker from stopping in time.
+            let engine = Engine::new(&camunda.within(config.shutdown_timeout / 2), &config.https);
+            let reporting = named("camunda".into()).spawn_scoped(scope, move || incidents::run(&engine, noticed, stop));
+            if let Err(err) = reporting {
+                log::warn!("parked tasks show no incident in Camunda, since a thread cannot be started: {err}");
+            }
+        }
         for (lane, Running { connected: Connected { handler, tracker }, .. }) in lanes.iter().zip(systems) {
             let reading = named(lane.name.into()).spawn_scoped(scope, move || {
                 reader::run(lane, handler.as_ref()).map_err(|err| drop(gave_up.send(err)))

@@ -93,6 +93,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
             Configured::Off(why) => report.off(format!("{name}: {why}")),
         }
     }
+    match &config.camunda {
+        Some(camunda) => camunda.check(https, &mut report),
+        None => report.off("Camunda: CAMUNDA_URL is not set, so what is parked shows no incident there"),
+    }
     report.sum_up();
     Ok(ExitCode::from(u8::from(report.failed())))
 }

@@ -68,9 +68,9 @@ pub const TOPICS: &[Topic] = &[
     discard ID… --yes
                      delete them for good
     --json           for list, show and replay: a JSON object a line
-    CAUSE is INVALID_MESSAGE, REQUEST_ERROR, RETRY_LIMIT_EXCEEDED,
-    TASK_FAILED, TASK_NOT_FOUND, INVALID_RECORD, MESSAGE_TOO_LARGE, or what
-    another program has written",
+    CAUSE is INVALID_MESSAGE, REQUEST_ERROR, NO_SYSTEM, TASK_FAILED,
+    RETRY_LIMIT_EXCEEDED, TASK_NOT_FOUND, INVALID_RECORD, MESSAGE_TOO_LARGE, or
+    what another program has written",
     ),
     topic(
         "demo",

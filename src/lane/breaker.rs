@@ -120,10 +120,8 @@ impl Breaker {
     /// What becomes of this message, which had failed `attempts` times before.
     pub fn failed(&mut self, id: &str, attempts: u32, failure: &Failure, now: Instant) -> Decision {
         match failure {
-            Failure::Permanent(_) => {
-                self.succeeded(now);
-                Decision::Park { attempts: attempts.saturating_add(1), cause: Cause::RequestError }
-            }
+            Failure::Permanent(_) => self.parked(attempts, Cause::RequestError, now),
+            Failure::NoSystem(_) => self.parked(attempts, Cause::NoSystem, now),
             Failure::TooEarly(after) => {
                 self.succeeded(now);
                 match attempts >= self.attempts {
@@ -149,6 +147,12 @@ impl Breaker {
             Failure::Transient { .. } => self.failed_by_itself(id, attempts, Duration::ZERO, now),
             Failure::OutcomeUnknown { visible_in, .. } => self.failed_by_itself(id, attempts, *visible_in, now),
         }
+    }
+
+    /// The target has answered: this message is not for it, and never will be.
+    fn parked(&mut self, attempts: u32, cause: Cause, now: Instant) -> Decision {
+        self.succeeded(now);
+        Decision::Park { attempts: attempts.saturating_add(1), cause }
     }
 
     /// This message failed, and is at fault unless others fail too. It is not tried again before `after`.

@@ -280,6 +280,14 @@ impl<T> Ledger<T> {
         }
     }
 
+    /// The outgoing message that is on its way under this tag.
+    pub fn on_its_way(&self, tag: u64) -> Option<&OutgoingMessage> {
+        match &self.entries.get(self.by_tag.get(&tag)?)?.state {
+            State::Publishing(outgoing, _) => Some(outgoing),
+            _ => None,
+        }
+    }
+
     /// The broker has confirmed the outgoing message with this tag.
     pub fn confirmed(&mut self, tag: u64) -> Option<Confirmed<T>> {
         let key = self.by_tag.remove(&tag)?;

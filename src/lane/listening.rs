@@ -95,6 +95,7 @@ mod tests {
             stats: &Stats::default(),
             largest: LargestBody::default(),
             control: Control::default(),
+            notices: Default::default(),
             stop,
         };
         let _stopper = (!is_stopped).then_some(stopper);

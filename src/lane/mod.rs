@@ -12,8 +12,8 @@
 //! check, and [`moves`] is how records leave the sent queue.
 //!
 //! [`outgoing`] makes the messages that are published, [`sizes`] deals with those that are too large, [`rights`] knows
-//! what a lane must be allowed. [`remembered`] is a set of ids that forgets, [`log_throttle`] keeps a repeated text
-//! from flooding the log. Nothing here knows which system it works for.
+//! what a lane must be allowed, and [`notices`] tells outside what is parked. [`remembered`] is a set of ids that forgets,
+//! [`log_throttle`] keeps a repeated text from flooding the log. Nothing here knows which system it works for.
 
 pub mod breaker;
 pub mod caution;
@@ -25,6 +25,7 @@ mod links;
 mod listening;
 pub mod log_throttle;
 pub mod moves;
+pub mod notices;
 pub mod outgoing;
 pub mod pool;
 mod prefetch;
@@ -42,6 +43,7 @@ pub mod waits;
 use std::time::Instant;
 
 use self::control::Control;
+use self::notices::Notices;
 use crate::config::Config;
 use crate::message::Task;
 use crate::queues::Queues;
@@ -69,6 +71,8 @@ pub struct Lane<'a> {
     pub largest: LargestBody,
     /// The commands from outside.
     pub control: Control,
+    /// Who hears of parked tasks.
+    pub notices: Notices,
     /// Ends it.
     pub stop: Stop,
 }

@@ -108,6 +108,9 @@ impl Tracking<'_, '_> {
         let fitted = if fits { Some((message, sent)) } else { self.small_enough(&message, sent, &record()) };
         let Some((message, sent)) = fitted else { return Ok(None) };
         let tag = self.publisher(sweep)?.publish(&message)?;
+        if matches!(sent, Sent::Parked(_)) {
+            sweep.notices.extend(self.lane.notices.task_in(&message).map(|task| (tag, task)));
+        }
         sweep.unconfirmed.insert(tag, (sent, vec![token]));
         Ok(Some(tag))
     }
@@ -155,6 +158,8 @@ impl Tracking<'_, '_> {
         while let Some((_, publisher, _)) = sweep.publisher.as_mut().filter(|_| !sweep.unconfirmed.is_empty()) {
             for (tag, outcome) in publisher.next_outcomes().context("answering Camunda")? {
                 let Some((sent, tokens)) = sweep.unconfirmed.remove(&tag) else { continue };
+                let notice = sweep.notices.remove(&tag).filter(|_| matches!(outcome, PublishOutcome::Confirmed));
+                notice.into_iter().for_each(|task| self.lane.notices.tell(task));
                 settled = settled.and(self.settle(sweep, sent, tokens, outcome));
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use crate::message::ParkedTask;
 use crate::rabbitmq::connection::{Connection, Watch};
 use crate::rabbitmq::consumer::{AckToken, Consumer};
 use crate::rabbitmq::publisher::{OutgoingMessage, Publisher};
@@ -27,6 +28,8 @@ pub struct Sweep<'i> {
     pub parked: Vec<String>,
     /// All tasks of this sweep whose parked message is confirmed.
     pub over: HashSet<String>,
+    /// What is told of parked tasks as soon as the outgoing messages with these tags are confirmed.
+    pub notices: HashMap<u64, ParkedTask>,
     /// Tasks that are missing or have failed, with the tag of the outgoing message that parks them.
     pub missing: HashMap<String, Option<u64>>,
     /// How many outgoing messages were refused so that their records stay, and the reason of the first refusal.
@@ -72,6 +75,7 @@ impl<'i> Sweep<'i> {
             answered: Vec::new(),
             parked: Vec::new(),
             over: HashSet::new(),
+            notices: HashMap::new(),
             missing: HashMap::new(),
             refused: None,
             failures: Vec::new(),

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Original, encode, now_ms};
+use super::{Original, document, encode, now_ms, text};
 
 /// Why a message is parked: the `error_type` of the parked message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Cause {
     InvalidMessage,
     /// The target refused the request for good.
     RequestError,
+    /// The message belongs to no system that is on.
+    NoSystem,
     /// The message failed by itself as often as it may.
     RetryLimitExceeded,
     /// The target took the task and then failed over it.
@@ -32,9 +34,10 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Cause; 7] = [
+    pub const ALL: [Cause; 8] = [
         Cause::InvalidMessage,
         Cause::RequestError,
+        Cause::NoSystem,
         Cause::RetryLimitExceeded,
         Cause::TaskFailed,
         Cause::TaskNotFound,
@@ -47,6 +50,7 @@ impl Cause {
         match self {
             Cause::InvalidMessage => "INVALID_MESSAGE",
             Cause::RequestError => "REQUEST_ERROR",
+            Cause::NoSystem => "NO_SYSTEM",
             Cause::RetryLimitExceeded => "RETRY_LIMIT_EXCEEDED",
             Cause::TaskFailed => "TASK_FAILED",
             Cause::TaskNotFound => "TASK_NOT_FOUND",
@@ -60,6 +64,9 @@ impl Cause {
         match self {
             Cause::InvalidMessage => "correct the sender, then publish a valid message with the same task_id".into(),
             Cause::RequestError => format!("correct what the target objects to, then repeat it: {replay}"),
+            Cause::NoSystem => {
+                format!("correct the topic in the model, or switch its system on, then repeat it: {replay}")
+            }
             Cause::RetryLimitExceeded | Cause::TaskFailed => {
                 format!("find out from error_message what fails, then repeat it: {replay}")
             }
@@ -88,6 +95,42 @@ pub struct Parked<'a> {
     pub source_queue: &'a str,
     /// How often it has failed by itself.
     pub attempts: u32,
+}
+
+/// A task that is parked, as far as Camunda's engine has to know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedTask {
+    /// The external task's id.
+    pub id: String,
+    /// Who has locked it in the engine, if the message says so.
+    pub worker_id: Option<String>,
+    /// Why it is parked, as one word.
+    pub cause: String,
+    /// What exactly went wrong.
+    pub error: String,
+}
+
+impl ParkedTask {
+    /// The task in the body of a parked message; `None` where it names no external task.
+    pub fn read(body: &[u8]) -> Option<ParkedTask> {
+        let members = document::members(body).ok()?;
+        let (cause, error) = (member(&members, "error_type")?, member(&members, "error_message"));
+        ParkedTask::of(&original(&members)?, &cause, &error.unwrap_or_default())
+    }
+
+    /// The task in a message, or in a record, that was parked as it came.
+    pub fn of(original: &[u8], cause: &str, error: &str) -> Option<ParkedTask> {
+        let members = document::members(original).ok()?;
+        let Some(id) = member(&members, "task_id") else {
+            return ParkedTask::of(members.get("original_message")?.get().as_bytes(), cause, error);
+        };
+        let worker_id = member(&members, "worker_id");
+        Some(ParkedTask { id, worker_id, cause: cause.to_owned(), error: error.to_owned() })
+    }
+}
+
+fn member(members: &BTreeMap<String, Box<RawValue>>, name: &str) -> Option<String> {
+    text(&document::read(members.get(name)?.get().as_bytes()).ok()?)
 }
 
 /// The original in a parked message with these members, byte for byte.

@@ -382,6 +382,7 @@ fn each_cause_has_its_spelling_and_says_what_to_do() {
     let causes = [
         (Cause::InvalidMessage, "INVALID_MESSAGE"),
         (Cause::RequestError, "REQUEST_ERROR"),
+        (Cause::NoSystem, "NO_SYSTEM"),
         (Cause::RetryLimitExceeded, "RETRY_LIMIT_EXCEEDED"),
         (Cause::TaskFailed, "TASK_FAILED"),
         (Cause::TaskNotFound, "TASK_NOT_FOUND"),

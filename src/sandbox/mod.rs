@@ -16,6 +16,7 @@
 //! [`http_fake`]; [`smtp`] is a mail server.
 
 mod batch;
+pub mod camunda;
 mod checklists;
 mod faults;
 mod fields;

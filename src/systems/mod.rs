@@ -304,6 +304,8 @@ pub enum Failure {
     },
     /// This message can never succeed.
     Permanent(anyhow::Error),
+    /// It belongs to no system that is on; only [`default`] returns it.
+    NoSystem(anyhow::Error),
     /// Nothing was done, because an earlier delivery may have created the task moments ago: look again after this time.
     /// Not an attempt, and no other message waits for it. Only [`create`] returns it, no handler does.
     TooEarly(Duration),
@@ -334,6 +336,7 @@ impl fmt::Display for Failure {
             | Failure::OutcomeUnknown { error, .. }
             | Failure::Unavailable { error, .. }
             | Failure::Permanent(error)
+            | Failure::NoSystem(error)
             | Failure::Unseen(error) => write!(f, "{error:#}"),
             Failure::TooEarly(after) => write!(f, "an earlier try may show within {after:?}"),
             Failure::Outdated => {

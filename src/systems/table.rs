@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use super::routing::{Route, Routes};
 use super::{Configured, System, bitrix24, default, email, onec, openproject, python, telegram};
+use crate::camunda;
 use crate::config::{self, Config};
 use crate::message::Task;
 use crate::queues::Queues;
@@ -158,7 +159,9 @@ impl Setup {
         let systems = TABLE.iter().map(|entry| (entry.name, (entry.open)(variables))).collect();
         let setup = Setup { config, systems };
         setup.refuse_queues_of_targets(variables);
-        if variables.text(config::HTTPS_CA_FILE).is_some() && !setup.on().any(|(_, system)| system.uses_https()) {
+        let camunda = setup.config.camunda.as_ref().is_some_and(camunda::Settings::uses_https);
+        let uses_https = camunda || setup.on().any(|(_, system)| system.uses_https());
+        if variables.text(config::HTTPS_CA_FILE).is_some() && !uses_https {
             let example = "BITRIX_WEBHOOK_URL=https://bitrix.example/rest/1/TOKEN";
             variables.error(config::HTTPS_CA_FILE, "is set, but no address is https, so it protects nothing", example);
         }

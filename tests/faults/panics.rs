@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use task_creator::config::Config;
 use task_creator::lane::control::Control;
+use task_creator::lane::notices::Notices;
 use task_creator::lane::{Lane, reader, tracking};
 use task_creator::message::{Record, Task};
 use task_creator::queues;
@@ -94,6 +95,7 @@ pub fn with_changed_lane(
         stats: &stats,
         largest: LargestBody::default(),
         control: Control::default(),
+        notices: Notices::default(),
         stop,
     };
     thread::scope(|scope| {

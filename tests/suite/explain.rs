@@ -311,7 +311,7 @@ fn what_the_default_system_would_park_ends_with_1_and_its_cause() {
     let park = ("DEFAULT_ACTION", "park");
     let webhook = ("BITRIX_WEBHOOK_URL", "https://bitrix.example/rest/1/x");
     let nobodys = |system: &str| json!({"task_id": "1", "topic": "no_such_topic", "system": system}).to_string();
-    let parked = "in default.queue it would be parked in errors.camunda_tasks.queue as REQUEST_ERROR: ";
+    let parked = "in default.queue it would be parked in errors.camunda_tasks.queue as NO_SYSTEM: ";
     for system in ["default", "unknown"] {
         let explained = explain("nobody's", nobodys(system), &[park, webhook]);
         explained.ended_with(1).has(parked).has("it belongs to no other system: its topic is \"no_such_topic\"");
@@ -329,5 +329,5 @@ fn a_topic_names_its_system_before_the_message_does() {
     let by_topic = explain("topic", r#"{"task_id": "1", "topic": "send_email", "system": "python-services"}"#, &[]);
     by_topic.ended_with(0).has("queue     email.queue\n").has("no recipient: variables.to names nobody");
     let unknown = explain("unknown", r#"{"task_id": "1", "topic": "no_such_topic", "system": "default"}"#, &[]);
-    unknown.ended_with(0).has("queue     default.queue\n").has("note: default creates nothing");
+    unknown.ended_with(0).has("queue     default.queue\n").has("default is off (DEFAULT_ACTION is not set)");
 }

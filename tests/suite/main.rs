@@ -7,11 +7,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod camunda;
 mod celery;
 mod check;
 mod closed_loop;
 mod commands;
 mod contract;
+mod default;
 mod demo;
 mod docs;
 mod email;

@@ -98,7 +98,7 @@ fn what_belongs_to_no_system_is_parked_and_says_which_topics_there_are() {
         };
         let told = parked["error_message"].as_str().expect("a text");
         assert!(expected.iter().all(|text| told.contains(text)), "{told}");
-        assert_eq!((&parked["error_type"], &parked["system"]), (&json!("REQUEST_ERROR"), &json!("default")));
+        assert_eq!((&parked["error_type"], &parked["system"]), (&json!("NO_SYSTEM"), &json!("default")));
         assert_eq!(parked["source_queue"], scene.default());
     }
     scene.end();

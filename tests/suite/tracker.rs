@@ -54,9 +54,13 @@ fn words(results: &[Result<Progress, Failure>]) -> Vec<&'static str> {
         Err(Failure::Transient { .. }) => "again",
         Err(Failure::Unavailable { .. }) => "wait",
         Err(Failure::Permanent(_)) => "never",
-        Err(Failure::OutcomeUnknown { .. } | Failure::TooEarly(_) | Failure::Unseen(_) | Failure::Outdated) => {
-            "unsettled"
-        }
+        Err(
+            Failure::OutcomeUnknown { .. }
+            | Failure::NoSystem(_)
+            | Failure::TooEarly(_)
+            | Failure::Unseen(_)
+            | Failure::Outdated,
+        ) => "unsettled",
     };
     results.iter().map(word).collect()
 }

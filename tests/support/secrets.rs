@@ -21,7 +21,9 @@ pub fn in_settings(settings: &[(String, String)]) -> Vec<String> {
     let openproject = value("OPENPROJECT_TOKEN").map(|token| (token, "apikey"));
     let celery_user = value("CELERY_USERNAME").unwrap_or("admin");
     let celery = value("CELERY_PASSWORD").map(|password| (password, celery_user));
-    let secrets = [password, token, service_token, openproject, celery]
+    let camunda_user = value("CAMUNDA_USER").unwrap_or_default();
+    let camunda = value("CAMUNDA_PASSWORD").map(|password| (password, camunda_user));
+    let secrets = [password, token, service_token, openproject, celery, camunda]
         .into_iter()
         .flatten()
         .filter(|(secret, _)| secret.len() >= SHORTEST);

@@ -65,6 +65,11 @@ impl ParkedEntry {
         ParkedEntry { id, about, original, body, headers }
     }
 
+    /// The id of the external task in Camunda; `None` where the message names none.
+    pub fn external_task(&self) -> Option<String> {
+        self.original.as_deref().and_then(task_id)
+    }
+
     /// The entry for scripts: one JSON object on one line, without the message itself.
     pub fn summary(&self) -> String {
         encode(&self.outline())

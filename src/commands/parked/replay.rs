@@ -1,5 +1,5 @@
 //! Replays parked messages: publishes each as it came, to the queue it came from, and acknowledges it when that is
-//! confirmed.
+//! confirmed. Before, Camunda's engine gives the task its retries back, if it is set; a replay does not depend on that.
 //!
 //! A crash between the two leaves it in both queues. A second replay does no harm, since each task is looked up before
 //! it is created (except with `BITRIX_TASK_ID_FIELD=none`). A message that cannot be replayed stays, with a reason. How
@@ -16,6 +16,7 @@ use serde_json::json;
 use super::Selection;
 use super::entry::ParkedEntry;
 use super::queue::{self, End, Fate};
+use crate::camunda::{self, Engine, Told};
 use crate::config::Config;
 use crate::lane::outgoing;
 use crate::message::Cause;
@@ -69,6 +70,7 @@ pub fn run(config: &Config, stop: &Stop, selection: &Selection, manner: &Manner)
         stop,
         selection,
         manner,
+        engine: config.camunda.as_ref().map(|camunda| Engine::new(camunda, &config.https)),
         publisher,
         connection,
         known_queues: HashMap::new(),
@@ -106,8 +108,14 @@ pub fn outgoing(config: &Config, entry: &ParkedEntry) -> Result<OutgoingMessage,
 
 /// May its last try have created a task that does not show yet?
 fn may_exist(entry: &ParkedEntry) -> bool {
-    let certain =
-        [Cause::InvalidMessage, Cause::RequestError, Cause::TaskFailed, Cause::TaskNotFound, Cause::InvalidRecord];
+    let certain = [
+        Cause::InvalidMessage,
+        Cause::RequestError,
+        Cause::NoSystem,
+        Cause::TaskFailed,
+        Cause::TaskNotFound,
+        Cause::InvalidRecord,
+    ];
     let cause = entry.about.error_type.as_deref();
     !certain.iter().any(|certain| Some(certain.name()) == cause)
 }
@@ -117,6 +125,8 @@ struct Replay<'a> {
     stop: &'a Stop,
     selection: &'a Selection,
     manner: &'a Manner,
+    /// Camunda's engine, as long as it answers.
+    engine: Option<Engine>,
     /// Its channel is closed before its connection.
     publisher: Publisher,
     connection: Connection,
@@ -183,7 +193,7 @@ impl Replay<'_> {
             Err(why) => return Ok(self.skip(entry, &why)),
         };
         if self.manner.dry_run {
-            self.tell(entry, "would replay", Some(&message.queue), None);
+            self.tell(entry, "would replay", Ok(&message.queue), None);
             self.replayed += 1;
             self.leave_alone(entry);
             return Ok(ControlFlow::Continue(Fate::Stays));
@@ -191,11 +201,13 @@ impl Replay<'_> {
         if self.manner.pause.is_some_and(|pause| self.replayed > 0 && self.stop.pause(pause)) {
             return Ok(ControlFlow::Break(Fate::Stays));
         }
+        // Before the message: it may be finished a moment later.
+        let camunda = self.give_retry(entry);
         let outcome = self.publisher.try_deliver(&message);
         match outcome.with_context(|| format!("it is not known whether {} is in {}", entry.id, message.queue))? {
             PublishOutcome::Confirmed => {
                 self.replayed += 1;
-                self.tell(entry, "replayed", Some(&message.queue), None);
+                self.tell(entry, "replayed", Ok(&message.queue), camunda.as_deref());
                 Ok(ControlFlow::Continue(Fate::Leaves))
             }
             PublishOutcome::NoQueue(why) | PublishOutcome::Refused(why) => {
@@ -225,8 +237,25 @@ impl Replay<'_> {
     fn skip(&mut self, entry: &ParkedEntry, why: &str) -> ControlFlow<Fate, Fate> {
         self.skipped += 1;
         self.leave_alone(entry);
-        self.tell(entry, "skipped", entry.about.source_queue.as_deref(), Some(why));
+        self.tell(entry, "skipped", Err(why), None);
         ControlFlow::Continue(Fate::Stays)
+    }
+
+    /// Gives the task its retries back in Camunda, which resolves its incident. Returns what people should know of it.
+    fn give_retry(&mut self, entry: &ParkedEntry) -> Option<String> {
+        let (engine, id) = (self.engine.as_ref()?, entry.external_task()?);
+        match engine.give_retry(&id) {
+            Ok(Told::Done) => Some("it has its retries back in Camunda".into()),
+            Ok(Told::NoTask) => Some("Camunda no longer has the task".into()),
+            Err(err) => {
+                let mut told = format!("its incident stays in Camunda: {err:#}");
+                if camunda::is_away(&err) {
+                    told += "; the engine is not asked again";
+                    self.engine = None;
+                }
+                Some(told)
+            }
+        }
     }
 
     fn leave_alone(&mut self, entry: &ParkedEntry) {
@@ -234,17 +263,23 @@ impl Replay<'_> {
         self.stayed += 1;
     }
 
-    fn tell(&self, entry: &ParkedEntry, outcome: &str, queue: Option<&str>, why: Option<&str>) {
+    /// `place`: the queue, or why the message stays. `camunda`: what Camunda's engine has said.
+    fn tell(&self, entry: &ParkedEntry, outcome: &str, place: Result<&str, &str>, camunda: Option<&str>) {
         let id = &entry.id;
         if self.manner.json {
+            let queue = place.ok().or(entry.about.source_queue.as_deref());
             let outcome = outcome.replace(' ', "_");
-            let line = json!({"id": id, "outcome": outcome, "queue": queue, "reason": why}).to_string();
-            return say(&clean_json(&line));
+            let mut line = json!({"id": id, "outcome": outcome, "queue": queue, "reason": place.err()});
+            if let Some(camunda) = camunda {
+                line["camunda"] = camunda.into();
+            }
+            return say(&clean_json(&line.to_string()));
         }
+        let camunda = camunda.map(|camunda| format!("; {camunda}")).unwrap_or_default();
         tell(
-            &clean(&match (why, queue) {
-                (Some(why), _) => format!("{outcome:<12}  {id}: {why}; it stays parked"),
-                (None, queue) => format!("{outcome:<12}  {id} to {}", queue.unwrap_or("-")),
+            &clean(&match place {
+                Err(why) => format!("{outcome:<12}  {id}: {why}; it stays parked"),
+                Ok(queue) => format!("{outcome:<12}  {id} to {queue}{camunda}"),
             }),
             14,
         );

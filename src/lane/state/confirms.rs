@@ -34,6 +34,10 @@ impl<T> State<'_, T> {
     fn confirmed(&mut self, tag: u64, now: Instant) {
         let stats = self.lane.stats;
         stats.sent_messages.count();
+        let parked = self.ledger.on_its_way(tag).filter(|message| message.queue == self.lane.queues.errors);
+        if let Some(task) = parked.and_then(|message| self.lane.notices.task_in(message)) {
+            self.lane.notices.tell(task);
+        }
         let confirmed = self.ledger.confirmed(tag);
         self.note_room(now);
         match confirmed {

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::lane::breaker::BreakerState;
 use crate::lane::ledger::Key;
 use crate::lane::pool::Outcome;
-use crate::lane::{Queues, control::Control, outgoing};
+use crate::lane::{Queues, control::Control, notices::Notices, outgoing};
 use crate::message::{Task, fingerprint, sent_record};
 use crate::rabbitmq::Headers;
 use crate::rabbitmq::consumer::{DELIVERY_COUNT, Unsettled, WORN_OUT, times_requeued};
@@ -53,6 +53,7 @@ fn with_world(seed: u64, walk: impl FnOnce(World)) {
         stats: &Stats::default(),
         largest: LargestBody::default(),
         control: Control::default(),
+        notices: Notices::default(),
         stop,
     };
     if seed.is_multiple_of(3) {

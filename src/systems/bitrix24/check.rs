@@ -236,6 +236,7 @@ impl Look<'_> {
             }
             Err(
                 failure @ (Failure::OutcomeUnknown { .. }
+                | Failure::NoSystem(_)
                 | Failure::TooEarly(_)
                 | Failure::Unseen(_)
                 | Failure::Outdated),

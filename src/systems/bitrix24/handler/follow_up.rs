@@ -114,7 +114,7 @@ impl BitrixHandler {
             Failure::Unavailable { until, .. } => Some(until.unwrap_or_default()),
             Failure::Outdated => Some(Duration::ZERO),
             Failure::Permanent(_) => may_be_hidden.then_some(Duration::ZERO),
-            Failure::TooEarly(_) | Failure::Unseen(_) => None,
+            Failure::NoSystem(_) | Failure::TooEarly(_) | Failure::Unseen(_) => None,
         };
         let most = match why.kind {
             Kind::Configuration | Kind::Unknown => MOST_FOLLOW_UPS,

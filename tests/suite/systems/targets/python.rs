@@ -1,5 +1,5 @@
-//! The Python services as a target: the sandbox's service, which makes a job of each task, behind a relay that can
-//! refuse connections.
+//! A service that is posted to as a target, for the Python services and for the default system: the sandbox's, which makes
+//! a job of each task, behind a relay that can refuse connections.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,33 +16,39 @@ const CREATE: &str = "POST /tasks";
 /// More than the worker waits for an answer.
 const TOO_LATE: Duration = Duration::from_secs(2);
 
-pub struct Python {
+/// For the default system, or for the Python services.
+pub struct Services<const DEFAULT: bool> {
     service: HttpFake<JobService>,
     relay: Relay,
     ordered: Mutex<Vec<Order>>,
 }
 
-impl Python {
+impl<const DEFAULT: bool> Services<DEFAULT> {
     fn ordered(&self) -> MutexGuard<'_, Vec<Order>> {
         self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Target for Python {
-    const SYSTEM: &'static str = "python-services";
+impl<const DEFAULT: bool> Target for Services<DEFAULT> {
+    const SYSTEM: &'static str = if DEFAULT { "default" } else { "python-services" };
 
-    fn start() -> Python {
+    fn start() -> Services<DEFAULT> {
         let service = HttpFake::start(0, JobService::default()).expect("loopback has a free port");
         let relay = Relay::to(service.address());
-        Python { service, relay, ordered: Mutex::default() }
+        Services { service, relay, ordered: Mutex::default() }
     }
 
     fn settings(&self) -> Vec<(&'static str, String)> {
-        vec![
-            ("PYTHON_URL", format!("http://{}{TASKS}", self.relay.address())),
-            ("PYTHON_TOKEN", TOKEN.into()),
-            ("PYTHON_REQUEST_TIMEOUT", "1".into()),
-        ]
+        let url = format!("http://{}{TASKS}", self.relay.address());
+        match DEFAULT {
+            true => vec![
+                ("DEFAULT_ACTION", "http".into()),
+                ("DEFAULT_URL", url),
+                ("DEFAULT_TOKEN", TOKEN.into()),
+                ("DEFAULT_REQUEST_TIMEOUT", "1".into()),
+            ],
+            false => vec![("PYTHON_URL", url), ("PYTHON_TOKEN", TOKEN.into()), ("PYTHON_REQUEST_TIMEOUT", "1".into())],
+        }
     }
 
     fn message(&self, id: &str) -> String {

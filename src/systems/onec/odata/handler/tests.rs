@@ -39,7 +39,7 @@ fn failure(result: Result<Created, Failure>) -> (&'static str, String) {
         Failure::Unavailable { .. } => "unavailable",
         Failure::Permanent(_) => "permanent",
         Failure::TooEarly(_) => "early",
-        Failure::Unseen(_) | Failure::Outdated => "other",
+        Failure::NoSystem(_) | Failure::Unseen(_) | Failure::Outdated => "other",
     };
     (kind, failure.to_string())
 }

@@ -1,0 +1,105 @@
+//! `DEFAULT_ACTION=record`: every message is finished at once, and Camunda is told that nothing had to be done.
+//!
+//! It has no target. What nobody may finish for somebody else is parked: a task of a system that is off, and a question.
+
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use serde_json::{Value, json};
+
+use super::{NAMED, NothingToTrack, park};
+use crate::message::Task;
+use crate::report::Report;
+use crate::settings::Secret;
+use crate::systems::http_jobs::fields::title_and_origin;
+use crate::systems::routing::Routes;
+use crate::systems::{
+    Connected, Created, Explained, Explanation, Failure, Found, Handler, Missing, Surroundings, System, create,
+    question,
+};
+
+/// The state that Camunda is told.
+const RECORDED: &str = "recorded";
+
+/// Finishes whatever comes.
+#[derive(Debug)]
+pub struct RecordOnly;
+
+impl System for RecordOnly {
+    fn target(&self) -> String {
+        "default: finishes at once what belongs to no system".into()
+    }
+
+    fn uses_https(&self) -> bool {
+        false
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        Vec::new()
+    }
+
+    fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected> {
+        let handler = Box::new(Recording { routes: around.routes.clone() });
+        Ok(Connected { handler, tracker: Box::new(NothingToTrack) })
+    }
+
+    fn check(&self, _around: &Surroundings, report: &mut Report) {
+        report.ok(self.target());
+    }
+
+    fn explain(&self, task: &Task) -> Explanation {
+        let (title, origin) = title_and_origin(task);
+        let value = |name: &str, value: &str, origin: &str| Explained {
+            name: name.into(),
+            value: value.into(),
+            origin: vec![origin.to_owned()],
+        };
+        let values =
+            vec![value("id", &task.id, "task_id"), value("title", &title, origin), value("status", RECORDED, "fixed")];
+        let note = match answer(task) {
+            Ok(_) => "it would be finished at once: Camunda is told these values, and nobody does anything".into(),
+            Err(failure) => format!("it would be parked: {failure}"),
+        };
+        Explanation { values, notes: vec![note], ..Explanation::default() }
+    }
+}
+
+/// Finishes every task that it may.
+struct Recording {
+    routes: Routes,
+}
+
+impl Handler for Recording {
+    /// There is nothing to be looked up. A message that comes twice may be answered twice, and the bridge ignores the
+    /// second answer.
+    fn visible_within(&self) -> Option<Duration> {
+        None
+    }
+
+    fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {
+        tasks.iter().map(|_| Ok(Found::Nothing(Instant::now()))).collect()
+    }
+
+    fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
+        create::one_by_one(missing, |task| self.finish(task))
+    }
+}
+
+impl Recording {
+    fn finish(&self, task: &Task) -> Result<Created, Failure> {
+        match self.routes.system_of(task) {
+            Some(route) if route.name != NAMED.system => Err(park::refused(&self.routes, task)),
+            _ => Ok(Created::finished(answer(task)?, task.id.clone())),
+        }
+    }
+}
+
+/// What Camunda is told, in the form that the bridge reads.
+fn answer(task: &Task) -> Result<Value, Failure> {
+    if question::is_expected(task) {
+        let why = anyhow!("the process expects an answer, which nobody gives here; without one it would wait for ever");
+        return Err(Failure::Permanent(why));
+    }
+    let (title, _) = title_and_origin(task);
+    Ok(question::result(json!({"id": task.id, "title": title, "status": RECORDED}), false, ""))
+}
