@@ -149,8 +149,8 @@ impl ApiError {
         self.body.is_none() && matches!(self.status, Some(400 | 404 | 413 | 414))
     }
 
-    /// It may be the fault of one of several objects that were asked for together: 1C fails over it, does not show it to
-    /// this account, or says something of it that is too large or no JSON.
+    /// It may be the fault of one of several objects that were asked for together: 1C fails over it, does not show it
+    /// to this account, or says something of it that is too large or no JSON.
     pub fn may_be_about_one(&self) -> bool {
         let fails = matches!((self.status, &self.body), (Some(200..=299 | 403), _) | (Some(500..), Some(_)));
         self.class == Class::Transient && (fails || self.is_too_large)

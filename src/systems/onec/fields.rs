@@ -99,8 +99,8 @@ fn converted(name: &str, field: &Field, value: &Value, offset: Option<FixedOffse
     }
 }
 
-/// A tabular part. Rows need their numbers, which 1C writes as texts. What is no object has no members that a row could be
-/// made of.
+/// A tabular part. Rows need their numbers, which 1C writes as texts. What is no object has no members that a row
+/// could be made of.
 fn table(name: &str, field: &Field, rows: &[Value], offset: Option<FixedOffset>, made: &mut Made) -> Value {
     let fields = field.fields.iter().flatten();
     let mut table: Vec<Value> = Vec::with_capacity(rows.len());

@@ -61,8 +61,8 @@ impl OdataTracker {
         objects
     }
 
-    /// Where 1C does not answer it is not asked for the rest. What it fails over may be one object among others: then they
-    /// are asked for in smaller parts, until that one is alone.
+    /// Where 1C does not answer it is not asked for the rest. What it fails over may be one object among others: then
+    /// they are asked for in smaller parts, until that one is alone.
     fn read_entity(&mut self, entity: &str, fields: &[&str], keys: &[&str], objects: &mut Objects) {
         let place = |key: &str| (entity.to_owned(), key.to_owned());
         let mut keys = keys.to_vec();
