@@ -6,6 +6,7 @@
 
 pub mod claim;
 pub mod document;
+mod note;
 pub mod parked;
 pub mod record;
 pub mod shorten;
@@ -13,6 +14,7 @@ pub mod shorten;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use claim::Claim;
+pub use note::Note;
 pub use parked::{Cause, Parked, fingerprint};
 pub use record::{Record, response_at_once, sent_record};
 use serde::Serialize;
@@ -60,6 +62,8 @@ pub struct Task {
     pub timestamp: Option<f64>,
     /// What an earlier delivery of this message may have done.
     pub earlier: Earlier,
+    /// What earlier tries have done of it, in the words of its handler.
+    pub note: Note,
     /// The right to work on it.
     pub claim: Claim,
     /// The document as it came, number literals and order of keys included.
@@ -150,7 +154,7 @@ impl Task {
         [mark, self.body.get().as_bytes()].concat()
     }
 
-    /// Everything but `body`, `marked`, `earlier` and `claim`.
+    /// Everything but `body`, `marked`, `earlier`, `note` and `claim`.
     fn from_json(mut json: Value) -> Result<Task, String> {
         if !json.is_object() {
             return Err("the body is JSON, but not an object".into());
@@ -184,6 +188,7 @@ impl Task {
             extension_properties: members(&mut metadata, "extensionProperties"),
             process_properties: members(&mut metadata, "processProperties"),
             earlier: Earlier::None,
+            note: Note::default(),
             claim: Claim::default(),
             body: RawValue::NULL.to_owned(),
             marked: false,

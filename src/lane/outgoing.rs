@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{Job, Lane};
 use crate::message::parked::original as original_of;
-use crate::message::{self, Cause, Earlier, LARGEST_BODY, Original, Parked, Record, Task, document, shorten};
+use crate::message::{self, Cause, Earlier, LARGEST_BODY, Note, Original, Parked, Record, Task, document, shorten};
 use crate::rabbitmq::Headers;
 use crate::rabbitmq::consumer::{DELIVERY_COUNT, WORN_OUT, times_requeued};
 use crate::rabbitmq::publisher::OutgoingMessage;
@@ -33,6 +33,10 @@ const LONGEST_ERROR: usize = 500;
 const MAY_EXIST: &str = "x-may-exist";
 /// Set when the task exists and the target does not show it: it is never created again.
 const UNSEEN: &str = "x-unseen";
+/// What earlier tries have done of the task, as its handler has noted it.
+const NOTE: &str = "x-half-done";
+/// In bytes. Without a longer one the next try starts from nothing.
+const LONGEST_NOTE: usize = 16_000;
 /// Set when a person has replayed a parked message.
 const REPLAYED: &str = "x-replayed";
 /// The queue from which a message was moved to that of its system. Set once, and never moved again: it is worked on
@@ -90,6 +94,10 @@ pub fn for_retry(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: 
     let may_exist = job.task.earlier == Earlier::MayExist || attempts >= lane.config.retry_attempts;
     headers.set(MAY_EXIST, may_exist);
     headers.set(UNSEEN, job.task.earlier == Earlier::Unseen);
+    headers.remove(NOTE);
+    if let Some(note) = job.task.note.text().filter(|note| note.len() <= LONGEST_NOTE) {
+        headers.set(NOTE, note);
+    }
     OutgoingMessage {
         queue: lane.queues.retry.clone(),
         message_id: job.task.id.clone(),
@@ -154,7 +162,7 @@ pub fn that_may_exist(mut outgoing: OutgoingMessage) -> OutgoingMessage {
 fn kept(mut headers: Headers) -> Headers {
     headers.remove(DELIVERY_COUNT);
     if headers.size() > LONGEST_HEADERS {
-        headers.keep_only(&[ATTEMPTS, RETRY_AT, RETRY_WAIT, UNSEEN, REPLAYED, ORIGINAL_QUEUE]);
+        headers.keep_only(&[ATTEMPTS, RETRY_AT, RETRY_WAIT, UNSEEN, NOTE, REPLAYED, ORIGINAL_QUEUE]);
     }
     headers
 }
@@ -223,6 +231,11 @@ pub fn earlier(headers: &Headers, redelivered: bool) -> Earlier {
         () if redelivered || headers.is_set(MAY_EXIST) => Earlier::MayExist,
         () => Earlier::None,
     }
+}
+
+/// What earlier tries have done of the task of the message with these headers.
+pub fn note(headers: &Headers) -> Note {
+    Note::new(headers.text(NOTE).map(str::to_owned))
 }
 
 /// Has a person replayed the message with these headers?

@@ -83,7 +83,11 @@ impl Target for Email {
             Fault::Slow => sandbox::Fault::after("BODY", What::Hang(Some(TOO_LATE))).times(1),
             Fault::Garbage => sandbox::Fault::after("BODY", What::html(200, words)).times(1),
             Fault::Refused => sandbox::Fault::before("RCPT", refusal(550, "5.1.1")),
-            Fault::Unauthorised => sandbox::Fault::before("AUTH", refusal(535, "5.7.8")),
+            Fault::Unauthorised => {
+                // Nobody signs in again on a connection that is kept.
+                self.relay.cut();
+                sandbox::Fault::before("AUTH", refusal(535, "5.7.8"))
+            }
             Fault::Down => {
                 self.relay.refuse();
                 return self.relay.cut();
