@@ -233,11 +233,6 @@ pub fn earlier(headers: &Headers, redelivered: bool) -> Earlier {
     }
 }
 
-/// What earlier tries have done of the task of the message with these headers.
-pub fn note(headers: &Headers) -> Note {
-    Note::new(headers.text(NOTE).map(str::to_owned))
-}
-
 /// Has a person replayed the message with these headers?
 pub fn replayed(headers: &Headers) -> bool {
     headers.is_set(REPLAYED)
@@ -271,6 +266,11 @@ pub fn wait(headers: &Headers) -> Duration {
 /// Has the message been requeued so often that its queue is about to delete it? Then it is to be [`republished`].
 pub fn wears_out(headers: &Headers) -> bool {
     times_requeued(headers) >= WORN_OUT
+}
+
+/// What earlier tries have done of the task of the message with these headers.
+pub fn note(headers: &Headers) -> Note {
+    Note::new(headers.text(NOTE).map(str::to_owned))
 }
 
 #[cfg(test)]

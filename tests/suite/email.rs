@@ -98,7 +98,7 @@ fn a_mailbox_without_room_is_parked_in_the_end_and_says_who_has_got_it() {
 
 #[test]
 fn who_has_it_is_known_to_the_worker_that_sends_the_rest() {
-    let mut scene = Scene::set("email other worker", &[("RETRY_ATTEMPTS", "2"), ("EMAIL_RETRY_AFTER", "1")]);
+    let mut scene = Scene::set("email other worker", &[("RETRY_ATTEMPTS", "2"), ("EMAIL_RETRY_AFTER", "8")]);
     scene.queues.publish_task(&message("task-1", "anna@firma.example, grey@firma.example"));
     scene.worker.await_log("trying again in", PATIENCE);
     // Otherwise the message comes back with the kill as it was.
