@@ -1,15 +1,41 @@
 //! Chooses the address of a name: the first that answers. A slow address costs the others only a moment, and is tried
 //! again with more patience, since its answer may take long.
 //!
-//! For RabbitMQ and the targets alike. It knows no name and no protocol.
+//! For RabbitMQ and the targets alike. It knows no protocol.
 
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
 
 /// How long the first round waits for each address. A server that runs answers within a fraction of this.
 const FIRST_PATIENCE: Duration = Duration::from_millis(250);
 /// Each round waits this many times longer for each address.
 const MORE: u32 = 4;
+
+/// A connection to this host, opened within `deadline` once its name is looked up.
+///
+/// # Errors
+/// There is none, and why.
+pub fn tcp(host: &str, port: u16, deadline: Duration) -> anyhow::Result<TcpStream> {
+    let addresses = (host, port).to_socket_addrs().context("looking up the host's name")?;
+    let addresses: Vec<SocketAddr> = addresses.collect();
+    let connected = first(&addresses, deadline, |address, patience| {
+        TcpStream::connect_timeout(&address, patience)
+            .map_err(|err| Some(err).filter(|err| err.kind() != ErrorKind::TimedOut))
+    });
+    match connected {
+        Ok(stream) => {
+            // Small writes, each of which waits for an answer, would wait for delayed ACKs: 40 ms each.
+            stream.set_nodelay(true).context("setting TCP_NODELAY")?;
+            Ok(stream)
+        }
+        Err(Some(err)) => Err(err).context("connecting"),
+        Err(None) if addresses.is_empty() => bail!("the host's name has no address"),
+        Err(None) => bail!("the host does not answer: no connection within {deadline:?}"),
+    }
+}
 
 /// Connects to the first address that answers, within `deadline` for all of them. `connect` tries one address for the
 /// given time; `Err(None)` says that it has not answered.

@@ -7,6 +7,7 @@
 pub mod claim;
 pub mod document;
 pub mod given;
+mod note;
 pub mod parked;
 pub mod record;
 pub mod shorten;
@@ -14,6 +15,7 @@ pub mod shorten;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use claim::Claim;
+pub use note::Note;
 pub use parked::{Cause, Parked, ParkedTask, fingerprint};
 pub use record::{Record, response_at_once, sent_record};
 use serde::Serialize;
@@ -61,6 +63,8 @@ pub struct Task {
     pub timestamp: Option<f64>,
     /// What an earlier delivery of this message may have done.
     pub earlier: Earlier,
+    /// What earlier tries have done of it, in the words of its handler.
+    pub note: Note,
     /// The right to work on it.
     pub claim: Claim,
     /// The document as it came, number literals and order of keys included.
@@ -161,7 +165,7 @@ impl Task {
         [mark, self.body.get().as_bytes()].concat()
     }
 
-    /// Everything but `body`, `marked`, `earlier` and `claim`.
+    /// Everything but `body`, `marked`, `earlier`, `note` and `claim`.
     fn from_json(mut json: Value) -> Result<Task, String> {
         if !json.is_object() {
             return Err("the body is JSON, but not an object".into());
@@ -195,6 +199,7 @@ impl Task {
             extension_properties: members(&mut metadata, "extensionProperties"),
             process_properties: members(&mut metadata, "processProperties"),
             earlier: Earlier::None,
+            note: Note::default(),
             claim: Claim::default(),
             body: RawValue::NULL.to_owned(),
             marked: false,

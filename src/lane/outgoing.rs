@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::ledger::Replay;
 use super::{Job, Lane};
 use crate::message::parked::original as original_of;
-use crate::message::{self, Cause, Earlier, LARGEST_BODY, Original, Parked, Record, Task, document, shorten};
+use crate::message::{self, Cause, Earlier, LARGEST_BODY, Note, Original, Parked, Record, Task, document, shorten};
 use crate::rabbitmq::Headers;
 use crate::rabbitmq::consumer::{DELIVERY_COUNT, WORN_OUT, times_requeued};
 use crate::rabbitmq::publisher::OutgoingMessage;
@@ -34,6 +34,10 @@ const LONGEST_ERROR: usize = 500;
 const MAY_EXIST: &str = "x-may-exist";
 /// Set when the task exists and the target does not show it: it is never created again.
 const UNSEEN: &str = "x-unseen";
+/// What earlier tries have done of the task, as its handler has noted it.
+const NOTE: &str = "x-half-done";
+/// In bytes. Without a longer one the next try starts from nothing.
+const LONGEST_NOTE: usize = 16_000;
 /// Set when a person has replayed a parked message.
 const REPLAYED: &str = "x-replayed";
 /// When that was, in milliseconds since 1970: it tells a replay from the next one.
@@ -96,6 +100,10 @@ pub fn for_retry(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: 
         matches!(job.task.earlier, Earlier::MayExist | Earlier::WouldShow) || attempts >= lane.config.retry_attempts;
     headers.set(MAY_EXIST, may_exist);
     headers.set(UNSEEN, job.task.earlier == Earlier::Unseen);
+    headers.remove(NOTE);
+    if let Some(note) = job.task.note.text().filter(|note| note.len() <= LONGEST_NOTE) {
+        headers.set(NOTE, note);
+    }
     OutgoingMessage {
         queue: lane.queues.retry.clone(),
         message_id: job.task.id.clone(),
@@ -190,6 +198,7 @@ fn kept(mut headers: Headers) -> Headers {
             RETRY_AT,
             RETRY_WAIT,
             UNSEEN,
+            NOTE,
             REPLAYED,
             REPLAYED_AT,
             ORIGINAL_QUEUE,
@@ -304,6 +313,11 @@ fn milliseconds(duration: Duration) -> i64 {
 /// Has the message been requeued so often that its queue is about to delete it? Then it is to be [`republished`].
 pub fn wears_out(headers: &Headers) -> bool {
     times_requeued(headers) >= WORN_OUT
+}
+
+/// What earlier tries have done of the task of the message with these headers.
+pub fn note(headers: &Headers) -> Note {
+    Note::new(headers.text(NOTE).map(str::to_owned))
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 //!
 //! It does not reconnect: its user opens the next one, after a back-off.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
 
 use amiquip::{Auth, Channel, ConnectionOptions, ConnectionTuning, Error};
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::filter::Harmless;
@@ -71,7 +71,7 @@ impl Connection {
 
     fn try_open(settings: &RabbitMq, name: &str) -> Result<Connection, NotIn> {
         let own = |err: anyhow::Error| NotIn::Told(ConnectionError::new(format!("{err:#}")));
-        let stream = connect(settings).map_err(own)?;
+        let stream = dial::tcp(&settings.host, settings.port, OPEN_DEADLINE).map_err(own)?;
         let socket = stream.try_clone().context("cloning the socket").map_err(own)?;
         // TLS and AMQP have a deadline for each step; this one is for all steps together.
         let _watch = Watch::over(&socket, SETUP_DEADLINE);
@@ -251,25 +251,6 @@ pub(super) fn nonblocking(stream: TcpStream) -> io::Result<mio::net::TcpStream> 
 }
 
 /// A TCP connection to the first address of the host that answers.
-fn connect(settings: &RabbitMq) -> anyhow::Result<TcpStream> {
-    let addresses = (settings.host.as_str(), settings.port).to_socket_addrs().context("looking up the host's name")?;
-    let addresses: Vec<SocketAddr> = addresses.collect();
-    let connected = dial::first(&addresses, OPEN_DEADLINE, |address, patience| {
-        TcpStream::connect_timeout(&address, patience)
-            .map_err(|err| Some(err).filter(|err| err.kind() != ErrorKind::TimedOut))
-    });
-    match connected {
-        Ok(stream) => {
-            // Without it a publish that waits for its confirm takes 40 ms: three small writes against delayed ACKs.
-            stream.set_nodelay(true).context("setting TCP_NODELAY")?;
-            Ok(stream)
-        }
-        Err(Some(err)) => Err(err).context("connecting"),
-        Err(None) if addresses.is_empty() => bail!("the host's name has no address"),
-        Err(None) => bail!("the host does not answer: no connection within {OPEN_DEADLINE:?}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! A Telegram fake: one bot, its chats, and people who press buttons.
 //!
 //! As unkind as the Bot API is known to be: numbers of messages that start anywhere, updates that come again until they
-//! are settled, a webhook in the way, groups that move, people who block the bot, markup that does not parse; and it
+//! are settled and may be counted from anywhere again, a webhook in the way, groups that move, people who block the bot, markup that does not parse; and it
 //! answers `getUpdates` at once, however long it was asked to wait. It knows nothing of the worker. Left out: media,
 //! entities, and the rights in groups.
 
@@ -31,6 +31,8 @@ pub const BLOCKED: i64 = 4004;
 const LONGEST_TEXT: usize = 4096;
 /// What a button holds at most, in bytes.
 const LONGEST_DATA: usize = 64;
+/// An offset further ahead than this is not one that was given.
+const NEXT_UPDATES: i64 = 10;
 /// The most updates in one answer.
 const MOST_UPDATES: usize = 100;
 
@@ -116,6 +118,12 @@ impl Telegram {
     /// Updates that are not settled.
     pub fn unsettled(&self) -> usize {
         self.updates.len()
+    }
+
+    /// Updates are numbered from here on, as after a move to another server; those before are gone.
+    pub fn count_updates_from(&mut self, number: i64) {
+        self.updates.clear();
+        self.last_update = number;
     }
 
     /// Somebody sets a webhook; an empty one is none.
@@ -212,7 +220,8 @@ impl Telegram {
         if !self.webhook.is_empty() {
             return Err(Refusal(409, "Conflict: can't use getUpdates method while webhook is active", Value::Null));
         }
-        let offset = params["offset"].as_i64().unwrap_or(0);
+        // As `Client::do_get_updates` of the Bot API's server does: an offset that it cannot have given is none.
+        let offset = params["offset"].as_i64().filter(|offset| *offset <= self.last_update + NEXT_UPDATES).unwrap_or(0);
         self.updates = self.updates.split_off(&offset);
         let limit = params["limit"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MOST_UPDATES);
         Ok(self.updates.values().take(limit.min(MOST_UPDATES)).cloned().collect())

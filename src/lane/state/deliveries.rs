@@ -93,6 +93,7 @@ impl<T> State<'_, T> {
         // A message that comes back for another try is the same message.
         self.lane.stats.total_messages.add(u64::from(attempts == 0));
         let (earlier, not_before) = self.patience(&task.id, &headers, redelivered, now);
+        let task = Task { note: outgoing::note(&headers), ..task };
         let task = if earlier == Earlier::None { task } else { Task { earlier, ..task } };
         match (attempts, not_before.map(|until| until.saturating_duration_since(now))) {
             (0, None) => log::info!("received: task={} topic={}", task.id, task.topic),

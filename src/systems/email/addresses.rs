@@ -51,6 +51,7 @@ impl Mailbox {
         }
         // Neither a bare address nor a name of this network.
         let domain = host(domain).map_err(|_| "has no domain behind the @")?.to_ascii_lowercase();
+        let domain = domain.trim_end_matches('.').to_owned();
         if domain.starts_with('.') || domain.contains([':', '_']) {
             return Err("has no domain behind the @");
         }
@@ -70,9 +71,9 @@ pub fn entries(value: &Value) -> Vec<String> {
         return values.iter().flat_map(entries).collect();
     }
     let Some(list) = text(value) else { return Vec::new() };
-    let mut quoted = false;
+    let (mut quoted, are_pairs) = (false, list.matches('"').count() % 2 == 0);
     let divides = |c: char| {
-        quoted ^= c == '"';
+        quoted ^= are_pairs && c == '"';
         !quoted && matches!(c, ',' | ';')
     };
     list.split(divides).map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
@@ -87,7 +88,7 @@ mod tests {
     #[test]
     fn an_address_is_read_with_its_name_and_its_domain_as_punycode() {
         let read = |given| Mailbox::parse(given).map(|mailbox| (mailbox.name.clone(), mailbox.address()));
-        assert_eq!(read(" a.b+c@Firma.example "), Ok((None, "a.b+c@firma.example".into())));
+        assert_eq!(read(" a.b+c@Firma.example. "), Ok((None, "a.b+c@firma.example".into())));
         assert_eq!(
             read("Анна Иванова <anna@портал.example>"),
             Ok((Some("Анна Иванова".into()), "anna@xn--80awhdgm.example".into()))
@@ -124,6 +125,7 @@ mod tests {
     fn a_list_is_divided_outside_quotes() {
         assert_eq!(entries(&json!("a@x; \"Иванов, И.\" <i@x>,, b@x ")), ["a@x", "\"Иванов, И.\" <i@x>", "b@x"]);
         assert_eq!(entries(&json!(["a@x, b@x", "c@x", null])), ["a@x", "b@x", "c@x"]);
+        assert_eq!(entries(&json!("O\"Neil <a@x>, b@x")), ["O\"Neil <a@x>", "b@x"]);
         assert!(entries(&json!({"a": "b"})).is_empty());
     }
 }

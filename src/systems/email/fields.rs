@@ -70,7 +70,9 @@ pub fn mail(task: &Task, settings: &Settings) -> Mail {
     let (mut left_out, mut warnings, mut origins) = (Vec::new(), Vec::new(), Origins::default());
     let mut list = |names: &[&str]| mailboxes(task, names, settings, &mut left_out);
     let (to, cc, bcc) = (list(&["to", "email", "recipient", "recipients"]), list(&["cc"]), list(&["bcc"]));
-    let reply_to = list(&["reply_to", "replyTo"]).into_iter().next();
+    let mut no_answers = Vec::new();
+    let reply_to = mailboxes(task, &["reply_to", "replyTo"], settings, &mut no_answers).into_iter().next();
+    warnings.extend(no_answers.iter().map(|(who, why)| format!("answers do not go to {who}: {why}")));
     let subject = subject(task, &mut warnings, &mut origins);
     let html = prose(task, &["html", "body_html"], &mut warnings).map(|html| html.value);
     let text = body(task, html.is_some(), &subject, &mut warnings, &mut origins);

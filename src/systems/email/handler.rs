@@ -5,7 +5,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use lettre::Address;
 use serde_json::{Value, json};
 
 use super::Settings;
@@ -13,7 +12,6 @@ use super::fields::{self, Mail};
 use super::message;
 use super::smtp::{Server, Verdict};
 use crate::message::{Claim, Earlier, Task};
-use crate::stop::Stop;
 use crate::systems::half_done::HalfDone;
 use crate::systems::{Created, Failure, Found, Handler, Missing, question};
 
@@ -21,22 +19,23 @@ use crate::systems::{Created, Failure, Found, Handler, Missing, question};
 pub struct EmailHandler {
     settings: Settings,
     server: Server,
-    /// Verdicts that stay, of mails that some recipients are to get later.
-    half_sent: HalfDone<Vec<(String, Verdict)>>,
+    /// Who has got a mail that others are to get later.
+    half_sent: HalfDone,
 }
 
 impl EmailHandler {
     /// A handler for the server of these settings.
-    ///
-    /// # Errors
-    /// Its certificates cannot be used.
-    pub fn new(settings: Settings, stop: &Stop) -> anyhow::Result<EmailHandler> {
+    pub fn new(settings: Settings) -> EmailHandler {
         log::info!("a mail server cannot be asked for what was sent: mail without a clear answer is sent again");
-        Ok(EmailHandler { server: Server::new(&settings, stop)?, settings, half_sent: HalfDone::default() })
+        EmailHandler { server: Server::new(&settings), settings, half_sent: HalfDone::default() }
     }
 }
 
 impl Handler for EmailHandler {
+    fn most_at_once(&self) -> usize {
+        self.settings.connections
+    }
+
     fn visible_within(&self) -> Option<Duration> {
         None
     }
@@ -60,35 +59,39 @@ impl EmailHandler {
         for (who, why) in &mail.left_out {
             log::warn!("not sent to {who}: {why}: task={}", task.id);
         }
-        let mut verdicts = self.half_sent.take(&task.id).unwrap_or_default();
-        if task.earlier == Earlier::MayExist && verdicts.is_empty() {
+        let had = self.half_sent.take(task);
+        if task.earlier == Earlier::MayExist && had.is_empty() {
             log::warn!("may have been sent before, and is sent again: task={}", task.id);
         }
-        let open: Vec<String> =
-            mail.recipients().into_iter().filter(|to| verdicts.iter().all(|(known, _)| known != to)).collect();
+        let (before, open): (Vec<String>, Vec<String>) =
+            mail.recipients().into_iter().partition(|to| had.iter().any(|known| known == to));
         match self.send_to(&open, &mail, task, claim) {
-            Ok(new) => verdicts.extend(open.into_iter().zip(new)),
+            Ok(new) => {
+                let before = before.into_iter().map(|to| (to, Verdict::Accepted));
+                self.settled(task, &mail, before.chain(open.into_iter().zip(new)).collect())
+            }
             Err(failure) => {
-                self.keep(&task.id, verdicts);
-                return Err(failure);
+                self.half_sent.keep(task, had);
+                Err(although_sent(failure, &before))
             }
         }
-        self.settled(task, &mail, verdicts)
     }
 
     fn send_to(&self, open: &[String], mail: &Mail, task: &Task, claim: &Claim) -> Result<Vec<Verdict>, Failure> {
         let bytes = message::bytes(mail, &self.settings.from, &task.id).map_err(Failure::Permanent)?;
-        let addresses: Result<Vec<Address>, _> = open.iter().map(|to| to.parse()).collect();
-        let addresses = addresses.map_err(|err| Failure::Permanent(anyhow!("a recipient's address: {err}")))?;
-        self.server.send(&addresses, &bytes, || claim.is_held())
+        if !claim.is_held() {
+            return Err(Failure::Outdated);
+        }
+        // However slow the server is: only another worker could send it meanwhile.
+        self.server.send(open, &bytes, || task.claim.is_held())
     }
 
     /// What follows from the verdicts of all recipients.
     fn settled(&self, task: &Task, mail: &Mail, verdicts: Vec<(String, Verdict)>) -> Result<Created, Failure> {
         let all = shown(&verdicts);
         if verdicts.iter().any(|(_, verdict)| matches!(verdict, Verdict::Later(_))) {
-            let stays = verdicts.into_iter().filter(|(_, verdict)| !matches!(verdict, Verdict::Later(_)));
-            self.keep(&task.id, stays.collect());
+            let accepted = verdicts.into_iter().filter(|(_, verdict)| *verdict == Verdict::Accepted);
+            self.half_sent.keep(task, accepted.map(|(to, _)| to.into()).collect());
             return Err(self.server.put_off(anyhow!("put off by the mail server: {all}")));
         }
         let refused = verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Refused(_))).count();
@@ -104,11 +107,19 @@ impl EmailHandler {
         let task = json!({"id": id, "title": mail.subject, "status": status, "recipients": recipients});
         Ok(Created::finished(question::result(task, false, ""), id.clone()))
     }
+}
 
-    fn keep(&self, id: &str, verdicts: Vec<(String, Verdict)>) {
-        if !verdicts.is_empty() {
-            self.half_sent.keep(id, verdicts);
-        }
+/// The failure of a mail that these people have: whoever reads it in the error queue should know.
+fn although_sent(failure: Failure, before: &[String]) -> Failure {
+    if before.is_empty() {
+        return failure;
+    }
+    let told = |error: anyhow::Error| error.context(format!("accepted before for {}; now", before.join(", ")));
+    match failure {
+        Failure::Permanent(error) => Failure::Permanent(told(error)),
+        Failure::Transient { error } => Failure::Transient { error: told(error) },
+        Failure::OutcomeUnknown { error, visible_in } => Failure::OutcomeUnknown { error: told(error), visible_in },
+        other => other,
     }
 }
 

@@ -22,7 +22,7 @@ pub fn bytes(mail: &Mail, from: &Mailbox, task_id: &str) -> anyhow::Result<Vec<u
         .message_id(Some(format!("<{}>", mail.message_id)))
         .date_now()
         .from(mailbox(from)?)
-        .subject(mail.subject.as_str())
+        .subject(as_written(&mail.subject))
         // So that no program answers that somebody is on holiday (RFC 3834).
         .raw_header(named("Auto-Submitted", "auto-generated"))
         .raw_header(named("X-Camunda-Task-Id", task_id));
@@ -55,7 +55,13 @@ pub fn address(mailbox: &Mailbox) -> anyhow::Result<Address> {
 }
 
 fn mailbox(mailbox: &Mailbox) -> anyhow::Result<lettre::message::Mailbox> {
-    Ok(lettre::message::Mailbox::new(mailbox.name.clone(), address(mailbox)?))
+    Ok(lettre::message::Mailbox::new(mailbox.name.as_deref().map(as_written), address(mailbox)?))
+}
+
+/// A text in a header that people read as it was written: an encoded word (RFC 2047) in it would be shown decoded, line
+/// breaks and all.
+fn as_written(text: &str) -> String {
+    text.replace("=?", "= ?")
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! E-mail by SMTP: finished when the server has accepted it.
 //!
 //! Reading order: [`settings`] with [`addresses`], [`fields`] (what a task becomes), `handler` (sends it), `message`
-//! (the mail as bytes), `smtp` (the server, step by step), `check`, [`explain`]. What servers do and why is in the
+//! (the mail as bytes), `smtp` (the server, step by step) over `conversation` (what is said, with deadlines), `check`, [`explain`]. What servers do and why is in the
 //! README beside this file. A build without the feature `email` lacks what lettre is needed for.
 
 pub mod addresses;
 #[cfg(feature = "email")]
 pub mod check;
+#[cfg(feature = "email")]
+mod conversation;
 pub mod explain;
 pub mod fields;
 #[cfg(feature = "email")]
@@ -51,9 +53,9 @@ impl System for Settings {
     }
 
     #[cfg(feature = "email")]
-    fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected> {
+    fn connect(&self, _: &Surroundings) -> anyhow::Result<Connected> {
         Ok(Connected {
-            handler: Box::new(handler::EmailHandler::new(self.clone(), around.stop)?),
+            handler: Box::new(handler::EmailHandler::new(self.clone())),
             tracker: Box::new(super::untracked::Untracked),
         })
     }
@@ -64,8 +66,8 @@ impl System for Settings {
     }
 
     #[cfg(feature = "email")]
-    fn check(&self, around: &Surroundings, report: &mut crate::report::Report) {
-        check::run(self, around, report);
+    fn check(&self, _: &Surroundings, report: &mut crate::report::Report) {
+        check::run(self, report);
     }
 
     fn explain(&self, task: &Task) -> Explanation {

@@ -1,7 +1,6 @@
 //! What the `EMAIL_…` variables say. It asks nobody.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,11 +20,15 @@ pub const FROM: &str = "EMAIL_FROM";
 pub const ALLOWED_DOMAINS: &str = "EMAIL_ALLOWED_DOMAINS";
 /// How the way to the server is protected.
 pub const SECURITY: &str = "EMAIL_SECURITY";
+/// Whom to trust there, beside the public ones.
+pub const CA_FILE: &str = "EMAIL_CA_FILE";
 
 /// In seconds.
 const LONGEST_TIMEOUT: u32 = 300;
 /// In seconds. RabbitMQ takes back what is unacknowledged for half an hour.
 const LONGEST_ACCEPT_TIMEOUT: u32 = 900;
+/// In seconds: no message waits longer in the retry queue.
+const LONGEST_RETRY_AFTER: u32 = 900;
 
 /// What the `EMAIL_…` variables say.
 #[derive(Clone, Debug)]
@@ -36,8 +39,8 @@ pub struct Settings {
     pub port: u16,
     /// How the way there is protected.
     pub security: Security,
-    /// Certificates to trust beside the public ones, in PEM form.
-    pub certificates: Option<Vec<u8>>,
+    /// Whom to trust there.
+    pub certificates: RootCertificates,
     /// Who we are there; `None`: it lets us in without.
     pub sign_in: Option<SignIn>,
     /// Who sends.
@@ -116,7 +119,7 @@ impl Settings {
                 .unwrap_or_default(),
             timeout: variables.seconds_up_to("EMAIL_TIMEOUT", 30, LONGEST_TIMEOUT),
             accept_timeout: variables.seconds_up_to("EMAIL_ACCEPT_TIMEOUT", 300, LONGEST_ACCEPT_TIMEOUT),
-            retry_after: variables.seconds("EMAIL_RETRY_AFTER", 300),
+            retry_after: variables.seconds_up_to("EMAIL_RETRY_AFTER", 300, LONGEST_RETRY_AFTER),
             connections: variables.number("EMAIL_CONNECTIONS", 4, 1..=50),
         }
     }
@@ -140,17 +143,15 @@ fn security(given: &str) -> Result<Security, String> {
     }
 }
 
-fn certificates(security: Security, variables: &mut Variables) -> Option<Vec<u8>> {
-    let name = "EMAIL_CA_FILE";
-    let file = variables.text(name)?;
-    let told = |wrong| format!("is {file:?}, {wrong}");
-    if security == Security::None {
-        variables.error(name, "is set, but TLS is off, so it protects nothing", "EMAIL_SECURITY=tls");
-    }
-    if let Err(wrong) = RootCertificates::read(Path::new(&file)) {
-        variables.error(name, &told(wrong), "EMAIL_CA_FILE=ca.pem");
-    }
-    fs::read(&file).ok()
+fn certificates(security: Security, variables: &mut Variables) -> RootCertificates {
+    let read = |file: &str| match security {
+        Security::None => Err("is set, but TLS is off, so it protects nothing".into()),
+        Security::Tls | Security::StartTls => {
+            RootCertificates::read(Path::new(file)).map_err(|wrong| format!("is {file:?}, {wrong}"))
+        }
+    };
+    let own = variables.parsed(CA_FILE, "EMAIL_CA_FILE=ca.pem", read);
+    own.into_iter().fold(RootCertificates::public(), RootCertificates::and)
 }
 
 fn sign_in(variables: &mut Variables) -> Option<SignIn> {
@@ -170,6 +171,7 @@ fn sign_in(variables: &mut Variables) -> Option<SignIn> {
 }
 
 fn domains(given: &str) -> Result<BTreeSet<String>, String> {
-    let domain = |domain: &str| host(domain.trim()).map(|domain| domain.to_ascii_lowercase()).ok();
+    let domain =
+        |domain: &str| host(domain.trim()).map(|domain| domain.trim_end_matches('.').to_ascii_lowercase()).ok();
     given.split(',').map(domain).collect::<Option<_>>().ok_or_else(|| format!("is {given:?}, not a list of domains"))
 }

@@ -1,27 +1,26 @@
 //! The mail server, step by step: what each answer means depends on what it is the answer to. It knows addresses and
 //! bytes, and neither tasks nor attempts.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use crossbeam_channel::{Receiver, Sender, bounded, select};
-use lettre::Address;
-use lettre::transport::smtp::Error;
-use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{Certificate, CertificateStore, SmtpConnection, TlsParameters};
-use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
-use lettre::transport::smtp::extension::ClientId;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 
 use super::Settings;
-use super::settings::{SECURITY, Security};
+use super::conversation::{Broken, Conversation, Reply};
+use super::settings::{SECURITY, Security, SignIn};
 use crate::http::text::plain;
-use crate::stop::Stop;
 use crate::systems::Failure;
 
-/// For a connection that others have. Longer than a mail takes, shorter than a message may wait for its turn.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Servers close idle connections, often after five minutes, some much sooner.
 const LONGEST_IDLE: Duration = Duration::from_secs(10);
+/// For connecting and signing in.
+const LONGEST_OPENING: Duration = Duration::from_secs(300);
+/// For a mail up to its last byte: with the wait for the last word it stays below the half hour after which RabbitMQ
+/// takes a message back.
+const LONGEST_SENDING: Duration = Duration::from_secs(300);
 
 /// What a server says of a recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,40 +33,35 @@ pub enum Verdict {
     Later(String),
 }
 
-/// The connections to one server: so many at once, kept for the next mail.
+/// One server. As many threads use it as it may have connections.
 pub struct Server {
     settings: Settings,
-    tls: Option<TlsParameters>,
-    stop: Stop,
-    /// A place for each connection; in it the connection that is idle. Whoever takes one puts it back.
-    places: (Sender<Place>, Receiver<Place>),
+    /// Connections that are kept for the next mail, and since when. Held for an instant.
+    idle: Mutex<Vec<(Conversation, Instant)>>,
 }
-
-type Place = Option<(SmtpConnection, Instant)>;
 
 impl Server {
     /// The server of these settings.
-    ///
-    /// # Errors
-    /// Its certificates cannot be used.
-    pub fn new(settings: &Settings, stop: &Stop) -> anyhow::Result<Server> {
-        let tls = (settings.security != Security::None).then(|| tls(settings)).transpose()?;
-        let places = bounded(settings.connections);
-        (0..settings.connections).for_each(|_| drop(places.0.try_send(None)));
-        Ok(Server { settings: settings.clone(), tls, stop: stop.clone(), places })
+    pub fn new(settings: &Settings) -> Server {
+        Server { settings: settings.clone(), idle: Mutex::default() }
     }
 
-    /// Sends a mail to these people, once `may_go`; a verdict for each.
+    /// Sends a mail to these people, if it still may go when all is ready; a verdict for each.
     ///
     /// # Errors
     /// It has not gone to anybody, or nobody knows.
-    pub fn send(&self, to: &[Address], mail: &[u8], may_go: impl Fn() -> bool) -> Result<Vec<Verdict>, Failure> {
-        let Some(place) = self.place() else { return Err(Failure::Outdated) };
-        let (sent, idle) = match may_go() {
-            true => self.send_from(place, to, mail),
-            false => (Err(Failure::Outdated), place),
-        };
-        let _ = self.places.0.try_send(idle);
+    pub fn send(&self, to: &[String], mail: &[u8], may_go: impl Fn() -> bool) -> Result<Vec<Verdict>, Failure> {
+        let mut server = self.ready()?;
+        let sent = self.deliver(&mut server, to, mail, may_go);
+        match sent {
+            Ok(_) => {
+                let mut idle = self.idle();
+                idle.retain(|(_, since)| since.elapsed() < LONGEST_IDLE);
+                idle.push((server, Instant::now()));
+            }
+            // What comes of the connection is not known.
+            Err(_) => drop(server),
+        }
         sent
     }
 
@@ -76,107 +70,91 @@ impl Server {
     /// # Errors
     /// What is wrong.
     pub fn try_out(&self) -> Result<(), Failure> {
-        let _ = self.open(None)?.quit();
-        Ok(())
-    }
-
-    fn place(&self) -> Option<Place> {
-        select! {
-            recv(self.places.1) -> place => place.ok(),
-            recv(self.stop.receiver()) -> _ => None,
-            default(PATIENCE) => None,
-        }
-    }
-
-    /// What came of it, and the connection if it can be used again.
-    fn send_from(&self, place: Place, to: &[Address], mail: &[u8]) -> (Result<Vec<Verdict>, Failure>, Place) {
-        let mut connection = match self.open(place) {
-            Ok(connection) => connection,
-            Err(failure) => return (Err(failure), None),
-        };
-        match self.deliver(&mut connection, to, mail) {
-            Ok(verdicts) => (Ok(verdicts), Some((connection, Instant::now()))),
-            Err(failure) => {
-                connection.abort();
-                (Err(failure), None)
-            }
-        }
+        self.ready().map(Conversation::close)
     }
 
     /// A connection on which a mail has been started.
-    fn open(&self, place: Place) -> Result<SmtpConnection, Failure> {
-        let idle = place.filter(|(_, since)| since.elapsed() < LONGEST_IDLE);
-        if let Some((mut connection, _)) = idle {
+    fn ready(&self) -> Result<Conversation, Failure> {
+        let kept = self.idle().pop().filter(|(_, since)| since.elapsed() < LONGEST_IDLE);
+        if let Some((mut server, _)) = kept {
             // The server may have closed it, or takes no more on it.
-            if self.start(&mut connection).is_ok() {
-                return Ok(connection);
+            if self.start(&mut server).is_ok() {
+                return Ok(server);
             }
-            connection.abort();
         }
-        let mut connection = self.connect()?;
-        self.start(&mut connection).map_err(|err| {
-            let error = told("MAIL FROM", &err);
-            match err.is_permanent() {
-                // The sender is the same for every mail.
-                true => away(anyhow!("{error}; may EMAIL_FROM send there?")),
-                false => away(error),
-            }
+        let mut server = self.connect()?;
+        self.start(&mut server).map_err(|no| match no.is_permanent() {
+            // The sender is the same for every mail.
+            true => away(anyhow!("{}; may EMAIL_FROM send there?", no.told("MAIL FROM"))),
+            false => away(no.told("MAIL FROM")),
         })?;
-        Ok(connection)
+        Ok(server)
     }
 
-    fn connect(&self) -> Result<SmtpConnection, Failure> {
-        let Settings { host, port, security, timeout, .. } = &self.settings;
-        let hello = ClientId::Domain(self.settings.from.domain.clone());
-        let at_once = self.tls.as_ref().filter(|_| *security == Security::Tls);
-        let place = (host.as_str(), *port);
-        let mut connection = SmtpConnection::connect(place, Some(*timeout), &hello, at_once, None)
-            .map_err(|err| away(told("connecting", &err)))?;
-        if let Some(tls) = self.tls.as_ref().filter(|_| *security == Security::StartTls) {
-            connection.starttls(tls, &hello).map_err(|err| {
-                away(anyhow!("{}; without it nothing is sent, see {SECURITY}", told("STARTTLS", &err)))
-            })?;
+    fn connect(&self) -> Result<Conversation, Failure> {
+        let Settings { host, port, security, certificates, timeout, .. } = &self.settings;
+        let failed = |step| move |no: No| away(no.told(step));
+        let broken = |step| move |broken: Broken| away(No::Broken(broken).told(step));
+        let mut server = Conversation::open(host, *port, *timeout).map_err(broken("connecting"))?;
+        server.within(LONGEST_OPENING);
+        if *security == Security::Tls {
+            server = server.encrypt(host, certificates).map_err(broken("TLS"))?;
         }
-        if let Some(sign_in) = &self.settings.sign_in {
-            let who = Credentials::new(sign_in.user.clone(), sign_in.password.expose().to_owned());
-            connection
-                .auth(&[Mechanism::Plain, Mechanism::Login], &who)
-                .map_err(|err| away(anyhow!("{}; correct EMAIL_USERNAME or EMAIL_PASSWORD", told("AUTH", &err))))?;
+        yes(server.greeting()).map_err(failed("greeting"))?;
+        let mut offers = self.hello(&mut server)?;
+        if *security == Security::StartTls {
+            let unprotected =
+                |no: No| away(anyhow!("{}; without it nothing is sent, see {SECURITY}", no.told("STARTTLS")));
+            yes(server.command("STARTTLS")).map_err(unprotected)?;
+            server = server.encrypt(host, certificates).map_err(|broken| unprotected(No::Broken(broken)))?;
+            offers = self.hello(&mut server)?;
         }
-        Ok(connection)
+        match &self.settings.sign_in {
+            Some(who) => sign_in(&mut server, &offers, who).map(|()| server),
+            None => Ok(server),
+        }
     }
 
-    fn start(&self, connection: &mut SmtpConnection) -> Result<(), Error> {
-        let from = Address::new(&self.settings.from.local, &self.settings.from.domain).ok();
-        connection.command(Mail::new(from, Vec::new())).map(drop)
+    /// What the server offers.
+    fn hello(&self, server: &mut Conversation) -> Result<Reply, Failure> {
+        let hello = format!("EHLO {}", self.settings.from.domain);
+        yes(server.command(&hello)).map_err(|no| away(no.told("EHLO")))
     }
 
-    fn deliver(&self, connection: &mut SmtpConnection, to: &[Address], mail: &[u8]) -> Result<Vec<Verdict>, Failure> {
-        let verdicts = to.iter().map(|to| verdict(connection, to)).collect::<Result<Vec<_>, _>>()?;
+    fn start(&self, server: &mut Conversation) -> Result<(), No> {
+        server.within(LONGEST_SENDING);
+        yes(server.command(&format!("MAIL FROM:<{}>", self.settings.from.address()))).map(drop)
+    }
+
+    fn deliver(
+        &self,
+        server: &mut Conversation,
+        to: &[String],
+        mail: &[u8],
+        may_go: impl Fn() -> bool,
+    ) -> Result<Vec<Verdict>, Failure> {
+        let verdicts = to.iter().map(|to| verdict(server, to)).collect::<Result<Vec<_>, _>>()?;
         if !verdicts.contains(&Verdict::Accepted) {
-            connection.command(Rset).map_err(|err| not_sent(told("RSET", &err)))?;
+            yes(server.command("RSET")).map_err(|no| not_sent(no.told("RSET")))?;
             return Ok(verdicts);
         }
-        connection.command(Data).map_err(|err| match err.is_permanent() {
-            true => Failure::Permanent(told("DATA", &err)),
-            false => not_sent(told("DATA", &err)),
-        })?;
-        let waits = |connection: &mut SmtpConnection, longest| {
-            connection.set_timeout(Some(longest)).map_err(|err| not_sent(anyhow!("the connection broke: {err}")))
-        };
-        waits(connection, self.settings.accept_timeout)?;
-        let accepted = connection.message(mail);
-        match accepted {
-            // The next mail finds out whether the connection still lives.
-            Ok(_) => {
-                let _ = waits(connection, self.settings.timeout);
-                Ok(verdicts)
-            }
-            Err(err) if err.is_permanent() => Err(Failure::Permanent(told("the mail", &err))),
-            Err(err) if err.is_transient() => Err(self.put_off(told("the mail", &err))),
+        if !may_go() {
+            return Err(Failure::Outdated);
+        }
+        match server.command("DATA") {
+            Ok(reply) if reply.class() == 3 => {}
+            Ok(reply) if reply.class() == 5 => return Err(Failure::Permanent(No::Said(reply).told("DATA"))),
+            Ok(reply) => return Err(not_sent(No::Said(reply).told("DATA"))),
+            Err(broken) => return Err(not_sent(No::Broken(broken).told("DATA"))),
+        }
+        server.mail(mail).map_err(|broken| not_sent(No::Broken(broken).told("the mail")))?;
+        match yes(server.last_word(self.settings.accept_timeout)) {
+            Ok(_) => Ok(verdicts),
+            Err(no) if no.is_permanent() => Err(Failure::Permanent(no.told("the mail"))),
+            Err(no) if no.is_transient() => Err(self.put_off(no.told("the mail"))),
             // It may be on its way already.
-            Err(err) => {
-                let error = anyhow!("{}: it may have been delivered", told("the mail", &err));
+            Err(no) => {
+                let error = anyhow!("{}: it may have been delivered", no.told("the mail"));
                 Err(Failure::OutcomeUnknown { error, visible_in: self.settings.timeout })
             }
         }
@@ -186,18 +164,82 @@ impl Server {
     pub fn put_off(&self, error: anyhow::Error) -> Failure {
         Failure::OutcomeUnknown { error, visible_in: self.settings.retry_after }
     }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<(Conversation, Instant)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Anything but yes.
+enum No {
+    /// The server says something else.
+    Said(Reply),
+    /// It says nothing that can be understood.
+    Broken(Broken),
+}
+
+impl No {
+    fn is_permanent(&self) -> bool {
+        matches!(self, No::Said(reply) if reply.class() == 5)
+    }
+
+    fn is_transient(&self) -> bool {
+        matches!(self, No::Said(reply) if reply.class() == 4)
+    }
+
+    fn told(self, step: &str) -> anyhow::Error {
+        let told = match self {
+            No::Said(reply) => plain(&reply.to_string()),
+            No::Broken(Broken(why)) => plain(&why),
+        };
+        anyhow!("{step}: {told}")
+    }
+}
+
+fn yes(reply: Result<Reply, Broken>) -> Result<Reply, No> {
+    match reply {
+        Ok(reply) if reply.class() == 2 => Ok(reply),
+        Ok(reply) => Err(No::Said(reply)),
+        Err(broken) => Err(No::Broken(broken)),
+    }
+}
+
+/// By the first of the two ways that the server offers.
+fn sign_in(server: &mut Conversation, offers: &Reply, who: &SignIn) -> Result<(), Failure> {
+    let offered = |mechanism: &str| {
+        let mut lines = offers.lines.iter().map(|line| line.to_ascii_uppercase());
+        lines.any(|line| line.starts_with("AUTH") && line.split([' ', '=']).any(|word| word == mechanism))
+    };
+    let (user, password) = (STANDARD.encode(&who.user), STANDARD.encode(who.password.expose()));
+    let both = STANDARD.encode(format!("\0{}\0{}", who.user, who.password.expose()));
+    let (first, then) = match () {
+        () if offered("PLAIN") => (format!("AUTH PLAIN {both}"), vec![both]),
+        () if offered("LOGIN") => ("AUTH LOGIN".to_owned(), vec![user, password]),
+        () => return Err(away(anyhow!("AUTH: the server offers neither PLAIN nor LOGIN; correct EMAIL_SECURITY"))),
+    };
+    let mut reply = server.command(&first);
+    for line in then {
+        // Some servers ask again for what the command has said already.
+        if matches!(&reply, Ok(reply) if reply.code == 334) {
+            reply = server.command(&line);
+        }
+    }
+    yes(reply).map(drop).map_err(|no| match no.is_permanent() {
+        true => away(anyhow!("{}; correct EMAIL_USERNAME or EMAIL_PASSWORD", no.told("AUTH"))),
+        false => away(no.told("AUTH")),
+    })
 }
 
 /// `Err` when the server has ended the conversation.
-fn verdict(connection: &mut SmtpConnection, to: &Address) -> Result<Verdict, Failure> {
-    match connection.command(Rcpt::new(to.clone(), Vec::new())) {
+fn verdict(server: &mut Conversation, to: &str) -> Result<Verdict, Failure> {
+    match yes(server.command(&format!("RCPT TO:<{to}>"))) {
         Ok(_) => Ok(Verdict::Accepted),
-        Err(err) if err.is_permanent() => Ok(Verdict::Refused(plain(&err.to_string()))),
+        Err(No::Said(reply)) if reply.class() == 5 => Ok(Verdict::Refused(plain(&reply.to_string()))),
         // 421 announces the end of the connection, whatever it answers (RFC 5321).
-        Err(err) if err.is_transient() && err.status().is_none_or(|code| code.to_string() != "421") => {
-            Ok(Verdict::Later(plain(&err.to_string())))
+        Err(No::Said(reply)) if reply.class() == 4 && reply.code != 421 => {
+            Ok(Verdict::Later(plain(&reply.to_string())))
         }
-        Err(err) => Err(not_sent(told("RCPT TO", &err))),
+        Err(no) => Err(not_sent(no.told("RCPT TO"))),
     }
 }
 
@@ -209,16 +251,4 @@ fn not_sent(error: anyhow::Error) -> Failure {
 /// The same for every mail: the server is away, or the settings are wrong.
 fn away(error: anyhow::Error) -> Failure {
     Failure::Unavailable { error, until: None }
-}
-
-fn told(step: &str, err: &Error) -> anyhow::Error {
-    anyhow!("{step}: {}", plain(&err.to_string()))
-}
-
-fn tls(settings: &Settings) -> anyhow::Result<TlsParameters> {
-    let mut builder = TlsParameters::builder(settings.host.clone()).certificate_store(CertificateStore::WebpkiRoots);
-    if let Some(pem) = &settings.certificates {
-        builder = builder.add_root_certificate(Certificate::from_pem(pem)?);
-    }
-    Ok(builder.build()?)
 }

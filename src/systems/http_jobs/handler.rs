@@ -30,7 +30,7 @@ pub struct JobHandler {
     settings: Settings,
     client: Arc<Client>,
     /// Tasks with an earlier try that may still be at work, since it had no clear answer.
-    unclear: HalfDone<()>,
+    unclear: HalfDone,
 }
 
 impl JobHandler {
@@ -107,7 +107,7 @@ impl JobHandler {
     /// What failed without a clear answer may have been done; it is repeated with the same key when that answer is not
     /// to be expected any more.
     fn failure(&self, mut failed: Failed, task: &Task) -> Failure {
-        let was_unclear = self.unclear.take(&task.id).is_some();
+        let was_unclear = !self.unclear.take(task).is_empty();
         let may_be_under_way = failed.until.is_some() || was_unclear || task.earlier == Earlier::MayExist;
         if failed.status == Some(CONFLICT) && may_be_under_way {
             // An earlier try is still at work, and this one was not taken for it.
@@ -115,7 +115,7 @@ impl JobHandler {
         }
         let failure = Failure::from(failed).of_create(self.settings.timeout);
         if matches!(failure, Failure::OutcomeUnknown { .. }) {
-            self.unclear.keep(&task.id, ());
+            self.unclear.keep(task, vec![task.id.as_str().into()]);
         }
         failure
     }

@@ -13,6 +13,8 @@ use crate::tls::RootCertificates;
 
 /// How long Telegram shall wait for news before it says that there are none. The end of the worker waits for that.
 const LISTENING: Duration = Duration::from_secs(2);
+/// How long it waits at the most: it does not let itself be asked for the same more often.
+const LONGEST_LISTENING: Duration = Duration::from_secs(3);
 
 /// Where a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +39,8 @@ impl Client {
     pub fn new(settings: &Settings, https: &RootCertificates) -> Client {
         let methods = Secret::new(format!("{}/bot{}", settings.api.base, settings.token.expose()));
         let within = |deadline| Http::new(deadline, https);
-        let (http, listening) = (within(settings.request_timeout), within(settings.request_timeout + LISTENING));
+        let (http, listening) =
+            (within(settings.request_timeout), within(settings.request_timeout + LONGEST_LISTENING));
         Client { http, listening, methods }
     }
 

@@ -71,6 +71,10 @@ pub fn result(method: &str, answer: Result<Answer, NoAnswer>) -> Result<Value, A
         Some(true) if (200..300).contains(&status) => Ok(body["result"].take()),
         Some(false) => {
             let description = plain(body["description"].as_str().unwrap_or_default());
+            // A gateway may answer every refusal with 200.
+            let told_in_body = || body["error_code"].as_u64().and_then(|code| u16::try_from(code).ok());
+            let status =
+                Some(status).filter(|status| !(200..300).contains(status)).or_else(told_in_body).unwrap_or(status);
             let (kind, advice) = kind(status, &body["parameters"]);
             Err(ApiError { kind, text: told(format!("http status {status}: {description}{advice}")) })
         }
@@ -163,6 +167,12 @@ mod tests {
         ] {
             assert_eq!(kind_of(status, refusal(status, &parameters)), expected, "{status} {parameters}");
         }
+    }
+
+    #[test]
+    fn a_refusal_is_one_whatever_the_status_around_it() {
+        assert_eq!(kind_of(200, refusal(403, &Value::Null)), Kind::Refused);
+        assert_eq!(kind_of(200, json!({"ok": false})), Kind::Unknown);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct TelegramHandler {
     settings: Settings,
     client: Arc<Client>,
     /// Messages sent of a task whose next part failed: they are not sent again.
-    half_sent: HalfDone<Vec<Value>>,
+    half_sent: HalfDone,
     /// Groups that have another number now. Held for no call.
     migrated: Mutex<HashMap<Chat, i64>>,
 }
@@ -56,23 +56,38 @@ impl TelegramHandler {
         let chat = outgoing.chat.clone().ok_or_else(|| {
             Failure::Permanent(anyhow!("no chat: neither variables.chat_id nor the setting {CHAT_ID} names one"))
         })?;
-        let mut sent = self.half_sent.take(&task.id).unwrap_or_default();
+        let mut sent = self.half_sent.take(task);
         if task.earlier == Earlier::MayExist && sent.is_empty() {
             log::warn!("may have been sent before, and is sent again: task={}", task.id);
         }
         while sent.len() < outgoing.parts.len() {
-            match self.send_part(&outgoing, sent.len(), &chat) {
+            match self.next_part(task, &outgoing, sent.len(), &chat) {
                 Ok(message) => sent.push(message),
-                Err(err) => {
-                    if !sent.is_empty() {
-                        self.half_sent.keep(&task.id, sent);
-                    }
-                    // There is nothing to look at before it is sent again.
-                    return Err(err.into_failure().of_create(self.settings.request_timeout));
+                Err(failure) => {
+                    self.half_sent.keep(task, sent);
+                    return Err(failure);
                 }
             }
         }
-        self.created(&outgoing, sent)
+        Ok(self.created(&outgoing, &sent))
+    }
+
+    /// Sends the part of this number; where it is.
+    fn next_part(&self, task: &Task, outgoing: &Outgoing, index: usize, chat: &Chat) -> Result<Value, Failure> {
+        // Many parts take long: another worker may have the message by now.
+        if !task.claim.is_held() {
+            return Err(Failure::Outdated);
+        }
+        // There is nothing to look at before it is sent again.
+        let visible_in = self.settings.request_timeout;
+        let sent = self.send_part(outgoing, index, chat).map_err(|err| err.into_failure().of_create(visible_in))?;
+        match &sent["message_id"] {
+            Value::Number(id) => Ok(json!({"id": id, "chat": sent["chat"]["id"]})),
+            _ => {
+                let error = anyhow!("sendMessage: the reply names no message, so it is not known whether it was sent");
+                Err(Failure::OutcomeUnknown { error, visible_in })
+            }
+        }
     }
 
     /// The sent message. Refused, it goes once more without markup: whatever is wrong with that is wrong with ours.
@@ -90,21 +105,17 @@ impl TelegramHandler {
         }
     }
 
-    fn created(&self, outgoing: &Outgoing, sent: Vec<Value>) -> Result<Created, Failure> {
+    fn created(&self, outgoing: &Outgoing, sent: &[Value]) -> Created {
         let last = sent.last().unwrap_or(&Value::Null);
-        let chat = &last["chat"]["id"];
-        let Some(id) = text(&last["message_id"]) else {
-            let error = anyhow!("sendMessage: the reply names no message, so it is not known whether it was sent");
-            return Err(Failure::OutcomeUnknown { error, visible_in: self.settings.request_timeout });
-        };
-        let messages: Vec<&Value> = sent.iter().map(|message| &message["message_id"]).collect();
+        let (id, chat) = (text(&last["id"]).unwrap_or_default(), &last["chat"]);
+        let messages: Vec<&Value> = sent.iter().map(|message| &message["id"]).collect();
         let task = json!({"id": id, "title": outgoing.title, "status": "sent", "chatId": chat, "messageIds": messages});
         let response = question::result(task, outgoing.asks, "");
         let shown = format!("{id} in chat {chat}");
-        Ok(match outgoing.is_tracked {
+        match outgoing.is_tracked {
             true => Created { host: Some(self.settings.host()), ..Created::new(response, shown) },
             false => Created::finished(response, shown),
-        })
+        }
     }
 
     fn migrated(&self) -> MutexGuard<'_, HashMap<Chat, i64>> {

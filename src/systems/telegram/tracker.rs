@@ -11,7 +11,7 @@ use super::Settings;
 use super::buttons;
 use super::client::{self, Call, Client};
 use super::errors::{ApiError, Kind};
-use super::updates::{Press, Updates};
+use super::updates::{Press, Updates, Worth};
 use crate::message::{Record, text};
 use crate::stop::Stop;
 use crate::systems::{Failure, Heard, Progress, Tracker, question};
@@ -44,11 +44,14 @@ impl Tracker for TelegramTracker {
 
     fn answered(&mut self, task_ids: &[&str]) {
         let keys: Vec<String> = task_ids.iter().map(|id| buttons::key(id)).collect();
-        let presses = self.updates.settle(|press| keys.contains(&press.key));
-        let accepted = |press: &Press| format!("Принято: {}", press.verdict.label());
+        let presses = self.updates.settle(|press| keys.contains(&press.key) && press.worth != Worth::Unknown);
         self.tell(&presses, |press| {
+            let told = match press.worth {
+                Worth::TooLate(answer) => format!("Уже решено: {}", answer.label()),
+                Worth::Counts | Worth::Unknown => format!("Принято: {}", press.verdict.label()),
+            };
             let buttons = press.place.map(client::remove_buttons);
-            [client::answer_press(&press.id, &accepted(press))].into_iter().chain(buttons).collect()
+            [client::answer_press(&press.id, &told)].into_iter().chain(buttons).collect()
         });
     }
 
@@ -92,7 +95,13 @@ impl TelegramTracker {
             Failure::Permanent(anyhow!("the record does not name a message in response_data.result.task.id"))
         })?;
         let expected = question::is_expected(&record.task);
-        let press = self.updates.of_record(&buttons::key(&record.task.id), |verdict| verdict.fits(expected));
+        let (chat, allowed) = (task["chatId"].as_i64(), &self.settings.allowed);
+        // Whoever has any chat with the bot can send from there what no button says. Only those on the list may do that:
+        // a group that has moved has the message under another number.
+        let is_from_there =
+            |press: &Press| allowed.contains(&press.person) || press.place.is_some_and(|at| Some(at.chat) == chat);
+        let is_its_own = |press: &Press| press.verdict.fits(expected) && is_from_there(press);
+        let press = self.updates.of_record(&buttons::key(&record.task.id), is_its_own);
         let Some(press) = press else { return Ok(Progress::Open) };
         let by = json!({"id": press.person, "name": press.name});
         let finished = json!({
@@ -116,21 +125,15 @@ impl TelegramTracker {
                 press.person,
                 press.key
             );
-            let _ = self.client.call(&client::answer_press(&press.id, "Вам это не разрешено"));
         }
+        self.tell(strangers, |press| vec![client::answer_press(&press.id, "Вам это не разрешено")]);
         self.updates.settle(|press| strangers.contains(press));
     }
 
     /// Tells people by these calls what became of their presses. Nothing depends on it: it is not tried
-    /// again.
+    /// again. A Telegram that is away would not answer the next call either.
     fn tell(&self, presses: &[Press], calls: impl Fn(&Press) -> Vec<Call>) {
-        for press in presses {
-            let results: Vec<bool> = calls(press).iter().map(|call| self.told(call)).collect();
-            if results.contains(&false) {
-                // Nor would it answer the next one.
-                return;
-            }
-        }
+        let _ = presses.iter().flat_map(calls).all(|call| self.told(&call));
     }
 
     /// `false`: Telegram is away.
@@ -143,7 +146,7 @@ impl TelegramTracker {
                 true
             }
             Err(err) => {
-                log::warn!("the response is out, but people are not told so: {err}");
+                log::warn!("people are not told what became of their presses: {err}");
                 false
             }
         }

@@ -31,6 +31,20 @@ pub struct Press {
     pub verdict: Verdict,
     /// Of which task, see [`buttons::key`].
     pub key: String,
+    /// What it is worth for its task, once the record of that was found.
+    pub worth: Worth,
+}
+
+/// What a press is worth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Worth {
+    /// No record has said so yet.
+    #[default]
+    Unknown,
+    /// It is the answer.
+    Counts,
+    /// The answer is this one, which came before.
+    TooLate(Verdict),
 }
 
 /// An update that Telegram still keeps.
@@ -71,7 +85,11 @@ impl Updates {
         let mut new = Vec::new();
         for update in reply.as_array()? {
             let number = update["update_id"].as_i64()?;
-            if number < self.offset || self.known.contains_key(&number) {
+            if number < self.offset {
+                // Telegram gives none of these while it counts on: it has started again, and keeps none of the others.
+                *self = Updates::default();
+            }
+            if self.known.contains_key(&number) {
                 continue;
             }
             let update = match press(&update["callback_query"]) {
@@ -87,15 +105,18 @@ impl Updates {
         Some(new)
     }
 
-    /// For the record of a task: the first press of one of its buttons. However long its response takes, it is not
-    /// missed.
-    pub fn of_record(&mut self, key: &str, is_its_own: impl Fn(Verdict) -> bool) -> Option<Press> {
-        let mut presses =
-            self.pressed().filter(|pressed| pressed.press.key == key && is_its_own(pressed.press.verdict));
+    /// For the record of a task: the first press of one of its buttons, which counts. However long its response takes,
+    /// it is not missed.
+    pub fn of_record(&mut self, key: &str, is_its_own: impl Fn(&Press) -> bool) -> Option<Press> {
+        let mut presses = self.pressed().filter(|pressed| pressed.press.key == key && is_its_own(&pressed.press));
         let first = presses.next()?;
         first.found = true;
+        first.press.worth = Worth::Counts;
         let press = first.press.clone();
-        presses.for_each(|pressed| pressed.found = true);
+        for later in presses {
+            later.found = true;
+            later.press.worth = Worth::TooLate(press.verdict);
+        }
         Some(press)
     }
 
@@ -160,6 +181,7 @@ fn press(query: &Value) -> Option<Press> {
         place: place.map(|(chat, message)| Place { chat, message }),
         verdict,
         key: key.to_owned(),
+        worth: Worth::Unknown,
     })
 }
 
@@ -194,7 +216,7 @@ mod tests {
         assert_eq!(taken(&mut updates, &reply), [""; 0]);
         updates.settle(|press| press.key == "a");
         assert_eq!(updates.offset(), 12);
-        assert_eq!(taken(&mut updates, &reply[..2]), [""; 0]);
+        assert_eq!(taken(&mut updates, &reply[2..]), [""; 0]);
         assert_eq!(verdict(&mut updates, "c"), Some(Verdict::Done));
     }
 

@@ -49,6 +49,13 @@ fn who_may_not_get_mail_or_has_no_address_is_left_out_and_told() {
 }
 
 #[test]
+fn whoever_cannot_get_answers_is_no_recipient_who_was_left_out() {
+    let mail = made(json!({"to": "a@x.example", "reply_to": "Иван"}));
+    assert!(mail.left_out.is_empty() && mail.reply_to.is_none(), "{mail:?}");
+    assert_eq!(mail.warnings.len(), 1);
+}
+
+#[test]
 fn what_can_never_be_sent_is_refused() {
     let refused = |variables: Value| made(variables).refused.unwrap_or_default();
     assert_eq!(refused(json!({})), "no recipient: variables.to names nobody");

@@ -1,16 +1,19 @@
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use crossbeam_channel::never;
 
 use super::*;
 use crate::sandbox::smtp::{PASSWORD, SmtpFake, USER};
 use crate::sandbox::{Fault, Order, What};
 use crate::settings::{Variables, right};
-use crate::stop::{self, Stopper};
 
 struct Post {
     fake: SmtpFake,
     handler: EmailHandler,
-    _stopper: Stopper,
 }
 
 fn post(changes: &[(&str, &str)]) -> Post {
@@ -30,9 +33,7 @@ fn post(changes: &[(&str, &str)]) -> Post {
         given.map(|(_, value)| (*value).to_owned())
     };
     let settings = right(Variables::read(value, Settings::from_variables)).expect("right").expect("it is on");
-    let (stopper, stop) = stop::signal();
-    let handler = EmailHandler::new(settings, &stop).expect("no certificates");
-    Post { fake, handler, _stopper: stopper }
+    Post { fake, handler: EmailHandler::new(settings) }
 }
 
 fn task(id: &str, to: &str) -> Task {
@@ -180,4 +181,112 @@ fn a_message_that_is_not_ours_any_more_is_not_sent() {
     claim.lose();
     assert!(matches!(post.handler.send(&task("task-1", "a@x.example"), &claim), Err(Failure::Outdated)));
     assert_eq!(post.fake.connections(), 0);
+}
+
+/// The server ends a mail in this way, once.
+fn ended_by(post: &Post, reply: &[u8]) -> Result<Created, Failure> {
+    let what = What::Raw { status: 250, content_type: "", body: reply.to_vec() };
+    post.order(Fault::after("BODY", what).times(1));
+    post.send("a@x.example")
+}
+
+#[test]
+fn a_yes_is_a_yes_without_words_and_in_any_encoding() {
+    let post = post(&[]);
+    for reply in [&b"250"[..], b"250 \xcf\xf0\xe8\xed\xff\xf2\xee", b"250-taken\r\n250 as 7", b"290 odd"] {
+        let sent = ended_by(&post, reply);
+        assert!(sent.is_ok(), "{}: {}", String::from_utf8_lossy(reply), sent.expect_err("it failed"));
+    }
+    let refused = ended_by(&post, b"571 5.7.1 \xcd\xe5\xf2").expect_err("refused");
+    assert!(matches!(&refused, Failure::Permanent(_)), "{refused}");
+    assert!(matches!(ended_by(&post, b"354 go on").expect_err("no answer"), Failure::OutcomeUnknown { .. }));
+}
+
+/// A server that does this with its first connection.
+fn hostile(serve: impl FnOnce(&TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let port = listener.local_addr().expect("it is bound").port().to_string();
+    thread::spawn(move || {
+        if let Ok((stream, _)) = listener.accept() {
+            serve(&stream);
+        }
+    });
+    port
+}
+
+#[test]
+fn a_server_that_speaks_byte_by_byte_or_without_end_is_not_listened_to_for_ever() {
+    let dribbles = hostile(|mut stream| {
+        // Each byte comes long before a wait for it would end.
+        while stream.write_all(b"2").is_ok() {
+            let _ = never::<()>().recv_timeout(Duration::from_millis(50));
+        }
+    });
+    let floods = hostile(|mut stream| while stream.write_all(&b"220-x\r\n".repeat(1000)).is_ok() {});
+    let roars = hostile(|mut stream| while stream.write_all(&[b'2'; 1 << 16]).is_ok() {});
+    for (port, seconds) in [(dribbles, "1"), (floods, "30"), (roars, "30")] {
+        let started = Instant::now();
+        let failure = post(&[("EMAIL_SMTP_PORT", &port), ("EMAIL_TIMEOUT", seconds)]).send("a@x.example");
+        assert!(matches!(failure, Err(Failure::Unavailable { .. })), "{failure:?}");
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn the_wait_for_the_last_word_is_not_made_twice() {
+    let post = post(&[("EMAIL_TIMEOUT", "3"), ("EMAIL_ACCEPT_TIMEOUT", "3")]);
+    post.order(Fault::after("BODY", What::Hang(None)).times(1));
+    let started = Instant::now();
+    assert!(matches!(post.send("a@x.example"), Err(Failure::OutcomeUnknown { .. })));
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_mail_that_was_cut_before_its_end_was_not_sent() {
+    let post = post(&[]);
+    // It says that it takes the mail, and is gone.
+    let what = What::Raw { status: 354, content_type: "", body: b"354 go on".to_vec() };
+    post.order(Fault::before("DATA", what).times(1));
+    let variables = json!({"to": "a@x.example", "text": "я".repeat(500_000), "html": "ю".repeat(500_000)});
+    let task = Task::parse(json!({"task_id": "t", "variables": variables}).to_string().into_bytes()).expect("a task");
+    let failure = post.handler.send(&task, &Claim::default()).expect_err("cut");
+    assert!(matches!(failure, Failure::Transient { .. }), "{failure:?}");
+}
+
+#[test]
+fn a_message_that_is_lost_while_the_server_is_slow_is_not_sent() {
+    let post = post(&[]);
+    let held = post.order(Fault::before("RCPT", What::Delay(Duration::from_secs(60))).times(1));
+    let task = task("task-1", "a@x.example");
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| post.handler.send(&task, &Claim::default()));
+        while held.struck() == 0 {
+            thread::yield_now();
+        }
+        task.claim.lose();
+        post.fake.release();
+        let sent = sending.join().expect("no panic");
+        assert!(matches!(sent, Err(Failure::Outdated)), "{sent:?}");
+    });
+    assert!(post.fake.mails().is_empty());
+}
+
+#[test]
+fn what_is_said_before_the_handshake_is_not_believed_after_it() {
+    let port = hostile(|mut stream| {
+        let mut lines = BufReader::new(stream).lines();
+        let _ = stream.write_all(b"220 x\r\n");
+        let _ = lines.next();
+        let _ = stream.write_all(b"250-x\r\n250 STARTTLS\r\n");
+        let _ = lines.next();
+        let _ = stream.write_all(b"220 go\r\n250 AUTH PLAIN\r\n");
+    });
+    let failure = post(&[("EMAIL_SMTP_PORT", &port), ("EMAIL_SECURITY", "starttls")]).send("a@x.example");
+    let told = failure.expect_err("refused").to_string();
+    assert!(told.contains("before the handshake"), "{told}");
+}
+
+#[test]
+fn no_more_threads_send_than_the_server_bears() {
+    assert_eq!(post(&[("EMAIL_CONNECTIONS", "3")]).handler.most_at_once(), 3);
 }

@@ -46,6 +46,15 @@ fn a_mail_whose_recipients_no_header_names_can_be_written() {
 }
 
 #[test]
+fn no_text_is_an_encoded_word() {
+    let word = "=?utf-8?q?a=0D=0ABcc:_b@x.example?=";
+    let mail = made(json!({"to": format!("{word} <a@x.example>"), "subject": word, "text": "x"}));
+    let head = mail.split("\r\n\r\n").next().unwrap_or_default();
+    // Our own name in Cyrillic is one.
+    assert!(!head.contains("=?utf-8?q?") && head.contains("= ?utf-8?q?a"), "{head}");
+}
+
+#[test]
 fn whatever_people_are_called_and_write_about_can_be_written() {
     let long = "x".repeat(240);
     for text in [

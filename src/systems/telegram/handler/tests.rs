@@ -102,3 +102,41 @@ fn of_a_long_text_only_what_is_not_sent_yet_is_sent_again() {
     let with_buttons: Vec<bool> = fake.target().messages().iter().map(|message| !message.buttons.is_empty()).collect();
     assert_eq!(with_buttons, [false, false, true]);
 }
+
+#[test]
+fn of_a_message_that_is_lost_between_its_parts_the_rest_is_not_sent() {
+    let (fake, handler) = bot();
+    let task = task("telegram_task", json!({"chat_id": PERSON, "text": "слово ".repeat(1500)}));
+    let held = fake.order(Fault::after(send(), What::Delay(Duration::from_secs(20))).times(1));
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| handler.send(&task));
+        while held.struck() == 0 {
+            std::thread::yield_now();
+        }
+        task.claim.lose();
+        fake.release();
+        let sent = sending.join().expect("no panic");
+        assert!(matches!(sent, Err(Failure::Outdated)), "{sent:?}");
+    });
+    assert_eq!(texts(&fake).len(), 1);
+}
+
+#[test]
+fn a_part_whose_reply_names_no_message_is_the_only_one_that_is_sent_again() {
+    let (fake, handler) = bot();
+    let task = task("telegram_task", json!({"chat_id": PERSON, "text": "слово ".repeat(1500)}));
+    fake.order(Fault::after(send(), What::Result(json!({"ok": true, "result": true}))).from_nth(3).times(1));
+    assert!(matches!(handler.send(&task).expect_err("no number"), Failure::OutcomeUnknown { .. }));
+    handler.send(&task).expect("the rest is sent");
+    assert_eq!(texts(&fake).len(), 4);
+}
+
+#[test]
+fn what_was_sent_of_another_text_says_nothing_of_this_one() {
+    let (fake, handler) = bot();
+    let long = |word: &str| task("telegram_task", json!({"chat_id": PERSON, "text": word.repeat(1500)}));
+    fake.order(Fault::before(send(), What::refuse(403, "", "blocked")).from_nth(2).times(1));
+    assert!(matches!(handler.send(&long("слово ")).expect_err("blocked"), Failure::Permanent(_)));
+    handler.send(&long("число ")).expect("it is sent");
+    assert_eq!(texts(&fake).concat().matches("число").count(), 1500);
+}

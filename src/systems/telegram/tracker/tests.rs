@@ -1,6 +1,7 @@
 use super::*;
 use crate::sandbox::http_fake::HttpFake;
 use crate::sandbox::telegram::{GROUP, PERSON, TOKEN, Telegram};
+use crate::sandbox::{Fault, What};
 use crate::settings::{Variables, right};
 use crate::stop;
 use crate::tls::RootCertificates;
@@ -135,4 +136,60 @@ fn a_press_is_kept_as_long_as_its_response_cannot_be_published() {
         bot.tracker.swept();
     }
     assert!(bot.fake.target().told().is_empty());
+}
+
+#[test]
+fn of_two_who_press_at_once_the_first_is_right_and_the_other_is_told_what_counts() {
+    let mut bot = Bot::asking_in(GROUP);
+    bot.press(COLLEAGUE, GROUP, "ДА");
+    bot.press(COLLEAGUE, GROUP, "НЕТ");
+    assert_eq!((bot.listen(), bot.check().as_deref()), (Heard::News, Some("ДА")));
+    bot.tracker.answered(&["task-1"]);
+    assert_eq!(bot.fake.target().told(), ["Принято: ДА", "Уже решено: ДА"]);
+    bot.listen();
+    assert_eq!(bot.fake.target().unsettled(), 0);
+}
+
+/// Anybody who has a chat with the bot can send any data from there, as the Bot API says of `CallbackQuery.data`.
+#[test]
+fn a_press_from_another_chat_does_not_finish_the_task_and_keeps_the_buttons_there() {
+    let mut bot = Bot::asking_in(GROUP);
+    let params = json!({"chat_id": PERSON, "text": "?", "reply_markup": buttons::keyboard("task-2", true)});
+    let other = bot.tracker.client.call(&Call { method: "sendMessage", params }).expect("it is sent");
+    let other = other["message_id"].as_i64().expect("a number");
+    bot.fake.target().press_data(PERSON, PERSON, other, "yes:task-1");
+    bot.listen();
+    assert_eq!(bot.check(), None);
+    bot.press(COLLEAGUE, GROUP, "НЕТ");
+    bot.listen();
+    assert_eq!(bot.check().as_deref(), Some("НЕТ"));
+    bot.tracker.answered(&["task-1"]);
+    assert!(!bot.fake.target().messages()[1].buttons.is_empty(), "those of task-2");
+    // Somebody on the list may press wherever a copy of the message is.
+    let mut bot = Bot::asking_in(GROUP);
+    bot.fake.target().press_data(COLLEAGUE, PERSON, 7, "yes:task-1");
+    assert_eq!((bot.listen(), bot.check().as_deref()), (Heard::News, Some("ДА")));
+}
+
+#[test]
+fn updates_that_are_counted_from_below_again_are_heard() {
+    let mut bot = Bot::asking_in(PERSON);
+    bot.fake.target().press_data(PERSON, PERSON, 7, "menu");
+    assert_eq!(bot.listen(), Heard::Nothing);
+    bot.fake.target().count_updates_from(1000);
+    bot.press(PERSON, PERSON, "НЕТ");
+    assert_eq!((bot.listen(), bot.check().as_deref()), (Heard::News, Some("НЕТ")));
+    bot.tracker.answered(&["task-1"]);
+    bot.listen();
+    assert_eq!(bot.fake.target().unsettled(), 0);
+}
+
+#[test]
+fn strangers_do_not_hold_up_the_others_while_telegram_is_away() {
+    let mut bot = Bot::asking_in(GROUP);
+    (0..5).for_each(|_| bot.press(STRANGER, GROUP, "ДА"));
+    let refusal = What::refuse(502, "", "away");
+    let away = bot.fake.order(Fault::before(format!("POST /bot{TOKEN}/answerCallbackQuery"), refusal));
+    assert_eq!(bot.listen(), Heard::Nothing);
+    assert_eq!(away.struck(), 1);
 }

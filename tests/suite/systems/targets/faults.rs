@@ -50,7 +50,11 @@ impl Faults {
             Fault::Slow => sandbox::Fault::after(create, What::Hang(Some(TOO_LATE))).times(1),
             Fault::Garbage => sandbox::Fault::after(create, What::html(200, words)).times(1),
             Fault::Refused => refused,
-            Fault::Unauthorised => unauthorised,
+            Fault::Unauthorised => {
+                // Nobody signs in again on a connection that is kept.
+                self.relay.cut();
+                unauthorised
+            }
             Fault::Down => {
                 self.relay.refuse();
                 return self.relay.cut();
