@@ -62,7 +62,8 @@ fn decoded(value: &str) -> String {
         let inside = word[if encoded { ENCODED.len() } else { 0 }..].strip_suffix("?=").filter(|_| encoded);
         let plain = inside.and_then(|inside| STANDARD.decode(inside).ok());
         // Blanks between two encoded words are no part of the text.
-        if !bytes.is_empty() && !(was_encoded && plain.is_some()) {
+        let joined = was_encoded && plain.is_some();
+        if !bytes.is_empty() && !joined {
             bytes.push(b' ');
         }
         was_encoded = plain.is_some();

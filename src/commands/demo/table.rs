@@ -47,8 +47,10 @@ impl Layout {
     /// The table, for a screen of this width.
     pub fn table(&self, histories: &[History], width: usize) -> Vec<String> {
         if width < self.narrowest() {
-            let lines =
-                |history: &History| [format!("  {}", history.message.title), format!("    {}", outcome(history))];
+            let lines = |history: &History| {
+                let label = self.system_of(history);
+                [format!("  {label}{}", history.message.title), format!("    {}", outcome(history))]
+            };
             return histories.iter().flat_map(lines).collect();
         }
         let longest = histories.iter().map(|history| history.message.title.chars().count()).max().unwrap_or_default();
@@ -56,7 +58,7 @@ impl Layout {
         let title = width.saturating_sub(others).clamp(SHORTEST_TITLE, longest.max(SHORTEST_TITLE));
         let head = format!(
             "  {}{:title$}  {:>5}  {:<created$}  {:<10}  {}",
-            self.label("system"),
+            self.padded("system"),
             "message",
             "sent",
             "created",
@@ -68,7 +70,7 @@ impl Layout {
     }
 
     fn row(&self, history: &History, width: usize) -> String {
-        let label = self.label(fakes::of(history.message.system).label);
+        let label = self.system_of(history);
         let mut row =
             format!("  {label}{:width$}  {:>5}  ", cut(history.message.title, width), time(history.published));
         let written = match (&history.message.kind, &history.parked, history.recognised) {
@@ -92,12 +94,16 @@ impl Layout {
             0 => (history.message.title.to_owned(), EVENT_TITLE),
             _ => (cut(history.message.title, SHORT_EVENT_TITLE), SHORT_EVENT_TITLE),
         };
-        let label = self.label(fakes::of(history.message.system).label);
+        let label = self.system_of(history);
         format!("  {:>5} s  {label}{title:<width$}  {what}\n", seconds(at))
     }
 
+    fn system_of(&self, history: &History) -> String {
+        self.padded(fakes::of(history.message.system).label)
+    }
+
     /// What stands in the column with the system, and the blanks after it.
-    fn label(&self, label: &str) -> String {
+    fn padded(&self, label: &str) -> String {
         let width = self.system;
         if width == 0 { String::new() } else { format!("{label:<width$}") }
     }
@@ -113,11 +119,12 @@ fn finished(at: Duration, finish: Finish) -> String {
 
 /// How far a message has got.
 fn outcome(history: &History) -> String {
+    let noun = fakes::of(history.message.system).noun;
     match history {
         History { parked: Some((at, cause)), .. } => format!("{} parked: {cause}", seconds(*at)),
         History { recognised: Some(at), .. } => format!("{} known, no second task", seconds(*at)),
-        History { answered: Some(at), created: Some((_, id)), .. } => format!("{} task {id} answered", seconds(*at)),
-        History { created: Some((at, id)), .. } => format!("{} task {id} created", seconds(*at)),
+        History { answered: Some(at), created: Some((_, id)), .. } => format!("{} {noun} {id} answered", seconds(*at)),
+        History { created: Some((at, id)), .. } => format!("{} {noun} {id} created", seconds(*at)),
         History { published: Some(at), .. } => format!("{} sent", seconds(*at)),
         _ => String::new(),
     }
