@@ -126,6 +126,6 @@ fn messages(run: &str) -> Vec<Message> {
     vec![
         request.clone(),
         request.again(&id(1), "Заявка на ноутбук (again)"),
-        Message::task(NAME, &id(2), "Контрагент «Ромашка»", "a counterparty, done at once", &counterparty),
+        Message::task(NAME, &id(2), "Контрагент «Ромашка»", "a counterparty, at once", &counterparty),
     ]
 }
