@@ -4,7 +4,7 @@ use super::setup::Shown;
 use crate::config::Config;
 use crate::terminal;
 
-/// The first row of the introduction, and what stands before the others.
+/// What the first row and the last one are about. Between them is one for each system.
 const RABBITMQ: &str = "RabbitMQ";
 const WORKER: &str = "worker";
 
