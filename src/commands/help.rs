@@ -74,21 +74,28 @@ pub const TOPICS: &[Topic] = &[
     ),
     topic(
         "demo",
-        "",
+        "[--system NAME… | --all]",
         "
   demo             run the whole loop on this machine, with a Bitrix24 fake
-                   and queues of its own; needs only RabbitMQ",
+                   and queues of its own; needs only RabbitMQ
+    --system NAME    with the fake of this system: bitrix24, 1c,
+                     python-services, email, telegram or default (no fake, its
+                     messages are parked); may be given several times
+    --all            with all of them at once",
     ),
     topic(
         "sandbox",
-        "[--port N] [--finish-after SECONDS | STEP]",
+        "[OPTION… | STEP]",
         "
   sandbox          run the Bitrix24 fake alone, until Ctrl+C
-    --port N         its port on 127.0.0.1; 8024 if not given, 0 for a free one
+    --system NAME    the fake of this system: bitrix24, 1c, python-services,
+                     email or telegram
+    --port N         its port on 127.0.0.1; if not given, 8024 for bitrix24 and
+                     one of its own for each other; 0 for a free one
     --finish-after SECONDS
                      simulated users finish each task this long after it was
                      created; 10 if not given, 0 for never
-  sandbox STEP     do something by hand at the fake that runs at --port;
+  sandbox STEP     do something by hand at the Bitrix24 fake at --port;
                    TASK is a task's number there, or its id in Camunda
     finish TASK      finish it; with --answer ДА or НЕТ, answer too
     answer TASK ДА   answer ДА or НЕТ, and do not finish it
@@ -145,6 +152,7 @@ environment wins. config.env.example explains each of them.
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::fakes::FAKES;
     use crate::message::Cause;
 
     #[test]
@@ -159,6 +167,14 @@ mod tests {
         let all = help(None);
         assert!(TOPICS.iter().all(|topic| all.contains(topic.about)) && all.contains("Exit codes:"));
         assert!(all.lines().filter(|line| !line.starts_with("Usage")).all(|line| line.chars().count() <= 80));
+    }
+
+    #[test]
+    fn the_help_names_every_system_with_a_fake() {
+        for entry in FAKES {
+            assert!(help(Some("demo")).contains(entry.name), "{}", entry.name);
+            assert!(entry.port.is_none() || help(Some("sandbox")).contains(entry.name), "{}", entry.name);
+        }
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //!
 //! Each command has a file or a folder with its arguments (`read`) and its work (`run`). This file only finds the
 //! command and reads the settings. [`arguments`] has what all commands need to read arguments, [`interrupts`] Ctrl+C,
-//! [`help`] the text of the help.
+//! [`help`] the text of the help, [`fakes`] what `demo` and `sandbox` know of each system.
 
 pub mod arguments;
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod fakes;
 pub mod help;
 pub mod interrupts;
 pub mod parked;
@@ -48,9 +49,9 @@ pub enum Command {
     Explain(PathBuf),
     /// List, show, replay, export or discard parked messages.
     Parked(parked::Action),
-    /// Run the whole loop on this machine.
-    Demo,
-    /// Run the Bitrix24 fake, or take a step at a running one.
+    /// Run the whole loop on this machine with these systems.
+    Demo(demo::arguments::Systems),
+    /// Run a system's fake, or take a step at a running one.
     Sandbox(sandbox::arguments::Order),
     /// Print the help of the command of this name, or of all commands.
     Help(Option<&'static str>),
@@ -70,7 +71,7 @@ impl Command {
             Command::Send(order) => send::run(&order),
             Command::Explain(file) => explain::run(&file),
             Command::Parked(action) => parked::run(action),
-            Command::Demo => demo::run(),
+            Command::Demo(systems) => demo::run(&systems),
             Command::Sandbox(order) => sandbox::run(&order),
             Command::Help(name) => Ok(printed(&help::help(name))),
             Command::Version => Ok(printed(concat!("task-creator ", env!("CARGO_PKG_VERSION"), "\n"))),
@@ -146,7 +147,7 @@ fn read(parser: &mut Parser, name: &mut Option<&'static str>) -> Result<Command,
         "explain" => explain::read(parser)?.map(Command::Explain),
         "parked" => parked::arguments::read(parser)?.map(Command::Parked),
         "sandbox" => sandbox::arguments::read(parser)?.map(Command::Sandbox),
-        "demo" => nothing_more(parser)?.then_some(Command::Demo),
+        "demo" => demo::arguments::read(parser)?.map(Command::Demo),
         _ => nothing_more(parser)?.then_some(Command::Run),
     };
     Ok(asked_for.unwrap_or(Command::Help(Some(found))))
@@ -206,6 +207,8 @@ mod tests {
             "explain a b",
             "run --port 9000",
             "demo fast",
+            "demo --all --system 1c",
+            "sandbox --system default",
             "send a b",
             "send a --sample invoice",
             "send a --print",
@@ -245,6 +248,9 @@ mod tests {
             ("parked replay --al", "did you mean --all?", "parked --help"),
             ("parked replay --cause", "--cause needs a value: INVALID_MESSAGE, REQUEST_ERROR", "parked --help"),
             ("sandbox finsh 7", "did you mean finish?", "sandbox --help"),
+            ("sandbox --system emial", "\"emial\" is not one of bitrix24, ", "sandbox --help"),
+            ("demo --system fax", "\"fax\" is not one of bitrix24, ", "demo --help"),
+            ("demo --system", "--system needs a value: one of bitrix24, ", "demo --help"),
             ("sandbox --prot 7", "did you mean --port?", "sandbox --help"),
             ("run fast", "\"fast\" is one argument too many", "run --help"),
         ] {

@@ -11,9 +11,9 @@
 //! same portal without a server, [`Forgetful`] a portal for benchmarks.
 //!
 //! Reading order: methods and tasks (what can be called), portal (what is remembered), list and batch (the two methods
-//! with rules of their own), memory (calls and faults), simulated_users (who finish tasks), steering (steps by hand).
-//! [`crate::http::server`] reads and writes the bytes. The fakes of other systems stand on
-//! [`http_fake`]; [`smtp`] is a mail server.
+//! with rules of their own), memory (calls and faults), steering (steps by hand). [`crate::http::server`] reads and writes
+//! the bytes. The fakes of other systems stand on [`http_fake`]; [`smtp`] is a mail server. The simulated users who finish
+//! tasks are those of the commands: [`crate::commands::fakes`].
 
 mod batch;
 pub mod camunda;
@@ -37,7 +37,6 @@ mod references;
 mod reply;
 mod request;
 mod rules;
-mod simulated_users;
 pub mod smtp;
 pub mod steering;
 mod strikes;
@@ -67,7 +66,6 @@ pub use portal::{SandboxTask, Sync};
 pub use reply::{Answer, Broken, Outcome, Refusal, half};
 pub use request::{Call, params};
 pub use rules::{CustomFields, LongDescription, Rules};
-pub use simulated_users::{News, SimulatedUsers};
 
 use crate::http::server::{self, Reply, Request, Respond, Server};
 use faults::Scope;

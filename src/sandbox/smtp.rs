@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle, Scope};
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
 use super::faults::{Fault, Order};
@@ -23,6 +25,8 @@ use super::strikes::Strikes;
 pub const USER: &str = "sandbox";
 /// That user's password. Fixed, so that a `.env` stays valid from run to run.
 pub const PASSWORD: &str = "sandbox-mail-password";
+/// How an encoded word starts that is UTF-8 in base64.
+const ENCODED: &str = "=?utf-8?b?";
 
 /// A mail that was taken.
 #[derive(Clone, Debug)]
@@ -43,6 +47,29 @@ impl Mail {
         let mut named = headers.filter(|(known, _)| known.eq_ignore_ascii_case(name));
         named.next().map(|(_, value)| value.trim().to_owned())
     }
+
+    /// What it is about, as people read it.
+    pub fn subject(&self) -> String {
+        decoded(&self.header("Subject").unwrap_or_default())
+    }
+}
+
+/// A header's value with its encoded words (RFC 2047) decoded, where they are UTF-8 in base64.
+fn decoded(value: &str) -> String {
+    let (mut bytes, mut was_encoded) = (Vec::new(), false);
+    for word in value.split_whitespace() {
+        let encoded = word.get(..ENCODED.len()).is_some_and(|start| start.eq_ignore_ascii_case(ENCODED));
+        let inside = word[if encoded { ENCODED.len() } else { 0 }..].strip_suffix("?=").filter(|_| encoded);
+        let plain = inside.and_then(|inside| STANDARD.decode(inside).ok());
+        // Blanks between two encoded words are no part of the text.
+        let joined = was_encoded && plain.is_some();
+        if !bytes.is_empty() && !joined {
+            bytes.push(b' ');
+        }
+        was_encoded = plain.is_some();
+        bytes.extend(plain.unwrap_or_else(|| word.as_bytes().to_vec()));
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A running server. Dropping it cuts all connections, ends all waits and joins all threads.
@@ -98,6 +125,11 @@ impl SmtpFake {
     /// All mails that were taken, in order.
     pub fn mails(&self) -> Vec<Mail> {
         lock(&self.shared.memory).mails.clone()
+    }
+
+    /// Those that came after the first `count` ones.
+    pub fn mails_after(&self, count: usize) -> Vec<Mail> {
+        lock(&self.shared.memory).mails.iter().skip(count).cloned().collect()
     }
 
     /// How many connections there were.
@@ -163,5 +195,24 @@ impl Shared {
 
     fn open_ones(&self) -> MutexGuard<'_, HashMap<u64, TcpStream>> {
         lock(&self.open)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_read_as_people_read_it() {
+        let subject =
+            |value: &str| Mail { from: String::new(), to: Vec::new(), data: format!("Subject: {value}\r\n\r\nbody") };
+        for (value, read) in [
+            ("plain words", "plain words"),
+            ("=?utf-8?b?0JTQvtCz0L7QstC+0YA=?= 7", "Договор 7"),
+            ("=?UTF-8?B?0JTQvtCz0L4=?=\r\n =?utf-8?b?0LLQvtGA?=", "Договор"),
+            ("=?utf-8?b?broken", "=?utf-8?b?broken"),
+        ] {
+            assert_eq!(subject(value).subject(), read);
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! The users of the portal and the methods that tell about them. They are only numbers with a name; those who finish
-//! tasks are in [`simulated_users`](super::simulated_users).
+//! tasks are in [`simulated_users`](crate::commands::fakes::simulated_users).
 
 use serde_json::{Value, json};
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use std::{env, fs, process};
 
 use crate::support::*;
+use task_creator::commands::fakes::messages::{Kind, Message};
+use task_creator::commands::fakes::{FAKES, FakeEntry};
 
 const ALL_IS_WELL: &str = "lost 0, doubled 0";
 
@@ -28,8 +30,13 @@ fn prefix(output: &str) -> String {
 
 #[track_caller]
 fn assert_no_queues(prefix: &str) {
+    assert_gone(prefix, &queues_of(&["bitrix24"]));
+}
+
+#[track_caller]
+fn assert_gone(prefix: &str, names: &[String]) {
     let broker = Broker::connect();
-    for name in ["bitrix24.queue", "bitrix24.sent.queue", "bitrix24.retry.queue", "camunda.responses.queue"] {
+    for name in names {
         assert_eq!(broker.state(&format!("{prefix}{name}")), None, "{prefix}{name} is still there");
     }
     let listed = rabbitmqctl(&["-q", "-p", &broker.rabbitmq().vhost, "list_queues", "name"]).unwrap_or_default();
@@ -55,6 +62,73 @@ fn the_demo_loses_nothing_doubles_nothing_and_leaves_no_queue() {
     assert!(output.starts_with("Connecting to RabbitMQ at "), "{output}");
     assert!(output.lines().all(|line| line.chars().count() <= 80), "{output}");
     assert_no_queues(&prefix(&output));
+}
+
+/// The queues of the demo's systems, without its prefix.
+fn queues_of(systems: &[&str]) -> Vec<String> {
+    let own =
+        systems.iter().flat_map(|system| ["queue", "sent.queue", "retry.queue"].map(|kind| format!("{system}.{kind}")));
+    own.chain(["errors.camunda_tasks.queue".to_owned(), "camunda.responses.queue".to_owned()]).collect()
+}
+
+#[test]
+fn the_demo_of_all_systems_closes_the_loop_of_each() {
+    let mut demo = Worker::run(&["demo", "--all"], &rabbitmq());
+    let status = demo.wait(PATIENCE * 2);
+    let output = demo.output();
+    assert!(status.success(), "{status}\n{output}");
+    let messages: Vec<Message> = FAKES.iter().flat_map(|entry| (entry.messages)("run").into_iter().take(6)).collect();
+    let count = |fits: fn(&Kind) -> bool| messages.iter().filter(|message| fits(&message.kind)).count();
+    let tasks = count(|kind| matches!(kind, Kind::Task(_)));
+    let again = count(|kind| matches!(kind, Kind::Again(_)));
+    let parked = count(|kind| matches!(kind, Kind::Nobodys(_) | Kind::Unreadable));
+    let balance = format!(
+        "{} messages in: {tasks} tasks created, {tasks} answered to Camunda, {again} duplicates recognised, {parked} \
+         parked with their causes; {ALL_IS_WELL}",
+        messages.len()
+    );
+    assert!(output.replace('\n', " ").contains(&balance), "{balance}\n{output}");
+    for FakeEntry { name, label, noun, port, .. } in FAKES {
+        let is_of_it = |line: &&str| line.contains(&format!(" s  {label} "));
+        let lines: Vec<&str> = output.lines().filter(is_of_it).collect();
+        let ends = if port.is_some() { "answered to Camunda" } else { "parked: REQUEST_ERROR" };
+        assert!(lines.iter().any(|line| line.contains(ends)), "{name}: {lines:#?}");
+        assert!(port.is_none() || lines.iter().any(|line| line.contains(&format!("created as {noun} "))), "{lines:#?}");
+    }
+    assert!(output.lines().all(|line| line.chars().count() <= 80), "{output}");
+    assert_eq!(demo.log(), "", "the real worker's log is another");
+    let names: Vec<&str> = FAKES.iter().map(|entry| entry.name).collect();
+    assert_gone(&prefix(&output), &queues_of(&names));
+}
+
+#[test]
+fn the_demo_of_any_one_system_shows_that_one_alone() {
+    // Side by side: each waits more than it works.
+    let start = |entry: &'static FakeEntry| (entry, Worker::run(&["demo", "--system", entry.name], &rabbitmq()));
+    let running: Vec<(&FakeEntry, Worker)> = FAKES.iter().map(start).collect();
+    for (entry, mut demo) in running {
+        let status = demo.wait(PATIENCE * 2);
+        let output = demo.output();
+        assert!(status.success() && output.replace('\n', " ").contains(ALL_IS_WELL), "{status}\n{output}");
+        let shown: Vec<&str> =
+            FAKES.iter().filter(|other| output.contains(&format!("\n  {} ", other.label))).map(|it| it.name).collect();
+        assert_eq!(shown, [entry.name], "{output}");
+        assert!(!output.contains("Time is up") && output.lines().all(|line| line.chars().count() <= 80), "{output}");
+        assert_gone(&prefix(&output), &queues_of(&[entry.name]));
+    }
+}
+
+#[test]
+fn ctrl_c_in_the_middle_of_the_demo_of_all_systems_clears_up() {
+    let mut demo = Worker::run(&["demo", "--all"], &rabbitmq());
+    demo.await_output("created as job ", PATIENCE);
+    demo.signal("INT");
+    let status = demo.wait(PATIENCE);
+    let output = demo.output();
+    assert_eq!(status.code(), Some(130), "{output}");
+    assert!(output.contains("Interrupted.") && !output.contains(ALL_IS_WELL), "{output}");
+    let names: Vec<&str> = FAKES.iter().map(|entry| entry.name).collect();
+    assert_gone(&prefix(&output), &queues_of(&names));
 }
 
 #[test]
@@ -235,6 +309,43 @@ fn the_fake_answers_finishes_tasks_and_ends_on_ctrl_c() {
     sandbox.await_output("Tasks created: 1, finished by simulated users: 1.", PATIENCE);
 }
 
+/// The settings for the worker that a fake prints.
+fn printed(output: &str) -> Vec<(String, String)> {
+    let lines = output.lines().filter_map(|line| line.strip_prefix("  "));
+    let pairs = lines.filter_map(|line| line.trim_end_matches(" \\").split(' ').next()?.split_once('='));
+    let is_setting = |name: &str| name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    pairs.filter(|(name, _)| is_setting(name)).map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// As a person tries a system: its fake in one terminal, the worker with the printed settings in another.
+#[test]
+fn any_fake_is_reached_with_the_settings_that_it_prints_and_ends_on_ctrl_c() {
+    let with_target = || FAKES.iter().filter(|entry| entry.port.is_some());
+    let start = |entry: &FakeEntry| {
+        Worker::run(&["sandbox", "--system", entry.name, "--port", "0", "--finish-after", "0.2"], &[])
+    };
+    let fakes: Vec<Worker> = with_target().map(start).collect();
+    fakes.iter().for_each(|fake| fake.await_output("runs until Ctrl+C", PATIENCE));
+    for (entry, mut fake) in with_target().zip(fakes) {
+        let FakeEntry { name, noun, .. } = entry;
+        let queues = Queues::of(name, &format!("sandbox of {name}"));
+        let printed = printed(&fake.output());
+        assert!(!printed.is_empty(), "{}", fake.output());
+        let changes: Vec<(&str, &str)> = printed.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let worker = Worker::run(&[], &changed(&queues, "", &changes));
+        let first = (entry.messages)("tried").into_iter().next().expect("there is a message");
+        queues.publish(&queues.input(), &first.body, Default::default());
+        fake.await_output(&format!("  {noun} "), PATIENCE);
+        fake.await_output(if entry.has_users { " finished" } else { "finished at once" }, PATIENCE);
+        queues.await_count(&queues.responses(), 1, PATIENCE);
+        fake.signal("INT");
+        let status = fake.wait(PATIENCE);
+        assert!(status.success(), "{status}\n{}", fake.output());
+        assert!(fake.output().contains("Stopped. Tasks created: 1,"), "{}", fake.output());
+        drop(worker);
+    }
+}
+
 #[test]
 fn the_fake_is_steered_by_hand() {
     let mut sandbox = Worker::run(&["sandbox", "--port", "0", "--finish-after", "0"], &[]);
@@ -262,6 +373,17 @@ fn the_fake_is_steered_by_hand() {
     sandbox.signal("INT");
     assert!(sandbox.wait(PATIENCE).success());
     by_hand(&["delete", "camunda-7"]).ended_with(1).has("no fake at 127.0.0.1:").has(" sandbox --port ");
+}
+
+#[test]
+fn an_unknown_system_is_wrong_usage_and_told_with_those_that_there_are() {
+    for (command, known) in [("demo", "telegram, default"), ("sandbox", "email, telegram")] {
+        let ended = run(&[command, "--system", "fax"], &[]);
+        ended.ended_with(64).has("\"fax\" is not one of bitrix24, ").has(known);
+        assert!(ended.output.lines().all(|line| !line.starts_with("Connecting")), "{}", ended.output);
+    }
+    run(&["sandbox", "--system", "default"], &[]).ended_with(64);
+    run(&["demo", "--all", "--system", "1c"], &[]).ended_with(64).has("leave --system out");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! The demo's audit: the history of each message, and how many messages were lost or doubled.
 //!
-//! It compares the ids that were published with those that were answered or parked, and counts the tasks at the portal.
-//! It knows no queue, no portal and no screen.
+//! It compares the ids that were published with those that were answered or parked, and counts the tasks at the fakes.
+//! It knows no queue, no fake and no screen.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::messages::{Kind, Message};
+use crate::commands::fakes::messages::{Kind, Message};
+use crate::commands::fakes::{FakeTask, Needs};
 
 /// The history of a message. Times are since the start.
 #[derive(Debug)]
@@ -15,16 +16,37 @@ pub struct History {
     pub message: Message,
     /// When it was published.
     pub published: Option<Duration>,
-    /// When its task was created, and the task's id.
-    pub created: Option<(Duration, u64)>,
-    /// When a simulated user finished the task, and the answer.
-    pub finished: Option<(Duration, Option<&'static str>)>,
+    /// When its task was created, and the task's number.
+    pub created: Option<(Duration, String)>,
+    /// When the task was finished, and how.
+    pub finished: Option<(Duration, Finish)>,
     /// When the right answer was in the responses queue.
     pub answered: Option<Duration>,
     /// When it was parked, and the cause.
     pub parked: Option<(Duration, String)>,
     /// When the worker recognised it as a duplicate.
     pub recognised: Option<Duration>,
+}
+
+/// How a task was finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// As it was created.
+    AtOnce,
+    /// By a simulated user.
+    Done,
+    /// By a simulated user, with this answer.
+    Answered(&'static str),
+}
+
+impl Finish {
+    /// The answer that Camunda is to get.
+    fn answer(self) -> &'static str {
+        match self {
+            Finish::AtOnce | Finish::Done => "",
+            Finish::Answered(answer) => answer,
+        }
+    }
 }
 
 impl History {
@@ -38,7 +60,7 @@ impl History {
         match self.message.kind {
             Kind::Task(_) => self.answered.is_some(),
             Kind::Again(_) => self.recognised.is_some(),
-            Kind::Unreadable => self.parked.is_some(),
+            Kind::Nobodys(_) | Kind::Unreadable => self.parked.is_some(),
         }
     }
 
@@ -48,7 +70,7 @@ impl History {
     }
 
     fn is_task(&self, id: &str) -> bool {
-        matches!(&self.message.kind, Kind::Task(own) if own == id)
+        matches!(&self.message.kind, Kind::Task(own) | Kind::Nobodys(own) if own == id)
     }
 }
 
@@ -95,21 +117,28 @@ impl Audit {
         Some(history)
     }
 
-    /// The task with this marker was created. Returns the history if it has changed, as the methods below do.
-    pub fn created(&mut self, marker: &str, id: u64, at: Duration) -> Option<&History> {
-        self.note(marker, |history| history.created.is_none().then(|| history.created = Some((at, id))))
+    /// This task was created. Returns the history if it has changed, as the methods below do.
+    pub fn created(&mut self, task: &FakeTask, at: Duration) -> Option<&History> {
+        self.note(&task.marker, |history| {
+            let is_new = history.created.is_none();
+            is_new.then(|| {
+                history.created = Some((at, task.id.clone()));
+                history.finished = (task.needs == Needs::Nothing).then_some((at, Finish::AtOnce));
+            })
+        })
     }
 
     /// A simulated user has finished the task.
     pub fn finished(&mut self, marker: &str, answer: Option<&'static str>, at: Duration) -> Option<&History> {
-        self.note(marker, |history| history.finished.is_none().then(|| history.finished = Some((at, answer))))
+        let finish = answer.map_or(Finish::Done, Finish::Answered);
+        self.note(marker, |history| history.finished.is_none().then(|| history.finished = Some((at, finish))))
     }
 
     /// A response came. It counts as the answer only if it has the user's answer.
     pub fn answered(&mut self, task_id: &str, answer: &str, at: Duration) -> Option<&History> {
         *self.outcomes.entry(task_id.to_owned()).or_default() += 1;
         self.note(task_id, |history| {
-            let right = history.finished.is_some_and(|(_, given)| given.unwrap_or_default() == answer);
+            let right = history.finished.is_some_and(|(_, finish)| finish.answer() == answer);
             (right && history.answered.is_none()).then(|| history.answered = Some(at))
         })
     }
@@ -131,9 +160,10 @@ impl Audit {
         Some(history)
     }
 
-    /// The worker has recognised this many duplicates so far.
-    pub fn recognised(&mut self, count: u64, at: Duration) -> Option<&History> {
-        let again = self.histories.iter_mut().filter(|history| matches!(history.message.kind, Kind::Again(_)));
+    /// The worker has recognised this many duplicates of this system so far.
+    pub fn recognised(&mut self, system: &str, count: u64, at: Duration) -> Option<&History> {
+        let is_again = |message: &Message| message.system == system && matches!(message.kind, Kind::Again(_));
+        let again = self.histories.iter_mut().filter(|history| is_again(&history.message));
         let first = again.take(usize::try_from(count).unwrap_or(usize::MAX));
         let history = first.into_iter().find(|history| history.recognised.is_none() && history.published.is_some())?;
         history.recognised = Some(at);
@@ -146,11 +176,11 @@ impl Audit {
         Some(history)
     }
 
-    /// The balance, from the markers of all tasks at the portal and the number of messages left in the worker's queues.
+    /// The balance, from the markers of all tasks at the fakes and the number of messages left in the worker's queues.
     pub fn balance(&self, markers: &[String], left: u32) -> Balance {
         let count = |fits: &dyn Fn(&History) -> bool| self.histories.iter().filter(|history| fits(history)).count();
-        let mut at_portal: BTreeMap<&str, usize> = BTreeMap::new();
-        markers.iter().for_each(|marker| *at_portal.entry(marker).or_default() += 1);
+        let mut created: BTreeMap<&str, usize> = BTreeMap::new();
+        markers.iter().for_each(|marker| *created.entry(marker).or_default() += 1);
         let lost: Vec<&History> = self.histories.iter().filter(|history| !history.arrived()).collect();
         let mut faults: Vec<String> = lost.iter().map(|history| fault(history)).collect();
         let twice = |counts: Vec<(&str, usize)>, what: &str, faults: &mut Vec<String>| -> usize {
@@ -161,7 +191,7 @@ impl Audit {
             })
             .sum()
         };
-        let mut doubled = twice(at_portal.clone().into_iter().collect(), "tasks at the portal", &mut faults);
+        let mut doubled = twice(created.into_iter().collect(), "tasks created", &mut faults);
         let outcomes = self.outcomes.iter().map(|(id, count)| (id.as_str(), *count)).collect();
         doubled += twice(outcomes, "responses or parked messages", &mut faults);
         let unreadable = ("what is not a task", self.parked_unreadable);
@@ -169,18 +199,24 @@ impl Audit {
         if left > 0 {
             faults.push(format!("{left} message(s) are still in the worker's queues"));
         }
+        let (recognised, parked) =
+            (count(&|history| history.recognised.is_some()), count(&|history| history.parked.is_some()));
         let line = format!(
-            "{} messages in: {} tasks created, {} answered to Camunda, {} duplicate recognised, \
-             {} parked with its cause; lost {}, doubled {doubled}",
-            self.histories.len(),
-            markers.len(),
+            "{} in: {} created, {} answered to Camunda, {} recognised, {parked} parked with {}; lost {}, doubled {doubled}",
+            counted(self.histories.len(), "message"),
+            counted(markers.len(), "task"),
             count(&|history| history.answered.is_some()),
-            count(&|history| history.recognised.is_some()),
-            count(&|history| history.parked.is_some()),
+            counted(recognised, "duplicate"),
+            if parked == 1 { "its cause" } else { "their causes" },
             lost.len(),
         );
         Balance { line, faults }
     }
+}
+
+/// `1 task`, `2 tasks`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// How far a lost message got.
@@ -190,7 +226,7 @@ fn fault(history: &History) -> String {
     }
     let far = match (&history.created, &history.finished, &history.message.kind) {
         (_, _, Kind::Again(_)) => "not recognised as a duplicate".to_owned(),
-        (_, _, Kind::Unreadable) => "not parked".to_owned(),
+        (_, _, Kind::Nobodys(_) | Kind::Unreadable) => "not parked".to_owned(),
         (None, _, Kind::Task(_)) => "no task was created".to_owned(),
         (Some((_, id)), None, Kind::Task(_)) => format!("created as task {id}, but not finished"),
         (Some((_, id)), Some(_), Kind::Task(_)) => {
@@ -202,27 +238,32 @@ fn fault(history: &History) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::messages;
     use super::*;
+    use crate::commands::fakes::USUAL;
 
     const AT: Duration = Duration::from_secs(1);
 
     /// A good run, but `change` comes instead of the answer to the first task.
     fn balance_after(extra: &[&str], change: impl FnOnce(&mut Audit)) -> Balance {
-        let mut audit = Audit::open(messages::all("run"));
+        let mut audit = Audit::open((USUAL.messages)("run"));
         audit.histories.iter_mut().for_each(|history| history.published = Some(AT));
         let ids: Vec<String> = (1..=6).map(|number| format!("run-task-{number}")).collect();
         for (id, number) in ids.iter().zip(1..) {
-            audit.created(id, number, AT);
+            audit.created(&made(id, number, Needs::Work), AT);
             audit.finished(id, None, AT);
         }
         ids[1..].iter().for_each(|id| assert!(audit.answered(id, "", AT).is_some()));
-        assert!(audit.recognised(1, AT).is_some() && audit.recognised(1, AT).is_none());
+        assert!(audit.recognised("1c", 1, AT).is_none());
+        assert!(audit.recognised("bitrix24", 1, AT).is_some() && audit.recognised("bitrix24", 1, AT).is_none());
         let broken = audit.histories[5].message.body.clone();
         assert!(audit.parked_unreadable(&broken, "INVALID_MESSAGE", AT).is_some());
         change(&mut audit);
         let extra = extra.iter().map(|id| (*id).to_owned());
         audit.balance(&ids.iter().cloned().chain(extra).collect::<Vec<_>>(), 0)
+    }
+
+    fn made(marker: &str, number: u32, needs: Needs) -> FakeTask {
+        FakeTask { id: number.to_string(), marker: marker.to_owned(), title: String::new(), needs }
     }
 
     fn answer_first(audit: &mut Audit) {
@@ -256,6 +297,21 @@ mod tests {
             audit.answered("run-task-3", "", AT);
         });
         assert!(balance.line.ends_with("lost 0, doubled 2"), "{}", balance.line);
-        assert_eq!(balance.faults, ["run-task-2: 2 tasks at the portal", "run-task-3: 2 responses or parked messages"]);
+        assert_eq!(balance.faults, ["run-task-2: 2 tasks created", "run-task-3: 2 responses or parked messages"]);
+    }
+
+    #[test]
+    fn what_is_finished_at_once_is_answered_without_a_user_and_a_task_of_nobody_is_parked() {
+        let body = serde_json::json!({});
+        let mail = Message::task("email", "mail", "a mail", "", &body);
+        let fax = Message { kind: Kind::Nobodys("fax".into()), ..Message::task("default", "fax", "a fax", "", &body) };
+        let mut audit = Audit::open(vec![mail, fax]);
+        audit.histories.iter_mut().for_each(|history| history.published = Some(AT));
+        assert!(audit.created(&made("mail", 1, Needs::Nothing), AT).is_some());
+        assert!(audit.answered("mail", "", AT).is_some() && audit.parked("fax", "REQUEST_ERROR", AT).is_some());
+        let balance = audit.balance(&["mail".into()], 0);
+        let expected = "2 messages in: 1 task created, 1 answered to Camunda, 0 duplicates recognised, \
+                        1 parked with its cause; lost 0, doubled 0";
+        assert_eq!((balance.line.as_str(), balance.faults.len(), audit.complete()), (expected, 0, true));
     }
 }

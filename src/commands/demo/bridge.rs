@@ -1,7 +1,7 @@
 //! Camunda's side of the demo, in place of the real bridge: it publishes the messages and takes the answers. It also
 //! makes the demo's own queues before, and deletes them after.
 //!
-//! It knows no portal and no screen, and does not count.
+//! It knows no fake and no screen, and does not count.
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,8 +21,6 @@ use crate::rabbitmq::publisher::{OutgoingMessage, PublishOutcome, Publisher};
 use crate::rabbitmq::{Confirmation, ConnectionError, Incoming, queues};
 use crate::terminal;
 
-/// The system whose queues the demo uses.
-const SYSTEM: &str = "bitrix24";
 /// The start of RabbitMQ's error 403.
 const ACCESS_REFUSED: &str = "ACCESS_REFUSED";
 /// The script that starts a RabbitMQ.
@@ -35,22 +33,24 @@ const PREFETCH: u16 = 100;
 /// The demo's queues. Dropping this deletes them, unless they are deleted already.
 pub struct OwnQueues<'a> {
     config: &'a Config,
-    names: Queues,
+    /// Those of each system of the demo, with its name. There is at least one.
+    systems: Vec<(&'static str, Queues)>,
     removed: bool,
 }
 
 impl OwnQueues<'_> {
-    /// Makes the queues.
+    /// Makes the queues of these systems.
     ///
     /// # Errors
     /// RabbitMQ is not there, refuses the login, or refuses a right that the demo needs; the text says what to do.
-    pub fn make(config: &Config) -> anyhow::Result<OwnQueues<'_>> {
+    pub fn make<'a>(config: &'a Config, systems: &[&'static str]) -> anyhow::Result<OwnQueues<'a>> {
         let mut connection = Connection::open(&config.rabbitmq, "task-creator demo: queues").map_err(advised)?;
         // From here on the queues are deleted, whatever happens.
-        let own = OwnQueues { config, names: Queues::of(SYSTEM, config), removed: false };
+        let systems = systems.iter().map(|system| (*system, Queues::of(system, config))).collect();
+        let own = OwnQueues { config, systems, removed: false };
         let made = connection.within_deadline(|connection| {
             queues::make_passing(connection, &own.all(), UNUSED)?;
-            queues::peek(connection, &own.names.errors)
+            queues::peek(connection, &config.error_queue)
         });
         let made = made.and_then(|()| connection.within_deadline(Publisher::open));
         // A message without a queue shows whether we may publish, before anything is started.
@@ -96,10 +96,11 @@ impl OwnQueues<'_> {
         Ok(deleted?)
     }
 
-    /// All but the sweep lock, which ends with the connection that holds it.
-    fn all(&self) -> [&str; 5] {
-        let Queues { input, sent, retry, errors, responses, sweep_lock: _ } = &self.names;
-        [input, sent, retry, errors, responses]
+    /// All but the sweep locks, which end with the connections that hold them.
+    fn all(&self) -> Vec<&str> {
+        let common = [self.config.error_queue.as_str(), self.config.responses_queue.as_str()];
+        let own = self.systems.iter().flat_map(|(_, queues)| [&*queues.input, &*queues.sent, &*queues.retry]);
+        own.chain(common).collect()
     }
 }
 
@@ -175,7 +176,7 @@ pub enum Outcome {
 pub struct Bridge<'a> {
     publisher: Publisher,
     consumer: &'a Consumer,
-    input: &'a str,
+    queues: &'a OwnQueues<'a>,
     /// The deliveries of the responses queue and of the error queue. They outlive their consumers, see
     /// [`Consumer::consume`].
     deliveries: [Receiver<Incoming>; 2],
@@ -192,10 +193,11 @@ impl OwnQueues<'_> {
             Ok::<_, ConnectionError>((Publisher::open(connection)?, Consumer::open(connection, PREFETCH, 1)?))
         })?;
         let subscriptions = connection.within_deadline(|_| {
-            Ok::<_, ConnectionError>([consumer.consume(&self.names.responses)?, consumer.consume(&self.names.errors)?])
+            let Config { responses_queue, error_queue, .. } = self.config;
+            Ok::<_, ConnectionError>([consumer.consume(responses_queue)?, consumer.consume(error_queue)?])
         })?;
         let deliveries = [subscriptions[0].receiver().clone(), subscriptions[1].receiver().clone()];
-        let mut bridge = Bridge { publisher, consumer: &consumer, input: &self.names.input, deliveries };
+        let mut bridge = Bridge { publisher, consumer: &consumer, queues: self, deliveries };
         let done = work(&mut bridge);
         // Cancelling and dropping wait for the broker, so they get a deadline.
         let deadline = connection.closing();
@@ -213,14 +215,16 @@ impl OwnQueues<'_> {
 }
 
 impl Bridge<'_> {
-    /// Publishes a message when the one before is confirmed. It does not wait for the confirm, so a frozen broker
+    /// Publishes a message for this system when the one before is confirmed. It does not wait for the confirm, so a frozen broker
     /// blocks nobody: [`Bridge::confirmed`] says when it has come.
     ///
     /// # Errors
     /// The connection is gone.
-    pub fn publish(&mut self, body: &[u8]) -> anyhow::Result<()> {
+    pub fn publish(&mut self, system: &str, body: &[u8]) -> anyhow::Result<()> {
+        let queues = self.queues.systems.iter().find(|(name, _)| *name == system).map(|(_, queues)| queues);
+        let input = &queues.with_context(|| format!("the demo has no queue for {system}"))?.input;
         // One message at a time is unconfirmed, so all can have the same id.
-        let (queue, message_id) = (self.input.to_owned(), "demo".to_owned());
+        let (queue, message_id) = (input.clone(), "demo".to_owned());
         self.publisher.publish(&OutgoingMessage::new(queue, message_id, body.to_vec()))?;
         Ok(())
     }
@@ -237,7 +241,7 @@ impl Bridge<'_> {
     pub fn confirmed(&mut self, confirm: Confirmation) -> anyhow::Result<bool> {
         for (_, outcome) in self.publisher.outcomes(confirm) {
             if let PublishOutcome::NoQueue(why) | PublishOutcome::Refused(why) = outcome {
-                bail!("{} did not take a message: {why}", self.input);
+                bail!("a queue of the demo did not take a message: {why}");
             }
         }
         Ok(self.publisher.unconfirmed() == 0)

@@ -6,8 +6,6 @@ use std::io;
 
 use crate::terminal;
 
-/// A narrower terminal gets lines instead of the table, whose titles would be cut too short.
-pub const NARROWEST: usize = 60;
 /// The width if the output is no terminal.
 const USUAL_WIDTH: usize = 80;
 
@@ -20,13 +18,13 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// The screen of this process, for a table of so many lines.
-    pub fn new(table_lines: usize) -> Screen {
+    /// The screen of this process, for a table of so many lines that needs this width.
+    pub fn new(table_lines: usize, narrowest: usize) -> Screen {
         let width = terminal::width().unwrap_or(USUAL_WIDTH);
         let Some((height, _)) = terminal::size(io::stdout()) else { return Screen { width, table: None } };
         let capable = std::env::var("TERM").is_ok_and(|term| !term.is_empty() && term != "dumb");
         // The cursor's line is below the table.
-        let fits = width >= NARROWEST && height > table_lines;
+        let fits = width >= narrowest && height > table_lines;
         Screen { width, table: (capable && fits).then_some(0) }
     }
 

@@ -1,16 +1,16 @@
-//! The command line of `task-creator sandbox`: arguments → [`Order`]. It knows no portal.
+//! The command line of `task-creator sandbox`: arguments → [`Order`]. It knows no fake but its name and port.
 
 use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt as _};
 
 use crate::commands::arguments::{unexpected, value};
+use crate::commands::fakes::{self, FakeEntry, USUAL};
 use crate::nearest::did_you_mean;
 use crate::sandbox::ANSWERS;
 use crate::sandbox::steering::{REFUSALS, Step};
 
-/// The default port of the fake, and the default time until a simulated user finishes a task.
-const PORT: u16 = 8024;
+/// The default time until a simulated user finishes a task.
 const FINISH_AFTER: Duration = Duration::from_secs(10);
 
 const STEPS: [&str; 5] = ["finish", "answer", "delete", "refuse", "allow"];
@@ -18,14 +18,16 @@ const STEPS: [&str; 5] = ["finish", "answer", "delete", "refuse", "allow"];
 /// What `sandbox` is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Run the fake.
+    /// Run a fake.
     Run {
+        /// The system's name.
+        system: &'static str,
         /// TCP port on loopback.
         port: u16,
         /// How long after its creation a simulated user finishes each task; never when absent.
         finish_after: Option<Duration>,
     },
-    /// Take a step at a running fake.
+    /// Take a step at a running Bitrix24 fake.
     Step {
         /// Its port.
         port: u16,
@@ -39,19 +41,34 @@ pub enum Order {
 /// # Errors
 /// What is wrong with the arguments.
 pub fn read(parser: &mut Parser) -> Result<Option<Order>, lexopt::Error> {
-    let (mut port, mut finish_after) = (PORT, Some(FINISH_AFTER));
+    let (mut system, mut port, mut finish_after) = (USUAL, None, Some(FINISH_AFTER));
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
-            Arg::Long("port") => port = read_port(parser)?,
+            Arg::Long("system") => system = fakes::read(parser, |entry| entry.port.is_some())?,
+            Arg::Long("port") => port = Some(read_port(parser)?),
             Arg::Long("finish-after") => {
                 finish_after = value(parser, "--finish-after", "a number of seconds", seconds)?;
             }
-            Arg::Value(name) => return read_step(parser, &name.string()?, port),
-            other => return Err(unexpected(&other, &["--port", "--finish-after", "--help"])),
+            Arg::Value(name) if system.name == USUAL.name => {
+                return read_step(parser, &name.string()?, port.unwrap_or(usual_port(USUAL)));
+            }
+            Arg::Value(name) => {
+                let step = name.string()?;
+                return Err(
+                    format!("the step {step:?} is for the {} fake, not for {}", USUAL.label, system.name).into()
+                );
+            }
+            other => return Err(unexpected(&other, &["--system", "--port", "--finish-after", "--help"])),
         }
     }
-    Ok(Some(Order::Run { port, finish_after }))
+    let port = port.unwrap_or(usual_port(system));
+    Ok(Some(Order::Run { system: system.name, port, finish_after }))
+}
+
+/// Any free port for a fake without a port of its own.
+fn usual_port(entry: &FakeEntry) -> u16 {
+    entry.port.unwrap_or_default()
 }
 
 /// The arguments of a step as given, before it is known whether they go together.
@@ -154,10 +171,14 @@ mod tests {
 
     #[test]
     fn without_a_step_the_fake_runs() {
-        let run = |port, finish_after| Ok(Some(Order::Run { port, finish_after }));
+        const PORT: u16 = 8024;
+        let run = |port, finish_after| Ok(Some(Order::Run { system: "bitrix24", port, finish_after }));
         assert_eq!(order("--port 9000"), run(9000, Some(FINISH_AFTER)));
         assert_eq!(order("--finish-after 0.5"), run(PORT, Some(Duration::from_millis(500))));
         assert_eq!(order("--finish-after 0"), run(PORT, None));
+        let telegram = |port| Ok(Some(Order::Run { system: "telegram", port, finish_after: Some(FINISH_AFTER) }));
+        assert_eq!(order("--system telegram"), telegram(8029));
+        assert_eq!(order("--port 9000 --system telegram"), telegram(9000));
         assert_eq!(order("--port x").expect_err("no port"), r#"--port: "x" is not a port, 0 to 65535"#);
         for wrong in ["-1", "x", "NaN", "inf", "1e40"] {
             assert!(order(&format!("--finish-after {wrong}")).is_err(), "{wrong}");
@@ -166,6 +187,7 @@ mod tests {
 
     #[test]
     fn a_step_says_what_and_where() {
+        const PORT: u16 = 8024;
         let step = |port, step| Ok(Some(Order::Step { port, step }));
         let finish = |answer: Option<&str>| Step::Finish { task: "7".into(), answer: answer.map(str::to_owned) };
         assert_eq!(order("finish 7"), step(PORT, finish(None)));
@@ -190,6 +212,8 @@ mod tests {
             "refuse m --times 0",
             "allow 7",
             "frobnicate",
+            "--system telegram finish 7",
+            "--system default",
         ] {
             assert!(order(wrong).is_err(), "{wrong}");
         }

@@ -1,56 +1,100 @@
-//! The messages of the demo: tasks of an invented office in both forms of a message, one of them twice, and one message
-//! that is no task. It does not know what becomes of them.
+//! Bitrix24 in the demo: tasks of an invented office in both forms of a message, one of them twice, and one message
+//! that is no task.
+
+use std::time::Duration;
 
 use chrono::{Days, Local};
 use serde_json::{Value, json};
 
-/// A message to publish.
-#[derive(Debug)]
-pub struct Message {
-    /// What it stands for.
-    pub kind: Kind,
-    /// Its name on the screen.
-    pub title: &'static str,
-    /// What is special about it.
-    pub note: &'static str,
-    /// Its body.
-    pub body: Vec<u8>,
+use super::messages::{Kind, Message};
+use super::{Fake, FakeEntry, FakeTask, Needs, Pace};
+use crate::sandbox::{Limits, Sandbox};
+
+const NAME: &str = "bitrix24";
+/// The fake answers about as fast as a near portal.
+const PORTAL_DELAY: Duration = Duration::from_millis(40);
+/// The status in which users leave a task.
+const COMPLETED: u8 = 5;
+/// The status of a task that somebody else has finished.
+const FINISHED: [u8; 2] = [4, 5];
+
+/// The line of the table.
+pub const ENTRY: FakeEntry = FakeEntry {
+    name: NAME,
+    label: "Bitrix24",
+    port: Some(8024),
+    noun: "task",
+    has_users: true,
+    about: "It answers the methods for tasks, checklists and custom fields, batch and imena.camunda.sync, as fast as the \
+            cloud: 2 requests a second, 50 at once. Users 1 to 100 exist.",
+    start,
+    messages,
+};
+
+struct Portal {
+    sandbox: Sandbox,
+    /// The newest task that its users know.
+    newest: u64,
 }
 
-/// What a message stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The task with this id.
-    Task(String),
-    /// The task with this id once more: it must not be created again.
-    Again(String),
-    /// No task: it must be parked.
-    Unreadable,
-}
-
-/// All messages, in the order in which they are published. `run` makes the task ids differ from run to run.
-pub fn all(run: &str) -> Vec<Message> {
-    let id = |number: u32| format!("{run}-task-{number}");
-    let task = |number, title, note, body: Value| Message {
-        kind: Kind::Task(id(number)),
-        title,
-        note,
-        body: body.to_string().into_bytes(),
+fn start(port: u16, pace: Pace) -> anyhow::Result<Box<dyn Fake>> {
+    let limits = match pace {
+        Pace::Near => Limits { request_delay: PORTAL_DELAY, ..Limits::default() },
+        Pace::Cloud => Limits::cloud(),
     };
-    let estimate = seed(&id(4), "Утвердить смету на ремонт", asks("Смета в порядке?"));
+    Ok(Box::new(Portal { sandbox: Sandbox::start(port, limits)?, newest: 0 }))
+}
+
+impl Fake for Portal {
+    fn place(&self) -> String {
+        self.sandbox.address().to_string()
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![("BITRIX_WEBHOOK_URL", self.sandbox.webhook_url())]
+    }
+
+    fn new_tasks(&mut self) -> Vec<FakeTask> {
+        let tasks = self.sandbox.tasks_after(self.newest);
+        self.newest = tasks.last().map_or(self.newest, |task| task.id);
+        let seen = tasks.into_iter().map(|task| FakeTask {
+            id: task.id.to_string(),
+            marker: task.marker.unwrap_or_default(),
+            title: task.title,
+            needs: Needs::of_task(task.answer_expected),
+        });
+        seen.collect()
+    }
+
+    fn finish(&mut self, task: &FakeTask, answer: Option<&'static str>) -> bool {
+        let Ok(id) = task.id.parse() else { return false };
+        let is_open = self.sandbox.task(id).is_some_and(|task| !FINISHED.contains(&task.status));
+        is_open && self.sandbox.finish(id, COMPLETED, answer)
+    }
+
+    fn markers(&self) -> Vec<String> {
+        self.sandbox.tasks().into_iter().filter_map(|task| task.marker).collect()
+    }
+}
+
+fn messages(run: &str) -> Vec<Message> {
+    let id = |number: u32| format!("{run}-task-{number}");
+    let task = |number, title, note, body: Value| Message::task(NAME, &id(number), title, note, &body);
+    let estimate = task(
+        4,
+        "Утвердить смету на ремонт",
+        "asks ДА/НЕТ",
+        seed(&id(4), "Утвердить смету на ремонт", asks("Смета в порядке?")),
+    );
     vec![
         task(1, "Согласовать договор «Ромашка» №7", "asks ДА/НЕТ, two checklists", contract(&id(1))),
         task(2, "Проверить счёт №5", "typed variables, deadline", invoice(&id(2))),
         task(3, "Подписать акт приёмки", "its assignee is unknown", act(&id(3))),
-        task(4, "Утвердить смету на ремонт", "asks ДА/НЕТ", estimate.clone()),
-        Message {
-            kind: Kind::Again(id(4)),
-            title: "Утвердить смету на ремонт (again)",
-            note: "the same message twice",
-            body: estimate.to_string().into_bytes(),
-        },
+        estimate.clone(),
+        estimate.again(&id(4), "Утвердить смету на ремонт (again)"),
         Message {
             kind: Kind::Unreadable,
+            system: NAME,
             title: "(not a task)",
             note: "JSON that is cut off",
             body: format!("{{\"task_id\": \"{run}-cut\", \"topic\": \"bitrix_create").into_bytes(),
@@ -150,21 +194,4 @@ fn seed(id: &str, title: &str, extension_properties: Value) -> Value {
 
 fn in_days(days: u64) -> String {
     (Local::now() + Days::new(days)).to_rfc3339()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::message::Task;
-
-    #[test]
-    fn each_message_is_what_it_stands_for() {
-        for message in all("run") {
-            let task = Task::parse(message.body);
-            match message.kind {
-                Kind::Task(id) | Kind::Again(id) => assert_eq!(task.expect("a task").id, id),
-                Kind::Unreadable => assert!(task.is_err()),
-            }
-        }
-    }
 }
