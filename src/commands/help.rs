@@ -78,7 +78,7 @@ pub const TOPICS: &[Topic] = &[
         "
   demo             run the whole loop on this machine, with a Bitrix24 fake
                    and queues of its own; needs only RabbitMQ
-    --system NAME    with the fake of this system: bitrix24, 1c,
+    --system NAME    with the fake of this system: bitrix24, openproject, 1c,
                      python-services, email, telegram or default (no fake, its
                      messages are parked); may be given several times
     --all            with all of them at once",
@@ -88,8 +88,8 @@ pub const TOPICS: &[Topic] = &[
         "[OPTION… | STEP]",
         "
   sandbox          run the Bitrix24 fake alone, until Ctrl+C
-    --system NAME    the fake of this system: bitrix24, 1c, python-services,
-                     email or telegram
+    --system NAME    the fake of this system: bitrix24, openproject, 1c,
+                     python-services, email or telegram
     --port N         its port on 127.0.0.1; if not given, 8024 for bitrix24 and
                      one of its own for each other; 0 for a free one
     --finish-after SECONDS

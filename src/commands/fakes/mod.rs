@@ -9,6 +9,7 @@ mod default;
 mod email;
 pub mod messages;
 mod onec;
+mod openproject;
 mod python;
 pub mod simulated_users;
 mod telegram;
@@ -98,6 +99,7 @@ pub struct FakeEntry {
 /// Every system of the demo, in its order.
 pub const FAKES: &[FakeEntry] = &[
     bitrix24::ENTRY,
+    openproject::ENTRY,
     onec::ENTRY,
     python::ENTRY,
     #[cfg(feature = "email")]

@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::messages::{Message, asks, body};
 use super::{Fake, FakeEntry, FakeTask, Needs, Pace};
+use crate::message::given::is_yes;
 use crate::message::text;
 use crate::sandbox::http_fake::HttpFake;
 use crate::sandbox::job_service::{Job, JobService, TASKS, TOKEN};
-use crate::systems::given::is_yes;
 use crate::systems::question::YES;
 
 const NAME: &str = "python-services";
