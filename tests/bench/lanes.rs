@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use task_creator::sandbox::http_fake::{HttpFake, Target};
 use task_creator::sandbox::job_service::{self, JobService};
 use task_creator::sandbox::onec::{self, Onec};
+use task_creator::sandbox::openproject;
 use task_creator::sandbox::smtp::{self, SmtpFake};
 use task_creator::sandbox::telegram::{self, Telegram};
 use task_creator::sandbox::{Limits, Sandbox};
@@ -66,6 +67,13 @@ const LANES: &[Lane] = &[
         start: onec_odata,
     },
     Lane { name: "1C, HTTP service", system: "1c", topic: "1c_ask", then: Then::Swept, start: onec_service },
+    Lane {
+        name: "OpenProject",
+        system: "openproject",
+        topic: "op_create_task",
+        then: Then::SweptWithin(12, "≤ 12"),
+        start: openproject,
+    },
     Lane { name: "Python, at once", system: "python-services", topic: "sum", then: Then::Finished, start: python },
     Lane {
         name: "Python, jobs",
@@ -196,6 +204,18 @@ fn onec(mode: &str, url: fn(SocketAddr) -> String, mapping: &str) -> Fake {
             ("ONEC_USERNAME", onec::USER.into()),
             ("ONEC_PASSWORD", onec::PASSWORD.into()),
             ("ONEC_MAPPING_FILE", mapping),
+        ]
+    })
+}
+
+fn openproject(_: &Queues) -> Fake {
+    Fake::over_http(openproject::Store::default(), |address| {
+        vec![
+            ("OPENPROJECT_URL", format!("http://{address}")),
+            ("OPENPROJECT_TOKEN", openproject::TOKEN.into()),
+            ("OPENPROJECT_TASK_ID_FIELD", openproject::MARKER_FIELD.into()),
+            ("OPENPROJECT_ANSWER_FIELD", openproject::ANSWER_FIELD.into()),
+            ("OPENPROJECT_DEFAULT_PROJECT", openproject::PROJECT.to_string()),
         ]
     })
 }

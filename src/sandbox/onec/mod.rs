@@ -11,7 +11,7 @@ mod filter;
 mod schema;
 pub mod service;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 use base64::Engine as _;
@@ -42,6 +42,8 @@ pub fn url(address: SocketAddr) -> String {
 pub struct Onec {
     /// By entity set, in the order in which they were created.
     objects: BTreeMap<String, Vec<Map<String, Value>>>,
+    /// Where in that order an object is, by entity set and key: with many, nobody waits for a search.
+    places: HashMap<(String, String), usize>,
     service: service::Tasks,
     /// The last number that was given.
     number: u64,
@@ -130,9 +132,18 @@ impl Onec {
     }
 
     fn object(&mut self, set: &Set, key: &str) -> Result<&mut Map<String, Value>, Page> {
-        let objects = self.objects.entry(set.name.to_owned()).or_default();
-        let found = objects.iter_mut().find(|object| object["Ref_Key"] == key);
+        let place = self.places.get(&(set.name.to_owned(), key.to_owned()));
+        let found = place.and_then(|place| self.objects.get_mut(set.name)?.get_mut(*place));
         found.ok_or_else(|| error(404, "9", "Экземпляр сущности не найден"))
+    }
+
+    /// Adds one that is not there yet.
+    fn add(&mut self, set: &Set, key: String, mut object: Map<String, Value>) {
+        let objects = self.objects.entry(set.name.to_owned()).or_default();
+        self.places.insert((set.name.to_owned(), key.clone()), objects.len());
+        object.insert("Ref_Key".into(), key.into());
+        touch(&mut object);
+        objects.push(object);
     }
 
     fn list(&mut self, set: &Set, asked: &Asked) -> Answered {
@@ -182,11 +193,8 @@ impl Onec {
         self.number += 1;
         let mut object = set.empty(self.number);
         object.extend(given);
-        object.insert("Ref_Key".into(), key.into());
-        touch(&mut object);
-        let answer = whole(set, &object);
-        self.objects.entry(set.name.to_owned()).or_default().push(object);
-        Ok(page(201, &answer))
+        self.add(set, key.clone(), object);
+        Ok(page(201, &whole(set, self.object(set, &key)?)))
     }
 
     fn change(&mut self, set: &Set, key: &str, asked: &Asked) -> Answered {
@@ -309,10 +317,8 @@ impl Onec {
         self.number += 1;
         let key = format!("00000000-0000-4000-8000-{:012x}", self.number);
         let mut object = set.empty(self.number);
-        object.insert("Ref_Key".into(), key.clone().into());
         object.extend(fields.as_object().cloned().unwrap_or_default());
-        touch(&mut object);
-        self.objects.entry(entity.to_owned()).or_default().push(object);
+        self.add(set, key.clone(), object);
         Some(key)
     }
 }
