@@ -1,32 +1,21 @@
 //! A service that is posted to as a target, for the Python services and for the default system: the sandbox's, which makes
 //! a job of each task, behind a relay that can refuse connections.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
 use serde_json::json;
 use task_creator::sandbox::http_fake::HttpFake;
 use task_creator::sandbox::job_service::{JobService, TASKS, TOKEN};
-use task_creator::sandbox::{self, ANY_CALL, Order, What};
+use task_creator::sandbox::{self, ANY_CALL};
 
+use super::faults::{Failing, Faults, refusal};
 use super::{Fault, Target};
-use crate::support::{Relay, field_text};
+use crate::support::field_text;
 
 const CREATE: &str = "POST /tasks";
-/// More than the worker waits for an answer.
-const TOO_LATE: Duration = Duration::from_secs(2);
 
 /// For the default system, or for the Python services.
 pub struct Services<const DEFAULT: bool> {
     service: HttpFake<JobService>,
-    relay: Relay,
-    ordered: Mutex<Vec<Order>>,
-}
-
-impl<const DEFAULT: bool> Services<DEFAULT> {
-    fn ordered(&self) -> MutexGuard<'_, Vec<Order>> {
-        self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    faults: Faults,
 }
 
 impl<const DEFAULT: bool> Target for Services<DEFAULT> {
@@ -34,12 +23,12 @@ impl<const DEFAULT: bool> Target for Services<DEFAULT> {
 
     fn start() -> Services<DEFAULT> {
         let service = HttpFake::start(0, JobService::default()).expect("loopback has a free port");
-        let relay = Relay::to(service.address());
-        Services { service, relay, ordered: Mutex::default() }
+        let faults = Faults::before(service.address());
+        Services { service, faults }
     }
 
     fn settings(&self) -> Vec<(&'static str, String)> {
-        let url = format!("http://{}{TASKS}", self.relay.address());
+        let url = format!("http://{}{TASKS}", self.faults.address());
         match DEFAULT {
             true => vec![
                 ("DEFAULT_ACTION", "http".into()),
@@ -73,32 +62,23 @@ impl<const DEFAULT: bool> Target for Services<DEFAULT> {
     }
 
     fn fail(&self, fault: Fault, words: &str) {
-        let refusal =
-            |status, code: &'static str| What::Refuse { status, code: code.into(), text: words.to_owned().into() };
-        let fault = match fault {
-            Fault::AnswerLost => sandbox::Fault::after(CREATE, What::Close).times(1),
-            Fault::Slow => sandbox::Fault::after(CREATE, What::Hang(Some(TOO_LATE))).times(1),
-            Fault::Garbage => sandbox::Fault::after(CREATE, What::html(200, words)).times(1),
-            Fault::Refused => sandbox::Fault::before(CREATE, refusal(422, "value_error")),
-            Fault::Unauthorised => sandbox::Fault::before(ANY_CALL, refusal(401, "")),
-            Fault::Down => {
-                self.relay.refuse();
-                return self.relay.cut();
-            }
-            Fault::HeldBefore => sandbox::Fault::before(CREATE, What::Hang(None)).times(1),
-            Fault::HeldAfter => sandbox::Fault::after(CREATE, What::Hang(None)).times(1),
+        let failing = Failing {
+            create: CREATE.into(),
+            refused: sandbox::Fault::before(CREATE, refusal(422, "value_error", words)),
+            unauthorised: sandbox::Fault::before(ANY_CALL, refusal(401, "", words)),
+            words,
         };
-        self.ordered().push(self.service.order(fault));
+        self.faults.fail(fault, failing, |fault| self.service.order(fault));
     }
 
     fn mend(&self) {
-        self.relay.accept();
+        self.faults.accept();
         self.service.clear_all();
         self.service.release();
     }
 
     fn struck(&self) -> u64 {
-        self.ordered().iter().map(Order::struck).sum()
+        self.faults.struck()
     }
 
     fn secret(&self) -> &str {
