@@ -85,6 +85,7 @@ const LANES: &[Lane] = &[
     Lane { name: "Python, Celery", system: "python-services", topic: "sum", then: Then::Awaited, start: celery },
     Lane { name: "E-mail", system: "email", topic: "send_email", then: Then::Finished, start: email },
     Lane { name: "Telegram", system: "telegram", topic: "send_telegram", then: Then::Finished, start: telegram },
+    Lane { name: "Default, recorded", system: "default", topic: "unknown", then: Then::Finished, start: default },
 ];
 
 /// All of them, one after the other.
@@ -269,4 +270,9 @@ fn telegram(_: &Queues) -> Fake {
             ("TELEGRAM_CHAT_ID", telegram::PERSON.to_string()),
         ]
     })
+}
+
+/// It has no target.
+fn default(_: &Queues) -> Fake {
+    Fake { settings: vec![("DEFAULT_ACTION", "record".into())], requests: Box::new(|| 0) }
 }
