@@ -313,9 +313,9 @@ pub enum Failure {
     /// a person has to do. The lane pauses; not an attempt. While its message says
     /// [`Unseen`](crate::message::Earlier::Unseen), a look-up that cannot be sure returns this again.
     Unseen(anyhow::Error),
-    /// Nothing was done, because the look-up had become too old before the create could be sent or cannot be relied on,
-    /// or because the [claim](crate::message::Claim) was lost. If the message is still ours, the worker looks once more;
-    /// not an attempt.
+    /// Nothing was done, because the look-up had become too old before the create could be sent, or because the
+    /// [claim](crate::message::Claim) was lost. If the message is still ours, the worker looks once more; not an
+    /// attempt.
     Outdated,
 }
 

@@ -17,7 +17,7 @@ use super::counters::Counters;
 use super::errors::{ApiError, Kind};
 use super::fields::{self, Fields};
 use super::look_up::{self, LookUp, Looked, NotAnswered, Seen};
-use super::owner::{Owner, Sight};
+use super::owner::Owner;
 use super::{Settings, member};
 use crate::message::{Earlier, Task, text};
 use crate::stats::Declared;
@@ -75,7 +75,10 @@ impl Handler for BitrixHandler {
     }
 
     fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {
-        tasks.iter().zip(self.look(tasks)).map(|(task, looked)| self.found(task, looked)).collect()
+        // Before the look-up: an owner who was no administrator then may not see the task.
+        let is_asked = tasks.iter().any(|task| self.may_hide(task));
+        let sees_all = if is_asked { self.owner.sees_all() } else { Ok(None) };
+        tasks.iter().zip(self.look(tasks)).map(|(task, looked)| self.found(task, looked, &sees_all)).collect()
     }
 
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
@@ -115,11 +118,11 @@ impl BitrixHandler {
         self.look_up.find(tasks.iter().map(|task| task.id.as_str()))
     }
 
-    /// What a look-up says about a task.
-    fn found(&self, task: &Task, looked: Looked) -> Result<Found, Failure> {
+    /// What a look-up says about a task. `sees_all`: whether the webhook's owner was an administrator before it.
+    fn found(&self, task: &Task, looked: Looked, sees_all: &SeesAll) -> Result<Found, Failure> {
         match looked {
             Ok(Seen::Task(row)) => self.there(task, row).map(Found::There),
-            Ok(Seen::Nothing(asked)) => match self.may_be_hidden(task, asked) {
+            Ok(Seen::Nothing(asked)) => match self.hidden(task, sees_all) {
                 Some(failure) => Err(failure),
                 None => Ok(Found::Nothing(asked)),
             },
@@ -136,40 +139,42 @@ impl BitrixHandler {
         Ok(Created::new(json!({"result": {"task": row}}), target_id).at(&self.host, link))
     }
 
-    /// An owner who is no administrator does not see all tasks, so a task that cannot be found may still exist: what
-    /// happens then to a task that was perhaps created before.
-    fn may_be_hidden(&self, task: &Task, asked: Instant) -> Option<Failure> {
+    /// Whether a look-up that does not find the task decides nothing unless the webhook's owner sees all tasks.
+    fn may_hide(&self, task: &Task) -> bool {
         match task.earlier {
-            Earlier::None => None,
-            // Somebody has deleted it.
-            Earlier::Unseen if self.saw_all(asked) => {
-                self.was_seen(&task.id);
-                None
-            }
-            Earlier::Unseen => {
-                self.note_unseen(&task.id);
-                Some(unseen(&task.id))
-            }
-            Earlier::MayExist | Earlier::WouldShow if !self.looks_up() => None,
-            Earlier::MayExist | Earlier::WouldShow => match self.owner.sight(asked) {
-                Ok(Sight::NotAll) => Some(away(anyhow!(
-                    "an earlier try may have created task {}, and the webhook's owner does not see all tasks: make the \
-                     owner an administrator, so that it is not created twice",
-                    task.id
-                ))),
-                // It is looked up once more, now that the owner is known to see all tasks.
-                Ok(Sight::Unsure) if task.earlier.look_up_decides() => Some(Failure::Outdated),
-                Ok(Sight::All | Sight::Unsure | Sight::Untold) => None,
-                Err(err) => Some(away(anyhow!("{err}"))),
-            },
+            Earlier::None => false,
+            Earlier::MayExist | Earlier::WouldShow => self.looks_up(),
+            Earlier::Unseen => true,
         }
     }
 
-    /// Whether the webhook's owner surely saw all tasks at this time.
-    fn saw_all(&self, at: Instant) -> bool {
-        matches!(self.owner.sight(at), Ok(Sight::All))
+    /// An owner who is no administrator does not see all tasks, so a task that cannot be found may still exist: what
+    /// happens then to a task that was perhaps created before.
+    fn hidden(&self, task: &Task, sees_all: &SeesAll) -> Option<Failure> {
+        match (task.earlier, sees_all) {
+            _ if !self.may_hide(task) => None,
+            // Somebody has deleted it.
+            (Earlier::Unseen, Ok(Some(true))) => {
+                self.was_seen(&task.id);
+                None
+            }
+            (Earlier::Unseen, _) => {
+                self.note_unseen(&task.id);
+                Some(unseen(&task.id))
+            }
+            (_, Ok(Some(false))) => Some(away(anyhow!(
+                "an earlier try may have created task {}, and the webhook's owner does not see all tasks: make the \
+                 owner an administrator, so that it is not created twice",
+                task.id
+            ))),
+            (_, Ok(Some(true) | None)) => None,
+            (_, Err(err)) => Some(away(anyhow!("{err}"))),
+        }
     }
 }
+
+/// Whether the webhook's owner sees all tasks; see [`Owner::sees_all`].
+type SeesAll = Result<Option<bool>, ApiError>;
 
 /// Not an attempt, however often it happens.
 fn away(error: anyhow::Error) -> Failure {
@@ -249,7 +254,6 @@ impl BitrixHandler {
             let error = anyhow!("tasks.task.add: the reply names no task, so it is not known whether there is one");
             return Err(Failure::OutcomeUnknown { error, visible_in });
         }
-        self.owner.forget();
         let for_ever = match task.earlier {
             Earlier::Unseen => Some("it was created once before, and could not be found either"),
             _ if !self.looks_up() && fields::xml_id(&task.id).is_none() => Some("its id is too long to be found again"),
@@ -268,20 +272,16 @@ impl BitrixHandler {
     /// Why nothing is created, while a created task cannot be seen.
     fn still_unseen(&self) -> Option<anyhow::Error> {
         let id = self.lock_unseen().clone()?;
+        let sees_all = matches!(self.owner.sees_all(), Ok(Some(true)));
         match self.look_up.find([id.as_str()]).pop() {
             Some(Err(err)) => Some(err.error()),
-            Some(Ok(Seen::Nothing(asked))) if !self.saw_all(asked) => Some(anyhow!("{}", unseen(&id))),
+            Some(Ok(Seen::Nothing(_))) | None if !sees_all => Some(anyhow!("{}", unseen(&id))),
             // It can be seen, or somebody has deleted it.
             Some(Ok(_)) | None => {
                 self.was_seen(&id);
                 None
             }
         }
-    }
-
-    /// Whether the portal may have hidden tasks from us at this time. One that does not tell is believed to hide none.
-    fn may_hide(&self, at: Instant) -> bool {
-        !matches!(self.owner.sight(at), Ok(Sight::All | Sight::Untold))
     }
 
     fn note_unseen(&self, id: &str) {

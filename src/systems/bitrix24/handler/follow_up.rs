@@ -1,7 +1,7 @@
 //! What follows a create that is recorded: the checklists are completed, the process is synchronised, and what the
 //! portal has not done is tried again. It creates no task.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::checklists::{self, Wanted};
 use super::super::client::{Call, Reply};
@@ -71,12 +71,17 @@ impl BitrixHandler {
     fn leave_lost_tasks_alone(&self, pending: &mut [Pending]) {
         let again = pending.iter_mut().filter(|pending| pending.created.follow_ups > 0 && !pending.lists.is_empty());
         let mut again: Vec<&mut Pending> = again.filter(|_| self.looks_up()).collect();
+        if again.is_empty() {
+            return;
+        }
+        // An owner who is no administrator may not see the task.
+        let hides = matches!(self.owner.sees_all(), Ok(Some(false)) | Err(_));
         let looked = self.look(&again.iter().map(|pending| pending.task).collect::<Vec<_>>());
         for (pending, looked) in again.iter_mut().zip(looked) {
             let target_id = &pending.created.target_id;
             let is_lost = match looked {
                 Ok(Seen::Task(row)) => member(&row, "ID").and_then(text).as_ref() != Some(target_id),
-                Ok(Seen::Nothing(asked)) => !self.may_hide(asked),
+                Ok(Seen::Nothing(_)) => !hides,
                 // The next call would get no answer either.
                 Err(_) => false,
             };
@@ -107,7 +112,7 @@ impl BitrixHandler {
     /// When a call that failed like this is tried again, if at all.
     fn next_try(&self, created: &Created, why: &ApiError) -> Option<Duration> {
         // Until a moment ago the task could be seen: somebody may just have taken the owner's rights away.
-        let may_be_hidden = why.kind == Kind::Refused && self.may_hide(Instant::now());
+        let may_be_hidden = why.kind == Kind::Refused && matches!(self.owner.sees_all(), Ok(Some(false)) | Err(_));
         let asked = match why.clone().into_failure().of_create(self.settings.request_timeout) {
             Failure::Transient { .. } => Some(Duration::ZERO),
             Failure::OutcomeUnknown { visible_in, .. } => Some(visible_in),
