@@ -74,6 +74,8 @@
 //! | 67 | a job whose URL is on another host | `python::a_job_on_another_host_…` in `tests/suite` |
 //! | 68 | 1C: a create or a posting whose answer is lost; killed between them | `onec` |
 //! | 69 | killed between a mail server's 250 and the response, or its confirm; the same after a press in Telegram | `sent_again` |
+//! | 70 | one deleted work package among those of a request to OpenProject | `openproject::a_page_with_one_deleted_id_…` in `tests/suite` |
+//! | 71 | the owner's right to see all tasks is taken away or given, around a kill, a lost answer, a copy, a checklist | `portal_as_it_is::answers` |
 
 #[path = "../support/mod.rs"]
 mod support;
