@@ -112,6 +112,8 @@ impl<T> Ledger<T> {
             // This copy may say more of the task than the message that moves, which says it where it comes to.
             State::Publishing(_, Next::Leave | Next::Move) => return Admission::Later(token),
             State::Ready(_, Next::Leave | Next::Move) if !entry.unclaimed => return Admission::Later(token),
+            // A person has replayed the parked message before we have heard of its confirm.
+            State::Publishing(_, Next::Park) if replay > entry.replay => return Admission::Later(token),
             // Whoever publishes the message of a parked task wants another try.
             _ if entry.parked && !entry.unclaimed => return Admission::Later(token),
             _ => {}

@@ -96,8 +96,7 @@ pub fn for_retry(lane: &Lane, job: &Job, attempts: u32, delay: Duration, error: 
     headers.set(RETRY_WAIT, milliseconds(delay));
     headers.set(LAST_ERROR, redact::clean(error).chars().take(LONGEST_ERROR).collect::<String>());
     // After the last try the task is only looked up once more.
-    let may_exist =
-        matches!(job.task.earlier, Earlier::MayExist | Earlier::WouldShow) || attempts >= lane.config.retry_attempts;
+    let may_exist = job.task.earlier == Earlier::MayExist || attempts >= lane.config.retry_attempts;
     headers.set(MAY_EXIST, may_exist);
     headers.set(UNSEEN, job.task.earlier == Earlier::Unseen);
     headers.remove(NOTE);

@@ -250,7 +250,6 @@ pub(super) fn nonblocking(stream: TcpStream) -> io::Result<mio::net::TcpStream> 
     Ok(stream)
 }
 
-/// A TCP connection to the first address of the host that answers.
 #[cfg(test)]
 mod tests {
     use super::*;

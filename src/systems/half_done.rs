@@ -25,7 +25,8 @@ impl HalfDone {
     pub fn take(&self, task: &Task) -> Vec<Value> {
         let noted = task.note.text().and_then(|note| serde_json::from_str(&note).ok());
         let kept = self.tasks().remove(&key(task));
-        noted.or(kept).unwrap_or_default()
+        // Both only grow, and either may be the older one.
+        noted.into_iter().chain(kept).max_by_key(Vec::len).unwrap_or_default()
     }
 
     /// This was done of it.
@@ -68,6 +69,15 @@ mod tests {
         assert_eq!((half_done.take(&task(1)), half_done.take(&task(1))), (vec![json!(1)], vec![]));
         (0..=MOST).for_each(|id| half_done.keep(&task(id), vec![id.into()]));
         assert_eq!((half_done.take(&task(0)), half_done.take(&task(MOST))), (vec![], vec![json!(MOST)]));
+    }
+
+    #[test]
+    fn the_longer_of_what_is_noted_and_what_is_kept_counts() {
+        let half_done = HalfDone::default();
+        half_done.keep(&task(1), vec!["a".into(), "b".into()]);
+        // The message that was to say so is lost, and the one before comes again.
+        let before = Task { note: Note::new(Some(r#"["a"]"#.into())), ..task(1) };
+        assert_eq!(half_done.take(&before), ["a", "b"]);
     }
 
     #[test]

@@ -91,7 +91,7 @@ fn the_demo_of_all_systems_closes_the_loop_of_each() {
     for FakeEntry { name, label, noun, port, .. } in FAKES {
         let is_of_it = |line: &&str| line.contains(&format!(" s  {label} "));
         let lines: Vec<&str> = output.lines().filter(is_of_it).collect();
-        let ends = if port.is_some() { "answered to Camunda" } else { "parked: REQUEST_ERROR" };
+        let ends = if port.is_some() { "answered to Camunda" } else { "parked: NO_SYSTEM" };
         assert!(lines.iter().any(|line| line.contains(ends)), "{name}: {lines:#?}");
         assert!(port.is_none() || lines.iter().any(|line| line.contains(&format!("created as {noun} "))), "{lines:#?}");
     }

@@ -190,7 +190,7 @@ impl Replay<'_> {
     fn replay(&mut self, entry: &ParkedEntry) -> anyhow::Result<ControlFlow<Fate, Fate>> {
         let message = match self.checked_message(entry)? {
             Ok(message) => message,
-            Err(why) => return Ok(self.skip(entry, &why)),
+            Err(why) => return Ok(self.skip(entry, &why, None)),
         };
         if self.manner.dry_run {
             self.tell(entry, "would replay", Ok(&message.queue), None);
@@ -211,7 +211,8 @@ impl Replay<'_> {
                 Ok(ControlFlow::Continue(Fate::Leaves))
             }
             PublishOutcome::NoQueue(why) | PublishOutcome::Refused(why) => {
-                Ok(self.skip(entry, &format!("{} did not take it: {why}", message.queue)))
+                let why = format!("{} did not take it: {why}", message.queue);
+                Ok(self.skip(entry, &why, camunda.as_deref()))
             }
         }
     }
@@ -234,10 +235,10 @@ impl Replay<'_> {
         Ok(if exists { Ok(message) } else { Err(format!("there is no queue {}", message.queue)) })
     }
 
-    fn skip(&mut self, entry: &ParkedEntry, why: &str) -> ControlFlow<Fate, Fate> {
+    fn skip(&mut self, entry: &ParkedEntry, why: &str, camunda: Option<&str>) -> ControlFlow<Fate, Fate> {
         self.skipped += 1;
         self.leave_alone(entry);
-        self.tell(entry, "skipped", Err(why), None);
+        self.tell(entry, "skipped", Err(why), camunda);
         ControlFlow::Continue(Fate::Stays)
     }
 

@@ -230,6 +230,18 @@ fn a_copy_of_a_message_that_is_to_be_parked_is_settled_with_it() {
 }
 
 #[test]
+fn a_replay_that_comes_before_the_confirm_of_its_park_is_looked_at_afterwards() {
+    let mut ledger = ledger();
+    started(&mut ledger, "a", 1);
+    ledger.settle("a", outgoing("a"), Next::Park);
+    publish(&mut ledger, 1);
+    let replay = Some(Replay(Some(1)));
+    assert_eq!(ledger.admit(&key("a"), 2, 0, replay), Admission::Later(2));
+    assert_eq!(acked(ledger.confirmed(1)), [1]);
+    assert_eq!(ledger.admit(&key("a"), 2, 0, replay), Admission::New(2));
+}
+
+#[test]
 fn a_task_that_is_parked_while_it_is_followed_up_is_not_remembered_as_finished() {
     let mut ledger = ledger();
     started(&mut ledger, "a", 1);

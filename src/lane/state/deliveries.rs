@@ -120,7 +120,11 @@ impl<T> State<'_, T> {
     /// goes on: neither a lost session nor another copy of the message starts it again, or gets around it.
     fn patience(&mut self, id: &str, headers: &Headers, redelivered: bool, now: Instant) -> (Earlier, Option<Instant>) {
         let known = self.waits.of(id, now);
-        let earlier = outgoing::earlier(headers, redelivered && known.is_none());
+        let earlier = match outgoing::earlier(headers, redelivered && known.is_none()) {
+            // What an earlier try, or one of another copy, may have done shows after the wait.
+            Earlier::None if known.is_some() => Earlier::WouldShow,
+            earlier => earlier,
+        };
         match (earlier, known) {
             // One that exists unseen keeps the others from being created, also right after a restart; it is only looked
             // up.

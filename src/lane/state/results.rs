@@ -130,6 +130,10 @@ impl<T> State<'_, T> {
             return self.ledger.settle(&id, outgoing, Next::Leave);
         }
         log::info!("waiting until the target answers: task={id}");
+        if !wait.is_zero() && job.task.earlier == Earlier::None {
+            // Its create may have had its effect, which shows after this time.
+            job.task.earlier = Earlier::WouldShow;
+        }
         let not_before = (!wait.is_zero()).then(|| now + wait);
         not_before.inspect(|until| self.waits.add(&id, Wait { until: *until, decides: false }, now));
         self.ledger.wait_again(job, not_before);

@@ -13,7 +13,7 @@ use crate::lane::breaker::BreakerState;
 use crate::lane::ledger::Key;
 use crate::lane::pool::Outcome;
 use crate::lane::{Queues, control::Control, notices::Notices, outgoing};
-use crate::message::{Task, fingerprint, sent_record};
+use crate::message::{Earlier, Task, fingerprint, sent_record};
 use crate::rabbitmq::Headers;
 use crate::rabbitmq::consumer::{DELIVERY_COUNT, Unsettled, WORN_OUT, times_requeued};
 use crate::rabbitmq::publisher::{LargestBody, OutgoingMessage, PublishOutcome};
@@ -103,6 +103,41 @@ fn a_pause_starts_nothing_and_ends_at_its_time_or_when_it_is_resumed() {
         world.state.resume();
         world.carry_out();
         assert_eq!(world.handed_out(), 1);
+        world.bring_to_its_end();
+    });
+}
+
+/// Three creates without an answer pause the lane, and the third task waits in it.
+#[test]
+fn a_create_without_an_answer_is_remembered_by_a_task_that_waits_in_the_lane() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        ["a", "b", "c"].into_iter().for_each(|id| world.publish(id));
+        world.deliver_all();
+        for _ in 0..3 {
+            assert_eq!(world.earlier(), [Earlier::None]);
+            world.fail_without_answer();
+            world.deliver_all();
+        }
+        assert!(world.earlier().is_empty(), "the lane is paused");
+        world.pass(Duration::from_secs(31));
+        assert_eq!(world.earlier(), [Earlier::WouldShow]);
+        world.bring_to_its_end();
+    });
+}
+
+#[test]
+fn a_create_without_an_answer_is_remembered_when_its_retry_message_is_lost() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish("a");
+        world.deliver_all();
+        world.fail_without_answer();
+        world.lose_session();
+        world.deliver_all();
+        world.pass(Duration::from_secs(31));
+        let earlier = world.earlier();
+        assert!(!earlier.is_empty() && !earlier.contains(&Earlier::None), "{earlier:?}");
         world.bring_to_its_end();
     });
 }

@@ -5,6 +5,7 @@ mod messages;
 mod session;
 
 use super::*;
+use crate::message::Earlier;
 
 /// Enough to settle what a walk leaves.
 const MOST_ROUNDS: usize = 5000;
@@ -331,6 +332,20 @@ impl World<'_> {
         let jobs = std::mem::take(&mut self.queued);
         jobs.into_iter().for_each(|job| self.finish(job, Err(Failure::Permanent(anyhow!("refused")))));
         self.carry_out();
+    }
+
+    /// The target gives no answer to what it has been given.
+    pub fn fail_without_answer(&mut self) {
+        let visible_in = Duration::from_secs(30);
+        for job in std::mem::take(&mut self.queued) {
+            self.finish(job, Err(Failure::OutcomeUnknown { error: anyhow!("no answer"), visible_in }));
+        }
+        self.carry_out();
+    }
+
+    /// What earlier tries of the tasks that the target has been given may have done.
+    pub fn earlier(&self) -> Vec<Earlier> {
+        self.queued.iter().map(|job| job.task.earlier).collect()
     }
 
     /// All goes well until a follow-up is under way.
