@@ -75,16 +75,21 @@ pub fn run(file: &Path) -> anyhow::Result<ExitCode> {
         say("");
         tell(&clean(parked), 0);
     }
+    let is_on = setup.why_off(entry.name).is_none();
+    let mut is_parked = parked.is_some();
     if let Configured::On(system) = configured {
-        tell_all(&task, &body, &system.explain(&task));
+        let explanation = system.explain(&task);
+        tell_all(&task, &body, &explanation);
+        is_parked |= is_on && !explanation.parked.is_empty();
     }
-    Ok(if parked.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if is_parked { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// That the default system would park the message, and why, if it would.
 fn parked_by_default(setup: &Setup, task: &Task) -> Option<String> {
     let (default, why) = setup.left_to_default(task)?;
-    let (cause, queue) = (default.parks()?.name(), Queues::of(table::DEFAULT, &setup.config).input);
+    let (cause, queue) =
+        (default.parks(task, &setup.routes())?.name(), Queues::of(table::DEFAULT, &setup.config).input);
     Some(format!("in {queue} it would be parked in {} as {cause}: {why}", setup.config.error_queue))
 }
 
@@ -110,11 +115,12 @@ fn tell_task(task: &Task, queue: &str) {
     rows.iter().for_each(|(name, value)| tell(&format!("{name:<8}  {}", clean(value)), 10));
 }
 
-fn tell_all(task: &Task, body: &Value, Explanation { values, notes, requests }: &Explanation) {
+fn tell_all(task: &Task, body: &Value, Explanation { values, parked, notes, requests }: &Explanation) {
     say("");
     tell_values(values);
     let used: HashSet<&str> = values.iter().flat_map(|value| &value.origin).map(String::as_str).collect();
-    let notes = notes.iter().map(|note| format!("note: {note}"));
+    let parked = parked.iter().map(|why| format!("note: it would be parked: {why}"));
+    let notes = parked.chain(notes.iter().map(|note| format!("note: {note}")));
     let unused = unused(task, body, &used).into_iter().map(|place| format!("not used: {place}"));
     let lines: Vec<String> = notes.chain(unused).collect();
     if !lines.is_empty() {

@@ -72,8 +72,8 @@ pub trait System: fmt::Debug + Send + Sync {
     /// For `task-creator explain`: what it would do with this task. Sends nothing.
     fn explain(&self, task: &Task) -> Explanation;
 
-    /// The same: as what it parks every task, if it creates none at all.
-    fn parks(&self) -> Option<Cause> {
+    /// The same: as what it parks this task for being nobody's, if it does. `routes`: which system each task belongs to.
+    fn parks(&self, _task: &Task, _routes: &Routes) -> Option<Cause> {
         None
     }
 }
@@ -351,6 +351,8 @@ impl fmt::Display for Failure {
 pub struct Explanation {
     /// The values that the target would be given.
     pub values: Vec<Explained>,
+    /// Why it would be parked; empty where it would not.
+    pub parked: Vec<String>,
     /// A sentence for each value that cannot be used, or is not what somebody may expect.
     pub notes: Vec<String>,
     /// All requests, in order.

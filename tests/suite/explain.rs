@@ -325,6 +325,58 @@ fn what_the_default_system_would_park_ends_with_1_and_its_cause() {
 }
 
 #[test]
+fn what_a_system_itself_would_park_ends_with_1_too() {
+    let mapping = format!("{}/src/systems/onec/mapping.example.json", env!("CARGO_MANIFEST_DIR"));
+    let onec = [
+        ("ONEC_URL", "https://1c.example/base/odata/standard.odata/"),
+        ("ONEC_USERNAME", "worker"),
+        ("ONEC_PASSWORD", "canary-password"),
+        ("ONEC_MAPPING_FILE", &mapping),
+    ];
+    let email = [("EMAIL_SMTP_HOST", "mail.example"), ("EMAIL_FROM", "camunda@firma.example")];
+    let openproject = [
+        ("OPENPROJECT_URL", "https://openproject.example"),
+        ("OPENPROJECT_TOKEN", "canary-token"),
+        ("OPENPROJECT_TASK_ID_FIELD", "customField7"),
+    ];
+    let python = [("PYTHON_TOPIC_URLS", "data_processing=https://services.example/tasks")];
+    let record = [("DEFAULT_ACTION", "record")];
+    let cases: [(&str, &str, &[(&str, &str)], &str); 7] = [
+        ("1c", "1c_create_counterparty", &onec, "variables.name"),
+        ("email", "send_email", &email, "which an e-mail cannot bring"),
+        ("openproject", "op_create_task", &openproject, "it has no project"),
+        ("python-services", "no_such_topic", &python, "its topic has no address"),
+        ("telegram", "send_telegram", &[("TELEGRAM_BOT_TOKEN", "123456:canary-bot-token")], "no chat: "),
+        ("default", "no_such_topic", &record, "the process expects an answer"),
+        ("email", "send_email", &record, "it belongs to email, which is off"),
+    ];
+    for (system, topic, settings, why) in cases {
+        let asks = json!({"extensionProperties": {"UF_RESULT_EXPECTED": "true"}});
+        let message = json!({"task_id": "1", "topic": topic, "system": system, "metadata": asks});
+        explain(&format!("parked {system}"), message.to_string(), settings)
+            .ended_with(1)
+            .has("would be parked")
+            .has(why);
+    }
+}
+
+#[test]
+fn what_a_mail_or_a_telegram_message_is_made_of_is_used() {
+    let variables = json!({
+        "to": "anna@firma.example", "bcc": "ivan@firma.example", "reply_to": "office@firma.example",
+        "subject": "Счёт", "text": "Срок", "html": "<p>Срок</p>", "description_additional": "Завтра",
+    });
+    let mail = json!({"task_id": "1", "topic": "send_email", "variables": variables}).to_string();
+    let email = [("EMAIL_SMTP_HOST", "mail.example"), ("EMAIL_FROM", "camunda@firma.example")];
+    explain("mail", mail, &email).ended_with(0).has("variables.to, variables.bcc").has_not("not used: ");
+    let asks = json!({"extensionProperties": {"UF_RESULT_EXPECTED": "true"}});
+    let variables = json!({"chat_id": 7, "title": "Счёт", "text": "Срок"});
+    let task = json!({"task_id": "1", "topic": "telegram_task", "variables": variables, "metadata": asks}).to_string();
+    let telegram = [("TELEGRAM_BOT_TOKEN", "123456:canary-bot-token")];
+    explain("buttons", task, &telegram).ended_with(0).has("buttons").has_not("not used: ");
+}
+
+#[test]
 fn a_topic_names_its_system_before_the_message_does() {
     let by_topic = explain("topic", r#"{"task_id": "1", "topic": "send_email", "system": "python-services"}"#, &[]);
     by_topic.ended_with(0).has("queue     email.queue\n").has("no recipient: variables.to names nobody");

@@ -44,7 +44,7 @@ impl System for Park {
         Explanation { notes: vec![note.into()], ..Explanation::default() }
     }
 
-    fn parks(&self) -> Option<Cause> {
+    fn parks(&self, _task: &Task, _routes: &Routes) -> Option<Cause> {
         Some(Cause::NoSystem)
     }
 }

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use serde_json::{Value, json};
 
 use super::{NAMED, NothingToTrack, park};
-use crate::message::Task;
+use crate::message::{Cause, Task};
 use crate::report::Report;
 use crate::settings::Secret;
 use crate::systems::http_jobs::fields::title_and_origin;
@@ -56,11 +56,16 @@ impl System for RecordOnly {
         };
         let values =
             vec![value("id", &task.id, "task_id"), value("title", &title, origin), value("status", RECORDED, "fixed")];
-        let note = match answer(task) {
-            Ok(_) => "it would be finished at once: Camunda is told these values, and nobody does anything".into(),
-            Err(failure) => format!("it would be parked: {failure}"),
+        let told = "it would be finished at once: Camunda is told these values, and nobody does anything";
+        let (parked, notes) = match answer(task) {
+            Ok(_) => (Vec::new(), vec![told.to_owned()]),
+            Err(failure) => (vec![failure.to_string()], Vec::new()),
         };
-        Explanation { values, notes: vec![note], ..Explanation::default() }
+        Explanation { values, parked, notes, ..Explanation::default() }
+    }
+
+    fn parks(&self, task: &Task, routes: &Routes) -> Option<Cause> {
+        is_of_another(task, routes).then_some(Cause::NoSystem)
     }
 }
 
@@ -87,11 +92,16 @@ impl Handler for Recording {
 
 impl Recording {
     fn finish(&self, task: &Task) -> Result<Created, Failure> {
-        match self.routes.system_of(task) {
-            Some(route) if route.name != NAMED.system => Err(park::refused(&self.routes, task)),
-            _ => Ok(Created::finished(answer(task)?, task.id.clone())),
+        match is_of_another(task, &self.routes) {
+            true => Err(park::refused(&self.routes, task)),
+            false => Ok(Created::finished(answer(task)?, task.id.clone())),
         }
     }
+}
+
+/// Whether the task belongs to another system, which is off: otherwise the message would not be here.
+fn is_of_another(task: &Task, routes: &Routes) -> bool {
+    routes.system_of(task).is_some_and(|route| route.name != NAMED.system)
 }
 
 /// What Camunda is told, in the form that the bridge reads.

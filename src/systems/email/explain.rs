@@ -11,11 +11,11 @@ use crate::systems::{Explained, Explanation, Request};
 /// What would be done with this task.
 pub fn run(task: &Task, settings: &Settings) -> Explanation {
     let mail = fields::mail(task, settings);
-    let mut explanation = Explanation { values: values(&mail), ..Explanation::default() };
+    let mut explanation = Explanation { values: values(task, &mail), ..Explanation::default() };
     let left_out = mail.left_out.iter().map(|(who, why)| format!("not sent to {who}: {why}"));
     explanation.notes.extend(left_out.chain(mail.warnings.iter().cloned()));
     if let Some(why) = &mail.refused {
-        explanation.notes.push(format!("it would be parked: {why}"));
+        explanation.parked.push(why.to_string());
         return explanation;
     }
     let request = |method: &str, when: &str, body: Value| Request {
@@ -48,13 +48,24 @@ fn data(mail: &Mail, settings: &Settings, task: &Task) -> Value {
     })
 }
 
-fn values(mail: &Mail) -> Vec<Explained> {
-    let value = |name: &str, value: Value, origin: &str| Explained {
-        name: name.into(),
-        value,
-        origin: vec![origin.to_owned()],
+fn values(task: &Task, mail: &Mail) -> Vec<Explained> {
+    let given = |names: &[&str]| -> Vec<String> {
+        let given = names.iter().filter(|name| task.variables.contains_key(**name));
+        given.map(|name| format!("variables.{name}")).collect()
     };
-    let subject = value("subject", mail.subject.as_str().into(), &mail.origins.subject);
-    let text = mail.text.as_ref().map(|text| value("text", text.as_str().into(), &mail.origins.text));
-    [value("recipients", mail.recipients().into(), "variables.to, cc, bcc"), subject].into_iter().chain(text).collect()
+    let value = |name: &str, value: Value, origin: Vec<String>| Explained { name: name.into(), value, origin };
+    let recipients = given(&[fields::TO, &["cc", "bcc"]].concat());
+    let reply_to = mail.reply_to.as_ref().map(|to| value("reply_to", to.to_string().into(), given(fields::REPLY_TO)));
+    let text = mail.text.as_ref().map(|text| {
+        let origin = [vec![mail.origins.text.clone()], given(&["description_additional"])].concat();
+        value("text", text.as_str().into(), origin)
+    });
+    let html = mail.html.as_ref().map(|html| value("html", html.as_str().into(), given(fields::HTML)));
+    let subject = value("subject", mail.subject.as_str().into(), vec![mail.origins.subject.clone()]);
+    [value("recipients", mail.recipients().into(), recipients), subject]
+        .into_iter()
+        .chain(reply_to)
+        .chain(text)
+        .chain(html)
+        .collect()
 }

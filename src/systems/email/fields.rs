@@ -65,16 +65,23 @@ impl Mail {
     }
 }
 
+/// The variables that may name the recipients; the first one that is there counts.
+pub const TO: &[&str] = &["to", "email", "recipient", "recipients"];
+/// The same of who gets the answers.
+pub const REPLY_TO: &[&str] = &["reply_to", "replyTo"];
+/// The same of the text as HTML.
+pub const HTML: &[&str] = &["html", "body_html"];
+
 /// The mail of this task.
 pub fn mail(task: &Task, settings: &Settings) -> Mail {
     let (mut left_out, mut warnings, mut origins) = (Vec::new(), Vec::new(), Origins::default());
     let mut list = |names: &[&str]| mailboxes(task, names, settings, &mut left_out);
-    let (to, cc, bcc) = (list(&["to", "email", "recipient", "recipients"]), list(&["cc"]), list(&["bcc"]));
+    let (to, cc, bcc) = (list(TO), list(&["cc"]), list(&["bcc"]));
     let mut no_answers = Vec::new();
-    let reply_to = mailboxes(task, &["reply_to", "replyTo"], settings, &mut no_answers).into_iter().next();
+    let reply_to = mailboxes(task, REPLY_TO, settings, &mut no_answers).into_iter().next();
     warnings.extend(no_answers.iter().map(|(who, why)| format!("answers do not go to {who}: {why}")));
     let subject = subject(task, &mut warnings, &mut origins);
-    let html = prose(task, &["html", "body_html"], &mut warnings).map(|html| html.value);
+    let html = prose(task, HTML, &mut warnings).map(|html| html.value);
     let text = body(task, html.is_some(), &subject, &mut warnings, &mut origins);
     let mut mail = Mail {
         to,

@@ -22,10 +22,13 @@ pub fn run(task: &Task, settings: &Settings) -> Explanation {
             .into(),
         body: String::new(),
     };
-    Explanation { values: values(task, &fields), notes: notes(task, settings), requests: vec![post, get] }
+    let no_address = url.is_none() && !settings.urls.is_empty();
+    let parked = no_address.then(|| "its topic has no address".to_owned()).into_iter().collect();
+    Explanation { values: values(task, &fields), parked, notes: notes(task, settings), requests: vec![post, get] }
 }
 
-fn values(task: &Task, fields: &Fields) -> Vec<Explained> {
+/// Every value that is sent, and where it came from.
+pub fn values(task: &Task, fields: &Fields) -> Vec<Explained> {
     let (title, title_origin) = title_and_origin(task);
     let own = [
         ("task_id", Some(fields.task_id), "task_id"),
@@ -52,9 +55,6 @@ fn members<'a>(name: &'a str, place: &'a str, members: &'a Map<String, Value>) -
 
 fn notes(task: &Task, settings: &Settings) -> Vec<String> {
     let mut notes = Vec::new();
-    if settings.urls.of(&task.topic).is_none() && !settings.urls.is_empty() {
-        notes.push("its topic has no address, so it would be parked".into());
-    }
     if question::is_expected(task) {
         notes.push(format!("the process expects an answer: it is looked for in the result at {}", settings.answer));
     }

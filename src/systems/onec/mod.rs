@@ -124,8 +124,7 @@ fn unanswerable(task: &Task, settings: &Settings, is_at_once: bool, has_answer: 
 
 /// What is explained of the fields, and of the answer that is awaited there.
 fn explained(made: fields::Made, unanswerable: Option<&str>, answer: Option<&Answer>, task: &Task) -> Explanation {
-    let missing = made.missing.into_iter().chain(unanswerable.map(str::to_owned));
-    let parked = missing.map(|why| format!("it would be parked: {why}"));
+    let parked = made.missing.into_iter().chain(unanswerable.map(str::to_owned)).collect();
     let mut origins = made.origins;
     let value =
         |(name, value): (String, Value)| Explained { origin: origins.remove(&name).unwrap_or_default(), name, value };
@@ -135,7 +134,8 @@ fn explained(made: fields::Made, unanswerable: Option<&str>, answer: Option<&Ans
         origin: vec!["metadata.extensionProperties.UF_RESULT_EXPECTED".into()],
     });
     Explanation {
-        notes: parked.chain(made.warnings).collect(),
+        parked,
+        notes: made.warnings,
         values: made.fields.into_iter().map(value).chain(awaited).collect(),
         requests: Vec::new(),
     }

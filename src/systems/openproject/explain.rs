@@ -16,7 +16,7 @@ use crate::systems::{Explained, Explanation, Request, question};
 pub fn run(task: &Task, settings: &Settings) -> Explanation {
     let fields = fields::fields(task, settings, None);
     let mut explanation = Explanation::default();
-    explanation.requests = requests(task, settings, &fields, &mut explanation.notes);
+    explanation.requests = requests(task, settings, &fields, &mut explanation);
     if custom::needs_schema(task) && Work::of(task) != Work::Project {
         explanation.notes.push(
             "other extension properties become custom fields where OpenProject has one of that name, in the form that it \
@@ -41,18 +41,20 @@ pub fn run(task: &Task, settings: &Settings) -> Explanation {
     explanation
 }
 
-fn requests(task: &Task, settings: &Settings, fields: &Fields, notes: &mut Vec<String>) -> Vec<Request> {
+fn requests(task: &Task, settings: &Settings, fields: &Fields, explanation: &mut Explanation) -> Vec<Request> {
     match Work::of(task) {
         work @ (Work::Task | Work::Milestone) => {
             let mut requests = Vec::new();
             match &settings.marker_field {
                 Some(field) => requests.push(shown(&look_up::by_marker(field, &task.id), "first")),
                 None => {
-                    notes.push("OPENPROJECT_TASK_ID_FIELD=none: it is not looked up, and may be created twice".into());
+                    explanation
+                        .notes
+                        .push("OPENPROJECT_TASK_ID_FIELD=none: it is not looked up, and may be created twice".into());
                 }
             }
             if !fields.links.contains_key("project") {
-                notes.push("no project: it would be parked".into());
+                explanation.parked.push("it has no project".into());
                 return requests;
             }
             requests.extend(form(task, work, settings));
@@ -82,7 +84,7 @@ fn requests(task: &Task, settings: &Settings, fields: &Fields, notes: &mut Vec<S
                 vec![shown(&Call::get(path.clone()), "first"), shown(&Call::patch(path, body), again)]
             }
             Err(failure) => {
-                notes.push(format!("it would be parked: {failure}"));
+                explanation.parked.push(failure.to_string());
                 Vec::new()
             }
         },

@@ -9,6 +9,7 @@ use super::client::{self, Call};
 use super::fields::{self, Outgoing};
 use super::settings::CHAT_ID;
 use crate::message::Task;
+use crate::systems::question::{NO, YES};
 use crate::systems::{Explained, Explanation, Request};
 
 /// What would be done with this task.
@@ -18,9 +19,7 @@ pub fn run(task: &Task, settings: &Settings) -> Explanation {
     let chat = match &outgoing.chat {
         Some(chat) => chat.param(),
         None => {
-            explanation
-                .notes
-                .push(format!("no chat: neither variables.chat_id nor {CHAT_ID} names one; it would be parked"));
+            explanation.parked.push(format!("no chat: neither variables.chat_id nor {CHAT_ID} names one"));
             return explanation;
         }
     };
@@ -49,7 +48,12 @@ fn values(outgoing: &Outgoing) -> Vec<Explained> {
         value: outgoing.parts.iter().map(|part| part.plain.as_str()).collect::<Vec<_>>().join("\n").into(),
         origin: outgoing.origins.text.clone(),
     };
-    chat.into_iter().chain([text]).collect()
+    let buttons = outgoing.asks.then(|| Explained {
+        name: "buttons".into(),
+        value: [YES, NO].map(Value::from).to_vec().into(),
+        origin: vec!["metadata.extensionProperties.UF_RESULT_EXPECTED".into()],
+    });
+    chat.into_iter().chain([text]).chain(buttons).collect()
 }
 
 /// What follows until a button is pressed, and when one is.

@@ -16,7 +16,7 @@ pub fn run(task: &Task, settings: &Settings, mapping: &Mapping<Topic>) -> Explan
     let topic = match mapping.topic(&task.topic) {
         Ok(topic) => topic,
         Err(wrong) => {
-            return Explanation { notes: vec![format!("it would be parked: {wrong}")], ..Explanation::default() };
+            return Explanation { parked: vec![wrong.to_string()], ..Explanation::default() };
         }
     };
     let mut made = fields::made(&topic.fields, task, settings.offset);

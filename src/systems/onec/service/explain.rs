@@ -13,7 +13,7 @@ pub fn run(task: &Task, settings: &Settings, mapping: &Mapping<Topic>) -> Explan
     let topic = match mapping.topic(&task.topic) {
         Ok(topic) => topic,
         Err(wrong) => {
-            return Explanation { notes: vec![format!("it would be parked: {wrong}")], ..Explanation::default() };
+            return Explanation { parked: vec![wrong.to_string()], ..Explanation::default() };
         }
     };
     let made = topic.fields.as_ref().map(|fields| fields::made(fields, task, settings.offset));

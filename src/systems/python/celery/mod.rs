@@ -17,8 +17,8 @@ pub mod tracker;
 use crate::message::Task;
 use crate::report::Report;
 use crate::settings::Secret;
-use crate::systems::http_jobs::fields::Fields;
-use crate::systems::{Connected, Explained, Explanation, Request, Surroundings, System};
+use crate::systems::http_jobs::{self, fields::Fields};
+use crate::systems::{Connected, Explanation, Request, Surroundings, System};
 
 pub use settings::Settings;
 
@@ -72,12 +72,7 @@ impl System for Settings {
             ),
             body: String::from_utf8_lossy(&handler::body(task)).into_owned(),
         };
-        let value = |(name, value): (&String, &serde_json::Value)| Explained {
-            name: format!("variables.{name}"),
-            value: value.clone(),
-            origin: vec![format!("variables.{name}")],
-        };
-        let values = Fields::of(task).variables.iter().map(value).collect();
+        let values = http_jobs::explain::values(task, &Fields::of(task));
         Explanation { values, requests: vec![request], ..Explanation::default() }
     }
 }
