@@ -22,20 +22,20 @@
 //! # Reading order
 //! 1. [`message`] – the messages that come in, wait between, and go out.
 //! 2. [`systems`] – what a system must be able to do. [`systems::create`] is the rule by which each creates its tasks,
-//!    [`systems::table`] lists the systems and reads the settings of the whole program, [`systems::routing`] knows which
-//!    system a message belongs to. [`systems::bitrix24`] is the worked example, [`systems::default`] has the rest,
-//!    [`systems::http_jobs`] is every system that posts its tasks to a service.
+//!    [`systems::table`] lists the systems and reads the settings of the whole program, [`systems::routing`] knows
+//!    which system a message belongs to. [`systems::bitrix24`] is the worked example, [`systems::default`] takes what
+//!    belongs to no other, [`systems::http_jobs`] is written once for all systems that post their tasks to a service.
 //! 3. [`lane`] – [`lane::session`] has every reason for which a reader wakes up, [`lane::state`] all that it decides.
 //!    [`lane::ledger`] knows what is under way, [`lane::breaker`] what a failure leads to. [`lane::tracking`] is the
-//!    sweep and the way back to Camunda, with `lane/listening.rs` for targets that tell by themselves; [`lane::control`]
-//!    what may be asked of a lane from outside.
+//!    sweep and the way back to Camunda, with `lane/listening.rs` for targets that tell by themselves;
+//!    [`lane::control`] what may be asked of a lane from outside.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`http`] – the one door to HTTP, and the one server.
 //! 5. [`incidents`] – reports parked tasks to Camunda's engine, if that is set; [`camunda`] speaks to it.
 //! 6. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – the
 //!    settings that all systems share, [`queues`] – the names of the queues; [`logging`], [`redact`], [`tls`],
 //!    [`dial`], [`stats`], [`stop`], [`backoff`].
-//! 7. [`commands`] – the command line, a file for each command; [`report`], [`terminal`] and [`nearest`] form their
-//!    output. [`sandbox`] has a fake of each target, for people, for `demo` and for the tests.
+//! 7. [`commands`] – the command line, a file or folder for each command; [`report`], [`terminal`] and [`nearest`] form
+//!    their output. [`sandbox`] has a fake of each target, for people, for `demo` and for the tests.
 //! 8. [`docs`] – the manual: operating, messages, failures, adding a system.
 //!
 //! # Where is…

@@ -1,4 +1,5 @@
-//! The program `task-creator`: arguments in, exit code out. What it can do is in `commands`.
+//! The program `task-creator`: arguments in, exit code out. What it can do is in `commands`. It knows no command, no
+//! queue and no system.
 
 use std::env;
 use std::process::ExitCode;

@@ -2,7 +2,9 @@
 //! cannot go on is [`Parked`]. [`crate::docs::messages`] describes them member by member.
 //!
 //! This file reads a task, [`given`] reads its values, [`record`] and [`parked`] write the rest, and a [`claim`] says
-//! whether the message is still ours. They know JSON only: no queue, no setting, and nothing of a target but its reply.
+//! whether the message is still ours. [`document`] reads JSON that anybody wrote, `note` is what a try leaves for the
+//! next one, [`shorten`] makes a message smaller. They know JSON only: no queue, no setting, and nothing of a target
+//! but its reply.
 
 pub mod claim;
 pub mod document;

@@ -1,5 +1,6 @@
 //! Whom to trust, for amqps and https alike: reads CA files and makes the settings of a TLS client. [`explain()`] says
-//! in plain words what is wrong with a server.
+//! in plain words what is wrong with a server, `verifier` checks its certificate, `names` reads whom a certificate is
+//! for.
 //!
 //! Certificates are always checked; there is no switch for that. It knows no socket, no AMQP and no HTTP.
 

@@ -1,4 +1,5 @@
-//! Starts a lane for every system that is on, and the heartbeat, which logs how they are; joins them all.
+//! Starts a lane for every system that is on, the heartbeat, which logs how they are, and the thread that reports
+//! parked tasks to Camunda; joins them all.
 //!
 //! It names no system, and does not know what a system or a lane does.
 

@@ -1,4 +1,4 @@
-//! `task-creator check`: checks the settings, RabbitMQ and the target of every system that is on.
+//! `task-creator check`: checks the settings, RabbitMQ, the target of every system that is on, and Camunda's engine.
 //!
 //! It changes nothing, except with `--create-field`. It goes on when a part is down, so that one run shows all errors.
 //! It knows no system: each system checks its own target, behind [`System::check`](crate::systems::System::check).

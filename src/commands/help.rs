@@ -27,8 +27,9 @@ pub const TOPICS: &[Topic] = &[
         "check",
         "[--create-field]",
         "
-  check            check settings, RabbitMQ and Bitrix24, and change nothing;
-                   a line for each, exit code 1 when one of them is wrong
+  check            check settings, RabbitMQ, the systems that are on and
+                   Camunda, and change nothing; a line for each, exit code 1
+                   when one of them is wrong
     --create-field   make the field for the task id at Bitrix24 if it is missing
                      (the webhook's owner must be an administrator)",
     ),
@@ -48,9 +49,9 @@ pub const TOPICS: &[Topic] = &[
         "FILE",
         "
   explain FILE     show what the worker would do with the message in FILE (\"-\":
-                   on standard input): fields, their origins, requests; needs
-                   neither RabbitMQ nor a webhook; exit code 1 when the message
-                   would be parked",
+                   on standard input): fields, their origins, requests; asks
+                   nobody (1C needs ONEC_MAPPING_FILE); exit code 1 when the
+                   message would be parked",
     ),
     topic(
         "parked",
@@ -131,8 +132,9 @@ fn of_all() -> String {
     let commands: String = TOPICS.iter().map(|topic| topic.about).collect();
     format!(
         "\
-Task Creator carries Camunda's tasks from RabbitMQ to Bitrix24, follows each one
-until a person has finished it, and answers on camunda.responses.queue.
+Task Creator carries Camunda's tasks from RabbitMQ to the systems where people
+do the work, follows each one until it is finished, and answers on
+camunda.responses.queue.
 
 Usage: {} [COMMAND]
 

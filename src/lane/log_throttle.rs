@@ -1,4 +1,4 @@
-//! Logs a repeated text once a minute, with a count.
+//! Logs a repeated text once a minute, with a count. It does not know what the text says.
 
 use std::time::{Duration, Instant};
 

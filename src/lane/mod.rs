@@ -9,11 +9,12 @@
 //! target, [`control`] what may be asked of the lane from outside.
 //!
 //! [`tracking`] is the thread that follows the created tasks, one [`sweep`] at a time; `finding` is the result of a
-//! check, and [`moves`] is how records leave the sent queue.
+//! check, `listening` waits between two sweeps for a target that tells by itself, and [`moves`] is how records leave
+//! the sent queue.
 //!
 //! [`outgoing`] makes the messages that are published, [`sizes`] deals with those that are too large, [`rights`] knows
-//! what a lane must be allowed, and [`notices`] tells outside what is parked. [`remembered`] is a set of ids that forgets,
-//! [`log_throttle`] keeps a repeated text from flooding the log. Nothing here knows which system it works for.
+//! what a lane must be allowed, and [`notices`] tells outside what is parked. [`remembered`] is a set of ids that
+//! forgets, [`log_throttle`] keeps a repeated text from flooding the log. Nothing here knows which system it works for.
 
 pub mod breaker;
 pub mod caution;

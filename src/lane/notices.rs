@@ -1,6 +1,7 @@
 //! Tells somebody outside of every task whose parked message RabbitMQ has confirmed.
 //!
-//! It never waits: a notice that nobody takes in time is dropped, counted and logged. It does not know who listens.
+//! It never waits: a notice that nobody takes in time is dropped, counted and logged. It knows that incidents in
+//! Camunda are made of its notices, and not how.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;

@@ -1,4 +1,5 @@
-//! A Bitrix24 fake on loopback, for `task-creator demo`, `task-creator sandbox`, tests and benchmarks.
+//! Fakes of all targets on loopback, for `task-creator demo`, `task-creator sandbox`, tests and benchmarks. This file
+//! is Bitrix24's, with the files that are named first below.
 //!
 //! It answers the methods that the worker uses, and a few more, as badly as a portal does: string ids that start
 //! anywhere, `[]` for an empty map and for a missing task, filters that are ignored silently, texts that are cut,
@@ -10,10 +11,15 @@
 //! [`Rules`] say how the portal is set up, [`Limits`] how fast it is, a [`Fault`] what goes wrong. [`Memory`] is the
 //! same portal without a server, [`Forgetful`] a portal for benchmarks.
 //!
-//! Reading order: methods and tasks (what can be called), portal (what is remembered), list and batch (the two methods
-//! with rules of their own), memory (calls and faults), steering (steps by hand). [`crate::http::server`] reads and writes
-//! the bytes. The fakes of other systems stand on [`http_fake`]; [`smtp`] is a mail server. The simulated users who finish
-//! tasks are those of the commands: [`crate::commands::fakes`].
+//! Reading order: `methods` and `tasks` with `checklists`, `fields`, `values` and `users` (what can be called),
+//! `portal` and `index` (what is remembered), `list` with `filter`, `batch` with `references` (two methods with rules
+//! of their own), `request` and `reply` (the form of both), `rules` (how it is set up), `memory` with `faults` (calls,
+//! and what goes wrong), `limits` and `operating` (how much at once), [`steering`] (by hand), `forgetful` (for
+//! benchmarks). [`crate::http::server`] reads and writes the bytes.
+//!
+//! The others stand on [`http_fake`]: [`openproject`], [`onec`], [`job_service`] (Python services), [`telegram`],
+//! [`camunda`]; [`smtp`] is a mail server. `strikes` lets the faults of all fakes strike. The simulated users who
+//! finish tasks are those of the commands: [`crate::commands::fakes`].
 
 mod batch;
 pub mod camunda;

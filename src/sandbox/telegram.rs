@@ -1,9 +1,9 @@
 //! A Telegram fake: one bot, its chats, and people who press buttons.
 //!
 //! As unkind as the Bot API is known to be: numbers of messages that start anywhere, updates that come again until they
-//! are settled and may be counted from anywhere again, a webhook in the way, groups that move, people who block the bot, markup that does not parse; and it
-//! answers `getUpdates` at once, however long it was asked to wait. It knows nothing of the worker. Left out: media,
-//! entities, and the rights in groups.
+//! are settled and may be counted from anywhere again, a webhook in the way, groups that move, people who block the
+//! bot, markup that does not parse; and it answers `getUpdates` at once, however long it was asked to wait. It knows
+//! nothing of the worker. Left out: media, entities, and the rights in groups.
 
 mod markup;
 

@@ -1,9 +1,14 @@
 //! The systems where people do the work: what each must be able to do. [`table`] alone says which systems there are.
 //!
-//! A system is a file or folder beside this one and a line in the table. It reads its own settings, speaks HTTP to its
-//! target and knows tasks, records and replies; it knows no queue, no ack and no retry. Only a target that is reached by
-//! queues, as Celery is, is spoken to through [`crate::rabbitmq::rpc`]. Adding one is worked through in
+//! A system is a file or folder beside this one and a line in the table. It reads its own settings, speaks to its
+//! target and knows tasks, records and replies; it knows no queue, no ack and no retry. Only a target that is reached
+//! by queues, as Celery is, is spoken to through [`crate::rabbitmq::rpc`]. Adding one is worked through in
 //! [`crate::docs::adding_a_system`].
+//!
+//! Shared: [`create`] is the rule by which tasks are created, [`routing`] says whose a message is, [`question`] is
+//! question and answer, [`place`] where a target is and was, `half_done` what a failed try has done, `over_http` what a
+//! failed call leads to, [`untracked`] the tracker of what is finished at once, [`http_jobs`] a service that is posted
+//! to.
 
 pub mod bitrix24;
 pub mod create;

@@ -1,4 +1,4 @@
-//! The tracker of a system whose tasks are finished as soon as they are created.
+//! The tracker of a system whose tasks are finished as soon as they are created. It knows no target.
 
 use anyhow::anyhow;
 

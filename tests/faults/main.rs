@@ -76,6 +76,7 @@
 //! | 69 | killed between a mail server's 250 and the response, or its confirm; the same after a press in Telegram | `sent_again` |
 //! | 70 | one deleted work package among those of a request to OpenProject | `openproject::a_page_with_one_deleted_id_…` in `tests/suite` |
 //! | 71 | the owner's right to see all tasks is taken away or given, around a kill, a lost answer, a copy, a checklist | `portal_as_it_is::answers` |
+//! | 72 | commands to a lane while it works | `lane_control` |
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -42,7 +42,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("BITRIX_RATE", "2"),
     ("BITRIX_BURST", "50"),
     ("OPENPROJECT_REQUEST_TIMEOUT", "30"),
-    ("OPENPROJECT_CONCURRENCY", "8"),
+    ("OPENPROJECT_PARALLEL_REQUESTS", "8"),
     ("OPENPROJECT_DEFAULT_TYPE", "1"),
     ("OPENPROJECT_MILESTONE_TYPE", "2"),
     ("OPENPROJECT_ASSIGN", "assignee"),

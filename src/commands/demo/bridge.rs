@@ -215,8 +215,8 @@ impl OwnQueues<'_> {
 }
 
 impl Bridge<'_> {
-    /// Publishes a message for this system when the one before is confirmed. It does not wait for the confirm, so a frozen broker
-    /// blocks nobody: [`Bridge::confirmed`] says when it has come.
+    /// Publishes a message for this system when the one before is confirmed. It does not wait for the confirm, so a
+    /// frozen broker blocks nobody: [`Bridge::confirmed`] says when it has come.
     ///
     /// # Errors
     /// The connection is gone.

@@ -1,5 +1,5 @@
 //! The demo's fakes, and the settings with which the worker finds them: those of RabbitMQ and of the log as they are
-//! set, all others the demo's own.
+//! set, all others the demo's own. It names no system and no message.
 
 use crate::commands::fakes::{Fake, FakeEntry, Pace};
 use crate::settings::{Environment, Given, SettingsErrors};

@@ -1,4 +1,5 @@
-//! E-mail in the demo: a mail is finished as soon as the server has accepted it.
+//! E-mail in the demo: a mail is finished as soon as the server has accepted it. It answers no request: the mail server
+//! is [`crate::sandbox::smtp`].
 
 use serde_json::json;
 

@@ -1,5 +1,6 @@
 //! What `demo` and `sandbox` need of each system beyond its fake: with which settings the worker finds it, which
-//! messages show it, and what simulated users do there. A system is a file and a line in [`FAKES`].
+//! messages show it, and what simulated users do there. A system is a file and a line in [`FAKES`]. [`messages`] are
+//! what the demo sends, [`simulated_users`] the people.
 //!
 //! How a fake answers is in [`crate::sandbox`]. Nothing here knows a queue or the screen.
 

@@ -1,5 +1,5 @@
 //! 1C in the demo: a document that asks, and a counterparty that is finished as soon as it is there. By the standard
-//! OData interface, with the example of a mapping.
+//! OData interface, with the example of a mapping. It answers no request: the fake is [`crate::sandbox::onec`].
 
 use std::collections::HashSet;
 use std::fs::OpenOptions;

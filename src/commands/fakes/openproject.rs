@@ -1,4 +1,5 @@
-//! OpenProject in the demo: a work package that asks, and a milestone.
+//! OpenProject in the demo: a work package that asks, and a milestone. It answers no request: the fake is
+//! [`crate::sandbox::openproject`].
 
 use std::collections::HashSet;
 

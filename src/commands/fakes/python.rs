@@ -1,5 +1,5 @@
 //! The Python services in the demo: a service by HTTP that makes a job of each task. The jobs are finished as users
-//! finish tasks elsewhere.
+//! finish tasks elsewhere. It answers no request: the service is [`crate::sandbox::job_service`].
 
 use serde_json::json;
 

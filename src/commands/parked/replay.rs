@@ -1,9 +1,9 @@
 //! Replays parked messages: publishes each as it came, to the queue it came from, and acknowledges it when that is
 //! confirmed. Before, Camunda's engine gives the task its retries back, if it is set; a replay does not depend on that.
 //!
-//! A crash between the two leaves it in both queues. A second replay does no harm, since each task is looked up before
-//! it is created (except with `BITRIX_TASK_ID_FIELD=none`). A message that cannot be replayed stays, with a reason. How
-//! the error queue is read is in [`queue`].
+//! A crash between the two leaves it in both queues. A second replay does no harm where tasks are looked up before they
+//! are created; elsewhere the task may be done twice. A message that cannot be replayed stays, with a reason. How the
+//! error queue is read is in [`queue`].
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

@@ -1,6 +1,6 @@
 //! What a session is to do next, and when it ends.
 //!
-//! It decides what is due; see [`State`].
+//! It decides what is due; see [`State`]. It carries out none of it: the session does.
 
 use std::time::{Duration, Instant};
 

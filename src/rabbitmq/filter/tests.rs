@@ -1,3 +1,5 @@
+//! Frames that would harm amiquip, whole and in drips.
+
 use super::*;
 
 /// Gives at most this many bytes at each read.

@@ -1,4 +1,4 @@
-//! What a request is answered with: a resource, or an error in OpenProject's form.
+//! What a request is answered with: a resource, or an error in OpenProject's form. It does not know what was asked.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,5 @@
-//! The filters of a list, and its pages: read as OpenProject reads them, and refused where it refuses them.
+//! The filters of a list, and its pages: read as OpenProject reads them, and refused where it refuses them. It knows no
+//! path, and not how a row is shown.
 
 use std::collections::BTreeSet;
 

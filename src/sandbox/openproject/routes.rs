@@ -1,5 +1,5 @@
 //! What can be asked: method and path to what is done. Signing in and content types are looked at first, as OpenProject
-//! does.
+//! does. It does not know how things look: `show` does.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,5 @@
-//! How things are shown: in HAL, with all that a reader of the published contract expects.
+//! How things are shown: in HAL, with all that a reader of the published contract expects. It changes nothing and knows
+//! no request.
 
 use serde_json::{Map, Value, json};
 

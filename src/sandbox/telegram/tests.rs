@@ -1,3 +1,5 @@
+//! The fake is as unkind as the Bot API is known to be.
+
 use super::*;
 
 fn call(telegram: &mut Telegram, method: &str, params: Value) -> Value {

@@ -1,6 +1,7 @@
 //! The texts of the answers: a portal stores the id of a list value, and Camunda wants "ДА" or "НЕТ".
 //!
-//! They come from the setting `BITRIX_ANSWER_TEXTS` or from the portal's own method `imena.camunda.userfield.list`.
+//! They come from the setting `BITRIX_ANSWER_TEXTS` or from the portal's own method `imena.camunda.userfield.list`. It
+//! knows no task, and decides nothing about one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

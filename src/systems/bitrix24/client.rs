@@ -102,7 +102,7 @@ impl Client {
         self.send_while(vec![parcel], pace).into_iter().next().unwrap_or_else(|| self.broken())
     }
 
-    /// The same for many calls, which share requests as in [`Client::call_all`].
+    /// The same for many calls, which share requests as in [`Client::call_to_finish`].
     pub fn call_all_while(&self, calls: Vec<(Call, MayGo)>, pace: Pace) -> Vec<Reply> {
         let parcel = |(call, may_go)| Parcel { may_go: Some(may_go), ..Parcel::shared(call) };
         self.send_while(calls.into_iter().map(parcel).collect(), pace)
@@ -132,17 +132,13 @@ impl Client {
     }
 
     /// Makes many calls that do not depend on each other, of any methods; one result for each, in order. They share
-    /// requests with the calls of other threads, see [`ApiError::in_batch`].
-    pub fn call_all(&self, calls: Vec<Call>) -> Vec<Reply> {
-        self.outbox.run(self, calls.into_iter().map(Parcel::shared).collect())
-    }
-
-    /// The same for calls that finish what was started: they go before calls that start something.
+    /// requests with the calls of other threads, see [`ApiError::in_batch`]. They finish what was started, so they go
+    /// before calls that start something.
     pub fn call_to_finish(&self, calls: Vec<Call>) -> Vec<Reply> {
         self.outbox.run_first(self, calls.into_iter().map(Parcel::shared).collect())
     }
 
-    /// The same in as few requests as possible.
+    /// Makes many calls in as few requests as possible. They do not go before others.
     pub fn call_in_bulk(&self, calls: Vec<Call>) -> Vec<Reply> {
         let parcel = |call: Call| Parcel { bulk: true, ..Parcel::shared(call) };
         self.outbox.run(self, calls.into_iter().map(parcel).collect())

@@ -1,4 +1,4 @@
-//! The `BITRIX_…` settings, and a helper with settings for the other tests of this folder.
+//! The `BITRIX_…` settings, and settings for the other tests of this folder.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

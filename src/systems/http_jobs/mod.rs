@@ -2,7 +2,8 @@
 //! one. Written once for every system that is such a service; an address for each topic, or one for all.
 //!
 //! It knows no system but by its [`Named`], no queue and no retry. Reading order: [`settings`], [`fields`] (what is
-//! posted), [`handler`], [`job`] (what of it stands in the record), [`tracker`], [`outcome`] (what Camunda is told).
+//! posted), [`handler`], [`job`] (what of it stands in the record), [`tracker`], [`outcome`] (what Camunda is told),
+//! [`client`] (the requests), [`check`], [`explain`].
 
 pub mod check;
 pub mod client;

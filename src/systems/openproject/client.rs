@@ -87,8 +87,8 @@ impl Client {
             http: Http::new(settings.request_timeout, https),
             url: settings.url.clone(),
             token: settings.token.clone(),
-            turns: Turns::new(settings.concurrency),
-            look_ups: Turns::new(settings.concurrency / 2),
+            turns: Turns::new(settings.parallel_requests),
+            look_ups: Turns::new(settings.parallel_requests / 2),
             stop: stop.clone(),
         }
     }

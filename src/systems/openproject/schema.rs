@@ -1,5 +1,5 @@
 //! The custom fields of a project and type, with names and kinds, as the form of a new work package shows them. The
-//! form is asked for once for each project and type, and again after a while.
+//! form is asked for once for each project and type, and again after a while. It creates nothing and knows no message.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

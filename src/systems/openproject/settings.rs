@@ -26,7 +26,7 @@ pub struct Settings {
     /// For one request; also how long a create without an answer may take to show.
     pub request_timeout: Duration,
     /// Requests at once.
-    pub concurrency: usize,
+    pub parallel_requests: usize,
     /// The custom field with the task id in it, by which a work package is found again; `None` switches the look-up
     /// off.
     pub marker_field: Option<String>,
@@ -107,7 +107,7 @@ impl Settings {
             token,
             marker_field,
             request_timeout: variables.seconds_up_to("OPENPROJECT_REQUEST_TIMEOUT", 30, LONGEST_TIMEOUT),
-            concurrency: variables.number("OPENPROJECT_CONCURRENCY", 8, 1..=256),
+            parallel_requests: variables.number("OPENPROJECT_PARALLEL_REQUESTS", 8, 1..=256),
             answer_field: custom_field(variables, "OPENPROJECT_ANSWER_FIELD"),
             default_project: id(variables, "OPENPROJECT_DEFAULT_PROJECT"),
             default_type: variables.number("OPENPROJECT_DEFAULT_TYPE", 1, 1..=u64::MAX),

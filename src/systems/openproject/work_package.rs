@@ -1,4 +1,5 @@
-//! A work package as OpenProject shows it: its state, its custom fields, and what Camunda is told of it.
+//! A work package as OpenProject shows it: its state, its custom fields, and what Camunda is told of it. It sends
+//! nothing and decides nothing.
 
 use serde_json::{Value, json};
 

@@ -48,7 +48,7 @@ fn the_error_for_each_bad_value_has_its_name_and_an_example() {
         ("OPENPROJECT_TASK_ID_FIELD", "7"),
         ("OPENPROJECT_ANSWER_FIELD", "customField"),
         ("OPENPROJECT_REQUEST_TIMEOUT", "1000"),
-        ("OPENPROJECT_CONCURRENCY", "0"),
+        ("OPENPROJECT_PARALLEL_REQUESTS", "0"),
         ("OPENPROJECT_DEFAULT_PROJECT", "demo"),
         ("OPENPROJECT_DEFAULT_TYPE", "0"),
         ("OPENPROJECT_MILESTONE_TYPE", "x"),

@@ -1,5 +1,5 @@
-//! Each row of the table in the folder's README, and what is not written there. The helpers serve the tests of the
-//! parts too.
+//! Each row of the table in the folder's README, and what is not written there. What is written here once serves the
+//! tests of the parts too.
 
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Each row of the table in the folder's README.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Mails at servers that refuse, put off, fall silent or break off.
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread;

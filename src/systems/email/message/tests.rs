@@ -1,3 +1,5 @@
+//! The bytes of a mail, as mail programs read them.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,13 +1,14 @@
 //! Python services that are Celery tasks: called through a queue of a Celery worker, and answered in a queue of ours.
 //!
 //! Protocol 2 of Celery. A task is put into the worker's queue under its own id; when that is confirmed, its record is
-//! written as that of any system. The result comes into our queue. Each sweep reads what is there and holds it; the result
-//! of a task that is in the sent queue answers it, and is acknowledged when the response is confirmed. All others go
-//! back: their record may be under way. Celery does not know a task that comes again; it is done again, and the second
-//! result is dropped after a while.
+//! written as that of any system. The result comes into our queue. Each sweep reads what is there and holds it; the
+//! result of a task that is in the sent queue answers it, and is acknowledged when the response is confirmed. All
+//! others go back: their record may be under way. Celery does not know a task that comes again; it is done again, and
+//! the second result is dropped after a while.
 //!
-//! It speaks to RabbitMQ through [`rpc`](crate::rabbitmq::rpc) alone: these are queues of the target. Of those of the lane
-//! it knows no more than any system does.
+//! It speaks to RabbitMQ through [`rpc`](crate::rabbitmq::rpc) alone: these are queues of the target. Of those of the
+//! lane it knows no more than any system does. [`handler`] puts tasks in, [`tracker`] finds results, [`outcome`] reads
+//! one, [`settings`] say which queues.
 
 pub mod handler;
 pub mod outcome;

@@ -1,4 +1,4 @@
-//! A result message of Celery, and what it says of its task.
+//! A result message of Celery, and what it says of its task. It takes nothing out of a queue and acknowledges nothing.
 
 use anyhow::anyhow;
 use serde_json::Value;

@@ -1,3 +1,5 @@
+//! What is sent of a message, and where to.
+
 use std::iter;
 
 use serde_json::json;

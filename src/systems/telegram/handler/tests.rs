@@ -1,3 +1,5 @@
+//! Sends at the sandbox's bot, with everything that may fail.
+
 use super::*;
 use crate::sandbox::http_fake::HttpFake;
 use crate::sandbox::telegram::{BLOCKED, MOVED_GROUP, PERSON, SUPERGROUP, TOKEN, Telegram};

@@ -1,3 +1,5 @@
+//! Presses at the sandbox's bot, and what becomes of them.
+
 use super::*;
 use crate::sandbox::http_fake::HttpFake;
 use crate::sandbox::telegram::{GROUP, PERSON, TOKEN, Telegram};
