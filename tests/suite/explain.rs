@@ -341,7 +341,8 @@ fn what_a_system_itself_would_park_ends_with_1_too() {
     ];
     let python = [("PYTHON_TOPIC_URLS", "data_processing=https://services.example/tasks")];
     let record = [("DEFAULT_ACTION", "record")];
-    let cases: [(&str, &str, &[(&str, &str)], &str); 7] = [
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str);
+    let cases: [Case; 7] = [
         ("1c", "1c_create_counterparty", &onec, "variables.name"),
         ("email", "send_email", &email, "which an e-mail cannot bring"),
         ("openproject", "op_create_task", &openproject, "it has no project"),
