@@ -388,8 +388,8 @@ impl<T> Ledger<T> {
     /// The results that have no delivery are published without one; then there is nothing to acknowledge. A message
     /// that only moves to another queue is forgotten: the broker has it.
     pub fn stop_waiting_for_deliveries(&mut self) {
-        let moves = |state: &State| matches!(state, State::Ready(_, next) if next.is_ack_only());
-        self.entries.retain(|_, entry| !(entry.unclaimed && moves(&entry.state)));
+        let has_no_result = |state: &State| matches!(state, State::Ready(_, next) if next.is_ack_only());
+        self.entries.retain(|_, entry| !(entry.unclaimed && has_no_result(&entry.state)));
         for (key, entry) in &mut self.entries {
             if entry.unclaimed && matches!(entry.state, State::Ready(..)) {
                 entry.unclaimed = false;

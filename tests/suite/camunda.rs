@@ -55,6 +55,13 @@ impl Scene {
         self.queues.await_count(&self.queues.errors(), ids.len(), PATIENCE);
     }
 
+    /// From now on the queue is another one, which takes nothing.
+    fn make_full(&self, queue: &str) {
+        let full = [("x-max-length", AmqpValue::LongInt(0)), ("x-overflow", header("reject-publish"))];
+        self.queues.delete(queue);
+        self.queues.declare_with(queue, &full.map(|(name, value)| (name.to_owned(), value)).into_iter().collect());
+    }
+
     fn task(&self, id: &str) -> ExternalTask {
         self.engine.target().task(id).expect("the engine has it").clone()
     }
@@ -99,9 +106,7 @@ fn a_parked_task_shows_as_an_incident_with_its_cause_and_stays_locked() {
 fn a_task_is_reported_only_when_its_parked_message_is_safe() {
     let mut scene = Scene::set("not confirmed", &[("RETRY_DELAY", "0.2")]);
     let errors = scene.queues.errors();
-    let full = [("x-max-length", AmqpValue::LongInt(0)), ("x-overflow", header("reject-publish"))];
-    scene.queues.delete(&errors);
-    scene.queues.declare_with(&errors, &full.map(|(name, value)| (name.to_owned(), value)).into_iter().collect());
+    scene.make_full(&errors);
     scene.engine.target().lock("task-1", BRIDGE);
     scene.queues.publish_task(&field_text("task-1"));
     scene.worker.await_log(&format!("{errors} does not take messages"), PATIENCE);
@@ -209,6 +214,17 @@ fn a_replay_goes_on_whatever_the_engine_says() {
     assert_eq!((told.len(), told[1]), (2, None), "{away}");
     assert_eq!(scene.queues.count(&scene.queues.input()), 3);
     assert_eq!(scene.queues.count(&scene.queues.errors()), 0);
+}
+
+#[test]
+fn a_task_that_stays_parked_after_it_got_its_retries_back_says_both() {
+    let mut scene = Scene::set("replay full", &[]);
+    scene.park(&["task-1"]);
+    scene.await_incident("task-1");
+    scene.worker.stop();
+    scene.make_full(&scene.queues.input());
+    scene.replay(&[]).ended_with(1).has("it stays parked; it has its retries back in Camunda").has("skipped 1");
+    assert_eq!(scene.queues.count(&scene.queues.errors()), 1);
 }
 
 #[test]

@@ -279,7 +279,7 @@ impl Replay<'_> {
         let camunda = camunda.map(|camunda| format!("; {camunda}")).unwrap_or_default();
         tell(
             &clean(&match place {
-                Err(why) => format!("{outcome:<12}  {id}: {why}; it stays parked"),
+                Err(why) => format!("{outcome:<12}  {id}: {why}; it stays parked{camunda}"),
                 Ok(queue) => format!("{outcome:<12}  {id} to {queue}{camunda}"),
             }),
             14,

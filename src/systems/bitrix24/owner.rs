@@ -29,6 +29,11 @@ impl Owner {
         }
     }
 
+    /// Whether a task that is not found may exist all the same. A portal that does not tell is believed to show all.
+    pub fn may_miss_tasks(&self) -> bool {
+        !matches!(self.sees_all(), Ok(Some(true) | None))
+    }
+
     /// The result of a method without parameters; `None` where the webhook may not call it.
     fn ask(&self, method: &'static str) -> Result<Option<serde_json::Value>, ApiError> {
         match self.client.call(&Call { method, params: Vec::new() }) {

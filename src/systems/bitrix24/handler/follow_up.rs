@@ -75,7 +75,7 @@ impl BitrixHandler {
             return;
         }
         // An owner who is no administrator may not see the task.
-        let hides = matches!(self.owner.sees_all(), Ok(Some(false)) | Err(_));
+        let hides = self.owner.may_miss_tasks();
         let looked = self.look(&again.iter().map(|pending| pending.task).collect::<Vec<_>>());
         for (pending, looked) in again.iter_mut().zip(looked) {
             let target_id = &pending.created.target_id;
@@ -112,7 +112,7 @@ impl BitrixHandler {
     /// When a call that failed like this is tried again, if at all.
     fn next_try(&self, created: &Created, why: &ApiError) -> Option<Duration> {
         // Until a moment ago the task could be seen: somebody may just have taken the owner's rights away.
-        let may_be_hidden = why.kind == Kind::Refused && matches!(self.owner.sees_all(), Ok(Some(false)) | Err(_));
+        let may_be_hidden = why.kind == Kind::Refused && self.owner.may_miss_tasks();
         let asked = match why.clone().into_failure().of_create(self.settings.request_timeout) {
             Failure::Transient { .. } => Some(Duration::ZERO),
             Failure::OutcomeUnknown { visible_in, .. } => Some(visible_in),
@@ -157,7 +157,7 @@ impl BitrixHandler {
             Ok(reply) => format!("imena.camunda.sync: refused: {}", reply["result"]),
             Err(err) => {
                 let may_be_done = matches!(err.kind, Kind::Configuration | Kind::Refused | Kind::Unknown);
-                pending.again = self.next_try(pending.created, &err).filter(|_| !may_be_done);
+                pending.again = if may_be_done { None } else { self.next_try(pending.created, &err) };
                 if let Some(pause) = pending.again {
                     return log::warn!("process not synchronised, trying again in {pause:.0?}: task={id}: {err}");
                 }
