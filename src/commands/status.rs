@@ -117,8 +117,9 @@ fn lines(status: &Value) -> Vec<String> {
 fn table(lanes: &[Value]) -> Vec<String> {
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     rows.extend(lanes.iter().map(row));
-    let widths: Vec<usize> =
-        (0..HEADINGS.len()).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..HEADINGS.len())
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
     let line = |row: &[String; 9]| {
         let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
             // Names to the left, numbers to the right.
