@@ -4,16 +4,17 @@
 //! It knows how to reach the worker of these settings and what its errors look like. It does not know what the answers
 //! mean.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::Value;
 
-use crate::http::{Answer, Http, Method, Request};
+use crate::config::Monitor;
+use crate::http::{Answer, Http, Method, NoAnswer, Request};
 use crate::redact::clean;
 use crate::settings::Secret;
 use crate::systems::table::Setup;
-use crate::terminal;
 use crate::tls::RootCertificates;
 
 /// The worker answers at once, or not at all.
@@ -33,16 +34,16 @@ impl Api {
     /// # Errors
     /// The settings switch it off.
     pub fn of(setup: &Setup) -> anyhow::Result<Api> {
-        let Some(monitor) = &setup.monitor else {
+        let Some(Monitor { address, read_token, control_token, .. }) = &setup.config.monitor else {
             bail!(
-                "the worker answers no questions: MONITOR_ADDR is not set. Set it, such as MONITOR_ADDR=127.0.0.1:8025, \
+                "the worker answers no questions: MONITOR_ADDR is not set. Set it, such as MONITOR_ADDR=127.0.0.1:9180, \
                  and start the worker again"
             );
         };
         Ok(Api {
             http: Http::new(PATIENCE, &RootCertificates::public()),
-            root: monitor.local_url(),
-            token: monitor.best_token().cloned(),
+            root: format!("http://{}", reachable(*address)),
+            token: control_token.as_ref().or(read_token.as_ref()).cloned(),
         })
     }
 
@@ -59,12 +60,12 @@ impl Api {
         json(&self.ask(Method::GET, path, None)?)
     }
 
-    /// What comes of sending this JSON there.
+    /// What comes of this method with this JSON there.
     ///
     /// # Errors
     /// As [`Api::get`].
-    pub fn send(&self, method: Method, path: &str, body: &Value) -> anyhow::Result<Value> {
-        json(&self.ask(method, path, Some(body))?)
+    pub fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        json(&self.ask(method, path, body)?)
     }
 
     /// The whole answer, whatever its status.
@@ -82,10 +83,20 @@ impl Api {
             request = request.json(body.as_bytes());
         }
         self.http.send(request).map_err(|err| {
-            let check = terminal::command(&["status"]);
-            anyhow!("no worker answers at {}: {err:?}; is it running, with the same settings as `{check}`?", self.root)
+            let (NoAnswer::NotSent(why) | NoAnswer::Unknown(why) | NoAnswer::TooLarge(why)) = err;
+            anyhow!("no worker answers at {}: {why}. Is it running, and with the same settings?", self.root)
         })
     }
+}
+
+/// Who listens at every address of the machine listens at its own, too.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 fn json(answer: &Answer) -> anyhow::Result<Value> {

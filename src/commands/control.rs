@@ -61,7 +61,7 @@ fn step(words: Vec<String>, reason: Option<String>, seconds: Option<u64>) -> Res
     if let Some(more) = more {
         return Err(format!("{more:?} is one argument too many").into());
     }
-    let system = || object.clone().ok_or_else(|| format!("{verb} needs the name of a system").into());
+    let system = || object.clone().ok_or_else(|| lexopt::Error::from(format!("{verb} needs the name of a system")));
     let step = match verb.as_str() {
         "pause" => {
             let reason = reason.ok_or("pause needs --reason TEXT: others see it and wonder why")?;
@@ -104,16 +104,16 @@ pub fn run(order: &Order) -> anyhow::Result<ExitCode> {
             if let Some(seconds) = seconds {
                 wanted["for_seconds"] = (*seconds).into();
             }
-            api.send(Method::PUT, &lane(system, "state"), &wanted)?
+            api.send(Method::PUT, &lane(system, "state"), Some(&wanted))?
         }
-        Step::Resume { system } => api.send(Method::PUT, &lane(system, "state"), &json!({"state": "running"}))?,
-        Step::Sweep { system } => api.send(Method::POST, &lane(system, "sweeps"), &json!({}))?,
+        Step::Resume { system } => api.send(Method::PUT, &lane(system, "state"), Some(&json!({"state": "running"})))?,
+        Step::Sweep { system } => api.send(Method::POST, &lane(system, "sweeps"), None)?,
         Step::LogLevel { level, seconds } => {
             let mut wanted = json!({"level": level});
             if let Some(seconds) = seconds {
                 wanted["for_seconds"] = (*seconds).into();
             }
-            api.send(Method::PUT, "/api/v1/log-level", &wanted)?
+            api.send(Method::PUT, "/api/v1/log-level", Some(&wanted))?
         }
     };
     match order.json {

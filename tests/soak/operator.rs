@@ -59,10 +59,10 @@ pub fn act(act: Act, api: &Api, random: &mut Random) -> Done {
         Act::Pause => {
             let seconds = 1 + random.below(LONGEST_PAUSE);
             let state = json!({"state": "paused", "reason": "the soak", "for_seconds": seconds});
-            simple(api, "PUT", "state", &state)
+            simple(api, "PUT", "state", Some(&state))
         }
-        Act::Resume => simple(api, "PUT", "state", &json!({"state": "running"})),
-        Act::Sweep => simple(api, "POST", "sweeps", &json!({})),
+        Act::Resume => simple(api, "PUT", "state", Some(&json!({"state": "running"}))),
+        Act::Sweep => simple(api, "POST", "sweeps", None),
         Act::Replay => {
             let order = json!({"all": true, "limit": 3, "per_second": 20, "stop_on_failure": false});
             let Some(replay) = run(api, "/api/v1/replays", &order) else { return Done::default() };
@@ -80,8 +80,8 @@ pub fn act(act: Act, api: &Api, random: &mut Random) -> Done {
     }
 }
 
-fn simple(api: &Api, method: &str, what: &str, body: &Value) -> Done {
-    let answer = api.ask(method, &format!("/api/v1/lanes/{SYSTEM}/{what}"), Some(body));
+fn simple(api: &Api, method: &str, what: &str, body: Option<&Value>) -> Done {
+    let answer = api.ask(method, &format!("/api/v1/lanes/{SYSTEM}/{what}"), body);
     Done { done: answer.is_ok_and(|answer| answer.status < 300), ..Done::default() }
 }
 
