@@ -78,7 +78,7 @@ impl Handler for BitrixHandler {
         // Before the look-up: an owner who was no administrator then may not see the task.
         let is_asked = tasks.iter().any(|task| self.may_hide(task));
         let sees_all = if is_asked { self.owner.sees_all() } else { Ok(None) };
-        tasks.iter().zip(self.look(tasks)).map(|(task, looked)| self.found(task, looked, &sees_all)).collect()
+        tasks.iter().zip(self.look_for(tasks)).map(|(task, looked)| self.found(task, looked, &sees_all)).collect()
     }
 
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
@@ -111,7 +111,7 @@ impl BitrixHandler {
         self.settings.marker_field.is_some()
     }
 
-    fn look(&self, tasks: &[&Task]) -> Vec<Looked> {
+    fn look_for(&self, tasks: &[&Task]) -> Vec<Looked> {
         if !self.looks_up() && tasks.iter().all(|task| task.earlier != Earlier::Unseen) {
             return tasks.iter().map(|_| Ok(Seen::Nothing(Instant::now()))).collect();
         }
@@ -217,7 +217,7 @@ impl BitrixHandler {
         let mut refusal = refusal;
         for (what, fields) in tries {
             log::warn!("refused, trying again {what}: task={}: {refusal}", task.id);
-            let missing = match self.look(&[task]).pop() {
+            let missing = match self.look_for(&[task]).pop() {
                 Some(Ok(Seen::Task(row))) => {
                     return self.there(task, row).map(|created| Created { existed: true, ..created });
                 }
