@@ -31,6 +31,8 @@ pub struct Seen {
     pub finished: Option<String>,
     /// What the person has answered.
     pub answer: Option<String>,
+    /// Why the answer is not known, where the process waits for one.
+    pub no_answer: Option<String>,
 }
 
 /// Whether somebody still works on a task.
@@ -52,10 +54,15 @@ pub type Looked = Result<Option<Seen>, Failure>;
 /// Why nobody can look.
 pub const NOT_LOOKED_UP: &str = "its target cannot be asked for a task by its id";
 
+/// For a target that cannot be asked.
+pub(super) fn cannot_look(task_ids: &[&str]) -> Vec<Looked> {
+    task_ids.iter().map(|_| Err(Failure::Permanent(anyhow!(NOT_LOOKED_UP)))).collect()
+}
+
 /// Looks by [`Handler::find`], which says that a task is there and no more.
 pub(super) fn by_finding<H: Handler + ?Sized>(handler: &H, task_ids: &[&str]) -> Vec<Looked> {
     if handler.visible_within().is_none() {
-        return task_ids.iter().map(|_| Err(Failure::Permanent(anyhow!(NOT_LOOKED_UP)))).collect();
+        return cannot_look(task_ids);
     }
     let tasks: Vec<Task> = task_ids.iter().map(|id| Task::of_id(id)).collect();
     let found = handler.find(&tasks.iter().collect::<Vec<_>>());
