@@ -167,6 +167,27 @@ impl Task {
         [mark, self.body.get().as_bytes()].concat()
     }
 
+    /// A task of which nothing but its id is known: enough to look it up.
+    pub fn of_id(id: &str) -> Task {
+        Task {
+            id: id.to_owned(),
+            topic: String::new(),
+            system: String::new(),
+            variables: Map::new(),
+            extension_properties: Map::new(),
+            process_properties: Map::new(),
+            activity_name: None,
+            process_definition_key: None,
+            process_instance_id: None,
+            timestamp: None,
+            earlier: Earlier::None,
+            note: Note::default(),
+            claim: Claim::default(),
+            body: RawValue::NULL.to_owned(),
+            marked: false,
+        }
+    }
+
     /// Everything but `body`, `marked`, `earlier`, `note` and `claim`.
     fn from_json(mut json: Value) -> Result<Task, String> {
         if !json.is_object() {

@@ -6,9 +6,9 @@
 //! [`crate::docs::adding_a_system`].
 //!
 //! Shared: [`create`] is the rule by which tasks are created, [`routing`] says whose a message is, [`question`] is
-//! question and answer, [`place`] where a target is and was, `half_done` what a failed try has done, `over_http` what a
-//! failed call leads to, [`untracked`] the tracker of what is finished at once, [`http_jobs`] a service that is posted
-//! to.
+//! question and answer, [`seen`] what a target shows of a task, [`place`] where a target is and was, `half_done` what a
+//! failed try has done, `over_http` what a failed call leads to, [`untracked`] the tracker of what is finished at once,
+//! [`http_jobs`] a service that is posted to.
 
 pub mod bitrix24;
 pub mod create;
@@ -23,6 +23,7 @@ pub mod place;
 pub mod python;
 pub mod question;
 pub mod routing;
+pub mod seen;
 pub mod table;
 pub mod telegram;
 pub mod untracked;
@@ -35,6 +36,7 @@ use serde_json::Value;
 
 pub use self::create::Missing;
 use self::routing::Routes;
+use self::seen::Looked;
 
 use crate::message::{Cause, Record, Task};
 use crate::rabbitmq::RabbitMq;
@@ -154,6 +156,13 @@ pub trait Handler: Send + Sync {
     /// failures itself.
     fn follow_up(&self, done: &[(Task, Created)]) -> Vec<FollowUp> {
         done.iter().map(|_| FollowUp::Done).collect()
+    }
+
+    /// For people who ask where a task is: what the target shows of the tasks with these ids; one result for each, in
+    /// order. It changes nothing at the target. Where tasks cannot be looked up, it fails with
+    /// [`seen::NOT_LOOKED_UP`].
+    fn look(&self, task_ids: &[&str]) -> Vec<Looked> {
+        seen::by_finding(self, task_ids)
     }
 
     /// The counters that only this system has, for the statistics line.

@@ -4,6 +4,7 @@
 //! how calls are sent. This file knows no queues and no attempts.
 
 mod follow_up;
+mod look;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,11 +17,12 @@ use super::client::{Call, Client, MayGo, Pace, Reply};
 use super::counters::Counters;
 use super::errors::{ApiError, Kind};
 use super::fields::{self, Fields};
-use super::look_up::{self, LookUp, Looked, NotAnswered, Seen};
+use super::look_up::{self, LookUp, NotAnswered, Seen};
 use super::owner::Owner;
 use super::{Settings, member};
 use crate::message::{Earlier, Task, text};
 use crate::stats::Declared;
+use crate::systems::seen::Looked;
 use crate::systems::{Batch, Created, Failure, FollowUp, Found, Handler, Missing};
 
 /// The handler. Several threads use it at once.
@@ -78,7 +80,7 @@ impl Handler for BitrixHandler {
         // Before the look-up: an owner who was no administrator then may not see the task.
         let is_asked = tasks.iter().any(|task| self.may_hide(task));
         let sees_all = if is_asked { self.owner.sees_all() } else { Ok(None) };
-        tasks.iter().zip(self.look(tasks)).map(|(task, looked)| self.found(task, looked, &sees_all)).collect()
+        tasks.iter().zip(self.look_for(tasks)).map(|(task, looked)| self.found(task, looked, &sees_all)).collect()
     }
 
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
@@ -99,6 +101,10 @@ impl Handler for BitrixHandler {
         self.finish(done)
     }
 
+    fn look(&self, task_ids: &[&str]) -> Vec<Looked> {
+        self.show(task_ids)
+    }
+
     fn counters(&self) -> Vec<Declared> {
         self.counters.declared()
     }
@@ -111,7 +117,7 @@ impl BitrixHandler {
         self.settings.marker_field.is_some()
     }
 
-    fn look(&self, tasks: &[&Task]) -> Vec<Looked> {
+    fn look_for(&self, tasks: &[&Task]) -> Vec<look_up::Looked> {
         if !self.looks_up() && tasks.iter().all(|task| task.earlier != Earlier::Unseen) {
             return tasks.iter().map(|_| Ok(Seen::Nothing(Instant::now()))).collect();
         }
@@ -119,7 +125,7 @@ impl BitrixHandler {
     }
 
     /// What a look-up says about a task. `sees_all`: whether the webhook's owner was an administrator before it.
-    fn found(&self, task: &Task, looked: Looked, sees_all: &SeesAll) -> Result<Found, Failure> {
+    fn found(&self, task: &Task, looked: look_up::Looked, sees_all: &SeesAll) -> Result<Found, Failure> {
         match looked {
             Ok(Seen::Task(row)) => self.there(task, row).map(Found::There),
             Ok(Seen::Nothing(asked)) => match self.hidden(task, sees_all) {
@@ -217,7 +223,7 @@ impl BitrixHandler {
         let mut refusal = refusal;
         for (what, fields) in tries {
             log::warn!("refused, trying again {what}: task={}: {refusal}", task.id);
-            let missing = match self.look(&[task]).pop() {
+            let missing = match self.look_for(&[task]).pop() {
                 Some(Ok(Seen::Task(row))) => {
                     return self.there(task, row).map(|created| Created { existed: true, ..created });
                 }

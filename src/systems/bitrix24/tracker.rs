@@ -20,7 +20,7 @@ use crate::systems::place::Here;
 use crate::systems::{Failure, Progress, Tracker, question};
 
 /// The most ids that one list call may name: a page has this many rows.
-const IDS: usize = 50;
+pub const IDS: usize = 50;
 /// The fields of a task that the response shows, beside the field with its marker.
 const SELECT: &[&str] = &[
     "ID",
@@ -204,22 +204,24 @@ fn is_expected(record: &Record, row: &Value) -> bool {
 }
 
 /// The answer as the portal stores it. PHP shows an unset field as `false`, `""`, `0` or `[]`.
-fn stored_answer(value: &Value) -> Option<String> {
+pub fn stored_answer(value: &Value) -> Option<String> {
     let value = value.as_array().map_or(Some(value), |values| values.first())?;
     text(value).filter(|text| text != "0" && text != "false")
 }
 
-fn list(ids: &[&str], select: &Value) -> Call {
+/// Asks for the tasks with these ids at the portal.
+pub fn list(ids: &[&str], select: &Value) -> Call {
     let params = vec![("filter", json!({"ID": ids})), ("select", select.clone()), ("start", (-1).into())];
     Call { method: "tasks.task.list", params }
 }
 
-fn get(id: &str, select: &Value) -> Call {
+/// Asks for one of them.
+pub fn get(id: &str, select: &Value) -> Call {
     Call { method: "tasks.task.get", params: vec![("taskId", id.into()), ("select", select.clone())] }
 }
 
 /// The task in a reply to `tasks.task.get`; `"result": []` says that there is none.
-fn task_of(reply: &Value) -> Option<Value> {
+pub fn task_of(reply: &Value) -> Option<Value> {
     reply["result"].get("task").filter(|task| task.is_object()).cloned()
 }
 

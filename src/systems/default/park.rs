@@ -12,6 +12,7 @@ use crate::message::{Cause, Task};
 use crate::report::Report;
 use crate::settings::Secret;
 use crate::systems::routing::Routes;
+use crate::systems::seen::{self, Looked};
 use crate::systems::{Connected, Created, Explanation, Failure, Found, Handler, Missing, Surroundings, System};
 
 /// Parks whatever comes.
@@ -63,6 +64,10 @@ impl Handler for Parking {
     /// At the first look, so that nothing waits for a create that there never is.
     fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {
         tasks.iter().map(|task| Err(refused(&self.routes, task))).collect()
+    }
+
+    fn look(&self, task_ids: &[&str]) -> Vec<Looked> {
+        seen::cannot_look(task_ids)
     }
 
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {

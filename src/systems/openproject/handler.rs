@@ -14,8 +14,9 @@ use super::errors::{ApiError, Kind};
 use super::fields::{self, Fields, Work, custom, links};
 use super::schema::{Schema, Schemas};
 use super::work_package::{self, custom_text};
-use super::{Settings, look_up, update};
+use super::{Settings, look, look_up, update};
 use crate::message::Task;
+use crate::systems::seen::Looked;
 use crate::systems::{Created, Failure, Found, Handler, Missing, question};
 
 /// The handler. Several threads use it at once.
@@ -55,6 +56,10 @@ impl Handler for OpenProjectHandler {
 
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
         missing.iter().map(|missing| self.do_work(missing)).collect()
+    }
+
+    fn look(&self, task_ids: &[&str]) -> Vec<Looked> {
+        look::look(&self.client, &self.settings, task_ids)
     }
 }
 

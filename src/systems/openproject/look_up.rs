@@ -12,7 +12,7 @@ use super::errors::{Kind, not_looked_up};
 use super::fields::{Work, identifier};
 use super::work_package::{self, custom_text};
 use crate::message::Task;
-use crate::systems::{Created, Failure, Found};
+use crate::systems::{Failure, Found};
 
 /// A marker that nobody has.
 const NOBODY: &str = "task-creator-probe";
@@ -44,8 +44,14 @@ pub fn find(client: &Client, settings: &Settings, task: &Task) -> Result<Found, 
     let (asked, found) = match (Work::of(task), &settings.marker_field) {
         // To change something twice is to change it once.
         (Work::Update, _) | (Work::Task | Work::Milestone, None) => (Instant::now(), None),
-        (Work::Project, _) => project(client, task)?,
-        (Work::Task | Work::Milestone, Some(field)) => work_package(client, settings, field, task)?,
+        (Work::Project, _) => {
+            let (asked, row) = project(client, &task.id)?;
+            (asked, row.and_then(|row| work_package::project(task, &row)))
+        }
+        (Work::Task | Work::Milestone, Some(field)) => {
+            let (asked, marked) = marked(client, field, &task.id)?;
+            (asked, marked.map(|(id, row)| work_package::created(task, settings, id, &row)))
+        }
     };
     Ok(found.map_or(Found::Nothing(asked), Found::There))
 }
@@ -60,20 +66,23 @@ pub fn probe(client: &Client, field: &str) -> Result<(), Failure> {
 }
 
 /// When it was asked, and what is there.
-type Looked<T> = Result<(Instant, T), Failure>;
+pub type Looked<T> = Result<(Instant, T), Failure>;
 
-fn work_package(client: &Client, settings: &Settings, field: &str, task: &Task) -> Looked<Option<Created>> {
-    let (asked, rows) = ask(client, field, &task.id)?;
-    let marked: Vec<(Option<String>, &Value)> = rows.iter().map(|row| (custom_text(row, field), row)).collect();
+/// The work package with exactly this marker, and its number.
+///
+/// # Errors
+/// OpenProject does not answer, or cannot search by the field.
+pub fn marked(client: &Client, field: &str, task_id: &str) -> Looked<Option<(u64, Value)>> {
+    let (asked, rows) = ask(client, field, task_id)?;
+    let marked: Vec<(Option<String>, Value)> = rows.into_iter().map(|row| (custom_text(&row, field), row)).collect();
     // A row with the same marker in other spelling is another task. Any other row was not asked for.
-    let is_alike = |marker: &String| marker.trim().eq_ignore_ascii_case(task.id.trim());
+    let is_alike = |marker: &String| marker.trim().eq_ignore_ascii_case(task_id.trim());
     if marked.iter().any(|(marker, _)| !marker.as_ref().is_some_and(is_alike)) {
         return Err(ignored(field));
     }
-    let own = marked.iter().filter(|(marker, _)| marker.as_deref() == Some(&*task.id));
+    let own = marked.into_iter().filter(|(marker, _)| marker.as_deref() == Some(task_id));
     // If there are several, the oldest counts.
-    let oldest = own.filter_map(|(_, row)| Some((row["id"].as_u64()?, *row))).min_by_key(|(id, _)| *id);
-    Ok((asked, oldest.map(|(id, row)| work_package::created(task, settings, id, row))))
+    Ok((asked, own.filter_map(|(_, row)| Some((row["id"].as_u64()?, row))).min_by_key(|(id, _)| *id)))
 }
 
 fn ask(client: &Client, field: &str, marker: &str) -> Looked<Vec<Value>> {
@@ -100,10 +109,14 @@ fn ignored(field: &str) -> Failure {
     Failure::Unavailable { error, until: None }
 }
 
-fn project(client: &Client, task: &Task) -> Looked<Option<Created>> {
-    let Some(identifier) = identifier(&task.id) else { return Ok((Instant::now(), None)) };
+/// The project with the identifier that this task gives.
+///
+/// # Errors
+/// OpenProject does not answer.
+pub fn project(client: &Client, task_id: &str) -> Looked<Option<Value>> {
+    let Some(identifier) = identifier(task_id) else { return Ok((Instant::now(), None)) };
     let (asked, reply) = client.look_up(&by_identifier(&identifier));
     let reply = reply.map_err(not_looked_up)?;
     let row = rows(&reply).into_iter().flatten().find(|row| row["identifier"] == *identifier);
-    Ok((asked, row.and_then(|row| work_package::project(task, row))))
+    Ok((asked, row.cloned()))
 }

@@ -3,6 +3,12 @@
 //!
 //! A message has a single attempt, so a case fails when a failure of the target is counted as one.
 
+use task_creator::stop;
+use task_creator::systems::seen::{Looked, NOT_LOOKED_UP, Seen, State};
+use task_creator::systems::table::Setup;
+use task_creator::systems::{Failure, Handler, Surroundings};
+use task_creator::tls::RootCertificates;
+
 use super::targets::{Fault, Target};
 use crate::support::secrets::{dressed, files, found_in};
 use crate::support::{Audit, PATIENCE, Queues, Worker, changed, eventually};
@@ -90,6 +96,26 @@ impl<T: Target> Scene<T> {
         for task in self.target.tasks() {
             eventually(&format!("all that belongs to {task}"), PATIENCE, || self.target.is_whole(&task));
         }
+    }
+
+    /// What somebody works with who only looks.
+    fn handler(&self) -> Box<dyn Handler> {
+        let own = self.target.settings();
+        let value = |name: &str| match name {
+            "RABBITMQ_PASSWORD" => Some("unused".into()),
+            name => own.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()),
+        };
+        let setup = Setup::read(value).expect("right settings");
+        let (_, stop) = stop::signal();
+        let around = Surroundings {
+            https: &RootCertificates::public(),
+            threads: 1,
+            routes: &setup.routes(),
+            stop: &stop,
+            rabbitmq: &setup.config.rabbitmq,
+        };
+        let (_, system) = setup.on().find(|(name, _)| *name == T::SYSTEM).expect("it is on");
+        system.connect(&around).expect("it works on this machine").handler
     }
 
     fn audit(&self) -> Audit {
@@ -201,6 +227,57 @@ pub fn answered<T: Target>() {
     ["task-1", "task-2"].iter().for_each(|id| scene.publish(id));
     scene.await_recorded(2);
     scene.target.finish(ID);
+    scene.queues.await_count(&scene.queues.responses(), 1, PATIENCE);
+    scene.stop();
+    scene.audit().with_finished(vec![ID.into()]).assert_holds();
+}
+
+/// What somebody sees who looks for a task by its id.
+#[track_caller]
+fn seen(looked: Vec<Looked>) -> Seen {
+    match &looked[..] {
+        [Ok(Some(seen))] => seen.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A target that finds tasks shows them; any other says that it cannot be asked.
+pub fn shown<T: Target>() {
+    let scene = Scene::<T>::set("shown");
+    scene.publish(ID);
+    scene.await_recorded(1);
+    let handler = scene.handler();
+    let before = scene.target.tasks();
+    if handler.visible_within().is_none() {
+        let looked = handler.look(&[ID, "nobody"]);
+        assert!(looked.len() == 2 && looked.iter().all(cannot_be_asked), "{looked:?}");
+    } else {
+        let [Ok(Some(open)), Ok(None)] = &handler.look(&[ID, "nobody"])[..] else { panic!("one is there") };
+        let record = scene.queues.peek_all(&scene.queues.sent())[0].json();
+        let target_id = &record["response_data"]["result"]["task"]["id"];
+        assert_eq!(*target_id, *open.target_id);
+        assert_eq!((open.state, &open.answer, &open.finished), (State::Open, &None, &None));
+        assert!(open.status.is_some());
+    }
+    assert_eq!(scene.target.tasks(), before, "nothing is created");
+    scene.end();
+}
+
+fn cannot_be_asked(looked: &Looked) -> bool {
+    matches!(looked, Err(Failure::Permanent(why)) if why.to_string() == NOT_LOOKED_UP)
+}
+
+/// The answer of a person is shown too.
+pub fn shown_finished<T: Target>() {
+    let mut scene = Scene::<T>::set("shown finished");
+    ["task-1", "task-2"].iter().for_each(|id| scene.publish(id));
+    scene.await_recorded(2);
+    let handler = scene.handler();
+    scene.target.finish(ID);
+    let finished = seen(handler.look(&[ID]));
+    assert_eq!((finished.state, finished.answer.as_deref()), (State::Finished, Some("ДА")), "{finished:?}");
+    let [Ok(Some(several)), Ok(Some(open))] = &handler.look(&[ID, "task-2"])[..] else { panic!("both are there") };
+    assert_eq!((several.state, open.state), (State::Finished, State::Open));
     scene.queues.await_count(&scene.queues.responses(), 1, PATIENCE);
     scene.stop();
     scene.audit().with_finished(vec![ID.into()]).assert_holds();

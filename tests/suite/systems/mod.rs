@@ -12,13 +12,13 @@ use std::collections::BTreeSet;
 use task_creator::systems::table::TABLE;
 
 /// Makes a module of tests for each system, and the list of their names. Behind a system are the cases that not every
-/// target can be put to: `found`, where tasks can be looked up, `answered`, where they wait for people, and `gone`, where
-/// the worker learns that a task was deleted.
+/// target can be put to: `found`, where tasks can be looked up, `shown_finished`, where such a look-up shows the answer,
+/// `answered`, where they wait for people, and `gone`, where the worker learns that a task was deleted.
 macro_rules! conformance {
     ($($module:ident: $target:ty, $($case:ident)*;)*) => {
         const PROVEN: &[&str] = &[$(<$target as targets::Target>::SYSTEM),*];
         $(mod $module {
-            conformance!(@cases $target: created_once unknown_outcome refused down slow garbage unauthorised redacted
+            conformance!(@cases $target: created_once shown unknown_outcome refused down slow garbage unauthorised redacted
                 killed_before_the_create killed_after_the_create $($case)*);
         })*
     };
@@ -31,10 +31,10 @@ macro_rules! conformance {
 }
 
 conformance! {
-    bitrix24: crate::systems::targets::bitrix24::Bitrix24, found answered gone;
-    openproject: crate::systems::targets::openproject::OpenProject, found answered gone;
-    onec: crate::systems::targets::onec::Onec<false>, found answered gone;
-    onec_service: crate::systems::targets::onec::Onec<true>, found answered gone;
+    bitrix24: crate::systems::targets::bitrix24::Bitrix24, found shown_finished answered gone;
+    openproject: crate::systems::targets::openproject::OpenProject, found shown_finished answered gone;
+    onec: crate::systems::targets::onec::Onec<false>, found shown_finished answered gone;
+    onec_service: crate::systems::targets::onec::Onec<true>, found shown_finished answered gone;
     python: crate::systems::targets::python::Services<false>, found answered gone;
     default: crate::systems::targets::python::Services<true>, found answered gone;
     email: crate::systems::targets::email::Email, ;

@@ -76,7 +76,7 @@ impl BitrixHandler {
         }
         // An owner who is no administrator may not see the task.
         let hides = self.owner.may_miss_tasks();
-        let looked = self.look(&again.iter().map(|pending| pending.task).collect::<Vec<_>>());
+        let looked = self.look_for(&again.iter().map(|pending| pending.task).collect::<Vec<_>>());
         for (pending, looked) in again.iter_mut().zip(looked) {
             let target_id = &pending.created.target_id;
             let is_lost = match looked {

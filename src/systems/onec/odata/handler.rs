@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use serde_json::Value;
 
-use super::{Topic, link, requests};
+use super::{Topic, link, look, requests};
 use crate::message::given::{named, shown};
 use crate::message::{Task, text};
 use crate::systems::onec::client::{Call, Client, Turn};
@@ -19,6 +19,7 @@ use crate::systems::onec::errors::ApiError;
 use crate::systems::onec::fields::{self, Made};
 use crate::systems::onec::mapping::Mapping;
 use crate::systems::onec::{Settings, in_turn, key};
+use crate::systems::seen::Looked;
 use crate::systems::{Created, Failure, Found, Handler, Missing, question};
 
 /// How often an object that somebody else has changed at the same time is read again.
@@ -44,11 +45,11 @@ impl OdataHandler {
     fn find_one(&self, task: &Task) -> Result<Found, Failure> {
         let topic = self.topic(task)?;
         let turn = self.client.look_up()?;
-        self.look(&turn, topic, task)
+        self.look_at(&turn, topic, task)
     }
 
     /// One that is not whole counts as none: the create meets it again, and completes it.
-    fn look(&self, turn: &Turn, topic: &Topic, task: &Task) -> Result<Found, Failure> {
+    fn look_at(&self, turn: &Turn, topic: &Topic, task: &Task) -> Result<Found, Failure> {
         let asked = Instant::now();
         if !topic.update.is_empty() {
             // What is changed twice is as it was changed once.
@@ -80,7 +81,7 @@ impl OdataHandler {
                 .map(|object| self.created(topic, task, &object))
                 .map_err(|failure| failure.of_create(self.settings.request_timeout))
         };
-        in_turn(&self.client, missing, |turn| self.look(turn, topic, task), create)
+        in_turn(&self.client, missing, |turn| self.look_at(turn, topic, task), create)
     }
 
     fn created(&self, topic: &Topic, task: &Task, object: &Value) -> Created {
@@ -107,6 +108,10 @@ impl Handler for OdataHandler {
 
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
         missing.iter().map(|missing| self.create_one(missing)).collect()
+    }
+
+    fn look(&self, task_ids: &[&str]) -> Vec<Looked> {
+        look::look(&self.client, &self.settings, &self.mapping, task_ids)
     }
 }
 

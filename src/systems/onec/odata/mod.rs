@@ -1,11 +1,12 @@
 //! 1C by its standard OData interface: what a topic becomes, and when that counts as finished.
 //!
 //! [`requests`] are the addresses, [`handler`] creates and changes objects, [`tracker`] finds out how they are doing,
-//! [`check`] looks whether 1C is ready, [`explain`] says what would be sent.
+//! [`look`] shows one to whoever asks, [`check`] looks whether 1C is ready, [`explain`] says what would be sent.
 
 pub mod check;
 pub mod explain;
 pub mod handler;
+pub mod look;
 pub mod requests;
 pub mod tracker;
 

@@ -205,11 +205,11 @@ fn note_rows(rows: Vec<Value>, asked: impl Iterator<Item = Place>, objects: &mut
 }
 
 /// The rows of a list.
-fn rows(answer: &Value) -> Result<Vec<Value>, ApiError> {
+pub(super) fn rows(answer: &Value) -> Result<Vec<Value>, ApiError> {
     answer["value"].as_array().cloned().ok_or_else(|| ApiError::nonsense(answer))
 }
 
-fn key_of(row: &Value) -> Option<String> {
+pub(super) fn key_of(row: &Value) -> Option<String> {
     key_text(&row["Ref_Key"])
 }
 
@@ -217,7 +217,7 @@ fn key_text(value: &Value) -> Option<String> {
     key::parse(&text(value)?)
 }
 
-fn is_deleted(object: &Value) -> bool {
+pub(super) fn is_deleted(object: &Value) -> bool {
     object[DELETED] == true
 }
 

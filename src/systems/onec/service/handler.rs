@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use serde_json::Value;
 
-use super::Topic;
+use super::{Topic, look};
 use crate::message::{Task, document};
 use crate::systems::onec::client::{Client, Turn};
 use crate::systems::onec::errors::ApiError;
 use crate::systems::onec::mapping::Mapping;
 use crate::systems::onec::{Settings, fields, in_turn};
+use crate::systems::seen::Looked;
 use crate::systems::{Created, Failure, Found, Handler, Missing, question};
 
 /// The handler. Several threads use it at once.
@@ -46,10 +47,10 @@ impl ServiceHandler {
     fn find_one(&self, task: &Task) -> Result<Found, Failure> {
         let topic = self.topic(task)?;
         let turn = self.client.look_up()?;
-        self.look(&turn, topic, task)
+        self.look_at(&turn, topic, task)
     }
 
-    fn look(&self, turn: &Turn, topic: &Topic, task: &Task) -> Result<Found, Failure> {
+    fn look_at(&self, turn: &Turn, topic: &Topic, task: &Task) -> Result<Found, Failure> {
         let asked = Instant::now();
         let Some(call) = topic.find_call(&task.id) else { return Ok(Found::Nothing(asked)) };
         match turn.send(&call) {
@@ -77,7 +78,7 @@ impl ServiceHandler {
             };
             Ok(self.created(topic, task, &answer, id))
         };
-        in_turn(&self.client, missing, |turn| self.look(turn, topic, task), create)
+        in_turn(&self.client, missing, |turn| self.look_at(turn, topic, task), create)
     }
 
     fn created(&self, topic: &Topic, task: &Task, answer: &Value, id: String) -> Created {
@@ -102,6 +103,10 @@ impl Handler for ServiceHandler {
 
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
         missing.iter().map(|missing| self.create_one(missing)).collect()
+    }
+
+    fn look(&self, task_ids: &[&str]) -> Vec<Looked> {
+        look::look(&self.client, &self.mapping, task_ids)
     }
 }
 

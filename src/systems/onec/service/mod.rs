@@ -1,12 +1,13 @@
 //! 1C by an HTTP service of the configuration's own: what a topic becomes, by addresses and JSON pointers that the mapping
 //! names, since every such service has a form of its own.
 //!
-//! [`handler`] finds and creates, [`tracker`] asks for the state, [`check`] looks whether 1C is ready, [`explain`] says what
+//! [`handler`] finds and creates, [`tracker`] asks for the state, [`look`] shows one to whoever asks, [`check`] looks whether 1C is ready, [`explain`] says what
 //! would be sent.
 
 pub mod check;
 pub mod explain;
 pub mod handler;
+pub mod look;
 pub mod tracker;
 
 use std::sync::Arc;
