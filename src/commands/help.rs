@@ -107,14 +107,16 @@ pub const TOPICS: &[Topic] = &[
     ),
     topic(
         "demo",
-        "[--system NAME… | --all]",
+        "[--system NAME… | --all] [--monitor]",
         "
   demo             run the whole loop on this machine, with a Bitrix24 fake
                    and queues of its own; needs only RabbitMQ
     --system NAME    with the fake of this system: bitrix24, openproject, 1c,
                      python-services, email, telegram or default (no fake, its
                      messages are parked); may be given several times
-    --all            with all of them at once",
+    --all            with all of them at once
+    --monitor        go on until Ctrl+C, with a page for the browser and a
+                     Camunda fake; says what to try",
     ),
     topic(
         "sandbox",

@@ -59,8 +59,8 @@ pub enum Command {
     Control(control::Order),
     /// Say whether the running worker is ready.
     Health,
-    /// Run the whole loop on this machine with these systems.
-    Demo(demo::arguments::Systems),
+    /// Run the whole loop on this machine.
+    Demo(demo::arguments::Options),
     /// Run a system's fake, or take a step at a running one.
     Sandbox(sandbox::arguments::Order),
     /// Print the help of the command of this name, or of all commands.
@@ -84,7 +84,7 @@ impl Command {
             Command::Status(options) => status::run(options),
             Command::Control(order) => control::run(&order),
             Command::Health => health::run(),
-            Command::Demo(systems) => demo::run(&systems),
+            Command::Demo(options) => demo::run(&options),
             Command::Sandbox(order) => sandbox::run(&order),
             Command::Help(name) => Ok(printed(&help::help(name))),
             Command::Version => Ok(printed(concat!("task-creator ", env!("CARGO_PKG_VERSION"), "\n"))),

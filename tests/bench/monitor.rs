@@ -26,7 +26,9 @@ pub fn cost_and_parked() -> Vec<Figure> {
     let worker = Worker::start(&queues, &sandbox.webhook_url(), &settings);
     eventually("it is ready", PATIENCE, || api.get("/readyz").is_ok_and(|answer| answer.status == 200));
     progress("monitor: nobody asks, 30 s");
-    let alone = rest(&worker, || drop(after(WATCH).recv()));
+    let alone = rest(&worker, || {
+        let _ = after(WATCH).recv();
+    });
     progress("monitor: the page is open, 30 s");
     let polls = tick(POLL);
     let asked = rest(&worker, || {

@@ -1,9 +1,18 @@
-//! The command line of `task-creator demo`: arguments → the systems that it shows. It knows no fake but its name.
+//! The command line of `task-creator demo`: arguments → the systems that it shows, and whether it goes on. It knows no fake but its name.
 
 use lexopt::{Arg, Parser};
 
 use crate::commands::arguments::unexpected;
 use crate::commands::fakes::{self, FAKES, FakeEntry, USUAL};
+
+/// What the demo shows.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Options {
+    /// These systems.
+    pub systems: Systems,
+    /// It goes on until Ctrl+C, and has a page.
+    pub monitor: bool,
+}
 
 /// The systems of a demo, by their names, in the order of [`FAKES`].
 #[derive(Debug, PartialEq, Eq)]
@@ -16,24 +25,26 @@ impl Systems {
     }
 }
 
-/// The systems; `None` when help is asked for.
+/// The options; `None` when help is asked for.
 ///
 /// # Errors
 /// What is wrong with the arguments.
-pub fn read(parser: &mut Parser) -> Result<Option<Systems>, lexopt::Error> {
-    let (mut named, mut all) = (Vec::new(), false);
+pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
+    let (mut named, mut all, mut monitor) = (Vec::new(), false, false);
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Long("all") => all = true,
+            Arg::Long("monitor") => monitor = true,
             Arg::Long("system") => named.push(fakes::read(parser, |_| true)?.name),
-            other => return Err(unexpected(&other, &["--system", "--all", "--help"])),
+            other => return Err(unexpected(&other, &["--system", "--all", "--monitor", "--help"])),
         }
     }
-    match (all, named.is_empty()) {
-        (true, true) => Ok(Some(Systems(FAKES.iter().map(|entry| entry.name).collect()))),
-        (true, false) => Err("--all names every system: leave --system out".into()),
-        (false, true) => Ok(Some(Systems(vec![USUAL.name]))),
-        (false, false) => Ok(Some(Systems(named))),
-    }
+    let systems = match (all, named.is_empty()) {
+        (true, true) => FAKES.iter().map(|entry| entry.name).collect(),
+        (true, false) => return Err("--all names every system: leave --system out".into()),
+        (false, true) => vec![USUAL.name],
+        (false, false) => named,
+    };
+    Ok(Some(Options { systems: Systems(systems), monitor }))
 }

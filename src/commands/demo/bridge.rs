@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, never};
 use serde_json::Value;
 
 use crate::config::{Config, RabbitMq};
@@ -172,6 +172,15 @@ pub enum Outcome {
     },
 }
 
+/// What the bridge does with parked messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parked {
+    /// It takes them.
+    Taken,
+    /// They stay in the error queue.
+    Left,
+}
+
 /// The open bridge.
 pub struct Bridge<'a> {
     publisher: Publisher,
@@ -183,20 +192,29 @@ pub struct Bridge<'a> {
 }
 
 impl OwnQueues<'_> {
-    /// Opens the bridge while `work` runs. Returns the result of `work`, and the outcomes that came after it.
+    /// Opens the bridge while `work` runs, with the parked messages or without them. Returns the result of `work`, and the outcomes that came after it.
     ///
     /// # Errors
     /// The connection is gone, or `work` fails.
-    pub fn bridge<T>(&self, work: impl FnOnce(&mut Bridge) -> anyhow::Result<T>) -> anyhow::Result<(T, Vec<Outcome>)> {
+    pub fn bridge<T>(
+        &self,
+        parked: Parked,
+        work: impl FnOnce(&mut Bridge) -> anyhow::Result<T>,
+    ) -> anyhow::Result<(T, Vec<Outcome>)> {
         let mut connection = Connection::open(&self.config.rabbitmq, "task-creator demo: Camunda's side")?;
         let (publisher, consumer) = connection.within_deadline(|connection| {
             Ok::<_, ConnectionError>((Publisher::open(connection)?, Consumer::open(connection, PREFETCH, 1)?))
         })?;
         let subscriptions = connection.within_deadline(|_| {
             let Config { responses_queue, error_queue, .. } = self.config;
-            Ok::<_, ConnectionError>([consumer.consume(responses_queue)?, consumer.consume(error_queue)?])
+            let mut subscriptions = vec![consumer.consume(responses_queue)?];
+            if parked == Parked::Taken {
+                subscriptions.push(consumer.consume(error_queue)?);
+            }
+            Ok::<_, ConnectionError>(subscriptions)
         })?;
-        let deliveries = [subscriptions[0].receiver().clone(), subscriptions[1].receiver().clone()];
+        let of = |index: usize| subscriptions.get(index).map_or_else(never, |one| one.receiver().clone());
+        let deliveries = [of(0), of(1)];
         let mut bridge = Bridge { publisher, consumer: &consumer, queues: self, deliveries };
         let done = work(&mut bridge);
         // Cancelling and dropping wait for the broker, so they get a deadline.

@@ -9,8 +9,11 @@ const RABBITMQ: &str = "RabbitMQ";
 const WORKER: &str = "worker";
 
 /// The lines before the demo, for a screen of this width.
-pub fn introduction(run: &str, config: &Config, shown: &[Shown], messages: usize, width: usize) -> String {
-    let what = format!("{} Times are in seconds.", what(shown, messages));
+pub fn introduction(run: &str, config: &Config, shown: &[Shown], messages: Option<usize>, width: usize) -> String {
+    let what = match messages {
+        Some(messages) => format!("{} Times are in seconds.", what(shown, messages)),
+        None => "Camunda's tasks go round again and again: simulated users finish them after 20 s.".to_owned(),
+    };
     let mut rows =
         vec![(RABBITMQ, format!("{}:{}, only queues named {run}.*", config.rabbitmq.host, config.rabbitmq.port))];
     rows.extend(shown.iter().map(|Shown { entry, fake }| (entry.label, place(entry.port.is_some(), &fake.place()))));

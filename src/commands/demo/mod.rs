@@ -3,12 +3,13 @@
 //!
 //! [`arguments`] say which systems, [`setup`] starts their fakes and makes the settings, [`stage`] runs the demo: their
 //! messages go in, [`bridge`] is Camunda's side with the queues, [`audit`] counts, [`introduction`], [`table`] and
-//! [`screen`] show. The worker uses nothing of this.
+//! [`screen`] show. [`live`] is the demo that goes on and has a page. The worker uses nothing of this.
 
 pub mod arguments;
 pub mod audit;
 pub mod bridge;
 pub mod introduction;
+pub mod live;
 pub mod screen;
 pub mod setup;
 pub mod stage;
@@ -29,16 +30,19 @@ use crate::stop::{self, Stop, Stopper};
 use crate::systems::table::Setup;
 use crate::terminal;
 use crate::{logging, worker};
-use arguments::Systems;
+use arguments::Options;
 use audit::Audit;
-use bridge::OwnQueues;
+use bridge::{OwnQueues, Parked};
+use live::{Engine, Live, SettingsFile};
 use screen::Screen;
-use setup::Shown;
+use setup::{Settings, Shown};
 use stage::{Ending, Stage};
 use table::Layout;
 
 /// For the whole demo, connecting included. After it the demo has only [`CLEARING_UP`].
 const LONGEST: Duration = Duration::from_secs(50);
+/// The same for the one that goes on until Ctrl+C, in case that everybody has forgotten it.
+const LONGEST_LIVE: Duration = Duration::from_secs(24 * 3600);
 /// For clearing up after Ctrl+C, or after [`LONGEST`].
 const CLEARING_UP: Duration = Duration::from_secs(10);
 /// A second interrupt that comes sooner is part of the first.
@@ -46,15 +50,18 @@ const SAME_INTERRUPT: Duration = Duration::from_secs(1);
 /// Of each system where there are several, so that the table fits a usual terminal.
 const MOST_OF_ONE: usize = 6;
 
-/// Runs the demo with these systems. An interrupt ends it after clearing up, a second one at once.
+/// Runs the demo. An interrupt ends it after clearing up, a second one at once.
 ///
 /// # Errors
 /// A setting is wrong, there is no RabbitMQ, or something broke on the way.
-pub fn run(systems: &Systems) -> anyhow::Result<ExitCode> {
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let (environment, interrupts) = (&super::environment()?, &interrupts::channel()?);
-    let shown = setup::start(&systems.entries())?;
+    let shown = setup::start(&options.systems.entries())?;
+    let engine = options.monitor.then(Engine::start).transpose()?;
     let run = format!("demo-{}-{:x}", process::id(), crate::message::now_ms() & 0xff_ffff);
-    let setup = setup::settings(environment, &run, &shown)?;
+    let more = engine.as_ref().map(|engine| engine.settings(environment)).unwrap_or_default();
+    let settings = Settings::of(environment, &run, &shown, more);
+    let setup = settings.setup()?;
     setup.hide_secrets();
     let config = &setup.config;
     // Compiling has taken a while, and connecting may: say that something happens.
@@ -62,10 +69,13 @@ pub fn run(systems: &Systems) -> anyhow::Result<ExitCode> {
     let _logger = logging::start_in_files(config)?;
     let (stopper, interrupted) = stop::signal();
     let (sender, ended) = bounded(1);
-    let over = Instant::now() + LONGEST;
+    let over = Instant::now() + if options.monitor { LONGEST_LIVE } else { LONGEST };
     thread::scope(|scope| {
         let demo = thread::Builder::new().name("demo".into()).spawn_scoped(scope, || {
-            let result = play(&run, &setup, shown, &interrupted, over);
+            let result = match &engine {
+                Some(engine) => go_on(&run, &setup, &settings, engine, shown, &interrupted),
+                None => play(&run, &setup, shown, &interrupted, over),
+            };
             // Moved in, so that a panic closes the channel.
             let _ = { sender }.send(());
             result
@@ -116,12 +126,13 @@ fn play(run: &str, setup: &Setup, shown: Vec<Shown>, interrupted: &Stop, over: I
     let layout = Layout::of(&audit.histories);
     // Head and status line.
     let mut screen = Screen::new(audit.histories.len() + 2, layout.narrowest());
-    screen.say(&introduction::introduction(run, config, &shown, audit.histories.len(), screen.width));
+    screen.say(&introduction::introduction(run, config, &shown, Some(audit.histories.len()), screen.width));
     let next = introduction::next(&shown);
     let fakes = shown.into_iter().map(|shown| shown.fake).collect();
     let mut stage = Stage::open(fakes, audit, layout, screen, over);
-    let played = queues
-        .bridge(|bridge| with_worker(setup, |counters, refusals| stage.play(bridge, counters, refusals, interrupted)));
+    let played = queues.bridge(Parked::Taken, |bridge| {
+        with_worker(setup, |counters, refusals| stage.play(bridge, counters, refusals, interrupted))
+    });
     // The worker has ended, so this number does not change any more.
     let left = queues.waiting();
     let removed = queues.remove().inspect_err(|err| log::error!("{err:#}"));
@@ -139,6 +150,32 @@ fn play(run: &str, setup: &Setup, shown: Vec<Shown>, interrupted: &Stop, over: I
         stage.interrupted();
     }
     Ok(code)
+}
+
+/// The demo that goes on until Ctrl+C.
+fn go_on(
+    run: &str,
+    setup: &Setup,
+    settings: &Settings,
+    engine: &Engine,
+    shown: Vec<Shown>,
+    interrupted: &Stop,
+) -> anyhow::Result<ExitCode> {
+    let config = &setup.config;
+    let systems: Vec<&'static str> = shown.iter().map(|shown| shown.entry.name).collect();
+    let queues = OwnQueues::make(config, &systems)?;
+    let width = terminal::width().unwrap_or(screen::USUAL_WIDTH);
+    terminal::print(&introduction::introduction(run, config, &shown, None, width));
+    let _file = SettingsFile::write(&config.log_dir, &settings.lines())?;
+    terminal::print(&live::advice(config));
+    let mut live = Live::open(engine, run, shown);
+    let played = queues
+        .bridge(Parked::Left, |bridge| with_worker(setup, |_, refusals| live.play(bridge, refusals, interrupted)));
+    let removed = queues.remove().inspect_err(|err| log::error!("{err:#}"));
+    played?;
+    removed?;
+    terminal::print("\nStopped. The demo's queues are deleted.\n");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the worker as the command `run` does, while `work` runs.

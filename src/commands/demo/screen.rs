@@ -7,7 +7,7 @@ use std::io;
 use crate::terminal;
 
 /// The width if the output is no terminal.
-const USUAL_WIDTH: usize = 80;
+pub const USUAL_WIDTH: usize = 80;
 
 /// The screen.
 pub struct Screen {

@@ -3,7 +3,7 @@
 
 use crate::commands::fakes::{Fake, FakeEntry, Pace};
 use crate::settings::{Environment, Given, SettingsErrors};
-use crate::systems::table::Setup;
+use crate::systems::table::{self, Setup};
 
 /// Between two sweeps of the tracker, in seconds.
 const SWEEP_INTERVAL: &str = "0.5";
@@ -26,30 +26,63 @@ pub fn start(entries: &[&'static FakeEntry]) -> anyhow::Result<Vec<Shown>> {
     entries.iter().map(|entry| Ok(Shown { entry, fake: (entry.start)(0, Pace::Near)? })).collect()
 }
 
-/// The settings of a demo with these queues and fakes.
-///
-/// # Errors
-/// A setting of RabbitMQ or of the log is wrong.
-pub fn settings(environment: &Environment, run: &str, shown: &[Shown]) -> Result<Setup, SettingsErrors> {
-    let is_blank = |given: &Result<Given, String>| given.as_ref().is_ok_and(|given| given.value.trim().is_empty());
-    let given = |name: &str| environment.get(name).filter(|given| !is_blank(given));
-    let own = |value: String| Some(Ok(Given { value, place: None, quoted: false }));
-    let of_fakes: Vec<(&str, String)> = shown.iter().flat_map(|Shown { fake, .. }| fake.settings()).collect();
-    let newcomer = given("RABBITMQ_PASSWORD").is_none();
-    let mut setup = Setup::found(&|name| match name {
-        "QUEUE_PREFIX" => own(format!("{run}.")),
-        "ERROR_QUEUE" => own(format!("{run}.errors.camunda_tasks.queue")),
-        "RESPONSES_QUEUE" => own(format!("{run}.camunda.responses.queue")),
-        "HEARTBEAT_INTERVAL" | "RETRY_DELAY" => own(SWEEP_INTERVAL.to_owned()),
+/// The settings of the demo, by name: its own, and those of RabbitMQ and of the log as they are set.
+pub struct Settings(Vec<(String, Result<Given, String>)>);
+
+impl Settings {
+    /// For queues of this run, with what the fakes and `more` say.
+    pub fn of(environment: &Environment, run: &str, shown: &[Shown], more: Vec<(&str, String)>) -> Settings {
+        let own = [
+            ("QUEUE_PREFIX", format!("{run}.")),
+            ("ERROR_QUEUE", format!("{run}.errors.camunda_tasks.queue")),
+            ("RESPONSES_QUEUE", format!("{run}.camunda.responses.queue")),
+            ("HEARTBEAT_INTERVAL", SWEEP_INTERVAL.to_owned()),
+            ("RETRY_DELAY", SWEEP_INTERVAL.to_owned()),
+        ];
+        let of_fakes = shown.iter().flat_map(|Shown { fake, .. }| fake.settings());
+        let mut settings = Settings(Vec::new());
+        own.into_iter().chain(of_fakes).chain(more).for_each(|(name, value)| settings.set(name, value));
+        let is_blank = |given: &Result<Given, String>| given.as_ref().is_ok_and(|given| given.value.trim().is_empty());
+        let is_kept = |name: &&String| name.starts_with("RABBITMQ_") || name.starts_with("LOG_");
+        for name in table::settings().iter().filter(is_kept) {
+            let given = environment.get(name).filter(|given| !is_blank(given));
+            settings.0.extend(given.map(|given| (name.clone(), given)));
+        }
         // RabbitMQ as installed lets `guest` in from the same machine.
-        "RABBITMQ_PASSWORD" if newcomer => own("guest".to_owned()),
-        "RABBITMQ_USERNAME" if newcomer => given(name).or_else(|| own("guest".to_owned())),
-        name if name.starts_with("RABBITMQ_") || name.starts_with("LOG_") => given(name),
-        name => of_fakes.iter().find(|(known, _)| *known == name).and_then(|(_, value)| own(value.clone())),
-    })?;
-    // The demo does not write to the real worker's log.
-    setup.config.log_dir.push(LOG_FOLDER);
-    Ok(setup)
+        if !settings.has("RABBITMQ_PASSWORD") {
+            settings.set("RABBITMQ_PASSWORD", "guest".to_owned());
+            if !settings.has("RABBITMQ_USERNAME") {
+                settings.set("RABBITMQ_USERNAME", "guest".to_owned());
+            }
+        }
+        settings
+    }
+
+    fn set(&mut self, name: &str, value: String) {
+        self.0.push((name.to_owned(), Ok(Given { value, place: None, quoted: false })));
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+
+    /// What they say.
+    ///
+    /// # Errors
+    /// A setting of RabbitMQ or of the log is wrong.
+    pub fn setup(&self) -> Result<Setup, SettingsErrors> {
+        let found = |name: &str| self.0.iter().find(|(known, _)| known == name).map(|(_, given)| given.clone());
+        let mut setup = Setup::found(&found)?;
+        // The demo does not write to the real worker's log.
+        setup.config.log_dir.push(LOG_FOLDER);
+        Ok(setup)
+    }
+
+    /// For a `.env` with which other commands find the demo.
+    pub fn lines(&self) -> Vec<(String, String)> {
+        let read = self.0.iter().filter_map(|(name, given)| Some((name.clone(), given.as_ref().ok()?.value.clone())));
+        read.collect()
+    }
 }
 
 #[cfg(test)]
@@ -61,7 +94,8 @@ mod tests {
     fn the_demo_keeps_to_queues_and_fakes_of_its_own() {
         for entries in FAKES.iter().map(|entry| vec![entry]).chain([FAKES.iter().collect()]) {
             let shown = start(&entries).expect("there are free ports");
-            let setup = settings(&Environment::default(), "demo-1-2", &shown).expect("the settings are right");
+            let settings = Settings::of(&Environment::default(), "demo-1-2", &shown, Vec::new());
+            let setup = settings.setup().expect("the settings are right");
             let config = &setup.config;
             assert_eq!(config.queue_prefix, "demo-1-2.");
             assert!(config.log_dir.ends_with("demo"), "the log of the real worker is another");

@@ -46,10 +46,7 @@ impl Camunda {
         if let Err(refusal) = self.of_worker(id, &completion["workerId"], "cannot be completed") {
             return refusal;
         }
-        if let Some(task) = self.tasks.remove(id) {
-            self.history.note("successLog", id, &task);
-            self.history.ended(&task.process, "COMPLETED");
-        }
+        self.finish(id);
         done()
     }
 
