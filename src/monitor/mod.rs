@@ -9,13 +9,18 @@
 pub mod access;
 pub mod actions;
 pub mod api;
+pub mod attention;
 pub mod events;
 pub mod faces;
+pub mod health;
 pub mod history;
 pub mod hub;
+pub mod lanes;
 pub mod problem;
 pub mod query;
 pub mod routes;
+pub mod status;
+pub mod tasks;
 pub mod time;
 pub mod watch;
 
