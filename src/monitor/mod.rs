@@ -18,3 +18,6 @@ pub mod routes;
 pub mod time;
 
 pub use api::start;
+
+#[cfg(test)]
+mod tests;
