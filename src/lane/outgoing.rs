@@ -10,8 +10,12 @@ use serde_json::value::RawValue;
 use super::ledger::Replay;
 use super::{Job, Lane};
 use crate::message::parked::original as original_of;
-use crate::message::{self, Cause, Earlier, LARGEST_BODY, Note, Original, Parked, Record, Task, document, shorten};
+use crate::message::{
+    self, Cause, Earlier, LARGEST_BODY, Note, Original, Parked, ParkedTask, Record, Task, document, fingerprint,
+    shorten,
+};
 use crate::rabbitmq::Headers;
+use crate::rabbitmq::browse::Message;
 use crate::rabbitmq::consumer::{DELIVERY_COUNT, WORN_OUT, times_requeued};
 use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::redact;
@@ -121,6 +125,18 @@ pub fn republished_to_move(queue: &str, message_id: String, body: Vec<u8>, heade
     let mut outgoing = untouched(queue, message_id, body, headers);
     outgoing.headers.set(MAY_BE_MOVED, true);
     outgoing
+}
+
+/// A message of any queue of ours that [`browse`](crate::rabbitmq::browse) has to publish again: whatever it says of
+/// itself stays, and the lane that gets it next looks its task up with patience.
+pub fn browsed(queue: &str, message: Message) -> OutgoingMessage {
+    let Message { body, headers, .. } = message;
+    let task = ParkedTask::of(&body, "", "");
+    let id = task.map_or_else(|| fingerprint(&body), |task| task.id);
+    match may_move(&headers) {
+        true => republished_to_move(queue, id, body, headers),
+        false => republished(queue, id, body, headers),
+    }
 }
 
 fn untouched(queue: &str, message_id: String, body: Vec<u8>, headers: Headers) -> OutgoingMessage {
@@ -268,7 +284,7 @@ pub fn last_error(headers: &Headers) -> Option<&str> {
 pub fn earlier(headers: &Headers, redelivered: bool) -> Earlier {
     match () {
         () if headers.is_set(UNSEEN) => Earlier::Unseen,
-        () if redelivered || headers.is_set(MAY_EXIST) => Earlier::MayExist,
+        () if redelivered || headers.is_set(MAY_EXIST) || headers.is_set(MAY_BE_MOVED) => Earlier::MayExist,
         // A create without a clear answer waits in the retry queue until its effect can be seen.
         () if attempts(headers) > 0 => Earlier::WouldShow,
         () => Earlier::None,
@@ -283,7 +299,7 @@ pub fn replay(headers: &Headers) -> Option<Replay> {
 /// May the message with these headers be moved to another system's queue? Not once more, and not where it was worked
 /// on.
 pub fn may_move(headers: &Headers) -> bool {
-    let is_untouched = attempts(headers) == 0 && earlier(headers, false) == Earlier::None;
+    let is_untouched = attempts(headers) == 0 && ![MAY_EXIST, UNSEEN].iter().any(|mark| headers.is_set(mark));
     is_untouched && headers.text(ORIGINAL_QUEUE).is_none()
 }
 
@@ -342,6 +358,17 @@ mod tests {
         }
         assert!(!may_move(&Headers::from_iter([(ATTEMPTS, 1)])));
         assert!(may_move(&Headers::from_iter([(REPLAYED, true)])));
+    }
+
+    #[test]
+    fn a_message_that_was_browsed_often_may_still_move_and_is_looked_up_with_patience() {
+        let message = |headers| Message { body: br#"{"task_id": "task-1"}"#.to_vec(), headers, sent: None };
+        let headers = browsed("default.queue", message(Headers::new())).headers;
+        assert!(may_move(&headers));
+        assert_eq!(earlier(&headers, false), Earlier::MayExist);
+        let headers = browsed("bitrix24.retry.queue", message(Headers::from_iter([(ATTEMPTS, 2)]))).headers;
+        assert_eq!((attempts(&headers), earlier(&headers, false)), (2, Earlier::MayExist));
+        assert_eq!(browsed("q", message(Headers::new())).message_id, "task-1");
     }
 
     /// How long a message waits that is to be tried this many seconds from now.
