@@ -28,7 +28,7 @@ const LONGEST_NAME: usize = 255;
 const LONGEST_PREFIX: usize = 200;
 
 /// The checked settings that all systems share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The broker.
     pub rabbitmq: RabbitMq,

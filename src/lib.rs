@@ -82,6 +82,7 @@ pub mod incidents;
 pub mod lane;
 pub mod logging;
 pub mod message;
+pub mod monitor;
 pub mod nearest;
 pub mod queues;
 pub mod rabbitmq;

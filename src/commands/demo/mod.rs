@@ -147,13 +147,13 @@ fn with_worker<T>(
 ) -> anyhow::Result<T> {
     let (stopper, stop) = stop::signal();
     let systems = worker::systems(setup, &stop)?;
-    let counters: Vec<Stats> = systems.iter().map(worker::Running::counters).collect();
+    let hub = worker::hub(&setup.config, &systems);
     let (refused, refusals) = bounded(systems.len() + 1);
     thread::scope(|scope| {
         thread::Builder::new()
             .name("heartbeat".into())
-            .spawn_scoped(scope, || worker::run(&setup.config, &stop, systems, &counters, &refused))?;
-        let named: Vec<(&str, &Stats)> = setup.on().map(|(name, _)| name).zip(&counters).collect();
+            .spawn_scoped(scope, || worker::run(&setup.config, &stop, systems, &hub, &refused))?;
+        let named: Vec<(&str, &Stats)> = hub.lanes.iter().map(|lane| (lane.name, lane.stats.as_ref())).collect();
         let result = work(&named, &refusals);
         // If `work` panics, dropping the stopper raises it, so that the worker ends in any case.
         stopper.raise();

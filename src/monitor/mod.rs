@@ -1,0 +1,6 @@
+//! What an operator sees and does from outside, while the worker works. [`hub`] holds a handle to every lane; all faces
+//! read it.
+//!
+//! It stands on top: no lane and no system knows of it.
+
+pub mod hub;
