@@ -1,18 +1,26 @@
 //! A fake of Camunda 7's engine, as far as external tasks go: who has locked each, until when, its retries and its
-//! incident.
+//! incident, and what has happened to it.
 //!
-//! It keeps the engine's rules: only who has locked a task may report its failure; a failure ends the lock unless it says
-//! for how long; no retries are an incident; what has retries and no lock is fetched. It refuses members that it does not
-//! know. It knows nothing of the worker.
+//! It keeps the engine's rules: what has retries and no lock and is not suspended is fetched; only who has locked a task
+//! may complete it or report its failure, also after the lock has ended; anybody may unlock it; a failure ends the lock
+//! unless it says for how long; no retries are an incident; what is finished is gone, except from the history. It refuses
+//! members that it does not know. It knows nothing of the worker. `list` selects and sorts, [`history`] remembers.
+
+mod changes;
+pub mod history;
+mod list;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, TimeDelta, Utc};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
+use self::history::History;
 use super::http_fake::{Asked, Target};
 use crate::http::server::Page;
 
@@ -22,40 +30,99 @@ pub const USER: &str = "task-creator";
 pub const PASSWORD: &str = "sandbox-camunda-password";
 /// Where the REST interface is.
 pub const ROOT: &str = "/engine-rest";
-/// The lock of the bridge.
-const YEAR: Duration = Duration::from_secs(365 * 86_400);
-/// In UTF-16 units.
-const LONGEST_MESSAGE: usize = 666;
-const FAILURE: &[&str] = &["workerId", "errorMessage", "errorDetails", "retries", "retryTimeout"];
+/// How long the bridge locks a task.
+pub const YEAR: TimeDelta = TimeDelta::days(365);
 
 /// An engine in memory.
 #[derive(Default)]
 pub struct Camunda {
     tasks: BTreeMap<String, ExternalTask>,
+    /// What has happened to tasks and processes, for whoever asks later.
+    pub history: History,
 }
 
 /// An external task.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ExternalTask {
-    /// Who has locked it last.
-    pub worker: String,
-    /// The lock ends.
-    pub locked_until: Instant,
+    /// What kind of work it is.
+    pub topic: String,
+    /// The process it belongs to.
+    pub process: String,
+    /// Its place in the process.
+    pub activity: String,
+    /// What the process knows; each value with its type, as the engine shows it.
+    pub variables: Value,
+    /// Who has locked it last; none after an unlock.
+    pub worker: Option<String>,
+    /// The lock ends, or has ended.
+    pub locked_until: Option<DateTime<Utc>>,
     /// None has ever been set at first.
     pub retries: Option<u64>,
     /// What the cockpit shows.
     pub incident: Option<String>,
+    /// Of the last failure.
+    pub error: Option<String>,
     /// What it shows on demand.
     pub details: Option<String>,
+    /// Nobody fetches or completes it meanwhile.
+    pub suspended: bool,
+}
+
+impl ExternalTask {
+    fn is_locked(&self) -> bool {
+        self.locked_until.is_some_and(|until| until > Utc::now())
+    }
+
+    fn is_fetched(&self) -> bool {
+        self.retries != Some(0) && !self.is_locked() && !self.suspended
+    }
 }
 
 impl Camunda {
+    /// A process has come to this task, which nobody has fetched yet. The process is called after the task.
+    pub fn add(&mut self, id: &str, topic: &str) {
+        let process = format!("process-of-{id}");
+        self.history.started(&process);
+        let task = ExternalTask {
+            topic: topic.to_owned(),
+            process,
+            activity: "Activity_1".to_owned(),
+            variables: json!({}),
+            ..ExternalTask::default()
+        };
+        self.history.note("creationLog", id, &task);
+        self.tasks.insert(id.to_owned(), task);
+    }
+
     /// The bridge has fetched a task and locked it for a year.
     pub fn lock(&mut self, id: &str, worker: &str) {
-        let locked_until = Instant::now() + YEAR;
-        let task =
-            ExternalTask { worker: worker.to_owned(), locked_until, retries: None, incident: None, details: None };
-        self.tasks.insert(id.to_owned(), task);
+        if !self.tasks.contains_key(id) {
+            self.add(id, "bitrix_create_task");
+        }
+        self.change(id, |task| {
+            task.worker = Some(worker.to_owned());
+            task.locked_until = Some(Utc::now() + YEAR);
+        });
+    }
+
+    /// The task was fetched this much earlier.
+    pub fn age(&mut self, id: &str, by: TimeDelta) {
+        self.change(id, |task| task.locked_until = task.locked_until.map(|until| until - by));
+    }
+
+    /// Changes a task, if it is there.
+    pub fn change(&mut self, id: &str, change: impl FnOnce(&mut ExternalTask)) {
+        if let Some(task) = self.tasks.get_mut(id) {
+            change(task);
+        }
+    }
+
+    /// Somebody has cancelled the process of this task.
+    pub fn cancel(&mut self, id: &str) {
+        if let Some(task) = self.tasks.remove(id) {
+            self.history.note("deletionLog", id, &task);
+            self.history.ended(&task.process, "EXTERNALLY_TERMINATED");
+        }
     }
 
     /// A task that is not finished.
@@ -65,69 +132,31 @@ impl Camunda {
 
     /// What the bridge would fetch now.
     pub fn fetchable(&self) -> Vec<&str> {
-        let is_free = |task: &ExternalTask| task.retries != Some(0) && task.locked_until <= Instant::now();
-        self.tasks.iter().filter(|(_, task)| is_free(task)).map(|(id, _)| id.as_str()).collect()
-    }
-
-    fn fail(&mut self, id: &str, failure: &Value) -> Page {
-        if let Some(unknown) = failure.as_object().and_then(|members| members.keys().find(|name| !is_known(name))) {
-            return Self::refusal(400, "InvalidRequestException", &format!("Unrecognized field \"{unknown}\""));
-        }
-        let Some(worker) = failure["workerId"].as_str() else {
-            return Self::refusal(500, "NullValueException", "workerId is null");
-        };
-        let Some(task) = self.tasks.get_mut(id) else { return missing(id) };
-        if task.worker != worker {
-            let told = format!(
-                "Failure of External Task {id} cannot be reported by worker '{worker}'. It is locked by worker '{}'.",
-                task.worker
-            );
-            return Self::refusal(400, "RestException", &told);
-        }
-        let (retries, rest) = (failure["retries"].as_u64().unwrap_or(0), failure["retryTimeout"].as_u64().unwrap_or(0));
-        task.locked_until = Instant::now() + Duration::from_millis(rest);
-        task.details = failure["errorDetails"].as_str().map(str::to_owned);
-        let message = failure["errorMessage"].as_str().map(cut).unwrap_or_default();
-        set_retries(task, retries, message);
-        done()
-    }
-
-    fn give_retries(&mut self, id: &str, given: &Value) -> Page {
-        let Some(retries) = given["retries"].as_u64() else {
-            return Self::refusal(400, "InvalidRequestException", "The number of retries cannot be null.");
-        };
-        let Some(task) = self.tasks.get_mut(id) else { return missing(id) };
-        set_retries(task, retries, String::new());
-        done()
+        self.tasks.iter().filter(|(_, task)| task.is_fetched()).map(|(id, _)| id.as_str()).collect()
     }
 }
 
-/// An incident comes when the last retry goes, and goes when there is one again.
-fn set_retries(task: &mut ExternalTask, retries: u64, message: String) {
-    let had_some = task.retries != Some(0);
-    match retries {
-        0 if had_some => task.incident = Some(message),
-        0 => {}
-        _ => task.incident = None,
-    }
-    task.retries = Some(retries);
-}
-
-fn is_known(member: &str) -> bool {
-    FAILURE.contains(&member)
-}
-
-fn cut(message: &str) -> String {
-    let units: Vec<u16> = message.encode_utf16().take(LONGEST_MESSAGE).collect();
-    String::from_utf16_lossy(&units)
+/// As the engine writes it.
+fn written(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%dT%H:%M:%S%.3f%z").to_string()
 }
 
 fn missing(id: &str) -> Page {
     Camunda::refusal(404, "RestException", &format!("External task with id {id} does not exist"))
 }
 
+fn shown(value: &Value) -> Page {
+    Page::new(200, "application/json", value.to_string())
+}
+
 fn done() -> Page {
     Page::new(204, "", "")
+}
+
+/// A refusal of a body with a member that is not among these.
+fn unknown_member(body: &Value, known: &[&str]) -> Option<Page> {
+    let unknown = body.as_object()?.keys().find(|name| !known.contains(&name.as_str()))?;
+    Some(Camunda::refusal(400, "InvalidRequestException", &format!("Unrecognized field \"{unknown}\"")))
 }
 
 impl Target for Camunda {
@@ -140,50 +169,22 @@ impl Target for Camunda {
         let parts: Vec<&str> = path.split('/').skip(1).collect();
         let decoded = |id: &str| percent_decode_str(id).decode_utf8_lossy().into_owned();
         match (request.method.as_str(), parts.as_slice()) {
-            ("GET", ["version"]) => Page::new(200, "application/json", json!({"version": "7.20.0"}).to_string()),
+            ("GET", ["version"]) => shown(&json!({"version": "7.20.0"})),
+            ("POST", ["external-task"]) => self.list(request),
+            ("POST", ["external-task", "count"]) => self.count(&request.json()),
+            ("POST", ["external-task", "fetchAndLock"]) => self.fetch(&request.json()),
+            ("GET", ["external-task", id]) => self.show(&decoded(id)),
+            ("POST", ["external-task", id, "complete"]) => self.complete(&decoded(id), &request.json()),
             ("POST", ["external-task", id, "failure"]) => self.fail(&decoded(id), &request.json()),
+            ("POST", ["external-task", id, "unlock"]) => self.unlock(&decoded(id)),
             ("PUT", ["external-task", id, "retries"]) => self.give_retries(&decoded(id), &request.json()),
+            ("GET", ["history", "external-task-log"]) => self.history.log(request),
+            ("GET", ["history", "process-instance", id]) => self.history.process(&decoded(id)),
             _ => Self::refusal(404, "NotFoundException", "RESTEASY003210: Could not find resource for full path"),
         }
     }
 
     fn refusal(status: u16, code: &str, text: &str) -> Page {
         Page::new(status, "application/json", json!({"type": code, "message": text}).to_string())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn engine() -> Camunda {
-        let mut engine = Camunda::default();
-        engine.lock("task-1", "bridge");
-        engine
-    }
-
-    #[test]
-    fn a_failure_without_a_time_ends_the_lock_so_that_a_task_with_retries_is_fetched_again() {
-        let mut engine = engine();
-        assert_eq!(
-            engine.fail("task-1", &json!({"workerId": "bridge", "retries": 0, "errorMessage": "no"})).status(),
-            204
-        );
-        assert_eq!(engine.task("task-1").and_then(|task| task.incident.as_deref()), Some("no"));
-        assert_eq!(engine.fetchable(), Vec::<&str>::new());
-        assert_eq!(engine.give_retries("task-1", &json!({"retries": 1})).status(), 204);
-        assert_eq!((engine.fetchable(), &engine.tasks["task-1"].incident), (vec!["task-1"], &None));
-    }
-
-    #[test]
-    fn only_who_has_locked_a_task_may_report_its_failure() {
-        let mut engine = engine();
-        let status = |engine: &mut Camunda, id: &str, failure| engine.fail(id, &failure).status();
-        assert_eq!(status(&mut engine, "task-1", json!({"workerId": "other", "retries": 0})), 400);
-        assert_eq!(status(&mut engine, "task-1", json!({"retries": 0})), 500);
-        assert_eq!(status(&mut engine, "task-1", json!({"workerId": "bridge", "worker_id": "bridge"})), 400);
-        assert_eq!(status(&mut engine, "task-2", json!({"workerId": "bridge", "retries": 0})), 404);
-        assert_eq!(engine.give_retries("task-2", &json!({"retries": 1})).status(), 404);
-        assert!(engine.tasks["task-1"].incident.is_none());
     }
 }

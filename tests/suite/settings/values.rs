@@ -61,6 +61,7 @@ fn the_error_for_each_bad_value_has_its_name_and_an_example() {
         ("CAMUNDA_URL", "camunda.example"),
         ("CAMUNDA_USER", "task:creator"),
         ("CAMUNDA_REQUEST_TIMEOUT", "61"),
+        ("CAMUNDA_LOCK_DURATION", "0"),
         ("DEFAULT_ACTION", "drop"),
         ("DEFAULT_URL", "services.example"),
         ("DEFAULT_TOPIC_URLS", "https://services.example/tasks"),
