@@ -19,6 +19,7 @@ use crate::lane::control::Control;
 use crate::lane::notices::{Counts, Notice, Notices};
 use crate::lane::{Lane, reader, tracking};
 use crate::logging;
+use crate::monitor::events::Events;
 use crate::monitor::hub::{Hub, LaneHandle};
 use crate::queues::Queues;
 use crate::rabbitmq::publisher::LargestBody;
@@ -118,7 +119,7 @@ fn reasons(setup: &Setup) -> String {
 }
 
 /// The handles to the lanes of these systems, by which others see and control them.
-pub fn hub(config: &Config, systems: &[Running]) -> Arc<Hub> {
+pub fn hub(config: &Config, systems: &[Running], events: Arc<Events>) -> Arc<Hub> {
     let lanes = systems.iter().map(|running| LaneHandle {
         name: running.name,
         target: running.target.clone(),
@@ -127,7 +128,7 @@ pub fn hub(config: &Config, systems: &[Running]) -> Arc<Hub> {
         stats: Arc::new(running.counters()),
         handler: Arc::clone(&running.connected.handler),
     });
-    Arc::new(Hub::new(config.clone(), lanes.collect()))
+    Arc::new(Hub::new(config.clone(), lanes.collect(), events))
 }
 
 /// Works until the stop signal. The hub, which [`hub`] has made of these systems, belongs to the caller, who may read

@@ -74,6 +74,38 @@ pub const TOPICS: &[Topic] = &[
     what another program has written",
     ),
     topic(
+        "status",
+        "[--watch] [--json]",
+        "
+  status           how the running worker is: what needs attention, its lanes,
+                   the queues (needs MONITOR_ADDR); exit code 1 when something
+                   needs attention
+    --watch          draw it again every 2 s, until Ctrl+C
+    --json           the whole status as JSON",
+    ),
+    topic(
+        "control",
+        "ACTION [ARGUMENT…]",
+        "
+  control          steer the running worker (needs MONITOR_ADDR and
+                   MONITOR_CONTROL_TOKEN)
+    pause SYSTEM --reason TEXT
+                     start no task of SYSTEM until it is resumed; --for 15m:
+                     for so long
+    resume SYSTEM    start its tasks again
+    sweep SYSTEM     look at its open tasks now
+    log-level LEVEL  log DEBUG, INFO, WARNING or ERROR for 10 minutes; --for 2h:
+                     for so long
+    --json           print the worker's answer as JSON",
+    ),
+    topic(
+        "health",
+        "",
+        "
+  health           ask the running worker whether it is ready, a line for each
+                   lane (needs MONITOR_ADDR); exit code 1 when it is not",
+    ),
+    topic(
         "demo",
         "[--system NAME… | --all]",
         "

@@ -4,17 +4,21 @@
 //! command and reads the settings. [`arguments`] has what all commands need to read arguments, [`interrupts`] Ctrl+C,
 //! [`help`] the text of the help, [`fakes`] what `demo` and `sandbox` know of each system.
 
+pub mod api;
 pub mod arguments;
 pub mod check;
+pub mod control;
 pub mod demo;
 pub mod explain;
 pub mod fakes;
+pub mod health;
 pub mod help;
 pub mod interrupts;
 pub mod parked;
 pub mod run;
 pub mod sandbox;
 pub mod send;
+pub mod status;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -49,6 +53,12 @@ pub enum Command {
     Explain(PathBuf),
     /// List, show, replay, export or discard parked messages.
     Parked(parked::Action),
+    /// Show how the running worker is.
+    Status(status::Options),
+    /// Pause, resume or sweep a lane of the running worker, or change how much it logs.
+    Control(control::Order),
+    /// Say whether the running worker is ready.
+    Health,
     /// Run the whole loop on this machine with these systems.
     Demo(demo::arguments::Systems),
     /// Run a system's fake, or take a step at a running one.
@@ -71,6 +81,9 @@ impl Command {
             Command::Send(order) => send::run(&order),
             Command::Explain(file) => explain::run(&file),
             Command::Parked(action) => parked::run(action),
+            Command::Status(options) => status::run(options),
+            Command::Control(order) => control::run(&order),
+            Command::Health => health::run(),
             Command::Demo(systems) => demo::run(&systems),
             Command::Sandbox(order) => sandbox::run(&order),
             Command::Help(name) => Ok(printed(&help::help(name))),
@@ -146,6 +159,9 @@ fn read(parser: &mut Parser, name: &mut Option<&'static str>) -> Result<Command,
         "send" => send::read(parser)?.map(Command::Send),
         "explain" => explain::read(parser)?.map(Command::Explain),
         "parked" => parked::arguments::read(parser)?.map(Command::Parked),
+        "status" => status::read(parser)?.map(Command::Status),
+        "control" => control::read(parser)?.map(Command::Control),
+        "health" => nothing_more(parser)?.then_some(Command::Health),
         "sandbox" => sandbox::arguments::read(parser)?.map(Command::Sandbox),
         "demo" => demo::arguments::read(parser)?.map(Command::Demo),
         _ => nothing_more(parser)?.then_some(Command::Run),

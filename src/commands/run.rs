@@ -5,6 +5,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{self, ExitCode};
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use crossbeam_channel::{Receiver, after, bounded, select};
 use super::interrupts::{self, INTERRUPTED};
 use super::{DOTENV, EX_CONFIG};
 use crate::logging::Logging;
+use crate::monitor::events::Events;
 use crate::monitor::hub::Hub;
 use crate::rabbitmq::ConnectionError;
 use crate::settings::{Environment, SettingsErrors};
@@ -37,16 +39,18 @@ pub fn run() -> anyhow::Result<ExitCode> {
         logging::reopen();
         ControlFlow::Continue(())
     })?;
+    // Before anything is logged that it should have.
+    let events = Events::start(&setup.config);
     worker::introduce(&setup, Path::new(DOTENV));
     environment.advice.iter().for_each(|advice| log::warn!("{advice}"));
-    work(&setup, &signals, &logging)
+    work(&setup, events, &signals, &logging)
 }
 
-fn work(setup: &Setup, signals: &Receiver<()>, logging: &Logging) -> anyhow::Result<ExitCode> {
+fn work(setup: &Setup, events: Arc<Events>, signals: &Receiver<()>, logging: &Logging) -> anyhow::Result<ExitCode> {
     let (stopper, stop) = stop::signal();
     let config = &setup.config;
     let systems = worker::systems(setup, &stop)?;
-    let hub = worker::hub(config, &systems);
+    let hub = worker::hub(config, &systems, events);
     let (gave_up, given_up) = bounded(systems.len() + 1);
     let (done, ended) = bounded(1);
     let why = thread::scope(|scope| {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
+use super::events::Events;
 use crate::config::Config;
 use crate::lane::control::{Control, Snapshot};
 use crate::queues::Queues;
@@ -25,6 +26,8 @@ pub struct Hub {
     pub config: Config,
     /// One for each system that is on.
     pub lanes: Vec<LaneHandle>,
+    /// What happened lately.
+    pub events: Arc<Events>,
     /// When the worker started, by the wall clock.
     pub started_at: DateTime<Utc>,
     /// The same by the clock that nobody sets.
@@ -50,8 +53,8 @@ pub struct LaneHandle {
 
 impl Hub {
     /// The hub of these lanes, which start now.
-    pub fn new(config: Config, lanes: Vec<LaneHandle>) -> Hub {
-        Hub { config, lanes, started_at: Utc::now(), started: Instant::now() }
+    pub fn new(config: Config, lanes: Vec<LaneHandle>, events: Arc<Events>) -> Hub {
+        Hub { config, lanes, events, started_at: Utc::now(), started: Instant::now() }
     }
 
     /// The lane of this system, if it is on.

@@ -3,7 +3,7 @@
 //!
 //! The cases: (a) create at a target that answers at once, (b) at a slow one, (c) at the cloud's limit, (d) sweep, (e)
 //! latency, (f) start and rest, (g) at a target that more requests slow down, (h) memory with large messages, (i) each
-//! lane at a fake that answers at once.
+//! lane at a fake that answers at once, (j) the monitor.
 //!
 //! The real release binary, a real RabbitMQ, and the sandbox's fakes. Figures are compared within one run, since
 //! the machine may be shared; nothing here fails because something was slow.
@@ -18,6 +18,7 @@ mod lanes;
 mod latency;
 mod machine;
 mod memory;
+mod monitor;
 mod sweep;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -61,6 +62,7 @@ const CASES: &[Case] = &[
     ("strained", create::strained),
     ("memory", memory::large_messages),
     ("lanes", lanes::all),
+    ("monitor", monitor::cost_and_parked),
 ];
 
 fn main() {

@@ -201,10 +201,11 @@ impl Fault {
         stage.producer.singly(true);
         let calm = stage.catches_up(CALM);
         if calm {
-            let mut second = stage.another_worker();
+            let (mut second, mut api) = stage.another_worker();
             last(random, 3000, 8000);
             if self == Fault::Takeover {
                 mem::swap(&mut second, &mut stage.worker);
+                mem::swap(&mut api, &mut stage.api);
                 second.kill();
             } else {
                 second.stop();

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use amiquip::{AmqpProperties, Channel, Confirm, Connection, Publish, Return};
 use crossbeam_channel::Receiver;
+use task_creator::sandbox::camunda::Camunda;
+use task_creator::sandbox::http_fake::HttpFake;
 
 use super::random::Random;
 use super::support::{Queues, RabbitMq, field_text, seed_message};
@@ -16,6 +18,8 @@ use super::target::Target;
 
 /// A broker that takes longer has lost it, or has an alarm.
 const CONFIRM: Duration = Duration::from_secs(5);
+/// Who has locked the tasks in Camunda: what the messages say.
+const BRIDGE: &str = "universal-worker";
 const RECONNECT: Duration = Duration::from_millis(500);
 
 /// What the publishing thread shares with the soak.
@@ -38,7 +42,13 @@ pub struct Producer {
 }
 
 impl Producer {
-    pub fn start(rabbitmq: RabbitMq, queues: Arc<Queues>, seed: u64, each: Duration) -> Producer {
+    pub fn start(
+        rabbitmq: RabbitMq,
+        queues: Arc<Queues>,
+        camunda: Arc<HttpFake<Camunda>>,
+        seed: u64,
+        each: Duration,
+    ) -> Producer {
         let shared = Arc::new(Shared {
             over: AtomicBool::new(false),
             paused: AtomicBool::new(false),
@@ -50,7 +60,7 @@ impl Producer {
         });
         let publishing = {
             let shared = shared.clone();
-            move || publish_all(&rabbitmq, &queues, Random::of(seed ^ 0xa5a5), each, &shared)
+            move || publish_all(&rabbitmq, &queues, &camunda, Random::of(seed ^ 0xa5a5), each, &shared)
         };
         let thread = thread::Builder::new().name("producer".into()).spawn(publishing);
         Producer { shared, thread: Some(thread.expect("the machine has a thread to spare")) }
@@ -107,7 +117,14 @@ struct Line {
     _connection: Connection,
 }
 
-fn publish_all(rabbitmq: &RabbitMq, queues: &Queues, mut random: Random, each: Duration, shared: &Shared) {
+fn publish_all(
+    rabbitmq: &RabbitMq,
+    queues: &Queues,
+    camunda: &HttpFake<Camunda>,
+    mut random: Random,
+    each: Duration,
+    shared: &Shared,
+) {
     let mut line = None;
     let mut number = 0;
     let mut earlier: Vec<(Option<String>, Vec<u8>)> = Vec::new();
@@ -133,6 +150,8 @@ fn publish_all(rabbitmq: &RabbitMq, queues: &Queues, mut random: Random, each: D
             if !copy {
                 queues.note_published(body.clone());
                 if let Some(id) = id {
+                    // Only now: what RabbitMQ has not confirmed may be lost, and nobody shall look for it.
+                    camunda.target().lock(&id, BRIDGE);
                     earlier.push((Some(id), body));
                 }
             }

@@ -13,6 +13,7 @@
 mod support;
 
 mod faults;
+mod operator;
 mod producer;
 mod random;
 mod stage;
@@ -27,6 +28,7 @@ use std::{env, fs, process, thread};
 use serde_json::Value;
 
 use faults::Fault;
+use operator::{Act, Done};
 use random::Random;
 use stage::Stage;
 use support::Audit;
@@ -62,6 +64,10 @@ struct Soak {
     started: Instant,
     end: Instant,
     counts: BTreeMap<String, usize>,
+    /// Messages that the operator has had published again.
+    replayed: usize,
+    /// What the operator has seen and must not be.
+    wrong: Vec<String>,
 }
 
 fn main() {
@@ -71,7 +77,8 @@ fn main() {
     let stage = Stage::set(seed, EACH);
     let started = Instant::now();
     let end = started + Duration::from_secs_f64(minutes * 60.0);
-    let mut soak = Soak { stage, random: Random::of(seed), started, end, counts: BTreeMap::new() };
+    let mut soak =
+        Soak { stage, random: Random::of(seed), started, end, counts: BTreeMap::new(), replayed: 0, wrong: Vec::new() };
 
     soak.calm(STEADY.min(end - started));
     let first = soak.size_between_sweeps();
@@ -157,6 +164,10 @@ impl Soak {
                 println!("{}  {name}: not now, the worker has too much to do", self.clock());
             }
         }
+        // A copy of a task that nobody may see, or two workers and two copies: see above.
+        if illness.is_none_or(|(illness, _)| illness != Illness::Invisible) && self.random.percent(60) {
+            self.operate();
+        }
         self.pause(300, 4000);
         self.stage.target.recover();
         self.stage.producer.singly(false);
@@ -171,6 +182,17 @@ impl Soak {
             self.counts.values().sum::<usize>(),
         );
         self.pause(500, 3500);
+    }
+
+    fn operate(&mut self) {
+        let act = Act::draw(&mut self.random);
+        let Done { done, replayed, wrong } = operator::act(act, &self.stage.api, &mut self.random);
+        self.replayed += replayed;
+        self.wrong.extend(wrong);
+        match done {
+            true => self.note(&format!("operator: {act:?}"), &format!("{act:?}")),
+            false => println!("{}  operator: {act:?}: the worker does not do it now", self.clock()),
+        }
     }
 
     /// A fault that meets a worker at work. If the worker waits to connect again, an administrator restarts it instead
@@ -256,12 +278,13 @@ impl Soak {
         self.stage.end_worker();
         let stage = &mut self.stage;
         wrong.append(&mut stage.unasked);
+        wrong.append(&mut self.wrong);
         let log = stage.worker.errors() + &stage.worker.output();
         wrong.extend(log.lines().filter(|line| line.contains("panicked")).take(5).map(str::to_string));
         // What may have doubled a record: every fault, and every message that was published again.
         let faults = self.counts.values().sum::<usize>();
         let audit = Audit::take(&stage.queues, stage.target.markers())
-            .after_faults(faults + stage.producer.copies())
+            .after_faults(faults + stage.producer.copies() + self.replayed)
             .with_finished(stage.target.finished());
         wrong.extend(audit.broken_rules());
         wrong.extend(stage.target.doubled());

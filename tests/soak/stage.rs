@@ -7,8 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use task_creator::sandbox;
+use task_creator::sandbox::camunda::{Camunda, PASSWORD, ROOT, USER};
+use task_creator::sandbox::http_fake::HttpFake;
 
 use super::producer::Producer;
+use super::support::api::Api;
 use super::support::worker::binary;
 use super::support::{Broker, Message, Node, PATIENCE, Queues, Relay, Worker, eventually};
 use super::target::Target;
@@ -28,10 +31,13 @@ const SETTINGS: [(&str, &str); 8] = [
 
 pub struct Stage {
     pub worker: Worker,
+    /// The worker's control API.
+    pub api: Api,
     pub producer: Producer,
     pub to_broker: Relay,
     pub to_portal: Relay,
     pub target: Target,
+    pub camunda: Arc<HttpFake<Camunda>>,
     pub queues: Arc<Queues>,
     /// Unexpected exits of the worker.
     pub unasked: Vec<String>,
@@ -57,14 +63,15 @@ impl Stage {
         }
         let target = Target::start(seed ^ 0x5a5a);
         let (to_broker, to_portal) = (Relay::to(rabbitmq.address()), Relay::to(target.address()));
-        let worker = start_worker(&queues, &to_broker, &to_portal);
-        let producer = Producer::start(rabbitmq, queues.clone(), seed, each);
-        Stage { worker, producer, to_broker, to_portal, target, queues, unasked: Vec::new(), node }
+        let camunda = Arc::new(HttpFake::start(0, Camunda::default()).expect("a free port"));
+        let (worker, api) = start_worker(&queues, &to_broker, &to_portal, &camunda);
+        let producer = Producer::start(rabbitmq, queues.clone(), camunda.clone(), seed, each);
+        Stage { worker, api, producer, to_broker, to_portal, target, camunda, queues, unasked: Vec::new(), node }
     }
 
-    /// A second worker beside the first one.
-    pub fn another_worker(&self) -> Worker {
-        start_worker(&self.queues, &self.to_broker, &self.to_portal)
+    /// A second worker beside the first one, with an API of its own.
+    pub fn another_worker(&self) -> (Worker, Api) {
+        start_worker(&self.queues, &self.to_broker, &self.to_portal, &self.camunda)
     }
 
     /// Drops the relay's connections of a killed worker.
@@ -214,8 +221,16 @@ impl Drop for Stage {
     }
 }
 
-fn start_worker(queues: &Queues, to_broker: &Relay, to_portal: &Relay) -> Worker {
+fn start_worker(queues: &Queues, to_broker: &Relay, to_portal: &Relay, camunda: &HttpFake<Camunda>) -> (Worker, Api) {
     let webhook = sandbox::webhook_url(to_portal.address());
-    let port = to_broker.port().to_string();
-    Worker::start(queues, &webhook, &[&SETTINGS[..], &[("RABBITMQ_PORT", &port)]].concat())
+    let (port, engine) = (to_broker.port().to_string(), format!("http://{}{ROOT}", camunda.address()));
+    let api = Api::anywhere();
+    let own = [
+        ("RABBITMQ_PORT", port.as_str()),
+        ("CAMUNDA_URL", &engine),
+        ("CAMUNDA_USER", USER),
+        ("CAMUNDA_PASSWORD", PASSWORD),
+    ];
+    let worker = Worker::start(queues, &webhook, &[&SETTINGS[..], &own, &api.settings()].concat());
+    (worker, api)
 }

@@ -23,6 +23,7 @@ use crossbeam_channel::{Receiver, after, at, bounded, select};
 
 use super::interrupts::{self, INTERRUPTED};
 use crate::config::{Config, RabbitMq};
+use crate::monitor::events::Events;
 use crate::stats::Stats;
 use crate::stop::{self, Stop, Stopper};
 use crate::systems::table::Setup;
@@ -147,7 +148,7 @@ fn with_worker<T>(
 ) -> anyhow::Result<T> {
     let (stopper, stop) = stop::signal();
     let systems = worker::systems(setup, &stop)?;
-    let hub = worker::hub(&setup.config, &systems);
+    let hub = worker::hub(&setup.config, &systems, Events::start(&setup.config));
     let (refused, refusals) = bounded(systems.len() + 1);
     thread::scope(|scope| {
         thread::Builder::new()
