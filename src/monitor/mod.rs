@@ -11,10 +11,12 @@ pub mod actions;
 pub mod api;
 pub mod events;
 pub mod faces;
+pub mod history;
 pub mod hub;
 pub mod problem;
 pub mod query;
 pub mod routes;
 pub mod time;
+pub mod watch;
 
 pub use api::start;
