@@ -5,21 +5,21 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::api::{Call, json};
 use super::hub::{Hub, LaneHandle};
 use super::problem::{Problem, TOO_MANY_TRACES};
-use super::time;
+use super::tasks::{self, Filter};
+use super::{lanes, time};
 use crate::camunda::Engine;
 use crate::http::server::Page;
-use crate::lane::tasks::{Tracked, UnderWay};
-use crate::stats::condition::Obstacle;
 use crate::stop;
 use crate::systems::table;
-use crate::trace::facts::{Held, HeldState, Lane};
+use crate::trace::facts::Held;
 use crate::trace::{Event, Remembered, Sources, Target, Trace, trace};
 
 /// For all sources together.
@@ -79,68 +79,21 @@ impl Drop for Turn {
     }
 }
 
-/// What the lanes have of the task. One that is busy may have it.
+/// What the lanes have of the task. It is read in the form of the API, as the command reads it.
 fn remembered(hub: &Hub, task_id: &str) -> Remembered {
-    let (mut held, mut complete) = (Vec::new(), true);
-    for (lane, tasks) in hub.lanes.iter().zip(hub.tasks()) {
-        complete &= tasks.is_some();
-        let under_way = tasks.unwrap_or_default().into_iter().filter(|task| task.id == task_id);
-        held.extend(under_way.map(|task| in_hand(lane, task)));
-        let swept = lane.control.swept();
-        complete &= swept.is_complete && swept.number > 0;
-        let tracked = swept.open.iter().chain(&swept.unanswered).filter(|task| task.id == task_id);
-        held.extend(tracked.map(|task| followed(lane, task)));
+    let known = tasks::known(hub, &Filter::default());
+    let own = known.tasks.into_iter().filter(|task| task.task_id == task_id);
+    let mut held: Vec<Held> = own.filter_map(|task| as_told(&task)).collect();
+    if !held.is_empty() {
+        let lanes = lanes::all(hub);
+        for held in &mut held {
+            let lane = lanes.iter().find(|lane| lane.system == held.system);
+            held.lane = lane.and_then(as_told).unwrap_or_default();
+        }
     }
-    Remembered::Looked { held, complete }
+    Remembered::Looked { held, complete: known.complete }
 }
 
-fn in_hand(lane: &LaneHandle, task: UnderWay) -> Held {
-    let until = |at: Instant| at.saturating_duration_since(Instant::now()).as_secs();
-    Held {
-        system: lane.name.to_owned(),
-        state: if task.is_retrying { HeldState::Retrying } else { HeldState::InHand },
-        since: task.since.and_then(|since| ago(since.elapsed())),
-        attempts: task.attempts,
-        next_try_in_seconds: task.next_try.map(until),
-        error: task.error,
-        step: Some(task.step.text().to_owned()),
-        title: task.about.title,
-        process_id: task.about.process,
-        lane: state(lane),
-        ..Held::default()
-    }
-}
-
-fn followed(lane: &LaneHandle, task: &Tracked) -> Held {
-    let created = task.created_at.and_then(|at| DateTime::from_timestamp_millis(i64::try_from(at).ok()?));
-    Held {
-        system: lane.name.to_owned(),
-        state: if task.why.is_some() { HeldState::Unanswered } else { HeldState::Open },
-        since: created.map(time::text),
-        error: task.why.clone(),
-        target_id: task.target_id.clone(),
-        title: task.about.title.clone(),
-        process_id: task.about.process.clone(),
-        lane: state(lane),
-        ..Held::default()
-    }
-}
-
-fn ago(elapsed: Duration) -> Option<String> {
-    Some(time::text(Utc::now() - TimeDelta::from_std(elapsed).ok()?))
-}
-
-/// What keeps the lane from working, in the words of its API.
-fn state(lane: &LaneHandle) -> Lane {
-    let Some(shown) = lane.stats.condition.shown() else {
-        return Lane { state: "works".into(), reason: None };
-    };
-    let state = match shown.obstacle {
-        Obstacle::NoSession => "no_session",
-        Obstacle::Alarm => "alarm",
-        Obstacle::FullQueue => "full_queue",
-        Obstacle::Paused => "paused",
-        Obstacle::Target => "target_away",
-    };
-    Lane { state: state.into(), reason: Some(shown.why) }
+fn as_told<T: DeserializeOwned>(told: &impl Serialize) -> Option<T> {
+    serde_json::to_value(told).and_then(serde_json::from_value).inspect_err(|err| log::debug!("trace: {err}")).ok()
 }
