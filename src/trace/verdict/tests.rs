@@ -1,5 +1,7 @@
 //! Each row of the table, and what wins where sources contradict each other.
 
+use std::collections::BTreeSet;
+
 use super::super::facts::{Camunda, Ended, Lane, Queues, Targets, Waiting};
 use super::*;
 
@@ -262,4 +264,14 @@ fn two_systems_with_the_same_task_are_a_contradiction() {
 fn a_row_names_the_time_since_when_it_holds() {
     let facts = Facts { queues: browsed(&[Role::Errors]), ..Facts::default() };
     assert_eq!(verdict(ID, &facts).0.since.as_deref(), Some(DAY));
+}
+
+#[test]
+fn the_manual_has_every_row() {
+    let page = include_str!("../../docs/finding-a-task.md");
+    let (_, table) = page.split_once("### What the verdict says").expect("the section is there");
+    let told: BTreeSet<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(code, _)| code).collect();
+    let known: BTreeSet<&str> = TABLE.iter().map(|(code, _)| *code).chain(["not_known"]).collect();
+    assert_eq!(told, known);
 }
