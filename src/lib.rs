@@ -95,4 +95,5 @@ pub mod stop;
 pub mod systems;
 pub mod terminal;
 pub mod tls;
+pub mod trace;
 pub mod worker;

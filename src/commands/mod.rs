@@ -19,6 +19,7 @@ pub mod run;
 pub mod sandbox;
 pub mod send;
 pub mod status;
+pub mod trace;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,8 @@ pub enum Command {
     Control(control::Order),
     /// Say whether the running worker is ready.
     Health,
+    /// Say where one task is.
+    Trace(trace::Options),
     /// Run the whole loop on this machine.
     Demo(demo::arguments::Options),
     /// Run a system's fake, or take a step at a running one.
@@ -84,6 +87,7 @@ impl Command {
             Command::Status(options) => status::run(options),
             Command::Control(order) => control::run(&order),
             Command::Health => health::run(),
+            Command::Trace(options) => trace::run(&options),
             Command::Demo(options) => demo::run(&options),
             Command::Sandbox(order) => sandbox::run(&order),
             Command::Help(name) => Ok(printed(&help::help(name))),
@@ -162,6 +166,7 @@ fn read(parser: &mut Parser, name: &mut Option<&'static str>) -> Result<Command,
         "status" => status::read(parser)?.map(Command::Status),
         "control" => control::read(parser)?.map(Command::Control),
         "health" => nothing_more(parser)?.then_some(Command::Health),
+        "trace" => trace::read(parser)?.map(Command::Trace),
         "sandbox" => sandbox::arguments::read(parser)?.map(Command::Sandbox),
         "demo" => demo::arguments::read(parser)?.map(Command::Demo),
         _ => nothing_more(parser)?.then_some(Command::Run),
@@ -253,7 +258,7 @@ mod tests {
         for (line, told, help) in [
             ("sned -", "there is no command \"sned\"; did you mean send?", "--help"),
             ("help chekc", "did you mean check?", "--help"),
-            ("frobnicate", "there are run, check, send, explain, parked, demo, sandbox", "--help"),
+            ("frobnicate", "there are run, check, send, explain, parked, trace, status, ", "--help"),
             ("--verison", "there is no option --verison here; did you mean --version?", "--help"),
             ("check --create-feild", "did you mean --create-field?", "check --help"),
             ("send --smaple invoice", "did you mean --sample?", "send --help"),

@@ -280,6 +280,11 @@ pub fn last_error(headers: &Headers) -> Option<&str> {
     headers.text(LAST_ERROR)
 }
 
+/// When the message with these headers is tried again, as a time since 1970.
+pub fn retry_at(headers: &Headers) -> Option<Duration> {
+    headers.number(RETRY_AT).and_then(|at| u64::try_from(at).ok()).map(Duration::from_millis)
+}
+
 /// What an earlier delivery of the message with these headers may have done.
 pub fn earlier(headers: &Headers, redelivered: bool) -> Earlier {
     match () {

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use super::access::Access::{self, Control, Free, Read};
 use super::api::Call;
 use super::problem::{NO_SUCH_PATH, Problem, WRONG_METHOD, WRONG_PATH};
-use super::{actions, faces, page};
+use super::{actions, faces, page, trace};
 use crate::http::server::Page;
 
 /// Answers a request.
@@ -48,6 +48,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/{file}", "pageFile", Free, &[], page::file),
     route("GET", "/api/v1/openapi.json", "openapi", Read, &[], faces::openapi),
     route("GET", "/api/v1/events", "events", Read, &["after", "limit"], faces::events),
+    route("GET", "/api/v1/tasks/{task_id}", "task", Read, &["browse"], trace::task),
     route("POST", "/api/v1/lanes/{system}/sweeps", "sweepLane", Control, &[], actions::sweep),
     route("PUT", "/api/v1/log-level", "setLogLevel", Control, &[], actions::log_level),
 ];

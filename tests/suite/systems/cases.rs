@@ -3,6 +3,8 @@
 //!
 //! A message has a single attempt, so a case fails when a failure of the target is counted as one.
 
+use std::sync::Arc;
+
 use task_creator::stop;
 use task_creator::systems::seen::{Looked, NOT_LOOKED_UP, Seen, State};
 use task_creator::systems::table::Setup;
@@ -99,7 +101,7 @@ impl<T: Target> Scene<T> {
     }
 
     /// What somebody works with who only looks.
-    fn handler(&self) -> Box<dyn Handler> {
+    fn handler(&self) -> Arc<dyn Handler> {
         let own = self.target.settings();
         let value = |name: &str| match name {
             "RABBITMQ_PASSWORD" => Some("unused".into()),

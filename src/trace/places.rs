@@ -1,0 +1,230 @@
+//! Looks for a task in the queues, in the order in which a message goes through them, so that one that moves meanwhile is
+//! met later. Every message stays.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::Value;
+
+use super::facts::{Place, Role};
+use super::{Source, Step, TOO_LATE, Tracing};
+use crate::config::Config;
+use crate::lane::outgoing;
+use crate::message::given::texts;
+use crate::message::parked::{ParkedTask, original};
+use crate::message::record::answer_text;
+use crate::message::{Record, Task, document, seconds, text};
+use crate::queues::Queues;
+use crate::rabbitmq::browse::{Browse, Browsed, End, Message};
+use crate::rabbitmq::connection::Connection;
+use crate::rabbitmq::queues;
+use crate::stop::Stop;
+
+/// Of an input queue no more messages are looked at: each look is a requeue.
+const MOST_OF_INPUT: u32 = 1000;
+
+/// A queue that is looked into.
+#[derive(Clone)]
+struct Asked {
+    role: Role,
+    queue: String,
+    system: Option<String>,
+}
+
+/// What a queue has of the task.
+struct Found {
+    place: Option<Place>,
+    process_id: Option<String>,
+    title: Option<String>,
+    /// `None`: there is no such queue.
+    browsed: Option<Browsed>,
+    consumers: u32,
+}
+
+impl Tracing<'_> {
+    /// Looks into the queues of this system, or of all, and into those that all share.
+    pub(super) fn look_into_queues(&mut self, system: Option<&str>) {
+        if !self.sources.browse {
+            let why = "not looked into: that takes every message out for a moment; --browse does it";
+            self.steps.push(Step::not_looked(Source::Queues, None, why.into()));
+            return;
+        }
+        self.facts.queues.looked = true;
+        self.facts.queues.complete = true;
+        for asked in self.queues(system) {
+            let looking = self.within({
+                let (asked, id) = (asked.clone(), self.task_id.to_owned());
+                let (config, stop, until) = (self.sources.config.clone(), self.sources.stop.clone(), self.until);
+                move || look(&asked, &id, &config, &stop, until)
+            });
+            let step = match looking.wait() {
+                Some(Ok(found)) => self.note_found(&asked, found),
+                Some(Err(err)) => self.note_unread(&asked, &format!("{err:#}")),
+                None => self.note_unread(&asked, TOO_LATE),
+            };
+            self.steps.push(step);
+        }
+    }
+
+    fn queues(&self, system: Option<&str>) -> Vec<Asked> {
+        let config = &self.sources.config;
+        // What belongs to a system may wait in the default queue until it is moved.
+        let is_meant =
+            |name: &str| system.is_none_or(|system| name == system || name == crate::systems::table::DEFAULT);
+        let systems = self.sources.targets.iter().map(|target| target.system.as_str()).filter(|name| is_meant(name));
+        let systems: Vec<(&str, Queues)> = systems.map(|name| (name, Queues::of(name, config))).collect();
+        let own = |role: Role, queue: fn(&Queues) -> &String| {
+            let asked = |(name, queues): &(&str, Queues)| Asked {
+                role,
+                queue: queue(queues).clone(),
+                system: Some((*name).to_owned()),
+            };
+            systems.iter().map(asked).collect::<Vec<_>>()
+        };
+        let shared = |role, queue: &String| vec![Asked { role, queue: queue.clone(), system: None }];
+        [
+            own(Role::Input, |queues| &queues.input),
+            own(Role::Retry, |queues| &queues.retry),
+            own(Role::Sent, |queues| &queues.sent),
+            shared(Role::Errors, &config.error_queue),
+            shared(Role::Responses, &config.responses_queue),
+        ]
+        .concat()
+    }
+
+    fn note_found(&mut self, asked: &Asked, found: Found) -> Step {
+        let (system, queue) = (asked.system.as_deref(), &asked.queue);
+        let Some(browsed) = found.browsed else {
+            return Step::nothing(Source::Queues, system, format!("there is no queue {queue}"));
+        };
+        self.note(found.process_id, found.title);
+        let others = asked.system.is_some() && found.consumers > 0;
+        self.facts.queues.held_elsewhere |= others;
+        self.facts.queues.swept_now |= others && asked.role == Role::Sent;
+        if let Some(place) = found.place {
+            let step = Step::found(Source::Queues, system, format!("{queue} has it")).at(place.since.clone());
+            let step = step.with([
+                ("queue", Some(queue.clone())),
+                ("cause", place.cause.clone()),
+                ("error", place.error.clone()),
+                ("attempts", Some(place.attempts).filter(|attempts| *attempts > 0).map(|count| count.to_string())),
+                ("next_try", place.next_try.clone()),
+                ("answer", place.answer.clone()),
+            ]);
+            self.facts.queues.found.push(place);
+            return step;
+        }
+        let is_whole = browsed.end == End::All && browsed.read >= browsed.found;
+        self.facts.queues.complete &= is_whole;
+        let seen = match is_whole {
+            true => format!("{queue} does not have it among {} messages", browsed.read),
+            false => format!("{queue} does not have it among the first {} of {} messages", browsed.read, browsed.found),
+        };
+        let held = if others { "; a worker may hold more, which cannot be seen" } else { "" };
+        Step::nothing(Source::Queues, system, format!("{seen}{held}"))
+    }
+
+    fn note_unread(&mut self, asked: &Asked, why: &str) -> Step {
+        self.facts.queues.complete = false;
+        Step::could_not(Source::Queues, asked.system.as_deref(), format!("{}: {why}", asked.queue))
+    }
+}
+
+fn look(asked: &Asked, id: &str, config: &Config, stop: &Stop, until: Instant) -> anyhow::Result<Found> {
+    let consumers = consumers(config, &asked.queue)?;
+    let mut found = Found { place: None, process_id: None, title: None, browsed: None, consumers };
+    let browse = Browse {
+        broker: &config.rabbitmq,
+        name: "task-creator: trace",
+        queue: &asked.queue,
+        most: if asked.role == Role::Input { MOST_OF_INPUT } else { u32::MAX },
+        time: until.saturating_duration_since(Instant::now()),
+        republished: &outgoing::browsed,
+    };
+    found.browsed = browse.look(stop, |message| {
+        if !is_about(asked.role, &message, id) {
+            return ControlFlow::Continue(());
+        }
+        let task = task_in(asked.role, &message);
+        found.process_id = task.as_ref().and_then(|task| task.process_instance_id.clone());
+        found.title = task.as_ref().and_then(|task| texts::title(task, &mut Vec::new())).map(|title| title.value);
+        found.place = Some(place(asked, &message));
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}
+
+fn consumers(config: &Config, queue: &str) -> anyhow::Result<u32> {
+    let mut connection = Connection::open(&config.rabbitmq, "task-creator: trace")?;
+    let found = connection.within_deadline(|connection| queues::look(connection, queue))?;
+    // Nothing was to be sent, so a failed close does no harm.
+    let _ = connection.close();
+    Ok(found.map_or(0, |found| found.consumers))
+}
+
+/// Is the message one of this task? Most are not, which shows without reading them.
+fn is_about(role: Role, message: &Message, id: &str) -> bool {
+    let is_plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
+    if is_plain && !message.body.windows(id.len().max(1)).any(|part| part == id.as_bytes()) {
+        return false;
+    }
+    let parked = || ParkedTask::read(&message.body);
+    let task = if role == Role::Errors { parked() } else { None };
+    task.or_else(|| ParkedTask::of(&message.body, "", "")).is_some_and(|task| task.id == id)
+}
+
+fn task_in(role: Role, message: &Message) -> Option<Task> {
+    let read =
+        |body: Vec<u8>| Task::parse(body.clone()).ok().or_else(|| Record::parse(body).ok().map(|record| record.task));
+    match role {
+        Role::Errors => read(original(&document::members(&message.body).ok()?)?).or_else(|| read(message.body.clone())),
+        Role::Input | Role::Retry | Role::Sent | Role::Responses => read(message.body.clone()),
+    }
+}
+
+fn place(asked: &Asked, Message { body, headers, sent }: &Message) -> Place {
+    let json = document::read(body).unwrap_or_default();
+    let header = |name: &str| headers.text(name).map(str::to_owned);
+    let own_time = |name: &str| json[name].as_f64().map(seconds).and_then(iso_of_seconds);
+    let sent_at = sent.and_then(|sent| DateTime::from_timestamp(i64::try_from(sent).ok()?, 0)).map(iso);
+    let place = Place {
+        role: asked.role,
+        queue: asked.queue.clone(),
+        system: asked.system.clone(),
+        since: sent_at.clone(),
+        ..Place::default()
+    };
+    match asked.role {
+        Role::Errors => Place {
+            since: own_time("timestamp").filter(|_| !json["error_type"].is_null()).or(sent_at),
+            cause: text(&json["error_type"]).or_else(|| header("error_type")),
+            error: text(&json["error_message"]).or_else(|| header("error_message")),
+            attempts: json["attempts"].as_u64().and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(0),
+            system: text(&json["system"]).or_else(|| header("system")),
+            ..place
+        },
+        Role::Retry => Place {
+            error: outgoing::last_error(headers).map(str::to_owned),
+            attempts: outgoing::attempts(headers),
+            next_try: outgoing::retry_at(headers).and_then(|at| iso_of_seconds(at.as_secs_f64())),
+            ..place
+        },
+        Role::Responses => Place {
+            since: own_time("processed_at").or(sent_at),
+            answer: answer_text(json.get("response_data").unwrap_or(&Value::Null)).map(str::to_owned),
+            ..place
+        },
+        Role::Sent => Place { since: own_time("processed_at").or(sent_at), ..place },
+        Role::Input => place,
+    }
+}
+
+fn iso_of_seconds(seconds: f64) -> Option<String> {
+    let since_1970 = Duration::try_from_secs_f64(seconds).ok()?;
+    DateTime::from_timestamp_millis(i64::try_from(since_1970.as_millis()).ok()?).map(iso)
+}
+
+fn iso(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
