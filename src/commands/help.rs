@@ -74,6 +74,18 @@ pub const TOPICS: &[Topic] = &[
     what another program has written",
     ),
     topic(
+        "trace",
+        "TASK_ID [--browse] [--json]",
+        "
+  trace TASK_ID    say where one task is: asks the running worker (needs
+                   MONITOR_ADDR), the targets and Camunda (needs CAMUNDA_URL);
+                   exit code 0 when it moves on by itself, 1 when somebody must
+                   act, 3 when it is not known
+    --browse         look into the queues too: takes every message out for a
+                     moment, of an input queue the first 1,000
+    --json           all of it as JSON",
+    ),
+    topic(
         "status",
         "[--watch] [--json]",
         "

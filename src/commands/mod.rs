@@ -20,6 +20,7 @@ pub mod run;
 pub mod sandbox;
 pub mod send;
 pub mod status;
+pub mod trace;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -62,6 +63,8 @@ pub enum Command {
     Control(control::Order),
     /// Say whether the running worker is ready.
     Health,
+    /// Say where one task is.
+    Trace(trace::Options),
     /// Run the whole loop on this machine with these systems.
     Demo(demo::arguments::Systems),
     /// Run a system's fake, or take a step at a running one.
@@ -88,6 +91,7 @@ impl Command {
             Command::Status(options) => status::run(options),
             Command::Control(order) => control::run(&order),
             Command::Health => health::run(),
+            Command::Trace(options) => trace::run(&options),
             Command::Demo(systems) => demo::run(&systems),
             Command::Sandbox(order) => sandbox::run(&order),
             Command::Help(name) => Ok(printed(&help::help(name))),
@@ -167,6 +171,7 @@ fn read(parser: &mut Parser, name: &mut Option<&'static str>) -> Result<Command,
         "status" => status::read(parser)?.map(Command::Status),
         "control" => control::read(parser)?.map(Command::Control),
         "health" => nothing_more(parser)?.then_some(Command::Health),
+        "trace" => trace::read(parser)?.map(Command::Trace),
         "sandbox" => sandbox::arguments::read(parser)?.map(Command::Sandbox),
         "demo" => demo::arguments::read(parser)?.map(Command::Demo),
         _ => nothing_more(parser)?.then_some(Command::Run),

@@ -71,7 +71,7 @@ pub struct Call<'a> {
 /// # Errors
 /// Its port is taken, or no thread can be started.
 pub fn start(settings: &Monitor, hub: Arc<Hub>) -> anyhow::Result<Server> {
-    let api = Api { rules: Rules::of(settings), hub };
+    let api = Api::new(settings, hub);
     let server = Server::start("monitor", settings.address, LIMITS, |_| api)?;
     log::info!("monitor at http://{}: {}", settings.address, settings.rules());
     Ok(server)
@@ -88,6 +88,11 @@ impl Respond for Api {
 }
 
 impl Api {
+    /// What answers by these settings.
+    pub fn new(settings: &Monitor, hub: Arc<Hub>) -> Api {
+        Api { rules: Rules::of(settings), hub }
+    }
+
     fn answer(&self, request: &Request<'_>) -> Result<Page, Problem> {
         let caller = self.rules.admit(request)?;
         let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));

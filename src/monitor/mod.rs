@@ -2,7 +2,7 @@
 //! read it.
 //!
 //! [`api`] is the server: [`access`] says who may ask, [`routes`] who answers. [`faces`] are the answers that change
-//! nothing, [`actions`] those that do. [`events`] is what happened lately, [`problem`] how errors are told.
+//! nothing, [`actions`] those that do, [`page`] has the files for a browser. [`events`] is what happened lately, [`problem`] how errors are told.
 //!
 //! It stands on top: no lane and no system knows of it.
 
@@ -13,6 +13,7 @@ pub mod events;
 pub mod faces;
 pub mod history;
 pub mod hub;
+pub mod page;
 pub mod problem;
 pub mod query;
 pub mod routes;
@@ -20,3 +21,6 @@ pub mod time;
 pub mod watch;
 
 pub use api::start;
+
+#[cfg(test)]
+mod tests;

@@ -32,4 +32,5 @@ mod settings;
 mod start;
 mod systems;
 mod telegram;
+mod trace;
 mod tracker;
