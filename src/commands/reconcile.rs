@@ -13,7 +13,7 @@ use lexopt::{Arg, Parser};
 use serde_json::Value;
 
 use super::api::Api;
-use super::arguments::{unexpected, value};
+use super::arguments::{A_TIME, seconds, unexpected, value};
 use super::interrupts::{self, INTERRUPTED};
 use crate::camunda::Engine;
 use crate::reconcile::class::Class;
@@ -50,7 +50,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
         match argument {
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Long("older-than") => {
-                how.older_than = value(parser, "--older-than", "a time such as 90s, 30m, 12h or 2d", time)?;
+                how.older_than = value(parser, "--older-than", A_TIME, time)?;
             }
             Arg::Long("repair") => how.repair = true,
             Arg::Long("limit") => how.limit = value(parser, "--limit", "a whole number above 0", at_least_one)?,
@@ -65,16 +65,10 @@ pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
     Ok(Some(Options { how, json }))
 }
 
+/// 0s is everything.
 fn time(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    number.parse::<u32>().ok().map(|number| Duration::from_secs(u64::from(number) * seconds))
+    let seconds = if text == "0s" { Some(0) } else { seconds(text) };
+    seconds.map(Duration::from_secs)
 }
 
 fn at_least_one(text: &str) -> Option<usize> {
@@ -220,7 +214,7 @@ mod tests {
         assert_eq!((given.how.repair, given.how.older_than.as_secs(), given.how.limit), (true, 7200, 7));
         assert_eq!((given.how.pause, given.json), (Duration::from_millis(250), true));
         assert_eq!(options("--help"), Ok(None));
-        for wrong in ["a", "--older-than 5", "--older-than -1m", "--older-than x", "--limit 0", "--rate 0", "--fix"] {
+        for wrong in ["a", "--older-than -1m", "--older-than x", "--limit 0", "--rate 0", "--fix"] {
             assert!(options(wrong).is_err(), "{wrong}");
         }
     }

@@ -82,7 +82,7 @@ impl Default for Options {
             repair: false,
             limit: 100,
             pause: Duration::from_secs(1),
-            between: Duration::from_secs(5),
+            between: Duration::from_secs(3),
             patience: Duration::from_secs(120),
         }
     }
