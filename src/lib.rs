@@ -86,6 +86,7 @@ pub mod monitor;
 pub mod nearest;
 pub mod queues;
 pub mod rabbitmq;
+pub mod reconcile;
 pub mod redact;
 pub mod report;
 pub mod sandbox;

@@ -38,18 +38,6 @@ pub struct ExternalTask {
 pub struct Locked {
     /// Who.
     pub worker_id: String,
-    /// Only tasks whose lock ends before this.
-    pub until: Option<DateTime<Utc>>,
-}
-
-impl Locked {
-    fn filter(&self) -> Value {
-        let mut query = json!({"workerId": self.worker_id, "locked": true});
-        if let Some(until) = self.until {
-            query["lockExpirationBefore"] = json!(time::written(until));
-        }
-        query
-    }
 }
 
 impl Engine {
@@ -69,22 +57,13 @@ impl Engine {
     /// As [`Engine::task`].
     pub fn locked_tasks(&self, which: &Locked, first: usize, most: usize) -> anyhow::Result<Vec<ExternalTask>> {
         let url = format!("{}/external-task?firstResult={first}&maxResults={most}", self.settings.url());
-        let mut query = which.filter();
         // Those whose lock ends first come first: they were locked first. With the id, no two are equal.
         let by = |what: &str| json!({"sortBy": what, "sortOrder": "asc"});
-        query["sorting"] = json!([by("lockExpirationTime"), by("id")]);
+        let sorting = json!([by("lockExpirationTime"), by("id")]);
+        let query = json!({"workerId": which.worker_id, "locked": true, "sorting": sorting});
         let answer = self.ask(&url, &query)?;
         let rows = answer.as_array().ok_or_else(|| anyhow!("the answer is no list"))?;
         rows.iter().map(task).collect()
-    }
-
-    /// How many there are.
-    ///
-    /// # Errors
-    /// As [`Engine::task`].
-    pub fn count_locked(&self, which: &Locked) -> anyhow::Result<u64> {
-        let answer = self.ask(&format!("{}/external-task/count", self.settings.url()), &which.filter())?;
-        answer["count"].as_u64().context("the answer has no count in it")
     }
 }
 

@@ -118,6 +118,22 @@ pub const TOPICS: &[Topic] = &[
                    lane (needs MONITOR_ADDR); exit code 1 when it is not",
     ),
     topic(
+        "reconcile",
+        "[OPTION…]",
+        "
+  reconcile        find the external tasks that the bridge has locked and nobody
+                   has: in no queue, not in the worker, not open or not answered
+                   at the target (needs CAMUNDA_URL); exit code 0 when nothing
+                   is wrong or all has healed, 1 when something is wrong, 3 when
+                   not all could be found out
+    --older-than 30m leave alone what the bridge has fetched later; s, m, h or d
+    --repair         unlock what nobody has, so that the bridge publishes it
+                     again, and say after a while what has healed
+    --limit N        unlock at most N tasks; 100 if not given
+    --rate R         unlock R tasks a second; 1 if not given
+    --json           the whole report as JSON",
+    ),
+    topic(
         "demo",
         "[--system NAME… | --all] [--monitor]",
         "

@@ -15,6 +15,7 @@ pub mod health;
 pub mod help;
 pub mod interrupts;
 pub mod parked;
+pub mod reconcile;
 pub mod run;
 pub mod sandbox;
 pub mod send;
@@ -54,6 +55,8 @@ pub enum Command {
     Explain(PathBuf),
     /// List, show, replay, export or discard parked messages.
     Parked(parked::Action),
+    /// Say which processes are lost, and unlock their tasks.
+    Reconcile(reconcile::Options),
     /// Show how the running worker is.
     Status(status::Options),
     /// Pause, resume or sweep a lane of the running worker, or change how much it logs.
@@ -84,6 +87,7 @@ impl Command {
             Command::Send(order) => send::run(&order),
             Command::Explain(file) => explain::run(&file),
             Command::Parked(action) => parked::run(action),
+            Command::Reconcile(options) => reconcile::run(&options),
             Command::Status(options) => status::run(options),
             Command::Control(order) => control::run(&order),
             Command::Health => health::run(),
@@ -163,6 +167,7 @@ fn read(parser: &mut Parser, name: &mut Option<&'static str>) -> Result<Command,
         "send" => send::read(parser)?.map(Command::Send),
         "explain" => explain::read(parser)?.map(Command::Explain),
         "parked" => parked::arguments::read(parser)?.map(Command::Parked),
+        "reconcile" => reconcile::read(parser)?.map(Command::Reconcile),
         "status" => status::read(parser)?.map(Command::Status),
         "control" => control::read(parser)?.map(Command::Control),
         "health" => nothing_more(parser)?.then_some(Command::Health),

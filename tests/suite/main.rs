@@ -24,6 +24,7 @@ mod openproject;
 mod parked;
 mod portal;
 mod python;
+mod reconcile;
 mod redaction;
 mod replay;
 mod rooms;

@@ -18,6 +18,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod api;
+pub mod bridge;
 pub mod broker;
 pub mod certificates;
 pub mod command;

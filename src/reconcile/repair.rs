@@ -1,0 +1,155 @@
+//! Unlocks tasks that nobody has, so that the bridge fetches and publishes them again, and looks after a while which of
+//! them somebody has.
+//!
+//! Just before the unlock the engine is asked whether the lock is still the one that was judged.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+use super::class::Class;
+use super::queues::Place;
+use super::{Action, Item, Look, Report, Suspect, queues};
+use super::{Told, forbidden};
+use crate::camunda::Told as Answered;
+use crate::camunda::tasks::ExternalTask;
+use crate::redact::clean;
+use crate::trace::facts::Role;
+
+/// Between two questions whether the bridge has fetched an unlocked task.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Unlocks what may be unlocked, and says in the report what became of it.
+///
+/// # Errors
+/// The stop signal came; what was unlocked until then is in the audit.
+pub(super) fn repair(
+    look: &Look,
+    report: &mut Report,
+    suspects: &[Suspect],
+    audit: &dyn Fn(&str),
+) -> anyhow::Result<()> {
+    let suspects: HashMap<&str, &Suspect> = suspects.iter().map(|suspect| (suspect.id.as_str(), suspect)).collect();
+    let mut unlocked: HashMap<String, Option<DateTime<Utc>>> = HashMap::new();
+    let mut pause = Duration::ZERO;
+    for item in report.items.iter_mut().filter(|item| item.action == Action::WouldUnlock) {
+        let Some(suspect) = suspects.get(item.task_id.as_str()) else { continue };
+        let Some(task) = suspect.task.as_ref().filter(|_| forbidden(item.class, &suspect.facts).is_none()) else {
+            continue;
+        };
+        look.pause(pause)?;
+        pause = look.options.pause;
+        match unlock(look, task) {
+            Ok(true) => {
+                item.action = Action::Unlocked;
+                unlocked.insert(item.task_id.clone(), task.locked_until);
+                report.repaired += 1;
+                audit(&line("unlocked in Camunda", item));
+            }
+            Ok(false) => {
+                item.action = Action::None;
+                item.text.push_str("; not unlocked: it has moved on meanwhile");
+            }
+            Err(err) => {
+                item.action = Action::Failed;
+                item.text = clean(&format!("{}; not unlocked: {err:#}", item.text));
+                audit(&line("not unlocked in Camunda", item));
+            }
+        }
+    }
+    if !unlocked.is_empty() {
+        look_again(look, report, unlocked, audit)?;
+    }
+    Ok(())
+}
+
+fn line(what: &str, Item { task_id, class, system, age_seconds, .. }: &Item) -> String {
+    let class = match class {
+        Class::Lost => "lost",
+        Class::Untracked => "untracked",
+        Class::Unanswered => "unanswered",
+        Class::Parked | Class::Orphan | Class::InHand | Class::Unknown => "not to be unlocked",
+    };
+    let system = system.as_deref().unwrap_or("?");
+    format!("reconcile: {what}: task={task_id} system={system} class={class} age={age_seconds} s")
+}
+
+/// `false`: its lock is no longer the one that was judged.
+fn unlock(look: &Look, judged: &ExternalTask) -> anyhow::Result<bool> {
+    let engine = &look.sources.engine;
+    let Some(task) = engine.task(&judged.id)? else { return Ok(false) };
+    let is_same = (&task.worker_id, task.locked_until, task.retries)
+        == (&judged.worker_id, judged.locked_until, judged.retries);
+    Ok(is_same && engine.unlock(&judged.id)? == Answered::Done)
+}
+
+/// What became of an unlocked task.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// The bridge has not fetched it.
+    Unlocked,
+    /// The bridge has fetched it.
+    Fetched,
+    /// It is over.
+    Answered,
+}
+
+/// Healed is what is over, or what the bridge has fetched and somebody has.
+fn look_again(
+    look: &Look,
+    report: &mut Report,
+    unlocked: HashMap<String, Option<DateTime<Utc>>>,
+    audit: &dyn Fn(&str),
+) -> anyhow::Result<()> {
+    let end = Instant::now() + look.options.patience;
+    let fates = loop {
+        let fates: HashMap<String, Fate> = unlocked.iter().filter_map(|(id, lock)| Some((id.clone(), fate(look, id, *lock)?))).collect();
+        let fetched = fates.values().filter(|fate| **fate != Fate::Unlocked).count();
+        if fetched == unlocked.len() || Instant::now() > end {
+            break fates;
+        }
+        look.pause(ASK_AGAIN)?;
+    };
+    let mut hands = HashSet::new();
+    let places = queues::look(look.sources, || {
+        if let Told::Tasks(tasks) = (look.ask)() {
+            hands.extend(tasks);
+        }
+    });
+    for item in report.items.iter_mut().filter(|item| unlocked.contains_key(&item.task_id)) {
+        let fate = match fates.get(&item.task_id) {
+            // It may have been answered since.
+            Some(Fate::Fetched) => fate(look, &item.task_id, unlocked[&item.task_id]),
+            other => other.copied(),
+        };
+        let place = places.found.get(&item.task_id).map(|Place { role, .. }| *role);
+        let (healed, told) = healed(fate, place, hands.contains(&item.task_id));
+        item.healed = healed;
+        item.text.push_str("; ");
+        item.text.push_str(told);
+        report.healed += u64::from(healed == Some(true));
+        audit(&format!("{}: {told}", line("looked at again", item)));
+    }
+    Ok(())
+}
+
+fn fate(look: &Look, id: &str, lock: Option<DateTime<Utc>>) -> Option<Fate> {
+    match look.sources.engine.task(id).ok()? {
+        None => Some(Fate::Answered),
+        Some(task) if task.worker_id.is_some() && task.locked_until != lock => Some(Fate::Fetched),
+        Some(_) => Some(Fate::Unlocked),
+    }
+}
+
+fn healed(fate: Option<Fate>, place: Option<Role>, in_hand: bool) -> (Option<bool>, &'static str) {
+    match (fate, place) {
+        (Some(Fate::Answered), _) => (Some(true), "unlocked, and answered since"),
+        (Some(Fate::Unlocked), _) => (Some(false), "unlocked, but the bridge has not fetched it: does it run?"),
+        (_, Some(Role::Errors)) if !in_hand => (Some(false), "unlocked and published again, but it is parked now"),
+        (_, Some(_)) => (Some(true), "unlocked, and published again"),
+        (_, None) if in_hand => (Some(true), "unlocked, and the worker has it again"),
+        (Some(Fate::Fetched), None) => (None, "unlocked and fetched by the bridge, but its message was not seen yet"),
+        (None, None) => (None, "unlocked, but Camunda does not say what became of it"),
+    }
+}

@@ -1,0 +1,269 @@
+//! `reconcile`: which processes are lost, with a real RabbitMQ and worker, a portal, an engine that keeps Camunda's rules
+//! and a bridge between them. A task is taken away by hand; it is found, repaired, and answered in the end.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use task_creator::sandbox::camunda::{Camunda, PASSWORD, ROOT, USER};
+use task_creator::sandbox::http_fake::HttpFake;
+use task_creator::sandbox::{self, ANY_CALL, ANY_REQUEST, Fault, Limits, Sandbox, What};
+
+use crate::support::bridge::{Bridge, WORKER_ID};
+use crate::support::*;
+
+const ID: &str = "task-1";
+/// Everything is old enough.
+const ALL: &[&str] = &["--older-than", "0s"];
+const REPAIR: &[&str] = &["--older-than", "0s", "--repair"];
+
+/// An engine, a portal, queues and a bridge; a test starts its worker itself.
+struct Scene {
+    bridge: Option<Bridge>,
+    engine: HttpFake<Camunda>,
+    portal: Sandbox,
+    queues: Arc<Queues>,
+    settings: Vec<(String, String)>,
+}
+
+impl Scene {
+    fn set(test: &str, changes: &[(&str, &str)]) -> Scene {
+        let engine = HttpFake::start(0, Camunda::default()).expect("a free port");
+        let portal = Sandbox::start(0, Limits::default()).expect("a free port");
+        let queues = Arc::new(Queues::new(&format!("reconcile {test}")));
+        let url = format!("http://{}{ROOT}", engine.address());
+        let own = [
+            ("CAMUNDA_URL", url.as_str()),
+            ("CAMUNDA_USER", USER),
+            ("CAMUNDA_PASSWORD", PASSWORD),
+            ("CAMUNDA_WORKER_ID", WORKER_ID),
+            ("BITRIX_RATE", "0"),
+            ("BITRIX_REQUEST_TIMEOUT", "2"),
+            ("HEARTBEAT_INTERVAL", "0.3"),
+        ];
+        let webhook = sandbox::webhook_url(portal.address());
+        let settings = changed(&queues, &webhook, &own.iter().chain(changes).copied().collect::<Vec<_>>());
+        let bridge = Some(Bridge::start(engine.address(), &queues));
+        Scene { bridge, engine, portal, queues, settings }
+    }
+
+    fn worker(&self) -> Worker {
+        let worker = Worker::run(&[], &self.settings);
+        self.queues.await_consumers(&self.queues.input(), 1, PATIENCE);
+        worker
+    }
+
+    /// The process has come to the task; the bridge fetches and publishes it.
+    fn come(&self, id: &str) {
+        self.engine.target().add(id, "bitrix_create_task");
+    }
+
+    /// The same, and a worker that stops afterwards has made it.
+    #[track_caller]
+    fn made(&self) {
+        self.come(ID);
+        let mut worker = self.worker();
+        self.queues.await_count(&self.queues.sent(), 1, PATIENCE);
+        worker.stop();
+    }
+
+    /// The same, and its message was deleted by hand.
+    #[track_caller]
+    fn lost(&self) {
+        self.come(ID);
+        self.queues.await_count(&self.queues.input(), 1, PATIENCE);
+        assert_eq!(self.queues.purge(&self.queues.input()), 1);
+    }
+
+    fn finish(&self) {
+        let id = self.portal.ids_of(ID)[0];
+        self.portal.finish(id, 5, Some("ДА"));
+    }
+
+    /// The report, with the exit code.
+    #[track_caller]
+    fn report(&self, arguments: &[&str]) -> (Value, Option<i32>) {
+        let ended = run(&[&["reconcile", "--json"], arguments].concat(), &self.settings);
+        let told = parked::json_lines(&ended.output).pop().unwrap_or_else(|| panic!("{}", ended.output));
+        (told, ended.code)
+    }
+
+    /// In the end the task was made once, answered, and is over in Camunda.
+    #[track_caller]
+    fn is_answered_once(&self) {
+        let mut worker = self.worker();
+        eventually("the task", PATIENCE, || self.portal.ids_of(ID).len() == 1);
+        self.finish();
+        eventually("the end in Camunda", PATIENCE, || self.engine.target().task(ID).is_none());
+        worker.stop();
+        assert_eq!(self.portal.ids_of(ID).len(), 1, "it was made once");
+        assert_eq!(self.report(ALL), (self.report(ALL).0, Some(0)));
+    }
+}
+
+/// There is this one item, with this class and action, and this end of the run.
+#[track_caller]
+fn says(told: &(Value, Option<i32>), class: &str, action: &str, exit: i32) {
+    let item = &told.0["items"][0];
+    assert_eq!((&item["class"], &item["action"], told.1), (&json!(class), &json!(action), Some(exit)), "{:#}", told.0);
+    assert_eq!((&told.0["counts"][class], told.0["items"].as_array().map(Vec::len)), (&json!(1), Some(1)));
+}
+
+#[track_caller]
+fn is_healed(told: &(Value, Option<i32>)) {
+    let item = &told.0["items"][0];
+    assert_eq!((&item["action"], &item["healed"], told.1), (&json!("unlocked"), &json!(true), Some(0)), "{:#}", told.0);
+    assert_eq!((&told.0["repaired"], &told.0["healed"]), (&json!(1), &json!(1)));
+}
+
+// What is wrong, and its repair.
+
+#[test]
+fn a_message_that_was_deleted_by_hand_is_found_repaired_and_answered() {
+    let scene = Scene::set("lost", &[]);
+    scene.lost();
+    says(&scene.report(ALL), "lost", "would_unlock", 1);
+    assert_eq!(scene.engine.target().fetchable(), Vec::<&str>::new(), "a dry run changes nothing");
+    is_healed(&scene.report(REPAIR));
+    scene.is_answered_once();
+}
+
+#[test]
+fn a_task_whose_record_was_deleted_is_followed_again_and_not_made_again() {
+    let scene = Scene::set("untracked", &[]);
+    scene.made();
+    assert_eq!(scene.queues.purge(&scene.queues.sent()), 1);
+    says(&scene.report(ALL), "untracked", "would_unlock", 1);
+    is_healed(&scene.report(REPAIR));
+    scene.is_answered_once();
+}
+
+#[test]
+fn a_finished_task_without_an_answer_is_answered() {
+    let scene = Scene::set("unanswered", &[]);
+    scene.made();
+    assert_eq!(scene.queues.purge(&scene.queues.sent()), 1);
+    scene.finish();
+    says(&scene.report(ALL), "unanswered", "would_unlock", 1);
+    is_healed(&scene.report(REPAIR));
+    scene.is_answered_once();
+}
+
+#[test]
+fn what_is_parked_or_an_orphan_is_told_and_never_unlocked() {
+    let scene = Scene::set("parked", &[]);
+    scene.engine.target().lock("task-2", WORKER_ID);
+    let task = field_text("task-2");
+    parked::put(&scene.queues, &[parked::parked(&task, "REQUEST_ERROR", "no", &scene.queues.input())]);
+    let told = scene.report(REPAIR);
+    says(&told, "parked", "none", 1);
+    assert_eq!(told.0["items"][0]["text"], "parked: REQUEST_ERROR");
+    scene.queues.purge(&scene.queues.errors());
+    scene.engine.target().cancel("task-2");
+    scene.made();
+    scene.engine.target().cancel(ID);
+    says(&scene.report(REPAIR), "orphan", "none", 1);
+}
+
+#[test]
+fn an_incident_without_a_parked_message_is_parked() {
+    let scene = Scene::set("incident", &[]);
+    scene.lost();
+    scene.engine.target().change(ID, |task| task.retries = Some(0));
+    let told = scene.report(REPAIR);
+    says(&told, "parked", "none", 1);
+    assert!(told.0["items"][0]["text"].as_str().is_some_and(|text| text.contains("give it retries")), "{:#}", told.0);
+}
+
+// What is left alone.
+
+#[test]
+fn what_moves_is_left_alone_wherever_it_is() {
+    let mut scene = Scene::set("moves", &[]);
+    scene.made();
+    // From here on responses stay where they are.
+    scene.bridge = None;
+    let engine = |id: &str| scene.engine.target().lock(id, WORKER_ID);
+    ["in-input", "in-retry", "in-responses"].into_iter().for_each(engine);
+    scene.queues.publish_task(&field_text("in-input"));
+    scene.queues.publish(&scene.queues.retry(), field_text("in-retry"), Default::default());
+    let response = json!({"original_message": field_message("in-responses"), "processing_status": "completed_by_tracker"});
+    scene.queues.publish(&scene.queues.responses(), response.to_string(), Default::default());
+    let (told, code) = scene.report(REPAIR);
+    assert_eq!((&told["items"], &told["counts"]["in_hand"], code), (&json!([]), &json!(4), Some(0)), "{told:#}");
+    assert_eq!(scene.engine.target().fetchable(), Vec::<&str>::new());
+}
+
+#[test]
+fn what_the_bridge_has_just_fetched_is_left_alone() {
+    let scene = Scene::set("young", &[]);
+    scene.lost();
+    let (told, code) = scene.report(&["--repair"]);
+    assert_eq!((&told["items"], &told["counts"]["in_hand"], code), (&json!([]), &json!(1), Some(0)), "{told:#}");
+    scene.engine.target().age(ID, TimeDelta::minutes(31));
+    let told = scene.report(&[]);
+    says(&told, "lost", "would_unlock", 1);
+    assert!(told.0["items"][0]["age_seconds"].as_u64().is_some_and(|age| (1860..2000).contains(&age)), "{:#}", told.0);
+}
+
+#[test]
+fn tasks_of_others_are_none_of_ours() {
+    let scene = Scene::set("others", &[]);
+    scene.engine.target().lock("of-another-worker", "somebody-else");
+    scene.engine.target().add("of-another-topic", "send_email");
+    scene.engine.target().lock("of-another-topic", WORKER_ID);
+    let (told, code) = scene.report(REPAIR);
+    assert_eq!((&told["checked"], &told["items"], code), (&json!(0), &json!([]), Some(0)), "{told:#}");
+}
+
+// What cannot be known.
+
+#[test]
+fn a_worker_that_cannot_be_asked_may_have_it_so_nothing_is_unlocked() {
+    let scene = Scene::set("not asked", &[]);
+    scene.lost();
+    let _worker = scene.worker();
+    let told = scene.report(REPAIR);
+    says(&told, "lost", "none", 1);
+    let text = told.0["items"][0]["text"].as_str().unwrap_or_default();
+    assert!(text.contains("a worker that was not asked may have it: set MONITOR_ADDR"), "{text}");
+    assert_eq!(scene.engine.target().fetchable(), Vec::<&str>::new());
+}
+
+#[test]
+fn a_target_that_does_not_answer_leaves_it_open() {
+    let scene = Scene::set("silent", &[]);
+    scene.lost();
+    let order = scene.portal.order(Fault::before(ANY_REQUEST, What::refuse(503, "DOWN", "")));
+    says(&scene.report(REPAIR), "unknown", "none", 3);
+    scene.portal.clear(&order);
+    says(&scene.report(ALL), "lost", "would_unlock", 1);
+}
+
+#[test]
+fn without_an_engine_or_a_worker_id_it_says_what_to_set() {
+    let scene = Scene::set("settings", &[("CAMUNDA_WORKER_ID", "")]);
+    run(&["reconcile"], &scene.settings).ended_with(1).has("set CAMUNDA_WORKER_ID");
+    scene.come(ID);
+    scene.queues.await_count(&scene.queues.input(), 1, PATIENCE);
+    let (told, code) = scene.report(ALL);
+    assert_eq!((&told["checked"], code), (&json!(1), Some(0)), "the message names it: {told:#}");
+    scene.engine.order(Fault::before(ANY_CALL, What::refuse(503, "DOWN", "")));
+    run(&["reconcile"], &scene.settings).ended_with(1).has("Camunda: http status 503");
+    let without: Vec<_> = scene.settings.iter().filter(|(name, _)| !name.starts_with("CAMUNDA")).cloned().collect();
+    run(&["reconcile"], &without).ended_with(1).has("set CAMUNDA_URL");
+}
+
+#[test]
+fn an_unlock_that_the_engine_refuses_and_a_bridge_that_is_down_are_said() {
+    let mut scene = Scene::set("refused", &[]);
+    scene.lost();
+    let call = format!("POST {ROOT}/external-task/{ID}/unlock");
+    let order = scene.engine.order(Fault::before(call, What::refuse(403, "RestException", "no right")));
+    says(&scene.report(REPAIR), "lost", "failed", 1);
+    scene.engine.clear(&order);
+    scene.bridge = None;
+    let ended = run(&[&["reconcile"], REPAIR].concat(), &scene.settings);
+    ended.ended_with(1).has("reconcile: unlocked in Camunda: task=task-1 system=bitrix24 class=lost");
+    assert!(ended.output.contains("the bridge has not fetched it: does it run?"), "{}", ended.output);
+}
