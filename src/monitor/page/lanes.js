@@ -118,7 +118,7 @@ function state(lane) {
 }
 
 function waiting({ queue, taken }) {
-  return [number(queue == null ? null : queue + taken), h('small', null, t('taken', { count: taken }))];
+  return [number(queue == null ? null : queue + taken), taken > 0 && h('small', null, t('taken', { count: taken }))];
 }
 
 /// The last hour as a drawing, and told as text.

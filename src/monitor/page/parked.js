@@ -69,7 +69,7 @@ function causesTable(causes) {
   if (causes.causes.length === 0) return null;
   const columns = [[t('cause'), 'wide'], [t('system')], [t('count'), 'number'], [t('oldest'), 'number'], [t('newest'), 'number'],
     [t('example'), 'wide'], [t('actions'), 'actions']];
-  return h('div', { 'data-key': 'causes' }, table(t('causes_caption'), columns, causes.causes.map((each) => ({
+  return h('div', { 'data-key': 'causes' }, table(t('causes_caption'), columns, largest(causes.causes).map((each) => ({
     key: `${each.cause}/${each.system}`,
     cells: [
       [h('strong', null, foreign(cause(each.cause))), h('small', null, advice(each))],
@@ -83,6 +83,10 @@ function causesTable(causes) {
           { 'aria-label': `${t('replay_all')}: ${each.cause}` })),
     ],
   }))));
+}
+
+function largest(causes) {
+  return causes.toSorted((one, other) => other.count - one.count);
 }
 
 /// Its name on the wire, which the log and the messages have too, and what it means.

@@ -151,7 +151,7 @@ function drawReconciliation() {
 function questions(running) {
   return h('form', { 'data-submit': 'look', class: 'filters' },
     field(t('older_than_minutes'), 'older_than_minutes', { type: 'number', min: 1, max: 525600, required: true }, 30),
-    field(t('limit'), 'limit', { type: 'number', min: 1, max: 10000, required: true }, 100),
+    field(t('limit_tasks'), 'limit', { type: 'number', min: 1, max: 10000, required: true }, 100),
     field(t('per_second'), 'per_second', { type: 'number', min: 1, max: 100, required: true }, 1),
     h('p', { class: 'buttons' },
       h('button', { type: 'submit', class: 'main', disabled: running }, t('look_only')),

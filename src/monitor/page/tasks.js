@@ -88,9 +88,9 @@ export function searchScreen({ q }) {
     load: () => tasks.first().then(() => parked.first()),
     draw: () => [
       h('h2', { 'data-key': 'title' }, t('search_for', { q: visible(q) })),
+      h('p', { class: 'hint', 'data-key': 'hint' }, t('search_hint'), ' ', link(q, t('search_as_id'))),
       part('tasks', t('tasks'), tasks, () => tasksTable(t('tasks_caption'), tasks.items), t('search_none')),
       part('parked', t('parked'), parked, () => parkedTable(parked.items), t('search_none')),
-      h('p', { class: 'hint', 'data-key': 'hint' }, t('search_hint'), ' ', link(q, t('search_as_id'))),
     ],
     actions: {
       more: (_, element) => (element.closest('[data-key=parked]') ? parked : tasks).more(),
@@ -131,7 +131,8 @@ export function taskScreen(id) {
       looking && h('p', { 'data-key': 'looking' }, t('looking')),
       trace && [timeline(trace), verdict(trace), suggestion(trace, id)],
       h('p', { class: 'buttons', 'data-key': 'again' },
-        button(t('look_again'), 'lookAgain'), button(t('browse_too'), 'browse'), h('small', null, t('browse_note'))),
+        button(t('look_again'), 'lookAgain'),
+        trace?.suggestion?.action !== 'browse' && button(t('browse_too'), 'browse'), h('small', null, t('browse_note'))),
     ],
     actions: {
       lookAgain: () => look(false),
@@ -198,7 +199,7 @@ function suggestion({ suggestion, steps }, id) {
   return h('section', { 'data-key': 'suggestion' },
     h('h3', null, t('suggestion')),
     knows(`suggest_${action}`) && speaks() !== 'en' && h('p', null, t(`suggest_${action}`)),
-    h('p', null, inEnglish(text)),
+    h('p', { class: 'quiet' }, inEnglish(text)),
     h('p', { class: 'buttons' }, mayControl() || action === 'browse' ? act(action, system, id) : action && h('small', null, t('how_to_control'))),
     command && h('p', { class: 'command' }, h('code', null, foreign(command)), ' ', button(t('copy'), 'copy', { text: command })));
 }
