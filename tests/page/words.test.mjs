@@ -13,7 +13,7 @@ const code = readdirSync(PAGE).filter((name) => name.endsWith('.js') && name !==
 
 // Texts whose key is put together from a kind and a name of the worker's.
 const KINDS = ['level', 'attention', 'state', 'role', 'task', 'source', 'looked', 'moving', 'suggest', 'verdict', 'cause', 'advice',
-  'item', 'run', 'class', 'action', 'replay', 'reconciliation', 'problem'];
+  'item', 'run', 'class', 'classes', 'action', 'replay', 'reconciliation', 'problem'];
 
 const valuesIn = (text) => [...text.matchAll(/\{(\w+)/g)].map(([, name]) => name);
 

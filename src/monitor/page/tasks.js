@@ -1,8 +1,8 @@
 // Tasks that the worker has under way: a list by state and age, the search over everything, and the page of one task.
 
 import { get, path } from './api.js';
-import { button, field, foreign, h, outside, table, values, visible } from './dom.js';
-import { Pages, change, explain, mayControl, page, systems } from './page.js';
+import { brief, button, field, foreign, h, outside, table, values, visible } from './dom.js';
+import { Pages, change, explain, mayControl, page, systems, visit } from './page.js';
 import { parkedTable } from './parked.js';
 import { age, clock, duration, full, knows, name, number, speaks, t } from './say.js';
 
@@ -25,7 +25,7 @@ export function tasksScreen(query) {
     actions: {
       more: () => list.more(),
       reload: () => list.first(),
-      filter: (_, form) => { location.hash = path('#/tasks', values(form)); },
+      filter: (_, form) => visit(path('#/tasks', values(form))),
     },
   };
 }
@@ -59,20 +59,20 @@ export function tasksTable(caption, items) {
   return table(caption, columns, items.map((item) => ({
     key: `${item.system}/${item.task_id}`,
     cells: [
-      [link(item.task_id, item.title ?? item.task_id), item.title && h('small', null, foreign(item.task_id))],
+      [link(item.task_id, item.title ?? item.task_id), item.title && h('small', null, brief(item.task_id))],
       foreign(item.system),
-      [name('task', item.state), item.step && h('small', null, foreign(item.step)),
+      [name('task', item.state), item.step && h('small', null, brief(item.step)),
         item.next_try_in_seconds != null && h('small', null, t('next_try', { duration: duration(item.next_try_in_seconds) }))],
       item.since ? h('time', { datetime: item.since, title: full(item.since) }, duration(item.age_seconds)) : duration(item.age_seconds),
       number(item.attempts),
       item.target_id == null ? '–' : outside(item.link, item.target_id),
-      item.error ? foreign(item.error) : '–',
+      item.error ? brief(item.error) : '–',
     ],
   })));
 }
 
 function link(id, text) {
-  return h('a', { href: `#/tasks/${encodeURIComponent(id)}` }, foreign(text));
+  return h('a', { href: `#/tasks/${encodeURIComponent(id)}` }, brief(text));
 }
 
 // ---- The search
@@ -120,10 +120,10 @@ export function taskScreen(id) {
     page.redraw();
   };
   return {
-    title: () => trace?.title ?? id,
+    title: () => visible(trace?.title ?? id),
     load: () => look(false),
     draw: () => [
-      h('h2', { 'data-key': 'title' }, foreign(trace?.title ?? t('task'))),
+      h('h2', { 'data-key': 'title' }, brief(trace?.title ?? t('task'), 400)),
       h('p', { 'data-key': 'ids', class: 'ids' },
         t('task_id'), ' ', h('code', null, foreign(id)), ' ', button(t('copy_link'), 'copy', { text: location.href }),
         trace?.process_id && [h('br'), t('process_id'), ' ', h('code', null, foreign(trace.process_id))]),
