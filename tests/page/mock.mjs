@@ -130,8 +130,11 @@ const EVENTS = () => [
 
 // ---- The worlds that a test may order
 
+/// A message of which little is known.
+const BARE = { cause: null, error: null, system: null, source_queue: null, attempts: null, title: null, process_id: null, advice: null, parked_at: null, replayable: false };
+
 export const WORLDS = {
-  busy: () => ({ status: busy(), tasks: TASKS(), parked: Array.from({ length: 14 }, (_, n) => parkedEntry(n)), events: EVENTS() }),
+  busy: () => ({ status: busy(), tasks: TASKS(), parked: Array.from({ length: 14 }, (_, n) => parkedEntry(n, n === 13 ? BARE : {})), events: EVENTS() }),
   empty: () => ({ status: calm(), tasks: [], parked: [], events: [] }),
   off: () => ({ status: { ...calm(), lanes: [], queues: [] }, tasks: [], parked: [], events: [] }),
   crowded: () => ({ ...WORLDS.busy(), parked: Array.from({ length: 10_000 }, (_, n) => parkedEntry(n)) }),
@@ -411,7 +414,7 @@ export class Mock {
   #match(request, entry, required) {
     const tag = request.headers['if-match'];
     if (required && !tag) this.#complain('a change without If-Match');
-    if (tag && tag !== '*' && tag !== entry.etag) throw { status: 412, name: 'has-changed' };
+    if (tag && tag !== '*' && tag !== entry.etag) throw { status: 412, name: 'message-changed' };
   }
 
   #replay({ cause = null, system, q, ids, limit, per_second, dry_run }) {
@@ -434,7 +437,7 @@ export class Mock {
   /// Each question moves a replay on.
   #goOn(name) {
     const replay = this.#runs.get(name);
-    if (!replay) throw { status: 404, name: 'no-such-replay' };
+    if (!replay) throw { status: 404, name: 'unknown-replay' };
     if (replay.state !== 'running') return replay;
     const next = replay.items.filter((item) => item.state === 'left').slice(0, 7);
     next.forEach((item, n) => {
@@ -455,7 +458,7 @@ export class Mock {
     if (!Number.isInteger(older_than_seconds)) this.#complain(`older_than_seconds: ${older_than_seconds}`);
     const run = {
       id: String(this.#runs.size + 1), state: 'running', by: 'control', started_at: ago(0), ended_at: null, repair, checked: 120,
-      counts: { lost: 1, untracked: 1, unanswered: 0, parked: 2, orphan: 0, in_hand: 116 }, repaired: 0, healed: 0, error: null,
+      counts: { lost: 1, untracked: 1, unanswered: 0, parked: 2, orphan: 0, in_hand: 116, unknown: 0 }, notes: ['The history of Camunda was not asked.'], repaired: 0, healed: 0, error: null,
     };
     this.#runs.set(run.id, run);
     this.world.status.reconciliation = run;

@@ -222,7 +222,7 @@ test('a message is discarded after a question, and not if it has changed', async
     mock.world.parked[0].etag = '"other"';
     await discard.click();
     await page.getByRole('button', { name: 'Удалить навсегда' }).click();
-    await text('has-changed');
+    await text('Сообщение успело измениться');
     assert.equal(mock.world.parked.length, 14);
     await page.getByRole('button', { name: 'Обновить' }).click();
     await page.locator('[data-etag=\'"other"\']').first().waitFor();

@@ -80,8 +80,8 @@ function causesTable(causes) {
       age(each.oldest_at), age(each.newest_at),
       brief(each.example_error ?? '–'),
       h('span', { class: 'buttons' },
-        h('a', { href: path('#/parked', { cause: each.cause, system: each.system }) }, t('show_these')),
-        mayControl() && button(t('replay_all'), 'replayCause', { cause: each.cause, system: each.system, count: each.count },
+        each.cause && h('a', { href: path('#/parked', { cause: each.cause, system: each.system }) }, t('show_these')),
+        mayControl() && each.cause && button(t('replay_all'), 'replayCause', { cause: each.cause, system: each.system, count: each.count },
           { 'aria-label': `${t('replay_all')}: ${each.cause}` })),
     ],
   }))));
@@ -93,7 +93,7 @@ function largest(causes) {
 
 /// Its name on the wire, which the log and the messages have too, and what it means.
 function cause(code) {
-  return knows(`cause_${code}`) ? `${code}: ${t(`cause_${code}`)}` : code;
+  return knows(`cause_${code}`) ? `${code}: ${t(`cause_${code}`)}` : code ?? t('no_cause');
 }
 
 function advice({ cause, advice }) {
@@ -115,7 +115,7 @@ export function parkedTable(items) {
     key: item.id,
     cells: [
       [h('a', { href: entryPath(item.id) }, brief(item.title ?? item.id)), item.title && h('small', null, brief(item.id))],
-      [brief(item.cause), h('small', null, brief(item.error))],
+      [brief(item.cause ?? t('no_cause')), item.error && h('small', null, brief(item.error))],
       foreign(item.system ?? '–'),
       age(item.parked_at),
       number(item.attempts),
@@ -188,7 +188,7 @@ function whole(entry) {
     ['task_id', h('a', { href: `#/tasks/${encodeURIComponent(entry.id)}` }, foreign(entry.id))],
     ['process_id', entry.process_id && foreign(entry.process_id)],
     ['cause', foreign(cause(entry.cause))],
-    ['error', foreign(entry.error)],
+    ['error', entry.error && foreign(entry.error)],
     ['advice', advice(entry)],
     ['system', entry.system && foreign(entry.system)],
     ['source_queue', entry.source_queue && foreign(entry.source_queue)],

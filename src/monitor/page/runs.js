@@ -69,7 +69,7 @@ export function progress(replay) {
   return h('section', { 'data-key': 'replay', class: 'run' },
     h('h2', null, t('replay')),
     h('p', null, h('strong', null, name('run', replay.state)), ' · ',
-      replay.cause ? [brief(replay.cause), ' · '] : null,
+      [replay.cause, replay.system, replay.q].filter(Boolean).map((part) => [brief(part), ' · ']),
       replay.dry_run ? [t('dry_run'), ' · '] : null,
       t('started_by', { by: replay.by }), ' ', clock(replay.started_at)),
     h('progress', { max: Math.max(1, matched), value: replayed + replay.skipped, 'aria-label': t('replay_progress', { replayed, matched }) }),
@@ -164,7 +164,8 @@ function questions(running) {
       button(t('repair'), 'repair', {}, { disabled: running })));
 }
 
-const CLASSES = ['lost', 'untracked', 'unanswered', 'parked', 'orphan', 'in_hand'];
+const WRONG = ['lost', 'untracked', 'unanswered', 'parked', 'orphan', 'unknown'];
+const CLASSES = [...WRONG, 'in_hand'];
 
 /// A run in two sentences and its counts.
 export function summary(run) {
@@ -175,6 +176,7 @@ export function summary(run) {
       h('div', null, h('dt', null, name('classes', kind)), h('dd', null, number(run.counts?.[kind] ?? 0))))),
     run.repair && h('p', null, t('repaired_count', { repaired: run.repaired, healed: run.healed })),
     run.error && h('p', { class: 'error' }, foreign(run.error)),
+    run.notes?.map((note) => h('p', { class: 'quiet', lang: 'en' }, foreign(note))),
   ];
 }
 
@@ -193,7 +195,7 @@ function found(run) {
   }));
   return h('section', { 'data-key': 'found' },
     h('h2', null, t('result')), summary(run),
-    CLASSES.slice(0, 5).map((kind) => run.counts?.[kind] > 0 && h('p', { class: 'hint' },
+    WRONG.map((kind) => run.counts?.[kind] > 0 && h('p', { class: 'hint' },
       h('strong', null, `${name('classes', kind)}: `), t(`class_${kind}_means`))),
     rows.length > 0 && table(t('reconciliation_caption'), columns, rows),
     rows.length === 0 && run.state === 'done' && run.items && h('p', { class: 'calm' }, t('reconciliation_calm')));

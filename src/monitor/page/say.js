@@ -111,7 +111,7 @@ function pair(seconds, large, largeName, small, smallName) {
 }
 
 function unit(count, name) {
-  return format(Intl.NumberFormat, { style: 'unit', unit: name, unitDisplay: 'short' }).format(count);
+  return format(Intl.NumberFormat, { style: 'unit', unit: name, unitDisplay: 'short' }).format(count).replaceAll(' ', '\u00a0');
 }
 
 /// Now, by the worker's clock.

@@ -188,14 +188,14 @@ function verdict({ verdict: { code, text, moving, since } }) {
     h('h3', null, t('verdict')),
     h('p', null,
       h('strong', { class: `state ${kind}` }, h('span', { 'aria-hidden': 'true' }, sign), ` ${t(`moving_${moving}`)}`), ' ',
-      knows(`verdict_${code}`) && t(`verdict_${code}`), since && [' ', t('since'), ' ', clock(since)]),
+      knows(`verdict_${code}`) && t(`verdict_${code}`), since && [' (', t('since'), ' ', clock(since), ')']),
     h('p', null, inEnglish(text)));
 }
 
 function suggestion({ suggestion, steps }, id) {
   if (!suggestion) return null;
   const { text, action, command } = suggestion;
-  const system = steps.find((step) => step.system)?.system;
+  const system = steps.find((step) => step.found && systems().includes(step.system))?.system;
   return h('section', { 'data-key': 'suggestion' },
     h('h3', null, t('suggestion')),
     knows(`suggest_${action}`) && speaks() !== 'en' && h('p', null, t(`suggest_${action}`)),
