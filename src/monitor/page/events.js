@@ -9,7 +9,7 @@ import { clock, duration, name, t } from './say.js';
 const KEPT = 500;
 const LARGEST_PART = 200;
 
-const LEVELS = ['ERROR', 'WARN', 'INFO', 'DEBUG', 'TRACE'];
+const LEVELS = ['ERROR', 'WARNING', 'INFO', 'DEBUG'];
 const SIGNS = { error: '✕', warning: '!', info: '·' };
 
 export function eventsScreen() {

@@ -101,6 +101,7 @@ function row(lane) {
 function state(lane) {
   const details = [
     lane.reason && brief(lane.reason),
+    lane.paused_by && t('paused_by', { by: visible(lane.paused_by) }),
     lane.since && lane.state !== 'works' && [t('since'), ' ', clock(lane.since)],
     lane.paused_until && [t('until'), ' ', clock(lane.paused_until)],
     lane.next_try_in_seconds != null && t('next_try', { duration: duration(lane.next_try_in_seconds) }),
@@ -156,10 +157,15 @@ function queues(all) {
     cells: [
       foreign(queue.name),
       queue.role === 'errors' ? h('a', { href: '#/parked' }, name('role', queue.role)) : name('role', queue.role),
-      number(queue.messages), number(queue.consumers), age(queue.checked_at),
+      number(queue.messages), number(queue.consumers), seen(queue.checked_at),
     ],
   }));
   return h('section', { 'data-key': 'queues' }, h('h2', null, t('queues')), table(t('queues_caption'), columns, rows));
+}
+
+/// How long before the status: an unchanged status is not sent again when a queue was looked at once more.
+function seen(at) {
+  return at ? duration((Date.parse(page.status.snapshot_at) - Date.parse(at)) / 1000) : '–';
 }
 
 // ---- What the buttons do

@@ -121,6 +121,7 @@ export class Pages {
       this.complete = part.complete ?? true;
       this.#next = part.next_cursor;
       this.failed = null;
+      announce(t('shown', { shown: this.items.length, total: this.total ?? this.items.length }));
     } catch (error) {
       if (asked !== this.#asked) return;
       this.failed = error;
