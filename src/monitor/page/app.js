@@ -1,11 +1,11 @@
 // The page of the worker's operator. This file draws the frame, follows the address, asks for the status and passes what
 // a person does to the screen that offers it. Screens: lanes.js, tasks.js, parked.js, runs.js, events.js.
 
-import { Away, Polled, hasToken, useToken } from './api.js';
-import { ask, field, foreign, h, patch } from './dom.js';
+import { Away, Polled, hasToken, path, useToken } from './api.js';
+import { ask, brief, field, h, patch, values } from './dom.js';
 import { eventsScreen } from './events.js';
 import { laneActions, lanesScreen, sentence } from './lanes.js';
-import { announce, attempt, drawNotice, explain, mayControl, notice, page } from './page.js';
+import { announce, attempt, drawNotice, explain, mayControl, notice, page, visit } from './page.js';
 import { entryScreen, parkedScreen } from './parked.js';
 import { reconcileScreen, runActions } from './runs.js';
 import { LANGUAGES, clock, duration, secondsSince, setClock, speak, speaks, t } from './say.js';
@@ -68,8 +68,12 @@ function draw() {
   document.getElementById('skip').textContent = t('skip');
   patch(document.getElementById('head'), head(count));
   patch(document.getElementById('connection'), connection());
-  patch(document.getElementById('main'), body());
   drawNotice();
+  const main = document.getElementById('main');
+  const focused = main.contains(document.activeElement);
+  patch(main, body());
+  // What had the focus is gone, such as the button of a row: Tab goes on from here, not from the top.
+  if (focused && !main.contains(document.activeElement)) main.focus({ preventScroll: true });
 }
 
 function body() {
@@ -83,7 +87,7 @@ function head(count) {
   return [
     h('div', { class: 'title' },
       h('h1', null, h('a', { href: '#/' }, 'Task Creator')),
-      status && h('p', { class: 'quiet' }, foreign(status.host), ` · ${t('version', { version: status.version })} · `,
+      status && h('p', { class: 'quiet' }, brief(status.host, 60), ` · ${t('version', { version: status.version })} · `,
         t('runs_for', { duration: duration(secondsSince(status.started_at)) }))),
     h('form', { 'data-submit': 'search', role: 'search', class: 'search' },
       h('label', { for: 'search' }, t('search')),
@@ -109,8 +113,10 @@ function access() {
 function connection() {
   if (page.awaySince === null) return [];
   const since = new Date(page.awaySince).toISOString();
-  return [h('p', { class: 'away' }, h('span', null, h('strong', null, `${t('level_error')}: `), t('away'), ' '),
-    clock(since), h('span', null, page.status ? `. ${t('away_stale')}` : '', ` ${t('away_again')}`))];
+  return [h('p', { class: 'away' }, h('strong', null, `${t('level_error')}: `), t('away'), ' ', clock(since),
+    // Not told anew each minute.
+    h('span', { 'aria-hidden': 'true' }, ` (${duration((Date.now() - page.awaySince) / 1000)})`), '. ',
+    page.status && `${t('away_stale')} `, t('away_again'))];
 }
 
 // ---- The token
@@ -147,7 +153,7 @@ let timer = null;
 let asking = false;
 let answeredAt = Date.now();
 
-/// Asks now, and again in a while unless nobody looks.
+/// Asks now, and again in a while unless nobody looks, or the worker wants a token first.
 async function poll() {
   if (asking || document.hidden) return;
   asking = true;
@@ -161,7 +167,7 @@ async function poll() {
     failed(error);
   }
   asking = false;
-  if (!document.hidden) timer = setTimeout(poll, POLL_MS);
+  if (!document.hidden && page.refused?.status !== 401) timer = setTimeout(poll, POLL_MS);
   draw();
 }
 
@@ -208,7 +214,7 @@ function back() {
 const actions = {
   ...laneActions,
   ...runActions,
-  search: (_, form) => { location.hash = `#/search?${new URLSearchParams({ q: form.elements.q.value.trim() })}`; },
+  search: (_, form) => visit(path('#/search', values(form))),
   speak: ({ code }) => { speak(code); draw(); },
   useToken: (_, form) => newToken(form.elements.token.value),
   forget: () => newToken(null),

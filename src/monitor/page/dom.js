@@ -31,6 +31,13 @@ export function foreign(text) {
   return h('bdi', null, visible(text));
 }
 
+/// The same in a list: its beginning, and all of it where the mouse rests.
+export function brief(text, most = 160) {
+  const all = visible(text);
+  return all.length <= most ? h('bdi', null, all) : h('bdi', { title: all }, `${all.slice(0, most)}…`);
+}
+
+/// With the signs that nobody sees by their number.
 export function visible(text) {
   return String(text ?? '').replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g,
     (sign) => `[U+${sign.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}]`);
@@ -39,7 +46,7 @@ export function visible(text) {
 /// A link to another site, if it is one to follow; else nothing.
 export function outside(link, text) {
   const safe = /^https?:\/\//i.test(link ?? '');
-  return safe ? h('a', { href: link, target: '_blank', rel: 'noopener noreferrer' }, foreign(text)) : foreign(text);
+  return safe ? h('a', { href: link, target: '_blank', rel: 'noopener noreferrer' }, brief(text)) : brief(text);
 }
 
 /// A table. `columns`: [heading, class]; `rows`: { key, cells }, the first cell names its row. Where the screen is

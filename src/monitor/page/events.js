@@ -1,7 +1,7 @@
 // What has happened: the ring of events, newest first, read on when the status names a newer one; and the log level.
 
 import { get, path } from './api.js';
-import { field, foreign, h, table, values } from './dom.js';
+import { brief, field, h, table, values } from './dom.js';
 import { change, explain, mayControl, page } from './page.js';
 import { clock, duration, name, t } from './say.js';
 
@@ -9,7 +9,7 @@ import { clock, duration, name, t } from './say.js';
 const KEPT = 500;
 const LARGEST_PART = 200;
 
-const LEVELS = ['ERROR', 'WARN', 'INFO', 'DEBUG', 'TRACE'];
+const LEVELS = ['ERROR', 'WARNING', 'INFO', 'DEBUG'];
 const SIGNS = { error: '✕', warning: '!', info: '·' };
 
 export function eventsScreen() {
@@ -78,9 +78,9 @@ function eventsTable(events) {
       clock(event.at),
       h('span', { class: `state ${event.level === 'info' ? 'quiet' : event.level}` },
         h('span', { 'aria-hidden': 'true' }, SIGNS[event.level] ?? '·'), ` ${name('level', event.level)}`),
-      event.system ? foreign(event.system) : '–',
-      foreign(event.text),
-      event.by ? foreign(event.by) : '–',
+      event.system ? brief(event.system) : '–',
+      brief(event.text, 400),
+      event.by ? brief(event.by) : '–',
     ],
   })));
 }

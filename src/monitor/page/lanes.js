@@ -1,9 +1,9 @@
 // The first screen: what needs attention, in sentences; the lanes with their buttons; the queues that belong to none.
 
 import { path } from './api.js';
-import { ask, button, field, foreign, h, svg, table, visible } from './dom.js';
+import { ask, brief, button, field, foreign, h, svg, table, visible } from './dom.js';
 import { change, mayControl, page } from './page.js';
-import { progress, summary } from './runs.js';
+import { isRecent, progress, summary } from './runs.js';
 import { age, clock, duration, knows, name, needs, number, percent, secondsSince, t } from './say.js';
 
 export function lanesScreen() {
@@ -14,17 +14,13 @@ function draw() {
   const status = page.status;
   return [
     attention(status.attention),
-    status.replay && runs(status.replay) && progress(status.replay),
+    isRecent(status.replay) && progress(status.replay),
     lanes(status.lanes),
     queues(status.queues),
     status.reconciliation && h('section', { 'data-key': 'reconciliation' },
       h('h2', null, t('reconciliation')), summary(status.reconciliation)),
     !mayControl() && h('p', { class: 'hint', 'data-key': 'control' }, t('how_to_control')),
   ];
-}
-
-function runs(run) {
-  return run.state === 'running' || run.state === 'waiting';
 }
 
 // ---- What needs attention
@@ -37,7 +33,7 @@ function attention(items) {
       : h('ul', null, items.map((item) => h('li', { class: item.level },
         h('span', { 'aria-hidden': 'true', class: 'sign' }, item.level === 'error' ? '✕' : '!'),
         h('span', null, h('strong', null, `${t(`level_${item.level}`)}: `),
-          foreign(sentence(item)), ' ', whereToLook(item))))));
+          brief(sentence(item), 400), ' ', whereToLook(item))))));
 }
 
 /// In the reader's language if this page knows the code and has what the sentence needs; else as the worker says it.
@@ -71,7 +67,7 @@ const CALM = { works: 'good', starting: 'quiet', paused: 'warning', stopping: 'q
 
 function lanes(all) {
   const columns = [
-    [t('lane')], [t('state')], [t('waiting'), 'number'], [t('oldest'), 'number'], [t('in_hand'), 'number'],
+    [t('lane')], [t('state'), 'wide'], [t('waiting'), 'number'], [t('oldest'), 'number'], [t('in_hand'), 'number'],
     [t('retrying'), 'number'], [t('open'), 'number'], [t('unanswered'), 'number'], [t('rate'), 'rate'],
     [t('budget'), 'number'], [t('actions'), 'actions'],
   ];
@@ -86,13 +82,14 @@ function row(lane) {
   return {
     key: system,
     cells: [
-      [h('strong', null, foreign(system)), h('small', null, foreign(lane.target))],
+      [h('strong', null, foreign(system)), h('small', null, brief(lane.target))],
       state(lane),
       waiting(lane.waiting),
       lane.oldest_waiting_seconds == null ? '–' : duration(lane.oldest_waiting_seconds),
       tasks('in_hand', lane.in_hand),
       tasks('retrying', lane.retrying),
-      [tasks('open', lane.open), lane.open > 0 && h('small', null, t('oldest_is', { duration: duration(lane.oldest_open_seconds) }))],
+      [tasks('open', lane.open), lane.open > 0 && h('small', null, t('oldest_is', { duration: duration(lane.oldest_open_seconds) })),
+        lane.last_sweep_at && h('small', null, t('last_sweep'), ' ', age(lane.last_sweep_at), ' ', t('ago'))],
       tasks('unanswered', lane.unanswered),
       rate(lane.rate_per_minute),
       percent(lane.requests_left),
@@ -103,12 +100,13 @@ function row(lane) {
 
 function state(lane) {
   const details = [
-    lane.reason && foreign(lane.reason),
+    lane.reason && brief(lane.reason),
+    lane.paused_by && t('paused_by', { by: visible(lane.paused_by) }),
     lane.since && lane.state !== 'works' && [t('since'), ' ', clock(lane.since)],
     lane.paused_until && [t('until'), ' ', clock(lane.paused_until)],
     lane.next_try_in_seconds != null && t('next_try', { duration: duration(lane.next_try_in_seconds) }),
-    !lane.ready && lane.not_ready_because && [t('not_ready'), ' ', foreign(lane.not_ready_because)],
-    lane.last_sweep_at && [t('last_sweep'), ' ', age(lane.last_sweep_at), ' ', t('ago')],
+    // Another state than these says it already.
+    CALM[lane.state] && !lane.ready && lane.not_ready_because && [t('not_ready'), ' ', brief(lane.not_ready_because)],
   ].filter(Boolean);
   return [
     h('span', { class: `state ${CALM[lane.state] ?? 'error'}` },
@@ -118,7 +116,7 @@ function state(lane) {
 }
 
 function waiting({ queue, taken }) {
-  return [number(queue == null ? null : queue + taken), h('small', null, t('taken', { count: taken }))];
+  return [number(queue == null ? null : queue + taken), taken > 0 && h('small', null, t('taken', { count: taken }))];
 }
 
 /// The last hour as a drawing, and told as text.
@@ -159,10 +157,15 @@ function queues(all) {
     cells: [
       foreign(queue.name),
       queue.role === 'errors' ? h('a', { href: '#/parked' }, name('role', queue.role)) : name('role', queue.role),
-      number(queue.messages), number(queue.consumers), age(queue.checked_at),
+      number(queue.messages), number(queue.consumers), seen(queue.checked_at),
     ],
   }));
   return h('section', { 'data-key': 'queues' }, h('h2', null, t('queues')), table(t('queues_caption'), columns, rows));
+}
+
+/// How long before the status: an unchanged status is not sent again when a queue was looked at once more.
+function seen(at) {
+  return at ? duration((Date.parse(page.status.snapshot_at) - Date.parse(at)) / 1000) : '–';
 }
 
 // ---- What the buttons do

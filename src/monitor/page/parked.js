@@ -1,9 +1,9 @@
 // Parked messages: by cause with advice, one by one, the whole entry; replay, export and discard.
 
 import { get, path } from './api.js';
-import { ask, button, field, foreign, h, table, values, visible } from './dom.js';
-import { Pages, attempt, change, explain, mayControl, notice, page } from './page.js';
-import { followReplay, progress, replayMany } from './runs.js';
+import { ask, brief, button, field, foreign, h, table, values, visible } from './dom.js';
+import { Pages, attempt, change, explain, mayControl, notice, page, visit } from './page.js';
+import { followReplay, isRecent, progress, replayMany } from './runs.js';
 import { age, knows, number, t } from './say.js';
 import { listed } from './tasks.js';
 
@@ -16,6 +16,7 @@ export function parkedScreen(query) {
   const list = new Pages((cursor) => get(path('/api/v1/parked', { ...query, limit: 50, cursor })));
   let causes = null;
   let exporting = null;
+  const replay = () => page.status.replay;
   const load = async () => {
     // One after the other, the list first: two browses at once would take the messages from each other.
     await list.first();
@@ -26,7 +27,7 @@ export function parkedScreen(query) {
     title: () => t('parked'),
     load,
     draw: () => [
-      page.status.replay && progress(page.status.replay),
+      isRecent(replay()) && progress(replay()),
       h('section', { 'data-key': 'list' },
         h('h2', null, t('parked')),
         causesTable(causes),
@@ -38,15 +39,16 @@ export function parkedScreen(query) {
             : button(t('export'), 'export', {}, { title: t('export_note') }))),
         listed(list, () => parkedTable(list.items), t('no_parked'))),
       !mayControl() && h('p', { class: 'hint', 'data-key': 'control' }, t('how_to_control')),
+      replay() && !isRecent(replay()) && progress(replay()),
     ],
     actions: {
       ...entryActions(load),
       more: () => list.more(),
       reload: load,
-      filter: (_, form) => { location.hash = path('#/parked', values(form)); },
+      filter: (_, form) => visit(path('#/parked', values(form))),
       replayCause: ({ cause, system, count }) =>
-        replayMany(system ? { cause, system } : { cause }, Number(count), t('replay_cause_title', { cause: visible(cause) })),
-      replayShown: () => replayMany(filterOf(query), list.total, t('replay_shown_title')),
+        replayMany(system ? { cause, system } : { cause }, Number(count), t('replay_cause_title', { cause: visible(cause) }), load),
+      replayShown: () => replayMany(filterOf(query), list.total, t('replay_shown_title'), load),
       stopExport: () => { exporting = null; page.redraw(); },
       async export() {
         exporting = { lines: 0 };
@@ -69,29 +71,33 @@ function causesTable(causes) {
   if (causes.causes.length === 0) return null;
   const columns = [[t('cause'), 'wide'], [t('system')], [t('count'), 'number'], [t('oldest'), 'number'], [t('newest'), 'number'],
     [t('example'), 'wide'], [t('actions'), 'actions']];
-  return h('div', { 'data-key': 'causes' }, table(t('causes_caption'), columns, causes.causes.map((each) => ({
+  return h('div', { 'data-key': 'causes' }, table(t('causes_caption'), columns, largest(causes.causes).map((each) => ({
     key: `${each.cause}/${each.system}`,
     cells: [
-      [h('strong', null, foreign(cause(each.cause))), h('small', null, advice(each))],
+      [h('strong', null, brief(cause(each.cause))), h('small', null, advice(each))],
       foreign(each.system ?? '–'),
       number(each.count),
       age(each.oldest_at), age(each.newest_at),
-      foreign(each.example_error ?? '–'),
+      brief(each.example_error ?? '–'),
       h('span', { class: 'buttons' },
-        h('a', { href: path('#/parked', { cause: each.cause, system: each.system }) }, t('show_these')),
-        mayControl() && button(t('replay_all'), 'replayCause', { cause: each.cause, system: each.system, count: each.count },
+        each.cause && h('a', { href: path('#/parked', { cause: each.cause, system: each.system }) }, t('show_these')),
+        mayControl() && each.cause && button(t('replay_all'), 'replayCause', { cause: each.cause, system: each.system, count: each.count },
           { 'aria-label': `${t('replay_all')}: ${each.cause}` })),
     ],
   }))));
 }
 
+function largest(causes) {
+  return causes.toSorted((one, other) => other.count - one.count);
+}
+
 /// Its name on the wire, which the log and the messages have too, and what it means.
 function cause(code) {
-  return knows(`cause_${code}`) ? `${code}: ${t(`cause_${code}`)}` : code;
+  return knows(`cause_${code}`) ? `${code}: ${t(`cause_${code}`)}` : code ?? t('no_cause');
 }
 
 function advice({ cause, advice }) {
-  return knows(`advice_${cause}`) ? t(`advice_${cause}`) : foreign(advice ?? '');
+  return knows(`advice_${cause}`) ? t(`advice_${cause}`) : brief(advice ?? '', 400);
 }
 
 function filters(query) {
@@ -108,8 +114,8 @@ export function parkedTable(items) {
   return table(t('parked_caption'), columns, items.map((item) => ({
     key: item.id,
     cells: [
-      [h('a', { href: entryPath(item.id) }, foreign(item.title ?? item.id)), item.title && h('small', null, foreign(item.id))],
-      [foreign(item.cause), h('small', null, foreign(item.error))],
+      [h('a', { href: entryPath(item.id) }, brief(item.title ?? item.id)), item.title && h('small', null, brief(item.id))],
+      [brief(item.cause ?? t('no_cause')), item.error && h('small', null, brief(item.error))],
       foreign(item.system ?? '–'),
       age(item.parked_at),
       number(item.attempts),
@@ -141,7 +147,7 @@ function entryActions(after) {
     },
     async discard({ id, etag, title }) {
       const sure = await ask({
-        title: t('discard_title'), text: [foreign(title), t('discard_text')], confirm: t('discard_do'), cancel: t('cancel'), danger: true,
+        title: t('discard_title'), text: [brief(title), t('discard_text')], confirm: t('discard_do'), cancel: t('cancel'), danger: true,
       });
       if (sure && await change('DELETE', at(id), { tag: etag }, t('discarded'))) await after();
     },
@@ -164,10 +170,10 @@ export function entryScreen(id) {
     page.redraw();
   };
   return {
-    title: () => entry?.title ?? id,
+    title: () => visible(entry?.title ?? id),
     load,
     draw: () => [
-      h('h2', { 'data-key': 'title' }, foreign(entry?.title ?? t('parked_message'))),
+      h('h2', { 'data-key': 'title' }, brief(entry?.title ?? t('parked_message'), 400)),
       failed && h('p', { class: 'error', 'data-key': 'failed' }, explain(failed)),
       failed?.status === 404 && h('p', { 'data-key': 'task' }, t('not_parked'), ' ',
         h('a', { href: `#/tasks/${encodeURIComponent(id)}` }, t('trace_it'))),
@@ -182,7 +188,7 @@ function whole(entry) {
     ['task_id', h('a', { href: `#/tasks/${encodeURIComponent(entry.id)}` }, foreign(entry.id))],
     ['process_id', entry.process_id && foreign(entry.process_id)],
     ['cause', foreign(cause(entry.cause))],
-    ['error', foreign(entry.error)],
+    ['error', entry.error && foreign(entry.error)],
     ['advice', advice(entry)],
     ['system', entry.system && foreign(entry.system)],
     ['source_queue', entry.source_queue && foreign(entry.source_queue)],

@@ -2,9 +2,9 @@
 // again every two seconds while one runs and the page is seen.
 
 import { get } from './api.js';
-import { ask, button, field, foreign, h, table, values } from './dom.js';
+import { ask, brief, button, field, foreign, h, table, values } from './dom.js';
 import { attempt, change, mayControl, notice, page } from './page.js';
-import { age, clock, duration, name, number, t } from './say.js';
+import { age, clock, duration, name, number, secondsSince, t } from './say.js';
 
 const ASK_AGAIN_MS = 2000;
 
@@ -12,8 +12,13 @@ export function isRunning(run) {
   return run?.state === 'running' || run?.state === 'waiting';
 }
 
-/// Follows a run until it has ended. `kind`: the member of the status that it is, and its path.
-function follow(kind, path, id) {
+/// It runs, or has just ended: somebody waits to see it.
+export function isRecent(run) {
+  return isRunning(run) || (run?.ended_at && secondsSince(run.ended_at) < 600);
+}
+
+/// Follows a run until it has ended, then does `after`. `kind`: the member of the status that it is.
+function follow(kind, path, id, after) {
   const ask = async () => {
     if (!document.hidden && page.awaySince === null) {
       const run = await attempt(() => get(`/api/v1/${path}/${encodeURIComponent(id)}`));
@@ -22,6 +27,7 @@ function follow(kind, path, id) {
       page.redraw();
       if (!isRunning(run)) {
         notice(t(`${kind}_ended`, { state: name('run', run.state) }), run.error ? 'error' : 'done');
+        await after?.();
         return;
       }
     }
@@ -33,7 +39,7 @@ function follow(kind, path, id) {
 // ---- Replays
 
 /// The questions of a brake, then the replay.
-export async function replayMany(what, count, title) {
+export async function replayMany(what, count, title, after) {
   const given = await ask({
     title,
     text: t('replay_text', { count }),
@@ -48,13 +54,13 @@ export async function replayMany(what, count, title) {
   });
   if (!given) return;
   const replay = await change('POST', '/api/v1/replays', { body: { ...what, ...given } }, t('replay_started'));
-  if (replay) followReplay(replay);
+  if (replay) followReplay(replay, after);
 }
 
-export function followReplay(replay) {
+export function followReplay(replay, after) {
   if (page.status) page.status.replay = replay;
   page.redraw();
-  if (isRunning(replay)) follow('replay', 'replays', replay.id);
+  if (isRunning(replay)) follow('replay', 'replays', replay.id, after);
 }
 
 /// How far a replay is.
@@ -63,7 +69,7 @@ export function progress(replay) {
   return h('section', { 'data-key': 'replay', class: 'run' },
     h('h2', null, t('replay')),
     h('p', null, h('strong', null, name('run', replay.state)), ' · ',
-      replay.cause ? [foreign(replay.cause), ' · '] : null,
+      [replay.cause, replay.system, replay.q].filter(Boolean).map((part) => [brief(part), ' · ']),
       replay.dry_run ? [t('dry_run'), ' · '] : null,
       t('started_by', { by: replay.by }), ' ', clock(replay.started_at)),
     h('progress', { max: Math.max(1, matched), value: replayed + replay.skipped, 'aria-label': t('replay_progress', { replayed, matched }) }),
@@ -81,7 +87,7 @@ function failures(items) {
   if (bad.length === 0) return null;
   const rows = bad.map((item) => ({
     key: item.id,
-    cells: [h('a', { href: `#/parked/${encodeURIComponent(item.id)}` }, foreign(item.id)), name('item', item.state), foreign(item.error)],
+    cells: [h('a', { href: `#/parked/${encodeURIComponent(item.id)}` }, brief(item.id)), name('item', item.state), brief(item.error)],
   }));
   return table(t('replay_failures'), [[t('message')], [t('state')], [t('error')]], rows);
 }
@@ -151,14 +157,15 @@ function drawReconciliation() {
 function questions(running) {
   return h('form', { 'data-submit': 'look', class: 'filters' },
     field(t('older_than_minutes'), 'older_than_minutes', { type: 'number', min: 1, max: 525600, required: true }, 30),
-    field(t('limit'), 'limit', { type: 'number', min: 1, max: 10000, required: true }, 100),
+    field(t('limit_tasks'), 'limit', { type: 'number', min: 1, max: 10000, required: true }, 100),
     field(t('per_second'), 'per_second', { type: 'number', min: 1, max: 100, required: true }, 1),
     h('p', { class: 'buttons' },
       h('button', { type: 'submit', class: 'main', disabled: running }, t('look_only')),
       button(t('repair'), 'repair', {}, { disabled: running })));
 }
 
-const CLASSES = ['lost', 'untracked', 'unanswered', 'parked', 'orphan', 'in_hand'];
+const WRONG = ['lost', 'untracked', 'unanswered', 'parked', 'orphan', 'unknown'];
+const CLASSES = [...WRONG, 'in_hand'];
 
 /// A run in two sentences and its counts.
 export function summary(run) {
@@ -166,9 +173,10 @@ export function summary(run) {
     h('p', null, h('strong', null, name('run', run.state)), ' · ', run.repair ? t('with_repair') : t('without_repair'), ' · ',
       t('started_by', { by: run.by }), ' ', clock(run.started_at), ' (', age(run.started_at), ' ', t('ago'), ') · ', t('checked_count', { count: run.checked })),
     h('dl', { class: 'counts' }, CLASSES.map((kind) =>
-      h('div', null, h('dt', null, name('class', kind)), h('dd', null, number(run.counts?.[kind] ?? 0))))),
+      h('div', null, h('dt', null, name('classes', kind)), h('dd', null, number(run.counts?.[kind] ?? 0))))),
     run.repair && h('p', null, t('repaired_count', { repaired: run.repaired, healed: run.healed })),
     run.error && h('p', { class: 'error' }, foreign(run.error)),
+    run.notes?.map((note) => h('p', { class: 'quiet', lang: 'en' }, foreign(note))),
   ];
 }
 
@@ -177,18 +185,18 @@ function found(run) {
   const rows = (run.items ?? []).map((item) => ({
     key: item.task_id,
     cells: [
-      h('a', { href: `#/tasks/${encodeURIComponent(item.task_id)}` }, foreign(item.task_id)),
+      h('a', { href: `#/tasks/${encodeURIComponent(item.task_id)}` }, brief(item.task_id)),
       name('class', item.class),
       foreign(item.system ?? '–'),
       duration(item.age_seconds),
-      foreign(item.text),
+      brief(item.text),
       [name('action', item.action), item.healed != null && h('small', null, item.healed ? t('healed') : t('not_healed'))],
     ],
   }));
   return h('section', { 'data-key': 'found' },
     h('h2', null, t('result')), summary(run),
-    CLASSES.slice(0, 5).map((kind) => run.counts?.[kind] > 0 && h('p', { class: 'hint' },
-      h('strong', null, `${name('class', kind)}: `), t(`class_${kind}_means`))),
+    WRONG.map((kind) => run.counts?.[kind] > 0 && h('p', { class: 'hint' },
+      h('strong', null, `${name('classes', kind)}: `), t(`class_${kind}_means`))),
     rows.length > 0 && table(t('reconciliation_caption'), columns, rows),
     rows.length === 0 && run.state === 'done' && run.items && h('p', { class: 'calm' }, t('reconciliation_calm')));
 }

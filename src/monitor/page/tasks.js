@@ -1,8 +1,8 @@
 // Tasks that the worker has under way: a list by state and age, the search over everything, and the page of one task.
 
 import { get, path } from './api.js';
-import { button, field, foreign, h, outside, table, values, visible } from './dom.js';
-import { Pages, change, explain, mayControl, page, systems } from './page.js';
+import { brief, button, field, foreign, h, outside, table, values, visible } from './dom.js';
+import { Pages, change, explain, mayControl, page, systems, visit } from './page.js';
 import { parkedTable } from './parked.js';
 import { age, clock, duration, full, knows, name, number, speaks, t } from './say.js';
 
@@ -25,7 +25,7 @@ export function tasksScreen(query) {
     actions: {
       more: () => list.more(),
       reload: () => list.first(),
-      filter: (_, form) => { location.hash = path('#/tasks', values(form)); },
+      filter: (_, form) => visit(path('#/tasks', values(form))),
     },
   };
 }
@@ -59,20 +59,20 @@ export function tasksTable(caption, items) {
   return table(caption, columns, items.map((item) => ({
     key: `${item.system}/${item.task_id}`,
     cells: [
-      [link(item.task_id, item.title ?? item.task_id), item.title && h('small', null, foreign(item.task_id))],
+      [link(item.task_id, item.title ?? item.task_id), item.title && h('small', null, brief(item.task_id))],
       foreign(item.system),
-      [name('task', item.state), item.step && h('small', null, foreign(item.step)),
+      [name('task', item.state), item.step && h('small', null, brief(item.step)),
         item.next_try_in_seconds != null && h('small', null, t('next_try', { duration: duration(item.next_try_in_seconds) }))],
       item.since ? h('time', { datetime: item.since, title: full(item.since) }, duration(item.age_seconds)) : duration(item.age_seconds),
       number(item.attempts),
       item.target_id == null ? '–' : outside(item.link, item.target_id),
-      item.error ? foreign(item.error) : '–',
+      item.error ? brief(item.error) : '–',
     ],
   })));
 }
 
 function link(id, text) {
-  return h('a', { href: `#/tasks/${encodeURIComponent(id)}` }, foreign(text));
+  return h('a', { href: `#/tasks/${encodeURIComponent(id)}` }, brief(text));
 }
 
 // ---- The search
@@ -88,9 +88,9 @@ export function searchScreen({ q }) {
     load: () => tasks.first().then(() => parked.first()),
     draw: () => [
       h('h2', { 'data-key': 'title' }, t('search_for', { q: visible(q) })),
+      h('p', { class: 'hint', 'data-key': 'hint' }, t('search_hint'), ' ', link(q, t('search_as_id'))),
       part('tasks', t('tasks'), tasks, () => tasksTable(t('tasks_caption'), tasks.items), t('search_none')),
       part('parked', t('parked'), parked, () => parkedTable(parked.items), t('search_none')),
-      h('p', { class: 'hint', 'data-key': 'hint' }, t('search_hint'), ' ', link(q, t('search_as_id'))),
     ],
     actions: {
       more: (_, element) => (element.closest('[data-key=parked]') ? parked : tasks).more(),
@@ -120,10 +120,10 @@ export function taskScreen(id) {
     page.redraw();
   };
   return {
-    title: () => trace?.title ?? id,
+    title: () => visible(trace?.title ?? id),
     load: () => look(false),
     draw: () => [
-      h('h2', { 'data-key': 'title' }, foreign(trace?.title ?? t('task'))),
+      h('h2', { 'data-key': 'title' }, brief(trace?.title ?? t('task'), 400)),
       h('p', { 'data-key': 'ids', class: 'ids' },
         t('task_id'), ' ', h('code', null, foreign(id)), ' ', button(t('copy_link'), 'copy', { text: location.href }),
         trace?.process_id && [h('br'), t('process_id'), ' ', h('code', null, foreign(trace.process_id))]),
@@ -131,7 +131,8 @@ export function taskScreen(id) {
       looking && h('p', { 'data-key': 'looking' }, t('looking')),
       trace && [timeline(trace), verdict(trace), suggestion(trace, id)],
       h('p', { class: 'buttons', 'data-key': 'again' },
-        button(t('look_again'), 'lookAgain'), button(t('browse_too'), 'browse'), h('small', null, t('browse_note'))),
+        button(t('look_again'), 'lookAgain'),
+        trace?.suggestion?.action !== 'browse' && button(t('browse_too'), 'browse'), h('small', null, t('browse_note'))),
     ],
     actions: {
       lookAgain: () => look(false),
@@ -187,18 +188,18 @@ function verdict({ verdict: { code, text, moving, since } }) {
     h('h3', null, t('verdict')),
     h('p', null,
       h('strong', { class: `state ${kind}` }, h('span', { 'aria-hidden': 'true' }, sign), ` ${t(`moving_${moving}`)}`), ' ',
-      knows(`verdict_${code}`) && t(`verdict_${code}`), since && [' ', t('since'), ' ', clock(since)]),
+      knows(`verdict_${code}`) && t(`verdict_${code}`), since && [' (', t('since'), ' ', clock(since), ')']),
     h('p', null, inEnglish(text)));
 }
 
 function suggestion({ suggestion, steps }, id) {
   if (!suggestion) return null;
   const { text, action, command } = suggestion;
-  const system = steps.find((step) => step.system)?.system;
+  const system = steps.find((step) => step.found && systems().includes(step.system))?.system;
   return h('section', { 'data-key': 'suggestion' },
     h('h3', null, t('suggestion')),
     knows(`suggest_${action}`) && speaks() !== 'en' && h('p', null, t(`suggest_${action}`)),
-    h('p', null, inEnglish(text)),
+    h('p', { class: 'quiet' }, inEnglish(text)),
     h('p', { class: 'buttons' }, mayControl() || action === 'browse' ? act(action, system, id) : action && h('small', null, t('how_to_control'))),
     command && h('p', { class: 'command' }, h('code', null, foreign(command)), ' ', button(t('copy'), 'copy', { text: command })));
 }
