@@ -4,6 +4,8 @@
 //! all of them together. `config.env.example` explains each variable; a test compares the two. This file opens no
 //! socket and no log; the only files it reads are those with certificates.
 
+mod alerts;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use log::LevelFilter;
 use crate::camunda;
 use crate::settings::{Secret, SettingsErrors, Variables, address, right};
 use crate::tls::RootCertificates;
+
+pub use alerts::{Alerts, People};
 
 /// The queues that all systems share: the setting, and its default.
 pub const ERROR_QUEUE: (&str, &str) = ("ERROR_QUEUE", "errors.camunda_tasks.queue");
@@ -58,6 +62,8 @@ pub struct Config {
     pub https: RootCertificates,
     /// Camunda's engine, which is told of parked tasks, if it is set.
     pub camunda: Option<camunda::Settings>,
+    /// Who is told of what is wrong.
+    pub alerts: Alerts,
 }
 
 /// How to reach RabbitMQ.
@@ -112,6 +118,7 @@ impl Config {
             shutdown_timeout: variables.seconds("SHUTDOWN_TIMEOUT", 30),
             https: own.map_or_else(RootCertificates::public, |own| own.and(RootCertificates::public())),
             camunda: camunda::Settings::from_variables(variables),
+            alerts: Alerts::from_variables(variables),
         }
     }
 
