@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use lexopt::{Arg, Parser};
 
 use super::arguments::unexpected;
-use crate::config::{Config, RabbitMq};
+use crate::config::{Config, People, RabbitMq};
 use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::Publisher;
@@ -97,8 +97,22 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(camunda) => camunda.check(https, &mut report),
         None => report.off("Camunda: CAMUNDA_URL is not set, so what is parked shows no incident there"),
     }
+    told_of_alerts(&setup, &mut report);
     report.sum_up();
     Ok(ExitCode::from(u8::from(report.failed())))
+}
+
+fn told_of_alerts(setup: &Setup, report: &mut Report) {
+    let messengers = setup.messengers();
+    if messengers.is_empty() {
+        report.off("alerts: ALERT_TELEGRAM_CHAT and ALERT_EMAIL_TO are not set, so nobody is told what is wrong");
+    }
+    for (People { setting, system, .. }, messenger) in messengers {
+        match messenger.look() {
+            Ok(told) => report.ok(format!("alerts: {system} tells {told} ({setting})")),
+            Err(err) => report.fail(format!("alerts: {setting}: {err}; the worker works, but tells nobody")),
+        }
+    }
 }
 
 fn rabbitmq(setup: &Setup, report: &mut Report) {

@@ -11,8 +11,9 @@ use chrono::{DateTime, Utc};
 
 use crate::config::Config;
 use crate::lane::control::{Control, Snapshot};
+use crate::lane::notices::LastParked;
 use crate::queues::Queues;
-use crate::stats::Stats;
+use crate::stats::{Counter, Stats};
 use crate::systems::Handler;
 
 /// A lane is asked how it is, and has this long to answer. One that is opening a session answers later.
@@ -25,6 +26,8 @@ pub struct Hub {
     pub config: Config,
     /// One for each system that is on.
     pub lanes: Vec<LaneHandle>,
+    /// Tasks that the last reconciliation has found lost.
+    pub lost: Counter,
     /// When the worker started, by the wall clock.
     pub started_at: DateTime<Utc>,
     /// The same by the clock that nobody sets.
@@ -44,6 +47,8 @@ pub struct LaneHandle {
     pub control: Control,
     /// Its counters.
     pub stats: Arc<Stats>,
+    /// The task that it has parked last, if alerts are on.
+    pub last_parked: LastParked,
     /// Looks tasks up at the target, within the lane's own rate limit.
     pub handler: Arc<dyn Handler>,
 }
@@ -51,7 +56,7 @@ pub struct LaneHandle {
 impl Hub {
     /// The hub of these lanes, which start now.
     pub fn new(config: Config, lanes: Vec<LaneHandle>) -> Hub {
-        Hub { config, lanes, started_at: Utc::now(), started: Instant::now() }
+        Hub { config, lanes, lost: Counter::default(), started_at: Utc::now(), started: Instant::now() }
     }
 
     /// The lane of this system, if it is on.
