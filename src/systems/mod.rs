@@ -164,6 +164,11 @@ pub trait Handler: Send + Sync {
         done.iter().map(|_| FollowUp::Done).collect()
     }
 
+    /// Why the target takes no requests of some kind for a while, since it has answered enough of them; for people.
+    fn rests(&self) -> Option<String> {
+        None
+    }
+
     /// The counters that only this system has, for the statistics line.
     fn counters(&self) -> Vec<Declared> {
         Vec::new()

@@ -144,6 +144,31 @@ fn a_target_that_goes_away_and_comes_back_is_told_with_its_reason_and_no_secret(
 }
 
 #[test]
+fn a_method_that_cools_down_is_told_as_a_budget_that_is_used_up() {
+    let telegram = HttpFake::start(0, Telegram::default()).expect("a free port");
+    let smtp = SmtpFake::start(0).expect("a free port");
+    let queues = Queues::new("alerts budget");
+    let tasks = Tasks::new();
+    let portal = Portal::start({
+        let tasks = tasks.clone();
+        move |call| match call.method.as_str() {
+            "tasks.task.add" => Answer::refused(429, "OPERATION_TIME_LIMIT", ""),
+            _ => tasks.answer(call),
+        }
+    });
+    let webhook = portal.webhook();
+    let settings = settings((&telegram, &smtp), &queues, &[("BITRIX_WEBHOOK_URL", &webhook), ("DEFAULT_ACTION", "")]);
+    let mut worker = Worker::run(&[], &settings);
+    queues.await_consumers(&queues.input(), 1, PATIENCE);
+    queues.publish_task(&field_message("task-1"));
+    let told = eventually_some("the alert", PATIENCE, || telegram.target().messages().first().cloned()).text;
+    assert!(told.contains("bitrix24: the request budget is used up since "), "{told}");
+    assert!(told.contains("tasks.task.add has used up its running time and is not called for "), "{told}");
+    assert!(!told.contains("the target is away"), "{told}");
+    worker.stop();
+}
+
+#[test]
 fn a_bot_that_does_not_answer_holds_up_neither_the_mail_nor_the_work_nor_the_end() {
     let mut scene = Scene::set("bot down", &[]);
     let held = scene.telegram.order(Fault::before(format!("POST /bot{TOKEN}/sendMessage"), What::Hang(None)));
@@ -155,6 +180,17 @@ fn a_bot_that_does_not_answer_holds_up_neither_the_mail_nor_the_work_nor_the_end
     scene.worker.stop();
     assert!(scene.told().is_empty());
     Audit::take(&scene.queues, Vec::new()).assert_holds();
+}
+
+#[test]
+fn a_mail_server_that_hangs_holds_up_neither_the_chat_nor_the_end() {
+    let mut scene = Scene::set("mail down", &[]);
+    let held = scene.smtp.order(Fault::before("BODY", What::Hang(None)));
+    scene.publish(1, 1);
+    scene.await_told(1);
+    eventually("the mail hangs", PATIENCE, || held.struck() > 0);
+    scene.worker.stop();
+    assert!(scene.smtp.mails().is_empty());
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl LaneSeen {
                 .sum(),
             waiting: stats.condition.waiting.get() + stats.condition.queued.get(),
             swept: lane.control.swept(),
-            budget: None,
+            budget: lane.handler.rests(),
         }
     }
 }

@@ -78,7 +78,9 @@ impl Watch {
     fn look_at(&mut self, lane: &LaneSeen, now: Moment, sights: &mut Sights) {
         let before = self.lanes.entry(lane.system).or_insert_with(|| LaneBefore::new(lane, now));
         let key = |what| Key { system: Some(lane.system), what };
-        for (obstacle, why) in &lane.obstacles {
+        // A target whose budget is used up is not away, even if the lane waits for it.
+        let is_told = |obstacle: &Obstacle| *obstacle != Obstacle::Target || lane.budget.is_none();
+        for (obstacle, why) in lane.obstacles.iter().filter(|(obstacle, _)| is_told(obstacle)) {
             let (key, why) = match obstacle {
                 Obstacle::NoSession => (Key { system: None, what: What::NoBroker }, by(lane.system, why)),
                 Obstacle::Alarm => (Key { system: None, what: What::Alarm }, by(lane.system, why)),

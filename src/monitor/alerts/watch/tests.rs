@@ -136,11 +136,19 @@ fn each_obstacle_has_its_own_words() {
         let told = world.look(3);
         assert!(told.len() == 1 && told[0].starts_with(words), "{told:?}");
     }
+}
+
+#[test]
+fn a_budget_that_is_used_up_is_told_and_not_as_a_target_that_is_away() {
     let mut world = World::new();
     world.bitrix24.budget = Some("tasks.task.add rests for 300s".into());
-    let told = world.look(3);
-    assert_eq!(told.len(), 1);
-    assert!(told[0].ends_with(": tasks.task.add rests for 300s"), "{told:?}");
+    world.bitrix24.obstacles = stands(Obstacle::Target);
+    let told = world.look(60);
+    let since = world.clock(295);
+    assert_eq!(told, [format!("bitrix24: the request budget is used up since {since}: tasks.task.add rests for 300s")]);
+    world.bitrix24.obstacles.clear();
+    world.bitrix24.budget = None;
+    assert_eq!(world.look(20), ["bitrix24: requests may be sent again, after 4m55s."]);
 }
 
 #[test]
