@@ -4,6 +4,7 @@
 //! all of them together. `config.env.example` explains each variable; a test compares the two. This file opens no
 //! socket and no log; the only files it reads are those with certificates and secrets.
 
+mod alerts;
 mod monitor;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use crate::camunda;
 use crate::settings::{Secret, SettingsErrors, Variables, address, right};
 use crate::tls::RootCertificates;
 
+pub use alerts::{Alerts, People};
 pub use monitor::Monitor;
 
 /// The queues that all systems share: the setting, and its default.
@@ -64,6 +66,8 @@ pub struct Config {
     pub camunda: Option<camunda::Settings>,
     /// Where and for whom the monitor is, if it is on.
     pub monitor: Option<Monitor>,
+    /// Who is told of what is wrong.
+    pub alerts: Alerts,
 }
 
 /// How to reach RabbitMQ.
@@ -119,6 +123,7 @@ impl Config {
             https: own.map_or_else(RootCertificates::public, |own| own.and(RootCertificates::public())),
             camunda: camunda::Settings::from_variables(variables),
             monitor: Monitor::from_variables(variables),
+            alerts: Alerts::from_variables(variables),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::camunda::Engine;
 use crate::config::{Config, RabbitMq};
 use crate::incidents;
 use crate::lane::control::Control;
-use crate::lane::notices::{Counts, Notice, Notices};
+use crate::lane::notices::{Counts, LastParked, Notice, Notices};
 use crate::lane::{Lane, reader, tracking};
 use crate::logging;
 use crate::monitor::events::Events;
@@ -51,10 +51,14 @@ impl Running {
         Stats::with(own)
     }
 
-    fn notices(&self, listener: &Sender<Notice>) -> Notices {
-        match &self.noticed {
+    fn notices(&self, listener: &Sender<Notice>, last: Option<LastParked>) -> Notices {
+        let notices = match &self.noticed {
             Some(counts) => Notices::to(listener.clone(), counts.clone()),
             None => Notices::default(),
+        };
+        match last {
+            Some(last) => notices.noting(last),
+            None => notices,
         }
     }
 }
@@ -126,6 +130,7 @@ pub fn hub(config: &Config, systems: &[Running], events: Arc<Events>) -> Arc<Hub
         queues: Queues::of(running.name, config),
         control: Control::default(),
         stats: Arc::new(running.counters()),
+        last_parked: LastParked::default(),
         handler: Arc::clone(&running.connected.handler),
     });
     Arc::new(Hub::new(config.clone(), lanes.collect(), events))
@@ -135,6 +140,7 @@ pub fn hub(config: &Config, systems: &[Running], events: Arc<Events>) -> Arc<Hub
 /// it when this takes too long to return. The error that makes a lane give up goes to `gave_up`.
 pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, hub: &Arc<Hub>, gave_up: &Sender<anyhow::Error>) {
     let (notices, noticed) = bounded(incidents::MOST_WAITING);
+    let are_told = !config.alerts.people.is_empty();
     let lanes: Vec<Lane> = systems
         .iter()
         .zip(&hub.lanes)
@@ -147,7 +153,7 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, hub: &Arc<Hub>, 
             stats: &handle.stats,
             largest: LargestBody::default(),
             control: handle.control.clone(),
-            notices: running.notices(&notices),
+            notices: running.notices(&notices, are_told.then(|| handle.last_parked.clone())),
             stop: stop.clone(),
         })
         .collect();

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use lexopt::{Arg, Parser};
 
 use super::arguments::unexpected;
-use crate::config::{Config, RabbitMq};
+use crate::config::{Config, People, RabbitMq};
 use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::Publisher;
@@ -101,8 +101,22 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(monitor) => report.ok(format!("monitor at http://{}: {}", monitor.address, monitor.rules())),
         None => report.off("monitor: MONITOR_ADDR is not set, so there is no page, no control and no metrics"),
     }
+    told_of_alerts(&setup, &mut report);
     report.sum_up();
     Ok(ExitCode::from(u8::from(report.failed())))
+}
+
+fn told_of_alerts(setup: &Setup, report: &mut Report) {
+    let messengers = setup.messengers();
+    if messengers.is_empty() {
+        report.off("alerts: ALERT_TELEGRAM_CHAT and ALERT_EMAIL_TO are not set, so nobody is told what is wrong");
+    }
+    for (People { setting, system, .. }, messenger) in messengers {
+        match messenger.look() {
+            Ok(told) => report.ok(format!("alerts: {system} tells {told} ({setting})")),
+            Err(err) => report.fail(format!("alerts: {setting}: {err}; the worker works, but tells nobody")),
+        }
+    }
 }
 
 fn rabbitmq(setup: &Setup, report: &mut Report) {

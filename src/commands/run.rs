@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, after, bounded, select};
 use super::interrupts::{self, INTERRUPTED};
 use super::{DOTENV, EX_CONFIG};
 use crate::logging::Logging;
+use crate::monitor::alerts;
 use crate::monitor::events::Events;
 use crate::monitor::hub::Hub;
 use crate::rabbitmq::ConnectionError;
@@ -51,6 +52,7 @@ fn work(setup: &Setup, events: Arc<Events>, signals: &Receiver<()>, logging: &Lo
     let config = &setup.config;
     let systems = worker::systems(setup, &stop)?;
     let hub = worker::hub(config, &systems, events);
+    alerts::start(setup, &hub, &stop);
     let (gave_up, given_up) = bounded(systems.len() + 1);
     let (done, ended) = bounded(1);
     let why = thread::scope(|scope| {

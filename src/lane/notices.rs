@@ -1,7 +1,8 @@
 //! Tells somebody outside of every task whose parked message RabbitMQ has confirmed.
 //!
 //! It never waits: a notice that nobody takes in time is dropped, counted and logged. It knows that incidents in
-//! Camunda are made of its notices, and not how.
+//! Camunda are made of its notices, and not how. Of the last such task it keeps id and cause, for those who are told of
+//! alerts.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -31,11 +32,40 @@ pub struct Counts {
     pub unreported: Arc<Counter>,
 }
 
+/// The task that a lane has parked last. Clones share it; it is locked for an instant only.
+#[derive(Clone, Debug, Default)]
+pub struct LastParked(Arc<Mutex<Option<ParkedLast>>>);
+
+/// A task that is parked, for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParkedLast {
+    /// The how manieth task it is that was parked.
+    pub number: u64,
+    /// The task's id.
+    pub id: String,
+    /// Why it is parked, as one word.
+    pub cause: String,
+}
+
+impl LastParked {
+    /// The task, if there is one.
+    pub fn get(&self) -> Option<ParkedLast> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, ParkedTask { id, cause, .. }: &ParkedTask) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = last.as_ref().map_or(0, |last| last.number) + 1;
+        *last = Some(ParkedLast { number, id: id.clone(), cause: cause.clone() });
+    }
+}
+
 /// A lane's end. By default nobody listens.
 #[derive(Debug, Default)]
 pub struct Notices {
     listener: Option<Sender<Notice>>,
     counts: Counts,
+    last: Option<LastParked>,
     /// The reader and the tracker share it.
     dropped: Mutex<LogThrottle>,
 }
@@ -43,13 +73,21 @@ pub struct Notices {
 impl Notices {
     /// Notices for this listener.
     pub fn to(listener: Sender<Notice>, counts: Counts) -> Notices {
-        Notices { listener: Some(listener), counts, dropped: Mutex::default() }
+        Notices { listener: Some(listener), counts, ..Notices::default() }
+    }
+
+    /// The same, which note the last task here, too.
+    #[must_use]
+    pub fn noting(self, last: LastParked) -> Notices {
+        Notices { last: Some(last), ..self }
     }
 
     /// The task in a message for the error queue, to be [told](Notices::tell) when that is confirmed. `None`: nobody
     /// listens, or it names no task.
     pub fn task_in(&self, parked: &OutgoingMessage) -> Option<ParkedTask> {
-        self.listener.as_ref()?;
+        if self.listener.is_none() && self.last.is_none() {
+            return None;
+        }
         let header = |name| parked.headers.text(name);
         match header("error_type") {
             Some(cause) => ParkedTask::of(&parked.body, cause, header("error_message").unwrap_or_default()),
@@ -59,6 +97,7 @@ impl Notices {
 
     /// RabbitMQ has confirmed the parked message of this task.
     pub fn tell(&self, task: ParkedTask) {
+        self.last.iter().for_each(|last| last.note(&task));
         let Some(listener) = &self.listener else { return };
         let why = match listener.try_send(Notice { task, counts: self.counts.clone() }) {
             Ok(()) => return,

@@ -15,9 +15,10 @@ use super::history::Hour;
 use super::watch::Looks;
 use crate::config::Config;
 use crate::lane::control::{Answer, Busy, Control, Snapshot};
+use crate::lane::notices::LastParked;
 use crate::lane::tasks::UnderWay;
 use crate::queues::Queues;
-use crate::stats::Stats;
+use crate::stats::{Counter, Stats};
 use crate::systems::Handler;
 
 /// A lane is asked how it is, and has this long to answer. One that is opening a session answers later.
@@ -36,6 +37,8 @@ pub struct Hub {
     pub looks: Looks,
     /// The last hour of each lane.
     hours: Mutex<Vec<Hour>>,
+    /// Tasks that the last reconciliation has found lost.
+    pub lost: Counter,
     /// When the worker started, by the wall clock.
     pub started_at: DateTime<Utc>,
     /// The same by the clock that nobody sets.
@@ -55,6 +58,8 @@ pub struct LaneHandle {
     pub control: Control,
     /// Its counters.
     pub stats: Arc<Stats>,
+    /// The task that it has parked last, if alerts are on.
+    pub last_parked: LastParked,
     /// Looks tasks up at the target, within the lane's own rate limit.
     pub handler: Arc<dyn Handler>,
 }
@@ -64,7 +69,7 @@ impl Hub {
     pub fn new(config: Config, lanes: Vec<LaneHandle>, events: Arc<Events>) -> Hub {
         let (started_at, started) = (Utc::now(), Instant::now());
         let hours = Mutex::new(lanes.iter().map(|_| Hour::new(started)).collect());
-        Hub { config, lanes, events, looks: Looks::default(), hours, started_at, started }
+        Hub { config, lanes, events, lost: Counter::default(), looks: Looks::default(), hours, started_at, started }
     }
 
     /// Every queue of the lanes, once.

@@ -1,5 +1,5 @@
 //! What an operator sees and does from outside, while the worker works. [`hub`] holds a handle to every lane; all faces
-//! read it.
+//! read it. [`alerts`] tells people what is wrong.
 //!
 //! [`watch`] looks at the queues, [`history`] is the last hour of a lane. From these follow [`lanes`], [`status`] with
 //! what needs [`attention`], [`tasks`] and [`health`], as data.
@@ -12,6 +12,7 @@
 
 pub mod access;
 pub mod actions;
+pub mod alerts;
 pub mod api;
 pub mod attention;
 pub mod events;

@@ -79,8 +79,8 @@ fn line(what: &str, Item { task_id, class, system, age_seconds, .. }: &Item) -> 
 fn unlock(look: &Look, judged: &ExternalTask) -> anyhow::Result<bool> {
     let engine = &look.sources.engine;
     let Some(task) = engine.task(&judged.id)? else { return Ok(false) };
-    let is_same = (&task.worker_id, task.locked_until, task.retries)
-        == (&judged.worker_id, judged.locked_until, judged.retries);
+    let is_same =
+        (&task.worker_id, task.locked_until, task.retries) == (&judged.worker_id, judged.locked_until, judged.retries);
     Ok(is_same && engine.unlock(&judged.id)? == Answered::Done)
 }
 
@@ -104,7 +104,8 @@ fn look_again(
 ) -> anyhow::Result<()> {
     let end = Instant::now() + look.options.patience;
     let fates = loop {
-        let fates: HashMap<String, Fate> = unlocked.iter().filter_map(|(id, lock)| Some((id.clone(), fate(look, id, *lock)?))).collect();
+        let fates: HashMap<String, Fate> =
+            unlocked.iter().filter_map(|(id, lock)| Some((id.clone(), fate(look, id, *lock)?))).collect();
         let fetched = fates.values().filter(|fate| **fate != Fate::Unlocked).count();
         if fetched == unlocked.len() || Instant::now() > end {
             break fates;

@@ -125,6 +125,11 @@ impl Condition {
         })
     }
 
+    /// All obstacles, and why they are there.
+    pub fn obstacles(&self) -> Vec<(Obstacle, String)> {
+        self.lock().obstacles.iter().map(|standing| (standing.obstacle, standing.why.clone())).collect()
+    }
+
     /// The line about the obstacle, if there is one.
     pub fn line(&self, system: &str) -> Option<String> {
         let state = self.lock();

@@ -69,6 +69,14 @@ pub trait System: fmt::Debug + Send + Sync {
     /// It cannot work on this machine; the error says why.
     fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected>;
 
+    /// What writes to these people, outside of any task, where the system can do that.
+    ///
+    /// # Errors
+    /// What is wrong with whom a setting names; or it writes to nobody.
+    fn messenger(&self, _https: &RootCertificates, _to: &str) -> Result<Box<dyn Messenger>, String> {
+        Err("names somebody to whom this system cannot write".into())
+    }
+
     /// For `task-creator check`: looks at the target, changes nothing there, and ends within its deadlines.
     fn check(&self, _around: &Surroundings, report: &mut Report) {
         report.off(format!("{}: this version does not look at it", self.target()));
@@ -165,10 +173,30 @@ pub trait Handler: Send + Sync {
         seen::by_finding(self, task_ids)
     }
 
+    /// Why the target takes no requests of some kind for a while, since it has answered enough of them; for people.
+    fn rests(&self) -> Option<String> {
+        None
+    }
+
     /// The counters that only this system has, for the statistics line.
     fn counters(&self) -> Vec<Declared> {
         Vec::new()
     }
+}
+
+/// Writes to people whom a setting names, outside of any task. It ends within its deadlines.
+pub trait Messenger: Send {
+    /// For `task-creator check`: who they are, for people. Sends nothing.
+    ///
+    /// # Errors
+    /// They cannot be reached, and why.
+    fn look(&self) -> Result<String, Failure>;
+
+    /// Sends this once, as plain text.
+    ///
+    /// # Errors
+    /// It has not gone to all of them, or nobody knows.
+    fn send(&mut self, subject: &str, text: &str) -> Result<(), Failure>;
 }
 
 /// Finds out how the created tasks are doing.

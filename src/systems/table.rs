@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use super::routing::{Route, Routes};
-use super::{Configured, System, bitrix24, default, email, onec, openproject, python, telegram};
+use super::{Configured, Messenger, System, bitrix24, default, email, onec, openproject, python, telegram};
 use crate::camunda;
-use crate::config::{self, Config};
+use crate::config::{self, Config, People};
 use crate::message::Task;
 use crate::queues::Queues;
 use crate::redact;
 use crate::settings::{Environment, Lookup, Secret, SettingsErrors, Variables, right};
+use crate::tls::RootCertificates;
 
 /// The system for what belongs to no other one that is on.
 pub const DEFAULT: &str = "default";
@@ -28,6 +29,8 @@ pub struct SystemEntry {
     pub open: fn(&mut Variables) -> Configured,
     /// The same for commands that send nothing, so the target's address need not be set.
     pub open_without_target: fn(&mut Variables) -> Configured,
+    /// The setting that names whom this system tells of alerts, with an example; `None`: it writes to nobody.
+    pub alerts: Option<(&'static str, &'static str)>,
 }
 
 /// Every system, the most used one first.
@@ -43,18 +46,21 @@ pub const TABLE: &[SystemEntry] = &[
         ],
         open: bitrix24::open,
         open_without_target: bitrix24::open_without_target,
+        alerts: None,
     },
     SystemEntry {
         name: "openproject",
         topics: &["op_create_task", "op_update_task", "op_create_project", "op_create_milestone"],
         open: openproject::open,
         open_without_target: openproject::open_without_target,
+        alerts: None,
     },
     SystemEntry {
         name: "1c",
         topics: &["1c_create_document", "1c_update_document", "1c_create_counterparty", "1c_sync_data"],
         open: onec::open,
         open_without_target: onec::open_without_target,
+        alerts: None,
     },
     SystemEntry {
         name: "python-services",
@@ -68,20 +74,29 @@ pub const TABLE: &[SystemEntry] = &[
         ],
         open: python::open,
         open_without_target: python::open_without_target,
+        alerts: None,
     },
     SystemEntry {
         name: "email",
         topics: &["send_email", "email_notify", "email_notification"],
         open: email::open,
         open_without_target: email::open_without_target,
+        alerts: Some(("ALERT_EMAIL_TO", "ALERT_EMAIL_TO=operator@firma.example")),
     },
     SystemEntry {
         name: "telegram",
         topics: &["send_telegram", "telegram_notify", "telegram_task"],
         open: telegram::open,
         open_without_target: telegram::open_without_target,
+        alerts: Some(("ALERT_TELEGRAM_CHAT", "ALERT_TELEGRAM_CHAT=-1001234567890")),
     },
-    SystemEntry { name: DEFAULT, topics: &[], open: default::open, open_without_target: default::open_without_target },
+    SystemEntry {
+        name: DEFAULT,
+        topics: &[],
+        open: default::open,
+        open_without_target: default::open_without_target,
+        alerts: None,
+    },
 ];
 
 /// The names of all systems.
@@ -154,9 +169,10 @@ impl Setup {
 
     /// The settings in these variables; a wrong one is replaced by its default.
     pub fn from_variables(variables: &mut Variables) -> Setup {
-        let config = Config::from_variables(variables);
+        let mut config = Config::from_variables(variables);
         refuse_own_queues(&config, variables);
-        let systems = TABLE.iter().map(|entry| (entry.name, (entry.open)(variables))).collect();
+        let systems: Vec<_> = TABLE.iter().map(|entry| (entry.name, (entry.open)(variables))).collect();
+        config.alerts.people = told_of_alerts(&systems, &config.https, variables);
         let setup = Setup { config, systems };
         setup.refuse_queues_of_targets(variables);
         let camunda = setup.config.camunda.as_ref().is_some_and(camunda::Settings::uses_https);
@@ -209,6 +225,15 @@ impl Setup {
         is_left.then(|| (default, routes.why_left_to(DEFAULT, task)))
     }
 
+    /// Who tells people of alerts: the people, and what writes to them.
+    pub fn messengers(&self) -> Vec<(&People, Box<dyn Messenger>)> {
+        let messenger = |people: &People| {
+            let (_, system) = self.on().find(|(name, _)| *name == people.system)?;
+            system.messenger(&self.config.https, &people.to).ok()
+        };
+        self.config.alerts.people.iter().filter_map(|people| Some((people, messenger(people)?))).collect()
+    }
+
     /// What must not appear in any output.
     pub fn secrets(&self) -> Vec<Secret> {
         self.on().flat_map(|(_, system)| system.secrets()).chain(self.config.secrets()).collect()
@@ -218,6 +243,28 @@ impl Setup {
     pub fn hide_secrets(&self) {
         redact::hide(self.secrets().iter().map(Secret::expose));
     }
+}
+
+/// Whom these systems tell of alerts.
+fn told_of_alerts(
+    systems: &[(&'static str, Configured)],
+    https: &RootCertificates,
+    variables: &mut Variables,
+) -> Vec<People> {
+    let mut told = Vec::new();
+    for (SystemEntry { alerts, .. }, (system, configured)) in TABLE.iter().zip(systems) {
+        let Some((setting, example)) = *alerts else { continue };
+        let Some(to) = variables.text(setting) else { continue };
+        let messenger = match configured {
+            Configured::On(system) => system.messenger(https, &to),
+            Configured::Off(why) => Err(format!("is set, but {system} cannot tell anybody: {why}")),
+        };
+        match messenger {
+            Ok(_) => told.push(People { setting, system, to }),
+            Err(wrong) => variables.error(setting, &wrong, example),
+        }
+    }
+    told
 }
 
 /// A message that is published to a system's own queue would come back to us.

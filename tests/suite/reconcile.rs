@@ -187,7 +187,8 @@ fn what_moves_is_left_alone_wherever_it_is() {
     ["in-input", "in-retry", "in-responses"].into_iter().for_each(engine);
     scene.queues.publish_task(&field_text("in-input"));
     scene.queues.publish(&scene.queues.retry(), field_text("in-retry"), Default::default());
-    let response = json!({"original_message": field_message("in-responses"), "processing_status": "completed_by_tracker"});
+    let response =
+        json!({"original_message": field_message("in-responses"), "processing_status": "completed_by_tracker"});
     scene.queues.publish(&scene.queues.responses(), response.to_string(), Default::default());
     let (told, code) = scene.report(REPAIR);
     assert_eq!((&told["items"], &told["counts"]["in_hand"], code), (&json!([]), &json!(4), Some(0)), "{told:#}");

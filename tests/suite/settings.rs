@@ -79,6 +79,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("TELEGRAM_API_URL", "https://api.telegram.org"),
     ("TELEGRAM_LONG_TEXT", "split"),
     ("TELEGRAM_REQUEST_TIMEOUT", "30"),
+    ("ALERT_UNANSWERED_AFTER", "86400"),
 ];
 
 /// Every variable without one.
@@ -135,6 +136,9 @@ const WITHOUT_DEFAULT: &[&str] = &[
     "TELEGRAM_BOT_TOKEN",
     "TELEGRAM_CHAT_ID",
     "TELEGRAM_ALLOWED_IDS",
+    "ALERT_TELEGRAM_CHAT",
+    "ALERT_EMAIL_TO",
+    "ALERT_PAGE_URL",
 ];
 
 /// The settings that are on in the example.

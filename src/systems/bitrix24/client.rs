@@ -84,6 +84,11 @@ impl Client {
         self.rate_limiter.limited()
     }
 
+    /// How long each method that has been called must not be called yet.
+    pub fn cool_downs(&self) -> Vec<(&'static str, Duration)> {
+        self.cool_downs.all(Instant::now())
+    }
+
     /// Makes one call, in a request of its own, so the reply is about this call alone.
     ///
     /// # Errors

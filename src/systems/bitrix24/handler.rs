@@ -105,6 +105,11 @@ impl Handler for BitrixHandler {
         self.show(task_ids)
     }
 
+    fn rests(&self) -> Option<String> {
+        let (method, rest) = self.client.cool_downs().into_iter().max_by_key(|(_, rest)| *rest)?;
+        (!rest.is_zero()).then(|| format!("{method} has used up its running time and is not called for {rest:.0?}"))
+    }
+
     fn counters(&self) -> Vec<Declared> {
         self.counters.declared()
     }

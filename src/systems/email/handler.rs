@@ -78,7 +78,7 @@ impl EmailHandler {
     }
 
     fn send_to(&self, open: &[String], mail: &Mail, task: &Task, claim: &Claim) -> Result<Vec<Verdict>, Failure> {
-        let bytes = message::bytes(mail, &self.settings.from, &task.id).map_err(Failure::Permanent)?;
+        let bytes = message::bytes(mail, &self.settings.from, Some(&task.id)).map_err(Failure::Permanent)?;
         if !claim.is_held() {
             return Err(Failure::Outdated);
         }

@@ -13,7 +13,7 @@ use super::fields::Mail;
 ///
 /// # Errors
 /// What cannot be written in it.
-pub fn bytes(mail: &Mail, from: &Mailbox, task_id: &str) -> anyhow::Result<Vec<u8>> {
+pub fn bytes(mail: &Mail, from: &Mailbox, task_id: Option<&str>) -> anyhow::Result<Vec<u8>> {
     let named = |name: &'static str, value: &str| {
         let name = HeaderName::new_from_ascii_str(name);
         HeaderValue::new(name, value.to_owned())
@@ -24,8 +24,10 @@ pub fn bytes(mail: &Mail, from: &Mailbox, task_id: &str) -> anyhow::Result<Vec<u
         .from(mailbox(from)?)
         .subject(as_written(&mail.subject))
         // So that no program answers that somebody is on holiday (RFC 3834).
-        .raw_header(named("Auto-Submitted", "auto-generated"))
-        .raw_header(named("X-Camunda-Task-Id", task_id));
+        .raw_header(named("Auto-Submitted", "auto-generated"));
+    if let Some(task_id) = task_id {
+        builder = builder.raw_header(named("X-Camunda-Task-Id", task_id));
+    }
     for to in &mail.to {
         builder = builder.to(mailbox(to)?);
     }

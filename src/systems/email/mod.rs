@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`settings`] with [`addresses`], [`fields`] (what a task becomes), `handler` (sends it), `message`
 //! (the mail as bytes), `smtp` (the server, step by step) over `conversation` (what is said, with deadlines), `check`,
-//! [`explain`]. What servers do and why is in the README beside this file. A build without the feature `email` lacks
+//! [`explain`]. `messenger` writes to people outside of any task. What servers do and why is in the README beside this file. A build without the feature `email` lacks
 //! what lettre is needed for.
 
 pub mod addresses;
@@ -16,6 +16,8 @@ pub mod fields;
 pub mod handler;
 #[cfg(feature = "email")]
 mod message;
+#[cfg(feature = "email")]
+mod messenger;
 pub mod settings;
 #[cfg(feature = "email")]
 mod smtp;
@@ -66,6 +68,11 @@ impl System for Settings {
     #[cfg(not(feature = "email"))]
     fn connect(&self, _: &Surroundings) -> anyhow::Result<Connected> {
         anyhow::bail!("this build was made without the feature \"email\"")
+    }
+
+    #[cfg(feature = "email")]
+    fn messenger(&self, _: &crate::tls::RootCertificates, to: &str) -> Result<Box<dyn super::Messenger>, String> {
+        Ok(Box::new(messenger::EmailMessenger::new(self, to)?))
     }
 
     #[cfg(feature = "email")]

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`settings`], [`fields`] with [`text`] and [`buttons`] (what a task becomes), [`handler`] (sends it),
 //! [`updates`] and [`tracker`] (what people pressed), [`client`] and [`errors`] (the Bot API), [`check`] (is the bot
-//! ready?), [`explain`]. What Telegram does and why is in the README beside this file.
+//! ready?), [`explain`]. [`messenger`] writes to people outside of any task. What Telegram does and why is in the README beside this file.
 
 pub mod buttons;
 pub mod check;
@@ -11,6 +11,7 @@ pub mod errors;
 pub mod explain;
 pub mod fields;
 pub mod handler;
+pub mod messenger;
 pub mod settings;
 pub mod text;
 pub mod tracker;
@@ -18,10 +19,11 @@ pub mod updates;
 
 use std::sync::Arc;
 
-use super::{Configured, Connected, Explanation, Surroundings, System};
+use super::{Configured, Connected, Explanation, Messenger, Surroundings, System};
 use crate::message::Task;
 use crate::report::Report;
 use crate::settings::{Secret, Variables};
+use crate::tls::RootCertificates;
 
 pub use settings::Settings;
 
@@ -57,6 +59,10 @@ impl System for Settings {
             handler: Arc::new(handler::TelegramHandler::new(self.clone(), Arc::clone(&client))),
             tracker: Box::new(tracker::TelegramTracker::new(self.clone(), client, around.stop.clone())),
         })
+    }
+
+    fn messenger(&self, https: &RootCertificates, to: &str) -> Result<Box<dyn Messenger>, String> {
+        Ok(Box::new(messenger::TelegramMessenger::new(self, https, to)?))
     }
 
     fn check(&self, around: &Surroundings, report: &mut Report) {

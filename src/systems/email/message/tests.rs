@@ -13,7 +13,7 @@ fn made(variables: Value) -> String {
     let message = json!({"task_id": "task-1", "variables": variables});
     let task = Task::parse(message.to_string().into_bytes()).expect("a task");
     let mail = fields::mail(&task, &settings);
-    String::from_utf8(bytes(&mail, &settings.from, &task.id).expect("it can be written")).expect("text")
+    String::from_utf8(bytes(&mail, &settings.from, Some(&task.id)).expect("it can be written")).expect("text")
 }
 
 #[test]

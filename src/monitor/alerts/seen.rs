@@ -1,0 +1,64 @@
+//! What one look shows of the worker: counters and conditions, read from memory. It decides nothing and asks no lane.
+
+use std::sync::Arc;
+
+use crate::lane::notices::ParkedLast;
+use crate::lane::tasks::Swept;
+use crate::monitor::hub::{Hub, LaneHandle};
+use crate::stats::condition::Obstacle;
+
+/// The worker at one look.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Its lanes.
+    pub lanes: Vec<LaneSeen>,
+    /// Tasks that the last reconciliation has found lost.
+    pub lost: u64,
+}
+
+/// One lane at one look.
+#[derive(Clone, Debug, Default)]
+pub struct LaneSeen {
+    /// The system's name.
+    pub system: &'static str,
+    /// What keeps it from working, and why.
+    pub obstacles: Vec<(Obstacle, String)>,
+    /// Messages that were parked since the start.
+    pub parked: u64,
+    /// The last one of them.
+    pub last_parked: Option<ParkedLast>,
+    /// It grows whenever the lane takes or settles something.
+    pub progress: u64,
+    /// Messages that wait for it.
+    pub waiting: u64,
+    /// What its last sweep has seen.
+    pub swept: Arc<Swept>,
+    /// Why the target takes no requests for a while, if it does not.
+    pub budget: Option<String>,
+}
+
+impl Seen {
+    /// The worker as it is now.
+    pub fn of(hub: &Hub) -> Seen {
+        Seen { lanes: hub.lanes.iter().map(LaneSeen::of).collect(), lost: hub.lost.get() }
+    }
+}
+
+impl LaneSeen {
+    fn of(lane: &LaneHandle) -> LaneSeen {
+        let stats = &lane.stats;
+        LaneSeen {
+            system: lane.name,
+            obstacles: stats.condition.obstacles(),
+            parked: stats.parked.get(),
+            last_parked: lane.last_parked.get(),
+            progress: [&stats.total_messages, &stats.successful_tasks, &stats.sent_messages]
+                .into_iter()
+                .map(|counter| counter.get())
+                .sum(),
+            waiting: stats.condition.waiting.get() + stats.condition.queued.get(),
+            swept: lane.control.swept(),
+            budget: lane.handler.rests(),
+        }
+    }
+}

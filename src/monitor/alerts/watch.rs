@@ -1,0 +1,170 @@
+//! From what was seen, look by look, to what is told. Pure: it knows no clock, and not how anybody is told.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use super::Moment;
+use super::episode::{Episode, Pace, Sight};
+use super::seen::{LaneSeen, Seen};
+use super::words::{News, What};
+use crate::stats::condition::Obstacle;
+use crate::stats::span;
+
+/// Of a task's id, in characters.
+const LONGEST_ID: usize = 100;
+
+/// What was seen so far.
+#[derive(Debug)]
+pub struct Watch {
+    pace: Pace,
+    unanswered_after: Duration,
+    /// What is wrong now, or was a moment ago.
+    episodes: BTreeMap<Key, Episode>,
+    lanes: HashMap<&'static str, LaneBefore>,
+}
+
+/// A condition of one system, or of none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    system: Option<&'static str>,
+    what: What,
+}
+
+/// The conditions of one look, each with why it is there, or an example.
+type Sights = BTreeMap<Key, (Sight, Option<String>)>;
+
+/// A lane at the looks before.
+#[derive(Debug)]
+struct LaneBefore {
+    /// The number at the look before, and the one that is counted already. A message is counted one look late: by then
+    /// RabbitMQ has confirmed it, and it is known which one it was.
+    parked: (u64, u64),
+    /// The number of the last parked task, and what it is called until it is counted.
+    last_parked: (u64, Option<String>),
+    /// It has not changed since.
+    progress: (u64, Instant),
+    /// Since when a task has been seen without an answer.
+    unanswered: HashMap<String, Instant>,
+}
+
+impl Watch {
+    /// Nothing was seen.
+    pub fn new(pace: Pace, unanswered_after: Duration) -> Watch {
+        Watch { pace, unanswered_after, episodes: BTreeMap::new(), lanes: HashMap::new() }
+    }
+
+    /// What is to be told after this look.
+    pub fn look(&mut self, seen: &Seen, now: Moment) -> Vec<News> {
+        let mut sights = Sights::new();
+        for lane in &seen.lanes {
+            self.look_at(lane, now, &mut sights);
+        }
+        sights.insert(Key { system: None, what: What::Lost }, (Sight::Amount(seen.lost), None));
+        for key in sights.iter().filter(|(_, (sight, _))| !is_nothing(*sight)).map(|(key, _)| key) {
+            self.episodes.entry(*key).or_insert_with(|| Episode::new(now));
+        }
+        let mut news = Vec::new();
+        for (key, episode) in &mut self.episodes {
+            let sight = sights.remove(key);
+            let (sight, detail) = sight.map_or((None, None), |(sight, detail)| (Some(sight), detail));
+            if let Some(telling) = episode.see(sight, now, &self.pace) {
+                news.push(key.what.news(key.system, telling, episode.since, detail.as_deref()));
+            }
+        }
+        self.episodes.retain(|_, episode| !episode.is_over(now));
+        news
+    }
+
+    fn look_at(&mut self, lane: &LaneSeen, now: Moment, sights: &mut Sights) {
+        let before = self.lanes.entry(lane.system).or_insert_with(|| LaneBefore::new(lane, now));
+        let key = |what| Key { system: Some(lane.system), what };
+        // A target whose budget is used up is not away, even if the lane waits for it.
+        let is_told = |obstacle: &Obstacle| *obstacle != Obstacle::Target || lane.budget.is_none();
+        for (obstacle, why) in lane.obstacles.iter().filter(|(obstacle, _)| is_told(obstacle)) {
+            let (key, why) = match obstacle {
+                Obstacle::NoSession => (Key { system: None, what: What::NoBroker }, by(lane.system, why)),
+                Obstacle::Alarm => (Key { system: None, what: What::Alarm }, by(lane.system, why)),
+                Obstacle::FullQueue => (key(What::FullQueue), why.clone()),
+                Obstacle::Paused => (key(What::Paused), why.clone()),
+                Obstacle::Target => (key(What::Away), why.clone()),
+            };
+            // All lanes lose the broker together: one of them says why.
+            sights.entry(key).or_insert((Sight::Stands, Some(why)));
+        }
+        if let Some(why) = &lane.budget {
+            sights.insert(key(What::BudgetUsedUp), (Sight::Stands, Some(why.clone())));
+        }
+        if before.is_stalled(lane, now, self.pace.stalled) {
+            let waits = format!("{} wait, nothing has moved for {}", lane.waiting, span(self.pace.stalled));
+            sights.insert(key(What::Stalled), (Sight::Stands, Some(waits)));
+        }
+        sights.insert(key(What::Parked), before.parked(lane));
+        sights.insert(key(What::Unanswered), before.unanswered(lane, now, self.unanswered_after));
+    }
+}
+
+impl LaneBefore {
+    fn new(lane: &LaneSeen, now: Moment) -> LaneBefore {
+        LaneBefore {
+            parked: (0, 0),
+            last_parked: (0, None),
+            progress: (lane.progress, now.at),
+            unanswered: HashMap::new(),
+        }
+    }
+
+    fn parked(&mut self, lane: &LaneSeen) -> (Sight, Option<String>) {
+        let (before, counted) = self.parked;
+        self.parked = (lane.parked, before);
+        let (known, called) = &mut self.last_parked;
+        if let Some(last) = lane.last_parked.as_ref().filter(|last| last.number != *known) {
+            (*known, *called) = (last.number, Some(format!("task {}, {}", cut(&last.id), last.cause)));
+        }
+        let happened = before - counted;
+        // A message that names no task has no such name, and must not get that of another one.
+        let detail = called.take_if(|_| happened > 0).map(|called| match happened {
+            1 => called,
+            _ => format!("the last one is {called}"),
+        });
+        (Sight::Happened(happened), detail)
+    }
+
+    /// Messages wait, nothing keeps the lane from working, and nothing moves.
+    fn is_stalled(&mut self, lane: &LaneSeen, now: Moment, patience: Duration) -> bool {
+        let (progress, since) = &mut self.progress;
+        if lane.progress != *progress || lane.waiting == 0 || !lane.obstacles.is_empty() {
+            (*progress, *since) = (lane.progress, now.at);
+        }
+        now.at.saturating_duration_since(*since) >= patience
+    }
+
+    /// There are no more of them than the sweep lists.
+    fn unanswered(&mut self, lane: &LaneSeen, now: Moment, patience: Duration) -> (Sight, Option<String>) {
+        let listed: HashSet<&str> = lane.swept.unanswered.iter().map(|task| task.id.as_str()).collect();
+        self.unanswered.retain(|id, _| listed.contains(id.as_str()));
+        for id in listed {
+            self.unanswered.entry(id.to_owned()).or_insert(now.at);
+        }
+        let is_late = |since: &Instant| now.at.saturating_duration_since(*since) >= patience;
+        let late = self.unanswered.values().filter(|since| is_late(since)).count();
+        let oldest = lane.swept.unanswered.iter().find(|task| self.unanswered.get(&task.id).is_some_and(is_late));
+        let detail = oldest.map(|task| format!("for {} or longer, such as task {}", span(patience), cut(&task.id)));
+        (Sight::Amount(late as u64), detail)
+    }
+}
+
+/// A reason that another lane may have as well.
+fn by(system: &str, why: &str) -> String {
+    format!("{system}: {why}")
+}
+
+fn is_nothing(sight: Sight) -> bool {
+    matches!(sight, Sight::Happened(0) | Sight::Amount(0))
+}
+
+fn cut(id: &str) -> String {
+    id.chars().take(LONGEST_ID).collect()
+}
+
+#[cfg(test)]
+mod tests;
