@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::config::Config;
 use crate::lane::control::{Control, Pause};
+use crate::lane::notices::LastParked;
 use crate::message::{Task, now_ms};
 use crate::monitor::attention;
 use crate::rabbitmq::queues::Found;
@@ -37,6 +38,7 @@ fn lane() -> LaneHandle {
         control: Control::default(),
         stats: Arc::new(Stats::default()),
         handler: Arc::new(Idle),
+        last_parked: LastParked::default(),
     }
 }
 
