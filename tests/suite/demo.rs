@@ -3,9 +3,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 use std::{env, fs, process};
 
+use crate::support::api::Api;
 use crate::support::*;
 use task_creator::commands::fakes::messages::{Kind, Message};
 use task_creator::commands::fakes::{FAKES, FakeEntry};
@@ -116,6 +118,47 @@ fn the_demo_of_any_one_system_shows_that_one_alone() {
         assert!(!output.contains("Time is up") && output.lines().all(|line| line.chars().count() <= 80), "{output}");
         assert_gone(&prefix(&output), &queues_of(&[entry.name]));
     }
+}
+
+#[test]
+fn the_demo_with_a_monitor_goes_on_and_other_commands_find_it_until_ctrl_c() {
+    let api = Api::anywhere();
+    let mut environment = rabbitmq();
+    set(&mut environment, "MONITOR_ADDR", &api.address);
+    let mut demo = Worker::run(&["demo", "--monitor", "--system", "bitrix24", "--system", "default"], &environment);
+    demo.await_output("In another terminal", PATIENCE);
+    let output = demo.output();
+    assert!(output.contains(&format!("http://{}/", api.address)), "{output}");
+    let token =
+        output.lines().find_map(|line| line.trim().strip_prefix("token ")).expect("it is shown").trim().to_owned();
+    let settings = demo.folder().join("logs/demo/.env");
+    let mode = fs::metadata(&settings).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "RabbitMQ's password is in it");
+    let bearer = format!("Bearer {token}");
+    let parked = || {
+        let answer = api.ask_with("GET", "/api/v1/status", &[("Authorization", &bearer)], None);
+        answer.is_ok_and(|answer| answer.json()["queues"].to_string().contains("\"messages\":"))
+    };
+    eventually("the status", PATIENCE, parked);
+    // A finished task is answered, and the bridge completes it in Camunda.
+    const ANSWERED: &str = "answered to Camunda";
+    let log = || fs::read_to_string(demo.folder().join("logs/demo/worker.log")).unwrap_or_default();
+    let answered = eventually_some("a task is answered", PATIENCE * 2, || {
+        let log = log();
+        let line = log.lines().find(|line| line.contains(ANSWERED))?;
+        line.split("task=").nth(1).map(str::to_owned)
+    });
+    let trace = format!("cp {} .env && exec \"$0\" trace {answered}", settings.display());
+    eventually("Camunda has it completed", PATIENCE, || {
+        let mut command = Worker::run_under(&trace, &[]);
+        command.wait(PATIENCE).code() == Some(0) && command.output().contains("it was completed")
+    });
+    demo.signal("INT");
+    let status = demo.wait(PATIENCE);
+    let output = demo.output();
+    assert_eq!(status.code(), Some(0), "{output}");
+    assert!(!settings.exists(), "{output}");
+    assert_gone(&prefix(&output), &queues_of(&["bitrix24", "default"]));
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod rooms;
 mod routing;
 mod settings;
 mod start;
+mod steering;
 mod systems;
 mod telegram;
 mod trace;

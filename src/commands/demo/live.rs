@@ -142,7 +142,8 @@ impl<'a> Live<'a> {
         if self.coming.is_empty() {
             self.rounds += 1;
             let run = format!("{}-{}", self.run, self.rounds);
-            self.coming = self.entries.iter().flat_map(|entry| (entry.messages)(&run)).collect();
+            let of_each = self.entries.iter().map(|entry| VecDeque::from((entry.messages)(&run)));
+            self.coming = in_turns(of_each.collect());
         }
         let Some(Message { kind, system, body, .. }) = self.coming.pop_front() else { return };
         match kind {
@@ -183,6 +184,12 @@ impl<'a> Live<'a> {
             self.bodies.remove(&task_id);
         }
     }
+}
+
+/// The messages of several systems, one of each after the other.
+fn in_turns(mut of_each: Vec<VecDeque<Message>>) -> VecDeque<Message> {
+    let longest = of_each.iter().map(VecDeque::len).max().unwrap_or_default();
+    (0..longest).flat_map(|_| of_each.iter_mut().filter_map(VecDeque::pop_front).collect::<Vec<_>>()).collect()
 }
 
 /// The settings of the demo in a folder, for other commands. The file goes when this is dropped.
@@ -226,6 +233,6 @@ pub fn advice(config: &Config) -> String {
     format!(
         "The loop goes on until Ctrl+C.\n\n  page    http://{address}/\n  token   {TOKEN}\n\nIn another terminal, for example:\n\n  \
          cd {folder}\n  {program} status\n  {program} control pause bitrix24 --reason lunch --for 1m\n  \
-         {program} trace TASK_ID\n  {program} parked\n  {program} reconcile --older-than 1m\n\n"
+         {program} trace TASK_ID\n  {program} parked list\n  {program} reconcile --older-than 1m\n\n"
     )
 }
