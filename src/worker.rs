@@ -14,11 +14,13 @@ use log::Level;
 
 use crate::camunda::Engine;
 use crate::config::{Config, RabbitMq};
+use crate::http::server::Server;
 use crate::incidents;
 use crate::lane::control::Control;
 use crate::lane::notices::{Counts, Notice, Notices};
 use crate::lane::{Lane, reader, tracking};
 use crate::logging;
+use crate::monitor;
 use crate::monitor::events::Events;
 use crate::monitor::hub::{Hub, LaneHandle};
 use crate::queues::Queues;
@@ -151,6 +153,8 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, hub: &Arc<Hub>, 
             stop: stop.clone(),
         })
         .collect();
+    // Until the lanes have ended: it shows how they stop.
+    let _monitor = monitor(config, hub, gave_up);
     thread::scope(|scope| {
         let named = |name: String| thread::Builder::new().name(name);
         if let Some(camunda) = &config.camunda {
@@ -174,6 +178,12 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, hub: &Arc<Hub>, 
     });
     let started = lanes.iter().filter(|lane| lane.stats.condition.has_started());
     started.for_each(|lane| log::info!("{}", lane.stats.line(lane.name)));
+}
+
+/// Starts the monitor, if it is on. Without it nobody sees or controls what was asked for, so the worker gives up.
+fn monitor(config: &Config, hub: &Arc<Hub>, gave_up: &Sender<anyhow::Error>) -> Option<Server> {
+    let started = monitor::start(config.monitor.as_ref()?, Arc::clone(hub));
+    started.map_err(|err| drop(gave_up.send(err.context("MONITOR_ADDR: the monitor cannot listen there")))).ok()
 }
 
 /// Logs in every interval how the lanes are. A lane that has not had a session yet is left out.
