@@ -23,8 +23,10 @@ use crate::logging;
 use crate::monitor;
 use crate::monitor::events::Events;
 use crate::monitor::hub::{Hub, LaneHandle};
+use crate::monitor::watch::{self, Watching};
 use crate::queues::Queues;
 use crate::rabbitmq::publisher::LargestBody;
+use crate::settings::SettingsErrors;
 use crate::stats::{Declared, Stats};
 use crate::stop::Stop;
 use crate::systems::routing::Routes;
@@ -154,7 +156,7 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, hub: &Arc<Hub>, 
         })
         .collect();
     // Until the lanes have ended: it shows how they stop.
-    let _monitor = monitor(config, hub, gave_up);
+    let _monitor = monitor(config, hub, stop, gave_up);
     thread::scope(|scope| {
         let named = |name: String| thread::Builder::new().name(name);
         if let Some(camunda) = &config.camunda {
@@ -181,9 +183,21 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, hub: &Arc<Hub>, 
 }
 
 /// Starts the monitor, if it is on. Without it nobody sees or controls what was asked for, so the worker gives up.
-fn monitor(config: &Config, hub: &Arc<Hub>, gave_up: &Sender<anyhow::Error>) -> Option<Server> {
-    let started = monitor::start(config.monitor.as_ref()?, Arc::clone(hub));
-    started.map_err(|err| drop(gave_up.send(err.context("MONITOR_ADDR: the monitor cannot listen there")))).ok()
+fn monitor(
+    config: &Config,
+    hub: &Arc<Hub>,
+    stop: &Stop,
+    gave_up: &Sender<anyhow::Error>,
+) -> Option<(Server, Option<Watching>)> {
+    let settings = config.monitor.as_ref()?;
+    let server = monitor::start(settings, Arc::clone(hub)).map_err(|err| {
+        let wrong = format!("MONITOR_ADDR: the monitor cannot listen at {}: {err:#}", settings.address);
+        let _ = gave_up.send(SettingsErrors(vec![wrong]).into());
+    });
+    let watching = watch::start(Arc::clone(hub), stop.clone());
+    let watching =
+        watching.inspect_err(|err| log::warn!("the monitor sees no queue, since a thread cannot be started: {err}"));
+    Some((server.ok()?, watching.ok()))
 }
 
 /// Logs in every interval how the lanes are. A lane that has not had a session yet is left out.
