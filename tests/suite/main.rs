@@ -19,6 +19,7 @@ mod docs;
 mod email;
 mod explain;
 mod http;
+mod monitor;
 mod monitor_lanes;
 mod onec;
 mod openproject;
