@@ -8,11 +8,20 @@ import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
 
 import { Browser, overflow, shot, visit } from './browser.mjs';
-import { HOSTILE, Mock, parkedEntry } from './mock.mjs';
+import { Mock } from './mock.mjs';
+import { HOSTILE, parkedEntry } from './worlds.mjs';
 
 const AXE = readFileSync(createRequire(`${process.env.PAGE_NODE_MODULES}/`).resolve('axe-core/axe.min.js'), 'utf8');
 const TASK = '00000017-4e37-25c7-7e45-8541e7d97ca3';
-const SCREENS = { lanes: '#/', tasks: '#/tasks', task: `#/tasks/${TASK}`, parked: '#/parked', search: '#/search?q=Ромашка', events: '#/events', reconcile: '#/reconcile' };
+const SCREENS = {
+  lanes: '#/',
+  tasks: '#/tasks',
+  task: `#/tasks/${TASK}`,
+  parked: '#/parked',
+  search: '#/search?q=Ромашка',
+  events: '#/events',
+  reconcile: '#/reconcile',
+};
 const POLL_MS = 5000;
 
 const browser = new Browser();
@@ -44,11 +53,15 @@ async function withPage(world, options, steps) {
 /// All that a screen loads is there.
 async function settled(page) {
   await page.locator('main h2').first().waitFor();
-  await page.waitForFunction(() => !/Загружаю|Loading|Ищу…|Looking…|Считаю|Counting/.test(document.querySelector('main').textContent));
+  await page.waitForFunction(
+    () => !/Загружаю|Loading|Ищу…|Looking…|Считаю|Counting/.test(document.querySelector('main').textContent),
+  );
 }
 
 async function go(page, hash) {
-  await page.evaluate((to) => { location.hash = to; }, hash);
+  await page.evaluate((to) => {
+    location.hash = to;
+  }, hash);
   await page.waitForFunction((to) => decodeURIComponent(location.hash) === decodeURIComponent(to), hash);
   await settled(page);
 }
@@ -57,7 +70,9 @@ async function go(page, hash) {
 async function tabTo(page, name) {
   for (let i = 0; i < 200; i += 1) {
     await page.keyboard.press('Tab');
-    const focused = await page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent);
+    const focused = await page.evaluate(
+      () => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent,
+    );
     if (focused?.trim().startsWith(name)) return;
   }
   assert.fail(`Tab does not lead to ${name}`);
@@ -66,7 +81,13 @@ async function tabTo(page, name) {
 async function axe(page, what) {
   await page.evaluate(AXE);
   const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
-  const told = violations.map((each) => `${what}: ${each.id}: ${each.help}: ${each.nodes.slice(0, 3).map((node) => `${node.html.slice(0, 120)} ${node.failureSummary}`).join(' | ')}`);
+  const told = violations.map(
+    (each) =>
+      `${what}: ${each.id}: ${each.help}: ${each.nodes
+        .slice(0, 3)
+        .map((node) => `${node.html.slice(0, 120)} ${node.failureSummary}`)
+        .join(' | ')}`,
+  );
   assert.deepEqual(told, []);
 }
 
@@ -118,18 +139,36 @@ test('the sparkline is told as text', async () => {
 // ---- Who may do what
 
 test('without control there are no buttons, and a sentence says how to get it', async () => {
-  await withPage('busy', { before: (mock) => { mock.access = 'read'; } }, async ({ page, text }) => {
-    await text('MONITOR_CONTROL_TOKEN');
-    for (const hash of Object.values(SCREENS)) {
-      await go(page, hash);
-      assert.equal(await page.locator('[data-action=pause], [data-action=replayOne], [data-action=discard], [data-action=replayCause], [data-action=repair]').count(), 0, hash);
-    }
-    await shot(page, 'read-only');
-  });
+  await withPage(
+    'busy',
+    {
+      before: (mock) => {
+        mock.access = 'read';
+      },
+    },
+    async ({ page, text }) => {
+      await text('MONITOR_CONTROL_TOKEN');
+      for (const hash of Object.values(SCREENS)) {
+        await go(page, hash);
+        assert.equal(
+          await page
+            .locator(
+              '[data-action=pause], [data-action=replayOne], [data-action=discard], [data-action=replayCause], [data-action=repair]',
+            )
+            .count(),
+          0,
+          hash,
+        );
+      }
+      await shot(page, 'read-only');
+    },
+  );
 });
 
 test('a token is asked for, kept for the tab, and sent in a header only', async () => {
-  const before = (mock) => { mock.tokens = { 'control-token-of-32-bytes-or-more': 'control', 'read-token-of-32-bytes-or-more!!': 'read' }; };
+  const before = (mock) => {
+    mock.tokens = { 'control-token-of-32-bytes-or-more': 'control', 'read-token-of-32-bytes-or-more!!': 'read' };
+  };
   await withPage('busy', { before, at: SCREENS.parked }, async ({ page, mock, text }) => {
     await text('Нужен токен');
     await shot(page, 'token');
@@ -143,7 +182,11 @@ test('a token is asked for, kept for the tab, and sent in a header only', async 
     await page.reload();
     await text('REQUEST_ERROR');
     assert.ok(!mock.requests.some(({ path, query }) => /token-of/.test(path + query)));
-    assert.deepEqual(await page.evaluate(() => [localStorage.length, sessionStorage.length, document.cookie]), [0, 1, '']);
+    assert.deepEqual(await page.evaluate(() => [localStorage.length, sessionStorage.length, document.cookie]), [
+      0,
+      1,
+      '',
+    ]);
     await page.getByRole('button', { name: 'Забыть токен' }).click();
     await text('Нужен токен');
   });
@@ -176,33 +219,44 @@ test('pause and resume with the keyboard alone', async () => {
 });
 
 test('a replay of a cause with the keyboard alone, and its progress', async () => {
-  await withPage('busy', { before: (mock) => { mock.world.parked = Array.from({ length: 40 }, (_, n) => parkedEntry(n)); } }, async ({ page, mock, text }) => {
-    await settled(page);
-    await tabTo(page, 'Отложенные');
-    await page.keyboard.press('Enter');
-    await page.getByText('REQUEST_ERROR: система отказала').first().waitFor();
-    await tabTo(page, 'Повторить все…: REQUEST_ERROR');
-    await page.keyboard.press('Enter');
-    await text('Повторить все REQUEST_ERROR?');
-    await shot(page, 'replay-dialog');
-    await axe(page, 'replay dialog');
-    await page.keyboard.press('Enter');
-    await text('повторено 7 из 20');
-    await shot(page, 'replay-running');
-    await axe(page, 'replay running');
-    await text('Повтор: закончено.');
-    await text('user 318 is dismissed');
-    assert.equal(mock.world.status.replay.failed_again, 3);
-    assert.equal(mock.world.parked.length, 23);
-    await text('23 из 23');
-    await shot(page, 'replay-done');
-  });
+  await withPage(
+    'busy',
+    {
+      before: (mock) => {
+        mock.world.parked = Array.from({ length: 40 }, (_, n) => parkedEntry(n));
+      },
+    },
+    async ({ page, mock, text }) => {
+      await settled(page);
+      await tabTo(page, 'Отложенные');
+      await page.keyboard.press('Enter');
+      await page.getByText('REQUEST_ERROR: система отказала').first().waitFor();
+      await tabTo(page, 'Повторить все…: REQUEST_ERROR');
+      await page.keyboard.press('Enter');
+      await text('Повторить все REQUEST_ERROR?');
+      await shot(page, 'replay-dialog');
+      await axe(page, 'replay dialog');
+      await page.keyboard.press('Enter');
+      await text('повторено 7 из 20');
+      await shot(page, 'replay-running');
+      await axe(page, 'replay running');
+      await text('Повтор: закончено.');
+      await text('user 318 is dismissed');
+      assert.equal(mock.world.status.replay.failed_again, 3);
+      assert.equal(mock.world.parked.length, 23);
+      await text('23 из 23');
+      await shot(page, 'replay-done');
+    },
+  );
 });
 
 test('a second replay is refused with its reason', async () => {
   await withPage('busy', { at: SCREENS.parked }, async ({ page, text }) => {
     await settled(page);
-    await page.getByRole('button', { name: /^Повторить: / }).first().click();
+    await page
+      .getByRole('button', { name: /^Повторить: / })
+      .first()
+      .click();
     await text('Сообщение снова в своей очереди.');
     await page.getByRole('button', { name: 'Повторить все…: RETRY_LIMIT_EXCEEDED' }).click();
     await page.getByRole('button', { name: 'Начать' }).click();
@@ -242,7 +296,7 @@ test('a search finds tasks and parked messages, and leads to the page of a task'
     await page.getByRole('searchbox').fill('смету');
     await page.keyboard.press('Enter');
     await settled(page);
-    assert.ok(await page.locator('section[data-key=tasks] tbody tr').count() > 10);
+    assert.ok((await page.locator('section[data-key=tasks] tbody tr').count()) > 10);
     assert.equal(await page.locator('section[data-key=parked] tbody tr').count(), 3);
     await page.locator('section[data-key=tasks] tbody a').first().click();
     await text('Где искали');
@@ -274,7 +328,10 @@ test('a reconciliation looks, and repairs after a question', async () => {
     await page.getByRole('button', { name: 'Исправить…' }).click();
     await page.getByRole('button', { name: 'Исправить', exact: true }).click();
     await text('Исправлено: 2, из них уже в порядке: 1');
-    assert.equal(mock.requests.filter(({ method, path }) => method === 'POST' && path.endsWith('/reconciliations')).length, 2);
+    assert.equal(
+      mock.requests.filter(({ method, path }) => method === 'POST' && path.endsWith('/reconciliations')).length,
+      2,
+    );
   });
 });
 
@@ -336,10 +393,11 @@ test('it asks every 5 seconds with the ETag, not while it is hidden, and at once
     await page.clock.runFor(POLL_MS + 100);
     await unchanged;
     assert.equal(asked(), before + 1);
-    const hide = (hidden) => page.evaluate((value) => {
-      Object.defineProperty(document, 'hidden', { configurable: true, get: () => value });
-      document.dispatchEvent(new Event('visibilitychange'));
-    }, hidden);
+    const hide = (hidden) =>
+      page.evaluate((value) => {
+        Object.defineProperty(document, 'hidden', { configurable: true, get: () => value });
+        document.dispatchEvent(new Event('visibilitychange'));
+      }, hidden);
     await hide(true);
     await page.clock.runFor(60_000);
     assert.equal(asked(), before + 1);
@@ -353,8 +411,11 @@ test('10,000 parked messages: the first list comes in under a second, and nothin
     await settled(page);
     await page.evaluate(() => {
       window.longest = 0;
-      new PerformanceObserver((list) => list.getEntries().forEach((each) => { window.longest = Math.max(window.longest, each.duration); }))
-        .observe({ entryTypes: ['longtask'] });
+      new PerformanceObserver((list) =>
+        list.getEntries().forEach((each) => {
+          window.longest = Math.max(window.longest, each.duration);
+        }),
+      ).observe({ entryTypes: ['longtask'] });
     });
     const started = Date.now();
     await page.getByRole('link', { name: 'Отложенные', exact: true }).click();
@@ -367,7 +428,9 @@ test('10,000 parked messages: the first list comes in under a second, and nothin
     await text(/100 из 10.000/);
     const download = page.waitForEvent('download');
     await page.getByRole('button', { name: 'Выгрузить в JSON Lines' }).click();
-    const lines = readFileSync(await (await download).path(), 'utf8').trim().split('\n');
+    const lines = readFileSync(await (await download).path(), 'utf8')
+      .trim()
+      .split('\n');
     assert.equal(lines.length, 10_000);
     assert.equal(JSON.parse(lines[9999]).id, parkedEntry(9999).id);
     const longest = await page.evaluate(() => window.longest);
@@ -380,15 +443,27 @@ test('10,000 parked messages: the first list comes in under a second, and nothin
 test('hostile text is shown as text, and turns nothing around it', async () => {
   await withPage('hostile', {}, async ({ page, text }) => {
     await settled(page);
-    for (const [name, hash] of [...Object.entries(SCREENS), ['hash', '#/tasks/%ff<img src=x onerror=alert(9)>'], ['query', `#/search?q=${encodeURIComponent(HOSTILE[0])}`]]) {
-      await page.evaluate((to) => { location.hash = to; }, hash);
+    for (const [name, hash] of [
+      ...Object.entries(SCREENS),
+      ['hash', '#/tasks/%ff<img src=x onerror=alert(9)>'],
+      ['query', `#/search?q=${encodeURIComponent(HOSTILE[0])}`],
+    ]) {
+      await page.evaluate((to) => {
+        location.hash = to;
+      }, hash);
       await settled(page);
       for (const width of [1280, 360]) {
         await page.setViewportSize({ width, height: 800 });
         assert.deepEqual(await overflow(page), { by: 0, what: [] }, `${name} ${width}`);
       }
       if (name !== 'query') await shot(page, `hostile-${name}`);
-      assert.equal(await page.locator('img, script:not([src="/app.js"]), iframe, [onerror], [onload], a[href^=javascript i]').count(), 0, name);
+      assert.equal(
+        await page
+          .locator('img, script:not([src="/app.js"]), iframe, [onerror], [onload], a[href^=javascript i]')
+          .count(),
+        0,
+        name,
+      );
       await axe(page, `hostile ${name}`);
     }
     await go(page, SCREENS.parked);
@@ -405,8 +480,12 @@ test('a slow answer for a screen that was left changes nothing', async () => {
   await withPage('busy', {}, async ({ page, mock, text }) => {
     await settled(page);
     mock.delay = 500;
-    await page.evaluate(() => { location.hash = '#/tasks'; });
-    await page.evaluate(() => { location.hash = '#/events'; });
+    await page.evaluate(() => {
+      location.hash = '#/tasks';
+    });
+    await page.evaluate(() => {
+      location.hash = '#/events';
+    });
     await text('sweep asked for');
     await page.waitForResponse((response) => response.url().includes('/api/v1/tasks'));
     assert.equal(await page.locator('main section[data-key=tasks]').count(), 0);

@@ -8,12 +8,34 @@ import { test } from 'node:test';
 import { words } from '../../src/monitor/page/words.js';
 
 const PAGE = new URL('../../src/monitor/page/', import.meta.url);
-const code = readdirSync(PAGE).filter((name) => name.endsWith('.js') && name !== 'words.js')
-  .map((name) => readFileSync(new URL(name, PAGE), 'utf8')).join('\n');
+const code = readdirSync(PAGE)
+  .filter((name) => name.endsWith('.js') && name !== 'words.js')
+  .map((name) => readFileSync(new URL(name, PAGE), 'utf8'))
+  .join('\n');
 
 // Texts whose key is put together from a kind and a name of the worker's.
-const KINDS = ['level', 'attention', 'state', 'role', 'task', 'source', 'looked', 'moving', 'suggest', 'verdict', 'cause', 'advice',
-  'item', 'run', 'class', 'classes', 'action', 'replay', 'reconciliation', 'problem'];
+const KINDS = [
+  'level',
+  'attention',
+  'state',
+  'role',
+  'task',
+  'source',
+  'looked',
+  'moving',
+  'suggest',
+  'verdict',
+  'cause',
+  'advice',
+  'item',
+  'run',
+  'class',
+  'classes',
+  'action',
+  'replay',
+  'reconciliation',
+  'problem',
+];
 
 const valuesIn = (text) => [...text.matchAll(/\{(\w+)/g)].map(([, name]) => name);
 
@@ -30,7 +52,8 @@ test('both languages have each text, with the same values', () => {
 test('a plural has two forms in English and three in Russian', () => {
   for (const [key, texts] of Object.entries(words)) {
     texts.forEach((text, language) => {
-      for (const [, forms] of text.matchAll(/\{\w+#([^}]*)\}/g)) assert.equal(forms.split('|').length, language + 2, `${key}: ${text}`);
+      for (const [, forms] of text.matchAll(/\{\w+#([^}]*)\}/g))
+        assert.equal(forms.split('|').length, language + 2, `${key}: ${text}`);
     });
   }
 });
@@ -41,6 +64,8 @@ test('each text that the page asks for is there', () => {
 
 test('each text is asked for', () => {
   const literal = new Set([...code.matchAll(/'([a-z_]+)'/g)].map(([, key]) => key));
-  const left = Object.keys(words).filter((key) => !literal.has(key) && !KINDS.some((kind) => key.startsWith(`${kind}_`)));
+  const left = Object.keys(words).filter(
+    (key) => !literal.has(key) && !KINDS.some((kind) => key.startsWith(`${kind}_`)),
+  );
   assert.deepEqual(left, []);
 });

@@ -17,7 +17,13 @@ test('each file of the page is served, free of the token, with what protects it'
   for (const path of Object.keys(FILES)) {
     const answer = await fetch(new URL(path, url));
     assert.equal(answer.status, 200, path);
-    const directives = (text) => new Set(text.split(';').map((each) => each.trim()).filter(Boolean));
+    const directives = (text) =>
+      new Set(
+        text
+          .split(';')
+          .map((each) => each.trim())
+          .filter(Boolean),
+      );
     const given = directives(answer.headers.get('content-security-policy') ?? '');
     const missing = [...directives(SECURITY)].filter((each) => !given.has(each) && !each.startsWith('trusted-types'));
     assert.deepEqual(missing, [], path);
@@ -29,8 +35,16 @@ test('each screen shows what the worker says', { skip }, async () => {
   const { page, context, faults } = await visit(browser.browser, new URL('/', url).href, { token });
   try {
     await page.getByText('Требует внимания').first().waitFor({ timeout: 10_000 });
-    for (const [name, hash] of Object.entries({ lanes: '#/', tasks: '#/tasks', parked: '#/parked', events: '#/events', reconcile: '#/reconcile' })) {
-      await page.evaluate((to) => { location.hash = to; }, hash);
+    for (const [name, hash] of Object.entries({
+      lanes: '#/',
+      tasks: '#/tasks',
+      parked: '#/parked',
+      events: '#/events',
+      reconcile: '#/reconcile',
+    })) {
+      await page.evaluate((to) => {
+        location.hash = to;
+      }, hash);
       await page.locator('main h2').first().waitFor();
       await page.waitForFunction(() => !/Загружаю|Считаю/.test(document.querySelector('main').textContent));
       for (const width of [1280, 360]) {
@@ -41,7 +55,9 @@ test('each screen shows what the worker says', { skip }, async () => {
       assert.equal(await page.locator('main .error:not(li):not(.state)').count(), 0, name);
     }
     // The first task, if there is one.
-    await page.evaluate(() => { location.hash = '#/tasks'; });
+    await page.evaluate(() => {
+      location.hash = '#/tasks';
+    });
     const first = page.locator('section[data-key=tasks] tbody a').first();
     if (await first.count()) {
       await first.click();

@@ -11,7 +11,9 @@ export class Problem extends Error {
   constructor(status, body) {
     super(body?.detail ?? body?.title ?? `HTTP ${status}`);
     this.status = status;
-    this.kind = String(body?.type ?? '').split(':').pop();
+    this.kind = String(body?.type ?? '')
+      .split(':')
+      .pop();
     this.title = body?.title ?? `HTTP ${status}`;
     this.detail = body?.detail ?? '';
   }

@@ -15,7 +15,13 @@ const POLL_MS = 5000;
 
 // ---- The address
 
-const PLACES = [['', 'lanes'], ['tasks', 'tasks'], ['parked', 'parked'], ['reconcile', 'reconciliation'], ['events', 'events']];
+const PLACES = [
+  ['', 'lanes'],
+  ['tasks', 'tasks'],
+  ['parked', 'parked'],
+  ['reconcile', 'reconciliation'],
+  ['events', 'events'],
+];
 
 /// `#/tasks/ID?…` → ['tasks', 'ID', { … }]
 function address() {
@@ -34,12 +40,18 @@ function decode(text) {
 
 function screenOf([place, id, query]) {
   switch (place) {
-    case 'tasks': return id ? taskScreen(id) : tasksScreen(query);
-    case 'parked': return id ? entryScreen(id) : parkedScreen(query);
-    case 'search': return searchScreen({ q: query.q ?? '' });
-    case 'reconcile': return reconcileScreen();
-    case 'events': return eventsScreen();
-    default: return lanesScreen();
+    case 'tasks':
+      return id ? taskScreen(id) : tasksScreen(query);
+    case 'parked':
+      return id ? entryScreen(id) : parkedScreen(query);
+    case 'search':
+      return searchScreen({ q: query.q ?? '' });
+    case 'reconcile':
+      return reconcileScreen();
+    case 'events':
+      return eventsScreen();
+    default:
+      return lanesScreen();
   }
 }
 
@@ -85,56 +97,130 @@ function head(count) {
   const { status } = page;
   const here = address()[0];
   return [
-    h('div', { class: 'title' },
+    h(
+      'div',
+      { class: 'title' },
       h('h1', null, h('a', { href: '#/' }, 'Task Creator')),
-      status && h('p', { class: 'quiet' }, brief(status.host, 60), ` · ${t('version', { version: status.version })} · `,
-        t('runs_for', { duration: duration(secondsSince(status.started_at)) }))),
-    h('form', { 'data-submit': 'search', role: 'search', class: 'search' },
+      status &&
+        h(
+          'p',
+          { class: 'quiet' },
+          brief(status.host, 60),
+          ` · ${t('version', { version: status.version })} · `,
+          t('runs_for', { duration: duration(secondsSince(status.started_at)) }),
+        ),
+    ),
+    h(
+      'form',
+      { 'data-submit': 'search', role: 'search', class: 'search' },
       h('label', { for: 'search' }, t('search')),
-      h('input', { id: 'search', name: 'q', type: 'search', placeholder: t('search_what'), autocomplete: 'off', maxlength: 200, required: true }),
-      h('button', { type: 'submit' }, t('find'))),
-    h('nav', { 'aria-label': t('places') }, PLACES.map(([place, name]) =>
-      h('a', { href: `#/${place}`, 'aria-current': here === place ? 'page' : null }, t(name),
-        place === '' && count > 0 && h('span', { class: 'badge' }, h('span', { class: 'unseen' }, `, ${t('attention')}: `), String(count))))),
-    h('div', { class: 'choices' },
+      h('input', {
+        id: 'search',
+        name: 'q',
+        type: 'search',
+        placeholder: t('search_what'),
+        autocomplete: 'off',
+        maxlength: 200,
+        required: true,
+      }),
+      h('button', { type: 'submit' }, t('find')),
+    ),
+    h(
+      'nav',
+      { 'aria-label': t('places') },
+      PLACES.map(([place, name]) =>
+        h(
+          'a',
+          { href: `#/${place}`, 'aria-current': here === place ? 'page' : null },
+          t(name),
+          place === '' &&
+            count > 0 &&
+            h('span', { class: 'badge' }, h('span', { class: 'unseen' }, `, ${t('attention')}: `), String(count)),
+        ),
+      ),
+    ),
+    h(
+      'div',
+      { class: 'choices' },
       access(),
-      h('span', { role: 'group', 'aria-label': t('language'), class: 'buttons' }, LANGUAGES.map(([code, name]) =>
-        h('button', { type: 'button', lang: code, 'data-action': 'speak', 'data-code': code, 'aria-pressed': String(code === speaks()) }, name)))),
+      h(
+        'span',
+        { role: 'group', 'aria-label': t('language'), class: 'buttons' },
+        LANGUAGES.map(([code, name]) =>
+          h(
+            'button',
+            {
+              type: 'button',
+              lang: code,
+              'data-action': 'speak',
+              'data-code': code,
+              'aria-pressed': String(code === speaks()),
+            },
+            name,
+          ),
+        ),
+      ),
+    ),
   ];
 }
 
 function access() {
-  return page.status && h('span', { class: 'buttons' },
-    h('span', { class: 'state quiet' }, t(mayControl() ? 'access_control' : 'access_read')),
-    h('button', { type: 'button', 'data-action': 'token' }, t('token_enter')),
-    hasToken() && h('button', { type: 'button', 'data-action': 'forget' }, t('token_forget')));
+  return (
+    page.status &&
+    h(
+      'span',
+      { class: 'buttons' },
+      h('span', { class: 'state quiet' }, t(mayControl() ? 'access_control' : 'access_read')),
+      h('button', { type: 'button', 'data-action': 'token' }, t('token_enter')),
+      hasToken() && h('button', { type: 'button', 'data-action': 'forget' }, t('token_forget')),
+    )
+  );
 }
 
 function connection() {
   if (page.awaySince === null) return [];
   const since = new Date(page.awaySince).toISOString();
-  return [h('p', { class: 'away' }, h('strong', null, `${t('level_error')}: `), t('away'), ' ', clock(since),
-    // Not told anew each minute.
-    h('span', { 'aria-hidden': 'true' }, ` (${duration((Date.now() - page.awaySince) / 1000)})`), '. ',
-    page.status && `${t('away_stale')} `, t('away_again'))];
+  return [
+    h(
+      'p',
+      { class: 'away' },
+      h('strong', null, `${t('level_error')}: `),
+      t('away'),
+      ' ',
+      clock(since),
+      // Not told anew each minute.
+      h('span', { 'aria-hidden': 'true' }, ` (${duration((Date.now() - page.awaySince) / 1000)})`),
+      '. ',
+      page.status && `${t('away_stale')} `,
+      t('away_again'),
+    ),
+  ];
 }
 
 // ---- The token
 
 function tokenForm() {
   const { status } = page.refused;
-  return h('form', { 'data-submit': 'useToken', 'data-key': 'token', class: 'token' },
+  return h(
+    'form',
+    { 'data-submit': 'useToken', 'data-key': 'token', class: 'token' },
     h('h2', null, t('token_title')),
     h('p', null, t(status === 401 ? 'token_text' : 'token_refused')),
     h('p', { class: 'error' }, status === 401 && !hasToken() ? null : explain(page.refused)),
     tokenField(),
-    h('p', { class: 'buttons' }, h('button', { type: 'submit', class: 'main' }, t('token_use'))));
+    h('p', { class: 'buttons' }, h('button', { type: 'submit', class: 'main' }, t('token_use'))),
+  );
 }
 
 function tokenField() {
   const printable = '[!-~]+';
-  return field(t('token'), 'token', { type: 'password', required: true, pattern: printable, autocomplete: 'off', spellcheck: 'false' },
-    null, t('token_note'));
+  return field(
+    t('token'),
+    'token',
+    { type: 'password', required: true, pattern: printable, autocomplete: 'off', spellcheck: 'false' },
+    null,
+    t('token_note'),
+  );
 }
 
 function newToken(token) {
@@ -183,7 +269,9 @@ function announceChanges(before, fresh) {
   const known = new Set(before.attention.map(identity));
   const now = new Set(fresh.attention.map(identity));
   const appeared = fresh.attention.filter((item) => !known.has(identity(item))).map(sentence);
-  const over = before.attention.filter((item) => !now.has(identity(item))).map((item) => t('over', { text: sentence(item) }));
+  const over = before.attention
+    .filter((item) => !now.has(identity(item)))
+    .map((item) => t('over', { text: sentence(item) }));
   if (appeared.length + over.length > 0) announce([...appeared, ...over].join('. '));
 }
 
@@ -215,19 +303,29 @@ const actions = {
   ...laneActions,
   ...runActions,
   search: (_, form) => visit(path('#/search', values(form))),
-  speak: ({ code }) => { speak(code); draw(); },
+  speak: ({ code }) => {
+    speak(code);
+    draw();
+  },
   useToken: (_, form) => newToken(form.elements.token.value),
   forget: () => newToken(null),
   closeNotice: () => notice(null),
   async token() {
     const given = await ask({
-      title: t('token_title'), text: t('token_text'), fields: [tokenField()], confirm: t('token_use'), cancel: t('cancel'),
+      title: t('token_title'),
+      text: t('token_text'),
+      fields: [tokenField()],
+      confirm: t('token_use'),
+      cancel: t('cancel'),
     });
     if (given) newToken(given.token);
   },
   async copy({ text }) {
     // Only pages from this machine or over TLS may use the clipboard.
-    const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+    const copied = await navigator.clipboard?.writeText(text).then(
+      () => true,
+      () => false,
+    );
     notice(copied ? t('copied') : `${t('copy_by_hand')} ${text}`, copied ? 'done' : 'info');
   },
 };

@@ -17,8 +17,13 @@ function draw() {
     isRecent(status.replay) && progress(status.replay),
     lanes(status.lanes),
     queues(status.queues),
-    status.reconciliation && h('section', { 'data-key': 'reconciliation' },
-      h('h2', null, t('reconciliation')), summary(status.reconciliation)),
+    status.reconciliation &&
+      h(
+        'section',
+        { 'data-key': 'reconciliation' },
+        h('h2', null, t('reconciliation')),
+        summary(status.reconciliation),
+      ),
     !mayControl() && h('p', { class: 'hint', 'data-key': 'control' }, t('how_to_control')),
   ];
 }
@@ -26,14 +31,32 @@ function draw() {
 // ---- What needs attention
 
 function attention(items) {
-  return h('section', { 'data-key': 'attention', class: 'attention' },
+  return h(
+    'section',
+    { 'data-key': 'attention', class: 'attention' },
     h('h2', null, t('attention')),
     items.length === 0
       ? h('p', { class: 'calm' }, h('span', { 'aria-hidden': 'true' }, '✓ '), t('attention_none'))
-      : h('ul', null, items.map((item) => h('li', { class: item.level },
-        h('span', { 'aria-hidden': 'true', class: 'sign' }, item.level === 'error' ? '✕' : '!'),
-        h('span', null, h('strong', null, `${t(`level_${item.level}`)}: `),
-          brief(sentence(item), 400), ' ', whereToLook(item))))));
+      : h(
+          'ul',
+          null,
+          items.map((item) =>
+            h(
+              'li',
+              { class: item.level },
+              h('span', { 'aria-hidden': 'true', class: 'sign' }, item.level === 'error' ? '✕' : '!'),
+              h(
+                'span',
+                null,
+                h('strong', null, `${t(`level_${item.level}`)}: `),
+                brief(sentence(item), 400),
+                ' ',
+                whereToLook(item),
+              ),
+            ),
+          ),
+        ),
+  );
 }
 
 /// In the reader's language if this page knows the code and has what the sentence needs; else as the worker says it.
@@ -59,7 +82,14 @@ function whereToLook({ code, system }) {
 // ---- Lanes
 
 const SIGNS = {
-  works: '●', starting: '◌', paused: '‖', target_away: '✕', no_session: '✕', alarm: '✕', full_queue: '!', stalled: '!',
+  works: '●',
+  starting: '◌',
+  paused: '‖',
+  target_away: '✕',
+  no_session: '✕',
+  alarm: '✕',
+  full_queue: '!',
+  stalled: '!',
   stopping: '◌',
 };
 
@@ -67,18 +97,30 @@ const CALM = { works: 'good', starting: 'quiet', paused: 'warning', stopping: 'q
 
 function lanes(all) {
   const columns = [
-    [t('lane')], [t('state'), 'wide'], [t('waiting'), 'number'], [t('oldest'), 'number'], [t('in_hand'), 'number'],
-    [t('retrying'), 'number'], [t('open'), 'number'], [t('unanswered'), 'number'], [t('rate'), 'rate'],
-    [t('budget'), 'number'], [t('actions'), 'actions'],
+    [t('lane')],
+    [t('state'), 'wide'],
+    [t('waiting'), 'number'],
+    [t('oldest'), 'number'],
+    [t('in_hand'), 'number'],
+    [t('retrying'), 'number'],
+    [t('open'), 'number'],
+    [t('unanswered'), 'number'],
+    [t('rate'), 'rate'],
+    [t('budget'), 'number'],
+    [t('actions'), 'actions'],
   ];
-  return h('section', { 'data-key': 'lanes' },
+  return h(
+    'section',
+    { 'data-key': 'lanes' },
     h('h2', null, t('lanes')),
-    all.length === 0 ? h('p', null, t('no_lanes')) : table(t('lanes_caption'), columns, all.map(row)));
+    all.length === 0 ? h('p', null, t('no_lanes')) : table(t('lanes_caption'), columns, all.map(row)),
+  );
 }
 
 function row(lane) {
   const { system } = lane;
-  const tasks = (state, count) => count ? h('a', { href: path('#/tasks', { state, system }) }, number(count)) : number(count);
+  const tasks = (state, count) =>
+    count ? h('a', { href: path('#/tasks', { state, system }) }, number(count)) : number(count);
   return {
     key: system,
     cells: [
@@ -88,8 +130,11 @@ function row(lane) {
       lane.oldest_waiting_seconds == null ? '–' : duration(lane.oldest_waiting_seconds),
       tasks('in_hand', lane.in_hand),
       tasks('retrying', lane.retrying),
-      [tasks('open', lane.open), lane.open > 0 && h('small', null, t('oldest_is', { duration: duration(lane.oldest_open_seconds) })),
-        lane.last_sweep_at && h('small', null, t('last_sweep'), ' ', age(lane.last_sweep_at), ' ', t('ago'))],
+      [
+        tasks('open', lane.open),
+        lane.open > 0 && h('small', null, t('oldest_is', { duration: duration(lane.oldest_open_seconds) })),
+        lane.last_sweep_at && h('small', null, t('last_sweep'), ' ', age(lane.last_sweep_at), ' ', t('ago')),
+      ],
       tasks('unanswered', lane.unanswered),
       rate(lane.rate_per_minute),
       percent(lane.requests_left),
@@ -109,8 +154,12 @@ function state(lane) {
     CALM[lane.state] && !lane.ready && lane.not_ready_because && [t('not_ready'), ' ', brief(lane.not_ready_because)],
   ].filter(Boolean);
   return [
-    h('span', { class: `state ${CALM[lane.state] ?? 'error'}` },
-      h('span', { 'aria-hidden': 'true' }, SIGNS[lane.state] ?? '?'), ` ${name('state', lane.state)}`),
+    h(
+      'span',
+      { class: `state ${CALM[lane.state] ?? 'error'}` },
+      h('span', { 'aria-hidden': 'true' }, SIGNS[lane.state] ?? '?'),
+      ` ${name('state', lane.state)}`,
+    ),
     details.map((detail) => h('small', null, detail)),
   ];
 }
@@ -132,32 +181,55 @@ function rate(minutes) {
 }
 
 function sparkline(minutes, most, told) {
-  const bars = minutes.map((count, at) => count > 0 &&
-    svg('rect', { x: at * 2, width: 1.6, y: 24 - 24 * count / most, height: 24 * count / most }));
-  return svg('svg', { class: 'spark', viewBox: `0 0 ${minutes.length * 2} 24`, preserveAspectRatio: 'none', role: 'img', 'aria-label': told },
-    svg('line', { x1: 0, x2: minutes.length * 2, y1: 24, y2: 24 }), bars);
+  const bars = minutes.map(
+    (count, at) =>
+      count > 0 && svg('rect', { x: at * 2, width: 1.6, y: 24 - (24 * count) / most, height: (24 * count) / most }),
+  );
+  return svg(
+    'svg',
+    {
+      class: 'spark',
+      viewBox: `0 0 ${minutes.length * 2} 24`,
+      preserveAspectRatio: 'none',
+      role: 'img',
+      'aria-label': told,
+    },
+    svg('line', { x1: 0, x2: minutes.length * 2, y1: 24, y2: 24 }),
+    bars,
+  );
 }
 
 function buttons({ system, state }) {
   if (!mayControl()) return '–';
   const label = (text) => ({ 'aria-label': `${text}: ${system}` });
-  return h('span', { class: 'buttons' },
+  return h(
+    'span',
+    { class: 'buttons' },
     state === 'paused'
       ? button(t('resume'), 'resume', { system }, label(t('resume')))
       : button(t('pause'), 'pause', { system }, label(t('pause'))),
-    button(t('sweep'), 'sweep', { system }, label(t('sweep'))));
+    button(t('sweep'), 'sweep', { system }, label(t('sweep'))),
+  );
 }
 
 // ---- Queues that belong to no lane
 
 function queues(all) {
-  const columns = [[t('queue')], [t('role')], [t('messages'), 'number'], [t('consumers'), 'number'], [t('checked'), 'number']];
+  const columns = [
+    [t('queue')],
+    [t('role')],
+    [t('messages'), 'number'],
+    [t('consumers'), 'number'],
+    [t('checked'), 'number'],
+  ];
   const rows = all.map((queue) => ({
     key: queue.name,
     cells: [
       foreign(queue.name),
       queue.role === 'errors' ? h('a', { href: '#/parked' }, name('role', queue.role)) : name('role', queue.role),
-      number(queue.messages), number(queue.consumers), seen(queue.checked_at),
+      number(queue.messages),
+      number(queue.consumers),
+      seen(queue.checked_at),
     ],
   }));
   return h('section', { 'data-key': 'queues' }, h('h2', null, t('queues')), table(t('queues_caption'), columns, rows));
@@ -170,8 +242,13 @@ function seen(at) {
 
 // ---- What the buttons do
 
-const LASTS = () => [[900, duration(900)], [3600, duration(3600)], [14400, duration(14400)], [86400, duration(86400)],
-  ['', t('until_resumed')]];
+const LASTS = () => [
+  [900, duration(900)],
+  [3600, duration(3600)],
+  [14400, duration(14400)],
+  [86400, duration(86400)],
+  ['', t('until_resumed')],
+];
 
 export const laneActions = {
   async pause({ system }) {

@@ -45,9 +45,14 @@ export function notice(text, level = 'info') {
 }
 
 export function drawNotice() {
-  const shown = noticeText && h('p', { class: `notice ${noticeText.level}` },
-    h('span', null, h('strong', null, `${t(`level_${noticeText.level}`)}: `), noticeText.text),
-    h('button', { type: 'button', 'data-action': 'closeNotice', 'aria-label': t('close') }, '×'));
+  const shown =
+    noticeText &&
+    h(
+      'p',
+      { class: `notice ${noticeText.level}` },
+      h('span', null, h('strong', null, `${t(`level_${noticeText.level}`)}: `), noticeText.text),
+      h('button', { type: 'button', 'data-action': 'closeNotice', 'aria-label': t('close') }, '×'),
+    );
   patch(document.getElementById('notice'), shown ? [shown] : []);
 }
 
@@ -71,7 +76,7 @@ export async function attempt(work) {
 /// The same for a change through the API: says `done` when it has worked and looks at the status at once.
 export async function change(method, path, options, done) {
   return attempt(async () => {
-    const body = await call(method, path, options) ?? {};
+    const body = (await call(method, path, options)) ?? {};
     notice(done, 'done');
     page.refresh();
     return body;

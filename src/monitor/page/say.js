@@ -4,7 +4,10 @@
 import { h } from './dom.js';
 import { words } from './words.js';
 
-export const LANGUAGES = [['en', 'English'], ['ru', 'Русский']];
+export const LANGUAGES = [
+  ['en', 'English'],
+  ['ru', 'Русский'],
+];
 
 let language = chosen() ?? preferred();
 // Set by each answer of the worker: its clock counts, not that of this machine.
@@ -20,7 +23,8 @@ function chosen() {
 }
 
 function preferred() {
-  const known = navigator.languages.map((tag) => tag.slice(0, 2).toLowerCase())
+  const known = navigator.languages
+    .map((tag) => tag.slice(0, 2).toLowerCase())
     .find((tag) => LANGUAGES.some(([code]) => code === tag));
   return known ?? 'en';
 }
@@ -48,7 +52,7 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)(?:#([^}]*))?\}/g, (_, name, forms) => {
     const value = values[name];
     if (forms) return form(forms.split('|'), value);
-    return typeof value === 'number' ? number(value) : value ?? '';
+    return typeof value === 'number' ? number(value) : (value ?? '');
   });
 }
 
@@ -111,7 +115,9 @@ function pair(seconds, large, largeName, small, smallName) {
 }
 
 function unit(count, name) {
-  return format(Intl.NumberFormat, { style: 'unit', unit: name, unitDisplay: 'short' }).format(count).replaceAll(' ', '\u00a0');
+  return format(Intl.NumberFormat, { style: 'unit', unit: name, unitDisplay: 'short' })
+    .format(count)
+    .replaceAll(' ', '\u00a0');
 }
 
 /// Now, by the worker's clock.
@@ -131,7 +137,8 @@ export function secondsSince(iso) {
 /// The full time, for people.
 export function full(iso) {
   const at = new Date(iso);
-  return Number.isNaN(at.valueOf()) ? String(iso)
+  return Number.isNaN(at.valueOf())
+    ? String(iso)
     : format(Intl.DateTimeFormat, { dateStyle: 'long', timeStyle: 'long' }).format(at);
 }
 
