@@ -133,7 +133,7 @@ impl Control {
 
     /// Starts a sweep over all records now, or after the one that is running. Returns its number: it is done when
     /// [`Control::swept`] has this number or a later one.
-    pub fn poll_now(&self) -> u64 {
+    pub fn sweep_now(&self) -> u64 {
         let number = self.sweeps.load(Ordering::Relaxed) + 1;
         // No room: it has been asked already.
         let _ = self.polls.0.try_send(());

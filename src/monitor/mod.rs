@@ -1,8 +1,12 @@
 //! What an operator sees and does from outside, while the worker works. [`hub`] holds a handle to every lane; all faces
 //! read it.
 //!
+//! [`watch`] looks at the queues, [`history`] is the last hour of a lane. From these follow [`lanes`], [`status`] with
+//! what needs [`attention`], [`tasks`] and [`health`], as data.
+//!
 //! [`api`] is the server: [`access`] says who may ask, [`routes`] who answers. [`faces`] are the answers that change
-//! nothing, [`actions`] those that do, [`trace`] says where one task is, [`page`] has the files for a browser. [`events`] is what happened lately, [`problem`] how errors are told.
+//! nothing, [`actions`] those that do, [`trace`] says where one task is, [`page`] has the files for a browser. [`events`]
+//! is what happened lately, [`problem`] how errors are told.
 //!
 //! It stands on top: no lane and no system knows of it.
 

@@ -107,7 +107,7 @@ fn a_tracker_sweeps_at_once_when_it_is_asked() {
         });
         queues.publish(&queues.sent(), record.to_string(), amiquip::FieldTable::new());
         eventually("the response, long before the next sweep", PATIENCE, || {
-            control.poll_now();
+            control.sweep_now();
             queues.count(&queues.responses()) == 1
         });
     };

@@ -351,3 +351,24 @@ fn the_api_says_why_a_task_waits_and_ends_in_time() {
     scene.queues.await_count(&scene.queues.sent(), 1, PATIENCE);
     asked.worker.stop();
 }
+
+#[test]
+fn the_command_asks_the_running_worker() {
+    let token = "canary-of-control-0123456789-0123";
+    let (scene, _) = Scene::with_api("command", &[("MONITOR_CONTROL_TOKEN", token)]);
+    let mut worker = scene.worker();
+    scene.publish();
+    scene.queues.await_count(&scene.queues.sent(), 1, PATIENCE);
+    eventually("the first sweep", PATIENCE, || scene.told(&[]).0["verdict"]["code"] == "open");
+    scene.trace(&[]).ended_with(0).has("the worker follows it until it is finished").has("lane: works").has_not(token);
+    // The next task waits while the lane is paused.
+    run(&["control", "pause", "bitrix24", "--reason", "maintenance"], &scene.settings).ended_with(0);
+    scene.queues.publish_task(&field_text("task-2"));
+    let paused = || run(&["trace", "task-2"], &scene.settings);
+    eventually("the lane has it", PATIENCE, || paused().output.contains("since bitrix24 is paused: "));
+    paused().ended_with(1).has("maintenance").has("control resume bitrix24");
+    run(&["control", "resume", "bitrix24"], &scene.settings).ended_with(0);
+    scene.queues.await_count(&scene.queues.sent(), 2, PATIENCE);
+    worker.stop();
+    scene.trace(&[]).ended_with(0).has("could not").has("no worker answers at");
+}
