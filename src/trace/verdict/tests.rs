@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::facts::{Camunda, Ended, Lane, Queues, Targets, Waiting};
+use super::super::facts::{Camunda, Ended, Held, Lane, Place, Queues, Targets, Waiting, Worker};
 use super::*;
+use crate::systems::seen::Seen;
 
 const ID: &str = "task-1";
 const DAY: &str = "2026-11-03T10:00:00.000Z";
