@@ -45,6 +45,7 @@
 //!   may start.
 //! * the secrets that the log hides? [`redact`] hides what [`systems::table::Setup::secrets`] names: each system names
 //!   its own.
+//! * alerts to people? [`monitor::alerts`]; the systems that can write to people do so behind [`systems::Messenger`].
 //! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `http/tls.rs` https.
 //! * a queue's name? [`queues`].
 //! * who may know whom? `tests/suite/rooms.rs` reads it in the code; nothing outside [`rabbitmq`] names a type of

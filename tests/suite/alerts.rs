@@ -169,6 +169,28 @@ fn a_method_that_cools_down_is_told_as_a_budget_that_is_used_up() {
 }
 
 #[test]
+fn a_broker_that_is_away_at_the_start_is_told_once_and_when_it_is_there() {
+    let telegram = HttpFake::start(0, Telegram::default()).expect("a free port");
+    let smtp = SmtpFake::start(0).expect("a free port");
+    let queues = Queues::of("default", "alerts broker");
+    let relay = Relay::to(RabbitMq::from_env().address());
+    relay.refuse();
+    let port = relay.port().to_string();
+    let away = [("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", port.as_str())];
+    let mut worker = Worker::run(&[], &settings((&telegram, &smtp), &queues, &away));
+    let told = |count: usize| {
+        eventually_some("the alert", PATIENCE, || telegram.target().messages().get(count - 1).cloned()).text
+    };
+    let away = told(1);
+    assert_eq!(away.matches("RabbitMQ: no session since ").count(), 2, "the heading and one line: {away}");
+    relay.accept();
+    let back = told(2);
+    assert!(back.contains("RabbitMQ: connected again, after "), "{back}");
+    worker.stop();
+    assert_eq!(telegram.target().messages().len(), 2);
+}
+
+#[test]
 fn a_bot_that_does_not_answer_holds_up_neither_the_mail_nor_the_work_nor_the_end() {
     let mut scene = Scene::set("bot down", &[]);
     let held = scene.telegram.order(Fault::before(format!("POST /bot{TOKEN}/sendMessage"), What::Hang(None)));

@@ -1,4 +1,5 @@
-//! What one look shows of the worker: counters and conditions, read from memory. It decides nothing and asks no lane.
+//! What one look shows of the worker: counters and conditions, read from memory, and how much each lane has, which it is
+//! asked for. It decides nothing.
 
 use std::sync::Arc;
 
@@ -29,8 +30,10 @@ pub struct LaneSeen {
     pub last_parked: Option<ParkedLast>,
     /// It grows whenever the lane takes or settles something.
     pub progress: u64,
-    /// Messages that wait for it.
-    pub waiting: u64,
+    /// Tasks that it has, except for those that wait for another try.
+    pub has: u64,
+    /// Messages in its queue, at the last sweep.
+    pub queued: u64,
     /// What its last sweep has seen.
     pub swept: Arc<Swept>,
     /// Why the target takes no requests for a while, if it does not.
@@ -56,7 +59,8 @@ impl LaneSeen {
                 .into_iter()
                 .map(|counter| counter.get())
                 .sum(),
-            waiting: stats.condition.waiting.get() + stats.condition.queued.get(),
+            has: lane.snapshot().map_or(0, |lane| (lane.numbers.taken + lane.numbers.in_hand) as u64),
+            queued: stats.condition.queued.get(),
             swept: lane.control.swept(),
             budget: lane.handler.rests(),
         }

@@ -30,6 +30,15 @@ struct Key {
     what: What,
 }
 
+/// A lane in which nothing moves.
+#[derive(Debug)]
+struct Standstill {
+    since: Instant,
+    progress: u64,
+    /// The number of the last sweep at that time.
+    sweep: u64,
+}
+
 /// The conditions of one look, each with why it is there, or an example.
 type Sights = BTreeMap<Key, (Sight, Option<String>)>;
 
@@ -41,8 +50,8 @@ struct LaneBefore {
     parked: (u64, u64),
     /// The number of the last parked task, and what it is called until it is counted.
     last_parked: (u64, Option<String>),
-    /// It has not changed since.
-    progress: (u64, Instant),
+    /// Since when something waits and nothing moves.
+    standstill: Standstill,
     /// Since when a task has been seen without an answer.
     unanswered: HashMap<String, Instant>,
 }
@@ -94,8 +103,8 @@ impl Watch {
         if let Some(why) = &lane.budget {
             sights.insert(key(What::BudgetUsedUp), (Sight::Stands, Some(why.clone())));
         }
-        if before.is_stalled(lane, now, self.pace.stalled) {
-            let waits = format!("{} wait, nothing has moved for {}", lane.waiting, span(self.pace.stalled));
+        if before.standstill.is_stalled(lane, now, self.pace.stalled) {
+            let waits = format!("{} taken and {} in the queue wait", lane.has, lane.queued);
             sights.insert(key(What::Stalled), (Sight::Stands, Some(waits)));
         }
         sights.insert(key(What::Parked), before.parked(lane));
@@ -108,7 +117,7 @@ impl LaneBefore {
         LaneBefore {
             parked: (0, 0),
             last_parked: (0, None),
-            progress: (lane.progress, now.at),
+            standstill: Standstill::new(lane, now),
             unanswered: HashMap::new(),
         }
     }
@@ -129,15 +138,6 @@ impl LaneBefore {
         (Sight::Happened(happened), detail)
     }
 
-    /// Messages wait, nothing keeps the lane from working, and nothing moves.
-    fn is_stalled(&mut self, lane: &LaneSeen, now: Moment, patience: Duration) -> bool {
-        let (progress, since) = &mut self.progress;
-        if lane.progress != *progress || lane.waiting == 0 || !lane.obstacles.is_empty() {
-            (*progress, *since) = (lane.progress, now.at);
-        }
-        now.at.saturating_duration_since(*since) >= patience
-    }
-
     /// There are no more of them than the sweep lists.
     fn unanswered(&mut self, lane: &LaneSeen, now: Moment, patience: Duration) -> (Sight, Option<String>) {
         let listed: HashSet<&str> = lane.swept.unanswered.iter().map(|task| task.id.as_str()).collect();
@@ -150,6 +150,23 @@ impl LaneBefore {
         let oldest = lane.swept.unanswered.iter().find(|task| self.unanswered.get(&task.id).is_some_and(is_late));
         let detail = oldest.map(|task| format!("for {} or longer, such as task {}", span(patience), cut(&task.id)));
         (Sight::Amount(late as u64), detail)
+    }
+}
+
+impl Standstill {
+    fn new(lane: &LaneSeen, now: Moment) -> Standstill {
+        Standstill { since: now.at, progress: lane.progress, sweep: lane.swept.number }
+    }
+
+    /// Something waits, nothing keeps the lane from working, and nothing moves.
+    fn is_stalled(&mut self, lane: &LaneSeen, now: Moment, patience: Duration) -> bool {
+        let waits = lane.has > 0 || lane.queued > 0;
+        if lane.progress != self.progress || !waits || !lane.obstacles.is_empty() {
+            *self = Standstill::new(lane, now);
+        }
+        // The number in the queue may be as old as the last sweep, so two sweeps must have seen it since.
+        let is_known = lane.has > 0 || lane.swept.number >= self.sweep + 2;
+        is_known && now.at.saturating_duration_since(self.since) >= patience
     }
 }
 

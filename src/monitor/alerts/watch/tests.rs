@@ -70,7 +70,7 @@ fn swept(ids: &[&str]) -> std::sync::Arc<Swept> {
 fn of_a_worker_that_works_nothing_is_told() {
     let mut world = World::new();
     (0..1000).for_each(|progress| {
-        (world.bitrix24.progress, world.bitrix24.waiting) = (progress, 17);
+        (world.bitrix24.progress, world.bitrix24.has) = (progress, 17);
         assert_eq!(world.look(1), [] as [&str; 0]);
     });
 }
@@ -152,18 +152,38 @@ fn a_budget_that_is_used_up_is_told_and_not_as_a_target_that_is_away() {
 }
 
 #[test]
-fn a_lane_whose_messages_wait_and_do_not_move_is_stalled() {
+fn a_lane_that_has_tasks_and_does_not_move_is_stalled() {
     let mut world = World::new();
-    world.bitrix24.waiting = 17;
+    world.bitrix24.has = 17;
     assert_eq!(world.look(120), [] as [&str; 0]);
     let told = world.look(4);
-    assert!(told.len() == 1 && told[0].ends_with(": 17 wait, nothing has moved for 10m00s"), "{told:?}");
+    assert!(told.len() == 1 && told[0].ends_with(": 17 taken and 0 in the queue wait"), "{told:?}");
     world.bitrix24.progress += 1;
     let told = world.look(20);
     assert!(told.len() == 1 && told[0].starts_with("bitrix24: messages are settled again, after "), "{told:?}");
     // A lane that is paused does not stall.
     world.bitrix24.obstacles = stands(Obstacle::Paused);
     assert_eq!(world.look(500).len(), 1);
+}
+
+#[test]
+fn a_lane_that_takes_nothing_is_stalled_when_two_sweeps_have_seen_its_queue() {
+    let mut world = World::new();
+    let sweep = |world: &mut World, queued| {
+        let number = world.bitrix24.swept.number + 1;
+        world.bitrix24.swept = std::sync::Arc::new(Swept { number, ..Swept::default() });
+        world.bitrix24.queued = queued;
+    };
+    // What the last sweep has seen may be gone for long.
+    sweep(&mut world, 17);
+    assert_eq!(world.look(1000), [] as [&str; 0]);
+    sweep(&mut world, 0);
+    assert_eq!(world.look(1000), [] as [&str; 0]);
+    sweep(&mut world, 5);
+    assert_eq!(world.look(150), [] as [&str; 0]);
+    sweep(&mut world, 6);
+    let told = world.look(10);
+    assert!(told.len() == 1 && told[0].ends_with(": 0 taken and 6 in the queue wait"), "{told:?}");
 }
 
 #[test]
