@@ -198,6 +198,7 @@ export function taskScreen(id) {
 }
 
 const LOOKED = { looked: ['✓', 'good'], not_looked: ['○', 'quiet'], could_not: ['✕', 'error'] };
+const NOTHING_THERE = ['–', 'quiet'];
 
 function timeline(trace) {
   return h(
@@ -217,7 +218,7 @@ function timeline(trace) {
 }
 
 function step({ source, system, looked, found, text, at, details }) {
-  const [sign, kind] = LOOKED[looked] ?? ['?', 'quiet'];
+  const [sign, kind] = found === false ? NOTHING_THERE : (LOOKED[looked] ?? ['?', 'quiet']);
   const about = Object.entries(details ?? {}).filter(([, value]) => value != null);
   return h(
     'li',
@@ -260,7 +261,7 @@ function detail(value) {
 
 function verdict({ verdict: { code, text, moving, since } }) {
   const kind = moving === true ? 'good' : moving === false ? 'error' : 'warning';
-  const sign = moving === true ? '→' : moving === false ? '✕' : '?';
+  const sign = moving === true ? '✓' : moving === false ? '✕' : '?';
   return h(
     'section',
     { 'data-key': 'verdict', class: `verdict ${kind}` },

@@ -282,7 +282,7 @@ export const words = {
   found: ['found', 'есть'],
   not_found: ['nothing there', 'нет'],
   verdict: ['Where it stands', 'Итог'],
-  moving_true: ['It moves on by itself.', 'Движется сама.'],
+  moving_true: ['Nobody needs to act.', 'Вмешательство не нужно.'],
   moving_false: ['Somebody must act.', 'Нужен человек.'],
   moving_null: ['It is not known.', 'Неизвестно.'],
   suggestion: ['What to do', 'Что сделать'],
