@@ -107,7 +107,8 @@ fn last_words(why: Option<&anyhow::Error>, cut_short: Option<u8>, hub: &Hub) -> 
         Some(refusal) => log::error!("stopped, since RabbitMQ does not let us in: {refusal:#}"),
         None => log::error!("stopped: {why:#}"),
     }
-    let code = if refused.is_some() && !some_unsettled { EX_CONFIG } else { 1 };
+    let is_wrong_setting = refused.is_some() || why.is::<SettingsErrors>();
+    let code = if is_wrong_setting && !some_unsettled { EX_CONFIG } else { 1 };
     cut_short.unwrap_or(code)
 }
 

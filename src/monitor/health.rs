@@ -28,10 +28,14 @@ fn of(lanes: &[LaneView]) -> Readiness {
 }
 
 impl Readiness {
+    /// Its first line.
+    pub fn head(&self) -> String {
+        format!("{}\n", if self.ready { "ready" } else { "not ready" })
+    }
+
     /// The answer in text; without `verbose` the lanes that are ready are left out.
     pub fn text(&self, verbose: bool) -> String {
-        let head = if self.ready { "ready" } else { "not ready" };
         let shown = self.lines.iter().filter(|line| verbose || line.starts_with("[-]"));
-        [head].into_iter().chain(shown.map(String::as_str)).map(|line| format!("{}\n", clean(line))).collect()
+        self.head() + &shown.map(|line| format!("{}\n", clean(line))).collect::<String>()
     }
 }

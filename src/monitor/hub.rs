@@ -115,6 +115,11 @@ impl Hub {
 }
 
 impl LaneHandle {
+    /// How the lane is; `None`: it does not answer in time.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        self.control.snapshot(PATIENCE).ok()
+    }
+
     fn created(&self) -> u64 {
         self.stats.successful_tasks.get()
     }

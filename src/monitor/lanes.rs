@@ -127,6 +127,14 @@ pub fn all(hub: &Hub) -> Vec<LaneView> {
     lanes.map(|(lane, (snapshot, rate))| Facts::of(hub, lane, snapshot, rate).view()).collect()
 }
 
+/// The lane of this system, as it is now; the others are not asked.
+pub fn one(hub: &Hub, system: &str) -> Option<LaneView> {
+    hub.looks.ask();
+    let place = hub.lanes.iter().position(|lane| lane.name == system)?;
+    let (lane, rate) = (&hub.lanes[place], hub.rates().swap_remove(place));
+    Some(Facts::of(hub, lane, lane.snapshot(), rate).view())
+}
+
 impl<'a> Facts<'a> {
     fn of(hub: &Hub, lane: &'a LaneHandle, snapshot: Option<Snapshot>, rate: Vec<u64>) -> Facts<'a> {
         let Queues { input, retry, sent, .. } = &lane.queues;

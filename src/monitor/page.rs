@@ -64,9 +64,9 @@ mod tests {
 
     #[test]
     fn every_file_in_the_folder_is_served() {
-        let there = fs::read_dir("src/monitor/page").expect("it is a folder").map(|entry| {
-            entry.expect("it can be read").file_name().into_string().expect("a plain name")
-        });
+        let there = fs::read_dir("src/monitor/page")
+            .expect("it is a folder")
+            .map(|entry| entry.expect("it can be read").file_name().into_string().expect("a plain name"));
         let served = FILES.iter().chain([&INDEX]).map(|file| file.name.to_owned());
         assert_eq!(there.collect::<BTreeSet<_>>(), served.collect());
     }

@@ -44,9 +44,15 @@ const fn route(
 #[rustfmt::skip]
 pub const ROUTES: &[Route] = &[
     route("GET", "/livez", "livez", Free, &[], faces::livez),
+    route("GET", "/readyz", "readyz", Free, &["verbose"], faces::readyz),
     route("GET", "/", "page", Free, &[], page::index),
     route("GET", "/{file}", "pageFile", Free, &[], page::file),
     route("GET", "/api/v1/openapi.json", "openapi", Read, &[], faces::openapi),
+    route("GET", "/api/v1/status", "status", Read, &[], faces::status),
+    route("GET", "/api/v1/lanes", "lanes", Read, &[], faces::lanes),
+    route("GET", "/api/v1/lanes/{system}", "lane", Read, &[], faces::lane),
+    route("PUT", "/api/v1/lanes/{system}/state", "setLaneState", Control, &[], actions::set_state),
+    route("GET", "/api/v1/tasks", "tasks", Read, &["state", "system", "older_than", "q", "limit", "cursor"], faces::tasks),
     route("GET", "/api/v1/events", "events", Read, &["after", "limit"], faces::events),
     route("POST", "/api/v1/lanes/{system}/sweeps", "sweepLane", Control, &[], actions::sweep),
     route("PUT", "/api/v1/log-level", "setLogLevel", Control, &[], actions::log_level),

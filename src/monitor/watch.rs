@@ -4,8 +4,9 @@
 //! No message is taken from a queue. A broker that hangs keeps nobody waiting: what is not known is not told.
 
 use std::collections::HashMap;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -25,6 +26,8 @@ const FRESH: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often the minute's numbers are noted, if nobody asks.
 const MINUTE: Duration = Duration::from_secs(60);
+/// The worker waits this long for the end of a look.
+const LONGEST_END: Duration = Duration::from_secs(2);
 
 /// What was seen at the queues, and who wants to know.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub struct Looks {
 
 #[derive(Debug, Default)]
 struct Seen {
+    /// There is a thread that looks.
+    is_watched: bool,
     /// When somebody asked last.
     asked: Option<Instant>,
     /// When the last look ended, well or not.
@@ -73,7 +78,7 @@ impl Looks {
         let mut seen = self.lock();
         seen.asked = Some(now);
         let _ = self.asked.0.try_send(());
-        let is_old = |seen: &mut Seen| seen.ended.is_none_or(|ended| ended + FRESH < now);
+        let is_old = |seen: &mut Seen| seen.is_watched && seen.ended.is_none_or(|ended| ended + FRESH < now);
         if is_old(&mut seen) {
             drop(self.looked.wait_timeout_while(seen, PATIENCE, is_old));
         }
@@ -89,13 +94,6 @@ impl Looks {
         }
         let waits_for = seen.waits.get(queue).map(Instant::elapsed);
         Look { found: seen.queues.get(queue).copied(), checked_at, waits_for }
-    }
-
-    /// For tests of the views.
-    #[cfg(test)]
-    pub fn set(&self, queue: &str, found: Found) {
-        let names = [queue];
-        self.note(&names, Some(vec![Some(found)]));
     }
 
     fn is_asked(&self) -> bool {
@@ -134,8 +132,34 @@ impl Looks {
     }
 }
 
+/// The thread that looks. When this is dropped, after the stop signal, the thread has ended, or hangs in a call to a
+/// broker that does not answer: the worker does not wait for that.
+#[derive(Debug)]
+pub struct Watching(Receiver<()>);
+
 /// Looks while somebody asks, and notes the numbers of each minute, until the stop signal.
-pub fn run(hub: &Hub, stop: &Stop) {
+///
+/// # Errors
+/// There is no thread to spare.
+pub fn start(hub: Arc<Hub>, stop: Stop) -> io::Result<Watching> {
+    let (done, ended) = bounded(1);
+    thread::Builder::new().name("monitor/queues".into()).spawn(move || {
+        hub.looks.lock().is_watched = true;
+        run(&hub, &stop);
+        hub.looks.lock().is_watched = false;
+        drop(done);
+    })?;
+    Ok(Watching(ended))
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        // Nothing is ever sent: it is the end of the other side.
+        let _: Result<(), _> = self.0.recv_timeout(LONGEST_END);
+    }
+}
+
+fn run(hub: &Hub, stop: &Stop) {
     let names = hub.queues();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut connection = None;
@@ -194,6 +218,7 @@ mod tests {
     #[test]
     fn a_failed_look_keeps_nobody_waiting_and_what_is_old_is_not_told() {
         let looks = Looks::default();
+        looks.lock().is_watched = true;
         looks.note(&["a"], None);
         let started = Instant::now();
         looks.ask();
