@@ -210,7 +210,8 @@ mod tests {
     fn nothing_is_repaired_unless_it_is_asked_for() {
         let usual = options("").expect("no mistake").expect("no help");
         assert_eq!((usual.how.repair, usual.how.older_than.as_secs(), usual.how.limit), (false, 1800, 100));
-        let given = options("--repair --older-than 2h --limit 7 --rate 4 --json").expect("no mistake").expect("no help");
+        let given =
+            options("--repair --older-than 2h --limit 7 --rate 4 --json").expect("no mistake").expect("no help");
         assert_eq!((given.how.repair, given.how.older_than.as_secs(), given.how.limit), (true, 7200, 7));
         assert_eq!((given.how.pause, given.json), (Duration::from_millis(250), true));
         assert_eq!(options("--help"), Ok(None));

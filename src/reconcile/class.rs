@@ -186,15 +186,18 @@ mod tests {
     #[test]
     fn a_task_that_nobody_has_is_called_after_what_its_target_says() {
         let of = |target| class(&Facts { target, ..NOWHERE });
-        assert_eq!(TARGETS.map(of), [
-            Class::Lost,
-            Class::Untracked,
-            Class::Unanswered,
-            Class::Untracked,
-            Class::Lost,
-            Class::Unknown,
-            Class::Unknown,
-        ]);
+        assert_eq!(
+            TARGETS.map(of),
+            [
+                Class::Lost,
+                Class::Untracked,
+                Class::Unanswered,
+                Class::Untracked,
+                Class::Lost,
+                Class::Unknown,
+                Class::Unknown,
+            ]
+        );
     }
 
     #[test]

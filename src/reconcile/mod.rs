@@ -525,7 +525,8 @@ impl Look<'_> {
             true => clean(why),
             false => clean(&format!("{system}: {why}")),
         };
-        let silent = self.hands.silent.iter().map(|why| clean(&format!("what the worker has taken is not known: {why}")));
+        let silent =
+            self.hands.silent.iter().map(|why| clean(&format!("what the worker has taken is not known: {why}")));
         unseen.into_iter().map(told).chain(silent).collect()
     }
 }

@@ -170,9 +170,9 @@ fn look_through(
     // Of these a worker or the bridge takes some meanwhile, which is no loss of sight.
     let is_consumed = matches!(role, Role::Input | Role::Retry | Role::Responses);
     let is_whole = |browsed: &Browsed| browsed.end == End::All && (is_consumed || browsed.read >= browsed.found);
-    Ok(browsed.filter(|browsed| !is_whole(browsed)).map(|browsed| {
-        format!("only {} of {} messages of {queue} were seen", browsed.read, browsed.found)
-    }))
+    Ok(browsed
+        .filter(|browsed| !is_whole(browsed))
+        .map(|browsed| format!("only {} of {} messages of {queue} were seen", browsed.read, browsed.found)))
 }
 
 fn task_in(role: Role, system: Option<&str>, message: &Message) -> Option<(ParkedTask, Place)> {

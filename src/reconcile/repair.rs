@@ -79,8 +79,8 @@ fn line(what: &str, Item { task_id, class, system, age_seconds, .. }: &Item) -> 
 fn unlock(look: &Look, judged: &ExternalTask) -> anyhow::Result<bool> {
     let engine = &look.sources.engine;
     let Some(task) = engine.task(&judged.id)? else { return Ok(false) };
-    let is_same = (&task.worker_id, task.locked_until, task.retries)
-        == (&judged.worker_id, judged.locked_until, judged.retries);
+    let is_same =
+        (&task.worker_id, task.locked_until, task.retries) == (&judged.worker_id, judged.locked_until, judged.retries);
     Ok(is_same && engine.unlock(&judged.id)? == Answered::Done)
 }
 
@@ -104,7 +104,8 @@ fn look_again(
 ) -> anyhow::Result<()> {
     let end = Instant::now() + look.options.patience;
     let fates = loop {
-        let fates: HashMap<String, Fate> = unlocked.iter().filter_map(|(id, lock)| Some((id.clone(), fate(look, id, *lock)?))).collect();
+        let fates: HashMap<String, Fate> =
+            unlocked.iter().filter_map(|(id, lock)| Some((id.clone(), fate(look, id, *lock)?))).collect();
         let fetched = fates.values().filter(|fate| **fate != Fate::Unlocked).count();
         if fetched == unlocked.len() || Instant::now() > end {
             break fates;
@@ -151,5 +152,24 @@ fn healed(fate: Option<Fate>, place: Option<Role>, in_hand: bool) -> (Option<boo
         (_, None) if in_hand => (Some(true), "unlocked, and the worker has it again"),
         (Some(Fate::Fetched), None) => (None, "unlocked and fetched by the bridge, but its message was not seen yet"),
         (None, None) => (None, "unlocked, but Camunda does not say what became of it"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unlocked_task_has_healed_when_it_is_over_or_somebody_has_it_again() {
+        let of = |fate, place, in_hand| healed(fate, place, in_hand).0;
+        let fetched = Some(Fate::Fetched);
+        assert_eq!(of(Some(Fate::Answered), None, false), Some(true));
+        assert_eq!(of(fetched, Some(Role::Input), false), Some(true));
+        assert_eq!(of(fetched, Some(Role::Responses), false), Some(true));
+        assert_eq!(of(fetched, None, true), Some(true));
+        assert_eq!(of(fetched, Some(Role::Errors), true), Some(true), "an earlier parked message may still be there");
+        assert_eq!(of(fetched, Some(Role::Errors), false), Some(false));
+        assert_eq!(of(Some(Fate::Unlocked), None, false), Some(false));
+        assert_eq!((of(fetched, None, false), of(None, None, false)), (None, None));
     }
 }

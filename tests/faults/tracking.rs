@@ -102,12 +102,12 @@ fn a_task_with_two_records_is_answered_once() {
 fn a_task_that_the_bridge_has_sent_again_since_its_answer_is_answered_again() {
     let tasks = Tasks::new();
     let queues = with_records("sent again", &tasks, &names(1));
-    tasks.set_status("task-0", 5);
+    tasks.set_status("task-1", 5);
     let portal = Portal::of(&tasks);
     let mut worker = Worker::start(&queues, &portal.webhook(), &RESTLESS);
     queues.await_count(&queues.responses(), 1, PATIENCE);
     // The answer was lost, so Camunda still waits, and the bridge has fetched the task once more.
-    let mut sent_again = record(&tasks, "task-0");
+    let mut sent_again = record(&tasks, "task-1");
     sent_again["original_message"]["timestamp"] = now_ms().into();
     record_everything(&queues, &[sent_again]);
     queues.await_count(&queues.responses(), 2, PATIENCE);

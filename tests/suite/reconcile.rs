@@ -160,6 +160,7 @@ fn a_finished_task_without_an_answer_is_answered() {
 fn what_is_parked_or_an_orphan_is_told_and_never_unlocked() {
     let scene = Scene::set("parked", &[]);
     scene.engine.target().lock("task-2", WORKER_ID);
+    scene.engine.target().age("task-2", TimeDelta::hours(1));
     let task = field_text("task-2");
     parked::put(&scene.queues, &[parked::parked(&task, "REQUEST_ERROR", "no", &scene.queues.input())]);
     let told = scene.report(REPAIR);
@@ -231,7 +232,8 @@ fn what_moves_is_left_alone_wherever_it_is() {
     ["in-input", "in-retry", "in-responses"].into_iter().for_each(engine);
     scene.queues.publish_task(&field_text("in-input"));
     scene.queues.publish(&scene.queues.retry(), field_text("in-retry"), Default::default());
-    let response = json!({"original_message": field_message("in-responses"), "processing_status": "completed_by_tracker"});
+    let response =
+        json!({"original_message": field_message("in-responses"), "processing_status": "completed_by_tracker"});
     scene.queues.publish(&scene.queues.responses(), response.to_string(), Default::default());
     let (told, code) = scene.report(REPAIR);
     assert_eq!((&told["items"], &told["counts"]["in_hand"], code), (&json!([]), &json!(4), Some(0)), "{told:#}");
@@ -301,7 +303,7 @@ fn without_an_engine_or_a_worker_id_it_says_what_to_set() {
 }
 
 #[test]
-fn an_unlock_that_the_engine_refuses_and_a_bridge_that_is_down_are_said() {
+fn an_unlock_that_the_engine_refuses_is_said_and_an_interrupt_ends_the_wait_for_the_bridge() {
     let mut scene = Scene::set("refused", &[]);
     scene.lost();
     let call = format!("POST {ROOT}/external-task/{ID}/unlock");
@@ -309,7 +311,9 @@ fn an_unlock_that_the_engine_refuses_and_a_bridge_that_is_down_are_said() {
     says(&scene.report(REPAIR), "lost", "failed", 1);
     scene.engine.clear(&order);
     scene.bridge = None;
-    let ended = run(&[&["reconcile"], REPAIR].concat(), &scene.settings);
-    ended.ended_with(1).has("reconcile: unlocked in Camunda: task=task-1 system=bitrix24 class=lost");
-    assert!(ended.output.contains("the bridge has not fetched it: does it run?"), "{}", ended.output);
+    let mut repair = Worker::run(&[&["reconcile"], REPAIR].concat(), &scene.settings);
+    repair.await_output("reconcile: unlocked in Camunda: task=task-1 system=bitrix24 class=lost age=36", PATIENCE);
+    repair.signal("INT");
+    assert_eq!(repair.wait(PATIENCE).code(), Some(130), "it waited for the bridge: {}", repair.output());
+    assert_eq!(scene.engine.target().fetchable(), [ID]);
 }
