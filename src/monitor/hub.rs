@@ -12,12 +12,14 @@ use chrono::{DateTime, Utc};
 
 use super::events::Events;
 use super::history::Hour;
+use super::reconciliations::Reconciliations;
 use super::watch::Looks;
 use crate::config::Config;
 use crate::lane::control::{Answer, Busy, Control, Snapshot};
 use crate::lane::tasks::UnderWay;
 use crate::queues::Queues;
 use crate::stats::Stats;
+use crate::stop::Stop;
 use crate::systems::Handler;
 
 /// A lane is asked how it is, and has this long to answer. One that is opening a session answers later.
@@ -34,6 +36,10 @@ pub struct Hub {
     pub events: Arc<Events>,
     /// What was seen at the queues.
     pub looks: Looks,
+    /// Who compares Camunda with all the others.
+    pub reconciliations: Reconciliations,
+    /// Ends what was started from here.
+    pub stop: Stop,
     /// The last hour of each lane.
     hours: Mutex<Vec<Hour>>,
     /// When the worker started, by the wall clock.
@@ -61,10 +67,11 @@ pub struct LaneHandle {
 
 impl Hub {
     /// The hub of these lanes, which start now.
-    pub fn new(config: Config, lanes: Vec<LaneHandle>, events: Arc<Events>) -> Hub {
+    pub fn new(config: Config, lanes: Vec<LaneHandle>, events: Arc<Events>, stop: &Stop) -> Hub {
         let (started_at, started) = (Utc::now(), Instant::now());
         let hours = Mutex::new(lanes.iter().map(|_| Hour::new(started)).collect());
-        Hub { config, lanes, events, looks: Looks::default(), hours, started_at, started }
+        let (looks, reconciliations, stop) = (Looks::default(), Reconciliations::default(), stop.clone());
+        Hub { config, lanes, events, looks, reconciliations, stop, hours, started_at, started }
     }
 
     /// Every queue of the lanes, once.
