@@ -263,7 +263,7 @@ mod tests {
         for (line, told, help) in [
             ("sned -", "there is no command \"sned\"; did you mean send?", "--help"),
             ("help chekc", "did you mean check?", "--help"),
-            ("frobnicate", "there are run, check, send, explain, parked, demo, sandbox", "--help"),
+            ("frobnicate", "there are run, check, send, explain, parked, trace, status, ", "--help"),
             ("--verison", "there is no option --verison here; did you mean --version?", "--help"),
             ("check --create-feild", "did you mean --create-field?", "check --help"),
             ("send --smaple invoice", "did you mean --sample?", "send --help"),

@@ -125,19 +125,11 @@ fn ask(api: &Api, id: &str) -> anyhow::Result<Remembered> {
     for held in &mut held {
         held.lane = lane(api, &held.system).unwrap_or_default();
     }
-    // It names only the oldest of very many open tasks.
-    let unnamed = if held.is_empty() && answer["complete"] == false { unnamed(api)? } else { 0 };
-    Ok(Remembered::Looked { held, unnamed })
+    Ok(Remembered::Looked { held, complete: answer["complete"] == true })
 }
 
 fn lane(api: &Api, system: &str) -> anyhow::Result<Lane> {
     Ok(serde_json::from_value(api.get(&format!("/api/v1/lanes/{system}"))?)?)
-}
-
-fn unnamed(api: &Api) -> anyhow::Result<u64> {
-    let lanes = api.get("/api/v1/lanes")?;
-    let open = |lane: &Value| lane["open"].as_u64().unwrap_or(0);
-    Ok(lanes["lanes"].as_array().into_iter().flatten().map(open).sum::<u64>().max(1))
 }
 
 /// What the worker has told of the task lately.

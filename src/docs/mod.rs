@@ -9,6 +9,7 @@ macro_rules! page {
     ($name:ident, $file:literal) => {
         /// [adding-a-system.md]: crate::docs::adding_a_system
         /// [failures.md]: crate::docs::failures
+        /// [finding-a-task.md]: crate::docs::finding_a_task
         /// [messages.md]: crate::docs::messages
         /// [operating.md]: crate::docs::operating
         /// [quorum queues]: crate::docs::operating#quorum-queues
@@ -24,3 +25,4 @@ page!(operating, "operating.md");
 page!(messages, "messages.md");
 page!(failures, "failures.md");
 page!(adding_a_system, "adding-a-system.md");
+page!(finding_a_task, "finding-a-task.md");

@@ -5,8 +5,8 @@
 //! what needs [`attention`], [`tasks`] and [`health`], as data.
 //!
 //! [`api`] is the server: [`access`] says who may ask, [`routes`] who answers. [`faces`] are the answers that change
-//! nothing, [`actions`] those that do, [`page`] has the files for a browser. [`events`] is what happened lately,
-//! [`problem`] how errors are told.
+//! nothing, [`actions`] those that do, [`trace`] says where one task is, [`page`] has the files for a browser. [`events`]
+//! is what happened lately, [`problem`] how errors are told.
 //!
 //! It stands on top: no lane and no system knows of it.
 
@@ -28,6 +28,7 @@ pub mod routes;
 pub mod status;
 pub mod tasks;
 pub mod time;
+pub mod trace;
 pub mod watch;
 
 pub use api::start;

@@ -60,6 +60,7 @@ kinds! {
     UNSUPPORTED_REQUEST: "unsupported-request" 501 "This part of HTTP is not spoken here",
     TOO_MANY_CONNECTIONS: "too-many-connections" 503 "There are too many connections",
     // How the worker is.
+    TOO_MANY_TRACES: "too-many-traces" 429 "Too many tasks are being looked for",
     LANE_IS_BUSY: "lane-is-busy" 503 "The lane has not carried out earlier commands yet",
 }
 

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use super::access::Access::{self, Control, Free, Read};
 use super::api::Call;
 use super::problem::{NO_SUCH_PATH, Problem, WRONG_METHOD, WRONG_PATH};
-use super::{actions, faces, page, reconciliations};
+use super::{actions, faces, page, reconciliations, trace};
 use crate::http::server::Page;
 
 /// Answers a request.
@@ -54,6 +54,7 @@ pub const ROUTES: &[Route] = &[
     route("PUT", "/api/v1/lanes/{system}/state", "setLaneState", Control, &[], actions::set_state),
     route("GET", "/api/v1/tasks", "tasks", Read, &["state", "system", "older_than", "q", "limit", "cursor"], faces::tasks),
     route("GET", "/api/v1/events", "events", Read, &["after", "limit"], faces::events),
+    route("GET", "/api/v1/tasks/{task_id}", "task", Read, &["browse"], trace::task),
     route("POST", "/api/v1/lanes/{system}/sweeps", "sweepLane", Control, &[], actions::sweep),
     route("POST", "/api/v1/reconciliations", "startReconciliation", Control, &[], reconciliations::start),
     route("GET", "/api/v1/reconciliations/{id}", "reconciliation", Read, &[], reconciliations::show),

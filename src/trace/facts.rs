@@ -27,8 +27,9 @@ pub enum Worker {
     Looked {
         /// What it has of the task, mostly one thing or none.
         held: Vec<Held>,
-        /// Tasks that it has and cannot name: taken and not started, or open beyond those that it keeps in memory.
-        unnamed: u64,
+        /// It has named all that it has. Of very many open tasks it names the oldest only, and of none before its first
+        /// sweep.
+        complete: bool,
     },
 }
 
@@ -147,6 +148,8 @@ pub struct Queues {
     pub complete: bool,
     /// The worker, or another program, may hold messages of the systems' own queues.
     pub held_elsewhere: bool,
+    /// A sweep may hold records, of which the worker tells when it ends.
+    pub swept_now: bool,
     /// Where the task lies.
     pub found: Vec<Place>,
 }
@@ -222,7 +225,7 @@ impl Facts {
     /// Is it certain that no queue and no worker has the task?
     pub fn is_nowhere(&self) -> bool {
         let worker_has_nothing = match &self.worker {
-            Worker::Looked { held, unnamed } => held.is_empty() && *unnamed == 0,
+            Worker::Looked { held, complete } => held.is_empty() && *complete && !self.queues.swept_now,
             Worker::NotLooked => !self.queues.held_elsewhere,
         };
         worker_has_nothing && self.queues.looked && self.queues.complete && self.queues.found.is_empty()

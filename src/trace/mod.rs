@@ -115,8 +115,8 @@ pub enum Remembered {
     Looked {
         /// What it has of the task.
         held: Vec<Held>,
-        /// Tasks that it has and cannot name.
-        unnamed: u64,
+        /// It has named all that it has.
+        complete: bool,
     },
 }
 
@@ -197,12 +197,12 @@ impl<'a> Tracing<'a> {
         let step = match remembered {
             Remembered::NotLooked(why) => Step::not_looked(Source::Worker, None, why),
             Remembered::CouldNot(why) => Step::could_not(Source::Worker, None, why),
-            Remembered::Looked { held, unnamed } => {
-                let step = remembered_step(&held, unnamed);
+            Remembered::Looked { held, complete } => {
+                let step = remembered_step(&held, complete);
                 for held in &held {
                     self.note(held.process_id.clone(), held.title.clone());
                 }
-                self.facts.worker = Worker::Looked { held, unnamed };
+                self.facts.worker = Worker::Looked { held, complete };
                 step
             }
         };
@@ -288,12 +288,9 @@ impl Step {
     }
 }
 
-fn remembered_step(held: &[Held], unnamed: u64) -> Step {
+fn remembered_step(held: &[Held], complete: bool) -> Step {
     let Some(first) = held.first() else {
-        let but = match unnamed {
-            0 => String::new(),
-            count => format!(", but it has {count} tasks that it cannot name yet"),
-        };
+        let but = if complete { "" } else { ", as far as it can name its tasks" };
         return Step::nothing(Source::Worker, None, format!("the worker does not have it{but}"));
     };
     let state = match first.state {

@@ -101,6 +101,7 @@ impl Tracing<'_> {
         self.note(found.process_id, found.title);
         let others = asked.system.is_some() && found.consumers > 0;
         self.facts.queues.held_elsewhere |= others;
+        self.facts.queues.swept_now |= others && asked.role == Role::Sent;
         if let Some(place) = found.place {
             let step = Step::found(Source::Queues, system, format!("{queue} has it")).at(place.since.clone());
             let step = step.with([

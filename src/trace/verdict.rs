@@ -1,10 +1,16 @@
 //! What follows from the facts: where the task is, in a sentence, whether anything moves it on, and what somebody should
 //! do. One table; the first row that fits decides. It asks nobody.
 
+mod words;
+
 use serde::Serialize;
 
-use super::facts::{Facts, Held, HeldState, Place, Role, Worker};
-use crate::systems::seen::{Seen, State};
+use self::words::{
+    answer, because, browse, by_hand, cause, command, find_out, followed, how, is_followed, link, nothing_to_do, on,
+    repair, sentence, there, under_way,
+};
+use super::facts::{Camunda, Facts, HeldState, Role};
+use crate::systems::seen::State;
 use crate::terminal;
 
 /// Where a task is.
@@ -408,7 +414,7 @@ fn not_found(id: &str, facts: &Facts) -> Option<Said> {
 }
 
 fn unknown_id(id: &str, facts: &Facts) -> Option<Said> {
-    if !matches!(facts.camunda, super::facts::Camunda::Unknown) {
+    if !matches!(facts.camunda, Camunda::Unknown) {
         return None;
     }
     let text = "Nobody knows this id: neither Camunda nor its history, and nothing else that was looked at.".to_owned();
@@ -421,120 +427,6 @@ fn unknown_id(id: &str, facts: &Facts) -> Option<Said> {
 
 fn not_known(id: &str, facts: &Facts) -> Said {
     Said::unknown("What was looked at does not have it.".into(), find_out(id, facts))
-}
-
-// Parts of sentences.
-
-/// What the worker has and has not created yet.
-fn under_way(facts: &Facts) -> Option<&Held> {
-    facts.held_as(HeldState::InHand).or_else(|| facts.held_as(HeldState::Retrying))
-}
-
-/// The system in which the worker follows it: it has a record.
-fn followed(facts: &Facts) -> Option<&str> {
-    let held = facts.held_as(HeldState::Open).map(|held| held.system.as_str());
-    held.or_else(|| facts.place(Role::Sent).and_then(|place| place.system.as_deref()))
-}
-
-fn is_followed(facts: &Facts) -> bool {
-    followed(facts).is_some()
-}
-
-fn link(facts: &Facts) -> Option<&str> {
-    let seen = facts.seen().and_then(|(_, seen)| seen.link.as_deref());
-    seen.or_else(|| facts.held().and_then(|held| held.link.as_deref()))
-}
-
-/// What a target has of it.
-fn there(system: &str, seen: &Seen) -> String {
-    let state = match (seen.state, &seen.status) {
-        (State::Finished, Some(status)) => format!("finished ({status})"),
-        (State::Finished, None) => "finished".into(),
-        (State::Open, Some(status)) => format!("open ({status})"),
-        (State::Open, None) => "open".into(),
-        (State::Unknown, Some(status)) => status.clone(),
-        (State::Unknown, None) => "there".into(),
-    };
-    let when = seen.finished.as_deref().filter(|_| seen.state == State::Finished).map(on).unwrap_or_default();
-    let who = seen.responsible.as_deref().map(|who| format!("; responsible: {who}")).unwrap_or_default();
-    let due = seen.deadline.as_deref().filter(|_| seen.state == State::Open);
-    let due = due.map(|due| format!("; due {due}")).unwrap_or_default();
-    let answer = seen.answer.as_deref().map(|answer| format!("; answer: {answer}")).unwrap_or_default();
-    format!("{system} has it as {}: {state}{when}{who}{due}{answer}.", seen.target_id)
-}
-
-fn on(at: &str) -> String {
-    format!(" on {at}")
-}
-
-fn how(ended: &super::facts::Ended) -> String {
-    let when = ended.at.as_deref().map(on).unwrap_or_default();
-    let what = if ended.completed { "was completed there" } else { "was cancelled there" };
-    format!("{what}{when}")
-}
-
-fn cause(parked: &Place) -> String {
-    parked.cause.as_deref().map(|cause| format!(" as {cause}")).unwrap_or_default()
-}
-
-fn because(held: &Held) -> String {
-    held.lane.reason.as_deref().map(|reason| format!(": {}", reason.trim_end_matches('.'))).unwrap_or_default()
-}
-
-fn answer(response: &Place) -> String {
-    match &response.answer {
-        Some(answer) => format!("The answer {answer}"),
-        None => "The response".into(),
-    }
-}
-
-/// With a full stop at its end.
-fn sentence(text: &str) -> String {
-    format!("{}.", text.trim_end_matches('.'))
-}
-
-fn command(words: &[&str], id: &str) -> String {
-    terminal::command_with_ids(words, &[id.to_owned()])
-}
-
-fn nothing_to_do() -> Suggestion {
-    by_hand("Nothing.")
-}
-
-fn by_hand(text: &str) -> Suggestion {
-    Suggestion { text: text.to_owned(), ..Suggestion::default() }
-}
-
-fn repair() -> Suggestion {
-    Suggestion {
-        text: "Let the bridge publish it again; the worker looks it up first, and creates nothing twice where the target can \
-               be asked."
-            .into(),
-        action: Some(Action::Repair),
-        command: Some(terminal::command(&["reconcile", "--repair"])),
-    }
-}
-
-fn browse(id: &str) -> Suggestion {
-    Suggestion {
-        text: "Look into the queues as well.".into(),
-        action: Some(Action::Browse),
-        command: Some(command(&["trace", "--browse"], id)),
-    }
-}
-
-/// What was not looked at yet and may have it, the cheapest first.
-fn find_out(id: &str, facts: &Facts) -> Suggestion {
-    match (&facts.worker, facts.queues.looked, &facts.camunda) {
-        (_, false, _) => browse(id),
-        (Worker::NotLooked, true, _) => {
-            by_hand("Set MONITOR_ADDR and start the worker again: then it tells what it has in hand.")
-        }
-        (_, _, super::facts::Camunda::NotLooked) => {
-            by_hand("Set CAMUNDA_URL: then Camunda tells whether it waits for it.")
-        }
-        _ => by_hand("Look again in a while: the worker holds tasks that it cannot name yet."),
-    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ const PAGES: &[&str] = &[
     "src/docs/messages.md",
     "src/docs/failures.md",
     "src/docs/adding-a-system.md",
+    "src/docs/finding-a-task.md",
     "src/systems/bitrix24/README.md",
     "src/systems/openproject/README.md",
     "src/systems/python/README.md",

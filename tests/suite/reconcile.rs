@@ -220,6 +220,33 @@ fn an_answer_that_the_bridge_has_lost_is_given_again_by_the_worker_that_gave_it(
     assert_eq!(scene.portal.ids_of(ID).len(), 1, "it was made once");
 }
 
+#[test]
+fn the_api_reconciles_as_the_command_does() {
+    let api = api::Api::anywhere();
+    let scene = Scene::set("api", &api.settings());
+    scene.lost();
+    let mut worker = scene.worker();
+    let order = json!({"older_than_seconds": 0, "repair": true, "per_second": 5});
+    let ask = |body: &Value| api.ask("POST", "/api/v1/reconciliations", Some(body)).expect("it answers");
+    let started = ask(&order);
+    assert_eq!((started.status, started.header("Location")), (202, Some("/api/v1/reconciliations/1")));
+    assert_eq!(ask(&json!({})).status, 409, "one runs at a time");
+    let done = eventually_some("the end", PATIENCE, || {
+        let told = api.get("/api/v1/reconciliations/1").expect("it answers").json();
+        (told["state"] != "running").then_some(told)
+    });
+    assert_eq!((&done["state"], &done["counts"]["lost"], &done["healed"]), (&json!("done"), &json!(1), &json!(1)));
+    eventually("the task", PATIENCE, || scene.portal.ids_of(ID).len() == 1);
+    assert_eq!(api.get("/api/v1/reconciliations/2").expect("it answers").status, 404);
+    let status = api.get("/api/v1/status").expect("it answers").json();
+    assert_eq!(status["reconciliation"]["id"], "1");
+    assert!(status["reconciliation"]["items"].is_null(), "{status:#}");
+    let events = api.get("/api/v1/events?limit=100").expect("it answers").body;
+    assert!(events.contains("reconcile: unlocked in Camunda: task=task-1"), "{events}");
+    assert_eq!(ask(&json!({"limit": 0})).status, 400);
+    worker.stop();
+}
+
 // What is left alone.
 
 #[test]

@@ -1,6 +1,7 @@
 //! `trace`: where one task is, as a user asks it on the command line, with a worker, a portal and an engine.
 
-use std::time::Duration;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use task_creator::http::{Http, Method, Request};
@@ -253,4 +254,121 @@ fn an_engine_that_is_off_or_away_is_said() {
     let off: Vec<(String, String)> =
         scene.settings.iter().filter(|(name, _)| !name.starts_with("CAMUNDA_")).cloned().collect();
     run(&["trace", ID], &off).ended_with(0).has("CAMUNDA_URL is not set");
+}
+
+// The running worker is asked.
+
+/// A worker that answers questions, and what it says.
+struct Asked {
+    worker: Worker,
+    address: String,
+}
+
+impl Scene {
+    /// The settings of a worker whose API is at a free port of this machine.
+    fn with_api(test: &str, changes: &[(&str, &str)]) -> (Scene, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        drop(listener);
+        let scene = Scene::with(test, &[changes, &[("MONITOR_ADDR", address.as_str())]].concat());
+        (scene, address)
+    }
+
+    fn asked(&self, address: &str) -> Asked {
+        Asked { worker: self.worker(), address: address.to_owned() }
+    }
+}
+
+impl Asked {
+    fn get(&self, path: &str) -> Value {
+        let http = Http::new(Duration::from_secs(30), &RootCertificates::public());
+        let answer =
+            http.send(Request::new(Method::GET, &format!("http://{}{path}", self.address))).expect("it answers");
+        serde_json::from_slice(&answer.body).expect("JSON")
+    }
+
+    fn trace(&self, query: &str) -> Value {
+        self.get(&format!("/api/v1/tasks/{ID}{query}"))
+    }
+
+    #[track_caller]
+    fn await_verdict(&self, query: &str, code: &str) -> Value {
+        let what = format!("the verdict {code}");
+        eventually_ok(&what, PATIENCE, || {
+            let told = self.trace(query);
+            if told["verdict"]["code"] == code { Ok(told) } else { Err(format!("{told:#}")) }
+        })
+    }
+}
+
+#[test]
+fn the_api_tells_what_the_worker_follows() {
+    let (scene, address) = Scene::with_api("api open", &[]);
+    let mut asked = scene.asked(&address);
+    scene.publish();
+    scene.queues.await_count(&scene.queues.sent(), 1, PATIENCE);
+    let told = asked.await_verdict("", "open");
+    let number = scene.portal.ids_of(ID)[0].to_string();
+    let worker = step(&told, "worker", "follows it until it is finished");
+    assert_eq!((&worker["details"]["target_id"], &worker["details"]["lane"]), (&json!(number), &json!("works")));
+    assert_eq!(step(&told, "target", "has it as")["details"]["responsible"], "User 17 (user 17)");
+    assert_eq!((&told["verdict"]["moving"], &told["process_id"]), (&json!(true), &json!("process-of-task-1")));
+    assert!(scene.portal.finish(scene.portal.ids_of(ID)[0], 5, Some("ДА")));
+    scene.queues.await_count(&scene.queues.responses(), 1, PATIENCE);
+    let told = asked.await_verdict("?browse=true", "answered");
+    assert!(told["verdict"]["text"].as_str().is_some_and(|text| text.contains("ДА")), "{told:#}");
+    asked.worker.stop();
+}
+
+#[test]
+fn the_api_says_lost_only_when_the_worker_has_named_all_its_tasks() {
+    let (scene, address) = Scene::with_api("api lost", &[]);
+    scene.engine.target().lock(ID, BRIDGE);
+    let mut asked = scene.asked(&address);
+    let told = asked.await_verdict("?browse=true", "lost");
+    assert_eq!(told["suggestion"]["action"], "repair");
+    assert_eq!(asked.trace("")["verdict"]["code"], "not_found");
+    asked.worker.stop();
+}
+
+#[test]
+fn the_api_says_why_a_task_waits_and_ends_in_time() {
+    let (scene, address) = Scene::with_api("api away", &[("BITRIX_REQUEST_TIMEOUT", "60")]);
+    let refused = scene.portal.order(Fault::before(ANY_REQUEST, What::refuse(401, "expired_token", "no")));
+    let mut asked = scene.asked(&address);
+    scene.publish();
+    let told = asked.await_verdict("", "target_away");
+    assert_eq!(told["verdict"]["moving"], false);
+    assert!(told["verdict"]["text"].as_str().is_some_and(|text| text.contains("401")), "{told:#}");
+    scene.portal.clear(&refused);
+    let held = scene.portal.order(Fault::before(ANY_REQUEST, What::Hang(None)));
+    let started = Instant::now();
+    let told = asked.trace("");
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert_eq!(step(&told, "target", "no answer in time")["looked"], "could_not");
+    scene.portal.clear(&held);
+    scene.portal.release();
+    scene.queues.await_count(&scene.queues.sent(), 1, PATIENCE);
+    asked.worker.stop();
+}
+
+#[test]
+fn the_command_asks_the_running_worker() {
+    let token = "canary-of-control-0123456789-0123";
+    let (scene, _) = Scene::with_api("command", &[("MONITOR_CONTROL_TOKEN", token)]);
+    let mut worker = scene.worker();
+    scene.publish();
+    scene.queues.await_count(&scene.queues.sent(), 1, PATIENCE);
+    eventually("the first sweep", PATIENCE, || scene.told(&[]).0["verdict"]["code"] == "open");
+    scene.trace(&[]).ended_with(0).has("the worker follows it until it is finished").has("lane: works").has_not(token);
+    // The next task waits while the lane is paused.
+    run(&["control", "pause", "bitrix24", "--reason", "maintenance"], &scene.settings).ended_with(0);
+    scene.queues.publish_task(&field_text("task-2"));
+    let paused = || run(&["trace", "task-2"], &scene.settings);
+    eventually("the lane has it", PATIENCE, || paused().output.contains("since bitrix24 is paused: "));
+    paused().ended_with(1).has("maintenance").has("control resume bitrix24");
+    run(&["control", "resume", "bitrix24"], &scene.settings).ended_with(0);
+    scene.queues.await_count(&scene.queues.sent(), 2, PATIENCE);
+    worker.stop();
+    scene.trace(&[]).ended_with(0).has("could not").has("no worker answers at");
 }

@@ -1,24 +1,27 @@
 //! Each row of the table, and what wins where sources contradict each other.
 
-use super::super::facts::{Camunda, Ended, Lane, Queues, Targets, Waiting};
+use std::collections::BTreeSet;
+
+use super::super::facts::{Camunda, Ended, Held, Lane, Place, Queues, Targets, Waiting, Worker};
 use super::*;
+use crate::systems::seen::Seen;
 
 const ID: &str = "task-1";
 const DAY: &str = "2026-11-03T10:00:00.000Z";
 
 fn held(state: HeldState) -> Worker {
     let held = Held { system: "bitrix24".into(), state, since: Some(DAY.into()), ..Held::default() };
-    Worker::Looked { held: vec![held], unnamed: 0 }
+    Worker::Looked { held: vec![held], complete: true }
 }
 
 fn in_lane(state: HeldState, lane: &str, reason: &str) -> Worker {
-    let Worker::Looked { mut held, unnamed } = held(state) else { unreachable!("it was looked") };
+    let Worker::Looked { mut held, complete } = held(state) else { unreachable!("it was looked") };
     held[0].lane = Lane { state: lane.into(), reason: Some(reason.into()) };
-    Worker::Looked { held, unnamed }
+    Worker::Looked { held, complete }
 }
 
 fn nothing_held() -> Worker {
-    Worker::Looked { held: Vec::new(), unnamed: 0 }
+    Worker::Looked { held: Vec::new(), complete: true }
 }
 
 fn at(state: State) -> Targets {
@@ -60,7 +63,13 @@ fn browsed(roles: &[Role]) -> Queues {
         next_try: Some(DAY.to_owned()).filter(|_| *role == Role::Retry),
         answer: Some("ДА".to_owned()).filter(|_| *role == Role::Responses),
     };
-    Queues { looked: true, complete: true, held_elsewhere: false, found: roles.iter().map(place).collect() }
+    Queues {
+        looked: true,
+        complete: true,
+        held_elsewhere: false,
+        swept_now: false,
+        found: roles.iter().map(place).collect(),
+    }
 }
 
 /// What the table says of these facts: the row, whether it moves, the action, and the text.
@@ -88,7 +97,7 @@ fn what_the_worker_has_moves() {
     row(&facts(held(HeldState::InHand)), "in_hand", MOVES, None, "The worker has it in hand in bitrix24.");
     let Worker::Looked { held: mut list, .. } = held(HeldState::Retrying) else { unreachable!("it was looked") };
     (list[0].attempts, list[0].next_try_in_seconds, list[0].error) = (2, Some(5), Some("503".into()));
-    let retrying = facts(Worker::Looked { held: list, unnamed: 0 });
+    let retrying = facts(Worker::Looked { held: list, complete: true });
     row(
         &retrying,
         "retrying",
@@ -191,11 +200,13 @@ fn nothing_is_lost_while_a_source_is_missing() {
     let lost = || Facts { targets: nowhere(), worker: nothing_held(), queues: browsed(&[]), camunda: waits() };
     let silent = Facts { targets: Targets { silent: vec!["bitrix24".into()], ..Targets::default() }, ..lost() };
     row(&silent, "not_found", None, None, "what was looked at does not have it");
-    let unnamed = Facts { worker: Worker::Looked { held: Vec::new(), unnamed: 3 }, ..lost() };
+    let unnamed = Facts { worker: Worker::Looked { held: Vec::new(), complete: false }, ..lost() };
     row(&unnamed, "not_found", None, None, "Camunda waits for it");
     let elsewhere =
         Facts { worker: Worker::NotLooked, queues: Queues { held_elsewhere: true, ..browsed(&[]) }, ..lost() };
     row(&elsewhere, "not_found", None, None, "Camunda waits for it");
+    let swept = Facts { queues: Queues { swept_now: true, ..browsed(&[]) }, ..lost() };
+    row(&swept, "not_found", None, None, "Camunda waits for it");
     let stopped = Facts { worker: Worker::NotLooked, ..lost() };
     row(&stopped, "lost", STANDS, Some(Action::Repair), "It is lost");
     let partly = Facts { queues: Queues { complete: false, ..browsed(&[]) }, ..lost() };
@@ -254,4 +265,14 @@ fn two_systems_with_the_same_task_are_a_contradiction() {
 fn a_row_names_the_time_since_when_it_holds() {
     let facts = Facts { queues: browsed(&[Role::Errors]), ..Facts::default() };
     assert_eq!(verdict(ID, &facts).0.since.as_deref(), Some(DAY));
+}
+
+#[test]
+fn the_manual_has_every_row() {
+    let page = include_str!("../../docs/finding-a-task.md");
+    let (_, table) = page.split_once("### What the verdict says").expect("the section is there");
+    let told: BTreeSet<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(code, _)| code).collect();
+    let known: BTreeSet<&str> = TABLE.iter().map(|(code, _)| *code).chain(["not_known"]).collect();
+    assert_eq!(told, known);
 }
