@@ -127,7 +127,7 @@ fn reasons(setup: &Setup) -> String {
 }
 
 /// The handles to the lanes of these systems, by which others see and control them.
-pub fn hub(config: &Config, systems: &[Running], events: Arc<Events>) -> Arc<Hub> {
+pub fn hub(config: &Config, systems: &[Running], events: Arc<Events>, stop: &Stop) -> Arc<Hub> {
     let lanes = systems.iter().map(|running| LaneHandle {
         name: running.name,
         target: running.target.clone(),
@@ -137,7 +137,7 @@ pub fn hub(config: &Config, systems: &[Running], events: Arc<Events>) -> Arc<Hub
         last_parked: LastParked::default(),
         handler: Arc::clone(&running.connected.handler),
     });
-    Arc::new(Hub::new(config.clone(), lanes.collect(), events))
+    Arc::new(Hub::new(config.clone(), lanes.collect(), events, stop))
 }
 
 /// Works until the stop signal. The hub, which [`hub`] has made of these systems, belongs to the caller, who may read

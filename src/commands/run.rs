@@ -51,7 +51,7 @@ fn work(setup: &Setup, events: Arc<Events>, signals: &Receiver<()>, logging: &Lo
     let (stopper, stop) = stop::signal();
     let config = &setup.config;
     let systems = worker::systems(setup, &stop)?;
-    let hub = worker::hub(config, &systems, events);
+    let hub = worker::hub(config, &systems, events, &stop);
     alerts::start(setup, &hub, &stop);
     let (gave_up, given_up) = bounded(systems.len() + 1);
     let (done, ended) = bounded(1);

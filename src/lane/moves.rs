@@ -9,7 +9,7 @@ use crossbeam_channel::select;
 use super::outgoing;
 use super::sweep::{Sent, Sweep};
 use super::tracking::{LONGEST_SWEEP, MISSED, SLACK, Tracking};
-use crate::message::{Cause, Original, Parked, Record, Unreadable, fingerprint, now_ms};
+use crate::message::{Cause, Original, Parked, Record, Unreadable, fingerprint, now, now_ms};
 use crate::rabbitmq::connection::{Connection, Watch};
 use crate::rabbitmq::consumer::{AckToken, Delivery};
 use crate::rabbitmq::publisher::{CONFIRM_DEADLINE, OutgoingMessage, PublishOutcome, Publisher};
@@ -184,7 +184,7 @@ impl Tracking<'_, '_> {
         match sent {
             Sent::Response(id, age) => {
                 stats.tracker.moved_to_responses.count();
-                self.answered.add(&id);
+                self.answered.add(&id, now());
                 self.unanswered.remove(&id);
                 let after = age.map(|age| format!(" {} after it was created", span(age))).unwrap_or_default();
                 log::info!("answered to Camunda{after}: task={id}");

@@ -19,7 +19,7 @@ use super::sweep::{Sent, Sweep};
 use super::tasks::Swept;
 use super::{Lane, outgoing};
 use crate::message::record::answer_text;
-use crate::message::{Cause, Original, Record, now_ms};
+use crate::message::{Cause, Original, Record, now, now_ms};
 use crate::rabbitmq::ConnectionError;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::consumer::{AckToken, Consumer, Delivery};
@@ -49,7 +49,8 @@ const MOST_NAMED: usize = 20;
 pub(super) struct Tracking<'a, 'b> {
     pub(super) lane: &'a Lane<'b>,
     pub(super) tracker: Box<dyn Tracker>,
-    pub(super) answered: Remembered,
+    /// When each task was answered, in seconds since 1970.
+    pub(super) answered: Remembered<f64>,
     /// How often in a row each task was missing.
     missed: HashMap<String, u32>,
     /// Tasks whose missing answer was logged.
@@ -219,12 +220,19 @@ impl Tracking<'_, '_> {
         let trusted = is_trusted(sweep, &results);
         for ((record, token), result) in records.iter().zip(tokens).zip(results) {
             self.lane.stats.tracker.total_checked.count();
-            let finding = Finding::of(result, trusted, self.answered.contains(&record.task.id));
+            let finding = Finding::of(result, trusted, self.is_answered(record));
             self.act(sweep, record, finding, token)?;
             self.make_room(sweep)?;
         }
         self.await_confirms(sweep)?;
         self.note_failures(std::mem::take(&mut sweep.failures), records.len())
+    }
+
+    /// Was the task answered before? A message that the bridge has made since says that Camunda still waits, so that the
+    /// answer was lost on the way; a time to come says nothing.
+    fn is_answered(&self, record: &Record) -> bool {
+        let Some(&answered) = self.answered.get(&record.task.id) else { return false };
+        !record.task.timestamp.is_some_and(|made| made > answered && made <= now())
     }
 
     /// The records that can be read, with their ack tokens; the others are parked.

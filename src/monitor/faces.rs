@@ -36,7 +36,8 @@ pub fn readyz(call: &Call<'_>) -> Result<Page, Problem> {
 /// The whole worker, for whoever polls it.
 pub fn status(call: &Call<'_>) -> Result<Page, Problem> {
     let access = if call.caller.access() == Access::Control { "control" } else { "read" };
-    Ok(call.json_with_etag(&json!(status::now(call.hub, access, status::Besides::default()))))
+    let besides = status::Besides { reconciliation: call.hub.reconciliations.newest(), ..Default::default() };
+    Ok(call.json_with_etag(&json!(status::now(call.hub, access, besides))))
 }
 
 /// Every lane.

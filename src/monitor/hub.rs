@@ -12,13 +12,15 @@ use chrono::{DateTime, Utc};
 
 use super::events::Events;
 use super::history::Hour;
+use super::reconciliations::Reconciliations;
 use super::watch::Looks;
 use crate::config::Config;
 use crate::lane::control::{Answer, Busy, Control, Snapshot};
 use crate::lane::notices::LastParked;
 use crate::lane::tasks::UnderWay;
 use crate::queues::Queues;
-use crate::stats::{Counter, Stats};
+use crate::stats::Stats;
+use crate::stop::Stop;
 use crate::systems::Handler;
 
 /// A lane is asked how it is, and has this long to answer. One that is opening a session answers later.
@@ -35,10 +37,12 @@ pub struct Hub {
     pub events: Arc<Events>,
     /// What was seen at the queues.
     pub looks: Looks,
+    /// Who compares Camunda with all the others.
+    pub reconciliations: Reconciliations,
+    /// Ends what was started from here.
+    pub stop: Stop,
     /// The last hour of each lane.
     hours: Mutex<Vec<Hour>>,
-    /// Tasks that the last reconciliation has found lost.
-    pub lost: Counter,
     /// When the worker started, by the wall clock.
     pub started_at: DateTime<Utc>,
     /// The same by the clock that nobody sets.
@@ -66,10 +70,11 @@ pub struct LaneHandle {
 
 impl Hub {
     /// The hub of these lanes, which start now.
-    pub fn new(config: Config, lanes: Vec<LaneHandle>, events: Arc<Events>) -> Hub {
+    pub fn new(config: Config, lanes: Vec<LaneHandle>, events: Arc<Events>, stop: &Stop) -> Hub {
         let (started_at, started) = (Utc::now(), Instant::now());
         let hours = Mutex::new(lanes.iter().map(|_| Hour::new(started)).collect());
-        Hub { config, lanes, events, lost: Counter::default(), looks: Looks::default(), hours, started_at, started }
+        let (looks, reconciliations, stop) = (Looks::default(), Reconciliations::default(), stop.clone());
+        Hub { config, lanes, events, looks, reconciliations, stop, hours, started_at, started }
     }
 
     /// Every queue of the lanes, once.

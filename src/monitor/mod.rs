@@ -24,6 +24,7 @@ pub mod lanes;
 pub mod page;
 pub mod problem;
 pub mod query;
+pub mod reconciliations;
 pub mod routes;
 pub mod status;
 pub mod tasks;

@@ -48,6 +48,10 @@ kinds! {
     WRONG_BODY: "wrong-body" 400 "The body cannot be read",
     WRONG_CONTENT_TYPE: "wrong-content-type" 415 "The body is not JSON by its Content-Type",
     UNKNOWN_SYSTEM: "unknown-system" 404 "There is no lane of this name",
+    // Reconciliations.
+    RECONCILIATION_IS_RUNNING: "reconciliation-is-running" 409 "A reconciliation is running",
+    UNKNOWN_RECONCILIATION: "unknown-reconciliation" 404 "There is no reconciliation of this number",
+    NO_CAMUNDA: "no-camunda" 409 "Camunda's engine is not known",
     // How it came.
     MALFORMED_REQUEST: "malformed-request" 400 "This is not an HTTP request, or an ambiguous one",
     TOO_SLOW: "too-slow" 408 "The request took too long to arrive",

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use super::access::Access::{self, Control, Free, Read};
 use super::api::Call;
 use super::problem::{NO_SUCH_PATH, Problem, WRONG_METHOD, WRONG_PATH};
-use super::{actions, faces, page, trace};
+use super::{actions, faces, page, reconciliations, trace};
 use crate::http::server::Page;
 
 /// Answers a request.
@@ -56,6 +56,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/events", "events", Read, &["after", "limit"], faces::events),
     route("GET", "/api/v1/tasks/{task_id}", "task", Read, &["browse"], trace::task),
     route("POST", "/api/v1/lanes/{system}/sweeps", "sweepLane", Control, &[], actions::sweep),
+    route("POST", "/api/v1/reconciliations", "startReconciliation", Control, &[], reconciliations::start),
+    route("GET", "/api/v1/reconciliations/{id}", "reconciliation", Read, &[], reconciliations::show),
     route("PUT", "/api/v1/log-level", "setLogLevel", Control, &[], actions::log_level),
 ];
 

@@ -13,6 +13,7 @@ use super::routes::{ROUTES, Route};
 use crate::config::{Config, Monitor};
 use crate::http::server::{Header, Page, Reply, Request, Respond as _};
 use crate::settings::Secret;
+use crate::stop;
 
 const READ: &str = "canary-of-reading-0123456789-0123";
 const CONTROL: &str = "canary-of-control-0123456789-0123";
@@ -26,7 +27,7 @@ fn monitor(tokens: [Option<&str>; 2]) -> Api {
         "RABBITMQ_PORT" => Some("1".into()),
         _ => None,
     });
-    let hub = Hub::new(config.expect("nothing else is required"), Vec::new(), Arc::default());
+    let hub = Hub::new(config.expect("nothing else is required"), Vec::new(), Arc::default(), &stop::signal().1);
     let [read_token, control_token] = tokens.map(|token| token.map(Secret::new));
     let address = SocketAddr::from(([10, 0, 0, 7], 9180));
     Api::new(&Monitor { address, read_token, control_token, hosts: vec!["monitor.example".into()] }, Arc::new(hub))

@@ -154,3 +154,22 @@ fn healed(fate: Option<Fate>, place: Option<Role>, in_hand: bool) -> (Option<boo
         (None, None) => (None, "unlocked, but Camunda does not say what became of it"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unlocked_task_has_healed_when_it_is_over_or_somebody_has_it_again() {
+        let of = |fate, place, in_hand| healed(fate, place, in_hand).0;
+        let fetched = Some(Fate::Fetched);
+        assert_eq!(of(Some(Fate::Answered), None, false), Some(true));
+        assert_eq!(of(fetched, Some(Role::Input), false), Some(true));
+        assert_eq!(of(fetched, Some(Role::Responses), false), Some(true));
+        assert_eq!(of(fetched, None, true), Some(true));
+        assert_eq!(of(fetched, Some(Role::Errors), true), Some(true), "an earlier parked message may still be there");
+        assert_eq!(of(fetched, Some(Role::Errors), false), Some(false));
+        assert_eq!(of(Some(Fate::Unlocked), None, false), Some(false));
+        assert_eq!((of(fetched, None, false), of(None, None, false)), (None, None));
+    }
+}

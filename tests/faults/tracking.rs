@@ -9,6 +9,7 @@ use crate::support::broker::header;
 use crate::support::*;
 use amiquip::{AmqpProperties, AmqpValue, FieldTable};
 use serde_json::{Value, json};
+use task_creator::message::now_ms;
 
 /// Sweeps with short pauses.
 pub const RESTLESS: [(&str, &str); 3] =
@@ -95,6 +96,22 @@ fn a_task_with_two_records_is_answered_once() {
     worker.stop();
     assert_eq!(order(&queues, &queues.responses()), ["task-1"]);
     assert_eq!(order(&queues, &queues.sent()), ["task-2"]);
+}
+
+#[test]
+fn a_task_that_the_bridge_has_sent_again_since_its_answer_is_answered_again() {
+    let tasks = Tasks::new();
+    let queues = with_records("sent again", &tasks, &names(1));
+    tasks.set_status("task-1", 5);
+    let portal = Portal::of(&tasks);
+    let mut worker = Worker::start(&queues, &portal.webhook(), &RESTLESS);
+    queues.await_count(&queues.responses(), 1, PATIENCE);
+    // The answer was lost, so Camunda still waits, and the bridge has fetched the task once more.
+    let mut sent_again = record(&tasks, "task-1");
+    sent_again["original_message"]["timestamp"] = now_ms().into();
+    record_everything(&queues, &[sent_again]);
+    queues.await_count(&queues.responses(), 2, PATIENCE);
+    worker.stop();
 }
 
 #[test]

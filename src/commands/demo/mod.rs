@@ -185,7 +185,7 @@ fn with_worker<T>(
 ) -> anyhow::Result<T> {
     let (stopper, stop) = stop::signal();
     let systems = worker::systems(setup, &stop)?;
-    let hub = worker::hub(&setup.config, &systems, Events::start(&setup.config));
+    let hub = worker::hub(&setup.config, &systems, Events::start(&setup.config), &stop);
     let (refused, refusals) = bounded(systems.len() + 1);
     thread::scope(|scope| {
         thread::Builder::new()

@@ -27,9 +27,9 @@ impl Finished {
 
     /// The task is finished, and with it this replay of its message.
     pub(super) fn add(&mut self, id: &str, replay: Option<Replay>) {
-        self.tasks.add(id);
+        self.tasks.add(id, ());
         if let Some(Replay(Some(at))) = replay {
-            self.replays.add(&named(id, at));
+            self.replays.add(&named(id, at), ());
         }
     }
 

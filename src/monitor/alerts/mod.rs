@@ -24,6 +24,7 @@ use self::seen::Seen;
 use self::watch::Watch;
 pub use self::words::News;
 use super::hub::Hub;
+use crate::config::Config;
 use crate::lane::log_throttle::LogThrottle;
 use crate::redact;
 use crate::stop::Stop;
@@ -59,7 +60,7 @@ pub fn start(setup: &Setup, hub: &Arc<Hub>, stop: &Stop) {
             name: people.system,
             messenger,
             watch: Watch::new(Pace::of(look), setup.config.alerts.unanswered_after),
-            outbox: Outbox::new(Pace::of(look), setup.config.alerts.page.clone()),
+            outbox: Outbox::new(Pace::of(look), page(&setup.config)),
             unsent: LogThrottle::default(),
         };
         let (hub, stop) = (Arc::clone(hub), stop.clone());
@@ -69,6 +70,12 @@ pub fn start(setup: &Setup, hub: &Arc<Hub>, stop: &Stop) {
             Err(err) => log::warn!("no alerts go out by {}, since a thread cannot be started: {err}", people.system),
         }
     }
+}
+
+/// The address of the page for the end of each message: what the setting says, or where this machine's browsers find it.
+fn page(config: &Config) -> Option<String> {
+    let here = config.monitor.as_ref().map(|monitor| format!("http://{}/", monitor.address));
+    config.alerts.page.clone().or(here)
 }
 
 /// What tells the people of one system.

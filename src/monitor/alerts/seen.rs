@@ -43,7 +43,10 @@ pub struct LaneSeen {
 impl Seen {
     /// The worker as it is now.
     pub fn of(hub: &Hub) -> Seen {
-        Seen { lanes: hub.lanes.iter().map(LaneSeen::of).collect(), lost: hub.lost.get() }
+        Seen {
+            lanes: hub.lanes.iter().map(LaneSeen::of).collect(),
+            lost: hub.reconciliations.lost().unwrap_or_default(),
+        }
     }
 }
 

@@ -1,0 +1,232 @@
+//! The routes of reconciliations, and the reconciliations themselves: one runs at a time, on a thread of its own, and its
+//! report is kept when the client goes. What a reconciliation does is in [`crate::reconcile`].
+
+use std::collections::{HashSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::api::{Call, json as page};
+use super::hub::Hub;
+use super::problem::{NO_CAMUNDA, Problem, RECONCILIATION_IS_RUNNING, UNKNOWN_RECONCILIATION, WRONG_BODY};
+use super::query::body;
+use super::time;
+use crate::camunda::Engine;
+use crate::http::server::Page;
+use crate::reconcile::{self, Options, Report, Sources, Told};
+use crate::redact::clean;
+use crate::systems::table;
+use crate::trace::Target;
+
+/// So many are kept.
+const KEPT: usize = 10;
+/// In seconds.
+const LONGEST_AGE: u64 = 400 * 86_400;
+const MOST: usize = 10_000;
+/// In tasks a second.
+const SLOWEST: f64 = 0.01;
+const FASTEST: f64 = 1_000.0;
+
+/// The reconciliations since the start of the worker.
+#[derive(Debug, Default)]
+pub struct Reconciliations(Mutex<Book>);
+
+#[derive(Debug, Default)]
+struct Book {
+    last: u64,
+    /// The oldest first; only the newest can be running.
+    kept: VecDeque<Reconciliation>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, Serialize)]
+struct Reconciliation {
+    id: String,
+    state: State,
+    by: String,
+    #[serde(serialize_with = "time::iso")]
+    started_at: DateTime<Utc>,
+    ended_at: Option<String>,
+    repair: bool,
+    error: Option<String>,
+    /// Empty while it is running.
+    #[serde(flatten)]
+    report: Report,
+}
+
+/// How it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Running,
+    Done,
+    Failed,
+    /// The worker has stopped meanwhile.
+    Stopped,
+}
+
+/// What is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    older_than_seconds: Option<u64>,
+    #[serde(default)]
+    repair: bool,
+    limit: Option<usize>,
+    per_second: Option<f64>,
+}
+
+/// Starts one.
+pub fn start(call: &Call<'_>) -> Result<Page, Problem> {
+    let options = body::<Request>(call.request)?.options()?;
+    let sources = sources(call.hub)?;
+    let started = Reconciliations::begin(call.hub, call.caller.name(), sources, options)?;
+    let place = format!("/api/v1/reconciliations/{}", started.id);
+    Ok(page(202, &started).with("Location", place))
+}
+
+/// How one stands.
+pub fn show(call: &Call<'_>) -> Result<Page, Problem> {
+    let id = call.path.first().map(String::as_str).unwrap_or_default();
+    let book = call.hub.reconciliations.lock();
+    let found = book.kept.iter().find(|one| one.id == id);
+    let found = found.ok_or_else(|| Problem::new(UNKNOWN_RECONCILIATION, format!("the last {KEPT} are kept")))?;
+    Ok(page(200, found))
+}
+
+impl Request {
+    fn options(self) -> Result<Options, Problem> {
+        let usual = Options::default();
+        let wrong = |name: &str, range: &str| Err(Problem::new(WRONG_BODY, format!("{name} is not {range}")));
+        let older_than = self.older_than_seconds.map_or(usual.older_than, Duration::from_secs);
+        if older_than.as_secs() > LONGEST_AGE {
+            return wrong("older_than_seconds", &format!("0 to {LONGEST_AGE}"));
+        }
+        let limit = self.limit.unwrap_or(usual.limit);
+        if !(1..=MOST).contains(&limit) {
+            return wrong("limit", &format!("1 to {MOST}"));
+        }
+        let per_second = self.per_second.unwrap_or(1.0);
+        if !(SLOWEST..=FASTEST).contains(&per_second) {
+            return wrong("per_second", &format!("{SLOWEST} to {FASTEST}"));
+        }
+        let pause = Duration::from_secs_f64(1.0 / per_second);
+        Ok(Options { older_than, repair: self.repair, limit, pause, ..usual })
+    }
+}
+
+/// The lanes' own handlers look tasks up, within their rate limits.
+fn sources(hub: &Arc<Hub>) -> Result<Sources, Problem> {
+    let Some(camunda) = &hub.config.camunda else {
+        return Err(Problem::new(NO_CAMUNDA, "set CAMUNDA_URL and start the worker again"));
+    };
+    let target =
+        |lane: &super::hub::LaneHandle| Target { system: lane.name.to_owned(), handler: Arc::clone(&lane.handler) };
+    Ok(Sources {
+        config: hub.config.clone(),
+        targets: hub.lanes.iter().map(target).collect(),
+        routes: table::routes(|name| hub.lane(name).is_some()),
+        engine: Arc::new(Engine::new(camunda, &hub.config.https)),
+        stop: hub.stop.clone(),
+    })
+}
+
+/// The tasks that the lanes have taken.
+fn told(hub: &Hub) -> Told {
+    let mut tasks = HashSet::new();
+    for (lane, taken) in hub.lanes.iter().zip(hub.tasks()) {
+        let Some(taken) = taken else { return Told::Nothing(format!("the lane {} is busy", lane.name)) };
+        tasks.extend(taken.into_iter().map(|task| task.id));
+    }
+    Told::Tasks(tasks)
+}
+
+impl Reconciliations {
+    /// The one that is running, or the last one, without its items.
+    pub fn newest(&self) -> Option<Value> {
+        let newest = self.lock().kept.back().cloned()?;
+        let short = Reconciliation { report: Report { items: Vec::new(), ..newest.report }, ..newest };
+        let mut shown = serde_json::to_value(short).ok()?;
+        shown.as_object_mut()?.remove("items");
+        Some(shown)
+    }
+
+    /// How many tasks the last one has found lost that has ended.
+    pub fn lost(&self) -> Option<u64> {
+        let book = self.lock();
+        let last = book.kept.iter().rev().find(|one| one.state == State::Done)?;
+        Some(last.report.counts.lost)
+    }
+
+    fn begin(hub: &Arc<Hub>, by: &str, sources: Sources, options: Options) -> Result<Reconciliation, Problem> {
+        let mut book = hub.reconciliations.lock();
+        if let Some(running) = book.kept.back().filter(|newest| newest.state == State::Running) {
+            let told = format!("look at reconciliation {}; one runs at a time", running.id);
+            return Err(Problem::new(RECONCILIATION_IS_RUNNING, told));
+        }
+        book.last += 1;
+        let started = Reconciliation {
+            id: book.last.to_string(),
+            state: State::Running,
+            by: by.to_owned(),
+            started_at: Utc::now(),
+            ended_at: None,
+            repair: options.repair,
+            error: None,
+            report: Report::default(),
+        };
+        book.kept.push_back(started.clone());
+        if book.kept.len() > KEPT {
+            book.kept.pop_front();
+        }
+        drop(book);
+        let what = if options.repair { "a reconciliation with repair" } else { "a reconciliation" };
+        hub.events.operator(by, &format!("{what} is started: {}", started.id));
+        // It ends by the stop signal; nobody waits for it.
+        let running = thread::Builder::new().name("reconcile".into()).spawn({
+            let (hub, by) = (Arc::clone(hub), by.to_owned());
+            move || run(&hub, &by, &sources, &options)
+        });
+        if let Err(err) = running {
+            hub.reconciliations.end(State::Failed, Err(format!("a thread cannot be started: {err}")));
+        }
+        Ok(started)
+    }
+
+    fn end(&self, state: State, result: Result<Report, String>) {
+        if let Some(newest) = self.lock().kept.back_mut() {
+            (newest.state, newest.ended_at) = (state, Some(time::now()));
+            match result {
+                Ok(report) => newest.report = report,
+                Err(why) => newest.error = Some(clean(&why)),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        // What is in there is whole after each step.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn run(hub: &Arc<Hub>, by: &str, sources: &Sources, options: &Options) {
+    let audit = |line: &str| hub.events.operator(by, line);
+    let done = catch_unwind(AssertUnwindSafe(|| reconcile::reconcile(sources, options, &|| told(hub), &audit)));
+    let (state, result) = match done {
+        Ok(Ok(report)) => (State::Done, Ok(report)),
+        Ok(Err(_)) if hub.stop.raised() => (State::Stopped, Err("the worker stops".to_owned())),
+        Ok(Err(err)) => (State::Failed, Err(format!("{err:#}"))),
+        Err(_) => (State::Failed, Err("it panicked; worker_errors.log says where".to_owned())),
+    };
+    let told = match &result {
+        Ok(report) => format!("the reconciliation has ended: {}", json!(report.counts)),
+        Err(why) => format!("the reconciliation has ended early: {why}"),
+    };
+    hub.reconciliations.end(state, result);
+    hub.events.operator(by, &told);
+}
