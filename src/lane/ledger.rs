@@ -132,7 +132,8 @@ impl<T> Ledger<T> {
     pub fn add(&mut self, token: T, job: Job, not_before: Option<Instant>) {
         self.finished.forget(&job.task.id);
         let (key, attempts, replay) = (Key::Task(job.task.id.clone()), job.attempts, outgoing::replay(&job.headers));
-        self.entries.insert(key.clone(), Entry { replay, ..Entry::new(token, State::Waiting(job), attempts) });
+        let arrived = Some(job.arrived);
+        self.entries.insert(key.clone(), Entry { arrived, replay, ..Entry::new(token, State::Waiting(job), attempts) });
         self.schedule(key, not_before);
     }
 

@@ -120,6 +120,7 @@ fn work(
 fn note_session(lane: &Lane) {
     lane.stats.is_connected.set(1);
     let condition = &lane.stats.condition;
+    lane.stats.reconnects.add(u64::from(condition.has_started()));
     condition.start();
     [Obstacle::NoSession, Obstacle::Alarm].into_iter().for_each(|obstacle| condition.is_over(obstacle));
 }
@@ -191,7 +192,10 @@ impl Session<'_, '_> {
                 return Ok(None);
             };
             match action {
-                Action::Ack(token) => self.consumer.ack(token)?,
+                Action::Ack(token) => {
+                    self.consumer.ack(token)?;
+                    self.lane.stats.last_ack_time.set(message::now_ms());
+                }
                 Action::Publish(key, outgoing) => {
                     let tag = self.publisher.publish(outgoing)?;
                     self.state.publishing(key, tag);

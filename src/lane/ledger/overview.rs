@@ -1,5 +1,7 @@
 //! What the [`ledger`](super) holds, in numbers and ids. It changes nothing.
 
+use std::time::Instant;
+
 use super::entry::{Entry, State};
 use super::{Key, Ledger};
 
@@ -19,6 +21,16 @@ impl<T> Ledger<T> {
     /// How often this task has failed before. A copy of its message that arrived meanwhile may have raised the number.
     pub fn attempts(&self, id: &str) -> Option<u32> {
         self.entries.get(&Key::Task(id.to_owned())).map(|entry| entry.attempts)
+    }
+
+    /// When the message of this task came.
+    pub fn arrived(&self, id: &str) -> Option<Instant> {
+        self.entries.get(&Key::Task(id.to_owned()))?.arrived
+    }
+
+    /// When the message came whose outgoing message is on its way under this tag.
+    pub fn arrived_before(&self, tag: u64) -> Option<Instant> {
+        self.entries.get(self.by_tag.get(&tag)?)?.arrived
     }
 
     /// How many tasks the pool has.
