@@ -178,7 +178,7 @@ pub trait Handler: Send + Sync {
         None
     }
 
-    /// The counters that only this system has, for the statistics line.
+    /// The numbers that only this system has, for the statistics of its lane.
     fn counters(&self) -> Vec<Declared> {
         Vec::new()
     }

@@ -16,6 +16,7 @@ use super::schema::{Schema, Schemas};
 use super::work_package::{self, custom_text};
 use super::{Settings, look, look_up, update};
 use crate::message::Task;
+use crate::stats::Declared;
 use crate::systems::seen::Looked;
 use crate::systems::{Created, Failure, Found, Handler, Missing, question};
 
@@ -60,6 +61,10 @@ impl Handler for OpenProjectHandler {
 
     fn look(&self, task_ids: &[&str]) -> Vec<Looked> {
         look::look(&self.client, &self.settings, task_ids)
+    }
+
+    fn counters(&self) -> Vec<Declared> {
+        vec![Declared::requests(self.client.requests())]
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{Topic, link, look, requests};
 use crate::message::given::{named, shown};
 use crate::message::{Task, text};
+use crate::stats::Declared;
 use crate::systems::onec::client::{Call, Client, Turn};
 use crate::systems::onec::errors::ApiError;
 use crate::systems::onec::fields::{self, Made};
@@ -112,6 +113,10 @@ impl Handler for OdataHandler {
 
     fn look(&self, task_ids: &[&str]) -> Vec<Looked> {
         look::look(&self.client, &self.settings, &self.mapping, task_ids)
+    }
+
+    fn counters(&self) -> Vec<Declared> {
+        vec![Declared::requests(self.client.requests())]
     }
 }
 

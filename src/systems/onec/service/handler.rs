@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Topic, look};
 use crate::message::{Task, document};
+use crate::stats::Declared;
 use crate::systems::onec::client::{Client, Turn};
 use crate::systems::onec::errors::ApiError;
 use crate::systems::onec::mapping::Mapping;
@@ -107,6 +108,10 @@ impl Handler for ServiceHandler {
 
     fn look(&self, task_ids: &[&str]) -> Vec<Looked> {
         look::look(&self.client, &self.mapping, task_ids)
+    }
+
+    fn counters(&self) -> Vec<Declared> {
+        vec![Declared::requests(self.client.requests())]
     }
 }
 
