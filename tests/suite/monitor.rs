@@ -71,8 +71,9 @@ fn a_port_that_is_taken_ends_the_worker_with_the_setting_s_name() {
     let _taken = std::net::TcpListener::bind(&api.address).expect("it was free a moment ago");
     let portal = Portal::of(&Tasks::new());
     let mut worker = Worker::start(&queues, &portal.webhook(), &api.settings());
-    assert_eq!(worker.wait(PATIENCE).code(), Some(1));
-    assert!(worker.log().contains("stopped: MONITOR_ADDR: the monitor cannot listen there: "), "{}", worker.log());
+    assert_eq!(worker.wait(PATIENCE).code(), Some(78));
+    let said = format!("stopped: MONITOR_ADDR: the monitor cannot listen at {}: ", api.address);
+    assert!(worker.log().contains(&said), "{}", worker.log());
 }
 
 #[test]
