@@ -19,7 +19,7 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 /// A worker with a monitor, and what it works with.
 struct Stage {
     queues: Queues,
-    portal: Portal,
+    _portal: Portal,
     worker: Worker,
     api: Api,
 }
@@ -30,7 +30,7 @@ impl Stage {
         let portal = Portal::of(&Tasks::new());
         let worker = Worker::start(&queues, &portal.webhook(), &[&api.settings()[..], changes].concat());
         queues.await_consumers(&queues.input(), 1, PATIENCE);
-        Stage { queues, portal, worker, api }
+        Stage { queues, _portal: portal, worker, api }
     }
 
     /// The answer to a good client, who tries again when it is turned away.
