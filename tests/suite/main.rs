@@ -20,6 +20,7 @@ mod email;
 mod explain;
 mod http;
 mod monitor;
+mod monitor_lanes;
 mod onec;
 mod openproject;
 mod parked;

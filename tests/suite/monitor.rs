@@ -72,7 +72,8 @@ fn a_port_that_is_taken_ends_the_worker_with_the_setting_s_name() {
     let portal = Portal::of(&Tasks::new());
     let mut worker = Worker::start(&queues, &portal.webhook(), &api.settings());
     assert_eq!(worker.wait(PATIENCE).code(), Some(78));
-    assert!(worker.log().contains("MONITOR_ADDR: the monitor cannot listen at "), "{}", worker.log());
+    let said = format!("stopped: MONITOR_ADDR: the monitor cannot listen at {}: ", api.address);
+    assert!(worker.log().contains(&said), "{}", worker.log());
 }
 
 #[test]
