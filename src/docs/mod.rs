@@ -11,7 +11,9 @@ macro_rules! page {
         /// [failures.md]: crate::docs::failures
         /// [finding-a-task.md]: crate::docs::finding_a_task
         /// [messages.md]: crate::docs::messages
+        /// [monitoring.md]: crate::docs::monitoring
         /// [operating.md]: crate::docs::operating
+        /// [troubleshooting.md]: crate::docs::troubleshooting
         /// [quorum queues]: crate::docs::operating#quorum-queues
         /// [its own README]: crate::systems::bitrix24
         /// [Bitrix24]: crate::systems::bitrix24
@@ -23,6 +25,8 @@ macro_rules! page {
 
 page!(operating, "operating.md");
 page!(messages, "messages.md");
+page!(monitoring, "monitoring.md");
 page!(failures, "failures.md");
+page!(troubleshooting, "troubleshooting.md");
 page!(adding_a_system, "adding-a-system.md");
 page!(finding_a_task, "finding-a-task.md");

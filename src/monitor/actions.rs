@@ -9,7 +9,7 @@ use serde_json::json;
 use super::api::{self, Call};
 use super::hub::LaneHandle;
 use super::problem::{LANE_IS_BUSY, Problem, UNKNOWN_SYSTEM, WRONG_BODY};
-use super::query::{body, no_body};
+use super::query::{body, no_body, whole};
 use super::{lanes, time};
 use crate::http::server::Page;
 use crate::logging;
@@ -50,6 +50,7 @@ pub fn sweep(call: &Call<'_>) -> Result<Page, Problem> {
 struct Order {
     state: Wanted,
     reason: Option<String>,
+    #[serde(default, deserialize_with = "whole")]
     for_seconds: Option<u64>,
 }
 
@@ -92,6 +93,7 @@ pub fn set_state(call: &Call<'_>) -> Result<Page, Problem> {
 #[serde(deny_unknown_fields)]
 struct Level {
     level: Named,
+    #[serde(default, deserialize_with = "whole")]
     for_seconds: Option<u64>,
 }
 

@@ -54,7 +54,7 @@ pub fn lane(call: &Call<'_>) -> Result<Page, Problem> {
 /// The tasks that the lanes know of.
 pub fn tasks(call: &Call<'_>) -> Result<Page, Problem> {
     let query = &call.query;
-    let state = query.some_text("state").map(task_state).transpose()?;
+    let state = query.text("state").map(task_state).transpose()?;
     let text = |name| query.some_text(name).map(str::to_owned);
     let older_than = query.number("older_than", 0..=LONGEST_AGE)?;
     let filter = Filter { state, system: text("system"), older_than, q: text("q") };

@@ -292,7 +292,9 @@ mod tests {
 
     #[test]
     fn pages_go_on_behind_the_last_item_although_others_have_gone() {
-        let tasks = |skipped: usize| (skipped..250).map(|id| open(id, 1000 - id as u64)).collect::<Vec<_>>();
+        // Made once: the ages of those made later would differ by a moment.
+        let all: Vec<TaskLine> = (0..250).map(|id| open(id, 1000 - id as u64)).collect();
+        let tasks = |skipped: usize| all[skipped..].to_vec();
         let first = page(Known { tasks: tasks(0), complete: false }, &Filter::default(), None, 100);
         assert_eq!((first.items.len(), first.total, first.complete), (100, 250, false));
         // Those of the first page are finished meanwhile.

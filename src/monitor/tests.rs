@@ -290,6 +290,17 @@ fn the_description_has_every_route_and_no_other() {
 }
 
 #[test]
+fn every_route_stands_in_the_manual() {
+    let page = include_str!("../docs/monitoring.md");
+    for Route { method, path, query, access, .. } in ROUTES {
+        let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+        let access = format!("{access:?}").to_lowercase().replace("free", "nothing");
+        let row = format!("| `{method} {path}{query}` | {access} | ");
+        assert!(page.contains(&row), "no row of monitoring.md starts with {row}");
+    }
+}
+
+#[test]
 fn every_reference_in_the_description_leads_somewhere_and_every_schema_is_used() {
     fn references<'v>(value: &'v Value, found: &mut BTreeSet<&'v str>) {
         match value {

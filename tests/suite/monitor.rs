@@ -19,7 +19,7 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 /// A worker with a monitor, and what it works with.
 struct Stage {
     queues: Queues,
-    portal: Portal,
+    _portal: Portal,
     worker: Worker,
     api: Api,
 }
@@ -30,7 +30,7 @@ impl Stage {
         let portal = Portal::of(&Tasks::new());
         let worker = Worker::start(&queues, &portal.webhook(), &[&api.settings()[..], changes].concat());
         queues.await_consumers(&queues.input(), 1, PATIENCE);
-        Stage { queues, portal, worker, api }
+        Stage { queues, _portal: portal, worker, api }
     }
 
     /// The answer to a good client, who tries again when it is turned away.
@@ -71,8 +71,9 @@ fn a_port_that_is_taken_ends_the_worker_with_the_setting_s_name() {
     let _taken = std::net::TcpListener::bind(&api.address).expect("it was free a moment ago");
     let portal = Portal::of(&Tasks::new());
     let mut worker = Worker::start(&queues, &portal.webhook(), &api.settings());
-    assert_eq!(worker.wait(PATIENCE).code(), Some(1));
-    assert!(worker.log().contains("stopped: MONITOR_ADDR: the monitor cannot listen there: "), "{}", worker.log());
+    assert_eq!(worker.wait(PATIENCE).code(), Some(78));
+    let said = format!("stopped: MONITOR_ADDR: the monitor cannot listen at {}: ", api.address);
+    assert!(worker.log().contains(&said), "{}", worker.log());
 }
 
 #[test]

@@ -225,24 +225,9 @@ fn open_tasks_are_paged_oldest_first_and_the_status_has_an_etag() {
     // Within two polls nothing may have happened, between two sweeps.
     eventually("the same status twice", PATIENCE, || {
         let etag = get(&api, "/api/v1/status").header("ETag").expect("an ETag").to_owned();
-        let token = format!("Bearer {}", crate::support::api::READ_TOKEN);
+        let token = format!("Bearer {}", crate::support::api::CONTROL_TOKEN);
         let again = api.ask_with("GET", "/api/v1/status", &[("Authorization", &token), ("If-None-Match", &etag)], None);
         again.expect("an answer").status == 304
     });
     worker.stop();
-}
-
-#[test]
-fn an_address_that_cannot_be_used_is_a_settings_error() {
-    let (queues, tasks_there) = (Queues::new("monitor address"), Tasks::new());
-    let portal = Portal::of(&tasks_there);
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = taken.local_addr().expect("an address").to_string();
-    let mut worker = Worker::start(&queues, &portal.webhook(), &[("MONITOR_ADDR", &address)]);
-    assert_eq!(worker.wait(PATIENCE).code(), Some(78), "{}", worker.log());
-    assert!(
-        worker.log().contains(&format!("MONITOR_ADDR: the monitor cannot listen at {address}")),
-        "{}",
-        worker.log()
-    );
 }
