@@ -176,7 +176,7 @@ export const words = {
   lane: ['Lane', 'Линия'],
   state: ['State', 'Состояние'],
   waiting: ['Waiting', 'Ждут'],
-  taken: ['{count} taken', 'из них взято {count}'],
+  taken: ['{count} taken', 'взято {count}'],
   oldest: ['Oldest', 'Старейшее'],
   newest: ['Newest', 'Новейшее'],
   in_hand: ['In work', 'В работе'],
@@ -186,7 +186,7 @@ export const words = {
   unanswered: ['Unanswered', 'Без ответа'],
   rate: ['Created a minute', 'Создано за минуту'],
   per_minute: ['{count}/min', '{count}/мин'],
-  per_hour: ['{sum} in the last hour', '{sum} за последний час'],
+  per_hour: ['{sum} in an hour', '{sum} за час'],
   rate_told: [
     'Created in the last hour: {sum}, at most {most} a minute',
     'Создано за последний час: {sum}, самое большее {most} в минуту',
