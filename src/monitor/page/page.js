@@ -1,7 +1,7 @@
 // What all screens share: the last status, who may do what, notices, and carrying something out. Knows no single screen.
 
 import { Away, Problem, call } from './api.js';
-import { h, patch } from './dom.js';
+import { foreign, h, patch } from './dom.js';
 import { knows, t } from './say.js';
 
 export const page = {
@@ -50,7 +50,7 @@ export function drawNotice() {
     h(
       'p',
       { class: `notice ${noticeText.level}` },
-      h('span', null, h('strong', null, `${t(`level_${noticeText.level}`)}: `), noticeText.text),
+      h('span', null, h('strong', null, `${t(`level_${noticeText.level}`)}: `), foreign(noticeText.text)),
       h('button', { type: 'button', 'data-action': 'closeNotice', 'aria-label': t('close') }, '×'),
     );
   patch(document.getElementById('notice'), shown ? [shown] : []);
