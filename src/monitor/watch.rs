@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_secs(4);
 /// Somebody who has asked may ask again within this time.
 const ASKED: Duration = Duration::from_secs(90);
 /// An older look says nothing of now.
-const FRESH: Duration = Duration::from_secs(20);
+const FRESH: Duration = Duration::from_secs(12);
 /// Who asks first waits this long for the first look.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often the minute's numbers are noted, if nobody asks.

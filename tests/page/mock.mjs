@@ -6,158 +6,21 @@ import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:http';
 
+import { WORLDS, ago, id, trace } from './worlds.mjs';
+
 const PAGE = new URL('../../src/monitor/page/', import.meta.url);
 const KINDS = { html: 'text/html', js: 'text/javascript', css: 'text/css' };
 
-export const SECURITY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-  + "require-trusted-types-for 'script'; trusted-types 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+export const SECURITY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
+  "require-trusted-types-for 'script'; trusted-types 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// The routes of the page: each of its files, and `/`.
-export const FILES = Object.fromEntries(readdirSync(PAGE).filter((name) => KINDS[name.split('.').pop()])
-  .map((name) => [name === 'index.html' ? '/' : `/${name}`, name]));
-
-const ago = (seconds) => new Date(Date.now() - seconds * 1000).toISOString();
-const id = (n) => `${String(n).padStart(8, '0')}-4e37-25c7-7e45-8541e7d97ca3`;
-
-// ---- What it says, unless a test says otherwise
-
-export function lane(system, more = {}) {
-  return {
-    system, target: `${system} at https://${system}.example`, state: 'works', reason: null, since: ago(4000),
-    next_try_in_seconds: null, paused_until: null, ready: true, not_ready_because: null, consumers: 1,
-    waiting: { queue: 0, taken: 0 }, retrying: 0, in_hand: 0, oldest_waiting_seconds: null, open: 0, unanswered: 0, foreign: 0,
-    oldest_open_seconds: null, last_ack_at: ago(40), last_message_at: ago(40), last_sweep_at: ago(21), sweep_seconds: 1,
-    rate_per_minute: Array(60).fill(0), requests_left: null,
-    queues: { input: `${system}.queue`, retry: `${system}.retry.queue`, sent: `${system}.sent.queue`, retry_messages: 0, sent_messages: 0 },
-    counters: { received: 0, created: 0, parked: 0, answered: 0, duplicates_prevented: 0 }, ...more,
-  };
-}
-
-const calm = () => ({
-  version: '0.1.0', pid: 7, started_at: ago(93_000), host: 'worker-1', log_level: 'INFO', ready: true, attention: [],
-  lanes: [lane('bitrix24'), lane('email')],
-  queues: [
-    { name: 'errors.camunda_tasks.queue', role: 'errors', messages: 0, consumers: 0, checked_at: ago(3) },
-    { name: 'camunda.responses.queue', role: 'responses', messages: 0, consumers: 1, checked_at: ago(3) },
-  ],
-  replay: null, reconciliation: null, last_event: 0,
-});
-
-const busy = () => ({
-  ...calm(),
-  attention: [
-    { level: 'error', system: 'bitrix24', code: 'target_away', text: 'bitrix24 waits 12 min: 401, the webhook is not accepted', since: ago(725),
-      values: { seconds: 725, reason: '401, the webhook is not accepted: expired_token' } },
-    { level: 'warning', system: 'email', code: 'paused', text: 'email is paused', since: ago(3700), values: { reason: 'сервер почты обновляется' } },
-    { level: 'warning', system: null, code: 'parked', text: '14 messages are parked', since: ago(90_000), values: { count: 14 } },
-    { level: 'warning', system: 'bitrix24', code: 'unanswered', text: '1 task is finished and unanswered', since: null, values: { count: 1 } },
-    { level: 'warning', system: null, code: 'invented_tomorrow', text: 'Something that this page does not know yet', since: null, values: {} },
-  ],
-  lanes: [
-    lane('bitrix24', {
-      state: 'target_away', reason: '401, the webhook is not accepted: expired_token', since: ago(725), next_try_in_seconds: 48,
-      ready: false, not_ready_because: 'the target does not answer', waiting: { queue: 340, taken: 12 }, in_hand: 14, retrying: 2,
-      oldest_waiting_seconds: 720, open: 120, unanswered: 1, oldest_open_seconds: 86_400 * 3 + 7200, requests_left: 64,
-      rate_per_minute: Array.from({ length: 60 }, (_, i) => (i < 47 ? Math.round(6 + 5 * Math.sin(i / 5)) : 0)),
-    }),
-    lane('openproject', { open: 1204, oldest_open_seconds: 86_400 * 40, in_hand: 1, waiting: { queue: null, taken: 0 },
-      rate_per_minute: Array.from({ length: 60 }, (_, i) => i % 7) }),
-    lane('email', { state: 'paused', reason: 'сервер почты обновляется', since: ago(3700), paused_until: ago(-900), waiting: { queue: 21, taken: 0 }, oldest_waiting_seconds: 3600 }),
-    lane('telegram', { rate_per_minute: Array.from({ length: 60 }, (_, i) => (i === 59 ? 3 : 0)), requests_left: 100 }),
-  ],
-  queues: [
-    { name: 'errors.camunda_tasks.queue', role: 'errors', messages: 14, consumers: 0, checked_at: ago(3) },
-    { name: 'camunda.responses.queue', role: 'responses', messages: 2, consumers: 1, checked_at: ago(3) },
-  ],
-  last_event: 5,
-});
-
-const TITLES = ['Согласовать договор «Ромашка» №7', 'Проверить счёт №5', 'Подписать акт приёмки', 'Утвердить смету на ремонт'];
-
-function task(n, more = {}) {
-  const age = 86_400 * 3 - n * 3571;
-  return {
-    task_id: id(n), process_id: `p-${n}`, title: TITLES[n % 4], system: 'bitrix24', state: 'open', since: ago(age), age_seconds: age,
-    attempts: 0, next_try_in_seconds: null, error: null, target_id: String(8000 + n), link: `https://bitrix24.example/tasks/${8000 + n}/`,
-    step: null, ...more,
-  };
-}
-
-export function parkedEntry(n, more = {}) {
-  return {
-    id: id(100_000 + n), parked_at: ago(90_000 - n), cause: n % 7 ? 'REQUEST_ERROR' : 'RETRY_LIMIT_EXCEEDED',
-    error: n % 7 ? 'bitrix24: tasks.task.add: 400, "RESPONSIBLE_ID": user 318 is dismissed' : 'bitrix24: tasks.task.add: 503',
-    system: 'bitrix24', source_queue: 'bitrix24.queue', attempts: n % 7 ? 1 : 5, title: TITLES[n % 4], process_id: `p-${n}`,
-    advice: 'correct what the target objects to, then repeat it', replayable: true, etag: `"${n}-1"`, ...more,
-  };
-}
-
-const TASKS = () => [
-  ...Array.from({ length: 70 }, (_, n) => task(n)),
-  task(70, { state: 'unanswered', error: 'the answer text of 31 is not known' }),
-  task(71, { state: 'retrying', attempts: 3, next_try_in_seconds: 48, error: 'bitrix24: tasks.task.add: 503', target_id: null, link: null }),
-  task(72, { state: 'in_hand', step: 'looking up or creating', target_id: null, link: null, title: null }),
-];
-
-export function trace(task_id, browsed) {
-  return {
-    task_id, process_id: 'p-17', title: TITLES[0], snapshot_at: ago(0),
-    steps: [
-      { source: 'worker', system: 'bitrix24', looked: 'looked', found: true, text: 'The worker follows it in bitrix24: open, for 3 days.', at: ago(260_000), details: { lane: 'target_away', attempts: 0 } },
-      { source: 'target', system: 'bitrix24', looked: 'could_not', found: null, text: '401: the webhook is not accepted.', at: ago(1), details: { link: 'https://bitrix24.example/tasks/8017/' } },
-      { source: 'camunda', system: null, looked: 'looked', found: true, text: 'Camunda waits for it; the bridge has locked it until 2027-11-24.', at: ago(259_900), details: { topic: 'bitrix_create_task', worker: 'bridge', retries: null } },
-      browsed
-        ? { source: 'queues', system: null, looked: 'looked', found: true, text: 'It is in errors.camunda_tasks.queue.', at: ago(90_000), details: { cause: 'REQUEST_ERROR' } }
-        : { source: 'queues', system: null, looked: 'not_looked', found: null, text: 'The queues were not browsed.', at: null, details: {} },
-    ],
-    events: [{ at: ago(260_000), text: 'created as task 8017' }],
-    verdict: browsed
-      ? { code: 'parked', text: 'It is parked as REQUEST_ERROR: user 318 is dismissed.', moving: false, since: ago(90_000) }
-      : { code: 'open_unclear', text: 'bitrix24 has it as 8017: open. Whether the worker follows it was not found out.', moving: null, since: null },
-    suggestion: browsed
-      ? { text: 'Correct what the error names, then replay it.', action: 'replay', command: `task-creator parked replay ${task_id}` }
-      : { text: 'Look into the queues as well.', action: 'browse', command: `task-creator trace --browse ${task_id}` },
-  };
-}
-
-const EVENTS = () => [
-  { level: 'info', kind: 'operator', system: 'email', by: 'control', text: 'paused: сервер почты обновляется' },
-  { level: 'error', kind: 'log', system: 'bitrix24', by: null, text: 'pausing: 401, the webhook is not accepted' },
-  { level: 'warning', kind: 'log', system: 'bitrix24', by: null, text: 'parking in errors.camunda_tasks.queue as REQUEST_ERROR' },
-  { level: 'info', kind: 'operator', system: null, by: 'control', text: 'log level DEBUG for 600 s' },
-  { level: 'info', kind: 'operator', system: 'telegram', by: 'control', text: 'sweep asked for' },
-].map((event, i) => ({ number: i + 1, at: ago(4000 - i * 700), ...event }));
-
-// ---- The worlds that a test may order
-
-export const WORLDS = {
-  busy: () => ({ status: busy(), tasks: TASKS(), parked: Array.from({ length: 14 }, (_, n) => parkedEntry(n)), events: EVENTS() }),
-  empty: () => ({ status: calm(), tasks: [], parked: [], events: [] }),
-  off: () => ({ status: { ...calm(), lanes: [], queues: [] }, tasks: [], parked: [], events: [] }),
-  crowded: () => ({ ...WORLDS.busy(), parked: Array.from({ length: 10_000 }, (_, n) => parkedEntry(n)) }),
-  hostile: () => hostile(WORLDS.busy()),
-};
-
-export const HOSTILE = [
-  '<img src=x onerror="alert(1)">', '</title><script>alert(2)</script>', '"><svg onload=alert(3)>', "javascript:alert('4')",
-  'abc\u202egnp.exe\u202c', '\u2066\u2067rtl\u2069', 'я'.repeat(3000), 'w'.repeat(3000), '{count} {{x}} ${alert(5)}', '\u0000\u001b[31mred\u0007',
-  'تست ' + 'עברית'.repeat(30), '&lt;b&gt;',
-];
-
-/// The same world, but everything that others write is hostile.
-function hostile(world) {
-  let next = 0;
-  const text = () => HOSTILE[next++ % HOSTILE.length];
-  const spoil = (thing, keys) => keys.forEach((key) => { if (key in thing) thing[key] = text(); });
-  world.status.attention.forEach((item) => { item.values.reason = text(); item.text = text(); });
-  world.status.lanes.forEach((each) => spoil(each, ['target', 'reason', 'not_ready_because']));
-  world.status.host = text();
-  world.tasks.forEach((each) => spoil(each, ['task_id', 'title', 'error', 'link', 'target_id', 'step']));
-  world.parked.forEach((each, n) => { spoil(each, ['title', 'error', 'cause', 'advice', 'source_queue', 'process_id']); each.id = `${text()}${n}`; });
-  world.events.forEach((each) => spoil(each, ['text', 'by', 'system']));
-  world.text = text;
-  return world;
-}
+export const FILES = Object.fromEntries(
+  readdirSync(PAGE)
+    .filter((name) => KINDS[name.split('.').pop()])
+    .map((name) => [name === 'index.html' ? '/' : `/${name}`, name]),
+);
 
 // ---- The server
 
@@ -208,30 +71,44 @@ export class Mock {
 
   async #take(request, response) {
     const url = new URL(request.url, this.url);
-    this.requests.push({ method: request.method, path: url.pathname, query: url.search, at: Date.now(), authorization: request.headers.authorization });
+    this.requests.push({
+      method: request.method,
+      path: url.pathname,
+      query: url.search,
+      at: Date.now(),
+      authorization: request.headers.authorization,
+    });
     if (url.pathname === '/favicon.ico') return response.writeHead(404).end();
     const file = FILES[url.pathname];
     if (file) {
-      return response.writeHead(200, {
-        'Content-Type': `${KINDS[file.split('.').pop()]}; charset=utf-8`, 'Content-Security-Policy': SECURITY,
-        'X-Content-Type-Options': 'nosniff', 'Cache-Control': 'no-store', 'Referrer-Policy': 'no-referrer',
-      }).end(readFileSync(new URL(file, PAGE)));
+      return response
+        .writeHead(200, {
+          'Content-Type': `${KINDS[file.split('.').pop()]}; charset=utf-8`,
+          'Content-Security-Policy': SECURITY,
+          'X-Content-Type-Options': 'nosniff',
+          'Cache-Control': 'no-store',
+          'Referrer-Policy': 'no-referrer',
+        })
+        .end(readFileSync(new URL(file, PAGE)));
     }
     const chunks = [];
     for await (const chunk of request) chunks.push(chunk);
     const text = Buffer.concat(chunks).toString();
-    if (this.delay && /parked|tasks/.test(url.pathname)) await new Promise((resolve) => setTimeout(resolve, this.delay));
+    if (this.delay && /parked|tasks/.test(url.pathname))
+      await new Promise((resolve) => setTimeout(resolve, this.delay));
     let answer;
     try {
       answer = this.#answer(request, url, text);
     } catch (problem) {
       if (!problem.status) throw problem;
       const { status, name, detail = '' } = problem;
-      return response.writeHead(status, { 'Content-Type': 'application/problem+json', 'Cache-Control': 'no-store' })
+      return response
+        .writeHead(status, { 'Content-Type': 'application/problem+json', 'Cache-Control': 'no-store' })
         .end(JSON.stringify({ type: `urn:task-creator:problem:${name}`, title: name, status, detail }));
     }
     const [status, body, headers = {}] = answer;
-    response.writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', ...headers })
+    response
+      .writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', ...headers })
       .end(body === null ? undefined : JSON.stringify(body));
   }
 
@@ -243,7 +120,8 @@ export class Mock {
     }
     let body = null;
     if (text) {
-      if (request.headers['content-type'] !== 'application/json') this.#complain(`${method} ${url.pathname}: a body that is not JSON`);
+      if (request.headers['content-type'] !== 'application/json')
+        this.#complain(`${method} ${url.pathname}: a body that is not JSON`);
       body = JSON.parse(text);
     }
     const parts = url.pathname.split('/').slice(1).map(decodeURIComponent);
@@ -251,7 +129,13 @@ export class Mock {
       this.#complain(`${method} ${url.pathname}: no route`);
       throw { status: 404, name: 'no-such-path' };
     }
-    const route = this.#routes()[`${method} ${parts.slice(2).map((part, i) => (i === 1 && part !== 'causes' ? '*' : part)).join('/')}`];
+    const route =
+      this.#routes()[
+        `${method} ${parts
+          .slice(2)
+          .map((part, i) => (i === 1 && part !== 'causes' ? '*' : part))
+          .join('/')}`
+      ];
     if (!route) {
       this.#complain(`${method} ${url.pathname}: no route`);
       throw { status: 404, name: 'no-such-path' };
@@ -287,7 +171,16 @@ export class Mock {
   #part(items, query, more = {}) {
     const [from, limit] = [Number(query.get('cursor') ?? 0), Number(query.get('limit') ?? 50)];
     const rest = from + limit < items.length;
-    return [200, { snapshot_at: ago(0), items: items.slice(from, from + limit), next_cursor: rest ? String(from + limit) : null, total: items.length, ...more }];
+    return [
+      200,
+      {
+        snapshot_at: ago(0),
+        items: items.slice(from, from + limit),
+        next_cursor: rest ? String(from + limit) : null,
+        total: items.length,
+        ...more,
+      },
+    ];
   }
 
   #routes() {
@@ -304,12 +197,20 @@ export class Mock {
       if (!found) throw { status: 404, name: 'not-parked' };
       return found;
     };
-    const chosen = ({ cause, system, q, ids }) => world.parked.filter((each) =>
-      (!cause || each.cause === cause) && (!system || each.system === system) && (!ids || ids.includes(each.id)) && has(each, q));
+    const chosen = ({ cause, system, q, ids }) =>
+      world.parked.filter(
+        (each) =>
+          (!cause || each.cause === cause) &&
+          (!system || each.system === system) &&
+          (!ids || ids.includes(each.id)) &&
+          has(each, q),
+      );
     return {
       'GET status': ({ access, request }) => {
         const whole = { ...world.status, access };
-        const tag = `"${createHash('sha1').update(JSON.stringify(whole)).digest('hex').slice(0, 12)}"`;
+        // As the worker's: a second look at a queue that has seen the same is no news.
+        const lasting = { ...whole, queues: world.status.queues.map(({ checked_at, ...rest }) => rest) };
+        const tag = `"${createHash('sha1').update(JSON.stringify(lasting)).digest('hex').slice(0, 12)}"`;
         if (request.headers['if-none-match'] === tag) return [304, null, { ETag: tag }];
         return [200, status(access), { ETag: tag }];
       },
@@ -318,8 +219,17 @@ export class Mock {
         this.#members(body, body.state === 'paused' ? ['state', 'reason', 'for_seconds'] : ['state']);
         if (body.state === 'paused') {
           if (!body.reason || body.reason.length > 200) this.#complain('a pause without a reason');
-          if ('for_seconds' in body && !(Number.isInteger(body.for_seconds) && body.for_seconds >= 1 && body.for_seconds <= 604_800)) this.#complain(`for_seconds ${body.for_seconds}`);
-          Object.assign(found, { state: 'paused', reason: body.reason, since: ago(0), paused_until: body.for_seconds ? ago(-body.for_seconds) : null });
+          if (
+            'for_seconds' in body &&
+            !(Number.isInteger(body.for_seconds) && body.for_seconds >= 1 && body.for_seconds <= 604_800)
+          )
+            this.#complain(`for_seconds ${body.for_seconds}`);
+          Object.assign(found, {
+            state: 'paused',
+            reason: body.reason,
+            since: ago(0),
+            paused_until: body.for_seconds ? ago(-body.for_seconds) : null,
+          });
         } else {
           Object.assign(found, { state: 'works', reason: null, paused_until: null });
         }
@@ -332,15 +242,27 @@ export class Mock {
       'GET tasks': ({ query }) => {
         this.#only(query, ['state', 'system', 'older_than', 'q', 'limit', 'cursor']);
         const [state, system, older] = [query.get('state'), query.get('system'), Number(query.get('older_than') ?? 0)];
-        return this.#part(world.tasks.filter((each) => (!state || each.state === state) && (!system || each.system === system)
-          && each.age_seconds >= older && has(each, query.get('q'))), query, { complete: world.tasks.length < 1000 });
+        return this.#part(
+          world.tasks.filter(
+            (each) =>
+              (!state || each.state === state) &&
+              (!system || each.system === system) &&
+              each.age_seconds >= older &&
+              has(each, query.get('q')),
+          ),
+          query,
+          { complete: world.tasks.length < 1000 },
+        );
       },
       'GET tasks/*': ({ name, query }) => {
         this.#only(query, ['browse']);
         const whole = trace(name, query.get('browse') === 'true');
         if (world.text) {
           whole.title = world.text();
-          whole.steps.forEach((step) => { step.text = world.text(); step.details = { [world.text()]: world.text(), link: world.text() }; });
+          whole.steps.forEach((step) => {
+            step.text = world.text();
+            step.details = { [world.text()]: world.text(), link: world.text() };
+          });
           whole.verdict.text = world.text();
           whole.suggestion.command = world.text();
         }
@@ -354,8 +276,16 @@ export class Mock {
         const groups = new Map();
         for (const each of world.parked) {
           const key = `${each.cause} ${each.system}`;
-          const group = groups.get(key) ?? { cause: each.cause, system: each.system, count: 0, oldest_at: each.parked_at, newest_at: each.parked_at,
-            advice: each.advice, example_error: each.error, example_id: each.id };
+          const group = groups.get(key) ?? {
+            cause: each.cause,
+            system: each.system,
+            count: 0,
+            oldest_at: each.parked_at,
+            newest_at: each.parked_at,
+            advice: each.advice,
+            example_error: each.error,
+            example_id: each.id,
+          };
           group.count += 1;
           group.newest_at = each.parked_at;
           groups.set(key, group);
@@ -378,7 +308,17 @@ export class Mock {
         return [204, null];
       },
       'POST replays': ({ body }) => {
-        this.#members(body, ['cause', 'ids', 'system', 'q', 'limit', 'per_second', 'stop_on_failure', 'dry_run', 'all']);
+        this.#members(body, [
+          'cause',
+          'ids',
+          'system',
+          'q',
+          'limit',
+          'per_second',
+          'stop_on_failure',
+          'dry_run',
+          'all',
+        ]);
         if (!body.cause && !body.ids && body.all !== true) this.#complain('a replay of nothing');
         const replay = this.#replay(body);
         return [202, replay, { Location: `/api/v1/replays/${replay.id}` }];
@@ -402,6 +342,7 @@ export class Mock {
       },
       'PUT log-level': ({ body }) => {
         this.#members(body, ['level', 'for_seconds']);
+        if (!['DEBUG', 'INFO', 'WARNING', 'ERROR'].includes(body.level)) this.#complain(`level ${body.level}`);
         world.status.log_level = body.level;
         return [200, { level: body.level, until: ago(-body.for_seconds) }];
       },
@@ -411,19 +352,39 @@ export class Mock {
   #match(request, entry, required) {
     const tag = request.headers['if-match'];
     if (required && !tag) this.#complain('a change without If-Match');
-    if (tag && tag !== '*' && tag !== entry.etag) throw { status: 412, name: 'has-changed' };
+    if (tag && tag !== '*' && tag !== entry.etag) throw { status: 412, name: 'message-changed' };
   }
 
   #replay({ cause = null, system, q, ids, limit, per_second, dry_run }) {
     for (const [name, value] of Object.entries({ limit, per_second })) {
       if (!Number.isInteger(value) || value < 1) this.#complain(`${name}: ${value}`);
     }
-    if ([...this.#runs.values()].some((run) => run.state === 'running')) throw { status: 409, name: 'replay-is-running' };
-    const matched = this.world.parked.filter((each) => (!cause || each.cause === cause) && (!system || each.system === system)
-      && (!ids || ids.includes(each.id)) && (!q || each.title?.includes(q))).slice(0, limit);
+    if ([...this.#runs.values()].some((run) => run.state === 'running'))
+      throw { status: 409, name: 'replay-is-running' };
+    const matched = this.world.parked
+      .filter(
+        (each) =>
+          (!cause || each.cause === cause) &&
+          (!system || each.system === system) &&
+          (!ids || ids.includes(each.id)) &&
+          (!q || each.title?.includes(q)),
+      )
+      .slice(0, limit);
     const replay = {
-      id: String(this.#runs.size + 1), state: 'running', by: 'control', started_at: ago(0), ended_at: null, cause, dry_run, matched: matched.length,
-      replayed: 0, settled: 0, failed_again: 0, left: matched.length, skipped: 0, error: null,
+      id: String(this.#runs.size + 1),
+      state: 'running',
+      by: 'control',
+      started_at: ago(0),
+      ended_at: null,
+      cause,
+      dry_run,
+      matched: matched.length,
+      replayed: 0,
+      settled: 0,
+      failed_again: 0,
+      left: matched.length,
+      skipped: 0,
+      error: null,
       items: matched.map((each) => ({ id: each.id, state: 'left', error: null })),
     };
     this.#runs.set(replay.id, replay);
@@ -434,7 +395,7 @@ export class Mock {
   /// Each question moves a replay on.
   #goOn(name) {
     const replay = this.#runs.get(name);
-    if (!replay) throw { status: 404, name: 'no-such-replay' };
+    if (!replay) throw { status: 404, name: 'unknown-replay' };
     if (replay.state !== 'running') return replay;
     const next = replay.items.filter((item) => item.state === 'left').slice(0, 7);
     next.forEach((item, n) => {
@@ -442,7 +403,12 @@ export class Mock {
       item.error = n === 3 ? '400, "RESPONSIBLE_ID": user 318 is dismissed' : null;
     });
     const count = (state) => replay.items.filter((item) => item.state === state).length;
-    Object.assign(replay, { settled: count('settled'), failed_again: count('failed_again'), left: count('left'), replayed: replay.matched - count('left') });
+    Object.assign(replay, {
+      settled: count('settled'),
+      failed_again: count('failed_again'),
+      left: count('left'),
+      replayed: replay.matched - count('left'),
+    });
     if (replay.left === 0) {
       Object.assign(replay, { state: 'done', ended_at: ago(0) });
       const settled = new Set(replay.items.filter((item) => item.state === 'settled').map((item) => item.id));
@@ -454,8 +420,18 @@ export class Mock {
   #reconcile({ older_than_seconds, repair }) {
     if (!Number.isInteger(older_than_seconds)) this.#complain(`older_than_seconds: ${older_than_seconds}`);
     const run = {
-      id: String(this.#runs.size + 1), state: 'running', by: 'control', started_at: ago(0), ended_at: null, repair, checked: 120,
-      counts: { lost: 1, untracked: 1, unanswered: 0, parked: 2, orphan: 0, in_hand: 116 }, repaired: 0, healed: 0, error: null,
+      id: String(this.#runs.size + 1),
+      state: 'running',
+      by: 'control',
+      started_at: ago(0),
+      ended_at: null,
+      repair,
+      checked: 120,
+      counts: { lost: 1, untracked: 1, unanswered: 0, parked: 2, orphan: 0, in_hand: 116, unknown: 0 },
+      notes: ['The history of Camunda was not asked.'],
+      repaired: 0,
+      healed: 0,
+      error: null,
     };
     this.#runs.set(run.id, run);
     this.world.status.reconciliation = run;
@@ -466,9 +442,17 @@ export class Mock {
     const run = this.#runs.get(name);
     Object.assign(run, { state: 'done', ended_at: ago(0), repaired: run.repair ? 2 : 0, healed: run.repair ? 1 : 0 });
     const items = ['lost', 'untracked', 'parked', 'parked'].map((kind, n) => ({
-      task_id: id(500 + n), process_id: `p-${n}`, class: kind, system: 'bitrix24', age_seconds: 86_400 * (n + 1),
-      text: kind === 'lost' ? 'Camunda waits for it; no queue and no target has it.' : 'Its message is parked as REQUEST_ERROR.',
-      action: n < 2 ? (run.repair ? 'unlocked' : 'would_unlock') : 'none', healed: n < 2 && run.repair ? n === 0 : null,
+      task_id: id(500 + n),
+      process_id: `p-${n}`,
+      class: kind,
+      system: 'bitrix24',
+      age_seconds: 86_400 * (n + 1),
+      text:
+        kind === 'lost'
+          ? 'Camunda waits for it; no queue and no target has it.'
+          : 'Its message is parked as REQUEST_ERROR.',
+      action: n < 2 ? (run.repair ? 'unlocked' : 'would_unlock') : 'none',
+      healed: n < 2 && run.repair ? n === 0 : null,
     }));
     return { ...run, items };
   }

@@ -2,15 +2,18 @@
 //
 // The token is kept for this tab only and goes out in a header, never in an address.
 
-/// The worker did not answer within this.
-const PATIENCE_MS = 15_000;
+/// How long an answer may take. A trace or a replay waits for others; what is polled waits for nobody.
+const PATIENCE_MS = 60_000;
+const POLL_PATIENCE_MS = 10_000;
 
 /// An answer that says no. `kind`: the last part of the problem's type.
 export class Problem extends Error {
   constructor(status, body) {
     super(body?.detail ?? body?.title ?? `HTTP ${status}`);
     this.status = status;
-    this.kind = String(body?.type ?? '').split(':').pop();
+    this.kind = String(body?.type ?? '')
+      .split(':')
+      .pop();
     this.title = body?.title ?? `HTTP ${status}`;
     this.detail = body?.detail ?? '';
   }
@@ -49,7 +52,8 @@ export class Polled {
   }
 
   async next() {
-    const answer = await send('GET', this.#path, { headers: this.#tag ? { 'If-None-Match': this.#tag } : {} });
+    const headers = this.#tag ? { 'If-None-Match': this.#tag } : {};
+    const answer = await send('GET', this.#path, { headers, patience: POLL_PATIENCE_MS });
     if (answer.status === 304) return null;
     const body = await json(answer);
     this.#tag = answer.headers.get('ETag');
@@ -69,7 +73,7 @@ export function path(base, query = {}) {
   return text ? `${base}?${text}` : base;
 }
 
-async function send(method, path, { body, headers = {} }) {
+async function send(method, path, { body, headers = {}, patience = PATIENCE_MS }) {
   const all = { Accept: 'application/json', ...headers };
   if (token !== null) all.Authorization = `Bearer ${token}`;
   if (body !== undefined) all['Content-Type'] = 'application/json';
@@ -83,7 +87,7 @@ async function send(method, path, { body, headers = {} }) {
       cache: 'no-store',
       credentials: 'omit',
       redirect: 'error',
-      signal: AbortSignal.timeout(PATIENCE_MS),
+      signal: AbortSignal.timeout(patience),
     });
   } catch (error) {
     throw new Away(error.message);

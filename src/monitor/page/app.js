@@ -1,11 +1,11 @@
 // The page of the worker's operator. This file draws the frame, follows the address, asks for the status and passes what
 // a person does to the screen that offers it. Screens: lanes.js, tasks.js, parked.js, runs.js, events.js.
 
-import { Away, Polled, hasToken, useToken } from './api.js';
-import { ask, field, foreign, h, patch } from './dom.js';
+import { Away, Polled, hasToken, path, useToken } from './api.js';
+import { ask, brief, field, h, patch, values } from './dom.js';
 import { eventsScreen } from './events.js';
 import { laneActions, lanesScreen, sentence } from './lanes.js';
-import { announce, attempt, drawNotice, explain, mayControl, notice, page } from './page.js';
+import { announce, attempt, drawNotice, explain, mayControl, notice, page, visit } from './page.js';
 import { entryScreen, parkedScreen } from './parked.js';
 import { reconcileScreen, runActions } from './runs.js';
 import { LANGUAGES, clock, duration, secondsSince, setClock, speak, speaks, t } from './say.js';
@@ -15,7 +15,13 @@ const POLL_MS = 5000;
 
 // ---- The address
 
-const PLACES = [['', 'lanes'], ['tasks', 'tasks'], ['parked', 'parked'], ['reconcile', 'reconciliation'], ['events', 'events']];
+const PLACES = [
+  ['', 'lanes'],
+  ['tasks', 'tasks'],
+  ['parked', 'parked'],
+  ['reconcile', 'reconciliation'],
+  ['events', 'events'],
+];
 
 /// `#/tasks/ID?…` → ['tasks', 'ID', { … }]
 function address() {
@@ -34,12 +40,18 @@ function decode(text) {
 
 function screenOf([place, id, query]) {
   switch (place) {
-    case 'tasks': return id ? taskScreen(id) : tasksScreen(query);
-    case 'parked': return id ? entryScreen(id) : parkedScreen(query);
-    case 'search': return searchScreen({ q: query.q ?? '' });
-    case 'reconcile': return reconcileScreen();
-    case 'events': return eventsScreen();
-    default: return lanesScreen();
+    case 'tasks':
+      return id ? taskScreen(id) : tasksScreen(query);
+    case 'parked':
+      return id ? entryScreen(id) : parkedScreen(query);
+    case 'search':
+      return searchScreen({ q: query.q ?? '' });
+    case 'reconcile':
+      return reconcileScreen();
+    case 'events':
+      return eventsScreen();
+    default:
+      return lanesScreen();
   }
 }
 
@@ -68,8 +80,12 @@ function draw() {
   document.getElementById('skip').textContent = t('skip');
   patch(document.getElementById('head'), head(count));
   patch(document.getElementById('connection'), connection());
-  patch(document.getElementById('main'), body());
   drawNotice();
+  const main = document.getElementById('main');
+  const focused = main.contains(document.activeElement);
+  patch(main, body());
+  // What had the focus is gone, such as the button of a row: Tab goes on from here, not from the top.
+  if (focused && !main.contains(document.activeElement)) main.focus({ preventScroll: true });
 }
 
 function body() {
@@ -81,54 +97,130 @@ function head(count) {
   const { status } = page;
   const here = address()[0];
   return [
-    h('div', { class: 'title' },
+    h(
+      'div',
+      { class: 'title' },
       h('h1', null, h('a', { href: '#/' }, 'Task Creator')),
-      status && h('p', { class: 'quiet' }, foreign(status.host), ` · ${t('version', { version: status.version })} · `,
-        t('runs_for', { duration: duration(secondsSince(status.started_at)) }))),
-    h('form', { 'data-submit': 'search', role: 'search', class: 'search' },
+      status &&
+        h(
+          'p',
+          { class: 'quiet' },
+          brief(status.host, 60),
+          ` · ${t('version', { version: status.version })} · `,
+          t('runs_for', { duration: duration(secondsSince(status.started_at)) }),
+        ),
+    ),
+    h(
+      'form',
+      { 'data-submit': 'search', role: 'search', class: 'search' },
       h('label', { for: 'search' }, t('search')),
-      h('input', { id: 'search', name: 'q', type: 'search', placeholder: t('search_what'), autocomplete: 'off', maxlength: 200, required: true }),
-      h('button', { type: 'submit' }, t('find'))),
-    h('nav', { 'aria-label': t('places') }, PLACES.map(([place, name]) =>
-      h('a', { href: `#/${place}`, 'aria-current': here === place ? 'page' : null }, t(name),
-        place === '' && count > 0 && h('span', { class: 'badge' }, h('span', { class: 'unseen' }, `, ${t('attention')}: `), String(count))))),
-    h('div', { class: 'choices' },
+      h('input', {
+        id: 'search',
+        name: 'q',
+        type: 'search',
+        placeholder: t('search_what'),
+        autocomplete: 'off',
+        maxlength: 200,
+        required: true,
+      }),
+      h('button', { type: 'submit' }, t('find')),
+    ),
+    h(
+      'nav',
+      { 'aria-label': t('places') },
+      PLACES.map(([place, name]) =>
+        h(
+          'a',
+          { href: `#/${place}`, 'aria-current': here === place ? 'page' : null },
+          t(name),
+          place === '' &&
+            count > 0 &&
+            h('span', { class: 'badge' }, h('span', { class: 'unseen' }, `, ${t('attention')}: `), String(count)),
+        ),
+      ),
+    ),
+    h(
+      'div',
+      { class: 'choices' },
       access(),
-      h('span', { role: 'group', 'aria-label': t('language'), class: 'buttons' }, LANGUAGES.map(([code, name]) =>
-        h('button', { type: 'button', lang: code, 'data-action': 'speak', 'data-code': code, 'aria-pressed': String(code === speaks()) }, name)))),
+      h(
+        'span',
+        { role: 'group', 'aria-label': t('language'), class: 'buttons' },
+        LANGUAGES.map(([code, name]) =>
+          h(
+            'button',
+            {
+              type: 'button',
+              lang: code,
+              'data-action': 'speak',
+              'data-code': code,
+              'aria-pressed': String(code === speaks()),
+            },
+            name,
+          ),
+        ),
+      ),
+    ),
   ];
 }
 
 function access() {
-  return page.status && h('span', { class: 'buttons' },
-    h('span', { class: 'state quiet' }, t(mayControl() ? 'access_control' : 'access_read')),
-    h('button', { type: 'button', 'data-action': 'token' }, t('token_enter')),
-    hasToken() && h('button', { type: 'button', 'data-action': 'forget' }, t('token_forget')));
+  return (
+    page.status &&
+    h(
+      'span',
+      { class: 'buttons' },
+      h('span', { class: 'state quiet' }, t(mayControl() ? 'access_control' : 'access_read')),
+      h('button', { type: 'button', 'data-action': 'token' }, t('token_enter')),
+      hasToken() && h('button', { type: 'button', 'data-action': 'forget' }, t('token_forget')),
+    )
+  );
 }
 
 function connection() {
   if (page.awaySince === null) return [];
   const since = new Date(page.awaySince).toISOString();
-  return [h('p', { class: 'away' }, h('span', null, h('strong', null, `${t('level_error')}: `), t('away'), ' '),
-    clock(since), h('span', null, page.status ? `. ${t('away_stale')}` : '', ` ${t('away_again')}`))];
+  return [
+    h(
+      'p',
+      { class: 'away' },
+      h('strong', null, `${t('level_error')}: `),
+      t('away'),
+      ' ',
+      clock(since),
+      // Not told anew each minute.
+      h('span', { 'aria-hidden': 'true' }, ` (${duration((Date.now() - page.awaySince) / 1000)})`),
+      '. ',
+      page.status && `${t('away_stale')} `,
+      t('away_again'),
+    ),
+  ];
 }
 
 // ---- The token
 
 function tokenForm() {
   const { status } = page.refused;
-  return h('form', { 'data-submit': 'useToken', 'data-key': 'token', class: 'token' },
+  return h(
+    'form',
+    { 'data-submit': 'useToken', 'data-key': 'token', class: 'token' },
     h('h2', null, t('token_title')),
     h('p', null, t(status === 401 ? 'token_text' : 'token_refused')),
     h('p', { class: 'error' }, status === 401 && !hasToken() ? null : explain(page.refused)),
     tokenField(),
-    h('p', { class: 'buttons' }, h('button', { type: 'submit', class: 'main' }, t('token_use'))));
+    h('p', { class: 'buttons' }, h('button', { type: 'submit', class: 'main' }, t('token_use'))),
+  );
 }
 
 function tokenField() {
   const printable = '[!-~]+';
-  return field(t('token'), 'token', { type: 'password', required: true, pattern: printable, autocomplete: 'off', spellcheck: 'false' },
-    null, t('token_note'));
+  return field(
+    t('token'),
+    'token',
+    { type: 'password', required: true, pattern: printable, autocomplete: 'off', spellcheck: 'false' },
+    null,
+    t('token_note'),
+  );
 }
 
 function newToken(token) {
@@ -147,7 +239,7 @@ let timer = null;
 let asking = false;
 let answeredAt = Date.now();
 
-/// Asks now, and again in a while unless nobody looks.
+/// Asks now, and again in a while unless nobody looks, or the worker wants a token first.
 async function poll() {
   if (asking || document.hidden) return;
   asking = true;
@@ -161,7 +253,7 @@ async function poll() {
     failed(error);
   }
   asking = false;
-  if (!document.hidden) timer = setTimeout(poll, POLL_MS);
+  if (!document.hidden && page.refused?.status !== 401) timer = setTimeout(poll, POLL_MS);
   draw();
 }
 
@@ -177,7 +269,9 @@ function announceChanges(before, fresh) {
   const known = new Set(before.attention.map(identity));
   const now = new Set(fresh.attention.map(identity));
   const appeared = fresh.attention.filter((item) => !known.has(identity(item))).map(sentence);
-  const over = before.attention.filter((item) => !now.has(identity(item))).map((item) => t('over', { text: sentence(item) }));
+  const over = before.attention
+    .filter((item) => !now.has(identity(item)))
+    .map((item) => t('over', { text: sentence(item) }));
   if (appeared.length + over.length > 0) announce([...appeared, ...over].join('. '));
 }
 
@@ -208,20 +302,30 @@ function back() {
 const actions = {
   ...laneActions,
   ...runActions,
-  search: (_, form) => { location.hash = `#/search?${new URLSearchParams({ q: form.elements.q.value.trim() })}`; },
-  speak: ({ code }) => { speak(code); draw(); },
+  search: (_, form) => visit(path('#/search', values(form))),
+  speak: ({ code }) => {
+    speak(code);
+    draw();
+  },
   useToken: (_, form) => newToken(form.elements.token.value),
   forget: () => newToken(null),
   closeNotice: () => notice(null),
   async token() {
     const given = await ask({
-      title: t('token_title'), text: t('token_text'), fields: [tokenField()], confirm: t('token_use'), cancel: t('cancel'),
+      title: t('token_title'),
+      text: t('token_text'),
+      fields: [tokenField()],
+      confirm: t('token_use'),
+      cancel: t('cancel'),
     });
     if (given) newToken(given.token);
   },
   async copy({ text }) {
     // Only pages from this machine or over TLS may use the clipboard.
-    const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+    const copied = await navigator.clipboard?.writeText(text).then(
+      () => true,
+      () => false,
+    );
     notice(copied ? t('copied') : `${t('copy_by_hand')} ${text}`, copied ? 'done' : 'info');
   },
 };

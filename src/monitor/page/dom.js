@@ -31,33 +31,51 @@ export function foreign(text) {
   return h('bdi', null, visible(text));
 }
 
+/// The same in a list: its beginning, and all of it where the mouse rests.
+export function brief(text, most = 160) {
+  const all = visible(text);
+  return all.length <= most ? h('bdi', null, all) : h('bdi', { title: all }, `${all.slice(0, most)}…`);
+}
+
+/// With the signs that nobody sees by their number.
 export function visible(text) {
-  return String(text ?? '').replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g,
-    (sign) => `[U+${sign.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}]`);
+  return String(text ?? '').replace(
+    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g,
+    (sign) => `[U+${sign.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}]`,
+  );
 }
 
 /// A link to another site, if it is one to follow; else nothing.
 export function outside(link, text) {
   const safe = /^https?:\/\//i.test(link ?? '');
-  return safe ? h('a', { href: link, target: '_blank', rel: 'noopener noreferrer' }, foreign(text)) : foreign(text);
+  return safe ? h('a', { href: link, target: '_blank', rel: 'noopener noreferrer' }, brief(text)) : brief(text);
 }
 
 /// A table. `columns`: [heading, class]; `rows`: { key, cells }, the first cell names its row. Where the screen is
 /// narrow each row is a card, and each cell has its heading in `data-label`; the roles keep it a table for a reader.
 export function table(caption, columns, rows) {
   const headings = columns.map(([heading, kind]) =>
-    h('th', { scope: 'col', role: 'columnheader', class: kind }, heading));
-  const line = ({ key, cells }) => h('tr', { role: 'row', 'data-key': key }, cells.map((cell, i) => {
-    const [heading, kind] = columns[i];
-    const attributes = { class: kind, 'data-label': heading };
-    return i === 0
-      ? h('th', { scope: 'row', role: 'rowheader', ...attributes }, cell)
-      : h('td', { role: 'cell', ...attributes }, cell);
-  }));
-  return h('table', { role: 'table' },
+    h('th', { scope: 'col', role: 'columnheader', class: kind }, heading),
+  );
+  const line = ({ key, cells }) =>
+    h(
+      'tr',
+      { role: 'row', 'data-key': key },
+      cells.map((cell, i) => {
+        const [heading, kind] = columns[i];
+        const attributes = { class: kind, 'data-label': heading };
+        return i === 0
+          ? h('th', { scope: 'row', role: 'rowheader', ...attributes }, cell)
+          : h('td', { role: 'cell', ...attributes }, cell);
+      }),
+    );
+  return h(
+    'table',
+    { role: 'table' },
     h('caption', null, caption),
     h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, headings)),
-    h('tbody', { role: 'rowgroup' }, rows.map(line)));
+    h('tbody', { role: 'rowgroup' }, rows.map(line)),
+  );
 }
 
 /// A button that does `action`, a function of the screen or of the page, with `data`.
@@ -72,33 +90,55 @@ export function field(label, name, kind, value, note) {
   const described = note ? `${id}-note` : null;
   const common = { id, name, 'aria-describedby': described };
   const input = Array.isArray(kind)
-    ? h('select', common, kind.map(([option, text]) =>
-      h('option', { value: option, selected: String(option) === String(value ?? '') }, text)))
+    ? h(
+        'select',
+        common,
+        kind.map(([option, text]) =>
+          h('option', { value: option, selected: String(option) === String(value ?? '') }, text),
+        ),
+      )
     : kind.type === 'checkbox'
       ? h('input', { ...common, ...kind, checked: value })
       : h('input', { ...common, ...kind, value });
-  return h('p', { class: kind.type === 'checkbox' ? 'field check' : 'field' },
-    h('label', { for: id }, label), input, note && h('small', { id: described }, note));
+  return h(
+    'p',
+    { class: kind.type === 'checkbox' ? 'field check' : 'field' },
+    h('label', { for: id }, label),
+    input,
+    note && h('small', { id: described }, note),
+  );
 }
 
 /// What is in a form: text, numbers, and true or false for a box to tick.
 export function values(form) {
   const named = [...form.elements].filter((element) => element.name);
-  return Object.fromEntries(named.map((element) => [element.name,
-    element.type === 'checkbox' ? element.checked
-      : element.type === 'number' ? element.valueAsNumber
-        : element.value.trim()]));
+  return Object.fromEntries(
+    named.map((element) => [
+      element.name,
+      element.type === 'checkbox'
+        ? element.checked
+        : element.type === 'number'
+          ? element.valueAsNumber
+          : element.value.trim(),
+    ]),
+  );
 }
 
 /// Asks in a dialog. Resolves to the values of its fields, or to null when the person does not want to.
 export function ask({ title, text = [], fields = [], confirm, cancel, danger = false }) {
-  const form = h('form', null,
+  const form = h(
+    'form',
+    null,
     h('h2', { id: 'dialog-title' }, title),
     [text].flat().map((sentence) => h('p', null, sentence)),
     fields,
-    h('p', { class: 'buttons' },
+    h(
+      'p',
+      { class: 'buttons' },
       h('button', { type: 'submit', class: danger ? 'danger' : 'main' }, confirm),
-      h('button', { type: 'button', autofocus: danger }, cancel)));
+      h('button', { type: 'button', autofocus: danger }, cancel),
+    ),
+  );
   const dialog = h('dialog', { 'aria-labelledby': 'dialog-title' }, form);
   return new Promise((resolve) => {
     let answer = null;

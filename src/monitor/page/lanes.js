@@ -1,9 +1,9 @@
 // The first screen: what needs attention, in sentences; the lanes with their buttons; the queues that belong to none.
 
 import { path } from './api.js';
-import { ask, button, field, foreign, h, svg, table, visible } from './dom.js';
+import { ask, brief, button, field, foreign, h, svg, table, visible } from './dom.js';
 import { change, mayControl, page } from './page.js';
-import { progress, summary } from './runs.js';
+import { isRecent, progress, summary } from './runs.js';
 import { age, clock, duration, knows, name, needs, number, percent, secondsSince, t } from './say.js';
 
 export function lanesScreen() {
@@ -14,30 +14,49 @@ function draw() {
   const status = page.status;
   return [
     attention(status.attention),
-    status.replay && runs(status.replay) && progress(status.replay),
+    isRecent(status.replay) && progress(status.replay),
     lanes(status.lanes),
     queues(status.queues),
-    status.reconciliation && h('section', { 'data-key': 'reconciliation' },
-      h('h2', null, t('reconciliation')), summary(status.reconciliation)),
+    status.reconciliation &&
+      h(
+        'section',
+        { 'data-key': 'reconciliation' },
+        h('h2', null, t('reconciliation')),
+        summary(status.reconciliation),
+      ),
     !mayControl() && h('p', { class: 'hint', 'data-key': 'control' }, t('how_to_control')),
   ];
-}
-
-function runs(run) {
-  return run.state === 'running' || run.state === 'waiting';
 }
 
 // ---- What needs attention
 
 function attention(items) {
-  return h('section', { 'data-key': 'attention', class: 'attention' },
+  return h(
+    'section',
+    { 'data-key': 'attention', class: 'attention' },
     h('h2', null, t('attention')),
     items.length === 0
       ? h('p', { class: 'calm' }, h('span', { 'aria-hidden': 'true' }, '✓ '), t('attention_none'))
-      : h('ul', null, items.map((item) => h('li', { class: item.level },
-        h('span', { 'aria-hidden': 'true', class: 'sign' }, item.level === 'error' ? '✕' : '!'),
-        h('span', null, h('strong', null, `${t(`level_${item.level}`)}: `),
-          foreign(sentence(item)), ' ', whereToLook(item))))));
+      : h(
+          'ul',
+          null,
+          items.map((item) =>
+            h(
+              'li',
+              { class: item.level },
+              h('span', { 'aria-hidden': 'true', class: 'sign' }, item.level === 'error' ? '✕' : '!'),
+              h(
+                'span',
+                null,
+                h('strong', null, `${t(`level_${item.level}`)}: `),
+                brief(sentence(item), 400),
+                ' ',
+                whereToLook(item),
+              ),
+            ),
+          ),
+        ),
+  );
 }
 
 /// In the reader's language if this page knows the code and has what the sentence needs; else as the worker says it.
@@ -63,7 +82,14 @@ function whereToLook({ code, system }) {
 // ---- Lanes
 
 const SIGNS = {
-  works: '●', starting: '◌', paused: '‖', target_away: '✕', no_session: '✕', alarm: '✕', full_queue: '!', stalled: '!',
+  works: '●',
+  starting: '◌',
+  paused: '‖',
+  target_away: '✕',
+  no_session: '✕',
+  alarm: '✕',
+  full_queue: '!',
+  stalled: '!',
   stopping: '◌',
 };
 
@@ -71,28 +97,44 @@ const CALM = { works: 'good', starting: 'quiet', paused: 'warning', stopping: 'q
 
 function lanes(all) {
   const columns = [
-    [t('lane')], [t('state')], [t('waiting'), 'number'], [t('oldest'), 'number'], [t('in_hand'), 'number'],
-    [t('retrying'), 'number'], [t('open'), 'number'], [t('unanswered'), 'number'], [t('rate'), 'rate'],
-    [t('budget'), 'number'], [t('actions'), 'actions'],
+    [t('lane')],
+    [t('state'), 'wide'],
+    [t('waiting'), 'number'],
+    [t('oldest'), 'number'],
+    [t('in_hand'), 'number'],
+    [t('retrying'), 'number'],
+    [t('open'), 'number'],
+    [t('unanswered'), 'number'],
+    [t('rate'), 'rate'],
+    [t('budget'), 'number'],
+    [t('actions'), 'actions'],
   ];
-  return h('section', { 'data-key': 'lanes' },
+  return h(
+    'section',
+    { 'data-key': 'lanes' },
     h('h2', null, t('lanes')),
-    all.length === 0 ? h('p', null, t('no_lanes')) : table(t('lanes_caption'), columns, all.map(row)));
+    all.length === 0 ? h('p', null, t('no_lanes')) : table(t('lanes_caption'), columns, all.map(row)),
+  );
 }
 
 function row(lane) {
   const { system } = lane;
-  const tasks = (state, count) => count ? h('a', { href: path('#/tasks', { state, system }) }, number(count)) : number(count);
+  const tasks = (state, count) =>
+    count ? h('a', { href: path('#/tasks', { state, system }) }, number(count)) : number(count);
   return {
     key: system,
     cells: [
-      [h('strong', null, foreign(system)), h('small', null, foreign(lane.target))],
+      [h('strong', null, foreign(system)), h('small', null, brief(lane.target))],
       state(lane),
       waiting(lane.waiting),
       lane.oldest_waiting_seconds == null ? '–' : duration(lane.oldest_waiting_seconds),
       tasks('in_hand', lane.in_hand),
       tasks('retrying', lane.retrying),
-      [tasks('open', lane.open), lane.open > 0 && h('small', null, t('oldest_is', { duration: duration(lane.oldest_open_seconds) }))],
+      [
+        tasks('open', lane.open),
+        lane.open > 0 && h('small', null, t('oldest_is', { duration: duration(lane.oldest_open_seconds) })),
+        lane.last_sweep_at && h('small', null, t('last_sweep'), ' ', age(lane.last_sweep_at), ' ', t('ago')),
+      ],
       tasks('unanswered', lane.unanswered),
       rate(lane.rate_per_minute),
       percent(lane.requests_left),
@@ -103,22 +145,27 @@ function row(lane) {
 
 function state(lane) {
   const details = [
-    lane.reason && foreign(lane.reason),
+    lane.reason && brief(lane.reason),
+    lane.paused_by && t('paused_by', { by: visible(lane.paused_by) }),
     lane.since && lane.state !== 'works' && [t('since'), ' ', clock(lane.since)],
     lane.paused_until && [t('until'), ' ', clock(lane.paused_until)],
     lane.next_try_in_seconds != null && t('next_try', { duration: duration(lane.next_try_in_seconds) }),
-    !lane.ready && lane.not_ready_because && [t('not_ready'), ' ', foreign(lane.not_ready_because)],
-    lane.last_sweep_at && [t('last_sweep'), ' ', age(lane.last_sweep_at), ' ', t('ago')],
+    // Another state than these says it already.
+    CALM[lane.state] && !lane.ready && lane.not_ready_because && [t('not_ready'), ' ', brief(lane.not_ready_because)],
   ].filter(Boolean);
   return [
-    h('span', { class: `state ${CALM[lane.state] ?? 'error'}` },
-      h('span', { 'aria-hidden': 'true' }, SIGNS[lane.state] ?? '?'), ` ${name('state', lane.state)}`),
+    h(
+      'span',
+      { class: `state ${CALM[lane.state] ?? 'error'}` },
+      h('span', { 'aria-hidden': 'true' }, SIGNS[lane.state] ?? '?'),
+      ` ${name('state', lane.state)}`,
+    ),
     details.map((detail) => h('small', null, detail)),
   ];
 }
 
 function waiting({ queue, taken }) {
-  return [number(queue == null ? null : queue + taken), h('small', null, t('taken', { count: taken }))];
+  return [number(queue == null ? null : queue + taken), taken > 0 && h('small', null, t('taken', { count: taken }))];
 }
 
 /// The last hour as a drawing, and told as text.
@@ -134,41 +181,74 @@ function rate(minutes) {
 }
 
 function sparkline(minutes, most, told) {
-  const bars = minutes.map((count, at) => count > 0 &&
-    svg('rect', { x: at * 2, width: 1.6, y: 24 - 24 * count / most, height: 24 * count / most }));
-  return svg('svg', { class: 'spark', viewBox: `0 0 ${minutes.length * 2} 24`, preserveAspectRatio: 'none', role: 'img', 'aria-label': told },
-    svg('line', { x1: 0, x2: minutes.length * 2, y1: 24, y2: 24 }), bars);
+  const bars = minutes.map(
+    (count, at) =>
+      count > 0 && svg('rect', { x: at * 2, width: 1.6, y: 24 - (24 * count) / most, height: (24 * count) / most }),
+  );
+  return svg(
+    'svg',
+    {
+      class: 'spark',
+      viewBox: `0 0 ${minutes.length * 2} 24`,
+      preserveAspectRatio: 'none',
+      role: 'img',
+      'aria-label': told,
+    },
+    svg('line', { x1: 0, x2: minutes.length * 2, y1: 24, y2: 24 }),
+    bars,
+  );
 }
 
 function buttons({ system, state }) {
   if (!mayControl()) return '–';
   const label = (text) => ({ 'aria-label': `${text}: ${system}` });
-  return h('span', { class: 'buttons' },
+  return h(
+    'span',
+    { class: 'buttons' },
     state === 'paused'
       ? button(t('resume'), 'resume', { system }, label(t('resume')))
       : button(t('pause'), 'pause', { system }, label(t('pause'))),
-    button(t('sweep'), 'sweep', { system }, label(t('sweep'))));
+    button(t('sweep'), 'sweep', { system }, label(t('sweep'))),
+  );
 }
 
 // ---- Queues that belong to no lane
 
 function queues(all) {
-  const columns = [[t('queue')], [t('role')], [t('messages'), 'number'], [t('consumers'), 'number'], [t('checked'), 'number']];
+  const columns = [
+    [t('queue')],
+    [t('role')],
+    [t('messages'), 'number'],
+    [t('consumers'), 'number'],
+    [t('checked'), 'number'],
+  ];
   const rows = all.map((queue) => ({
     key: queue.name,
     cells: [
       foreign(queue.name),
       queue.role === 'errors' ? h('a', { href: '#/parked' }, name('role', queue.role)) : name('role', queue.role),
-      number(queue.messages), number(queue.consumers), age(queue.checked_at),
+      number(queue.messages),
+      number(queue.consumers),
+      seen(queue.checked_at),
     ],
   }));
   return h('section', { 'data-key': 'queues' }, h('h2', null, t('queues')), table(t('queues_caption'), columns, rows));
 }
 
+/// How long before the status: an unchanged status is not sent again when a queue was looked at once more.
+function seen(at) {
+  return at ? duration((Date.parse(page.status.snapshot_at) - Date.parse(at)) / 1000) : '–';
+}
+
 // ---- What the buttons do
 
-const LASTS = () => [[900, duration(900)], [3600, duration(3600)], [14400, duration(14400)], [86400, duration(86400)],
-  ['', t('until_resumed')]];
+const LASTS = () => [
+  [900, duration(900)],
+  [3600, duration(3600)],
+  [14400, duration(14400)],
+  [86400, duration(86400)],
+  ['', t('until_resumed')],
+];
 
 export const laneActions = {
   async pause({ system }) {

@@ -45,9 +45,14 @@ export function notice(text, level = 'info') {
 }
 
 export function drawNotice() {
-  const shown = noticeText && h('p', { class: `notice ${noticeText.level}` },
-    h('span', null, h('strong', null, `${t(`level_${noticeText.level}`)}: `), noticeText.text),
-    h('button', { type: 'button', 'data-action': 'closeNotice', 'aria-label': t('close') }, '×'));
+  const shown =
+    noticeText &&
+    h(
+      'p',
+      { class: `notice ${noticeText.level}` },
+      h('span', null, h('strong', null, `${t(`level_${noticeText.level}`)}: `), noticeText.text),
+      h('button', { type: 'button', 'data-action': 'closeNotice', 'aria-label': t('close') }, '×'),
+    );
   patch(document.getElementById('notice'), shown ? [shown] : []);
 }
 
@@ -71,7 +76,7 @@ export async function attempt(work) {
 /// The same for a change through the API: says `done` when it has worked and looks at the status at once.
 export async function change(method, path, options, done) {
   return attempt(async () => {
-    const body = await call(method, path, options) ?? {};
+    const body = (await call(method, path, options)) ?? {};
     notice(done, 'done');
     page.refresh();
     return body;
@@ -88,6 +93,8 @@ export class Pages {
   failed = null;
   #next = null;
   #read;
+  /// Counts the questions: an answer to an earlier one than the last is not wanted any more.
+  #asked = 0;
 
   /// `read`: asks for the part that a cursor names.
   constructor(read) {
@@ -99,27 +106,40 @@ export class Pages {
   }
 
   async first() {
-    this.#next = null;
-    await this.more();
+    await this.#ask(null);
   }
 
   async more() {
-    const cursor = this.#next;
+    if (!this.loading) await this.#ask(this.#next);
+  }
+
+  async #ask(cursor) {
+    const asked = ++this.#asked;
     this.loading = true;
     page.redraw();
     try {
       const part = await this.#read(cursor);
+      if (asked !== this.#asked) return;
       this.items = cursor === null ? part.items : [...this.items, ...part.items];
       this.total = part.total;
       this.readAt = part.snapshot_at;
       this.complete = part.complete ?? true;
       this.#next = part.next_cursor;
       this.failed = null;
+      announce(t('shown', { shown: this.items.length, total: this.total ?? this.items.length }));
     } catch (error) {
+      if (asked !== this.#asked) return;
       this.failed = error;
       if (error.status === 401) page.refused = error;
     }
     this.loading = false;
     page.redraw();
   }
+}
+
+/// Shows what is at this address; reads it again, if that is shown already.
+export function visit(to) {
+  const before = location.hash;
+  location.hash = to;
+  if (location.hash === before) page.screen.load();
 }

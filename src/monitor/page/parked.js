@@ -1,9 +1,9 @@
 // Parked messages: by cause with advice, one by one, the whole entry; replay, export and discard.
 
 import { get, path } from './api.js';
-import { ask, button, field, foreign, h, table, values, visible } from './dom.js';
-import { Pages, attempt, change, explain, mayControl, notice, page } from './page.js';
-import { followReplay, progress, replayMany } from './runs.js';
+import { ask, brief, button, field, foreign, h, table, values, visible } from './dom.js';
+import { Pages, attempt, change, explain, mayControl, notice, page, visit } from './page.js';
+import { followReplay, isRecent, progress, replayMany } from './runs.js';
 import { age, knows, number, t } from './say.js';
 import { listed } from './tasks.js';
 
@@ -16,38 +16,55 @@ export function parkedScreen(query) {
   const list = new Pages((cursor) => get(path('/api/v1/parked', { ...query, limit: 50, cursor })));
   let causes = null;
   let exporting = null;
+  const replay = () => page.status.replay;
   const load = async () => {
     // One after the other, the list first: two browses at once would take the messages from each other.
     await list.first();
-    causes = await get('/api/v1/parked/causes').catch(() => causes);
+    causes = await get('/api/v1/parked/causes').catch(() => causes ?? { causes: [] });
     page.redraw();
   };
   return {
     title: () => t('parked'),
     load,
     draw: () => [
-      page.status.replay && progress(page.status.replay),
-      h('section', { 'data-key': 'list' },
+      isRecent(replay()) && progress(replay()),
+      h(
+        'section',
+        { 'data-key': 'list' },
         h('h2', null, t('parked')),
         causesTable(causes),
         filters(query),
-        h('p', { class: 'buttons', 'data-key': 'export' },
+        h(
+          'p',
+          { class: 'buttons', 'data-key': 'export' },
           mayControl() && list.total > 0 && button(t('replay_shown'), 'replayShown'),
-          list.total > 0 && (exporting
-            ? [button(t('export_stop'), 'stopExport'), ' ', t('exported', { count: exporting.lines })]
-            : button(t('export'), 'export', {}, { title: t('export_note') }))),
-        listed(list, () => parkedTable(list.items), t('no_parked'))),
+          list.total > 0 &&
+            (exporting
+              ? [button(t('export_stop'), 'stopExport'), ' ', t('exported', { count: exporting.lines })]
+              : button(t('export'), 'export', {}, { title: t('export_note') })),
+        ),
+        listed(list, () => parkedTable(list.items), t('no_parked')),
+      ),
       !mayControl() && h('p', { class: 'hint', 'data-key': 'control' }, t('how_to_control')),
+      replay() && !isRecent(replay()) && progress(replay()),
     ],
     actions: {
       ...entryActions(load),
       more: () => list.more(),
       reload: load,
-      filter: (_, form) => { location.hash = path('#/parked', values(form)); },
+      filter: (_, form) => visit(path('#/parked', values(form))),
       replayCause: ({ cause, system, count }) =>
-        replayMany(system ? { cause, system } : { cause }, Number(count), t('replay_cause_title', { cause: visible(cause) })),
-      replayShown: () => replayMany(filterOf(query), list.total, t('replay_shown_title')),
-      stopExport: () => { exporting = null; page.redraw(); },
+        replayMany(
+          system ? { cause, system } : { cause },
+          Number(count),
+          t('replay_cause_title', { cause: visible(cause) }),
+          load,
+        ),
+      replayShown: () => replayMany(filterOf(query), list.total, t('replay_shown_title'), load),
+      stopExport: () => {
+        exporting = null;
+        page.redraw();
+      },
       async export() {
         exporting = { lines: 0 };
         await attempt(() => exportAll(query, exporting, () => exporting !== null));
@@ -65,57 +82,108 @@ function filterOf({ cause, q, system }) {
 }
 
 function causesTable(causes) {
-  if (causes === null) return h('p', { 'data-key': 'causes' }, t('loading_causes'));
+  if (causes === null) return h('p', { 'data-key': 'counting', class: 'counting' }, t('loading_causes'));
   if (causes.causes.length === 0) return null;
-  const columns = [[t('cause'), 'wide'], [t('system')], [t('count'), 'number'], [t('oldest'), 'number'], [t('newest'), 'number'],
-    [t('example'), 'wide'], [t('actions'), 'actions']];
-  return h('div', { 'data-key': 'causes' }, table(t('causes_caption'), columns, causes.causes.map((each) => ({
-    key: `${each.cause}/${each.system}`,
-    cells: [
-      [h('strong', null, foreign(cause(each.cause))), h('small', null, advice(each))],
-      foreign(each.system ?? '–'),
-      number(each.count),
-      age(each.oldest_at), age(each.newest_at),
-      foreign(each.example_error ?? '–'),
-      h('span', { class: 'buttons' },
-        h('a', { href: path('#/parked', { cause: each.cause, system: each.system }) }, t('show_these')),
-        mayControl() && button(t('replay_all'), 'replayCause', { cause: each.cause, system: each.system, count: each.count },
-          { 'aria-label': `${t('replay_all')}: ${each.cause}` })),
-    ],
-  }))));
+  const columns = [
+    [t('cause'), 'wide'],
+    [t('system')],
+    [t('count'), 'number'],
+    [t('oldest'), 'number'],
+    [t('newest'), 'number'],
+    [t('example'), 'wide'],
+    [t('actions'), 'actions'],
+  ];
+  return h(
+    'div',
+    { 'data-key': 'causes' },
+    table(
+      t('causes_caption'),
+      columns,
+      largest(causes.causes).map((each) => ({
+        key: `${each.cause}/${each.system}`,
+        cells: [
+          [h('strong', null, brief(cause(each.cause))), h('small', null, advice(each))],
+          foreign(each.system ?? '–'),
+          number(each.count),
+          age(each.oldest_at),
+          age(each.newest_at),
+          brief(each.example_error ?? '–'),
+          h(
+            'span',
+            { class: 'buttons' },
+            each.cause &&
+              h('a', { href: path('#/parked', { cause: each.cause, system: each.system }) }, t('show_these')),
+            mayControl() &&
+              each.cause &&
+              button(
+                t('replay_all'),
+                'replayCause',
+                { cause: each.cause, system: each.system, count: each.count },
+                { 'aria-label': `${t('replay_all')}: ${each.cause}` },
+              ),
+          ),
+        ],
+      })),
+    ),
+  );
+}
+
+function largest(causes) {
+  return causes.toSorted((one, other) => other.count - one.count);
 }
 
 /// Its name on the wire, which the log and the messages have too, and what it means.
 function cause(code) {
-  return knows(`cause_${code}`) ? `${code}: ${t(`cause_${code}`)}` : code;
+  return knows(`cause_${code}`) ? `${code}: ${t(`cause_${code}`)}` : (code ?? t('no_cause'));
 }
 
 function advice({ cause, advice }) {
-  return knows(`advice_${cause}`) ? t(`advice_${cause}`) : foreign(advice ?? '');
+  return knows(`advice_${cause}`) ? t(`advice_${cause}`) : brief(advice ?? '', 400);
 }
 
 function filters(query) {
-  return h('form', { 'data-submit': 'filter', class: 'filters' },
+  return h(
+    'form',
+    { 'data-submit': 'filter', class: 'filters' },
     field(t('cause'), 'cause', { type: 'text', autocomplete: 'off', maxlength: 100 }, query.cause),
     field(t('system'), 'system', { type: 'text', autocomplete: 'off', maxlength: 100 }, query.system),
     field(t('contains'), 'q', { type: 'search', autocomplete: 'off', maxlength: 200 }, query.q),
-    h('p', { class: 'buttons' }, h('button', { type: 'submit', class: 'main' }, t('show')), h('a', { href: '#/parked' }, t('show_all'))));
+    h(
+      'p',
+      { class: 'buttons' },
+      h('button', { type: 'submit', class: 'main' }, t('show')),
+      h('a', { href: '#/parked' }, t('show_all')),
+    ),
+  );
 }
 
 export function parkedTable(items) {
-  const columns = [[t('message'), 'wide'], [t('cause'), 'wide'], [t('system')], [t('parked_ago'), 'number'], [t('attempts'), 'number'],
-    [t('actions'), 'actions']];
-  return table(t('parked_caption'), columns, items.map((item) => ({
-    key: item.id,
-    cells: [
-      [h('a', { href: entryPath(item.id) }, foreign(item.title ?? item.id)), item.title && h('small', null, foreign(item.id))],
-      [foreign(item.cause), h('small', null, foreign(item.error))],
-      foreign(item.system ?? '–'),
-      age(item.parked_at),
-      number(item.attempts),
-      mayControl() ? entryButtons(item) : h('a', { href: entryPath(item.id) }, t('look')),
-    ],
-  })));
+  const columns = [
+    [t('message'), 'wide'],
+    [t('cause'), 'wide'],
+    [t('system')],
+    [t('parked_ago'), 'number'],
+    [t('attempts'), 'number'],
+    [t('actions'), 'actions'],
+  ];
+  return table(
+    t('parked_caption'),
+    columns,
+    items.map((item) => ({
+      key: item.id,
+      cells: [
+        [
+          h('a', { href: entryPath(item.id) }, brief(item.title ?? item.id)),
+          item.title && h('small', null, brief(item.id)),
+        ],
+        [brief(item.cause ?? t('no_cause')), item.error && h('small', null, brief(item.error))],
+        foreign(item.system ?? '–'),
+        age(item.parked_at),
+        number(item.attempts),
+        mayControl() ? entryButtons(item) : h('a', { href: entryPath(item.id) }, t('look')),
+      ],
+    })),
+  );
 }
 
 function entryPath(id) {
@@ -124,9 +192,12 @@ function entryPath(id) {
 
 function entryButtons({ id, title, etag, replayable }) {
   const label = (text) => ({ 'aria-label': `${text}: ${visible(title ?? id)}` });
-  return h('span', { class: 'buttons' },
+  return h(
+    'span',
+    { class: 'buttons' },
     replayable !== false && button(t('replay_one'), 'replayOne', { id, etag }, label(t('replay_one'))),
-    button(t('discard'), 'discard', { id, etag, title: title ?? id }, label(t('discard'))));
+    button(t('discard'), 'discard', { id, etag, title: title ?? id }, label(t('discard'))),
+  );
 }
 
 /// What the buttons of an entry do; `after` reads again what is shown.
@@ -141,9 +212,13 @@ function entryActions(after) {
     },
     async discard({ id, etag, title }) {
       const sure = await ask({
-        title: t('discard_title'), text: [foreign(title), t('discard_text')], confirm: t('discard_do'), cancel: t('cancel'), danger: true,
+        title: t('discard_title'),
+        text: [brief(title), t('discard_text')],
+        confirm: t('discard_do'),
+        cancel: t('cancel'),
+        danger: true,
       });
-      if (sure && await change('DELETE', at(id), { tag: etag }, t('discarded'))) await after();
+      if (sure && (await change('DELETE', at(id), { tag: etag }, t('discarded')))) await after();
     },
   };
 }
@@ -164,13 +239,19 @@ export function entryScreen(id) {
     page.redraw();
   };
   return {
-    title: () => entry?.title ?? id,
+    title: () => visible(entry?.title ?? id),
     load,
     draw: () => [
-      h('h2', { 'data-key': 'title' }, foreign(entry?.title ?? t('parked_message'))),
+      h('h2', { 'data-key': 'title' }, brief(entry?.title ?? t('parked_message'), 400)),
       failed && h('p', { class: 'error', 'data-key': 'failed' }, explain(failed)),
-      failed?.status === 404 && h('p', { 'data-key': 'task' }, t('not_parked'), ' ',
-        h('a', { href: `#/tasks/${encodeURIComponent(id)}` }, t('trace_it'))),
+      failed?.status === 404 &&
+        h(
+          'p',
+          { 'data-key': 'task' },
+          t('not_parked'),
+          ' ',
+          h('a', { href: `#/tasks/${encodeURIComponent(id)}` }, t('trace_it')),
+        ),
       entry ? whole(entry) : !failed && h('p', { 'data-key': 'loading' }, t('loading')),
     ],
     actions: entryActions(load),
@@ -182,7 +263,7 @@ function whole(entry) {
     ['task_id', h('a', { href: `#/tasks/${encodeURIComponent(entry.id)}` }, foreign(entry.id))],
     ['process_id', entry.process_id && foreign(entry.process_id)],
     ['cause', foreign(cause(entry.cause))],
-    ['error', foreign(entry.error)],
+    ['error', entry.error && foreign(entry.error)],
     ['advice', advice(entry)],
     ['system', entry.system && foreign(entry.system)],
     ['source_queue', entry.source_queue && foreign(entry.source_queue)],
@@ -191,11 +272,18 @@ function whole(entry) {
     ['cannot_replay', entry.why_not && foreign(entry.why_not)],
   ].filter(([, value]) => value);
   const body = entry.message != null ? JSON.stringify(entry.message, null, 2) : entry.body_base64;
-  return h('div', { 'data-key': 'entry' },
-    h('dl', { class: 'facts' }, facts.map(([key, value]) => h('div', null, h('dt', null, t(key)), h('dd', null, value)))),
+  return h(
+    'div',
+    { 'data-key': 'entry' },
+    h(
+      'dl',
+      { class: 'facts' },
+      facts.map(([key, value]) => h('div', null, h('dt', null, t(key)), h('dd', null, value))),
+    ),
     h('p', null, mayControl() ? entryButtons(entry) : t('how_to_control')),
     h('h3', null, t(entry.message != null ? 'whole_message' : 'whole_bytes')),
-    body && h('pre', { tabindex: 0, 'aria-label': t('whole_message') }, foreign(body)));
+    body && h('pre', { tabindex: 0, 'aria-label': t('whole_message') }, foreign(body)),
+  );
 }
 
 // ---- The export
@@ -212,7 +300,10 @@ async function exportAll(query, progress, goesOn) {
     page.redraw();
   } while (cursor !== null && goesOn());
   if (!goesOn()) return;
-  save(new Blob([`${lines.join('\n')}\n`], { type: 'application/x-ndjson' }), `parked-${new Date().toISOString().slice(0, 10)}.jsonl`);
+  save(
+    new Blob([`${lines.join('\n')}\n`], { type: 'application/x-ndjson' }),
+    `parked-${new Date().toISOString().slice(0, 10)}.jsonl`,
+  );
   notice(t('export_done', { count: lines.length }), 'done');
 }
 

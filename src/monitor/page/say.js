@@ -4,7 +4,10 @@
 import { h } from './dom.js';
 import { words } from './words.js';
 
-export const LANGUAGES = [['en', 'English'], ['ru', 'Русский']];
+export const LANGUAGES = [
+  ['en', 'English'],
+  ['ru', 'Русский'],
+];
 
 let language = chosen() ?? preferred();
 // Set by each answer of the worker: its clock counts, not that of this machine.
@@ -20,7 +23,8 @@ function chosen() {
 }
 
 function preferred() {
-  const known = navigator.languages.map((tag) => tag.slice(0, 2).toLowerCase())
+  const known = navigator.languages
+    .map((tag) => tag.slice(0, 2).toLowerCase())
     .find((tag) => LANGUAGES.some(([code]) => code === tag));
   return known ?? 'en';
 }
@@ -48,7 +52,7 @@ export function t(key, values = {}) {
   return text.replace(/\{(\w+)(?:#([^}]*))?\}/g, (_, name, forms) => {
     const value = values[name];
     if (forms) return form(forms.split('|'), value);
-    return typeof value === 'number' ? number(value) : value ?? '';
+    return typeof value === 'number' ? number(value) : (value ?? '');
   });
 }
 
@@ -68,7 +72,7 @@ export function name(kind, code) {
 }
 
 function form(forms, count) {
-  const rule = new Intl.PluralRules(language).select(Number(count));
+  const rule = format(Intl.PluralRules).select(Number(count));
   const order = language === 'ru' ? ['one', 'few', 'many'] : ['one'];
   // What is left is English plural, and a Russian fraction ("1,5 задачи").
   const at = order.indexOf(rule);
@@ -78,11 +82,20 @@ function form(forms, count) {
 // ---- Numbers and times
 
 export function number(value) {
-  return value == null ? '–' : new Intl.NumberFormat(language).format(value);
+  return value == null ? '–' : format(Intl.NumberFormat).format(value);
 }
 
 export function percent(value) {
-  return value == null ? '–' : new Intl.NumberFormat(language, { style: 'percent' }).format(value / 100);
+  return value == null ? '–' : format(Intl.NumberFormat, { style: 'percent' }).format(value / 100);
+}
+
+/// Making one takes longer than using it a hundred times.
+const formats = new Map();
+
+function format(Kind, options = {}) {
+  const key = `${language} ${Kind.name} ${JSON.stringify(options)}`;
+  if (!formats.has(key)) formats.set(key, new Kind(language, options));
+  return formats.get(key);
 }
 
 /// "45 s", "12 min", "3 h 5 min", "2 days 4 h".
@@ -102,7 +115,9 @@ function pair(seconds, large, largeName, small, smallName) {
 }
 
 function unit(count, name) {
-  return new Intl.NumberFormat(language, { style: 'unit', unit: name, unitDisplay: 'short' }).format(count);
+  return format(Intl.NumberFormat, { style: 'unit', unit: name, unitDisplay: 'short' })
+    .format(count)
+    .replaceAll(' ', '\u00a0');
 }
 
 /// Now, by the worker's clock.
@@ -122,8 +137,9 @@ export function secondsSince(iso) {
 /// The full time, for people.
 export function full(iso) {
   const at = new Date(iso);
-  return Number.isNaN(at.valueOf()) ? String(iso)
-    : new Intl.DateTimeFormat(language, { dateStyle: 'long', timeStyle: 'long' }).format(at);
+  return Number.isNaN(at.valueOf())
+    ? String(iso)
+    : format(Intl.DateTimeFormat, { dateStyle: 'long', timeStyle: 'long' }).format(at);
 }
 
 /// How long ago, with the full time behind it.
@@ -137,7 +153,7 @@ export function clock(iso) {
   const at = new Date(iso);
   const today = at.toDateString() === new Date(now()).toDateString();
   const style = today ? { timeStyle: 'medium' } : { dateStyle: 'short', timeStyle: 'medium' };
-  return time(iso, new Intl.DateTimeFormat(language, style).format(at));
+  return time(iso, format(Intl.DateTimeFormat, style).format(at));
 }
 
 function time(iso, text) {

@@ -1,8 +1,8 @@
 // Tasks that the worker has under way: a list by state and age, the search over everything, and the page of one task.
 
 import { get, path } from './api.js';
-import { button, field, foreign, h, outside, table, values, visible } from './dom.js';
-import { Pages, change, explain, mayControl, page, systems } from './page.js';
+import { brief, button, field, foreign, h, outside, table, values, visible } from './dom.js';
+import { Pages, change, explain, mayControl, page, systems, visit } from './page.js';
 import { parkedTable } from './parked.js';
 import { age, clock, duration, full, knows, name, number, speaks, t } from './say.js';
 
@@ -16,28 +16,39 @@ export function tasksScreen(query) {
     title: () => t('tasks'),
     load: () => list.first(),
     draw: () => [
-      h('section', { 'data-key': 'tasks' },
+      h(
+        'section',
+        { 'data-key': 'tasks' },
         h('h2', null, t('tasks')),
         filters(query),
         listed(list, () => tasksTable(t('tasks_caption'), list.items), t('no_tasks')),
-        !list.complete && h('p', { class: 'hint' }, t('incomplete'))),
+        !list.complete && h('p', { class: 'hint' }, t('incomplete')),
+      ),
     ],
     actions: {
       more: () => list.more(),
       reload: () => list.first(),
-      filter: (_, form) => { location.hash = path('#/tasks', values(form)); },
+      filter: (_, form) => visit(path('#/tasks', values(form))),
     },
   };
 }
 
 function filters(query) {
   const any = ['', t('any')];
-  return h('form', { 'data-submit': 'filter', class: 'filters' },
+  return h(
+    'form',
+    { 'data-submit': 'filter', class: 'filters' },
     field(t('state'), 'state', [any, ...STATES.map((state) => [state, name('task', state)])], query.state),
     field(t('system'), 'system', [any, ...systems().map((system) => [system, system])], query.system),
-    field(t('older_than'), 'older_than', [any, ...[3600, 86400, 604800].map((age) => [age, duration(age)])], query.older_than),
+    field(
+      t('older_than'),
+      'older_than',
+      [any, ...[3600, 86400, 604800].map((age) => [age, duration(age)])],
+      query.older_than,
+    ),
     field(t('contains'), 'q', { type: 'search', autocomplete: 'off', maxlength: 200 }, query.q),
-    h('p', { class: 'buttons' }, h('button', { type: 'submit', class: 'main' }, t('show'))));
+    h('p', { class: 'buttons' }, h('button', { type: 'submit', class: 'main' }, t('show'))),
+  );
 }
 
 /// A list with what is to be said of it: when it was read, how much there is, the next part.
@@ -46,33 +57,63 @@ export function listed(list, draw, empty) {
     return h('div', { class: 'error' }, h('p', null, explain(list.failed)), button(t('again'), 'reload'));
   }
   if (list.readAt === null) return h('p', null, t('loading'));
-  return h('div', { 'aria-busy': String(list.loading) },
-    h('p', { class: 'quiet' }, t('shown', { shown: list.items.length, total: list.total ?? list.items.length }), ' · ',
-      t('read_at'), ' ', clock(list.readAt), ' ', button(t('reload'), 'reload')),
+  return h(
+    'div',
+    { 'aria-busy': String(list.loading) },
+    h(
+      'p',
+      { class: 'quiet' },
+      t('shown', { shown: list.items.length, total: list.total ?? list.items.length }),
+      ' · ',
+      t('read_at'),
+      ' ',
+      clock(list.readAt),
+      ' ',
+      button(t('reload'), 'reload'),
+    ),
     list.items.length === 0 ? h('p', { class: 'calm' }, empty) : draw(),
-    list.hasMore && h('p', null, button(list.loading ? t('loading') : t('more'), 'more', {}, { 'aria-disabled': list.loading })));
+    list.hasMore &&
+      h('p', null, button(list.loading ? t('loading') : t('more'), 'more', {}, { 'aria-disabled': list.loading })),
+  );
 }
 
 export function tasksTable(caption, items) {
-  const columns = [[t('task'), 'wide'], [t('system')], [t('state')], [t('age'), 'number'], [t('attempts'), 'number'],
-    [t('at_target')], [t('error'), 'wide']];
-  return table(caption, columns, items.map((item) => ({
-    key: `${item.system}/${item.task_id}`,
-    cells: [
-      [link(item.task_id, item.title ?? item.task_id), item.title && h('small', null, foreign(item.task_id))],
-      foreign(item.system),
-      [name('task', item.state), item.step && h('small', null, foreign(item.step)),
-        item.next_try_in_seconds != null && h('small', null, t('next_try', { duration: duration(item.next_try_in_seconds) }))],
-      item.since ? h('time', { datetime: item.since, title: full(item.since) }, duration(item.age_seconds)) : duration(item.age_seconds),
-      number(item.attempts),
-      item.target_id == null ? '–' : outside(item.link, item.target_id),
-      item.error ? foreign(item.error) : '–',
-    ],
-  })));
+  const columns = [
+    [t('task'), 'wide'],
+    [t('system')],
+    [t('state')],
+    [t('age'), 'number'],
+    [t('attempts'), 'number'],
+    [t('at_target')],
+    [t('error'), 'wide'],
+  ];
+  return table(
+    caption,
+    columns,
+    items.map((item) => ({
+      key: `${item.system}/${item.task_id}`,
+      cells: [
+        [link(item.task_id, item.title ?? item.task_id), item.title && h('small', null, brief(item.task_id))],
+        foreign(item.system),
+        [
+          name('task', item.state),
+          item.step && h('small', null, brief(item.step)),
+          item.next_try_in_seconds != null &&
+            h('small', null, t('next_try', { duration: duration(item.next_try_in_seconds) })),
+        ],
+        item.since
+          ? h('time', { datetime: item.since, title: full(item.since) }, duration(item.age_seconds))
+          : duration(item.age_seconds),
+        number(item.attempts),
+        item.target_id == null ? '–' : outside(item.link, item.target_id),
+        item.error ? brief(item.error) : '–',
+      ],
+    })),
+  );
 }
 
 function link(id, text) {
-  return h('a', { href: `#/tasks/${encodeURIComponent(id)}` }, foreign(text));
+  return h('a', { href: `#/tasks/${encodeURIComponent(id)}` }, brief(text));
 }
 
 // ---- The search
@@ -81,16 +122,16 @@ function link(id, text) {
 export function searchScreen({ q }) {
   const tasks = new Pages((cursor) => get(path('/api/v1/tasks', { q, limit: 50, cursor })));
   const parked = new Pages((cursor) => get(path('/api/v1/parked', { q, limit: 50, cursor })));
-  const part = (key, title, list, draw, empty) => h('section', { 'data-key': key },
-    h('h2', null, title), listed(list, draw, empty));
+  const part = (key, title, list, draw, empty) =>
+    h('section', { 'data-key': key }, h('h2', null, title), listed(list, draw, empty));
   return {
     title: () => t('search_for', { q: visible(q) }),
     load: () => tasks.first().then(() => parked.first()),
     draw: () => [
       h('h2', { 'data-key': 'title' }, t('search_for', { q: visible(q) })),
+      h('p', { class: 'hint', 'data-key': 'hint' }, t('search_hint'), ' ', link(q, t('search_as_id'))),
       part('tasks', t('tasks'), tasks, () => tasksTable(t('tasks_caption'), tasks.items), t('search_none')),
       part('parked', t('parked'), parked, () => parkedTable(parked.items), t('search_none')),
-      h('p', { class: 'hint', 'data-key': 'hint' }, t('search_hint'), ' ', link(q, t('search_as_id'))),
     ],
     actions: {
       more: (_, element) => (element.closest('[data-key=parked]') ? parked : tasks).more(),
@@ -120,18 +161,30 @@ export function taskScreen(id) {
     page.redraw();
   };
   return {
-    title: () => trace?.title ?? id,
+    title: () => visible(trace?.title ?? id),
     load: () => look(false),
     draw: () => [
-      h('h2', { 'data-key': 'title' }, foreign(trace?.title ?? t('task'))),
-      h('p', { 'data-key': 'ids', class: 'ids' },
-        t('task_id'), ' ', h('code', null, foreign(id)), ' ', button(t('copy_link'), 'copy', { text: location.href }),
-        trace?.process_id && [h('br'), t('process_id'), ' ', h('code', null, foreign(trace.process_id))]),
+      h('h2', { 'data-key': 'title' }, brief(trace?.title ?? t('task'), 400)),
+      h(
+        'p',
+        { 'data-key': 'ids', class: 'ids' },
+        t('task_id'),
+        ' ',
+        h('code', null, foreign(id)),
+        ' ',
+        button(t('copy_link'), 'copy', { text: location.href }),
+        trace?.process_id && [h('br'), t('process_id'), ' ', h('code', null, foreign(trace.process_id))],
+      ),
       failed && h('p', { class: 'error', 'data-key': 'failed' }, explain(failed)),
       looking && h('p', { 'data-key': 'looking' }, t('looking')),
       trace && [timeline(trace), verdict(trace), suggestion(trace, id)],
-      h('p', { class: 'buttons', 'data-key': 'again' },
-        button(t('look_again'), 'lookAgain'), button(t('browse_too'), 'browse'), h('small', null, t('browse_note'))),
+      h(
+        'p',
+        { class: 'buttons', 'data-key': 'again' },
+        button(t('look_again'), 'lookAgain'),
+        trace?.suggestion?.action !== 'browse' && button(t('browse_too'), 'browse'),
+        h('small', null, t('browse_note')),
+      ),
     ],
     actions: {
       lookAgain: () => look(false),
@@ -147,27 +200,52 @@ export function taskScreen(id) {
 const LOOKED = { looked: ['✓', 'good'], not_looked: ['○', 'quiet'], could_not: ['✕', 'error'] };
 
 function timeline(trace) {
-  return h('section', { 'data-key': 'timeline' },
+  return h(
+    'section',
+    { 'data-key': 'timeline' },
     h('h3', null, t('timeline')),
     h('ol', { class: 'timeline' }, trace.steps.map(step)),
     trace.events?.length > 0 && [
       h('h3', null, t('events')),
-      h('ul', { class: 'events' }, trace.events.map((event) => h('li', null, clock(event.at), ' ', foreign(event.text)))),
-    ]);
+      h(
+        'ul',
+        { class: 'events' },
+        trace.events.map((event) => h('li', null, clock(event.at), ' ', foreign(event.text))),
+      ),
+    ],
+  );
 }
 
 function step({ source, system, looked, found, text, at, details }) {
   const [sign, kind] = LOOKED[looked] ?? ['?', 'quiet'];
   const about = Object.entries(details ?? {}).filter(([, value]) => value != null);
-  return h('li', { class: kind },
-    h('p', null,
-      h('strong', null, name('source', source), system && [' ', foreign(system)]), ' ',
-      h('span', { class: `state ${kind}` }, h('span', { 'aria-hidden': 'true' }, sign), ` ${name('looked', looked)}`,
-        found != null && `, ${t(found ? 'found' : 'not_found')}`),
-      at && [' · ', clock(at), ' (', age(at), ' ', t('ago'), ')']),
+  return h(
+    'li',
+    { class: kind },
+    h(
+      'p',
+      null,
+      h('strong', null, name('source', source), system && [' ', foreign(system)]),
+      ' ',
+      h(
+        'span',
+        { class: `state ${kind}` },
+        h('span', { 'aria-hidden': 'true' }, sign),
+        ` ${name('looked', looked)}`,
+        found != null && `, ${t(found ? 'found' : 'not_found')}`,
+      ),
+      at && [' · ', clock(at), ' (', age(at), ' ', t('ago'), ')'],
+    ),
     h('p', null, inEnglish(text)),
-    about.length > 0 && h('dl', null, about.map(([key, value]) =>
-      h('div', null, h('dt', { lang: 'en' }, foreign(key)), h('dd', null, detail(value))))));
+    about.length > 0 &&
+      h(
+        'dl',
+        null,
+        about.map(([key, value]) =>
+          h('div', null, h('dt', { lang: 'en' }, foreign(key)), h('dd', null, detail(value))),
+        ),
+      ),
+  );
 }
 
 /// A sentence of the worker's.
@@ -183,24 +261,46 @@ function detail(value) {
 function verdict({ verdict: { code, text, moving, since } }) {
   const kind = moving === true ? 'good' : moving === false ? 'error' : 'warning';
   const sign = moving === true ? '→' : moving === false ? '✕' : '?';
-  return h('section', { 'data-key': 'verdict', class: `verdict ${kind}` },
+  return h(
+    'section',
+    { 'data-key': 'verdict', class: `verdict ${kind}` },
     h('h3', null, t('verdict')),
-    h('p', null,
-      h('strong', { class: `state ${kind}` }, h('span', { 'aria-hidden': 'true' }, sign), ` ${t(`moving_${moving}`)}`), ' ',
-      knows(`verdict_${code}`) && t(`verdict_${code}`), since && [' ', t('since'), ' ', clock(since)]),
-    h('p', null, inEnglish(text)));
+    h(
+      'p',
+      null,
+      h('strong', { class: `state ${kind}` }, h('span', { 'aria-hidden': 'true' }, sign), ` ${t(`moving_${moving}`)}`),
+      ' ',
+      knows(`verdict_${code}`) && t(`verdict_${code}`),
+      since && [' (', t('since'), ' ', clock(since), ')'],
+    ),
+    h('p', null, inEnglish(text)),
+  );
 }
 
 function suggestion({ suggestion, steps }, id) {
   if (!suggestion) return null;
   const { text, action, command } = suggestion;
-  const system = steps.find((step) => step.system)?.system;
-  return h('section', { 'data-key': 'suggestion' },
+  const system = steps.find((step) => step.found && systems().includes(step.system))?.system;
+  return h(
+    'section',
+    { 'data-key': 'suggestion' },
     h('h3', null, t('suggestion')),
     knows(`suggest_${action}`) && speaks() !== 'en' && h('p', null, t(`suggest_${action}`)),
-    h('p', null, inEnglish(text)),
-    h('p', { class: 'buttons' }, mayControl() || action === 'browse' ? act(action, system, id) : action && h('small', null, t('how_to_control'))),
-    command && h('p', { class: 'command' }, h('code', null, foreign(command)), ' ', button(t('copy'), 'copy', { text: command })));
+    h('p', { class: 'quiet' }, inEnglish(text)),
+    h(
+      'p',
+      { class: 'buttons' },
+      mayControl() || action === 'browse' ? act(action, system, id) : action && h('small', null, t('how_to_control')),
+    ),
+    command &&
+      h(
+        'p',
+        { class: 'command' },
+        h('code', null, foreign(command)),
+        ' ',
+        button(t('copy'), 'copy', { text: command }),
+      ),
+  );
 }
 
 function act(action, system, id) {
