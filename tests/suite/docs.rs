@@ -120,10 +120,10 @@ fn every_setting_that_a_page_names_exists() {
     for page in PAGES {
         for code in code(&read(page)) {
             let name: String = code.chars().take_while(|sign| sign.is_ascii_uppercase() || *sign == '_').collect();
-            let is_ours = ["RABBITMQ_", "BITRIX_", "ONEC_", "OPENPROJECT_", "DEFAULT_", "CAMUNDA_", "ALERT_"]
-            let is_ours = ["RABBITMQ_", "BITRIX_", "ONEC_", "OPENPROJECT_", "DEFAULT_", "CAMUNDA_", "MONITOR_"]
-                .iter()
-                .any(|prefix| name.starts_with(prefix) && name != *prefix);
+            let is_ours =
+                ["RABBITMQ_", "BITRIX_", "ONEC_", "OPENPROJECT_", "DEFAULT_", "CAMUNDA_", "ALERT_", "MONITOR_"]
+                    .iter()
+                    .any(|prefix| name.starts_with(prefix) && name != *prefix);
             assert!(!is_ours || exists(&name), "{page}: {name} is no setting");
         }
     }
