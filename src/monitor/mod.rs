@@ -5,7 +5,7 @@
 //! what needs [`attention`], [`tasks`] and [`health`], as data.
 //!
 //! [`api`] is the server: [`access`] says who may ask, [`routes`] who answers. [`faces`] are the answers that change
-//! nothing, [`actions`] those that do, [`trace`] says where one task is, [`page`] has the files for a browser.
+//! nothing, [`actions`] those that do, [`trace`] says where one task is, [`metrics`] are for Prometheus, [`page`] has the files for a browser.
 //! [`events`] is what happened lately, [`problem`] how errors are told.
 //!
 //! It stands on top: no lane and no system knows of it.
@@ -21,6 +21,7 @@ pub mod health;
 pub mod history;
 pub mod hub;
 pub mod lanes;
+pub mod metrics;
 pub mod page;
 pub mod problem;
 pub mod query;

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::api::{Call, json as page};
@@ -18,7 +18,7 @@ use super::query::body;
 use super::time;
 use crate::camunda::Engine;
 use crate::http::server::Page;
-use crate::reconcile::{self, Options, Report, Sources, Told};
+use crate::reconcile::{self, Counts, Options, Report, Sources, Told};
 use crate::redact::clean;
 use crate::systems::table;
 use crate::trace::Target;
@@ -51,7 +51,8 @@ struct Reconciliation {
     by: String,
     #[serde(serialize_with = "time::iso")]
     started_at: DateTime<Utc>,
-    ended_at: Option<String>,
+    #[serde(serialize_with = "some_iso")]
+    ended_at: Option<DateTime<Utc>>,
     repair: bool,
     error: Option<String>,
     /// Empty while it is running.
@@ -120,6 +121,10 @@ impl Request {
     }
 }
 
+fn some_iso<S: Serializer>(time: &Option<DateTime<Utc>>, out: S) -> Result<S::Ok, S::Error> {
+    time.map(time::text).serialize(out)
+}
+
 /// The lanes' own handlers look tasks up, within their rate limits.
 fn sources(hub: &Arc<Hub>) -> Result<Sources, Problem> {
     let Some(camunda) = &hub.config.camunda else {
@@ -156,11 +161,16 @@ impl Reconciliations {
         Some(shown)
     }
 
-    /// How many tasks the last one has found lost that has ended.
-    pub fn lost(&self) -> Option<u64> {
+    /// When the last one ended that was completed, and what it has found.
+    pub fn last_done(&self) -> Option<(DateTime<Utc>, Counts)> {
         let book = self.lock();
         let last = book.kept.iter().rev().find(|one| one.state == State::Done)?;
-        Some(last.report.counts.lost)
+        Some((last.ended_at?, last.report.counts))
+    }
+
+    /// How many tasks it has found lost.
+    pub fn lost(&self) -> Option<u64> {
+        self.last_done().map(|(_, counts)| counts.lost)
     }
 
     fn begin(hub: &Arc<Hub>, by: &str, sources: Sources, options: Options) -> Result<Reconciliation, Problem> {
@@ -200,7 +210,7 @@ impl Reconciliations {
 
     fn end(&self, state: State, result: Result<Report, String>) {
         if let Some(newest) = self.lock().kept.back_mut() {
-            (newest.state, newest.ended_at) = (state, Some(time::now()));
+            (newest.state, newest.ended_at) = (state, Some(Utc::now()));
             match result {
                 Ok(report) => newest.report = report,
                 Err(why) => newest.error = Some(clean(&why)),

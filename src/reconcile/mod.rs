@@ -133,6 +133,22 @@ pub struct Counts {
     pub unknown: u64,
 }
 
+impl Counts {
+    /// Each class by its name, also those without tasks.
+    pub fn by_class(&self) -> [(&'static str, u64); 7] {
+        let Counts { lost, untracked, unanswered, parked, orphan, in_hand, unknown } = *self;
+        [
+            ("lost", lost),
+            ("untracked", untracked),
+            ("unanswered", unanswered),
+            ("parked", parked),
+            ("orphan", orphan),
+            ("in_hand", in_hand),
+            ("unknown", unknown),
+        ]
+    }
+}
+
 /// A task that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Item {
