@@ -30,7 +30,6 @@ export function systems() {
 /// What an error means, in a sentence.
 export function explain(error) {
   if (error instanceof Away) return t('no_answer');
-  if (!(error instanceof Problem)) return String(error);
   const key = `problem_${error.kind}`;
   const said = knows(key) ? t(key) : error.title;
   return error.detail ? `${said} (${error.detail})` : said;
@@ -66,7 +65,8 @@ export async function attempt(work) {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof Problem && error.status === 401) page.refused = error;
+    if (!(error instanceof Problem || error instanceof Away)) throw error;
+    if (error.status === 401) page.refused = error;
     notice(explain(error), 'error');
     page.redraw();
     return null;
