@@ -5,12 +5,13 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::api::{Answered, Api, READ_TOKEN};
+use crate::support::api::{Answered, Api, CONTROL_TOKEN, READ_TOKEN};
 use crate::support::*;
 
 /// A good client has its answer within this, with whatever others do.
@@ -217,8 +218,7 @@ fn no_request_is_smuggled_into_another() {
     let stage = Stage::open("smuggled", &[]);
     let inner = format!(
         "POST /api/v1/lanes/bitrix24/sweeps HTTP/1.1\r\nHost: {0}\r\nAuthorization: Bearer {1}\r\n\r\n",
-        stage.api.address,
-        api_token()
+        stage.api.address, CONTROL_TOKEN
     );
     for framing in [
         format!("Content-Length: 0\r\nContent-Length: {}\r\n", inner.len()),
@@ -235,10 +235,6 @@ fn no_request_is_smuggled_into_another() {
         assert!(answered.header("x-content-type-options").is_some(), "{answered:?}");
     }
     assert!(stage.events().iter().all(|event| event["kind"] != "operator"), "{:?}", stage.events());
-}
-
-fn api_token() -> &'static str {
-    crate::support::api::CONTROL_TOKEN
 }
 
 /// Opens so many connections one after the other, each with something else, and reads no answer.
@@ -272,4 +268,17 @@ fn hundreds_of_connections_in_a_row_leave_nothing_behind() {
 #[ignore = "takes half a minute"]
 fn ten_thousand_connections_in_a_row_leave_nothing_behind() {
     flood(&Stage::open("ten thousand connections", &[]), 10_000);
+}
+
+#[test]
+#[ignore = "takes minutes, and schemathesis from PyPI"]
+fn schemathesis_finds_nothing() {
+    let stage = Stage::open("schemathesis", &[]);
+    let url = format!("http://{}", stage.api.address);
+    let asked = Command::new("tests/monitor/schemathesis").args([&url, CONTROL_TOKEN, "--max-time", "60"]).status();
+    assert!(asked.expect("it is part of the repository").success());
+    // It has paused the lane now and then.
+    let resumed = stage.api.ask("PUT", "/api/v1/lanes/bitrix24/state", Some(&json!({ "state": "running" })));
+    assert_eq!(resumed.expect("an answer").status, 200);
+    stage.assert_works("schemathesis");
 }
