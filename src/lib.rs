@@ -31,6 +31,7 @@
 //!    [`lane::control`] what may be asked of a lane from outside.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`http`] – the one door to HTTP, and the one server.
 //! 5. [`incidents`] – reports parked tasks to Camunda's engine, if that is set; [`camunda`] speaks to it.
+//!    [`trace`] asks the engine, the targets and the queues where one task is.
 //! 6. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – the
 //!    settings that all systems share, [`queues`] – the names of the queues; [`logging`], [`redact`], [`tls`],
 //!    [`dial`], [`stats`], [`stop`], [`backoff`].

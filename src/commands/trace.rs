@@ -99,7 +99,6 @@ fn sources(setup: &Setup, stop: &Stop, browse: bool) -> anyhow::Result<Sources> 
         config: config.clone(),
         targets: setup.on().map(target).collect::<anyhow::Result<_>>()?,
         camunda: config.camunda.as_ref().map(|camunda| Arc::new(Engine::new(camunda, &config.https))),
-        routes,
         browse,
         time: TIME,
         stop: stop.clone(),

@@ -18,7 +18,6 @@ use super::{lanes, time};
 use crate::camunda::Engine;
 use crate::http::server::Page;
 use crate::stop;
-use crate::systems::table;
 use crate::trace::facts::Held;
 use crate::trace::{Event, Remembered, Sources, Target, Trace, trace};
 
@@ -50,7 +49,6 @@ pub fn of(hub: &Arc<Hub>, task_id: &str, browse: bool) -> Trace {
     let sources = Sources {
         config: config.clone(),
         targets: hub.lanes.iter().map(target).collect(),
-        routes: table::routes(|name| hub.lane(name).is_some()),
         camunda,
         browse,
         time: TIME,

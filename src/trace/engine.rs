@@ -9,8 +9,6 @@ use super::{Source, Step, TOO_LATE, Tracing};
 use crate::camunda::Engine;
 use crate::camunda::history::{TaskEvent, TaskEventKind};
 use crate::camunda::tasks::ExternalTask;
-use crate::message::Task;
-use crate::systems::routing::Routes;
 
 /// What the engine has of a task.
 enum Asked {
@@ -121,12 +119,6 @@ fn ask(engine: &Engine, id: &str) -> anyhow::Result<Asked> {
         Some(task) => Asked::Task(task),
         None => Asked::History(engine.task_history(id)?),
     })
-}
-
-/// The system to which the topic belongs.
-pub(super) fn system(waiting: &Waiting, routes: &Routes) -> Option<String> {
-    let task = Task { topic: waiting.topic.clone(), ..Task::of_id("-") };
-    routes.to(&task).map(str::to_owned)
 }
 
 fn iso(time: DateTime<Utc>) -> String {

@@ -27,7 +27,6 @@ use crate::config::Config;
 use crate::redact::clean;
 use crate::stop::Stop;
 use crate::systems::Handler;
-use crate::systems::routing::Routes;
 
 /// What is known of a task, and what follows.
 #[derive(Clone, Debug, Serialize)]
@@ -126,8 +125,6 @@ pub struct Sources {
     pub config: Config,
     /// The target of every system that is on.
     pub targets: Vec<Target>,
-    /// Which system each topic belongs to.
-    pub routes: Routes,
     /// The engine, where it is known.
     pub camunda: Option<Arc<Engine>>,
     /// Look into the queues as well.
@@ -184,12 +181,10 @@ impl<'a> Tracing<'a> {
         Tracing { task_id, sources, until, facts, steps, process_id: None, title: None }
     }
 
-    /// The system that has the task, as far as is known.
+    /// The system that has the task, if the worker or a target has said so. The topic does not say where its message is.
     fn system(&self) -> Option<String> {
         let held = self.facts.held().map(|held| held.system.clone());
-        let seen = || self.facts.seen().map(|(system, _)| system.to_owned());
-        let by_topic = || engine::system(self.facts.waits()?, &self.sources.routes);
-        held.or_else(seen).or_else(by_topic)
+        held.or_else(|| self.facts.seen().map(|(system, _)| system.to_owned()))
     }
 
     fn ask_worker(&mut self, remembered: Remembered) {

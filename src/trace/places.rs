@@ -20,6 +20,7 @@ use crate::rabbitmq::browse::{Browse, Browsed, End, Message};
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::queues;
 use crate::stop::Stop;
+use crate::systems::table;
 
 /// Of an input queue no more messages are looked at: each look is a requeue.
 const MOST_OF_INPUT: u32 = 1000;
@@ -60,19 +61,19 @@ impl Tracing<'_> {
             });
             let step = match looking.wait() {
                 Some(Ok(found)) => self.note_found(&asked, found),
-                Some(Err(err)) => self.note_unread(&asked, &format!("{err:#}")),
-                None => self.note_unread(&asked, TOO_LATE),
+                Some(Err(err)) => Some(self.note_unread(&asked, &format!("{err:#}"))),
+                None => Some(self.note_unread(&asked, TOO_LATE)),
             };
-            self.steps.push(step);
+            self.steps.extend(step);
         }
     }
 
     fn queues(&self, system: Option<&str>) -> Vec<Asked> {
         let config = &self.sources.config;
-        // What belongs to a system may wait in the default queue until it is moved.
-        let is_meant =
-            |name: &str| system.is_none_or(|system| name == system || name == crate::systems::table::DEFAULT);
-        let systems = self.sources.targets.iter().map(|target| target.system.as_str()).filter(|name| is_meant(name));
+        // What belongs to a system may wait in the default queue until it is moved, and what belongs to a system that is
+        // off in any.
+        let is_meant = |name: &&str| system.is_none_or(|system| *name == system || *name == table::DEFAULT);
+        let systems = table::names().into_iter().filter(is_meant);
         let systems: Vec<(&str, Queues)> = systems.map(|name| (name, Queues::of(name, config))).collect();
         let own = |role: Role, queue: fn(&Queues) -> &String| {
             let asked = |(name, queues): &(&str, Queues)| Asked {
@@ -93,11 +94,10 @@ impl Tracing<'_> {
         .concat()
     }
 
-    fn note_found(&mut self, asked: &Asked, found: Found) -> Step {
+    /// What a queue has; nothing, if there is no such queue, as of most systems that are off.
+    fn note_found(&mut self, asked: &Asked, found: Found) -> Option<Step> {
         let (system, queue) = (asked.system.as_deref(), &asked.queue);
-        let Some(browsed) = found.browsed else {
-            return Step::nothing(Source::Queues, system, format!("there is no queue {queue}"));
-        };
+        let browsed = found.browsed?;
         self.note(found.process_id, found.title);
         let others = asked.system.is_some() && found.consumers > 0;
         self.facts.queues.held_elsewhere |= others;
@@ -113,7 +113,7 @@ impl Tracing<'_> {
                 ("answer", place.answer.clone()),
             ]);
             self.facts.queues.found.push(place);
-            return step;
+            return Some(step);
         }
         let is_whole = browsed.end == End::All && browsed.read >= browsed.found;
         self.facts.queues.complete &= is_whole;
@@ -122,7 +122,7 @@ impl Tracing<'_> {
             false => format!("{queue} does not have it among the first {} of {} messages", browsed.read, browsed.found),
         };
         let held = if others { "; a worker may hold more, which cannot be seen" } else { "" };
-        Step::nothing(Source::Queues, system, format!("{seen}{held}"))
+        Some(Step::nothing(Source::Queues, system, format!("{seen}{held}")))
     }
 
     fn note_unread(&mut self, asked: &Asked, why: &str) -> Step {

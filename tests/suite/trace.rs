@@ -152,6 +152,18 @@ fn a_task_that_waits_or_was_tried_before_is_found_in_its_queue() {
 }
 
 #[test]
+fn a_message_in_the_queue_of_a_system_that_is_off_is_not_lost() {
+    let scene = Scene::set("system off");
+    scene.engine.target().lock(ID, BRIDGE);
+    let queue = scene.queues.named("telegram.queue");
+    scene.queues.declare(&queue);
+    scene.queues.publish(&queue, field_text(ID), Default::default());
+    let told = scene.told(&["--browse"]);
+    says(&told, "waiting", 0);
+    step(&told.0, "queues", &format!("{queue} has it"));
+}
+
+#[test]
 fn an_answered_task_is_followed_to_its_end() {
     let scene = Scene::set("answered");
     let number = scene.made();
