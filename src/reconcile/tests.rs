@@ -43,6 +43,8 @@ struct Walk {
     at: At,
     target: TargetSays,
     just_changed: bool,
+    /// A person replays a parked message once.
+    is_replayed: bool,
 }
 
 impl Walk {
@@ -63,7 +65,11 @@ impl Walk {
             at if !moves => at,
             At::Queue(Role::Input) => At::Hands(0),
             At::Queue(Role::Retry) => At::Hands(DELAY),
-            At::Queue(Role::Errors) => At::Queue(Role::Input),
+            At::Queue(Role::Errors) if self.is_replayed => self.at,
+            At::Queue(Role::Errors) => {
+                self.is_replayed = true;
+                At::Queue(Role::Input)
+            }
             At::Queue(Role::Sent) => {
                 (self.target, self.just_changed) = (TargetSays::Finished, true);
                 At::Queue(Role::Responses)
@@ -132,7 +138,7 @@ fn a_message_that_moves_never_seems_lost() {
     for seed in 1..30_000_u64 {
         for (at, target) in starts {
             let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-            let mut walk = Walk { random, at, target, just_changed: false };
+            let mut walk = Walk { random, at, target, just_changed: false, is_replayed: false };
             // It is anywhere when the first look starts.
             (0..seed % 10).for_each(|_| walk.step());
             let class = walk.class();
