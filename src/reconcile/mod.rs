@@ -7,11 +7,13 @@
 //! its report is shown.
 //!
 //! A message that moves while it is looked for must not seem lost: the queues are looked at twice, in the order in which
-//! messages move, the worker is asked in between, and in the end the engine is asked once more.
+//! messages move, the worker is asked before, in between and after, and in the end the engine is asked once more.
 
 pub mod class;
 mod queues;
 mod repair;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

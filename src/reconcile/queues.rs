@@ -82,9 +82,9 @@ fn rank(role: Role) -> u8 {
     }
 }
 
-/// Looks at all queues once. `meanwhile` is called between the queues that bring tasks and the sent queues: what has
-/// left the former and is not yet in the latter is in somebody's hands then.
-pub fn look(sources: &Sources, meanwhile: impl FnOnce()) -> Places {
+/// Looks at all queues once. `ask` is called before, in between and after: what has left a queue and is in no other is
+/// in a worker's hands. The retry queues come once more at the end, since a message goes back there when it fails.
+pub fn look(sources: &Sources, mut ask: impl FnMut()) -> Places {
     let config = &sources.config;
     let mut places = Places::default();
     let mut systems: Vec<&str> = sources.targets.iter().map(|target| target.system.as_str()).collect();
@@ -93,13 +93,14 @@ pub fn look(sources: &Sources, meanwhile: impl FnOnce()) -> Places {
         systems.push(DEFAULT);
     }
     let systems: Vec<(&str, Queues)> = systems.into_iter().map(|name| (name, Queues::of(name, config))).collect();
+    ask();
     for (name, queues) in &systems {
         look_at(sources, &mut places, Role::Input, &queues.input, Some(name));
     }
     for (name, queues) in &systems {
         look_at(sources, &mut places, Role::Retry, &queues.retry, Some(name));
     }
-    meanwhile();
+    ask();
     for (name, queues) in &systems {
         match hold_sweeps(sources, queues) {
             Ok(Some(held)) => {
@@ -113,6 +114,10 @@ pub fn look(sources: &Sources, meanwhile: impl FnOnce()) -> Places {
     }
     look_at(sources, &mut places, Role::Errors, &config.error_queue, None);
     look_at(sources, &mut places, Role::Responses, &config.responses_queue, None);
+    for (name, queues) in &systems {
+        look_at(sources, &mut places, Role::Retry, &queues.retry, Some(name));
+    }
+    ask();
     places
 }
 
