@@ -10,6 +10,7 @@ macro_rules! page {
         /// [adding-a-system.md]: crate::docs::adding_a_system
         /// [failures.md]: crate::docs::failures
         /// [messages.md]: crate::docs::messages
+        /// [metrics.md]: crate::docs::metrics
         /// [operating.md]: crate::docs::operating
         /// [quorum queues]: crate::docs::operating#quorum-queues
         /// [its own README]: crate::systems::bitrix24
@@ -23,4 +24,5 @@ macro_rules! page {
 page!(operating, "operating.md");
 page!(messages, "messages.md");
 page!(failures, "failures.md");
+page!(metrics, "metrics.md");
 page!(adding_a_system, "adding-a-system.md");

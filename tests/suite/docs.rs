@@ -17,6 +17,7 @@ const PAGES: &[&str] = &[
     "src/docs/operating.md",
     "src/docs/messages.md",
     "src/docs/failures.md",
+    "src/docs/metrics.md",
     "src/docs/adding-a-system.md",
     "src/systems/bitrix24/README.md",
     "src/systems/openproject/README.md",
