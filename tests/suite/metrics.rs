@@ -44,7 +44,9 @@ fn text() -> String {
     let bitrix24 = systems[0].counters();
     let requests = Requests::default();
     requests.note("GET", Duration::from_secs(1), Some(200));
-    let other = Stats::with(vec![Declared::requests(&requests)]);
+    // These have no sample before the first request.
+    let cool_downs = Declared::gauges("cool_down_seconds", "How long a method rests.", "method", || vec![("a", 0.0)]);
+    let other = Stats::with(vec![Declared::requests(&requests), cool_downs]);
     let lane = |system, stats| LaneFigures { system, stats, gauges: known(), queues: queue() };
     let reconciliation = Some(LastReconciliation { ended_ms: 1, classes: vec![("lost", 0)] });
     prometheus::text(&[lane("bitrix24", &bitrix24), lane("other", &other)], &Common { queues: queue(), reconciliation })
