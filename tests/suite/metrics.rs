@@ -3,14 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use task_creator::config::Config;
 use task_creator::stats::figures::{Common, LaneFigures, LaneGauges, LastReconciliation, QueueFigures};
 use task_creator::stats::histogram::Requests;
 use task_creator::stats::{Declared, Stats, prometheus};
+use task_creator::stop;
+use task_creator::systems::Surroundings;
 use task_creator::systems::table::Setup;
-use task_creator::{stop, worker};
 
 const PREFIX: &str = "task_creator_";
 /// What a name ends in that is no counter: its unit, or for a condition what is so.
@@ -35,18 +38,26 @@ const UNITS: &[&str] = &[
 fn text() -> String {
     let settings = BTreeMap::from([
         ("BITRIX_WEBHOOK_URL", "https://bitrix.example/rest/1/token0123456789/"),
-        ("CAMUNDA_URL", "http://127.0.0.1:1/engine-rest"),
         ("RABBITMQ_PASSWORD", "password"),
     ]);
     let setup = Setup::read(|name| settings.get(name).map(|value| (*value).to_owned())).expect("right settings");
     let (_running, stop) = stop::signal();
-    let systems = worker::systems(&setup, &stop).expect("nothing is connected yet");
-    let bitrix24 = systems[0].counters();
+    let (routes, Config { https, rabbitmq, .. }) = (setup.routes(), &setup.config);
+    let around = Surroundings { https, threads: 1, routes: &routes, stop: &stop, rabbitmq };
+    let (_, system) = setup.on().find(|(name, _)| *name == "bitrix24").expect("it is on");
+    let bitrix24 = Stats::with(system.connect(&around).expect("nothing is connected yet").handler.counters());
     let requests = Requests::default();
     requests.note("GET", Duration::from_secs(1), Some(200));
-    // These have no sample before the first request.
-    let cool_downs = Declared::gauges("cool_down_seconds", "How long a method rests.", "method", || vec![("a", 0.0)]);
-    let other = Stats::with(vec![Declared::requests(&requests), cool_downs]);
+    let count = |name| Declared::count(name, "The worker declares it.", &Arc::default());
+    let others = vec![
+        // These have no sample before the first request.
+        Declared::requests(&requests),
+        Declared::gauges("cool_down_seconds", "How long a method rests.", "method", || vec![("a", 0.0)]),
+        // These are there with CAMUNDA_URL.
+        count("incidents_reported"),
+        count("incidents_unreported"),
+    ];
+    let other = Stats::with(others);
     let lane = |system, stats| LaneFigures { system, stats, gauges: known(), queues: queue() };
     let reconciliation = Some(LastReconciliation { ended_ms: 1, classes: vec![("lost", 0)] });
     prometheus::text(&[lane("bitrix24", &bitrix24), lane("other", &other)], &Common { queues: queue(), reconciliation })
