@@ -12,6 +12,7 @@ macro_rules! page {
         /// [finding-a-task.md]: crate::docs::finding_a_task
         /// [messages.md]: crate::docs::messages
         /// [monitoring.md]: crate::docs::monitoring
+        /// [metrics.md]: crate::docs::metrics
         /// [operating.md]: crate::docs::operating
         /// [troubleshooting.md]: crate::docs::troubleshooting
         /// [quorum queues]: crate::docs::operating#quorum-queues
@@ -28,5 +29,6 @@ page!(messages, "messages.md");
 page!(monitoring, "monitoring.md");
 page!(failures, "failures.md");
 page!(troubleshooting, "troubleshooting.md");
+page!(metrics, "metrics.md");
 page!(adding_a_system, "adding-a-system.md");
 page!(finding_a_task, "finding-a-task.md");

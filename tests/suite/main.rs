@@ -22,6 +22,7 @@ mod explain;
 mod http;
 mod monitor;
 mod monitor_lanes;
+mod metrics;
 mod onec;
 mod openproject;
 mod parked;
