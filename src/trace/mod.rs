@@ -144,8 +144,8 @@ pub struct Target {
     pub handler: Arc<dyn Handler>,
 }
 
-/// Asks all of them for the task with this id. `remember` asks the worker; it is called again where a task seems to be
-/// lost, since a message may have moved meanwhile.
+/// Asks all of them for the task with this id. `remember` asks the worker. Where a task seems to be lost, the worker, the
+/// queues and the engine are asked once more, since a message may have moved meanwhile.
 pub fn trace(task_id: &str, sources: &Sources, remember: &dyn Fn() -> Remembered) -> Trace {
     let mut tracing = Tracing::new(task_id, sources);
     tracing.ask_worker(remember());
@@ -157,6 +157,7 @@ pub fn trace(task_id: &str, sources: &Sources, remember: &dyn Fn() -> Remembered
     let (mut verdict, mut suggestion) = verdict::verdict(task_id, &tracing.facts);
     if verdict.moving == Some(false) && tracing.facts.is_nowhere() && tracing.facts.waits().is_some() {
         tracing.ask_worker(remember());
+        tracing.look_into_queues(system.as_deref());
         tracing.ask_engine();
         (verdict, suggestion) = verdict::verdict(task_id, &tracing.facts);
     }

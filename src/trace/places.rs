@@ -2,12 +2,14 @@
 //! met later. Every message stays.
 
 use std::ops::ControlFlow;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use crossbeam_channel::bounded;
 use serde_json::Value;
 
-use super::facts::{Place, Role};
+use super::facts::{self, Place, Role};
 use super::{Source, Step, TOO_LATE, Tracing};
 use crate::config::Config;
 use crate::lane::outgoing;
@@ -46,23 +48,36 @@ struct Found {
 impl Tracing<'_> {
     /// Looks into the queues of this system, or of all, and into those that all share.
     pub(super) fn look_into_queues(&mut self, system: Option<&str>) {
+        self.steps.retain(|step| step.source != Source::Queues);
         if !self.sources.browse {
             let why = "not looked into: that takes every message out for a moment; --browse does it";
             self.steps.push(Step::not_looked(Source::Queues, None, why.into()));
             return;
         }
-        self.facts.queues.looked = true;
-        self.facts.queues.complete = true;
-        for asked in self.queues(system) {
-            let looking = self.within({
-                let (asked, id) = (asked.clone(), self.task_id.to_owned());
-                let (config, stop, until) = (self.sources.config.clone(), self.sources.stop.clone(), self.until);
-                move || look(&asked, &id, &config, &stop, until)
-            });
-            let step = match looking.wait() {
-                Some(Ok(found)) => self.note_found(&asked, found),
-                Some(Err(err)) => Some(self.note_unread(&asked, &format!("{err:#}"))),
-                None => Some(self.note_unread(&asked, TOO_LATE)),
+        self.facts.queues = facts::Queues { looked: true, complete: true, ..facts::Queues::default() };
+        let asked = self.queues(system);
+        let (sender, results) = bounded(asked.len());
+        let looking = {
+            let (asked, id) = (asked.clone(), self.task_id.to_owned());
+            let (config, stop, until) = (self.sources.config.clone(), self.sources.stop.clone(), self.until);
+            move || {
+                let mut connection = None;
+                for asked in asked {
+                    // Nobody waits any more.
+                    if sender.send(look(&mut connection, &asked, &id, &config, &stop, until)).is_err() {
+                        break;
+                    }
+                }
+                connection.map(Connection::close);
+            }
+        };
+        // Without a thread there are no results.
+        let _ = thread::Builder::new().name("trace".into()).spawn(looking);
+        for asked in &asked {
+            let step = match results.recv_deadline(self.until) {
+                Ok(Ok(found)) => self.note_found(asked, found),
+                Ok(Err(err)) => Some(self.note_unread(asked, &format!("{err:#}"))),
+                Err(_) => Some(self.note_unread(asked, TOO_LATE)),
             };
             self.steps.extend(step);
         }
@@ -131,9 +146,22 @@ impl Tracing<'_> {
     }
 }
 
-fn look(asked: &Asked, id: &str, config: &Config, stop: &Stop, until: Instant) -> anyhow::Result<Found> {
-    let consumers = consumers(config, &asked.queue)?;
-    let mut found = Found { place: None, process_id: None, title: None, browsed: None, consumers };
+/// Looks whether there is something in the queue, and only then takes it out.
+fn look(
+    connection: &mut Option<Connection>,
+    asked: &Asked,
+    id: &str,
+    config: &Config,
+    stop: &Stop,
+    until: Instant,
+) -> anyhow::Result<Found> {
+    let mut found = Found { place: None, process_id: None, title: None, browsed: None, consumers: 0 };
+    let Some(there) = ready(connection, config, &asked.queue)? else { return Ok(found) };
+    found.consumers = there.consumers;
+    if there.ready == 0 {
+        found.browsed = Some(Browsed { found: 0, read: 0, end: End::All });
+        return Ok(found);
+    }
     let browse = Browse {
         broker: &config.rabbitmq,
         name: "task-creator: trace",
@@ -155,12 +183,14 @@ fn look(asked: &Asked, id: &str, config: &Config, stop: &Stop, until: Instant) -
     Ok(found)
 }
 
-fn consumers(config: &Config, queue: &str) -> anyhow::Result<u32> {
-    let mut connection = Connection::open(&config.rabbitmq, "task-creator: trace")?;
-    let found = connection.within_deadline(|connection| queues::look(connection, queue))?;
-    // Nothing was to be sent, so a failed close does no harm.
-    let _ = connection.close();
-    Ok(found.map_or(0, |found| found.consumers))
+fn ready(connection: &mut Option<Connection>, config: &Config, queue: &str) -> anyhow::Result<Option<queues::Found>> {
+    let mut open = match connection.take() {
+        Some(open) => open,
+        None => Connection::open(&config.rabbitmq, "task-creator: trace")?,
+    };
+    let found = open.within_deadline(|open| queues::look(open, queue))?;
+    *connection = Some(open);
+    Ok(found)
 }
 
 /// Is the message one of this task? Most are not, which shows without reading them.
