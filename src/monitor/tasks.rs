@@ -119,8 +119,12 @@ pub fn known(hub: &Hub, filter: &Filter) -> Known {
         for lane in &hub.lanes {
             let swept = lane.control.swept();
             known.complete &= swept.is_complete && swept.number > 0;
-            let open = swept.open.iter().map(|task| now.tracked(lane.name, TaskState::Open, task));
-            let unanswered = swept.unanswered.iter().map(|task| now.tracked(lane.name, TaskState::Unanswered, task));
+            let line = |state, task: &Tracked| {
+                let link = task.target_id.as_deref().and_then(|id| lane.handler.link_to(id, task.host.as_deref()));
+                TaskLine { link, ..now.tracked(lane.name, state, task) }
+            };
+            let open = swept.open.iter().map(|task| line(TaskState::Open, task));
+            let unanswered = swept.unanswered.iter().map(|task| line(TaskState::Unanswered, task));
             known.tasks.extend(open.chain(unanswered));
         }
     }

@@ -65,6 +65,8 @@ fn a_task_is_seen_open_then_unanswered_and_then_no_more() {
     let task = &page["items"][0];
     assert_eq!((&task["state"], &task["process_id"]), (&json!("open"), &json!("process-of-field-1")));
     assert_eq!(task["target_id"], json!(tasks_there.ids_of("field-1")[0].to_string()));
+    let link = task["link"].as_str().expect("a link");
+    assert!(link.ends_with(&format!("/tasks/task/view/{}/", tasks_there.ids_of("field-1")[0])), "{link}");
     let shown = await_lane(&api, "an open task", |lane| lane["open"] == 1 && lane["queues"]["sent_messages"] == 1);
     assert_eq!((&shown["state"], &shown["ready"], &shown["consumers"]), (&json!("works"), &json!(true), &json!(1)));
     assert_eq!(shown["rate_per_minute"].as_array().map(Vec::len), Some(60));
