@@ -23,6 +23,7 @@ const KINDS = [
   'source',
   'looked',
   'moving',
+  'detail',
   'suggest',
   'verdict',
   'cause',

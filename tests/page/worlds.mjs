@@ -227,7 +227,7 @@ export function trace(task_id, browsed) {
         found: true,
         text: 'The worker follows it in bitrix24: open, for 3 days.',
         at: ago(260_000),
-        details: { lane: 'target_away', attempts: 0 },
+        details: { lane: 'target_away', created: '2026-11-25T21:34:15+00:00' },
       },
       {
         source: 'target',
@@ -238,6 +238,15 @@ export function trace(task_id, browsed) {
         at: ago(1),
         details: { link: 'https://bitrix24.example/tasks/8017/' },
       },
+      ...['openproject', '1c', 'python-services'].map((system) => ({
+        source: 'target',
+        system,
+        looked: 'not_looked',
+        found: null,
+        text: 'not asked: bitrix24 has the task',
+        at: null,
+        details: {},
+      })),
       {
         source: 'camunda',
         system: null,

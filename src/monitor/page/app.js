@@ -244,17 +244,24 @@ async function poll() {
   if (asking || document.hidden) return;
   asking = true;
   clearTimeout(timer);
+  const fresh = await next();
+  asking = false;
+  if (!document.hidden && page.refused?.status !== 401) timer = setTimeout(poll, POLL_MS);
+  if (fresh) take(fresh);
+  draw();
+}
+
+/// The next status; null if nothing has changed, or there is none.
+async function next() {
   try {
     const fresh = await status.next();
     back();
     page.refused = null;
-    if (fresh) take(fresh);
+    return fresh;
   } catch (error) {
     failed(error);
+    return null;
   }
-  asking = false;
-  if (!document.hidden && page.refused?.status !== 401) timer = setTimeout(poll, POLL_MS);
-  draw();
 }
 
 function take(fresh) {

@@ -172,6 +172,8 @@ export function patch(element, fresh) {
     if (!old || !sameKind(old, next)) {
       element.insertBefore(next, at);
     } else {
+      // A key may stand there twice: a task that was sent twice.
+      keyed.delete(key);
       if (old === at) at = at.nextSibling;
       else element.insertBefore(old, at);
       update(old, next);

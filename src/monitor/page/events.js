@@ -93,7 +93,14 @@ function levelForm() {
 }
 
 function eventsTable(events) {
-  const columns = [[t('number'), 'number'], [t('time')], [t('level')], [t('system')], [t('event'), 'wide'], [t('who')]];
+  const columns = [
+    [t('number'), 'number'],
+    [t('time'), 'tight'],
+    [t('level'), 'tight'],
+    [t('system')],
+    [t('event'), 'wide'],
+    [t('who'), 'tight'],
+  ];
   return table(
     t('events_caption'),
     columns,
@@ -110,7 +117,7 @@ function eventsTable(events) {
         ),
         event.system ? brief(event.system) : '–',
         brief(event.text, 400),
-        event.by ? brief(event.by) : '–',
+        event.by ? brief(event.by, 24) : '–',
       ],
     })),
   );

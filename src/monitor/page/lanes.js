@@ -97,8 +97,8 @@ const CALM = { works: 'good', starting: 'quiet', paused: 'warning', stopping: 'q
 
 function lanes(all) {
   const columns = [
-    [t('lane')],
-    [t('state'), 'wide'],
+    [t('lane'), 'lane'],
+    [t('state'), 'how'],
     [t('waiting'), 'number'],
     [t('oldest'), 'number'],
     [t('in_hand'), 'number'],

@@ -1,7 +1,7 @@
 // What all screens share: the last status, who may do what, notices, and carrying something out. Knows no single screen.
 
 import { Away, Problem, call } from './api.js';
-import { h, patch } from './dom.js';
+import { foreign, h, patch } from './dom.js';
 import { knows, t } from './say.js';
 
 export const page = {
@@ -30,7 +30,6 @@ export function systems() {
 /// What an error means, in a sentence.
 export function explain(error) {
   if (error instanceof Away) return t('no_answer');
-  if (!(error instanceof Problem)) return String(error);
   const key = `problem_${error.kind}`;
   const said = knows(key) ? t(key) : error.title;
   return error.detail ? `${said} (${error.detail})` : said;
@@ -50,7 +49,7 @@ export function drawNotice() {
     h(
       'p',
       { class: `notice ${noticeText.level}` },
-      h('span', null, h('strong', null, `${t(`level_${noticeText.level}`)}: `), noticeText.text),
+      h('span', null, h('strong', null, `${t(`level_${noticeText.level}`)}: `), foreign(noticeText.text)),
       h('button', { type: 'button', 'data-action': 'closeNotice', 'aria-label': t('close') }, '×'),
     );
   patch(document.getElementById('notice'), shown ? [shown] : []);
@@ -66,7 +65,8 @@ export async function attempt(work) {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof Problem && error.status === 401) page.refused = error;
+    if (!(error instanceof Problem || error instanceof Away)) throw error;
+    if (error.status === 401) page.refused = error;
     notice(explain(error), 'error');
     page.redraw();
     return null;

@@ -163,9 +163,14 @@ export function reconcileScreen() {
   };
 }
 
+/// A worker that was started again counts from 1 again.
+function isSame(one, other) {
+  return one?.id === other.id && one.started_at === other.started_at;
+}
+
 /// The status has no items: they are read once when a run has ended.
 async function readItems({ reconciliation: last }) {
-  if (!last || isRunning(last) || whole?.id === last.id) return;
+  if (!last || isRunning(last) || isSame(whole, last)) return;
   const run = await attempt(() => get(`/api/v1/reconciliations/${encodeURIComponent(last.id)}`));
   if (run) whole = run;
   page.redraw();
@@ -181,7 +186,7 @@ function drawReconciliation() {
       h('p', null, t('reconciliation_text')),
       mayControl() ? questions(isRunning(last)) : h('p', { class: 'hint' }, t('how_to_control')),
     ),
-    last ? found(whole?.id === last.id ? whole : last) : h('p', { 'data-key': 'never' }, t('reconciliation_never')),
+    last ? found(isSame(whole, last) ? whole : last) : h('p', { 'data-key': 'never' }, t('reconciliation_never')),
   ];
 }
 

@@ -177,7 +177,12 @@ export function taskScreen(id) {
       ),
       failed && h('p', { class: 'error', 'data-key': 'failed' }, explain(failed)),
       looking && h('p', { 'data-key': 'looking' }, t('looking')),
-      trace && [timeline(trace), verdict(trace), suggestion(trace, id)],
+      trace && [
+        h('div', { 'data-key': 'outcome' }, outcome(trace.verdict)),
+        timeline(trace),
+        verdict(trace),
+        suggestion(trace, id),
+      ],
       h(
         'p',
         { class: 'buttons', 'data-key': 'again' },
@@ -198,6 +203,7 @@ export function taskScreen(id) {
 }
 
 const LOOKED = { looked: ['✓', 'good'], not_looked: ['○', 'quiet'], could_not: ['✕', 'error'] };
+const NOTHING_THERE = ['–', 'quiet'];
 
 function timeline(trace) {
   return h(
@@ -217,7 +223,7 @@ function timeline(trace) {
 }
 
 function step({ source, system, looked, found, text, at, details }) {
-  const [sign, kind] = LOOKED[looked] ?? ['?', 'quiet'];
+  const [sign, kind] = found === false ? NOTHING_THERE : (LOOKED[looked] ?? ['?', 'quiet']);
   const about = Object.entries(details ?? {}).filter(([, value]) => value != null);
   return h(
     'li',
@@ -242,7 +248,12 @@ function step({ source, system, looked, found, text, at, details }) {
         'dl',
         null,
         about.map(([key, value]) =>
-          h('div', null, h('dt', { lang: 'en' }, foreign(key)), h('dd', null, detail(value))),
+          h(
+            'div',
+            null,
+            h('dt', null, knows(`detail_${key}`) ? t(`detail_${key}`) : foreign(key)),
+            h('dd', null, detail(key, value)),
+          ),
         ),
       ),
   );
@@ -253,27 +264,36 @@ function inEnglish(text) {
   return h('span', { lang: 'en' }, foreign(text));
 }
 
-function detail(value) {
+const A_TIME = /^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:?\d\d)$/;
+
+function detail(key, value) {
   const text = typeof value === 'string' ? value : JSON.stringify(value);
-  return outside(text, text);
+  if (A_TIME.test(text)) return clock(text);
+  return key === 'lane' ? name('state', text) : outside(text, text);
 }
 
-function verdict({ verdict: { code, text, moving, since } }) {
-  const kind = moving === true ? 'good' : moving === false ? 'error' : 'warning';
-  const sign = moving === true ? '→' : moving === false ? '✕' : '?';
+const MOVING = { true: ['✓', 'good'], false: ['✕', 'error'], null: ['?', 'warning'] };
+
+/// The verdict in a few words.
+function outcome({ code, moving, since }) {
+  const [sign, kind] = MOVING[moving];
+  return h(
+    'p',
+    null,
+    h('strong', { class: `state ${kind}` }, h('span', { 'aria-hidden': 'true' }, sign), ` ${t(`moving_${moving}`)}`),
+    ' ',
+    knows(`verdict_${code}`) && t(`verdict_${code}`),
+    since && [' (', t('since'), ' ', clock(since), ')'],
+  );
+}
+
+function verdict({ verdict }) {
   return h(
     'section',
-    { 'data-key': 'verdict', class: `verdict ${kind}` },
+    { 'data-key': 'verdict', class: `verdict ${MOVING[verdict.moving][1]}` },
     h('h3', null, t('verdict')),
-    h(
-      'p',
-      null,
-      h('strong', { class: `state ${kind}` }, h('span', { 'aria-hidden': 'true' }, sign), ` ${t(`moving_${moving}`)}`),
-      ' ',
-      knows(`verdict_${code}`) && t(`verdict_${code}`),
-      since && [' (', t('since'), ' ', clock(since), ')'],
-    ),
-    h('p', null, inEnglish(text)),
+    outcome(verdict),
+    h('p', null, inEnglish(verdict.text)),
   );
 }
 
