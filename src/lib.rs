@@ -34,7 +34,8 @@
 //! 6. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – the
 //!    settings that all systems share, [`queues`] – the names of the queues; [`logging`], [`redact`], [`tls`],
 //!    [`dial`], [`stats`], [`stop`], [`backoff`].
-//! 7. [`commands`] – the command line, a file or folder for each command; [`report`], [`terminal`] and [`nearest`] form
+//! 7. [`parked`] – what can be done with parked messages, for the command line and for others.
+//!    [`commands`] – the command line, a file or folder for each command; [`report`], [`terminal`] and [`nearest`] form
 //!    their output. [`sandbox`] has a fake of each target, for people, for `demo` and for the tests.
 //! 8. [`docs`] – the manual: operating, messages, failures, adding a system.
 //!
@@ -83,6 +84,7 @@ pub mod lane;
 pub mod logging;
 pub mod message;
 pub mod nearest;
+pub mod parked;
 pub mod queues;
 pub mod rabbitmq;
 pub mod redact;

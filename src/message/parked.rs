@@ -45,6 +45,11 @@ impl Cause {
         Cause::MessageTooLarge,
     ];
 
+    /// The cause of this name, as it is spelled on the wire.
+    pub fn named(name: &str) -> Option<Cause> {
+        Cause::ALL.into_iter().find(|cause| cause.name() == name)
+    }
+
     /// The spelling on the wire.
     pub fn name(self) -> &'static str {
         match self {
