@@ -2,7 +2,9 @@
 //!
 //! It knows no system: each reads its own settings, with the same [`Variables`], and [`crate::systems::table`] reads
 //! all of them together. `config.env.example` explains each variable; a test compares the two. This file opens no
-//! socket and no log; the only files it reads are those with certificates.
+//! socket and no log; the only files it reads are those with certificates and secrets.
+
+mod monitor;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +16,8 @@ use log::LevelFilter;
 use crate::camunda;
 use crate::settings::{Secret, SettingsErrors, Variables, address, right};
 use crate::tls::RootCertificates;
+
+pub use monitor::Monitor;
 
 /// The queues that all systems share: the setting, and its default.
 pub const ERROR_QUEUE: (&str, &str) = ("ERROR_QUEUE", "errors.camunda_tasks.queue");
@@ -28,7 +32,7 @@ const LONGEST_NAME: usize = 255;
 const LONGEST_PREFIX: usize = 200;
 
 /// The checked settings that all systems share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The broker.
     pub rabbitmq: RabbitMq,
@@ -58,6 +62,8 @@ pub struct Config {
     pub https: RootCertificates,
     /// Camunda's engine, which is told of parked tasks, if it is set.
     pub camunda: Option<camunda::Settings>,
+    /// Where and for whom the monitor is, if it is on.
+    pub monitor: Option<Monitor>,
 }
 
 /// How to reach RabbitMQ.
@@ -112,13 +118,15 @@ impl Config {
             shutdown_timeout: variables.seconds("SHUTDOWN_TIMEOUT", 30),
             https: own.map_or_else(RootCertificates::public, |own| own.and(RootCertificates::public())),
             camunda: camunda::Settings::from_variables(variables),
+            monitor: Monitor::from_variables(variables),
         }
     }
 
     /// The parts of these settings that must not appear in any output: passwords, and whole sign-ins as they are sent.
     pub fn secrets(&self) -> Vec<Secret> {
         let camunda = self.camunda.iter().flat_map(camunda::Settings::secrets);
-        self.rabbitmq.secrets().into_iter().chain(camunda).collect()
+        let monitor = self.monitor.iter().flat_map(Monitor::secrets);
+        self.rabbitmq.secrets().into_iter().chain(camunda).chain(monitor).collect()
     }
 }
 

@@ -83,6 +83,7 @@ pub mod incidents;
 pub mod lane;
 pub mod logging;
 pub mod message;
+pub mod monitor;
 pub mod nearest;
 pub mod parked;
 pub mod queues;

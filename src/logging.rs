@@ -3,11 +3,14 @@
 //! One event is one line, whatever a message contains, and no line holds a secret ([`crate::redact`]). Each place has a
 //! `sink`, whose own thread writes the lines: a thread that logs never waits for a full disk, a full pipe or a halted
 //! terminal. `file` is a log file that may be renamed or removed at any time, `lock` keeps two workers from writing the
-//! same files. It does not decide which lines there are.
+//! same files, [`history`] reads lines back. `threshold` is the level from which on there are lines, which may change
+//! for a time. It does not know what the lines say.
 
 mod file;
+pub mod history;
 mod lock;
 mod sink;
+mod threshold;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
@@ -27,8 +30,8 @@ use nix::unistd::{AccessFlags, access};
 use self::file::LogFile;
 use self::lock::Lock;
 use self::sink::{Out, Sink};
+use self::threshold::Threshold;
 use crate::config::Config;
-
 use crate::redact::clean;
 
 const WORKER_LOG: &str = "worker.log";
@@ -45,6 +48,11 @@ const PROBE: usize = 64 << 10;
 /// Lines that did not get into a log file since the start.
 static LOST: AtomicU64 = AtomicU64::new(0);
 static LOGGER: OnceLock<Logger> = OnceLock::new();
+/// Who sees warnings and errors.
+static WATCHER: OnceLock<Watcher> = OnceLock::new();
+
+/// Is called with the level, the thread's name and the text of a line. It must not log, nor wait.
+pub type Watcher = Box<dyn Fn(Level, &str, &str) + Send + Sync>;
 
 /// Logging that has been started. When it is dropped, the waiting lines are written and the folder is free for another
 /// worker.
@@ -97,10 +105,11 @@ fn start_with(config: &Config, lock: Option<Lock>) -> anyhow::Result<Logging> {
             .context("cannot start a thread")
     };
     let on_terminal = lock.is_some().then_some(terminal);
-    let logger = Logger { level: config.log_level, all: file(WORKER_LOG)?, errors: file(ERRORS_LOG)?, on_terminal };
+    let threshold = Threshold::new(config.log_level);
+    let logger = Logger { threshold, all: file(WORKER_LOG)?, errors: file(ERRORS_LOG)?, on_terminal };
     let logger = LOGGER.get_or_init(|| logger);
     log::set_logger(logger).map_err(|_| anyhow!("logging has been started before"))?;
-    log::set_max_level(config.log_level.max(LevelFilter::Error));
+    logger.threshold.tell_macros();
     log_panics();
     Ok(Logging { _lock: lock })
 }
@@ -122,6 +131,26 @@ pub fn reopen() {
     if let Some(logger) = LOGGER.get() {
         [&logger.all, &logger.errors].into_iter().for_each(Sink::reopen);
     }
+}
+
+/// Logs from this level on, for so long; then again from that of the settings on.
+pub fn change_level(level: LevelFilter, lasts: Duration) {
+    if let Some(logger) = LOGGER.get() {
+        logger.threshold.change(level, lasts);
+    }
+}
+
+/// The level from which on lines are logged now.
+pub fn level() -> LevelFilter {
+    LOGGER.get().map_or(LevelFilter::Off, |logger| {
+        logger.end_changed_level();
+        logger.threshold.level()
+    })
+}
+
+/// Lets this see the warnings and errors from now on, without secrets; only the first watcher does.
+pub fn watch(watcher: Watcher) {
+    let _ = WATCHER.set(watcher);
 }
 
 /// How many lines did not get into a log file since the start.
@@ -243,10 +272,18 @@ impl Complaints {
 
 /// Hands each line to its places.
 struct Logger {
-    level: LevelFilter,
+    threshold: Threshold,
     all: Sink,
     errors: Sink,
     on_terminal: Option<Arc<Sink>>,
+}
+
+impl Logger {
+    fn end_changed_level(&self) {
+        if self.threshold.end() {
+            log::info!("the log level is {} again", self.threshold.level());
+        }
+    }
 }
 
 impl Log for Logger {
@@ -254,18 +291,25 @@ impl Log for Logger {
     /// its errors ourselves.
     fn enabled(&self, metadata: &Metadata) -> bool {
         let most = match metadata.target().split("::").next() {
-            Some("task_creator") => self.level,
+            Some("task_creator") => self.threshold.level(),
             Some("amiquip") => LevelFilter::Error,
-            _ => LevelFilter::Warn.min(self.level),
+            _ => LevelFilter::Warn.min(self.threshold.level()),
         };
         metadata.level() <= most
     }
 
     fn log(&self, record: &Record) {
+        self.end_changed_level();
         if !self.enabled(record.metadata()) {
             return;
         }
-        let line = line(record.level(), &clean(&record.args().to_string()));
+        let text = clean(&record.args().to_string());
+        if record.level() <= Level::Warn
+            && let Some(watcher) = WATCHER.get()
+        {
+            watcher(record.level(), thread::current().name().unwrap_or_default(), &text);
+        }
+        let line = line(record.level(), &text);
         self.all.put(&line);
         if record.level() == Level::Error {
             self.errors.put(&line);

@@ -4,6 +4,7 @@
 //! It names no system, and does not know what a system or a lane does.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{process, thread};
 
@@ -18,6 +19,8 @@ use crate::lane::control::Control;
 use crate::lane::notices::{Counts, Notice, Notices};
 use crate::lane::{Lane, reader, tracking};
 use crate::logging;
+use crate::monitor::events::Events;
+use crate::monitor::hub::{Hub, LaneHandle};
 use crate::queues::Queues;
 use crate::rabbitmq::publisher::LargestBody;
 use crate::stats::{Declared, Stats};
@@ -29,6 +32,8 @@ use crate::systems::{Configured, Connected, Surroundings};
 /// A system that is on, with the parts that its lane uses.
 pub struct Running {
     name: &'static str,
+    /// What and where its target is, for people.
+    target: String,
     routes: Routes,
     connected: Connected,
     /// What becomes of notices of its parked tasks, if there are any.
@@ -37,7 +42,7 @@ pub struct Running {
 
 impl Running {
     /// Its counters, all at zero.
-    pub fn counters(&self) -> Stats {
+    fn counters(&self) -> Stats {
         let mut own = self.connected.handler.counters();
         if let Some(Counts { reported, unreported }) = &self.noticed {
             own.push(Declared::Count("incidents_reported", reported.clone()));
@@ -94,7 +99,8 @@ pub fn systems(setup: &Setup, stop: &Stop) -> anyhow::Result<Vec<Running>> {
         .on()
         .map(|(name, system)| {
             let noticed = setup.config.camunda.as_ref().map(|_| Counts::default());
-            Ok(Running { name, routes: routes.clone(), connected: system.connect(&around).context(name)?, noticed })
+            let (target, routes) = (system.target(), routes.clone());
+            Ok(Running { name, target, routes, connected: system.connect(&around).context(name)?, noticed })
         })
         .collect();
     if running.as_ref().is_ok_and(Vec::is_empty) {
@@ -112,22 +118,35 @@ fn reasons(setup: &Setup) -> String {
     off.collect::<Vec<_>>().join("; ")
 }
 
-/// Works until the stop signal. The counters, one for each system, belong to the caller, who may read them when this
-/// takes too long to return. The error that makes a lane give up goes to `gave_up`.
-pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, counters: &[Stats], gave_up: &Sender<anyhow::Error>) {
+/// The handles to the lanes of these systems, by which others see and control them.
+pub fn hub(config: &Config, systems: &[Running], events: Arc<Events>) -> Arc<Hub> {
+    let lanes = systems.iter().map(|running| LaneHandle {
+        name: running.name,
+        target: running.target.clone(),
+        queues: Queues::of(running.name, config),
+        control: Control::default(),
+        stats: Arc::new(running.counters()),
+        handler: Arc::clone(&running.connected.handler),
+    });
+    Arc::new(Hub::new(config.clone(), lanes.collect(), events))
+}
+
+/// Works until the stop signal. The hub, which [`hub`] has made of these systems, belongs to the caller, who may read
+/// it when this takes too long to return. The error that makes a lane give up goes to `gave_up`.
+pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, hub: &Arc<Hub>, gave_up: &Sender<anyhow::Error>) {
     let (notices, noticed) = bounded(incidents::MOST_WAITING);
     let lanes: Vec<Lane> = systems
         .iter()
-        .zip(counters)
-        .map(|(running, stats)| Lane {
+        .zip(&hub.lanes)
+        .map(|(running, handle)| Lane {
             name: running.name,
             looks_up: running.connected.handler.visible_within().is_some(),
-            queues: Queues::of(running.name, config),
+            queues: handle.queues.clone(),
             routes: running.routes.clone(),
             config,
-            stats,
+            stats: &handle.stats,
             largest: LargestBody::default(),
-            control: Control::default(),
+            control: handle.control.clone(),
             notices: running.notices(&notices),
             stop: stop.clone(),
         })

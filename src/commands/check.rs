@@ -97,6 +97,10 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Some(camunda) => camunda.check(https, &mut report),
         None => report.off("Camunda: CAMUNDA_URL is not set, so what is parked shows no incident there"),
     }
+    match &config.monitor {
+        Some(monitor) => report.ok(format!("monitor at http://{}: {}", monitor.address, monitor.rules())),
+        None => report.off("monitor: MONITOR_ADDR is not set, so there is no page, no control and no metrics"),
+    }
     report.sum_up();
     Ok(ExitCode::from(u8::from(report.failed())))
 }

@@ -5,6 +5,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{self, ExitCode};
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -13,9 +14,10 @@ use crossbeam_channel::{Receiver, after, bounded, select};
 use super::interrupts::{self, INTERRUPTED};
 use super::{DOTENV, EX_CONFIG};
 use crate::logging::Logging;
+use crate::monitor::events::Events;
+use crate::monitor::hub::Hub;
 use crate::rabbitmq::ConnectionError;
 use crate::settings::{Environment, SettingsErrors};
-use crate::stats::Stats;
 use crate::systems::table::{self, Setup};
 use crate::{logging, stop, worker};
 
@@ -37,21 +39,23 @@ pub fn run() -> anyhow::Result<ExitCode> {
         logging::reopen();
         ControlFlow::Continue(())
     })?;
+    // Before anything is logged that it should have.
+    let events = Events::start(&setup.config);
     worker::introduce(&setup, Path::new(DOTENV));
     environment.advice.iter().for_each(|advice| log::warn!("{advice}"));
-    work(&setup, &signals, &logging)
+    work(&setup, events, &signals, &logging)
 }
 
-fn work(setup: &Setup, signals: &Receiver<()>, logging: &Logging) -> anyhow::Result<ExitCode> {
+fn work(setup: &Setup, events: Arc<Events>, signals: &Receiver<()>, logging: &Logging) -> anyhow::Result<ExitCode> {
     let (stopper, stop) = stop::signal();
     let config = &setup.config;
     let systems = worker::systems(setup, &stop)?;
-    let counters: Vec<Stats> = systems.iter().map(worker::Running::counters).collect();
+    let hub = worker::hub(config, &systems, events);
     let (gave_up, given_up) = bounded(systems.len() + 1);
     let (done, ended) = bounded(1);
     let why = thread::scope(|scope| {
         thread::Builder::new().name("heartbeat".into()).spawn_scoped(scope, || {
-            worker::run(config, &stop, systems, &counters, &gave_up);
+            worker::run(config, &stop, systems, &hub, &gave_up);
             let _ = done.send(());
         })?;
         let why = select! {
@@ -65,14 +69,14 @@ fn work(setup: &Setup, signals: &Receiver<()>, logging: &Logging) -> anyhow::Res
             log::info!("stopping; a second Ctrl+C ends at once");
         }
         if let Some(code) = await_end(&ended, signals, &deadline) {
-            last_words(why.as_ref(), Some(code), &counters);
+            last_words(why.as_ref(), Some(code), &hub);
             logging.flush();
             // Not even a hanging broker can delay this.
             process::exit(code.into());
         }
         anyhow::Ok(why)
     })?;
-    Ok(ExitCode::from(last_words(why.as_ref(), None, &counters)))
+    Ok(ExitCode::from(last_words(why.as_ref(), None, &hub)))
 }
 
 /// Waits until all threads have ended. Returns an exit code if that takes too long or a second signal comes.
@@ -85,8 +89,8 @@ fn await_end(ended: &Receiver<()>, signals: &Receiver<()>, deadline: &Receiver<I
 }
 
 /// Logs how the worker ended, with the reason last, and returns the exit code.
-fn last_words(why: Option<&anyhow::Error>, cut_short: Option<u8>, counters: &[Stats]) -> u8 {
-    let some_unsettled = log_unsettled(counters);
+fn last_words(why: Option<&anyhow::Error>, cut_short: Option<u8>, hub: &Hub) -> u8 {
+    let some_unsettled = log_unsettled(hub);
     if cut_short.is_some() && !some_unsettled {
         log::warn!(
             "stopped before all threads had ended; RabbitMQ delivers their messages again, and each is looked up first"
@@ -108,8 +112,8 @@ fn last_words(why: Option<&anyhow::Error>, cut_short: Option<u8>, counters: &[St
 }
 
 /// Logs which tasks are unsettled, if there are any.
-fn log_unsettled(counters: &[Stats]) -> bool {
-    let unsettled: Vec<String> = counters.iter().flat_map(Stats::unsettled).collect();
+fn log_unsettled(hub: &Hub) -> bool {
+    let unsettled: Vec<String> = hub.lanes.iter().flat_map(|lane| lane.stats.unsettled()).collect();
     if unsettled.is_empty() {
         return false;
     }

@@ -1,9 +1,12 @@
 //! A variable's text → a number, a name, a switch. Each error is noted with the variable's name, its place in `.env`
-//! and a correct line; this file knows no setting and no system.
+//! and a correct line; this file knows no setting and no system. A secret may be in a file of its own.
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,6 +15,9 @@ use super::dotenv::{Environment, Given};
 
 /// The quotes of a keyboard, and those that a word processor makes of them.
 const QUOTES: &[char] = &['"', '\'', '`', '«', '»', '“', '”', '„', '‘', '’'];
+
+/// The longest secret in a file, in bytes. Whoever names a device has made an error.
+const LONGEST_SECRET: u64 = 64 << 10;
 
 /// Returns a variable's value, or the reason why it cannot be read.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<Result<Given, String>>;
@@ -55,8 +61,25 @@ impl Variables<'_> {
     }
 
     /// The same for a password: blanks and quotes within the quotes of `.env` are meant, and so is a quote at one end
-    /// only.
+    /// only. It may also be in a file, which the variable with `_FILE` behind its name names.
     pub fn secret(&mut self, name: &str) -> Option<Secret> {
+        let in_file = format!("{name}_FILE");
+        let (own, path) = (self.own_secret(name), self.text(&in_file));
+        match (own, path) {
+            (own, None) => own,
+            (None, Some(path)) => in_a_file(Path::new(&path))
+                .map_err(|wrong| {
+                    self.error(&in_file, &format!("is {path:?}, {wrong}"), &format!("{in_file}=secret.txt"))
+                })
+                .ok(),
+            (own, Some(_)) => {
+                self.error(&in_file, &format!("is set, and {name} is too: set one of them"), &format!("{name}=value"));
+                own
+            }
+        }
+    }
+
+    fn own_secret(&mut self, name: &str) -> Option<Secret> {
         let Given { value, quoted, .. } = self.given(name)?;
         let text = if quoted { &*value } else { value.trim() };
         let is_enclosed = text.chars().count() > 1 && text.starts_with(QUOTES) && text.ends_with(QUOTES);
@@ -168,5 +191,52 @@ impl Variables<'_> {
         if self.wrong.insert(name.to_owned()) {
             self.errors.push(error);
         }
+    }
+}
+
+/// The secret in this file, without the line breaks at its end, which an editor adds.
+fn in_a_file(path: &Path) -> Result<Secret, String> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(LONGEST_SECRET + 1).read_to_string(&mut text))
+        .map_err(|err| format!("which cannot be read: {err}"))?;
+    if text.len() as u64 > LONGEST_SECRET {
+        return Err(format!("which has more than {LONGEST_SECRET} bytes"));
+    }
+    match text.trim_end_matches(['\r', '\n']) {
+        empty if empty.trim().is_empty() => Err("which is empty".into()),
+        secret => Ok(Secret::new(secret)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, process};
+
+    use super::*;
+
+    fn secret(given: &[(&str, &str)]) -> (Option<Secret>, Vec<String>) {
+        let value = |name: &str| given.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Variables::read(value, |variables| variables.secret("TOKEN"))
+    }
+
+    #[test]
+    fn a_secret_may_be_in_a_file_and_no_error_shows_it() {
+        let path = env::temp_dir().join(format!("task-creator-secret-{}", process::id()));
+        let file = path.to_str().expect("a plain path");
+        for (text, expected) in [("of the file\n", "of the file"), (" blanks \r\n\n", " blanks "), ("\"q\"", "\"q\"")] {
+            fs::write(&path, text).expect("the folder is writable");
+            assert_eq!(secret(&[("TOKEN_FILE", file)]), (Some(Secret::new(expected)), vec![]));
+        }
+        let (_, errors) = secret(&[("TOKEN", "canary"), ("TOKEN_FILE", file)]);
+        assert!(errors[0].contains("TOKEN_FILE is set, and TOKEN is too: set one of them"), "{errors:?}");
+        for (text, told) in [(" \n", "is empty"), (&*"x".repeat(70_000), "more than 65536 bytes")] {
+            fs::write(&path, text).expect("the folder is writable");
+            let (none, errors) = secret(&[("TOKEN_FILE", file)]);
+            assert!(none.is_none() && errors[0].contains(told), "{errors:?}");
+        }
+        fs::remove_file(&path).expect("it is there");
+        let (_, errors) = secret(&[("TOKEN_FILE", file)]);
+        assert!(errors[0].contains("cannot be read: No such file"), "{errors:?}");
     }
 }

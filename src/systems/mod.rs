@@ -28,6 +28,7 @@ pub mod telegram;
 pub mod untracked;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -109,8 +110,8 @@ pub enum Configured {
 
 /// What the lane of a system works with.
 pub struct Connected {
-    /// Creates its tasks.
-    pub handler: Box<dyn Handler>,
+    /// Creates its tasks; the monitor looks tasks up through it, too.
+    pub handler: Arc<dyn Handler>,
     /// Follows them.
     pub tracker: Box<dyn Tracker>,
 }

@@ -23,6 +23,7 @@ use crossbeam_channel::{Receiver, after, at, bounded, select};
 
 use super::interrupts::{self, INTERRUPTED};
 use crate::config::{Config, RabbitMq};
+use crate::monitor::events::Events;
 use crate::stats::Stats;
 use crate::stop::{self, Stop, Stopper};
 use crate::systems::table::Setup;
@@ -147,13 +148,13 @@ fn with_worker<T>(
 ) -> anyhow::Result<T> {
     let (stopper, stop) = stop::signal();
     let systems = worker::systems(setup, &stop)?;
-    let counters: Vec<Stats> = systems.iter().map(worker::Running::counters).collect();
+    let hub = worker::hub(&setup.config, &systems, Events::start(&setup.config));
     let (refused, refusals) = bounded(systems.len() + 1);
     thread::scope(|scope| {
         thread::Builder::new()
             .name("heartbeat".into())
-            .spawn_scoped(scope, || worker::run(&setup.config, &stop, systems, &counters, &refused))?;
-        let named: Vec<(&str, &Stats)> = setup.on().map(|(name, _)| name).zip(&counters).collect();
+            .spawn_scoped(scope, || worker::run(&setup.config, &stop, systems, &hub, &refused))?;
+        let named: Vec<(&str, &Stats)> = hub.lanes.iter().map(|lane| (lane.name, lane.stats.as_ref())).collect();
         let result = work(&named, &refusals);
         // If `work` panics, dropping the stopper raises it, so that the worker ends in any case.
         stopper.raise();

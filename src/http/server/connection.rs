@@ -10,6 +10,7 @@ use httparse::EMPTY_HEADER;
 
 use super::reply::{self, After, Page, Reply};
 use super::request::{BUSY, HEAD_TOO_LONG, Head, MOST_HEADERS, Refused, Request, TOO_SLOW, end_of_head};
+use super::turn::Turn;
 use super::{Limits, Respond};
 
 /// How many bytes are read at once; most requests fit.
@@ -20,16 +21,16 @@ const LINGER: Duration = Duration::from_secs(1);
 const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Answers until either side ends the connection.
-pub(super) fn serve(stream: &TcpStream, limits: &Limits, respond: &impl Respond) -> io::Result<After> {
+pub(super) fn serve(stream: &TcpStream, limits: &Limits, respond: &impl Respond, turn: &Turn) -> io::Result<After> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(limits.reply_time))?;
-    let mut inbox = Inbox { socket: Socket::new(stream), limits, bytes: vec![0; CHUNK], filled: 0 };
+    let mut inbox = Inbox { socket: Socket::new(stream), limits, turn, bytes: vec![0; CHUNK], filled: 0 };
     loop {
         match inbox.answer_next(respond) {
             Ok(After::KeepAlive) => {}
             Ok(after) => return Ok(after),
             Err(Ended::Refused(refused)) => {
-                refuse(stream, refused, limits.reply_time)?;
+                refuse(stream, respond.refusal(refused.status, refused.why), limits.reply_time)?;
                 return Ok(After::Close);
             }
             Err(Ended::Lost(err)) => return Err(err),
@@ -38,8 +39,7 @@ pub(super) fn serve(stream: &TcpStream, limits: &Limits, respond: &impl Respond)
 }
 
 /// Says why, and gives the client time to read it.
-fn refuse(stream: &TcpStream, refused: Refused, patience: Duration) -> io::Result<()> {
-    let page = Page::new(refused.status, "text/plain", refused.why);
+fn refuse(stream: &TcpStream, page: Page, patience: Duration) -> io::Result<()> {
     reply::write(stream, &page.head(false), page.body(), patience)?;
     stream.shutdown(Shutdown::Write)?;
     let (socket, until) = (Socket::new(stream), Instant::now() + LINGER);
@@ -49,8 +49,8 @@ fn refuse(stream: &TcpStream, refused: Refused, patience: Duration) -> io::Resul
 
 /// Refuses one connection too many, at once: the caller has others to wait for. A client that has already sent its
 /// request may find its connection reset instead.
-pub(super) fn turn_away(stream: &TcpStream) {
-    let page = Page::new(BUSY.status, "text/plain", BUSY.why);
+pub(super) fn turn_away(stream: &TcpStream, respond: &impl Respond) {
+    let page = respond.refusal(BUSY.status, BUSY.why);
     let written = stream.set_nonblocking(true);
     let _ = written.and_then(|()| reply::write(stream, &page.head(false), page.body(), Duration::ZERO));
     let _ = stream.shutdown(Shutdown::Write);
@@ -83,6 +83,7 @@ impl From<io::Error> for Ended {
 struct Inbox<'a> {
     socket: Socket<'a>,
     limits: &'a Limits,
+    turn: &'a Turn,
     bytes: Vec<u8>,
     /// How many of the bytes have come.
     filled: usize,
@@ -102,7 +103,11 @@ impl Inbox<'_> {
             late = self.read_body(&behind[..here], &head)?;
             &late
         };
+        if !self.turn.ours() {
+            return Ok(After::Close);
+        }
         let reply = respond.respond(&Request { body, ..head.request });
+        self.turn.of_client();
         let after = self.write(reply, &head).map_err(Ended::Lost)?;
         self.bytes.copy_within(end + here..self.filled, 0);
         self.filled -= end + here;

@@ -7,12 +7,13 @@
 mod connection;
 mod reply;
 mod request;
+mod turn;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Scope};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
 pub use reply::{After, Page, Reply, TakeOver};
 pub use request::{Header, Request};
+use turn::Turn;
 
 /// The pause after a failed accept (out of file handles), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -32,8 +34,11 @@ pub struct Limits {
     pub head: usize,
     /// Bytes of a request's body.
     pub body: usize,
-    /// Connections at once; each further one is refused.
+    /// Connections at once; each further one is refused, except where one gives way.
     pub connections: usize,
+    /// A connection that has waited for its client for so long gives way to a new one when there is no room: clients
+    /// that hold connections and ask nothing keep no other client out. `None`: none gives way.
+    pub give_way: Option<Duration>,
     /// How long a connection may stay open without a request.
     pub idle: Duration,
     /// For a whole head, from its first byte.
@@ -51,6 +56,7 @@ impl Default for Limits {
             head: 64 << 10,
             body: 32 << 20,
             connections: 1024,
+            give_way: None,
             idle: Duration::from_secs(75),
             head_time: Duration::from_secs(30),
             body_time: Duration::from_secs(60),
@@ -63,6 +69,11 @@ impl Default for Limits {
 pub trait Respond: Send + Sync + 'static {
     /// Waits must end when the server's stop channel closes.
     fn respond(&self, request: &Request<'_>) -> Reply;
+
+    /// What a client gets whose request is refused before it is read, or that finds no room.
+    fn refusal(&self, status: u16, why: &'static str) -> Page {
+        Page::new(status, "text/plain", why)
+    }
 }
 
 /// A running server. Dropping it cuts every connection and joins every thread.
@@ -117,7 +128,13 @@ struct Shared<R> {
     respond: R,
     stopped: Receiver<()>,
     /// The open connections by number, so that stopping can cut them; each connection's thread removes its own.
-    open: Mutex<HashMap<u64, TcpStream>>,
+    open: Mutex<HashMap<u64, Open>>,
+}
+
+/// A connection as the others see it.
+struct Open {
+    stream: TcpStream,
+    turn: Arc<Turn>,
 }
 
 impl<R: Respond> Shared<R> {
@@ -133,29 +150,49 @@ impl<R: Respond> Shared<R> {
                     let _ = self.stopped.recv_timeout(ACCEPT_PAUSE);
                 }
             }
-            for stream in self.open_ones().values() {
+            for Open { stream, .. } in self.open_ones().values() {
                 let _ = stream.shutdown(Shutdown::Both);
             }
         });
     }
 
     fn open<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, number: u64, stream: TcpStream) -> io::Result<()> {
-        if self.open_ones().len() >= self.limits.connections {
-            connection::turn_away(&stream);
+        if !self.has_room() {
+            connection::turn_away(&stream, &self.respond);
             return Ok(());
         }
-        self.open_ones().insert(number, stream.try_clone()?);
+        let turn = Arc::new(Turn::default());
+        self.open_ones().insert(number, Open { stream: stream.try_clone()?, turn: Arc::clone(&turn) });
         let name = format!("{}/{number}", self.name);
-        let spawned = thread::Builder::new().name(name).spawn_scoped(scope, move || self.serve(number, &stream));
+        let spawned = thread::Builder::new().name(name).spawn_scoped(scope, move || self.serve(number, &stream, &turn));
         if spawned.is_err() {
             self.open_ones().remove(&number);
         }
         spawned.map(drop)
     }
 
-    fn serve(&self, number: u64, stream: &TcpStream) {
+    /// Whether one more connection may be open. If need be, the one gives way that has waited longest for its client;
+    /// one whose request is being answered never does.
+    fn has_room(&self) -> bool {
+        let mut open = self.open_ones();
+        if open.len() < self.limits.connections {
+            return true;
+        }
+        let Some(give_way) = self.limits.give_way else { return false };
+        let waiting = open.iter().filter_map(|(number, open)| Some((open.turn.waits_for()?, *number)));
+        let longest = waiting.max().filter(|(waits_for, _)| *waits_for >= give_way);
+        let given =
+            longest.and_then(|(_, number)| Some((number, open.get(&number)?)).filter(|(_, open)| open.turn.end()));
+        let Some((number, Open { stream, .. })) = given else { return false };
+        // Its thread sees the end, and ends.
+        let _ = stream.shutdown(Shutdown::Both);
+        open.remove(&number);
+        true
+    }
+
+    fn serve(&self, number: u64, stream: &TcpStream, turn: &Turn) {
         // `respond` may panic, and the panic is logged when it happens: it costs this connection only.
-        let serving = AssertUnwindSafe(|| connection::serve(stream, &self.limits, &self.respond));
+        let serving = AssertUnwindSafe(|| connection::serve(stream, &self.limits, &self.respond, turn));
         let after = catch_unwind(serving).unwrap_or(Ok(After::Close)).unwrap_or_else(|err| {
             log::debug!("{}: connection {number}: {err}", self.name);
             After::Close
@@ -170,7 +207,7 @@ impl<R: Respond> Shared<R> {
         }
     }
 
-    fn open_ones(&self) -> MutexGuard<'_, HashMap<u64, TcpStream>> {
+    fn open_ones(&self) -> MutexGuard<'_, HashMap<u64, Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

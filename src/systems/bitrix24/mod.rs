@@ -77,7 +77,7 @@ impl System for Bitrix24 {
         // Shared by the handler threads and the tracker: the portal counts all their requests together.
         let client = Arc::new(client::Client::new(&self.0, https, threads, stop));
         Ok(Connected {
-            handler: Box::new(handler::BitrixHandler::new(self.0.clone(), Arc::clone(&client))),
+            handler: Arc::new(handler::BitrixHandler::new(self.0.clone(), Arc::clone(&client))),
             tracker: Box::new(tracker::BitrixTracker::new(self.0.clone(), client)),
         })
     }

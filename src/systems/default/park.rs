@@ -2,6 +2,7 @@
 //!
 //! It has no target, and creates nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -31,7 +32,7 @@ impl System for Park {
     }
 
     fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected> {
-        let handler = Box::new(Parking { routes: around.routes.clone() });
+        let handler = Arc::new(Parking { routes: around.routes.clone() });
         Ok(Connected { handler, tracker: Box::new(NothingToTrack) })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! It has no target. What nobody may finish for somebody else is parked: a task of a system that is off, and a question.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -39,7 +40,7 @@ impl System for RecordOnly {
     }
 
     fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected> {
-        let handler = Box::new(Recording { routes: around.routes.clone() });
+        let handler = Arc::new(Recording { routes: around.routes.clone() });
         Ok(Connected { handler, tracker: Box::new(NothingToTrack) })
     }
 

@@ -20,6 +20,8 @@ pub mod settings;
 #[cfg(feature = "email")]
 mod smtp;
 
+use std::sync::Arc;
+
 use super::{Configured, Connected, Explanation, Surroundings, System};
 use crate::message::Task;
 use crate::settings::{Secret, Variables};
@@ -56,7 +58,7 @@ impl System for Settings {
     #[cfg(feature = "email")]
     fn connect(&self, _: &Surroundings) -> anyhow::Result<Connected> {
         Ok(Connected {
-            handler: Box::new(handler::EmailHandler::new(self.clone())),
+            handler: Arc::new(handler::EmailHandler::new(self.clone())),
             tracker: Box::new(super::untracked::Untracked),
         })
     }

@@ -80,7 +80,7 @@ impl System for HttpJobs {
         // Shared by the handler threads and the tracker, so that they share connections.
         let client = Arc::new(Client::new(&self.0, around.https));
         Ok(Connected {
-            handler: Box::new(handler::JobHandler::new(self.0.clone(), Arc::clone(&client))),
+            handler: Arc::new(handler::JobHandler::new(self.0.clone(), Arc::clone(&client))),
             tracker: Box::new(tracker::JobTracker::new(self.0.clone(), client, around.stop)),
         })
     }

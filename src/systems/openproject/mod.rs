@@ -67,7 +67,7 @@ impl System for OpenProject {
         // It is shared, so that handler and tracker together keep to the number of requests at once.
         let client = Arc::new(client::Client::new(&self.0, around.https, around.stop));
         Ok(Connected {
-            handler: Box::new(handler::OpenProjectHandler::new(self.0.clone(), Arc::clone(&client))),
+            handler: Arc::new(handler::OpenProjectHandler::new(self.0.clone(), Arc::clone(&client))),
             tracker: Box::new(tracker::OpenProjectTracker::new(self.0.clone(), client)),
         })
     }

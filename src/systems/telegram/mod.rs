@@ -54,7 +54,7 @@ impl System for Settings {
     fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected> {
         let client = Arc::new(client::Client::new(self, around.https));
         Ok(Connected {
-            handler: Box::new(handler::TelegramHandler::new(self.clone(), Arc::clone(&client))),
+            handler: Arc::new(handler::TelegramHandler::new(self.clone(), Arc::clone(&client))),
             tracker: Box::new(tracker::TelegramTracker::new(self.clone(), client, around.stop.clone())),
         })
     }

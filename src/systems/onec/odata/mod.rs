@@ -202,7 +202,7 @@ fn link(settings: &Settings, entity: &str, key: &str) -> String {
 /// What the lane works with.
 pub fn connect(settings: &Settings, mapping: &Mapping<Topic>, client: Arc<Client>) -> Connected {
     Connected {
-        handler: Box::new(handler::OdataHandler::new(settings.clone(), mapping.clone(), Arc::clone(&client))),
+        handler: Arc::new(handler::OdataHandler::new(settings.clone(), mapping.clone(), Arc::clone(&client))),
         tracker: Box::new(tracker::OdataTracker::new(settings.clone(), mapping.clone(), client)),
     }
 }

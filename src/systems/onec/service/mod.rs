@@ -135,7 +135,7 @@ fn printable(task_id: &str) -> String {
 /// What the lane works with.
 pub fn connect(settings: &Settings, mapping: &Mapping<Topic>, client: Arc<Client>) -> Connected {
     Connected {
-        handler: Box::new(handler::ServiceHandler::new(settings.clone(), mapping.clone(), Arc::clone(&client))),
+        handler: Arc::new(handler::ServiceHandler::new(settings.clone(), mapping.clone(), Arc::clone(&client))),
         tracker: Box::new(tracker::ServiceTracker::new(settings.clone(), mapping.clone(), client)),
     }
 }

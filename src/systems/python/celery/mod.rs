@@ -15,6 +15,8 @@ pub mod outcome;
 pub mod settings;
 pub mod tracker;
 
+use std::sync::Arc;
+
 use crate::message::Task;
 use crate::report::Report;
 use crate::settings::Secret;
@@ -47,7 +49,7 @@ impl System for Settings {
     fn connect(&self, around: &Surroundings) -> anyhow::Result<Connected> {
         let peer = self.peer(around.rabbitmq);
         Ok(Connected {
-            handler: Box::new(handler::CeleryHandler::new(self.clone(), peer.clone())),
+            handler: Arc::new(handler::CeleryHandler::new(self.clone(), peer.clone())),
             tracker: Box::new(tracker::CeleryTracker::new(self.clone(), peer)),
         })
     }
