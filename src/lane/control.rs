@@ -1,15 +1,19 @@
-//! What may be asked of a lane from outside while it works: to pause, to resume, to poll its target now, to say how it
-//! is. The tracker tells here which tasks it has parked.
+//! What may be asked of a lane from outside while it works: to pause, to resume, to sweep now, to say how it is and
+//! which tasks it has. The tracker tells here which tasks it has parked, and what its last sweep has seen.
 //!
 //! The handle only passes commands on. The reader's thread carries them out, also while it waits for its next session;
-//! the [`state`](super::state) decides what a pause means. It does not know who asks.
+//! the [`state`](super::state) decides what a pause means. A pause outlives the sessions with RabbitMQ, and ends with
+//! the process. The handle does not know who asks, except that a pause bears a name.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryIter, bounded, unbounded};
 
 use super::state::State;
+use super::tasks::{Numbers, Swept, UnderWay};
 
 /// So many commands may wait for a reader that is just opening a session.
 const MOST_WAITING: usize = 16;
@@ -22,19 +26,31 @@ pub struct Control {
     polls: (Sender<()>, Receiver<()>),
     /// The reader takes all of them whenever it looks.
     parked: (Sender<String>, Receiver<String>),
+    /// How many sweeps have started.
+    sweeps: Arc<AtomicU64>,
+    /// Locked for an instant only.
+    swept: Arc<Mutex<Arc<Swept>>>,
 }
 
 /// A command for the reader.
 #[derive(Debug)]
 pub(super) enum Command {
-    Pause { reason: String, lasts: Option<Duration> },
-    Resume,
+    Pause { by: String, reason: String, lasts: Option<Duration>, done: Sender<()> },
+    Resume(Sender<()>),
     Snapshot(Sender<Snapshot>),
+    Tasks(Sender<Vec<UnderWay>>),
 }
+
+/// A command that the lane has, and carries out soon.
+#[derive(Debug)]
+#[must_use = "the lane may still be busy"]
+pub struct Asked(Receiver<()>);
 
 /// A pause by command: no task is started meanwhile, and messages stay in their queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
+    /// Who has asked for it, for people.
+    pub by: String,
     /// Why, for people.
     pub reason: String,
     /// Since when.
@@ -48,6 +64,8 @@ pub struct Pause {
 pub struct Snapshot {
     /// It has a session with RabbitMQ.
     pub has_session: bool,
+    /// It consumes its queues.
+    pub is_consuming: bool,
     /// RabbitMQ takes no messages (an alarm).
     pub in_alarm: bool,
     /// It is stopping.
@@ -64,6 +82,8 @@ pub struct Snapshot {
     pub unsettled: Vec<String>,
     /// Messages that their queue does not take.
     pub waiting_for_room: usize,
+    /// Its tasks, counted.
+    pub numbers: Numbers,
 }
 
 /// The lane has not carried out earlier commands yet.
@@ -80,7 +100,13 @@ impl std::error::Error for Busy {}
 
 impl Default for Control {
     fn default() -> Control {
-        Control { commands: bounded(MOST_WAITING), polls: bounded(1), parked: unbounded() }
+        Control {
+            commands: bounded(MOST_WAITING),
+            polls: bounded(1),
+            parked: unbounded(),
+            sweeps: Arc::default(),
+            swept: Arc::default(),
+        }
     }
 }
 
@@ -89,22 +115,34 @@ impl Control {
     ///
     /// # Errors
     /// The lane is busy.
-    pub fn pause(&self, reason: &str, lasts: Option<Duration>) -> Result<(), Busy> {
-        self.ask(Command::Pause { reason: reason.to_owned(), lasts })
+    pub fn pause(&self, by: &str, reason: &str, lasts: Option<Duration>) -> Result<Asked, Busy> {
+        let (done, asked) = bounded(1);
+        self.ask(Command::Pause { by: by.to_owned(), reason: reason.to_owned(), lasts, done })?;
+        Ok(Asked(asked))
     }
 
     /// Tasks may be started again.
     ///
     /// # Errors
     /// The lane is busy.
-    pub fn resume(&self) -> Result<(), Busy> {
-        self.ask(Command::Resume)
+    pub fn resume(&self) -> Result<Asked, Busy> {
+        let (done, asked) = bounded(1);
+        self.ask(Command::Resume(done))?;
+        Ok(Asked(asked))
     }
 
-    /// Starts a sweep over all records now, or after the one that is running.
-    pub fn poll_now(&self) {
+    /// Starts a sweep over all records now, or after the one that is running. Returns its number: it is done when
+    /// [`Control::swept`] has this number or a later one.
+    pub fn sweep_now(&self) -> u64 {
+        let number = self.sweeps.load(Ordering::Relaxed) + 1;
         // No room: it has been asked already.
         let _ = self.polls.0.try_send(());
+        number
+    }
+
+    /// What the last whole sweep has seen; its number is 0 before the first one.
+    pub fn swept(&self) -> Arc<Swept> {
+        Arc::clone(&self.swept.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The tracker has parked the task with this id: it is not finished.
@@ -120,6 +158,17 @@ impl Control {
     pub fn snapshot(&self, patience: Duration) -> Result<Snapshot, Busy> {
         let (reply, answer) = bounded(1);
         self.ask(Command::Snapshot(reply))?;
+        answer.recv_timeout(patience).map_err(|_| Busy)
+    }
+
+    /// The tasks that the lane has taken and not settled. Costs the lane's thread a moment for each, so it is asked only
+    /// when somebody wants to see them.
+    ///
+    /// # Errors
+    /// As [`Control::snapshot`].
+    pub fn tasks(&self, patience: Duration) -> Result<Vec<UnderWay>, Busy> {
+        let (reply, answer) = bounded(1);
+        self.ask(Command::Tasks(reply))?;
         answer.recv_timeout(patience).map_err(|_| Busy)
     }
 
@@ -141,17 +190,42 @@ impl Control {
     pub(super) fn polls(&self) -> &Receiver<()> {
         &self.polls.1
     }
+
+    /// Another sweep starts; returns its number, which is 1 for the first.
+    pub(super) fn sweep_starts(&self) -> u64 {
+        self.sweeps.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A sweep has seen all records.
+    pub(super) fn has_swept(&self, swept: Swept) {
+        *self.swept.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(swept);
+    }
+}
+
+impl Asked {
+    /// Waits until the lane has carried it out; `false` when it takes longer than `patience`. Then it is carried out
+    /// later.
+    #[must_use]
+    pub fn is_done_within(&self, patience: Duration) -> bool {
+        self.0.recv_timeout(patience).is_ok()
+    }
 }
 
 impl Command {
     pub(super) fn carry_out<T>(self, state: &mut State<T>, now: Instant) {
+        // Who has asked may have stopped waiting.
         match self {
-            Command::Pause { reason, lasts } => {
-                state.pause(Pause { reason, since: now, until: lasts.and_then(|lasts| now.checked_add(lasts)) }, now);
+            Command::Pause { by, reason, lasts, done } => {
+                let until = lasts.and_then(|lasts| now.checked_add(lasts));
+                state.pause(Pause { by, reason, since: now, until }, now);
+                let _ = done.try_send(());
             }
-            Command::Resume => state.resume(),
-            // The asker may have stopped waiting.
+            Command::Resume(done) => {
+                state.resume();
+                let _ = done.try_send(());
+            }
             Command::Snapshot(reply) => drop(reply.try_send(state.snapshot(now))),
+            Command::Tasks(reply) => drop(reply.try_send(state.under_way(now))),
         }
     }
 }

@@ -14,6 +14,7 @@
 mod entry;
 mod finished;
 mod overview;
+mod pasts;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ use self::entry::{Entry, State, Step};
 pub use self::entry::{Key, Next};
 use self::finished::Finished;
 pub use self::finished::Replay;
+use self::pasts::Pasts;
+use super::tasks::About;
 use super::{Job, outgoing};
 use crate::message::Task;
 use crate::rabbitmq::publisher::OutgoingMessage;
@@ -78,6 +81,8 @@ pub struct Ledger<T> {
     /// When the results that have no delivery are recorded all the same; `None` without a session or without such
     /// results.
     claims_end: Option<Instant>,
+    /// For people only.
+    pasts: Pasts,
 }
 
 impl<T> Default for Ledger<T> {
@@ -93,6 +98,7 @@ impl<T> Default for Ledger<T> {
             in_flight: 0,
             finished: Finished::new(),
             claims_end: None,
+            pasts: Pasts::default(),
         }
     }
 }
@@ -132,7 +138,9 @@ impl<T> Ledger<T> {
     pub fn add(&mut self, token: T, job: Job, not_before: Option<Instant>) {
         self.finished.forget(&job.task.id);
         let (key, attempts, replay) = (Key::Task(job.task.id.clone()), job.attempts, outgoing::replay(&job.headers));
-        self.entries.insert(key.clone(), Entry { replay, ..Entry::new(token, State::Waiting(job), attempts) });
+        let (about, past) = (About::of(&job.task), self.past(&key, &job));
+        let entry = Entry { replay, about, past, ..Entry::new(token, State::Waiting(job), attempts) };
+        self.entries.insert(key.clone(), entry);
         self.schedule(key, not_before);
     }
 
@@ -295,6 +303,9 @@ impl<T> Ledger<T> {
         let key = self.by_tag.remove(&tag)?;
         let entry = self.entries.get_mut(&key)?;
         entry.refused = false;
+        if matches!(entry.state, State::Publishing(_, Next::Leave)) {
+            self.pasts.keep(&key, &entry.past);
+        }
         match &entry.state {
             State::Publishing(_, next) if next.is_ack_only() => {
                 return self.entries.remove(&key).map(|entry| Confirmed::Ack(entry.tokens));
@@ -411,6 +422,8 @@ impl<T> Ledger<T> {
         self.later.clear();
         let due = [&mut self.due, &mut self.to_publish, &mut self.first_follow_ups, &mut self.to_follow_up];
         due.into_iter().for_each(VecDeque::clear);
+        self.pasts.forget_older();
+        self.entries.iter().for_each(|(key, entry)| self.pasts.keep(key, &entry.past));
         let entries = std::mem::take(&mut self.entries).into_iter();
         self.entries = entries.filter_map(|(key, entry)| Some((key, entry.without_session()?))).collect();
     }

@@ -12,6 +12,8 @@
 //! check, `listening` waits between two sweeps for a target that tells by itself, and [`moves`] is how records leave
 //! the sent queue.
 //!
+//! [`tasks`] is what a lane tells of its tasks, for people.
+//!
 //! [`outgoing`] makes the messages that are published, [`sizes`] deals with those that are too large, [`rights`] knows
 //! what a lane must be allowed, and [`notices`] tells outside what is parked. [`remembered`] is a set of ids that
 //! forgets, [`log_throttle`] keeps a repeated text from flooding the log. Nothing here knows which system it works for.
@@ -38,6 +40,7 @@ pub mod session;
 pub mod sizes;
 pub mod state;
 pub mod sweep;
+pub mod tasks;
 pub mod tracking;
 pub mod waits;
 

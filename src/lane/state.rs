@@ -18,13 +18,14 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 pub use self::next::{Action, End, Sight};
-use super::breaker::Breaker;
+use super::breaker::{Breaker, BreakerState};
 use super::caution::Caution;
 use super::control::{Pause, Snapshot};
 use super::ledger::Ledger;
 use super::log_throttle::LogThrottle;
 use super::prefetch::Prefetch;
 use super::refusals::Refusals;
+use super::tasks::{Step, UnderWay};
 use super::waits::Waits;
 use super::{Job, Lane};
 use crate::message::Claim;
@@ -191,7 +192,7 @@ impl<T> State<'_, T> {
     pub fn pause(&mut self, pause: Pause, now: Instant) {
         let ends_in = pause.until.map(|until| until.saturating_duration_since(now));
         let until = ends_in.map_or_else(|| "until it is resumed".into(), |pause| format!("for {pause:.0?}"));
-        log::warn!("paused {until}, messages stay in their queue: {}", pause.reason);
+        log::warn!("paused {until} by {}, messages stay in their queue: {}", pause.by, pause.reason);
         self.lane.stats.condition.stands(Obstacle::Paused, &pause.reason, ends_in);
         self.paused = Some(pause);
         self.takes_back = true;
@@ -232,6 +233,7 @@ impl<T> State<'_, T> {
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         Snapshot {
             has_session: self.session.started.is_some(),
+            is_consuming: self.session.consuming && !self.stopping,
             in_alarm: self.session.alarm,
             stopping: self.stopping,
             paused: self.paused.clone().filter(|pause| !pause.is_over(now)),
@@ -240,7 +242,25 @@ impl<T> State<'_, T> {
             in_pool: self.ledger.at_work().len(),
             unsettled: self.ledger.all_unsettled().into_iter().map(str::to_owned).collect(),
             waiting_for_room: self.ledger.refused_messages(None),
+            numbers: self.ledger.numbers(),
         }
+    }
+
+    /// The tasks that are under way, for people.
+    pub fn under_way(&self, now: Instant) -> Vec<UnderWay> {
+        let paused = self.paused.as_ref().filter(|pause| !pause.is_over(now));
+        let (step, next_try) = match (paused, self.breaker.state(now)) {
+            _ if self.session.alarm => (Step::WaitingForRabbitMq, None),
+            (Some(pause), _) => (Step::Paused, pause.until),
+            (None, BreakerState::Open(until)) => (Step::WaitingForTarget, Some(until)),
+            (None, BreakerState::HalfOpen) => (Step::WaitingForTarget, None),
+            (None, BreakerState::Closed(_)) => (Step::Waiting, None),
+        };
+        let mut tasks = self.ledger.under_way();
+        for task in tasks.iter_mut().filter(|task| task.step == Step::Waiting) {
+            (task.step, task.next_try) = (step, next_try);
+        }
+        tasks
     }
 
     /// Notes, for people, the tasks that can be settled in this session, and returns their number.

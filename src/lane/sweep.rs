@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use super::tasks::Oldest;
 use crate::message::ParkedTask;
 use crate::rabbitmq::connection::{Connection, Watch};
 use crate::rabbitmq::consumer::{AckToken, Consumer};
@@ -50,6 +51,12 @@ pub struct Sweep<'i> {
     pub foreign: u64,
     /// The age of the oldest open one.
     pub oldest: Duration,
+    /// Some records were not looked at, since the sweep was too long.
+    pub skipped: bool,
+    /// The oldest open ones, for people.
+    pub listed: Oldest,
+    /// The oldest ones without an answer, for people.
+    pub listed_unanswered: Oldest,
 }
 
 /// What an outgoing message of a sweep is for.
@@ -86,6 +93,9 @@ impl<'i> Sweep<'i> {
             unanswered: 0,
             foreign: 0,
             oldest: Duration::ZERO,
+            skipped: false,
+            listed: Oldest::default(),
+            listed_unanswered: Oldest::default(),
         }
     }
 

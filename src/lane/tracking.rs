@@ -16,6 +16,7 @@ use super::finding::{Finding, shown_and_gone};
 use super::log_throttle::LogThrottle;
 use super::remembered::Remembered;
 use super::sweep::{Sent, Sweep};
+use super::tasks::Swept;
 use super::{Lane, outgoing};
 use crate::message::record::answer_text;
 use crate::message::{Cause, Original, Record, now_ms};
@@ -126,9 +127,13 @@ impl<'a, 'b> Tracking<'a, 'b> {
 impl Tracking<'_, '_> {
     fn sweep(&mut self, started: Instant) -> anyhow::Result<()> {
         let lane = self.lane;
+        let number = lane.control.sweep_starts();
         let mut connection = Connection::open(&lane.config.rabbitmq, &format!("task-creator {}: sweep", lane.name))?;
         let opened = connection.within_deadline(|connection| {
-            let Some(found) = queues::look(connection, &lane.queues.sent)? else { return Ok(None) };
+            let Some(found) = queues::look(connection, &lane.queues.sent)? else {
+                self.publish_list(None, number, started);
+                return Ok(None);
+            };
             if let Some(queued) = queues::ready(connection, &lane.queues.input)? {
                 lane.stats.condition.queued.set(queued.into());
             }
@@ -140,7 +145,7 @@ impl Tracking<'_, '_> {
             log::debug!("no sweep: another worker is sweeping, or there is nothing yet");
             return Ok(());
         };
-        let result = self.sweep_with(&connection, &consumer, found.ready, started);
+        let result = self.sweep_with(&connection, &consumer, (number, found.ready), started);
         let deadline = connection.closing();
         let settled = [(lane.queues.sent.clone(), Found { ready: 0, ..found })];
         let requeued = consumer.requeue_all().and_then(|()| queues::await_settled(&mut connection, &settled));
@@ -157,7 +162,7 @@ impl Tracking<'_, '_> {
         &mut self,
         connection: &Connection,
         consumer: &Consumer,
-        records: u32,
+        (number, records): (u64, u32),
         started: Instant,
     ) -> anyhow::Result<()> {
         let mut sweep = Sweep::new(consumer);
@@ -173,6 +178,9 @@ impl Tracking<'_, '_> {
         if let Some((publishing, publisher, watch)) = sweep.publisher.take() {
             drop(watch);
             publishing.close_with(publisher);
+        }
+        if result.is_ok() {
+            self.publish_list(Some(sweep), number, started);
         }
         result
     }
@@ -191,11 +199,13 @@ impl Tracking<'_, '_> {
             if read > checked_last_time {
                 self.check(sweep, deliveries)?;
             } else {
+                sweep.skipped = true;
                 deliveries.into_iter().for_each(|delivery| sweep.consumer.leave(delivery.token));
             }
             if started.elapsed() > LONGEST_SWEEP && read < records {
                 log::warn!("{records} records are too many for one sweep: the next one goes on after {read} of them");
                 self.checked_last_time = read;
+                sweep.skipped = true;
                 break;
             }
         }
@@ -298,11 +308,13 @@ impl Tracking<'_, '_> {
             Progress::Open => {
                 sweep.open += 1;
                 sweep.oldest = sweep.oldest.max(record.age().unwrap_or_default());
+                sweep.listed.note(record, None);
                 sweep.consumer.leave(token);
                 Ok(())
             }
             Progress::Waiting(why) => {
                 sweep.unanswered += 1;
+                sweep.listed_unanswered.note(record, Some(&why));
                 if self.unanswered.insert(id.to_owned()) {
                     log::warn!("finished, but not answered to Camunda yet: task={id}: {why}");
                 }
@@ -398,6 +410,26 @@ impl Tracking<'_, '_> {
             sweep.open,
             span(sweep.oldest)
         );
+    }
+}
+
+impl Tracking<'_, '_> {
+    /// Shows outside what a sweep has seen; `None`: there is no sent queue yet. One that has ended early, or goes on where
+    /// another one has ended, has not seen every record.
+    fn publish_list(&self, sweep: Option<Sweep>, number: u64, started: Instant) {
+        let (took, at) = (started.elapsed(), now_ms());
+        let swept = Swept { number, at, took, is_complete: true, ..Swept::default() };
+        let swept = match sweep {
+            None => swept,
+            Some(sweep) => {
+                let (open, all_open) = sweep.listed.into_list();
+                let (unanswered, all_unanswered) = sweep.listed_unanswered.into_list();
+                // Records that were only published again count as open, and are not in the list.
+                let is_complete = all_open && all_unanswered && !sweep.skipped && open.len() as u64 == sweep.open;
+                Swept { open, unanswered, is_complete, ..swept }
+            }
+        };
+        self.lane.control.has_swept(swept);
     }
 }
 

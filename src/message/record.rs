@@ -151,6 +151,18 @@ impl Record {
         serde_json::from_str(self.rest.get("target_host")?.get()).ok()
     }
 
+    /// The task's id at the target, where the reply names it as most targets' do; or the address of a job.
+    pub fn target_id(&self) -> Option<String> {
+        let data = &self.response_data;
+        [&data["result"]["task"]["id"], &data["job"]["url"]].into_iter().find_map(super::text)
+    }
+
+    /// When the task was created, in milliseconds since 1970, by the record's own `processed_at`.
+    pub fn created_at(&self) -> Option<u64> {
+        let created: f64 = serde_json::from_str(self.rest.get("processed_at")?.get()).ok()?;
+        u64::try_from(Duration::try_from_secs_f64(created).ok()?.as_millis()).ok()
+    }
+
     /// How long ago the task was created, by the record's own `processed_at`.
     pub fn age(&self) -> Option<Duration> {
         let created: f64 = serde_json::from_str(self.rest.get("processed_at")?.get()).ok()?;

@@ -56,16 +56,16 @@ fn a_paused_lane_starts_nothing_until_it_is_resumed() {
     let work = || {
         let control = of(&control);
         eventually("a session", PATIENCE, || snapshot(control).has_session);
-        control.pause("maintenance", None).expect("the lane is not busy");
+        assert!(control.pause("test", "maintenance", None).expect("the lane is not busy").is_done_within(PATIENCE));
         queues.publish_tasks(&["a", "b"].map(seed_message));
         eventually("two that wait", PATIENCE, || snapshot(control).waiting == 2);
         let paused = snapshot(control);
         assert_eq!(paused.paused.map(|pause| pause.reason).as_deref(), Some("maintenance"));
         assert_eq!((paused.in_pool, queues.count(&queues.sent())), (0, 0));
-        control.resume().expect("the lane is not busy");
+        assert!(control.resume().expect("the lane is not busy").is_done_within(PATIENCE));
         queues.await_count(&queues.sent(), 2, PATIENCE);
         eventually("nothing unsettled", PATIENCE, || snapshot(control).unsettled.is_empty());
-        control.pause("a moment", Some(Duration::from_secs(1))).expect("the lane is not busy");
+        assert!(control.pause("test", "a moment", Some(Duration::from_secs(1))).is_ok());
         queues.publish_task(&seed_message("c"));
         queues.await_count(&queues.sent(), 3, PATIENCE);
         assert_eq!(snapshot(control).paused, None);
@@ -83,7 +83,7 @@ fn a_lane_without_rabbitmq_carries_out_commands_too() {
     let control = OnceLock::new();
     let work = || {
         let control = of(&control);
-        control.pause("nobody there", None).expect("the lane is not busy");
+        assert!(control.pause("test", "nobody there", None).is_ok());
         let snapshot = snapshot(control);
         assert!(!snapshot.has_session && snapshot.paused.is_some(), "{snapshot:?}");
     };
@@ -107,7 +107,7 @@ fn a_tracker_sweeps_at_once_when_it_is_asked() {
         });
         queues.publish(&queues.sent(), record.to_string(), amiquip::FieldTable::new());
         eventually("the response, long before the next sweep", PATIENCE, || {
-            control.poll_now();
+            control.sweep_now();
             queues.count(&queues.responses()) == 1
         });
     };

@@ -4,7 +4,9 @@
 //! when a step is due.
 
 use super::super::Job;
+use super::super::tasks::About;
 use super::finished::Replay;
+use super::pasts::Past;
 use crate::message::Task;
 use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::systems::Created;
@@ -150,12 +152,26 @@ pub(super) struct Entry<T> {
     pub(super) unclaimed: bool,
     /// Its queue has not taken its outgoing message, and has not yet taken it since.
     pub(super) refused: bool,
+    /// What people call it.
+    pub(super) about: About,
+    /// What is known of it since it came first.
+    pub(super) past: Past,
 }
 
 impl<T> Entry<T> {
     /// An entry with its first delivery.
     pub(super) fn new(token: T, state: State, attempts: u32) -> Entry<T> {
-        Entry { tokens: vec![token], state, attempts, replay: None, parked: false, unclaimed: false, refused: false }
+        Entry {
+            tokens: vec![token],
+            state,
+            attempts,
+            replay: None,
+            parked: false,
+            unclaimed: false,
+            refused: false,
+            about: About::default(),
+            past: Past::default(),
+        }
     }
 
     /// What outlives the session: it waits for its next delivery.

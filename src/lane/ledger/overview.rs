@@ -1,7 +1,12 @@
-//! What the [`ledger`](super) holds, in numbers and ids. It changes nothing.
+//! What the [`ledger`](super) holds, in numbers and ids, and as a list for people. It decides nothing.
 
-use super::entry::{Entry, State};
-use super::{Key, Ledger};
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::entry::{Entry, Next, State};
+use super::pasts::Past;
+use super::{Job, Key, Ledger, outgoing};
+use crate::lane::tasks::{Numbers, Step, UnderWay, cut};
 
 impl<T> Ledger<T> {
     /// How many outgoing messages wait until this queue, or (`None`) any queue, takes them.
@@ -54,5 +59,90 @@ impl<T> Ledger<T> {
             Key::Task(id) => (id.as_str(), entry),
             Key::Unreadable(_) => ("(unreadable)", entry),
         })
+    }
+
+    /// How many tasks are under way, and since when.
+    pub fn numbers(&self) -> Numbers {
+        let times = self.times();
+        let mut numbers = Numbers::default();
+        for (key, entry) in self.tasks_under_way() {
+            match &entry.state {
+                State::Waiting(_) if entry.is_retrying() => numbers.retrying += 1,
+                State::Waiting(_) => numbers.taken += 1,
+                _ => numbers.in_hand += 1,
+            }
+            if entry.refused || !times.contains_key(key) {
+                numbers.oldest = [numbers.oldest, entry.past.since].into_iter().flatten().min();
+            }
+        }
+        numbers
+    }
+
+    /// The tasks that are under way, for people.
+    pub fn under_way(&self) -> Vec<UnderWay> {
+        let times = self.times();
+        let of = |(key, entry): (&Key, &Entry<T>)| {
+            let Key::Task(id) = key else { return None };
+            let next_try = times.get(key).copied();
+            Some(UnderWay {
+                id: id.clone(),
+                about: entry.about.clone(),
+                since: entry.past.since,
+                attempts: entry.attempts,
+                is_retrying: entry.is_retrying(),
+                step: entry.step(next_try.is_some()),
+                next_try,
+                error: entry.past.error.clone(),
+            })
+        };
+        self.tasks_under_way().filter_map(of).collect()
+    }
+
+    /// A message without a readable id is no task.
+    fn tasks_under_way(&self) -> impl Iterator<Item = (&Key, &Entry<T>)> {
+        self.entries.iter().filter(|(key, _)| matches!(key, Key::Task(_)))
+    }
+
+    /// The entries that wait for a time, and which.
+    fn times(&self) -> HashMap<&Key, Instant> {
+        self.later.keys().map(|(instant, key)| (key, *instant)).collect()
+    }
+
+    /// What is known of a task that has just come.
+    pub(super) fn past(&mut self, key: &Key, job: &Job) -> Past {
+        let before = self.pasts.take(key).unwrap_or_default();
+        let told = || outgoing::last_error(&job.headers).map(cut);
+        Past { since: before.since.or(Some(job.arrived)), error: before.error.or_else(told) }
+    }
+
+    /// The task has failed, for this reason.
+    pub fn note_error(&mut self, id: &str, error: &str) {
+        if let Some(entry) = self.entries.get_mut(&Key::Task(id.to_owned())) {
+            entry.past.error = Some(cut(error));
+        }
+    }
+}
+
+impl<T> Entry<T> {
+    /// It has failed before, and waits.
+    fn is_retrying(&self) -> bool {
+        matches!(self.state, State::Waiting(_)) && (self.attempts > 0 || self.past.error.is_some())
+    }
+
+    fn step(&self, waits_for_a_time: bool) -> Step {
+        match &self.state {
+            _ if self.refused => Step::WaitingForRoom,
+            State::Waiting(_) if waits_for_a_time => Step::WaitingForTry,
+            State::Waiting(_) => Step::Waiting,
+            State::InFlight => Step::Handling,
+            State::Ready(_, next) | State::Publishing(_, next) => match next {
+                Next::FollowUp(_) => Step::Recording,
+                Next::Finish(_) => Step::Answering,
+                Next::Leave => Step::Retrying,
+                Next::Park => Step::Parking,
+                Next::Move => Step::Moving,
+            },
+            State::ToFollowUp(_) | State::FollowingUp => Step::FollowingUp,
+        }
     }
 }

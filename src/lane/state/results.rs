@@ -61,6 +61,7 @@ impl<T> State<'_, T> {
 
     fn failed(&mut self, mut job: Job, failure: &Failure, now: Instant) {
         job.attempts = self.ledger.attempts(&job.task.id).unwrap_or(job.attempts);
+        self.ledger.note_error(&job.task.id, &failure.to_string());
         let ours = job.task.claim.is_held();
         if !ours && job.task.earlier.look_up_decides() {
             // Another worker may have started it meanwhile.

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::lane::breaker::BreakerState;
 use crate::lane::ledger::Key;
 use crate::lane::pool::Outcome;
+use crate::lane::tasks::Step;
 use crate::lane::{Queues, control::Control, notices::Notices, outgoing};
 use crate::message::{Earlier, Task, fingerprint, sent_record};
 use crate::rabbitmq::Headers;
@@ -138,6 +139,30 @@ fn a_create_without_an_answer_is_remembered_when_its_retry_message_is_lost() {
         world.pass(Duration::from_secs(31));
         let earlier = world.earlier();
         assert!(!earlier.is_empty() && !earlier.contains(&Earlier::None), "{earlier:?}");
+        world.bring_to_its_end();
+    });
+}
+
+#[test]
+fn a_task_that_waits_says_since_when_why_and_until_when_also_after_its_session_was_lost() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish("a");
+        world.deliver_all();
+        let first = world.now;
+        let told = |world: &World| world.state.under_way(world.now).pop().expect("it is under way");
+        assert_eq!((told(&world).step, told(&world).since), (Step::Handling, Some(first)));
+        world.pass(Duration::from_secs(10));
+        world.fail_without_answer();
+        world.confirm_all();
+        for _ in 0..2 {
+            world.deliver_all();
+            let task = told(&world);
+            assert_eq!((task.since, task.error.as_deref()), (Some(first), Some("no answer")), "{task:?}");
+            assert!(task.is_retrying && task.next_try.is_some_and(|next| next > world.now), "{task:?}");
+            assert_eq!((task.step, task.attempts), (Step::WaitingForTry, 1));
+            world.lose_session();
+        }
         world.bring_to_its_end();
     });
 }

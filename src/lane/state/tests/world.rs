@@ -135,7 +135,10 @@ impl World<'_> {
                 let seconds = self.below(20) as u64;
                 self.now += Duration::from_secs(seconds);
             }
-            10 => self.ask(),
+            10 => {
+                self.ask();
+                self.look();
+            }
             _ => match self.below(6) {
                 0 => self.lose_session(),
                 1 => self.start_alarm(),
@@ -267,6 +270,13 @@ impl World<'_> {
         self.unconfirmed.values().map(|(_, outgoing)| outgoing.clone()).collect()
     }
 
+    /// RabbitMQ confirms what is published.
+    pub fn confirm_all(&mut self) {
+        let tags: Vec<u64> = self.unconfirmed.keys().copied().collect();
+        tags.into_iter().for_each(|tag| self.confirm(tag));
+        self.carry_out();
+    }
+
     /// No queue has taken what is published.
     pub fn return_all(&mut self, why: &str) {
         let tags: Vec<u64> = self.unconfirmed.keys().copied().collect();
@@ -378,9 +388,18 @@ impl World<'_> {
         }
     }
 
+    /// What is told of the tasks fits their numbers.
+    fn look(&self) {
+        let (tasks, numbers) = (self.state.under_way(self.now), self.state.snapshot(self.now).numbers);
+        let retrying = tasks.iter().filter(|task| task.is_retrying).count();
+        assert_eq!((tasks.len(), retrying), (numbers.taken + numbers.retrying + numbers.in_hand, numbers.retrying));
+        let ids: BTreeSet<&str> = tasks.iter().map(|task| task.id.as_str()).collect();
+        assert_eq!(ids.len(), tasks.len());
+    }
+
     pub fn pause(&mut self, reason: &str, lasts: Option<Duration>) {
         let (reason, since, until) = (reason.to_owned(), self.now, lasts.map(|lasts| self.now + lasts));
-        self.state.pause(Pause { reason, since, until }, self.now);
+        self.state.pause(Pause { by: "test".into(), reason, since, until }, self.now);
         self.carry_out();
     }
 
