@@ -123,6 +123,11 @@ impl ParkedTask {
         ParkedTask::of(&original(&members)?, &cause, &error.unwrap_or_default())
     }
 
+    /// The error that the body of a parked message names.
+    pub fn error_in(body: &[u8]) -> Option<String> {
+        member(&document::members(body).ok()?, "error_message")
+    }
+
     /// The task in a message, or in a record, that was parked as it came.
     pub fn of(original: &[u8], cause: &str, error: &str) -> Option<ParkedTask> {
         let members = document::members(original).ok()?;

@@ -34,7 +34,7 @@ pub fn lane<'c>(call: &'c Call<'_>) -> Result<&'c LaneHandle, Problem> {
 pub fn sweep(call: &Call<'_>) -> Result<Page, Problem> {
     let lane = lane(call)?;
     no_body(call.request)?;
-    lane.control.poll_now();
+    lane.control.sweep_now();
     call.hub.events.operator(call.caller.name(), &format!("{}: a sweep is asked for", lane.name));
     Ok(api::json(202, &json!({ "system": lane.name, "asked": true })))
 }

@@ -199,8 +199,8 @@ mod tests {
         assert_eq!(numbers(&events.after(Some(20), 3)), [21, 22, 23]);
         // Some of them are gone.
         assert_eq!(numbers(&events.after(Some(0), 1)), [11]);
-        assert_eq!(numbers(&events.after(Some(510), 5)), []);
-        assert_eq!(numbers(&events.after(Some(9_999), 5)), []);
+        assert!(numbers(&events.after(Some(510), 5)).is_empty());
+        assert!(numbers(&events.after(Some(9_999), 5)).is_empty());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use super::{End, State};
-use crate::lane::ledger::{Confirmed, Key};
+use crate::lane::ledger::{Confirmed, Key, Replay};
 use crate::lane::outgoing;
 use crate::rabbitmq::publisher::PublishOutcome;
 use crate::stats::condition::Obstacle;
@@ -34,15 +34,17 @@ impl<T> State<'_, T> {
     fn confirmed(&mut self, tag: u64, now: Instant) {
         let stats = self.lane.stats;
         stats.sent_messages.count();
+        let replay = self.ledger.replay_under(tag);
         let parked = self.ledger.on_its_way(tag).filter(|message| message.queue == self.lane.queues.errors);
-        if let Some(task) = parked.and_then(|message| self.lane.notices.task_in(message)) {
-            self.lane.notices.tell(task);
+        if let Some(message) = parked {
+            self.lane.control.followers.parked(message, replay);
+            self.lane.notices.task_in(message).into_iter().for_each(|task| self.lane.notices.tell(task));
         }
         let confirmed = self.ledger.confirmed(tag);
         self.note_room(now);
         match confirmed {
             Some(Confirmed::Recorded) => stats.sent_to_success_queue.count(),
-            Some(Confirmed::Finished(id, tokens)) => self.finished_at_once(&id, tokens),
+            Some(Confirmed::Finished(id, tokens)) => self.finished_at_once(&id, replay, tokens),
             Some(Confirmed::Ack(tokens)) => {
                 self.acknowledge(tokens);
                 self.admit_held(now);
@@ -51,12 +53,13 @@ impl<T> State<'_, T> {
         }
     }
 
-    fn finished_at_once(&mut self, id: &str, tokens: Vec<T>) {
+    fn finished_at_once(&mut self, id: &str, replay: Option<Replay>, tokens: Vec<T>) {
         let stats = self.lane.stats;
         stats.successful_tasks.count();
         stats.tracker.moved_to_responses.count();
         stats.duplicates_prevented.add(tokens.len().saturating_sub(1) as u64);
         log::info!("answered to Camunda: task={id}");
+        self.lane.control.followers.settled(id, replay);
         self.acknowledge(tokens);
     }
 
