@@ -320,6 +320,63 @@ fn a_client_that_does_not_read_its_answer_delays_no_other() {
 }
 
 #[test]
+fn clients_that_hold_all_connections_and_ask_nothing_keep_no_other_out() {
+    let limits = Limits { connections: 4, give_way: Some(SHORT), ..Limits::default() };
+    let (server, heard) = start(limits);
+    let stalled = connect(&server);
+    send(&stalled, &post("/stall", ""));
+    await_heard(&heard, "/stall");
+    // A silent one, a slow head, a slow body.
+    let body = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n";
+    let slow = ["", "GET / HTTP/1.1\r\nX: ", body].map(|beginning| {
+        let stream = connect(&server);
+        send(&stream, beginning);
+        stream
+    });
+    let started = Instant::now();
+    (0..8).for_each(|_| await_room(&server));
+    assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
+    // The oldest of the slow ones was cut, and no request that is being answered.
+    assert_eq!((&slow[0]).read(&mut [0; 16]).unwrap_or(0), 0);
+    drop(server);
+    assert_eq!(rest(&stalled), "");
+}
+
+#[test]
+fn a_client_is_served_while_others_come_again_and_again() {
+    let limits = Limits { connections: 4, give_way: Some(SHORT / 10), ..Limits::default() };
+    let server = start(limits).0;
+    let (stop, stopped) = crossbeam_channel::bounded::<()>(0);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            let (server, stopped) = (&server, stopped.clone());
+            // Holds its connection until it is cut, and takes another one.
+            scope.spawn(move || {
+                while stopped.try_recv() != Err(TryRecvError::Disconnected) {
+                    let stream = connect(server);
+                    stream.set_read_timeout(Some(SHORT)).expect("a timeout can be set");
+                    let _ = (&stream).write_all(b"GET / HT");
+                    let _ = (&stream).read(&mut [0; 16]);
+                }
+            });
+        }
+        let started = Instant::now();
+        (0..10).for_each(|_| await_room(&server));
+        assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
+        drop(stop);
+    });
+}
+
+#[track_caller]
+fn await_heard(heard: &Heard, target: &str) {
+    let started = Instant::now();
+    while !heard.lock().expect("no panic").iter().any(|heard| heard == target) {
+        assert!(started.elapsed() < PATIENCE);
+        thread::yield_now();
+    }
+}
+
+#[test]
 fn respond_may_take_the_connection_over() {
     let server = server();
     let stream = connect(&server);
@@ -346,11 +403,7 @@ fn a_drop_cuts_idle_and_stalled_connections_at_once() {
     let (server, heard) = start(Limits::default());
     let (idle, stalled) = (connect(&server), connect(&server));
     send(&stalled, &post("/stall", ""));
-    let started = Instant::now();
-    while heard.lock().expect("no panic").is_empty() {
-        assert!(started.elapsed() < PATIENCE);
-        thread::yield_now();
-    }
+    await_heard(&heard, "/stall");
     let started = Instant::now();
     drop(server);
     assert!(started.elapsed() < PATIENCE / 2);
