@@ -35,11 +35,13 @@
 //! 6. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – the
 //!    settings that all systems share, [`queues`] – the names of the queues; [`logging`], [`redact`], [`tls`],
 //!    [`dial`], [`stats`], [`stop`], [`backoff`].
-//! 7. [`monitor`] – what an operator sees and does from outside: [`monitor::hub`] holds a handle to every lane,
+//! 7. [`parked`] – what can be done with parked messages, [`trace`] says where one task is, [`reconcile`] which
+//!    processes nobody works on: each for the command line and for the monitor.
+//! 8. [`monitor`] – what an operator sees and does from outside: [`monitor::hub`] holds a handle to every lane,
 //!    [`monitor::routes`] has every route of the API in one table, [`monitor::access`] says who may ask.
-//! 8. [`commands`] – the command line, a file or folder for each command; [`report`], [`terminal`] and [`nearest`] form
+//! 9. [`commands`] – the command line, a file or folder for each command; [`report`], [`terminal`] and [`nearest`] form
 //!    their output. [`sandbox`] has a fake of each target, for people, for `demo` and for the tests.
-//! 9. [`docs`] – the manual: operating, monitoring, messages, failures, adding a system.
+//! 10. [`docs`] – the manual: operating, monitoring, messages, failures, adding a system.
 //!
 //! # Where is…
 //! * the ack? [`lane::session`], for records [`lane::moves`] and [`lane::tracking`]; [`lane::state`] says when.
@@ -88,6 +90,7 @@ pub mod logging;
 pub mod message;
 pub mod monitor;
 pub mod nearest;
+pub mod parked;
 pub mod queues;
 pub mod rabbitmq;
 pub mod reconcile;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryIter, bounded, unbounded};
 
+use super::followers::Followers;
 use super::state::State;
 use super::tasks::{Numbers, Swept, UnderWay};
 
@@ -24,6 +25,8 @@ pub struct Control {
     commands: (Sender<Command>, Receiver<Command>),
     /// Room for one: a second request to poll adds nothing.
     polls: (Sender<()>, Receiver<()>),
+    /// Who hears what becomes of single tasks.
+    pub followers: Followers,
     /// The reader takes all of them whenever it looks.
     parked: (Sender<String>, Receiver<String>),
     /// How many sweeps have started.
@@ -103,6 +106,7 @@ impl Default for Control {
         Control {
             commands: bounded(MOST_WAITING),
             polls: bounded(1),
+            followers: Followers::default(),
             parked: unbounded(),
             sweeps: Arc::default(),
             swept: Arc::default(),

@@ -150,6 +150,13 @@ impl<T> Ledger<T> {
         self.to_publish.push_back(key);
     }
 
+    /// The message of this entry is a replay.
+    pub fn note_replay(&mut self, key: &Key, replay: Option<Replay>) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.replay = entry.replay.max(replay);
+        }
+    }
+
     /// Adds a message that moves to another system's queue, not before `not_before`.
     pub fn add_move(&mut self, key: Key, token: T, outgoing: OutgoingMessage, not_before: Option<Instant>) {
         self.entries.insert(key.clone(), Entry::new(token, State::Ready(outgoing, Next::Move), 0));
@@ -296,6 +303,16 @@ impl<T> Ledger<T> {
             State::Publishing(outgoing, _) => Some(outgoing),
             _ => None,
         }
+    }
+
+    /// The last replay among the messages of the task whose outgoing message is on its way under this tag.
+    pub fn replay_under(&self, tag: u64) -> Option<Replay> {
+        self.entries.get(self.by_tag.get(&tag)?)?.replay
+    }
+
+    /// The last replay among the messages of this task.
+    pub fn replay(&self, id: &str) -> Option<Replay> {
+        self.entries.get(&Key::Task(id.to_owned()))?.replay
     }
 
     /// The broker has confirmed the outgoing message with this tag.

@@ -15,14 +15,16 @@
 //! [`tasks`] is what a lane tells of its tasks, for people.
 //!
 //! [`outgoing`] makes the messages that are published, [`sizes`] deals with those that are too large, [`rights`] knows
-//! what a lane must be allowed, and [`notices`] tells outside what is parked. [`remembered`] is a set of ids that
-//! forgets, [`log_throttle`] keeps a repeated text from flooding the log. Nothing here knows which system it works for.
+//! what a lane must be allowed, [`notices`] tells outside what is parked, and [`followers`] what becomes of a replayed
+//! message. [`remembered`] is a set of ids that forgets, [`log_throttle`] keeps a repeated text from flooding the log.
+//! Nothing here knows which system it works for.
 
 pub mod breaker;
 pub mod caution;
 pub mod control;
 mod feed;
 mod finding;
+pub mod followers;
 pub mod ledger;
 mod links;
 mod listening;

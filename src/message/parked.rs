@@ -45,6 +45,11 @@ impl Cause {
         Cause::MessageTooLarge,
     ];
 
+    /// The cause of this name, as it is spelled on the wire.
+    pub fn named(name: &str) -> Option<Cause> {
+        Cause::ALL.into_iter().find(|cause| cause.name() == name)
+    }
+
     /// The spelling on the wire.
     pub fn name(self) -> &'static str {
         match self {
@@ -116,6 +121,11 @@ impl ParkedTask {
         let members = document::members(body).ok()?;
         let (cause, error) = (member(&members, "error_type")?, member(&members, "error_message"));
         ParkedTask::of(&original(&members)?, &cause, &error.unwrap_or_default())
+    }
+
+    /// The error that the body of a parked message names.
+    pub fn error_in(body: &[u8]) -> Option<String> {
+        member(&document::members(body).ok()?, "error_message")
     }
 
     /// The task in a message, or in a record, that was parked as it came.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt as _};
 
-use super::replay::Manner;
+use super::replaying::Manner;
 use super::{Action, Which};
 use crate::commands::arguments::{unexpected, value};
 use crate::message::Cause;

@@ -2,13 +2,12 @@
 //!
 //! It knows no queue. Lines for people have local time and are safe for a terminal; lines for scripts are JSON.
 
-use std::collections::HashMap;
-
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Local, Utc};
 use serde_json::json;
 
-use super::entry::{ParkedEntry, iso, local};
 use crate::message::document;
+use crate::parked::entry::{ParkedEntry, iso};
+use crate::parked::groups::{Group, Groups};
 use crate::redact::{clean, clean_in_full};
 use crate::terminal::{shortened, wrapped};
 
@@ -54,6 +53,11 @@ fn is_wide(width: Option<usize>) -> bool {
 
 fn below(text: &str, width: usize, indent: usize) -> String {
     wrapped(&format!("{:indent$}{text}", ""), width, indent)
+}
+
+/// In local time, for people.
+fn local(time: Option<DateTime<Utc>>) -> String {
+    time.map_or_else(|| "-".into(), |time| time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string())
 }
 
 fn error(entry: &ParkedEntry) -> String {
@@ -105,46 +109,22 @@ fn laid_out(body: &[u8]) -> String {
     text.lines().map(|line| format!("{}\n", clean_in_full(line))).collect()
 }
 
-/// Entries counted by cause, system and error.
-#[derive(Debug, Default)]
-pub struct Groups(HashMap<Key, Group>);
-
 /// Cause, system, and the error without numbers and ids.
-type Key = (Option<String>, Option<String>, String);
+pub type Key = (Option<String>, Option<String>, String);
 
-#[derive(Debug)]
-struct Group {
-    count: u64,
-    oldest: Option<DateTime<Utc>>,
-    newest: Option<DateTime<Utc>>,
-    example: String,
+/// By what an entry is counted.
+pub fn key(entry: &ParkedEntry) -> Key {
+    let error = match (&entry.original, &entry.about.error_message) {
+        (None, _) => "not a parked message".into(),
+        (Some(_), error) => normalised(error.as_deref().unwrap_or("-")),
+    };
+    (entry.about.error_type.clone(), entry.about.system.clone(), error)
 }
 
-impl Groups {
-    /// Counts an entry.
-    pub fn add(&mut self, entry: &ParkedEntry) {
-        let error = match (&entry.original, &entry.about.error_message) {
-            (None, _) => "not a parked message".into(),
-            (Some(_), error) => normalised(error.as_deref().unwrap_or("-")),
-        };
-        let at = entry.about.parked_at;
-        let key = (entry.about.error_type.clone(), entry.about.system.clone(), error);
-        let new = || Group { count: 0, oldest: at, newest: at, example: entry.id.clone() };
-        let group = self.0.entry(key).or_insert_with(new);
-        group.count += 1;
-        group.oldest = group.oldest.into_iter().chain(at).min();
-        group.newest = group.newest.max(at);
-    }
-
-    /// A line for each group, the largest first.
-    pub fn lines(self, json: bool, width: Option<usize>) -> Vec<String> {
-        let mut groups: Vec<(Key, Group)> = self.0.into_iter().collect();
-        groups.sort_by(|(a_key, a), (b_key, b)| b.count.cmp(&a.count).then_with(|| a_key.cmp(b_key)));
-        groups
-            .into_iter()
-            .map(|(key, group)| if json { for_scripts(key, group) } else { for_people(key, group, width) })
-            .collect()
-    }
+/// A line for each group, the largest first.
+pub fn of_groups(groups: Groups<Key>, json: bool, width: Option<usize>) -> Vec<String> {
+    let line = |(key, group)| if json { for_scripts(key, group) } else { for_people(key, group, width) };
+    groups.largest_first().into_iter().map(line).collect()
 }
 
 /// The heading of the groups, for lines of this width.
@@ -173,7 +153,7 @@ fn for_people((cause, system, error): Key, group: Group, width: Option<usize>) -
 }
 
 fn for_scripts((cause, system, error): Key, group: Group) -> String {
-    let Group { count, oldest, newest, example } = group;
+    let Group { count, oldest, newest, example, .. } = group;
     let line = json!({
         "count": count, "error_type": cause, "system": system, "error": error,
         "oldest": oldest.map(iso), "newest": newest.map(iso), "example": example,

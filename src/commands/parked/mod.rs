@@ -2,32 +2,31 @@
 //!
 //! Only replay and discard take messages out of the error queue; replay acknowledges a message when its publish is
 //! confirmed. A command can be interrupted at any point: RabbitMQ requeues what it holds. [`arguments`] is the command
-//! line, [`entry`] a message as it was read, [`queue`] reads, [`mod@replay`] replays, [`listing`] and [`mod@export`]
-//! write the text. Nothing else takes messages from the error queue.
+//! line, [`listing`], [`replaying`] and [`mod@export`] write the text; what is done is in [`crate::parked`].
 
 pub mod arguments;
-pub mod entry;
 pub mod export;
 pub mod listing;
-pub mod queue;
-pub mod replay;
+pub mod replaying;
 
 use std::collections::{BTreeSet, HashSet};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use entry::ParkedEntry;
 use export::Export;
-use listing::Groups;
-use queue::{End, Fate};
-use replay::{Manner, Outcome};
+use replaying::{Manner, Terminal};
 
 use super::complain;
 use super::interrupts::{self, INTERRUPTED};
 use crate::config::Config;
 use crate::message::Cause;
 use crate::nearest::did_you_mean;
+use crate::parked::Selection;
+use crate::parked::entry::ParkedEntry;
+use crate::parked::groups::Groups;
+use crate::parked::queue::{self, End};
+use crate::parked::replay::{self, Outcome, Plan};
+use crate::rabbitmq::browse::LONGEST;
 use crate::redact::{clean, clean_json};
 use crate::stop::Stop;
 use crate::terminal::{self, say, tell};
@@ -84,30 +83,6 @@ pub enum Which {
     All,
 }
 
-/// The same, with the full ids in place of their beginnings.
-#[derive(Debug)]
-pub enum Selection {
-    /// Those with these ids.
-    Ids(HashSet<String>),
-    /// Those of one cause.
-    Cause(String),
-    /// All.
-    All,
-}
-
-impl Selection {
-    /// Is this entry among them?
-    pub fn includes(&self, entry: &ParkedEntry) -> bool {
-        match self {
-            Selection::Ids(ids) => ids.contains(&entry.id),
-            Selection::Cause(cause) => {
-                entry.about.error_type.as_ref().is_some_and(|of_entry| of_entry.eq_ignore_ascii_case(cause))
-            }
-            Selection::All => true,
-        }
-    }
-}
-
 /// Runs the subcommand. The exit code is 0, 1 when something could not be done, or 130 after an interrupt.
 ///
 /// # Errors
@@ -131,10 +106,7 @@ fn look(
     stop: &Stop,
     mut visit: impl FnMut(&ParkedEntry) -> anyhow::Result<()>,
 ) -> anyhow::Result<End> {
-    queue::read(config, stop, u32::MAX, |entry| {
-        visit(&entry)?;
-        Ok(ControlFlow::Continue(Fate::Stays))
-    })
+    Ok(queue::look(config, stop, LONGEST, |entry| visit(&entry))?.end)
 }
 
 /// The lines are printed when no message is held any more: who reads them may be slow.
@@ -158,11 +130,11 @@ fn list(config: &Config, stop: &Stop, json: bool) -> anyhow::Result<ExitCode> {
 fn groups(config: &Config, stop: &Stop, json: bool) -> anyhow::Result<ExitCode> {
     let (mut groups, mut count) = (Groups::default(), 0);
     let end = look(config, stop, |entry| {
-        groups.add(entry);
+        groups.add(listing::key(entry), entry);
         count += 1;
         Ok(())
     })?;
-    let lines = groups.lines(json, terminal::width());
+    let lines = listing::of_groups(groups, json, terminal::width());
     if json {
         lines.iter().for_each(|line| say(&clean_json(line)));
         return Ok(ended(end, true));
@@ -200,18 +172,21 @@ fn show(config: &Config, stop: &Stop, id: &str, json: bool) -> anyhow::Result<Ex
 }
 
 fn replay(config: &Config, stop: &Stop, which: Which, manner: &Manner) -> anyhow::Result<ExitCode> {
+    let all = which == Which::All;
     let (selection, all_found) = match which {
-        Which::All => (Selection::All, true),
-        Which::Cause(cause) => (Selection::Cause(cause), true),
+        Which::All => (Selection::all(), true),
+        Which::Cause(cause) => (Selection::of_cause(cause), true),
         Which::Ids(ids) => {
             let Resolved { ids, end, all_found } = resolve(config, stop, &ids)?;
             if ids.is_empty() || end == End::Interrupted {
                 return Ok(ended(end, all_found));
             }
-            (Selection::Ids(ids), all_found)
+            (Selection::of_ids(ids), all_found)
         }
     };
-    let Outcome { replayed, skipped, other_causes, end } = replay::run(config, stop, &selection, manner)?;
+    let plan = Plan { selection, limit: manner.limit, dry_run: manner.dry_run };
+    let mut terminal = Terminal { manner, stop, started: false };
+    let Outcome { replayed, skipped, other_causes, end } = replay::run(config, stop, &plan, &mut terminal)?;
     let done = if manner.dry_run { "would replay" } else { "replayed" };
     let told = format!("{done} {replayed}, skipped {skipped}");
     if manner.json {
@@ -220,11 +195,11 @@ fn replay(config: &Config, stop: &Stop, which: Which, manner: &Manner) -> anyhow
         say(&told)
     }
     let any = replayed + skipped > 0;
-    if let (Selection::Cause(cause), false, End::All) = (&selection, any, end) {
+    if let (Some(cause), false, End::All) = (&plan.selection.cause, any, end) {
         complain(&no_such_cause(cause, &other_causes));
     }
     // Somebody else may have taken a named one meanwhile.
-    let any = any || matches!(selection, Selection::All);
+    let any = any || all;
     Ok(ended(end, all_found && any && skipped == 0))
 }
 
@@ -267,13 +242,9 @@ fn discard(config: &Config, stop: &Stop, ids: &[String]) -> anyhow::Result<ExitC
         return Ok(ended(end, all_found));
     }
     let mut discarded = 0;
-    let end = queue::read(config, stop, u32::MAX, |entry| {
-        if !ids.contains(&entry.id) {
-            return Ok(ControlFlow::Continue(Fate::Stays));
-        }
+    let end = queue::take_out(config, stop, &Selection::of_ids(ids), usize::MAX, |entry| {
         discarded += 1;
         tell(&clean(&format!("discarded     {}", entry.id)), 0);
-        Ok(ControlFlow::Continue(Fate::Leaves))
     })?;
     say(&format!("discarded {discarded}"));
     Ok(ended(end, all_found && discarded > 0))

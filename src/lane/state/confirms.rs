@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use super::{End, State};
-use crate::lane::ledger::{Confirmed, Key};
+use crate::lane::ledger::{Confirmed, Key, Replay};
 use crate::lane::outgoing;
 use crate::rabbitmq::publisher::PublishOutcome;
 use crate::stats::condition::Obstacle;
@@ -35,9 +35,11 @@ impl<T> State<'_, T> {
     fn confirmed(&mut self, tag: u64, now: Instant) {
         let stats = self.lane.stats;
         stats.sent_messages.count();
+        let replay = self.ledger.replay_under(tag);
         let parked = self.ledger.on_its_way(tag).filter(|message| message.queue == self.lane.queues.errors);
-        if let Some(task) = parked.and_then(|message| self.lane.notices.task_in(message)) {
-            self.lane.notices.tell(task);
+        if let Some(message) = parked {
+            self.lane.control.followers.parked(message, replay);
+            self.lane.notices.task_in(message).into_iter().for_each(|task| self.lane.notices.tell(task));
         }
         let arrived = self.ledger.arrived_before(tag);
         let confirmed = self.ledger.confirmed(tag);
@@ -45,7 +47,7 @@ impl<T> State<'_, T> {
         match confirmed {
             Some(Confirmed::Recorded) => stats.sent_to_success_queue.count(),
             Some(Confirmed::Finished(id, tokens)) => {
-                self.finished_at_once(&id, tokens.len());
+                self.finished_at_once(&id, replay, tokens.len());
                 self.acknowledge(tokens, arrived, now);
             }
             Some(Confirmed::Ack(tokens)) => {
@@ -56,12 +58,13 @@ impl<T> State<'_, T> {
         }
     }
 
-    fn finished_at_once(&self, id: &str, deliveries: usize) {
+    fn finished_at_once(&self, id: &str, replay: Option<Replay>, deliveries: usize) {
         let stats = self.lane.stats;
         stats.successful_tasks.count();
         stats.tracker.moved_to_responses.count();
         stats.duplicates_prevented.add(deliveries.saturating_sub(1) as u64);
         log::info!("answered to Camunda: task={id}");
+        self.lane.control.followers.settled(id, replay);
     }
 
     /// The outgoing message is published again later. Returns its queue.

@@ -54,6 +54,7 @@ impl<T> State<'_, T> {
             Admission::Finished(token) => {
                 self.lane.stats.duplicates_prevented.count();
                 log::info!("received again although finished, nothing to do: task={}", task.id);
+                self.lane.control.followers.settled(&task.id, outgoing::replay(&headers));
                 self.session.acks.push_back(token);
             }
         }
@@ -170,7 +171,8 @@ impl<T> State<'_, T> {
         log::error!("parking in {errors} as {cause}: task={id}: {reason}");
         let outgoing = outgoing::parked(self.lane, id, &about, &original);
         self.count_parked(Cause::InvalidMessage);
-        self.ledger.add_outgoing(key, token, outgoing);
+        self.ledger.add_outgoing(key.clone(), token, outgoing);
+        self.ledger.note_replay(&key, outgoing::replay(&headers));
     }
 
     pub(super) fn count_parked(&self, cause: Cause) {

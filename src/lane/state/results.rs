@@ -173,8 +173,9 @@ impl<T> State<'_, T> {
             return self.ledger.follow_up_again(Box::new((task, done)), now + pause);
         }
         stats.successful_tasks.count();
-        let arrived = self.ledger.arrived(&task.id);
+        let (arrived, replay) = (self.ledger.arrived(&task.id), self.ledger.replay(&task.id));
         let tokens = self.ledger.followed_up(&task.id);
+        self.lane.control.followers.settled(&task.id, replay);
         // More than one token: the same task was delivered again meanwhile.
         stats.duplicates_prevented.add(tokens.len().saturating_sub(1) as u64);
         self.acknowledge(tokens, arrived, now);

@@ -12,7 +12,7 @@ use chrono::{DateTime, Local, NaiveDateTime, SecondsFormat, TimeZone as _, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::message::{self, Record, Task, document, fingerprint, parked, text};
+use crate::message::{self, Cause, Record, Task, document, fingerprint, given, parked, text};
 use crate::rabbitmq::Headers;
 
 /// A message of the error queue.
@@ -23,12 +23,25 @@ pub struct ParkedEntry {
     pub id: String,
     /// What it says about itself.
     pub about: About,
+    /// The task in it, if it names one.
+    pub task: Option<TaskOf>,
     /// What was parked, byte for byte; `None` when this is no parked message.
     pub original: Option<Vec<u8>>,
     /// The whole body.
     pub body: Vec<u8>,
     /// The headers.
     pub headers: Headers,
+}
+
+/// The external task in Camunda that a message is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskOf {
+    /// Its id.
+    pub id: String,
+    /// Its title, if the message gives one.
+    pub title: Option<String>,
+    /// The id of its process instance.
+    pub process_id: Option<String>,
 }
 
 /// What a parked message says about itself; `None` for what it does not say.
@@ -60,14 +73,37 @@ impl ParkedEntry {
                 (parked::original(&members), About::of(&members, sent))
             }
         };
-        let id = original.as_deref().and_then(task_id);
-        let id = id.unwrap_or_else(|| fingerprint(original.as_deref().unwrap_or(&body)));
-        ParkedEntry { id, about, original, body, headers }
+        let task = original.as_deref().and_then(task_of);
+        let nameless = || fingerprint(original.as_deref().unwrap_or(&body));
+        let id = task.as_ref().map_or_else(nameless, |task| task.id.clone());
+        ParkedEntry { id, about, task, original, body, headers }
     }
 
-    /// The id of the external task in Camunda; `None` where the message names none.
-    pub fn external_task(&self) -> Option<String> {
-        self.original.as_deref().and_then(task_id)
+    /// Tells this message from another one, also from a later one with the same id. It stays the same while the message
+    /// is parked, whoever looks at it.
+    pub fn etag(&self) -> String {
+        // What a queue adds to the headers does not count.
+        let own = ["error_type", "error_message", "system", "source_queue"].map(|name| self.headers.text(name));
+        let own = own.into_iter().flat_map(|text| text.unwrap_or_default().bytes().chain([0]));
+        fingerprint(&self.body.iter().copied().chain([0]).chain(own).collect::<Vec<u8>>())
+    }
+
+    /// How many attempts had failed, if it says a number.
+    pub fn attempts(&self) -> Option<u64> {
+        self.about.attempts.as_deref()?.parse().ok()
+    }
+
+    /// What somebody should do: as the message says, else as its cause does.
+    pub fn advice(&self) -> Option<String> {
+        let of_cause = || Some(Cause::named(self.about.error_type.as_deref()?)?.suggested_action("replay it"));
+        self.about.suggested_action.clone().or_else(of_cause)
+    }
+
+    /// The texts in which a person may look for it.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let task = self.task.iter().flat_map(|task| [task.title.as_deref(), task.process_id.as_deref()]);
+        let about = [self.about.error_type.as_deref(), self.about.error_message.as_deref()];
+        task.chain(about).flatten().chain([self.id.as_str()])
     }
 
     /// The entry for scripts: one JSON object on one line, without the message itself.
@@ -96,7 +132,7 @@ impl ParkedEntry {
     }
 
     fn outline(&self) -> Outline<'_> {
-        let About { error_type, error_message, system, source_queue, attempts, .. } = &self.about;
+        let About { error_type, error_message, system, source_queue, .. } = &self.about;
         Outline {
             id: &self.id,
             parked_at: self.about.parked_at.map(iso),
@@ -104,7 +140,7 @@ impl ParkedEntry {
             error_message: error_message.as_deref(),
             system: system.as_deref(),
             source_queue: source_queue.as_deref(),
-            attempts: attempts.as_deref().and_then(|attempts| attempts.parse().ok()),
+            attempts: self.attempts(),
             bytes: self.body.len(),
             is_parked_message: self.original.is_some(),
         }
@@ -131,11 +167,6 @@ fn encode(line: &impl Serialize) -> String {
 /// ISO 8601 in UTC, for scripts.
 pub fn iso(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
-/// In local time, for people.
-pub fn local(time: Option<DateTime<Utc>>) -> String {
-    time.map_or_else(|| "-".into(), |time| time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string())
 }
 
 type Members = BTreeMap<String, Box<RawValue>>;
@@ -171,10 +202,12 @@ fn raw_parked(headers: &Headers, sent: Option<u64>) -> Option<About> {
     })
 }
 
-/// The id of the task in a message, or in a record of the sent queue.
-fn task_id(original: &[u8]) -> Option<String> {
+/// The task in a message, or in a record of the sent queue.
+fn task_of(original: &[u8]) -> Option<TaskOf> {
     let task = Task::parse(original.to_vec()).or_else(|_| Record::parse(original.to_vec()).map(|record| record.task));
-    task.ok().map(|task| task.id)
+    let task = task.ok()?;
+    let title = given::texts::title(&task, &mut Vec::new()).map(|title| title.value);
+    Some(TaskOf { title, process_id: task.process_instance_id, id: task.id })
 }
 
 /// A time in any form in use: a number of milliseconds or seconds, ISO 8601 with an offset or without.

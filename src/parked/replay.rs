@@ -3,15 +3,13 @@
 //!
 //! A crash between the two leaves it in both queues. A second replay does no harm where tasks are looked up before they
 //! are created; elsewhere the task may be done twice. A message that cannot be replayed stays, with a reason. How the
-//! error queue is read is in [`queue`].
+//! error queue is read is in [`queue`]; who has asked for a replay is its [`Observer`].
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use serde_json::json;
 
 use super::Selection;
 use super::entry::ParkedEntry;
@@ -24,25 +22,42 @@ use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{OutgoingMessage, PublishOutcome, Publisher};
 use crate::rabbitmq::queues;
-use crate::redact::{clean, clean_json};
 use crate::stop::Stop;
 use crate::systems::table;
-use crate::terminal::{say, tell};
 
 /// How many other causes are named when there is no message of the wanted one; anybody may invent causes.
 const MOST_CAUSES: usize = 10;
 
-/// How a replay goes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Manner {
+/// What is to be replayed.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which messages.
+    pub selection: Selection,
     /// Messages at most.
     pub limit: Option<u32>,
-    /// Between two messages.
-    pub pause: Option<Duration>,
     /// Only say what would be done.
     pub dry_run: bool,
-    /// Say it in JSON.
-    pub json: bool,
+}
+
+/// What has become of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'s> {
+    /// It is in this queue now.
+    Replayed(&'s str),
+    /// It would go to this queue.
+    WouldReplay(&'s str),
+    /// It stays parked, for this reason.
+    Skipped(&'s str),
+}
+
+/// Who has asked for a replay.
+pub trait Observer {
+    /// Called before a message is published to this queue, and may wait for a while: the message is held meanwhile.
+    /// `false`: neither this message nor a later one is replayed.
+    fn may_go(&mut self, entry: &ParkedEntry, queue: &str) -> bool;
+
+    /// Hears what has become of a message. `camunda`: what Camunda's engine has said of its task.
+    fn told(&mut self, entry: &ParkedEntry, step: Step, camunda: Option<&str>);
 }
 
 /// What a replay has done.
@@ -62,14 +77,14 @@ pub struct Outcome {
 ///
 /// # Errors
 /// RabbitMQ is gone, or does not say whether it has a message; that one stays parked, too.
-pub fn run(config: &Config, stop: &Stop, selection: &Selection, manner: &Manner) -> anyhow::Result<Outcome> {
+pub fn run(config: &Config, stop: &Stop, plan: &Plan, observer: &mut dyn Observer) -> anyhow::Result<Outcome> {
     let mut connection = Connection::open(&config.rabbitmq, "task-creator: replay")?;
     let publisher = connection.within_deadline(Publisher::open)?;
     let mut replay = Replay {
         config,
         stop,
-        selection,
-        manner,
+        plan,
+        observer,
         engine: config.camunda.as_ref().map(|camunda| Engine::new(camunda, &config.https)),
         publisher,
         connection,
@@ -123,8 +138,8 @@ fn may_exist(entry: &ParkedEntry) -> bool {
 struct Replay<'a> {
     config: &'a Config,
     stop: &'a Stop,
-    selection: &'a Selection,
-    manner: &'a Manner,
+    plan: &'a Plan,
+    observer: &'a mut dyn Observer,
     /// Camunda's engine, as long as it answers.
     engine: Option<Engine>,
     /// Its channel is closed before its connection.
@@ -162,7 +177,7 @@ impl Replay<'_> {
             return Ok(ControlFlow::Continue(Fate::Stays));
         }
         let decided = self.decide(entry)?;
-        let ends = self.has_enough() && !self.manner.dry_run;
+        let ends = self.has_enough() && !self.plan.dry_run;
         Ok(match decided {
             ControlFlow::Continue(fate) if ends => ControlFlow::Break(fate),
             decided => decided,
@@ -170,12 +185,12 @@ impl Replay<'_> {
     }
 
     fn has_enough(&self) -> bool {
-        self.manner.limit.is_some_and(|limit| self.replayed >= limit)
+        self.plan.limit.is_some_and(|limit| self.replayed >= limit)
     }
 
     fn decide(&mut self, entry: &ParkedEntry) -> anyhow::Result<ControlFlow<Fate, Fate>> {
         let known = !self.first_reading && self.left_alone.contains(&mark(entry));
-        if !known && self.selection.includes(entry) {
+        if !known && self.plan.selection.includes(entry) {
             return self.replay(entry);
         }
         if !known {
@@ -192,13 +207,13 @@ impl Replay<'_> {
             Ok(message) => message,
             Err(why) => return Ok(self.skip(entry, &why, None)),
         };
-        if self.manner.dry_run {
-            self.tell(entry, "would replay", Ok(&message.queue), None);
+        if self.plan.dry_run {
+            self.observer.told(entry, Step::WouldReplay(&message.queue), None);
             self.replayed += 1;
             self.leave_alone(entry);
             return Ok(ControlFlow::Continue(Fate::Stays));
         }
-        if self.manner.pause.is_some_and(|pause| self.replayed > 0 && self.stop.pause(pause)) {
+        if !self.observer.may_go(entry, &message.queue) {
             return Ok(ControlFlow::Break(Fate::Stays));
         }
         // Before the message: it may be finished a moment later.
@@ -207,7 +222,7 @@ impl Replay<'_> {
         match outcome.with_context(|| format!("it is not known whether {} is in {}", entry.id, message.queue))? {
             PublishOutcome::Confirmed => {
                 self.replayed += 1;
-                self.tell(entry, "replayed", Ok(&message.queue), camunda.as_deref());
+                self.observer.told(entry, Step::Replayed(&message.queue), camunda.as_deref());
                 Ok(ControlFlow::Continue(Fate::Leaves))
             }
             PublishOutcome::NoQueue(why) | PublishOutcome::Refused(why) => {
@@ -238,14 +253,14 @@ impl Replay<'_> {
     fn skip(&mut self, entry: &ParkedEntry, why: &str, camunda: Option<&str>) -> ControlFlow<Fate, Fate> {
         self.skipped += 1;
         self.leave_alone(entry);
-        self.tell(entry, "skipped", Err(why), camunda);
+        self.observer.told(entry, Step::Skipped(why), camunda);
         ControlFlow::Continue(Fate::Stays)
     }
 
     /// Gives the task its retries back in Camunda, which resolves its incident. Returns what people should know of it.
     fn give_retry(&mut self, entry: &ParkedEntry) -> Option<String> {
-        let (engine, id) = (self.engine.as_ref()?, entry.external_task()?);
-        match engine.give_retry(&id) {
+        let (engine, task) = (self.engine.as_ref()?, entry.task.as_ref()?);
+        match engine.give_retry(&task.id) {
             Ok(Told::Done) => Some("it has its retries back in Camunda".into()),
             Ok(Told::NoTask) => Some("Camunda no longer has the task".into()),
             Err(err) => {
@@ -262,28 +277,6 @@ impl Replay<'_> {
     fn leave_alone(&mut self, entry: &ParkedEntry) {
         self.left_alone.insert(mark(entry));
         self.stayed += 1;
-    }
-
-    /// `place`: the queue, or why the message stays. `camunda`: what Camunda's engine has said.
-    fn tell(&self, entry: &ParkedEntry, outcome: &str, place: Result<&str, &str>, camunda: Option<&str>) {
-        let id = &entry.id;
-        if self.manner.json {
-            let queue = place.ok().or(entry.about.source_queue.as_deref());
-            let outcome = outcome.replace(' ', "_");
-            let mut line = json!({"id": id, "outcome": outcome, "queue": queue, "reason": place.err()});
-            if let Some(camunda) = camunda {
-                line["camunda"] = camunda.into();
-            }
-            return say(&clean_json(&line.to_string()));
-        }
-        let camunda = camunda.map(|camunda| format!("; {camunda}")).unwrap_or_default();
-        tell(
-            &clean(&match place {
-                Err(why) => format!("{outcome:<12}  {id}: {why}; it stays parked{camunda}"),
-                Ok(queue) => format!("{outcome:<12}  {id} to {queue}{camunda}"),
-            }),
-            14,
-        );
     }
 }
 
