@@ -36,7 +36,8 @@ pub fn readyz(call: &Call<'_>) -> Result<Page, Problem> {
 /// The whole worker, for whoever polls it.
 pub fn status(call: &Call<'_>) -> Result<Page, Problem> {
     let access = if call.caller.access() == Access::Control { "control" } else { "read" };
-    let besides = status::Besides { reconciliation: call.hub.reconciliations.newest(), ..Default::default() };
+    let replay = call.hub.replays.last().map(|replay| json!(replay));
+    let besides = status::Besides { replay, reconciliation: call.hub.reconciliations.newest() };
     Ok(call.json_with_etag(&json!(status::now(call.hub, access, besides))))
 }
 
@@ -59,13 +60,17 @@ pub fn tasks(call: &Call<'_>) -> Result<Page, Problem> {
     let older_than = query.number("older_than", 0..=LONGEST_AGE)?;
     let filter = Filter { state, system: text("system"), older_than, q: text("q") };
     let (cursor, limit) = (query.cursor()?, query.limit()?);
-    let mut page = tasks::page(tasks::known(call.hub, &filter), &filter, cursor.as_deref(), limit);
+    let known = match state {
+        Some(TaskState::Parked) => tasks::parked(call.hub)?,
+        _ => tasks::known(call.hub, &filter),
+    };
+    let mut page = tasks::page(known, &filter, cursor.as_deref(), limit);
     page.next_cursor = page.next_cursor.as_deref().map(query::cursor);
     Ok(api::json(200, &page))
 }
 
 fn task_state(name: &str) -> Result<TaskState, Problem> {
-    let all = "in_hand, retrying, open, unanswered";
+    let all = "in_hand, retrying, open, unanswered, parked";
     TaskState::named(name).ok_or_else(|| Problem::new(WRONG_QUERY, format!("state is {name:?}, none of {all}")))
 }
 

@@ -12,7 +12,9 @@ use chrono::{DateTime, Utc};
 
 use super::events::Events;
 use super::history::Hour;
+use super::parked::shelf::Shelf;
 use super::reconciliations::Reconciliations;
+use super::replays::Replays;
 use super::watch::Looks;
 use crate::config::Config;
 use crate::lane::control::{Answer, Busy, Control, Snapshot};
@@ -37,6 +39,10 @@ pub struct Hub {
     pub events: Arc<Events>,
     /// What was seen at the queues.
     pub looks: Looks,
+    /// The last reading of the error queue.
+    pub parked: Shelf,
+    /// Who replays parked messages.
+    pub replays: Replays,
     /// Who compares Camunda with all the others.
     pub reconciliations: Reconciliations,
     /// Ends what was started from here.
@@ -74,7 +80,8 @@ impl Hub {
         let (started_at, started) = (Utc::now(), Instant::now());
         let hours = Mutex::new(lanes.iter().map(|_| Hour::new(started)).collect());
         let (looks, reconciliations, stop) = (Looks::default(), Reconciliations::default(), stop.clone());
-        Hub { config, lanes, events, looks, reconciliations, stop, hours, started_at, started }
+        let (parked, replays) = (Shelf::default(), Replays::default());
+        Hub { config, lanes, events, looks, parked, replays, reconciliations, stop, hours, started_at, started }
     }
 
     /// Every queue of the lanes, once.

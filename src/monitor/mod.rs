@@ -5,8 +5,9 @@
 //! what needs [`attention`], [`tasks`] and [`health`], as data.
 //!
 //! [`api`] is the server: [`access`] says who may ask, [`routes`] who answers. [`faces`] are the answers that change
-//! nothing, [`actions`] those that do, [`trace`] says where one task is, [`metrics`] are for Prometheus, [`page`] has the files for a browser.
-//! [`events`] is what happened lately, [`problem`] how errors are told.
+//! nothing, [`actions`] those that do, [`parked`] and [`replays`] what is done with parked messages, [`trace`] says
+//! where one task is, [`reconciliations`] which processes nobody works on, [`metrics`] are for Prometheus, [`page`] has
+//! the files for a browser. [`events`] is what happened lately, [`problem`] how errors are told.
 //!
 //! It stands on top: no lane and no system knows of it.
 
@@ -23,9 +24,11 @@ pub mod hub;
 pub mod lanes;
 pub mod metrics;
 pub mod page;
+pub mod parked;
 pub mod problem;
 pub mod query;
 pub mod reconciliations;
+pub mod replays;
 pub mod routes;
 pub mod status;
 pub mod tasks;

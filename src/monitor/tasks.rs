@@ -1,16 +1,19 @@
 //! The tasks that the lanes know of, as one list over all systems: in hand, retrying, open, unanswered; oldest first.
 //!
-//! It reads what the lanes and their last sweeps tell, and no queue: a parked task is in the error queue and not here.
-//! A list says when it was made, and whether it has all.
+//! It reads what the lanes and their last sweeps tell, and no queue. Parked tasks are in the error queue: they are listed
+//! only for whoever asks for them alone. A list says when it was made, and whether it has all.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::hub::Hub;
+use super::problem::Problem;
 use super::time;
 use crate::lane::tasks::{Tracked, UnderWay};
+use crate::parked::summary::Summary;
 
 /// Where a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -24,6 +27,8 @@ pub enum TaskState {
     Open,
     /// It is finished, and Camunda has no answer.
     Unanswered,
+    /// It is parked.
+    Parked,
 }
 
 /// A task in a list.
@@ -33,7 +38,7 @@ pub struct TaskLine {
     pub task_id: String,
     pub process_id: Option<String>,
     pub title: Option<String>,
-    pub system: &'static str,
+    pub system: Cow<'static, str>,
     pub state: TaskState,
     pub since: Option<String>,
     pub age_seconds: Option<u64>,
@@ -86,7 +91,7 @@ pub struct Known {
 impl TaskState {
     /// The state of this name.
     pub fn named(name: &str) -> Option<TaskState> {
-        let all = [TaskState::InHand, TaskState::Retrying, TaskState::Open, TaskState::Unanswered];
+        let all = [TaskState::InHand, TaskState::Retrying, TaskState::Open, TaskState::Unanswered, TaskState::Parked];
         all.into_iter().find(|state| state.name() == name)
     }
 
@@ -97,6 +102,7 @@ impl TaskState {
             TaskState::Retrying => "retrying",
             TaskState::Open => "open",
             TaskState::Unanswered => "unanswered",
+            TaskState::Parked => "parked",
         }
     }
 
@@ -129,6 +135,17 @@ pub fn known(hub: &Hub, filter: &Filter) -> Known {
         }
     }
     known
+}
+
+/// The parked tasks. Reads the error queue.
+///
+/// # Errors
+/// It cannot be read now.
+pub fn parked(hub: &Hub) -> Result<Known, Problem> {
+    let now = Moment::of(hub.started, hub.started_at);
+    let messages = hub.parked.fitting((&hub.config, &hub.stop), |_| true, usize::MAX)?;
+    let tasks = messages.into_iter().map(|message| now.parked(message));
+    Ok(Known { tasks: tasks.collect(), complete: hub.parked.is_complete() })
 }
 
 /// Of these the oldest that pass the filter, behind the place `cursor`.
@@ -212,13 +229,33 @@ impl Moment {
         }
     }
 
-    fn line(&self, task_id: String, system: &'static str, state: TaskState, since: Option<DateTime<Utc>>) -> TaskLine {
+    fn parked(&self, message: Summary) -> TaskLine {
+        let Summary { id, parked_at, cause, error, system, attempts, title, process_id, .. } = message;
+        let since = parked_at.and_then(|at| DateTime::parse_from_rfc3339(&at).ok()).map(|at| at.to_utc());
+        let error = [cause, error].into_iter().flatten().collect::<Vec<_>>().join(": ");
+        let system = Cow::Owned(system.unwrap_or_default());
+        TaskLine {
+            process_id,
+            title,
+            attempts: attempts.and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or_default(),
+            error: Some(error).filter(|error| !error.is_empty()),
+            ..self.line(id, system, TaskState::Parked, since)
+        }
+    }
+
+    fn line(
+        &self,
+        task_id: String,
+        system: impl Into<Cow<'static, str>>,
+        state: TaskState,
+        since: Option<DateTime<Utc>>,
+    ) -> TaskLine {
         let age = since.map(|since| u64::try_from((self.wall_clock(self.now) - since).num_seconds()).unwrap_or(0));
         TaskLine {
             task_id,
             process_id: None,
             title: None,
-            system,
+            system: system.into(),
             state,
             since: since.map(time::text),
             age_seconds: age,
