@@ -24,6 +24,9 @@ export const FILES = Object.fromEntries(
 
 // ---- The server
 
+/// More digits than a number holds: it is sent as a number.
+const LONG = '12345678901234567890';
+
 export class Mock {
   /// What it says; a test may change any part of it.
   world = WORLDS.busy();
@@ -109,7 +112,7 @@ export class Mock {
     const [status, body, headers = {}] = answer;
     response
       .writeHead(status, { 'Content-Type': 'application/json', 'Cache-Control': 'no-store', ...headers })
-      .end(body === null ? undefined : JSON.stringify(body));
+      .end(body === null ? undefined : JSON.stringify(body).replaceAll(`"${LONG}"`, LONG));
   }
 
   #answer(request, url, text) {
@@ -294,8 +297,12 @@ export class Mock {
       },
       'GET parked/*': ({ name }) => {
         const found = entryOf(name);
-        const message = { task_id: found.id, topic: 'bitrix_create_task', variables: { title: found.title } };
-        return [200, { ...found, why_not: null, message, body_base64: null }, { ETag: found.etag }];
+        const message = {
+          task_id: found.id,
+          topic: 'bitrix_create_task',
+          variables: { title: found.title, sum: LONG },
+        };
+        return [200, { ...found, why_not: null, message, body_base64: null }, { ETag: `"${found.etag}"` }];
       },
       'POST parked/*/replay': ({ name, request }) => {
         this.#match(request, entryOf(name), false);
@@ -351,8 +358,9 @@ export class Mock {
 
   #match(request, entry, required) {
     const tag = request.headers['if-match'];
+    if (tag && !/^(\*|".*")$/.test(tag)) this.#complain(`If-Match: ${tag}`);
     if (required && !tag) this.#complain('a change without If-Match');
-    if (tag && tag !== '*' && tag !== entry.etag) throw { status: 412, name: 'message-changed' };
+    if (tag && tag !== '*' && tag !== `"${entry.etag}"`) throw { status: 412, name: 'message-changed' };
   }
 
   #replay({ cause = null, system, q, ids, limit, per_second, dry_run }) {

@@ -288,13 +288,13 @@ test('a message is discarded after a question, and not if it has changed', async
     await axe(page, 'discard');
     await page.keyboard.press('Enter'); // the focus is on Cancel
     assert.equal(mock.world.parked.length, 14);
-    mock.world.parked[0].etag = '"other"';
+    mock.world.parked[0].etag = 'other';
     await discard.click();
     await page.getByRole('button', { name: 'Удалить навсегда' }).click();
     await text('Сообщение успело измениться');
     assert.equal(mock.world.parked.length, 14);
     await page.getByRole('button', { name: 'Обновить' }).click();
-    await page.locator('[data-etag=\'"other"\']').first().waitFor();
+    await page.locator('[data-etag=other]').first().waitFor();
     await discard.click();
     await page.getByRole('button', { name: 'Удалить навсегда' }).click();
     await text('Сообщение удалено.');
@@ -364,6 +364,7 @@ test('the log level is set for a while, and a new event appears', async () => {
 test('one parked message is shown whole', async () => {
   await withPage('busy', { at: `#/parked/${encodeURIComponent(parkedEntry(1).id)}` }, async ({ page, text }) => {
     await text('bitrix_create_task');
+    await text('12345678901234567890');
     await shot(page, 'entry');
     await axe(page, 'entry');
   });

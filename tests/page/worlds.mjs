@@ -194,7 +194,7 @@ export function parkedEntry(n, more = {}) {
     process_id: `p-${n}`,
     advice: 'correct what the target objects to, then repeat it',
     replayable: true,
-    etag: `"${n}-1"`,
+    etag: `${n}-1`,
     ...more,
   };
 }

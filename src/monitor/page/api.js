@@ -34,13 +34,22 @@ export function useToken(text) {
   else sessionStorage.setItem('token', text);
 }
 
-/// The body of the answer, null when there is none. `tag`: the ETag that a change insists on.
+/// The body of the answer, null when there is none. `tag`: the mark that a change insists on.
 export async function call(method, path, { body, tag } = {}) {
-  const answer = await send(method, path, { body, headers: tag ? { 'If-Match': tag } : {} });
+  // A list has the mark alone; the header wants it in quotes.
+  const answer = await send(method, path, { body, headers: tag ? { 'If-Match': `"${tag}"` } : {} });
   return json(answer);
 }
 
 export const get = (path) => call('GET', path);
+
+/// The same, with every number as it was written: a message may have more digits than a number holds here. Such a one
+/// is fit for `JSON.stringify` only.
+export async function getExactly(path) {
+  const exact = (_, value, { source } = {}) =>
+    typeof value === 'number' && source !== String(value) ? (JSON.rawJSON?.(source) ?? value) : value;
+  return json(await send('GET', path, {}), exact);
+}
 
 /// Asks again for what was got before: null if nothing has changed since. It keeps the last ETag.
 export class Polled {
@@ -96,10 +105,10 @@ async function send(method, path, { body, headers = {}, patience = PATIENCE_MS }
   throw new Problem(answer.status, await answer.json().catch(() => null));
 }
 
-async function json(answer) {
+async function json(answer, reviver) {
   if (answer.status === 204) return null;
   try {
-    return await answer.json();
+    return JSON.parse(await answer.text(), reviver);
   } catch (error) {
     throw new Away(error.message);
   }

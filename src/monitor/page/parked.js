@@ -1,6 +1,6 @@
 // Parked messages: by cause with advice, one by one, the whole entry; replay, export and discard.
 
-import { get, path } from './api.js';
+import { get, getExactly, path } from './api.js';
 import { ask, brief, button, field, foreign, h, table, values, visible } from './dom.js';
 import { Pages, attempt, change, explain, mayControl, notice, page, visit } from './page.js';
 import { followReplay, isRecent, progress, replayMany } from './runs.js';
@@ -230,7 +230,7 @@ export function entryScreen(id) {
   let failed = null;
   const load = async () => {
     try {
-      entry = await get(`/api/v1/parked/${encodeURIComponent(id)}`);
+      entry = await getExactly(`/api/v1/parked/${encodeURIComponent(id)}`);
       failed = null;
     } catch (error) {
       entry = null;
