@@ -2,7 +2,7 @@
 //! and the targets have. A task that nobody has can be unlocked, so that the bridge fetches and publishes it again; the
 //! worker's look-up then finds what is there, and creates only what is not.
 //!
-//! `queues` looks at the messages, [`class`] is the table of what follows, `repair` unlocks and looks again, `report`
+//! `queues` looks at the messages, [`mod@class`] is the table of what follows, `repair` unlocks and looks again, `report`
 //! tells. What the worker has taken is told by whoever asks: the command through the API, the API from the lanes. It does
 //! not know how its report is shown.
 //!
