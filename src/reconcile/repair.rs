@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::class::Class;
+use super::class::{Class, forbidden};
 use super::queues::Place;
-use super::{Action, Item, Look, Report, Suspect, queues};
-use super::{Told, forbidden};
+use super::{Action, Item, Look, Report, Suspect, Told, queues};
 use crate::camunda::Told as Answered;
 use crate::camunda::tasks::ExternalTask;
 use crate::redact::clean;

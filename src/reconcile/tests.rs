@@ -86,7 +86,6 @@ impl Walk {
                     At::Queue(Role::Sent)
                 }
             },
-            At::Hands(_) => self.at,
         };
     }
 
