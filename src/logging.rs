@@ -16,7 +16,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use std::{panic, process, thread};
@@ -33,6 +32,7 @@ use self::sink::{Out, Sink};
 use self::threshold::Threshold;
 use crate::config::Config;
 use crate::redact::clean;
+use crate::stats::LOST_LOG_LINES;
 
 const WORKER_LOG: &str = "worker.log";
 const ERRORS_LOG: &str = "worker_errors.log";
@@ -45,8 +45,6 @@ const TERMINAL_PATIENCE: Duration = Duration::from_millis(500);
 /// The size of the file that is written and removed to see whether the disk has room, in bytes.
 const PROBE: usize = 64 << 10;
 
-/// Lines that did not get into a log file since the start.
-static LOST: AtomicU64 = AtomicU64::new(0);
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 /// Who sees warnings and errors.
 static WATCHER: OnceLock<Watcher> = OnceLock::new();
@@ -155,7 +153,7 @@ pub fn watch(watcher: Watcher) {
 
 /// How many lines did not get into a log file since the start.
 pub fn lost_lines() -> u64 {
-    LOST.load(Ordering::Relaxed)
+    LOST_LOG_LINES.get()
 }
 
 /// Whether [`start`] could write logs to this folder; leaves no file behind. Returns the process id of the worker that
@@ -243,7 +241,7 @@ impl Out for Watched {
     }
 
     fn lost(&mut self, lines: u64, why: &str) {
-        LOST.fetch_add(lines, Ordering::Relaxed);
+        LOST_LOG_LINES.add(lines);
         self.complaints.complain(&self.file, why);
     }
 }

@@ -1,19 +1,32 @@
-//! Counters of one system, and the statistics lines: a short one for the terminal, and one with every number, which
-//! [`crate::docs::operating`] explains. [`condition`] says what keeps the system from working.
+//! Counters of one system. The [`list`] describes each of them once; from it follow the statistics line, the JSON and,
+//! with the [`figures`] of the moment, the [metrics](prometheus). [`condition`] says what keeps the system from working.
 //!
-//! Nothing is decided by these numbers; they are for people.
+//! [`declared`] is what a system adds, [`histogram`] counts durations, `process` reads what the process uses. The
+//! manual is [`crate::docs::metrics`]. Nothing is decided by these numbers; they are for people.
 
 pub mod condition;
+pub mod declared;
+pub mod figures;
+pub mod histogram;
+pub mod list;
+mod process;
+pub mod prometheus;
 
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
 use self::condition::Condition;
-use crate::logging;
+pub use self::declared::Declared;
+use self::histogram::Histogram;
+use crate::message::Cause;
+
+/// Lines of the whole process that did not get into a log file since the start.
+pub static LOST_LOG_LINES: Counter = Counter(AtomicU64::new(0));
+/// The gauge that a system with a request limit declares: the share of its budget that is left.
+pub const REQUEST_BUDGET: &str = "request_budget_ratio";
 
 /// What happened in one lane since the start.
 #[derive(Debug)]
@@ -36,19 +49,35 @@ pub struct Stats {
     /// Messages that were moved to the queue of another system; they count among its messages, not among these.
     pub moved: Counter,
     /// Messages and records in the error queue.
-    pub parked: Counter,
+    pub parked: ParkedCounters,
+    /// Tasks that were created.
+    pub created: Counter,
+    /// Tasks that existed already when they were to be created.
+    pub found: Counter,
     /// Tasks that were not created a second time.
     pub duplicates_prevented: Counter,
+    /// Of the tasks that an earlier try or delivery may have created: those that it has created,
+    pub unknown_existed: Counter,
+    /// those that it had not, and that were created then,
+    pub unknown_created: Counter,
+    /// and those that were parked.
+    pub unknown_parked: Counter,
     /// Milliseconds since 1970; 0: none yet.
     pub last_message_time: Counter,
     /// When a message was acknowledged, in milliseconds since 1970; 0: none yet.
     pub last_ack_time: Counter,
+    /// From the arrival of a message to its ack.
+    pub handling: Histogram,
     /// Whether the lane has its session with RabbitMQ: 1 or 0.
     pub is_connected: Counter,
+    /// Sessions after the first one.
+    pub reconnects: Counter,
     /// Messages confirmed by RabbitMQ, whatever their queue.
     pub sent_messages: Counter,
     /// Times that a queue did not take a message.
     pub failed_messages: Counter,
+    /// Of these, those that had no queue.
+    pub unroutable_messages: Counter,
     /// Messages that their queue has not taken; they are published again until it does.
     pub waiting_for_room: Counter,
     /// The tracker's counters.
@@ -75,6 +104,8 @@ pub struct TrackerStats {
     pub failed_checks: Counter,
     /// Milliseconds since 1970; 0: none yet.
     pub last_check_time: Counter,
+    /// How long the last sweep took.
+    pub sweep_milliseconds: Counter,
     /// Open tasks at the last sweep.
     pub open_tasks: Counter,
     /// Finished tasks whose answer is missing, at the last sweep.
@@ -111,26 +142,35 @@ impl Counter {
     }
 }
 
-/// A number that a system declares and counts by itself, with its name in the statistics line.
-#[derive(Clone, Debug)]
-pub enum Declared {
-    /// How often something has happened.
-    Count(&'static str, Arc<Counter>),
-    /// The share of the first in the sum of both, in percent.
-    Rate(&'static str, Arc<Counter>, Arc<Counter>),
-}
+/// Parked messages and records, by their cause.
+#[derive(Debug, Default)]
+pub struct ParkedCounters([Counter; Cause::ALL.len()]);
 
-impl fmt::Display for Declared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Declared::Count(name, counter) => write!(f, "{name}={}", counter.get()),
-            Declared::Rate(name, good, bad) => write!(f, "{name}={}", percent(good.get(), bad.get())),
-        }
+impl ParkedCounters {
+    /// Counts one more for this cause.
+    pub fn count(&self, cause: Cause) {
+        self.0[cause as usize].count();
+    }
+
+    /// How many there are, whatever their cause.
+    pub fn get(&self) -> u64 {
+        self.0.iter().map(Counter::get).sum()
+    }
+
+    fn by_cause(&self) -> Vec<(&'static str, u64)> {
+        Cause::ALL.into_iter().map(|cause| (cause.name(), self.0[cause as usize].get())).collect()
     }
 }
 
 impl Default for Stats {
     fn default() -> Stats {
+        Stats::with(Vec::new())
+    }
+}
+
+impl Stats {
+    /// The statistics of a lane whose system adds these numbers; all are zero.
+    pub fn with(own: Vec<Declared>) -> Stats {
         Stats {
             started: Instant::now(),
             total_messages: Counter::default(),
@@ -138,28 +178,29 @@ impl Default for Stats {
             failed_tasks: Counter::default(),
             sent_to_success_queue: Counter::default(),
             failed_to_send_success: Counter::default(),
-            own: Vec::new(),
+            own,
             returned: Counter::default(),
             moved: Counter::default(),
-            parked: Counter::default(),
+            parked: ParkedCounters::default(),
+            created: Counter::default(),
+            found: Counter::default(),
             duplicates_prevented: Counter::default(),
+            unknown_existed: Counter::default(),
+            unknown_created: Counter::default(),
+            unknown_parked: Counter::default(),
             last_message_time: Counter::default(),
             last_ack_time: Counter::default(),
+            handling: Histogram::default(),
             is_connected: Counter::default(),
+            reconnects: Counter::default(),
             sent_messages: Counter::default(),
             failed_messages: Counter::default(),
+            unroutable_messages: Counter::default(),
             waiting_for_room: Counter::default(),
             tracker: TrackerStats::default(),
             condition: Condition::default(),
             unsettled: Mutex::default(),
         }
-    }
-}
-
-impl Stats {
-    /// The statistics of a lane whose system adds these numbers.
-    pub fn with(own: Vec<Declared>) -> Stats {
-        Stats { own, ..Stats::default() }
     }
 
     /// The most important numbers, in a line that fits a terminal of 120 columns together with its time.
@@ -177,60 +218,18 @@ impl Stats {
 
     /// The statistics of one system in one line.
     pub fn line(&self, system: &str) -> String {
-        let (good, bad) = (self.successful_tasks.get(), self.failed_tasks.get());
-        let (recorded, unrecorded) = (self.sent_to_success_queue.get(), self.failed_to_send_success.get());
-        let own: String = self.own.iter().map(|declared| format!("{declared} ")).collect();
-        let (sent, unsent) = (self.sent_messages.get(), self.failed_messages.get());
-        let tracker = &self.tracker;
-        format!(
-            "{system}: total_messages={} successful_tasks={good} failed_tasks={bad} success_rate={} \
-             sent_to_success_queue={recorded} failed_to_send_success={unrecorded} success_queue_rate={} \
-             {own}returned={} moved={} parked={} duplicates_prevented={} last_message_time={} uptime_seconds={} lost_log_lines={} | \
-             publisher: sent_messages={sent} failed_messages={unsent} waiting_for_room={} success_rate={} \
-             is_connected={} | \
-             tracker: total_checked={} completed_tasks={} moved_to_responses={} failed_moves={} failed_checks={} \
-             last_check_time={} open_tasks={} unanswered_tasks={} foreign_tasks={} oldest_open={}",
-            self.total_messages.get(),
-            percent(good, bad),
-            percent(recorded, unrecorded),
-            self.returned.get(),
-            self.moved.get(),
-            self.parked.get(),
-            self.duplicates_prevented.get(),
-            clock(self.last_message_time.get()),
-            self.started.elapsed().as_secs(),
-            logging::lost_lines(),
-            self.waiting_for_room.get(),
-            percent(sent, unsent),
-            self.is_connected.get() == 1,
-            tracker.total_checked.get(),
-            tracker.completed_tasks.get(),
-            tracker.moved_to_responses.get(),
-            tracker.failed_moves.get(),
-            tracker.failed_checks.get(),
-            clock(tracker.last_check_time.get()),
-            tracker.open_tasks.get(),
-            tracker.unanswered_tasks.get(),
-            tracker.foreign_tasks.get(),
-            span(Duration::from_secs(tracker.oldest_open_seconds.get())),
-        )
+        list::line(self, system)
     }
 
     /// All counters by their names.
     pub fn counters(&self) -> Map<String, Value> {
-        let counters = [
-            ("received", &self.total_messages),
-            ("created", &self.successful_tasks),
-            ("parked", &self.parked),
-            ("answered", &self.tracker.moved_to_responses),
-            ("duplicates_prevented", &self.duplicates_prevented),
-        ];
-        counters.into_iter().map(|(name, counter)| (name.to_owned(), counter.get().into())).collect()
+        list::json(self)
     }
 
     /// How much of the request budget is left, from 0 to 100 percent; `None` where the system has none.
     pub fn requests_left(&self) -> Option<u64> {
-        None
+        let share = self.own.iter().find_map(|own| own.value_of(REQUEST_BUDGET))?;
+        Some((share * 100.0).round() as u64)
     }
 
     /// Notes what a stopping lane still works on.
@@ -279,6 +278,8 @@ pub fn span(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -293,13 +294,54 @@ mod tests {
     #[test]
     fn a_systems_own_numbers_are_added_to_the_line_and_nothing_else_changes() {
         let (good, bad) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
-        let count = Declared::Count("own", Arc::clone(&good));
-        let stats = Stats::with(vec![count, Declared::Rate("own_rate", Arc::clone(&good), Arc::clone(&bad))]);
+        let count = Declared::count("own", "Own things.", &good);
+        let level = Declared::gauge(REQUEST_BUDGET, "Not in the line.", || 0.254);
+        let stats = Stats::with(vec![count, Declared::rate("own_rate", &good, &bad), level]);
         good.add(3);
         bad.count();
         let line = stats.line("x");
         assert!(line.contains(" success_queue_rate=0 own=3 own_rate=75.0 returned=0 "), "{line}");
         assert_eq!(line.replace("own=3 own_rate=75.0 ", ""), Stats::default().line("x"));
+        assert_eq!((stats.counters()["own"].clone(), stats.requests_left()), (3.into(), Some(25)));
+        assert_eq!(Stats::default().requests_left(), None);
+    }
+
+    /// It is contract: programs of operators read it.
+    #[test]
+    fn the_line_is_what_it_has_always_been() {
+        let stats = Stats::default();
+        let counters = [&stats.total_messages, &stats.successful_tasks, &stats.failed_tasks, &stats.moved];
+        counters.into_iter().zip(1..).for_each(|(counter, number)| counter.set(number));
+        stats.parked.count(Cause::RequestError);
+        stats.failed_messages.add(2);
+        stats.unroutable_messages.count();
+        stats.is_connected.set(1);
+        stats.tracker.oldest_open_seconds.set(100_000);
+        // These are not in it.
+        [&stats.created, &stats.reconnects, &stats.last_ack_time].into_iter().for_each(Counter::count);
+        assert_eq!(
+            stats.line("bitrix24"),
+            "bitrix24: total_messages=1 successful_tasks=2 failed_tasks=3 success_rate=40.0 sent_to_success_queue=0 \
+             failed_to_send_success=0 success_queue_rate=0 returned=0 moved=4 parked=1 duplicates_prevented=0 \
+             last_message_time=- uptime_seconds=0 lost_log_lines=0 | \
+             publisher: sent_messages=0 failed_messages=2 waiting_for_room=0 success_rate=0.0 is_connected=true | \
+             tracker: total_checked=0 completed_tasks=0 moved_to_responses=0 failed_moves=0 failed_checks=0 \
+             last_check_time=- open_tasks=0 unanswered_tasks=0 foreign_tasks=0 oldest_open=1d03h"
+        );
+    }
+
+    #[test]
+    fn the_json_has_each_number_once_by_its_name() {
+        let stats = Stats::default();
+        stats.parked.count(Cause::TaskNotFound);
+        stats.failed_messages.add(3);
+        stats.unroutable_messages.count();
+        stats.tracker.sweep_milliseconds.set(1500);
+        let counters = stats.counters();
+        let number = |name: &str| counters[name].as_f64().expect("a number");
+        let names = ["received", "created", "answered", "duplicates_prevented", "parked", "parked_task_not_found"];
+        assert_eq!(names.map(number), [0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+        assert_eq!(["publishes_refused", "publishes_returned", "sweep_seconds"].map(number), [2.0, 1.0, 1.5]);
     }
 
     #[test]
@@ -307,7 +349,8 @@ mod tests {
         let prefix = "2025-10-23 08:08:57.412+03:00 INFO  [heartbeat] ".len();
         let stats = Stats::default();
         assert_eq!(stats.short_line("bitrix24"), "bitrix24 works: in 0, created 0, parked 0, open 0, done 0");
-        let counters = [&stats.total_messages, &stats.successful_tasks, &stats.parked];
+        stats.parked.0[0].set(999_999_999);
+        let counters = [&stats.total_messages, &stats.successful_tasks];
         for counter in counters.into_iter().chain([&stats.tracker.open_tasks, &stats.tracker.moved_to_responses]) {
             counter.set(999_999_999);
         }

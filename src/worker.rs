@@ -46,11 +46,13 @@ pub struct Running {
 
 impl Running {
     /// Its counters, all at zero.
-    fn counters(&self) -> Stats {
+    pub fn counters(&self) -> Stats {
         let mut own = self.connected.handler.counters();
         if let Some(Counts { reported, unreported }) = &self.noticed {
-            own.push(Declared::Count("incidents_reported", reported.clone()));
-            own.push(Declared::Count("incidents_unreported", unreported.clone()));
+            let help = "Parked tasks that show as an incident in Camunda.";
+            own.push(Declared::count("incidents_reported", help, reported));
+            let help = "Parked tasks that could not be reported to Camunda.";
+            own.push(Declared::count("incidents_unreported", help, unreported));
         }
         Stats::with(own)
     }

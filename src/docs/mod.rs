@@ -11,6 +11,7 @@ macro_rules! page {
         /// [failures.md]: crate::docs::failures
         /// [messages.md]: crate::docs::messages
         /// [monitoring.md]: crate::docs::monitoring
+        /// [metrics.md]: crate::docs::metrics
         /// [operating.md]: crate::docs::operating
         /// [troubleshooting.md]: crate::docs::troubleshooting
         /// [quorum queues]: crate::docs::operating#quorum-queues
@@ -27,4 +28,5 @@ page!(messages, "messages.md");
 page!(monitoring, "monitoring.md");
 page!(failures, "failures.md");
 page!(troubleshooting, "troubleshooting.md");
+page!(metrics, "metrics.md");
 page!(adding_a_system, "adding-a-system.md");

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,6 +19,7 @@ use ureq::{Agent, Timeout};
 
 use super::resolver::{Dial, KeepingResolver};
 use super::tls::{CA_FILE, Https, NoHandshake};
+use crate::stats::histogram::Requests;
 use crate::tls::{self as trust, RootCertificates};
 
 /// The largest answer that is read, in bytes.
@@ -30,15 +31,21 @@ const LONGEST_IDLE: Duration = Duration::from_secs(4);
 /// The longest pause that a target can ask for.
 const LONGEST_REST: Duration = Duration::from_secs(3600);
 
+/// The methods that are counted by name.
+const KNOWN: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+
 /// Sends requests to one target, over connections that it keeps open.
 pub struct Http {
     agent: Agent,
+    requests: Requests,
 }
 
 /// A request to be sent. If it is wrong, sending it fails.
 pub struct Request<'a> {
     builder: Builder,
     body: Option<&'a [u8]>,
+    /// Under which method it is counted.
+    counted_as: &'static str,
 }
 
 impl<'a> Request<'a> {
@@ -46,13 +53,20 @@ impl<'a> Request<'a> {
     pub fn new(method: Method, url: &str) -> Request<'a> {
         // Some servers wait for the body of a POST that does not give its length.
         let body = matches!(method, Method::POST | Method::PUT | Method::PATCH).then_some(&[][..]);
-        Request { builder: Builder::new().method(method).uri(url), body }
+        let counted_as = KNOWN.into_iter().find(|known| method == *known).unwrap_or("other");
+        Request { builder: Builder::new().method(method).uri(url), body, counted_as }
     }
 
     /// Adds this header.
     #[must_use]
     pub fn header(self, name: &str, value: &str) -> Request<'a> {
         Request { builder: self.builder.header(name, value), ..self }
+    }
+
+    /// Counts it under this method of the target's own, of which there must be few.
+    #[must_use]
+    pub fn counted_as(self, method: &'static str) -> Request<'a> {
+        Request { counted_as: method, ..self }
     }
 
     /// Signs in by name and password. A name with a colon is not possible.
@@ -89,7 +103,7 @@ impl<'a> Request<'a> {
     /// Sends this body.
     #[must_use]
     pub fn body(self, content_type: &str, body: &'a [u8]) -> Request<'a> {
-        Request { builder: self.builder.header(CONTENT_TYPE, content_type), body: Some(body) }
+        Request { builder: self.builder.header(CONTENT_TYPE, content_type), body: Some(body), ..self }
     }
 }
 
@@ -159,7 +173,13 @@ impl Http {
             .max_idle_connections(256)
             .build();
         let connector = ().chain(Dial::default()).chain(Https::new(root_certificates));
-        Http { agent: Agent::with_parts(config, connector, KeepingResolver::default()) }
+        let agent = Agent::with_parts(config, connector, KeepingResolver::default());
+        Http { agent, requests: Requests::default() }
+    }
+
+    /// How many requests it has sent, and how long they took.
+    pub fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     /// Sends a request, once.
@@ -167,7 +187,14 @@ impl Http {
     /// # Errors
     /// [`NoAnswer`] when no complete answer came within the deadline.
     pub fn send(&self, request: Request<'_>) -> Result<Answer, NoAnswer> {
-        let Request { builder, body } = request;
+        let (started, method) = (Instant::now(), request.counted_as);
+        let answer = self.exchange(request);
+        self.requests.note(method, started.elapsed(), answer.as_ref().ok().map(|answer| answer.status));
+        answer
+    }
+
+    fn exchange(&self, request: Request<'_>) -> Result<Answer, NoAnswer> {
+        let Request { builder, body, .. } = request;
         let response = match body {
             Some(body) => self.agent.run(builder.body(body).map_err(unusable)?),
             None => self.agent.run(builder.body(()).map_err(unusable)?),

@@ -138,8 +138,8 @@ impl<T> Ledger<T> {
     pub fn add(&mut self, token: T, job: Job, not_before: Option<Instant>) {
         self.finished.forget(&job.task.id);
         let (key, attempts, replay) = (Key::Task(job.task.id.clone()), job.attempts, outgoing::replay(&job.headers));
-        let (about, past) = (About::of(&job.task), self.past(&key, &job));
-        let entry = Entry { replay, about, past, ..Entry::new(token, State::Waiting(job), attempts) };
+        let (about, past, arrived) = (About::of(&job.task), self.past(&key, &job), Some(job.arrived));
+        let entry = Entry { arrived, replay, about, past, ..Entry::new(token, State::Waiting(job), attempts) };
         self.entries.insert(key.clone(), entry);
         self.schedule(key, not_before);
     }

@@ -91,7 +91,7 @@ impl Tracking<'_, '_> {
         let about = Parked { cause, error, system: lane.name, source_queue, attempts };
         let message = outgoing::parked(lane, id.to_owned(), &about, original);
         let record = message.body.clone();
-        self.publish(sweep, message, Sent::Parked(over), token, || record)
+        self.publish(sweep, message, Sent::Parked(cause, over), token, || record)
     }
 
     /// Returns the tag under which the outgoing message, shortened if need be, is on its way. A record stays when no
@@ -108,7 +108,7 @@ impl Tracking<'_, '_> {
         let fitted = if fits { Some((message, sent)) } else { self.small_enough(&message, sent, &record()) };
         let Some((message, sent)) = fitted else { return Ok(None) };
         let tag = self.publisher(sweep)?.publish(&message)?;
-        if matches!(sent, Sent::Parked(_)) {
+        if matches!(sent, Sent::Parked(..)) {
             sweep.notices.extend(self.lane.notices.task_in(&message).map(|task| (tag, task)));
         }
         sweep.unconfirmed.insert(tag, (sent, vec![token]));
@@ -175,6 +175,7 @@ impl Tracking<'_, '_> {
         outcome: PublishOutcome,
     ) -> anyhow::Result<()> {
         let stats = self.lane.stats;
+        stats.unroutable_messages.add(u64::from(matches!(outcome, PublishOutcome::NoQueue(_))));
         if let PublishOutcome::NoQueue(why) | PublishOutcome::Refused(why) = outcome {
             stats.failed_messages.count();
             stats.tracker.failed_moves.add(u64::from(matches!(sent, Sent::Response(..))));
@@ -190,8 +191,8 @@ impl Tracking<'_, '_> {
                 log::info!("answered to Camunda{after}: task={id}");
                 sweep.answered.push(id);
             }
-            Sent::Parked(over) => {
-                stats.parked.count();
+            Sent::Parked(cause, over) => {
+                stats.parked.count(cause);
                 over.iter().for_each(|id| self.lane.control.parked(id));
                 sweep.over.extend(over.clone());
                 sweep.parked.extend(over);
@@ -205,7 +206,7 @@ impl Tracking<'_, '_> {
     /// waits in the retry queue instead; if that does not take it either, it is parked.
     fn refused(&mut self, sweep: &mut Sweep, sent: Sent, tokens: Vec<AckToken>, why: &str) -> anyhow::Result<()> {
         match sent {
-            Sent::Response(..) | Sent::Parked(_) => {
+            Sent::Response(..) | Sent::Parked(..) => {
                 let (refused, _) = sweep.refused.get_or_insert_with(|| (0, why.to_owned()));
                 *refused += 1;
                 Ok(())

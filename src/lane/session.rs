@@ -120,6 +120,7 @@ fn work(
 fn note_session(lane: &Lane) {
     lane.stats.is_connected.set(1);
     let condition = &lane.stats.condition;
+    lane.stats.reconnects.add(u64::from(condition.has_started()));
     condition.start();
     [Obstacle::NoSession, Obstacle::Alarm].into_iter().for_each(|obstacle| condition.is_over(obstacle));
 }

@@ -52,7 +52,7 @@ impl Tracking<'_, '_> {
             return Some((shorter, sent));
         }
         let error = lane.too_large(message);
-        if matches!(sent, Sent::Parked(_)) {
+        if matches!(sent, Sent::Parked(..)) {
             log::error!("{error}; its record stays: task={}", message.message_id);
             return None;
         }
@@ -62,6 +62,6 @@ impl Tracking<'_, '_> {
         let original = serde_json::from_slice(record).map_or_else(|_| Original::Bytes(record.to_vec()), Original::Json);
         let parked = outgoing::parked(lane, id, &about, &original);
         let parked = if parked.body.len() > lane.largest.bytes() { lane.fitted(&parked)? } else { parked };
-        Some((parked, Sent::Parked(None)))
+        Some((parked, Sent::Parked(cause, None)))
     }
 }

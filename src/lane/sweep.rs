@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::tasks::Oldest;
-use crate::message::ParkedTask;
+use crate::message::{Cause, ParkedTask};
 use crate::rabbitmq::connection::{Connection, Watch};
 use crate::rabbitmq::consumer::{AckToken, Consumer};
 use crate::rabbitmq::publisher::{OutgoingMessage, Publisher};
@@ -63,8 +63,8 @@ pub struct Sweep<'i> {
 pub enum Sent {
     /// Answers the task with this id, which was created so long ago.
     Response(String, Option<Duration>),
-    /// Parks a record; names the task that is over with that, unless its record is to come back.
-    Parked(Option<String>),
+    /// Parks a record for this cause; names the task that is over with that, unless its record is to come back.
+    Parked(Cause, Option<String>),
     /// Publishes a record again, to the tail of its queue; the message that does so.
     Republished(Box<OutgoingMessage>),
     /// Moves it to the retry queue, since its own does not take it; the message that does so.

@@ -392,6 +392,7 @@ impl Tracking<'_, '_> {
     fn note(&self, sweep: &Sweep, records: u32, started: Instant) {
         let stats = &self.lane.stats.tracker;
         stats.last_check_time.set(now_ms());
+        stats.sweep_milliseconds.set(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
         stats.open_tasks.set(sweep.open);
         stats.unanswered_tasks.set(sweep.unanswered);
         if sweep.foreign > 0 && sweep.foreign != stats.foreign_tasks.get() {

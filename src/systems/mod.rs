@@ -162,7 +162,7 @@ pub trait Handler: Send + Sync {
         done.iter().map(|_| FollowUp::Done).collect()
     }
 
-    /// The counters that only this system has, for the statistics line.
+    /// The numbers that only this system has, for the statistics of its lane.
     fn counters(&self) -> Vec<Declared> {
         Vec::new()
     }

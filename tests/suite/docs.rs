@@ -19,6 +19,7 @@ const PAGES: &[&str] = &[
     "src/docs/failures.md",
     "src/docs/monitoring.md",
     "src/docs/troubleshooting.md",
+    "src/docs/metrics.md",
     "src/docs/adding-a-system.md",
     "src/systems/bitrix24/README.md",
     "src/systems/openproject/README.md",

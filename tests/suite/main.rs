@@ -19,6 +19,7 @@ mod docs;
 mod email;
 mod explain;
 mod http;
+mod metrics;
 mod monitor;
 mod monitor_lanes;
 mod onec;

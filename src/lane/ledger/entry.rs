@@ -3,6 +3,8 @@
 //! A step takes the state and gives the next one. A step that does not fit leaves the state as it is. It does not know
 //! when a step is due.
 
+use std::time::Instant;
+
 use super::super::Job;
 use super::super::tasks::About;
 use super::finished::Replay;
@@ -141,6 +143,8 @@ impl State {
 pub(super) struct Entry<T> {
     /// All deliveries of this task in this session; settled together.
     pub(super) tokens: Vec<T>,
+    /// When the first of them came, if it started a task.
+    pub(super) arrived: Option<Instant>,
     pub(super) state: State,
     /// How often the task has failed: the highest number of its deliveries.
     pub(super) attempts: u32,
@@ -163,6 +167,7 @@ impl<T> Entry<T> {
     pub(super) fn new(token: T, state: State, attempts: u32) -> Entry<T> {
         Entry {
             tokens: vec![token],
+            arrived: None,
             state,
             attempts,
             replay: None,

@@ -26,6 +26,16 @@ impl<T> Ledger<T> {
         self.entries.get(&Key::Task(id.to_owned())).map(|entry| entry.attempts)
     }
 
+    /// When the message of this task came.
+    pub fn arrived(&self, id: &str) -> Option<Instant> {
+        self.entries.get(&Key::Task(id.to_owned()))?.arrived
+    }
+
+    /// When the message came whose outgoing message is on its way under this tag.
+    pub fn arrived_before(&self, tag: u64) -> Option<Instant> {
+        self.entries.get(self.by_tag.get(&tag)?)?.arrived
+    }
+
     /// How many tasks the pool has.
     pub fn in_flight(&self) -> usize {
         self.in_flight

@@ -23,6 +23,7 @@ impl<T> State<'_, T> {
             PublishOutcome::Confirmed => self.confirmed(tag, now),
             PublishOutcome::Refused(why) => drop(self.refused(tag, &why, now)),
             PublishOutcome::NoQueue(why) => {
+                self.lane.stats.unroutable_messages.count();
                 // Another system's queue is made by its own lane, and this one goes on meanwhile.
                 if let Some(queue) = self.refused(tag, &why, now).filter(|queue| self.lane.queues.include(queue)) {
                     self.session.end = Some(End::QueueGone(queue));
@@ -38,26 +39,29 @@ impl<T> State<'_, T> {
         if let Some(task) = parked.and_then(|message| self.lane.notices.task_in(message)) {
             self.lane.notices.tell(task);
         }
+        let arrived = self.ledger.arrived_before(tag);
         let confirmed = self.ledger.confirmed(tag);
         self.note_room(now);
         match confirmed {
             Some(Confirmed::Recorded) => stats.sent_to_success_queue.count(),
-            Some(Confirmed::Finished(id, tokens)) => self.finished_at_once(&id, tokens),
+            Some(Confirmed::Finished(id, tokens)) => {
+                self.finished_at_once(&id, tokens.len());
+                self.acknowledge(tokens, arrived, now);
+            }
             Some(Confirmed::Ack(tokens)) => {
-                self.acknowledge(tokens);
+                self.acknowledge(tokens, arrived, now);
                 self.admit_held(now);
             }
             None => {}
         }
     }
 
-    fn finished_at_once(&mut self, id: &str, tokens: Vec<T>) {
+    fn finished_at_once(&self, id: &str, deliveries: usize) {
         let stats = self.lane.stats;
         stats.successful_tasks.count();
         stats.tracker.moved_to_responses.count();
-        stats.duplicates_prevented.add(tokens.len().saturating_sub(1) as u64);
+        stats.duplicates_prevented.add(deliveries.saturating_sub(1) as u64);
         log::info!("answered to Camunda: task={id}");
-        self.acknowledge(tokens);
     }
 
     /// The outgoing message is published again later. Returns its queue.
@@ -103,7 +107,11 @@ impl<T> State<'_, T> {
         }
     }
 
-    pub(super) fn acknowledge(&mut self, tokens: Vec<T>) {
+    /// `arrived`: when the message came, if it was one of a task.
+    pub(super) fn acknowledge(&mut self, tokens: Vec<T>, arrived: Option<Instant>, now: Instant) {
+        if let Some(arrived) = arrived {
+            self.lane.stats.handling.observe(now.saturating_duration_since(arrived));
+        }
         self.caution.settled(tokens.len());
         self.session.acks.extend(tokens);
     }

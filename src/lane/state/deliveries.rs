@@ -169,12 +169,12 @@ impl<T> State<'_, T> {
         let (errors, cause) = (&self.lane.queues.errors, about.cause.name());
         log::error!("parking in {errors} as {cause}: task={id}: {reason}");
         let outgoing = outgoing::parked(self.lane, id, &about, &original);
-        self.count_parked();
+        self.count_parked(Cause::InvalidMessage);
         self.ledger.add_outgoing(key, token, outgoing);
     }
 
-    pub(super) fn count_parked(&self) {
+    pub(super) fn count_parked(&self, cause: Cause) {
         self.lane.stats.failed_tasks.count();
-        self.lane.stats.parked.count();
+        self.lane.stats.parked.count(cause);
     }
 }

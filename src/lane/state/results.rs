@@ -31,8 +31,8 @@ impl<T> State<'_, T> {
         };
         self.note_success(now);
         let took = now.saturating_duration_since(job.arrived).as_millis();
+        self.count_done(&job.task, done.existed);
         if done.existed {
-            self.lane.stats.duplicates_prevented.count();
             log::info!("exists already, not created again: task={} id={}{}", job.task.id, done.target_id, link(&done));
         } else {
             log::info!("created: task={} id={} in {took} ms{}", job.task.id, done.target_id, link(&done));
@@ -45,6 +45,17 @@ impl<T> State<'_, T> {
         let id = task.id.clone();
         let next = if done.answer.is_some() { Next::Finish } else { Next::FollowUp };
         self.ledger.settle(&id, outgoing, next(Box::new((task, done))));
+    }
+
+    fn count_done(&self, task: &Task, existed: bool) {
+        let stats = self.lane.stats;
+        let (done, unknown) = match existed {
+            true => (&stats.found, &stats.unknown_existed),
+            false => (&stats.created, &stats.unknown_created),
+        };
+        done.count();
+        unknown.add(u64::from(task.earlier != Earlier::None));
+        stats.duplicates_prevented.add(u64::from(existed));
     }
 
     fn note_success(&mut self, now: Instant) {
@@ -106,7 +117,8 @@ impl<T> State<'_, T> {
         };
         let (id, errors) = (job.task.id.clone(), &self.lane.queues.errors);
         log::error!("parking in {errors} as {}: task={id}: {error}", cause.name());
-        self.count_parked();
+        self.count_parked(cause);
+        self.lane.stats.unknown_parked.add(u64::from(job.task.earlier != Earlier::None));
         let outgoing = outgoing::parked_job(self.lane, job, attempts, cause, &error);
         self.ledger.settle(&id, outgoing, Next::Park);
     }
@@ -161,10 +173,11 @@ impl<T> State<'_, T> {
             return self.ledger.follow_up_again(Box::new((task, done)), now + pause);
         }
         stats.successful_tasks.count();
+        let arrived = self.ledger.arrived(&task.id);
         let tokens = self.ledger.followed_up(&task.id);
         // More than one token: the same task was delivered again meanwhile.
         stats.duplicates_prevented.add(tokens.len().saturating_sub(1) as u64);
-        self.acknowledge(tokens);
+        self.acknowledge(tokens, arrived, now);
         self.admit_held(now);
     }
 }

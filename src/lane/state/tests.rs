@@ -411,3 +411,21 @@ fn a_message_that_was_moved_twice_is_worked_on_once() {
         world.bring_to_its_end();
     });
 }
+
+#[test]
+fn what_becomes_of_a_message_is_counted_once_with_the_time_that_it_took() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish("refused");
+        world.deliver_all();
+        world.pass(Duration::from_secs(3));
+        world.fail_for_good();
+        world.publish("created");
+        world.bring_to_its_end();
+        let stats = world.state.lane.stats;
+        assert_eq!((stats.parked.get(), stats.created.get() + stats.found.get()), (1, 1));
+        assert_eq!(stats.counters()["parked_request_error"], 1);
+        let handled = stats.handling.counted();
+        assert!(handled.count == 2 && handled.sum >= 3.0, "{handled:?}");
+    });
+}

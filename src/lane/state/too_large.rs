@@ -50,7 +50,7 @@ impl<T> State<'_, T> {
     fn parked_as_too_large(&self, id: String, error: &str, original: &Original) -> OutgoingMessage {
         let (errors, cause) = (&self.lane.queues.errors, Cause::MessageTooLarge);
         log::error!("parking in {errors} as {}: task={id}: {error}", cause.name());
-        self.count_parked();
+        self.count_parked(cause);
         let source_queue = &self.lane.queues.input;
         let about = Parked { cause, error, system: self.lane.name, source_queue, attempts: 1 };
         outgoing::parked(self.lane, id, &about, original)

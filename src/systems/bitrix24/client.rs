@@ -20,7 +20,8 @@ use super::learnt::Learnt;
 use super::rate_limiter::RateLimiter;
 use super::{Settings, Webhook, batch, preamble};
 use crate::backoff;
-use crate::http::{Answer, Http, NoAnswer};
+use crate::http::{Answer, Http, Method, NoAnswer, Request};
+use crate::stats::histogram::Requests;
 use crate::stop::Stop;
 use crate::tls::RootCertificates;
 
@@ -82,6 +83,26 @@ impl Client {
     /// Whether requests are scarce.
     pub fn is_limited(&self) -> bool {
         self.rate_limiter.limited()
+    }
+
+    /// The requests to the portal.
+    pub fn requests(&self) -> &Requests {
+        self.http.requests()
+    }
+
+    /// The share of the request budget that is left; `None` where requests are not limited.
+    pub fn budget_left(&self) -> Option<f64> {
+        self.rate_limiter.limited().then(|| self.rate_limiter.left(Instant::now()))
+    }
+
+    /// How long each method that has been called must not be called yet.
+    pub fn cool_downs(&self) -> Vec<(&'static str, Duration)> {
+        self.cool_downs.all(Instant::now())
+    }
+
+    /// How many requests may be under way at once.
+    pub fn concurrency(&self) -> usize {
+        self.learnt().concurrency()
     }
 
     /// Makes one call, in a request of its own, so the reply is about this call alone.
@@ -244,7 +265,7 @@ impl Client {
 
     /// Sends one HTTP request; the caller has a permit for it. A refusal for too many requests had no effect: the
     /// request waits here and is repeated.
-    fn request(&self, method: &str, body: &[u8], parcels: &[Parcel]) -> Reply {
+    fn request(&self, method: &'static str, body: &[u8], parcels: &[Parcel]) -> Reply {
         let url = self.webhook.url(method);
         let calls: Vec<&'static str> = parcels.iter().map(|parcel| parcel.call.method).collect();
         for refusal in 1.. {
@@ -253,7 +274,7 @@ impl Client {
                 return Err(outdated());
             }
             let started = Instant::now();
-            let answer = self.http.post_json(&url, body);
+            let answer = self.http.send(Request::new(Method::POST, &url).json(body).counted_as(method));
             let took = started.elapsed();
             let result = match answer {
                 Ok(Answer { status, body, .. }) => {

@@ -34,6 +34,14 @@ impl CoolDowns {
         Some(until.saturating_duration_since(now)).filter(|rest| !rest.is_zero())
     }
 
+    /// How long each method that has been called must not be called yet; zero when it may be.
+    pub fn all(&self, now: Instant) -> Vec<(&'static str, Duration)> {
+        let rest = |until: Option<Instant>| until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        let mut all: Vec<_> = self.lock().iter().map(|(method, times)| (*method, rest(times.until))).collect();
+        all.sort_unstable();
+        all
+    }
+
     /// Learns from the outcome of a call. A refusal names no time, the last success did: `time.operating_reset_at`, in
     /// seconds since 1970 by the portal's clock, like `time.finish`. Both may be cut to a second, and a call that comes
     /// a moment too early costs another minute.
@@ -88,6 +96,8 @@ mod tests {
         assert!(rest > Duration::from_secs(300) && rest <= Duration::from_secs(301), "{rest:?}");
         assert_eq!(cool_downs.rest("tasks.task.list", now), None);
         assert_eq!(cool_downs.rest(METHOD, now + Duration::from_secs(302)), None);
+        assert_eq!(cool_downs.all(now), [(METHOD, rest)]);
+        assert_eq!(cool_downs.all(now + Duration::from_secs(302)), [(METHOD, Duration::ZERO)]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub use follow_up::sync;
 use serde_json::{Map, Value, json};
 
 use super::client::{Call, Client, MayGo, Pace, Reply};
-use super::counters::Counters;
+use super::counters::{self, Counters};
 use super::errors::{ApiError, Kind};
 use super::fields::{self, Fields};
 use super::look_up::{self, LookUp, Looked, NotAnswered, Seen};
@@ -104,7 +104,7 @@ impl Handler for BitrixHandler {
     }
 
     fn counters(&self) -> Vec<Declared> {
-        self.counters.declared()
+        [self.counters.declared(), counters::of_client(&self.client)].concat()
     }
 }
 

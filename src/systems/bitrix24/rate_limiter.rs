@@ -63,6 +63,13 @@ impl RateLimiter {
         self.lock().saturating_duration_since(now) <= self.interval * FEW
     }
 
+    /// The share of the burst that is left, from 0 to 1: at 0 the next request waits.
+    pub fn left(&self, now: Instant) -> f64 {
+        let full = self.tolerance + self.interval;
+        let used = self.lock().saturating_duration_since(now).min(full);
+        if full.is_zero() { 1.0 } else { 1.0 - used.as_secs_f64() / full.as_secs_f64() }
+    }
+
     /// The portal refused all the same (another program uses the same address): nothing is sent for at least `pause`,
     /// and the burst is used up.
     pub fn refused(&self, now: Instant, pause: Duration) {
@@ -127,6 +134,20 @@ mod tests {
         rate_limiter.take(now);
         assert!(!rate_limiter.is_rested(now));
         assert!(rate_limiter.is_rested(now + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn what_is_left_of_the_burst_falls_with_each_permit_and_comes_back() {
+        let (rate_limiter, now) = (RateLimiter::new(2.0, 6), Instant::now());
+        let mut left = vec![rate_limiter.left(now)];
+        left.extend((0..6).map(|_| {
+            rate_limiter.take(now);
+            rate_limiter.left(now)
+        }));
+        let rounded: Vec<f64> = left.iter().map(|left| (left * 100.0).round()).collect();
+        assert_eq!(rounded, [100.0, 75.0, 50.0, 25.0, 0.0, 0.0, 0.0]);
+        assert_eq!(rate_limiter.left(now + Duration::from_secs(60)), 1.0);
+        assert_eq!(RateLimiter::new(0.0, 0).left(now), 1.0);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::Settings;
 use crate::http::text::without;
 use crate::http::{Answer, Http, Method, NoAnswer, Request};
 use crate::settings::Secret;
+use crate::stats::histogram::Requests;
 use crate::tls::RootCertificates;
 
 /// What stands in no key as it is. `%` is one of them, so that two ids never become one key.
@@ -24,6 +25,11 @@ impl Client {
     /// A client for the service of these settings.
     pub fn new(settings: &Settings, https: &RootCertificates) -> Client {
         Client { http: Http::new(settings.timeout, https), token: settings.token.clone() }
+    }
+
+    /// The requests that it has sent.
+    pub fn requests(&self) -> &Requests {
+        self.http.requests()
     }
 
     /// Posts a task. Whoever gets the same id again does nothing again and answers the same.

@@ -16,6 +16,7 @@ use super::job::Job;
 use super::{FailedJob, Settings, outcome};
 use crate::http::{self, Answer, Class, Failed};
 use crate::message::{Earlier, Task, document, text};
+use crate::stats::Declared;
 use crate::systems::half_done::HalfDone;
 use crate::systems::{Created, Failure, Found, Handler, Missing, create};
 
@@ -60,6 +61,10 @@ impl Handler for JobHandler {
 
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
         create::one_by_one(missing, |task| self.post(task))
+    }
+
+    fn counters(&self) -> Vec<Declared> {
+        vec![Declared::requests(self.client.requests())]
     }
 }
 

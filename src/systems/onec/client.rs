@@ -7,6 +7,7 @@ use super::Settings;
 use super::errors::{self, ApiError};
 use crate::http::{self, Http, Method, Request, Turns};
 use crate::settings::Secret;
+use crate::stats::histogram::Requests;
 use crate::stop::Stop;
 use crate::tls::RootCertificates;
 
@@ -74,6 +75,11 @@ impl Client {
             look_ups: Turns::new(settings.sessions / 2),
             stop: stop.clone(),
         }
+    }
+
+    /// The requests that it has sent.
+    pub fn requests(&self) -> &Requests {
+        self.http.requests()
     }
 
     /// Does the worker stop?

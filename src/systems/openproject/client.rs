@@ -14,6 +14,7 @@ use super::errors::{self, ApiError};
 use crate::http::text::without;
 use crate::http::{Answer, Http, Method, NoAnswer, Request, Turns};
 use crate::settings::Secret;
+use crate::stats::histogram::Requests;
 use crate::stop::Stop;
 use crate::tls::RootCertificates;
 
@@ -91,6 +92,11 @@ impl Client {
             look_ups: Turns::new(settings.parallel_requests / 2),
             stop: stop.clone(),
         }
+    }
+
+    /// The requests that it has sent.
+    pub fn requests(&self) -> &Requests {
+        self.http.requests()
     }
 
     /// Makes one call.

@@ -16,6 +16,7 @@ use super::schema::{Schema, Schemas};
 use super::work_package::{self, custom_text};
 use super::{Settings, look_up, update};
 use crate::message::Task;
+use crate::stats::Declared;
 use crate::systems::{Created, Failure, Found, Handler, Missing, question};
 
 /// The handler. Several threads use it at once.
@@ -60,6 +61,10 @@ impl Handler for OpenProjectHandler {
 
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
         missing.iter().map(|missing| self.do_work(missing)).collect()
+    }
+
+    fn counters(&self) -> Vec<Declared> {
+        vec![Declared::requests(self.client.requests())]
     }
 }
 

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::Settings;
 use super::errors::{self, ApiError};
 use super::settings::Chat;
-use crate::http::Http;
+use crate::http::{Http, Method, Request};
 use crate::settings::Secret;
+use crate::stats::histogram::Requests;
 use crate::tls::RootCertificates;
 
 /// How long Telegram shall wait for news before it says that there are none. The end of the worker waits for that.
@@ -52,6 +53,11 @@ impl Client {
         self.send(&self.http, call)
     }
 
+    /// The requests that it has sent; asking for updates waits on purpose and is not among them.
+    pub fn requests(&self) -> &Requests {
+        self.http.requests()
+    }
+
     /// What people did since the update before this one, which settles all before.
     ///
     /// # Errors
@@ -61,8 +67,9 @@ impl Client {
     }
 
     fn send(&self, http: &Http, call: &Call) -> Result<Value, ApiError> {
-        let url = format!("{}/{}", self.methods.expose(), call.method);
-        errors::result(call.method, http.post_json(&url, call.params.to_string().as_bytes()))
+        let (url, params) = (format!("{}/{}", self.methods.expose(), call.method), call.params.to_string());
+        let request = Request::new(Method::POST, &url).json(params.as_bytes()).counted_as(call.method);
+        errors::result(call.method, http.send(request))
     }
 }
 

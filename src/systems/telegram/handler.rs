@@ -14,6 +14,7 @@ use super::errors::{ApiError, Kind};
 use super::fields::{self, Outgoing};
 use super::settings::{CHAT_ID, Chat};
 use crate::message::{Earlier, Task, text};
+use crate::stats::Declared;
 use crate::systems::half_done::HalfDone;
 use crate::systems::{Created, Failure, Found, Handler, Missing, create, question};
 
@@ -46,6 +47,10 @@ impl Handler for TelegramHandler {
 
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
         create::one_by_one(missing, |task| self.send(task))
+    }
+
+    fn counters(&self) -> Vec<Declared> {
+        vec![Declared::requests(self.client.requests())]
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{Topic, link, requests};
 use crate::message::given::{named, shown};
 use crate::message::{Task, text};
+use crate::stats::Declared;
 use crate::systems::onec::client::{Call, Client, Turn};
 use crate::systems::onec::errors::ApiError;
 use crate::systems::onec::fields::{self, Made};
@@ -107,6 +108,10 @@ impl Handler for OdataHandler {
 
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
         missing.iter().map(|missing| self.create_one(missing)).collect()
+    }
+
+    fn counters(&self) -> Vec<Declared> {
+        vec![Declared::requests(self.client.requests())]
     }
 }
 

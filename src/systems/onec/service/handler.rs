@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::Topic;
 use crate::message::{Task, document};
+use crate::stats::Declared;
 use crate::systems::onec::client::{Client, Turn};
 use crate::systems::onec::errors::ApiError;
 use crate::systems::onec::mapping::Mapping;
@@ -102,6 +103,10 @@ impl Handler for ServiceHandler {
 
     fn create(&self, missing: &[Missing]) -> Vec<Result<Created, Failure>> {
         missing.iter().map(|missing| self.create_one(missing)).collect()
+    }
+
+    fn counters(&self) -> Vec<Declared> {
+        vec![Declared::requests(self.client.requests())]
     }
 }
 

@@ -1,0 +1,146 @@
+//! The metrics and all that names them: the alert rules, the dashboard and the manual. `tests/metrics/promtool` checks the
+//! same with Prometheus' own program.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::time::Duration;
+
+use serde_json::Value;
+use task_creator::stats::figures::{Common, LaneFigures, LaneGauges, LastReconciliation, QueueFigures};
+use task_creator::stats::histogram::Requests;
+use task_creator::stats::{Declared, Stats, prometheus};
+use task_creator::systems::table::Setup;
+use task_creator::{stop, worker};
+
+const PREFIX: &str = "task_creator_";
+/// What a name ends in that is no counter: its unit, or for a condition what is so.
+const UNITS: &[&str] = &[
+    "_seconds",
+    "_bytes",
+    "_ratio",
+    "_messages",
+    "_tasks",
+    "_requests",
+    "_consumers",
+    "_fds",
+    "_threads",
+    "_info",
+    "_ready",
+    "_paused",
+    "_away",
+    "_connected",
+];
+
+/// The text with every metric that there is.
+fn text() -> String {
+    let settings = BTreeMap::from([
+        ("BITRIX_WEBHOOK_URL", "https://bitrix.example/rest/1/token0123456789/"),
+        ("CAMUNDA_URL", "http://127.0.0.1:1/engine-rest"),
+        ("RABBITMQ_PASSWORD", "password"),
+    ]);
+    let setup = Setup::read(|name| settings.get(name).map(|value| (*value).to_owned())).expect("right settings");
+    let (_running, stop) = stop::signal();
+    let systems = worker::systems(&setup, &stop).expect("nothing is connected yet");
+    let bitrix24 = systems[0].counters();
+    let requests = Requests::default();
+    requests.note("GET", Duration::from_secs(1), Some(200));
+    let other = Stats::with(vec![Declared::requests(&requests)]);
+    let lane = |system, stats| LaneFigures { system, stats, gauges: known(), queues: queue() };
+    let reconciliation = Some(LastReconciliation { ended_ms: 1, classes: vec![("lost", 0)] });
+    prometheus::text(&[lane("bitrix24", &bitrix24), lane("other", &other)], &Common { queues: queue(), reconciliation })
+}
+
+fn known() -> LaneGauges {
+    let (flag, number) = (Some(false), Some(1));
+    LaneGauges {
+        ready: flag,
+        paused: flag,
+        target_away: flag,
+        waiting: number,
+        oldest_waiting_seconds: number,
+        in_hand: number,
+        retrying: number,
+    }
+}
+
+fn queue() -> Vec<QueueFigures<'static>> {
+    vec![QueueFigures { queue: "a.queue", messages: Some(1), consumers: Some(1) }]
+}
+
+/// Each family with its kind and its help text.
+fn families(text: &str) -> BTreeMap<String, (String, String)> {
+    let part = |line: &str, start: &str| -> Option<(String, String)> {
+        let (name, rest) = line.strip_prefix(start)?.split_once(' ')?;
+        Some((name.to_owned(), rest.to_owned()))
+    };
+    let mut kinds: BTreeMap<_, _> = text.lines().filter_map(|line| part(line, "# TYPE ")).collect();
+    let helps = text.lines().filter_map(|line| part(line, "# HELP "));
+    helps.map(|(name, help)| (name.clone(), (kinds.remove(&name).unwrap_or_default(), help))).collect()
+}
+
+/// The metrics that a text names. Those of a histogram end in a part of it.
+fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|character: char| !(character.is_ascii_alphanumeric() || character == '_'));
+    let metrics = words.filter(|word| word.starts_with(PREFIX) || word.starts_with("process_"));
+    let whole =
+        |word: &str| ["_bucket", "_count"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word).to_owned();
+    metrics.map(whole).collect()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_else(|err| panic!("{path}: {err}"))
+}
+
+#[test]
+fn every_metric_has_a_help_text_and_a_unit() {
+    let families = families(&text());
+    assert!(families.len() > 50, "{:?}", families.keys());
+    for (name, (kind, help)) in families {
+        assert!(help.len() > 10 && help.ends_with('.') || name == "process_threads", "{name}: {help}");
+        match kind.as_str() {
+            "counter" => assert!(name.ends_with("_total"), "{name}"),
+            "gauge" => assert!(UNITS.iter().any(|unit| name.ends_with(unit)), "{name}"),
+            "histogram" => assert!(name.ends_with("_seconds"), "{name}"),
+            other => panic!("{name} is of the kind {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_alert_rules_and_the_dashboard_name_metrics_that_exist() {
+    let families = families(&text());
+    let dashboard = read("src/packaging/dashboard.json");
+    serde_json::from_str::<Value>(&dashboard).expect("it is JSON");
+    for (file, text, fewest) in [
+        ("alerts.yaml", read("src/packaging/alerts.yaml"), 12),
+        ("alerts.test.yaml", read("src/packaging/alerts.test.yaml"), 12),
+        ("dashboard.json", dashboard, 25),
+    ] {
+        let named = named(&text);
+        assert!(named.len() >= fewest, "{file}: {named:?}");
+        let unknown: Vec<_> = named.iter().filter(|name| !families.contains_key(*name)).collect();
+        assert_eq!(unknown, Vec::<&String>::new(), "{file}");
+    }
+}
+
+#[test]
+fn the_manual_has_every_metric_and_every_alert_and_no_other() {
+    let manual = read("src/docs/metrics.md");
+    let section = |title: &str| {
+        let from = manual.split_once(&format!("\n## {title}\n")).expect("the section").1;
+        from.split("\n## ").next().unwrap_or_default().to_owned()
+    };
+    let first_column = |section: &str| -> BTreeSet<String> {
+        let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('|').next());
+        // What follows "by" is a label.
+        let parts = cells.flat_map(|cell| cell.split(',')).map(|part| part.split(" by ").next().unwrap_or_default());
+        parts.map(|part| part.trim().trim_matches('`').to_owned()).collect()
+    };
+    let families: BTreeSet<String> =
+        families(&text()).into_keys().map(|name| name.trim_start_matches(PREFIX).to_owned()).collect();
+    assert_eq!(first_column(&section("Metrics")), families);
+    let rules = read("src/packaging/alerts.yaml");
+    let rules: BTreeSet<String> =
+        rules.lines().filter_map(|line| Some(line.trim().strip_prefix("- alert: ")?.to_owned())).collect();
+    assert_eq!(first_column(&section("Alert rules")), rules);
+}
