@@ -2,7 +2,7 @@
 //! read it.
 //!
 //! [`watch`] looks at the queues, [`history`] is the last hour of a lane. From these follow [`lanes`], [`status`] with
-//! what needs [`attention`], [`tasks`] and [`health`], as data.
+//! what needs [`attention`], [`tasks`], [`health`] and [`metrics`], as data.
 //!
 //! [`api`] is the server: [`access`] says who may ask, [`routes`] who answers. [`faces`] are the answers that change
 //! nothing, [`actions`] those that do, [`page`] has the files for a browser. [`events`] is what happened lately,
@@ -20,6 +20,7 @@ pub mod health;
 pub mod history;
 pub mod hub;
 pub mod lanes;
+pub mod metrics;
 pub mod page;
 pub mod problem;
 pub mod query;

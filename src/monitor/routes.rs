@@ -45,6 +45,7 @@ const fn route(
 pub const ROUTES: &[Route] = &[
     route("GET", "/livez", "livez", Free, &[], faces::livez),
     route("GET", "/readyz", "readyz", Free, &["verbose"], faces::readyz),
+    route("GET", "/metrics", "metrics", Read, &[], faces::metrics),
     route("GET", "/", "page", Free, &[], page::index),
     route("GET", "/{file}", "pageFile", Free, &[], page::file),
     route("GET", "/api/v1/openapi.json", "openapi", Read, &[], faces::openapi),
