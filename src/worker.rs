@@ -46,7 +46,7 @@ pub struct Running {
 
 impl Running {
     /// Its counters, all at zero.
-    fn counters(&self) -> Stats {
+    pub fn counters(&self) -> Stats {
         let mut own = self.connected.handler.counters();
         if let Some(Counts { reported, unreported }) = &self.noticed {
             let help = "Parked tasks that show as an incident in Camunda.";

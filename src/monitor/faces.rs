@@ -8,8 +8,9 @@ use super::api::{self, Call};
 use super::events::Excerpt;
 use super::problem::{Problem, WRONG_QUERY};
 use super::tasks::{self, Filter, TaskState};
-use super::{actions, health, lanes, query, status, time};
+use super::{actions, health, lanes, metrics, query, status, time};
 use crate::http::server::Page;
+use crate::stats::prometheus;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 /// In seconds; nothing is older.
@@ -31,6 +32,11 @@ pub fn readyz(call: &Call<'_>) -> Result<Page, Problem> {
         false => readiness.head(),
     };
     Ok(Page::new(status, TEXT, text))
+}
+
+/// The metrics for Prometheus.
+pub fn metrics(call: &Call<'_>) -> Result<Page, Problem> {
+    Ok(Page::new(200, prometheus::CONTENT_TYPE, metrics::text(call.hub)))
 }
 
 /// The whole worker, for whoever polls it.

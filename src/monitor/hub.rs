@@ -138,7 +138,7 @@ impl LaneHandle {
     }
 
     fn created(&self) -> u64 {
-        self.stats.successful_tasks.get()
+        self.stats.created.get()
     }
 }
 

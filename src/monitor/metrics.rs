@@ -3,21 +3,14 @@
 //! It gathers what others know, and never looks into a queue. How a metric is called and written is in
 //! [`stats`](crate::stats).
 
-use super::api::Call;
 use super::hub::{Hub, LaneHandle};
 use super::lanes::{self, LaneState, LaneView};
-use super::problem::Problem;
-use crate::http::server::Page;
 use crate::queues::Queues;
 use crate::stats::figures::{Common, LaneFigures, LaneGauges, LastReconciliation, QueueFigures};
 use crate::stats::prometheus;
 
 /// All metrics as they are now.
-pub fn metrics(call: &Call<'_>) -> Result<Page, Problem> {
-    Ok(Page::new(200, prometheus::CONTENT_TYPE, text(call.hub)))
-}
-
-fn text(hub: &Hub) -> String {
+pub fn text(hub: &Hub) -> String {
     let views = lanes::all(hub);
     let lanes: Vec<LaneFigures> = hub.lanes.iter().zip(&views).map(|(lane, view)| figures(hub, lane, view)).collect();
     let shared = hub.lanes.first().map(|lane| [&*lane.queues.errors, &*lane.queues.responses]);
@@ -40,7 +33,8 @@ fn figures<'a>(hub: &Hub, lane: &'a LaneHandle, view: &LaneView) -> LaneFigures<
             paused: Some(view.state == LaneState::Paused),
             target_away: Some(view.state == LaneState::TargetAway),
             waiting: view.waiting.queue.map(|queued| u64::from(queued) + count(view.waiting.taken)),
-            oldest_waiting_seconds: Some(view.oldest_waiting_seconds.unwrap_or_default()),
+            // Without an answer of the lane it is not known.
+            oldest_waiting_seconds: view.in_hand.map(|_| view.oldest_waiting_seconds.unwrap_or_default()),
             in_hand: view.in_hand.map(count),
             retrying: view.retrying.map(count),
         },

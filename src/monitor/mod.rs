@@ -2,11 +2,11 @@
 //! read it. [`alerts`] tells people what is wrong.
 //!
 //! [`watch`] looks at the queues, [`history`] is the last hour of a lane. From these follow [`lanes`], [`status`] with
-//! what needs [`attention`], [`tasks`] and [`health`], as data.
+//! what needs [`attention`], [`tasks`], [`health`] and [`metrics`], as data.
 //!
 //! [`api`] is the server: [`access`] says who may ask, [`routes`] who answers. [`faces`] are the answers that change
 //! nothing, [`actions`] those that do, [`parked`] and [`replays`] what is done with parked messages, [`trace`] says
-//! where one task is, [`reconciliations`] which processes nobody works on, [`metrics`] are for Prometheus, [`page`] has
+//! where one task is, [`reconciliations`] which processes nobody works on, [`page`] has
 //! the files for a browser. [`events`] is what happened lately, [`problem`] how errors are told.
 //!
 //! It stands on top: no lane and no system knows of it.

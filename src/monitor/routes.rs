@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use super::access::Access::{self, Control, Free, Read};
 use super::api::Call;
 use super::problem::{NO_SUCH_PATH, Problem, WRONG_METHOD, WRONG_PATH};
-use super::{actions, faces, metrics, page, parked, reconciliations, replays, trace};
+use super::{actions, faces, page, parked, reconciliations, replays, trace};
 use crate::http::server::Page;
 
 /// Answers a request.
@@ -45,9 +45,9 @@ const fn route(
 pub const ROUTES: &[Route] = &[
     route("GET", "/livez", "livez", Free, &[], faces::livez),
     route("GET", "/readyz", "readyz", Free, &["verbose"], faces::readyz),
+    route("GET", "/metrics", "metrics", Read, &[], faces::metrics),
     route("GET", "/", "page", Free, &[], page::index),
     route("GET", "/{file}", "pageFile", Free, &[], page::file),
-    route("GET", "/metrics", "metrics", Read, &[], metrics::metrics),
     route("GET", "/api/v1/openapi.json", "openapi", Read, &[], faces::openapi),
     route("GET", "/api/v1/status", "status", Read, &[], faces::status),
     route("GET", "/api/v1/lanes", "lanes", Read, &[], faces::lanes),
