@@ -172,7 +172,7 @@ mod tests {
             ("sweep bitrix24 --reason x", "--reason does not belong to sweep"),
             ("log-level loud", "DEBUG, INFO, WARNING, ERROR"),
             ("sweep a b", "\"b\" is one argument too many"),
-            ("pause bitrix24 --for soon", "90s, 15m or 2h"),
+            ("pause bitrix24 --for soon", "90s, 15m, 2h or 3d"),
         ] {
             let wrong = order(line).expect_err(line);
             assert!(wrong.contains(told), "{line}: {wrong}");

@@ -271,6 +271,7 @@ fn a_row_names_the_time_since_when_it_holds() {
 fn the_manual_has_every_row() {
     let page = include_str!("../../docs/finding-a-task.md");
     let (_, table) = page.split_once("### What the verdict says").expect("the section is there");
+    let table = table.split("\n## ").next().unwrap_or(table);
     let told: BTreeSet<&str> =
         table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(code, _)| code).collect();
     let known: BTreeSet<&str> = TABLE.iter().map(|(code, _)| *code).chain(["not_known"]).collect();
