@@ -14,6 +14,7 @@ const SYSTEM: &str = "bitrix24";
 struct Scene {
     queues: Queues,
     tasks: Tasks,
+    _portal: Portal,
     api: Api,
     settings: Vec<(String, String)>,
     worker: Worker,
@@ -26,7 +27,7 @@ impl Scene {
         let own = [&[("HEARTBEAT_INTERVAL", "3600")], &api.settings()[..]].concat();
         let settings = changed(&queues, &portal.webhook(), &own);
         let worker = Worker::run(&[], &settings);
-        let scene = Scene { queues, tasks, api, settings, worker };
+        let scene = Scene { queues, tasks, _portal: portal, api, settings, worker };
         eventually("it is ready", PATIENCE, || scene.api.get("/readyz").is_ok_and(|answer| answer.status == 200));
         scene
     }
