@@ -14,8 +14,8 @@ use super::outgoing;
 use crate::message::ParkedTask;
 use crate::rabbitmq::publisher::OutgoingMessage;
 
-/// So many tasks of a lane may be followed at once.
-const MOST: usize = 2_000;
+/// So many messages may be followed at once.
+const MOST: usize = 10_000;
 
 /// What has become of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! read it.
 //!
 //! [`api`] is the server: [`access`] says who may ask, [`routes`] who answers. [`faces`] are the answers that change
-//! nothing, [`actions`] those that do. [`events`] is what happened lately, [`problem`] how errors are told.
+//! nothing, [`actions`] those that do, [`parked`] and [`replays`] those about parked messages. [`events`] is what happened lately, [`problem`] how errors are told.
 //!
 //! It stands on top: no lane and no system knows of it.
 
@@ -12,8 +12,10 @@ pub mod api;
 pub mod events;
 pub mod faces;
 pub mod hub;
+pub mod parked;
 pub mod problem;
 pub mod query;
+pub mod replays;
 pub mod routes;
 pub mod time;
 

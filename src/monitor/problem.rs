@@ -48,6 +48,16 @@ kinds! {
     WRONG_BODY: "wrong-body" 400 "The body cannot be read",
     WRONG_CONTENT_TYPE: "wrong-content-type" 415 "The body is not JSON by its Content-Type",
     UNKNOWN_SYSTEM: "unknown-system" 404 "There is no lane of this name",
+    // Parked messages.
+    NOT_PARKED: "not-parked" 404 "No message is parked under this id",
+    MESSAGE_CHANGED: "message-changed" 412 "Another message is parked under this id now",
+    IF_MATCH_MISSING: "if-match-missing" 428 "The header If-Match is needed",
+    NOT_REPLAYABLE: "not-replayable" 409 "The message cannot be replayed",
+    REPLAY_IS_RUNNING: "replay-is-running" 409 "A replay is running",
+    UNKNOWN_REPLAY: "unknown-replay" 404 "There is no replay of this number",
+    CURSOR_EXPIRED: "cursor-expired" 410 "The list is no longer kept",
+    QUEUE_IS_BEING_READ: "queue-is-being-read" 503 "Somebody else is reading the error queue",
+    ERROR_QUEUE_AWAY: "error-queue-away" 503 "The error queue cannot be read",
     // How it came.
     MALFORMED_REQUEST: "malformed-request" 400 "This is not an HTTP request, or an ambiguous one",
     TOO_SLOW: "too-slow" 408 "The request took too long to arrive",

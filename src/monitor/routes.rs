@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use super::access::Access::{self, Control, Free, Read};
 use super::api::Call;
 use super::problem::{NO_SUCH_PATH, Problem, WRONG_METHOD, WRONG_PATH};
-use super::{actions, faces};
+use super::{actions, faces, parked, replays};
 use crate::http::server::Page;
 
 /// Answers a request.
@@ -47,6 +47,14 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/openapi.json", "openapi", Read, &[], faces::openapi),
     route("GET", "/api/v1/events", "events", Read, &["after", "limit"], faces::events),
     route("POST", "/api/v1/lanes/{system}/sweeps", "sweepLane", Control, &[], actions::sweep),
+    route("GET", "/api/v1/parked", "parked", Read, &["cause", "q", "system", "limit", "cursor"], parked::list),
+    route("GET", "/api/v1/parked/causes", "parkedCauses", Read, &[], parked::causes),
+    route("GET", "/api/v1/parked/{id}", "parkedMessage", Read, &[], parked::one),
+    route("DELETE", "/api/v1/parked/{id}", "discardParked", Control, &[], parked::discard),
+    route("POST", "/api/v1/parked/{id}/replay", "replayParked", Control, &[], replays::one),
+    route("POST", "/api/v1/replays", "startReplay", Control, &[], replays::start),
+    route("GET", "/api/v1/replays/{id}", "replay", Read, &[], replays::show),
+    route("DELETE", "/api/v1/replays/{id}", "stopReplay", Control, &[], replays::stop),
     route("PUT", "/api/v1/log-level", "setLogLevel", Control, &[], actions::log_level),
 ];
 

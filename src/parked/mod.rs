@@ -25,8 +25,8 @@ pub struct Selection {
     pub system: Option<String>,
     /// Only those with this text in their id, process, title or error.
     pub text: Option<String>,
-    /// Only the message with this mark, see [`ParkedEntry::etag`].
-    pub etag: Option<String>,
+    /// Only messages with these marks, see [`ParkedEntry::etag`].
+    pub etags: Option<HashSet<String>>,
 }
 
 impl Selection {
@@ -52,7 +52,7 @@ impl Selection {
             && is_same(self.cause.as_deref(), about.error_type.as_deref())
             && is_same(self.system.as_deref(), about.system.as_deref())
             && self.text.as_deref().is_none_or(|text| entry.texts().any(|own| contains(own, text)))
-            && self.etag.as_ref().is_none_or(|etag| *etag == entry.etag())
+            && self.etags.as_ref().is_none_or(|etags| etags.contains(&entry.etag()))
     }
 }
 

@@ -52,9 +52,9 @@ pub enum Step<'s> {
 
 /// Who has asked for a replay.
 pub trait Observer {
-    /// Called before a message is published to this queue, and may wait for a while: the message is held meanwhile.
-    /// `false`: neither this message nor a later one is replayed.
-    fn may_go(&mut self, entry: &ParkedEntry, queue: &str) -> bool;
+    /// Called before this message is published, and may wait for a while: the parked one is held meanwhile. `false`:
+    /// neither this message nor a later one is replayed.
+    fn may_go(&mut self, message: &OutgoingMessage) -> bool;
 
     /// Hears what has become of a message. `camunda`: what Camunda's engine has said of its task.
     fn told(&mut self, entry: &ParkedEntry, step: Step, camunda: Option<&str>);
@@ -108,6 +108,17 @@ pub fn run(config: &Config, stop: &Stop, plan: &Plan, observer: &mut dyn Observe
 /// # Errors
 /// Why there is none.
 pub fn outgoing(config: &Config, entry: &ParkedEntry) -> Result<OutgoingMessage, String> {
+    let (queue, original) = target(config, entry)?;
+    let message = outgoing::as_from_bridge(queue.to_owned(), entry.id.clone(), original.to_vec());
+    let message = outgoing::for_replay(message);
+    Ok(if may_exist(entry) { outgoing::that_may_exist(message) } else { message })
+}
+
+/// Where an entry is replayed to, and what.
+///
+/// # Errors
+/// Why it cannot be replayed.
+pub fn target<'e>(config: &Config, entry: &'e ParkedEntry) -> Result<(&'e str, &'e [u8]), String> {
     let original = entry.original.as_ref().ok_or("it is not a parked message")?;
     let queue = entry.about.source_queue.as_ref().ok_or("it does not name its source_queue")?;
     // Anybody may have written the name, so it must not lead to the responses queue or to the error queue.
@@ -117,8 +128,7 @@ pub fn outgoing(config: &Config, entry: &ParkedEntry) -> Result<OutgoingMessage,
             config.queue_prefix
         ));
     }
-    let message = outgoing::for_replay(outgoing::as_from_bridge(queue.clone(), entry.id.clone(), original.clone()));
-    Ok(if may_exist(entry) { outgoing::that_may_exist(message) } else { message })
+    Ok((queue, original))
 }
 
 /// May its last try have created a task that does not show yet?
@@ -213,7 +223,7 @@ impl Replay<'_> {
             self.leave_alone(entry);
             return Ok(ControlFlow::Continue(Fate::Stays));
         }
-        if !self.observer.may_go(entry, &message.queue) {
+        if !self.observer.may_go(&message) {
             return Ok(ControlFlow::Break(Fate::Stays));
         }
         // Before the message: it may be finished a moment later.

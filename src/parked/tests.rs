@@ -30,7 +30,7 @@ fn a_message_is_selected_by_all_that_is_given() {
     let system =
         |system: &str| Selection { system: Some(system.into()), ..Selection::of_cause("REQUEST_ERROR".into()) };
     assert!(includes(system("bitrix24")) && !includes(system("email")));
-    let etag = |etag: String| Selection { etag: Some(etag), ..Selection::of_ids(["task-1".into()]) };
+    let etag = |etag: String| Selection { etags: Some([etag].into()), ..Selection::of_ids(["task-1".into()]) };
     assert!(includes(etag(message.etag())) && !includes(etag(parked("task-1", "another").etag())));
 }
 
