@@ -34,10 +34,12 @@
 //! 6. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – the
 //!    settings that all systems share, [`queues`] – the names of the queues; [`logging`], [`redact`], [`tls`],
 //!    [`dial`], [`stats`], [`stop`], [`backoff`].
-//! 7. [`parked`] – what can be done with parked messages, for the command line and for others.
-//!    [`commands`] – the command line, a file or folder for each command; [`report`], [`terminal`] and [`nearest`] form
+//! 7. [`parked`] – what can be done with parked messages, for all who do it.
+//! 8. [`monitor`] – what an operator sees and does from outside: [`monitor::hub`] holds a handle to every lane,
+//!    [`monitor::routes`] has every route of the API in one table, [`monitor::access`] says who may ask.
+//! 9. [`commands`] – the command line, a file or folder for each command; [`report`], [`terminal`] and [`nearest`] form
 //!    their output. [`sandbox`] has a fake of each target, for people, for `demo` and for the tests.
-//! 8. [`docs`] – the manual: operating, messages, failures, adding a system.
+//! 10. [`docs`] – the manual: operating, monitoring, messages, failures, adding a system.
 //!
 //! # Where is…
 //! * the ack? [`lane::session`], for records [`lane::moves`] and [`lane::tracking`]; [`lane::state`] says when.

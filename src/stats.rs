@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::{Map, Value};
+
 use self::condition::Condition;
 use crate::logging;
 
@@ -39,6 +41,8 @@ pub struct Stats {
     pub duplicates_prevented: Counter,
     /// Milliseconds since 1970; 0: none yet.
     pub last_message_time: Counter,
+    /// When a message was acknowledged, in milliseconds since 1970; 0: none yet.
+    pub last_ack_time: Counter,
     /// Whether the lane has its session with RabbitMQ: 1 or 0.
     pub is_connected: Counter,
     /// Messages confirmed by RabbitMQ, whatever their queue.
@@ -140,6 +144,7 @@ impl Default for Stats {
             parked: Counter::default(),
             duplicates_prevented: Counter::default(),
             last_message_time: Counter::default(),
+            last_ack_time: Counter::default(),
             is_connected: Counter::default(),
             sent_messages: Counter::default(),
             failed_messages: Counter::default(),
@@ -209,6 +214,23 @@ impl Stats {
             tracker.foreign_tasks.get(),
             span(Duration::from_secs(tracker.oldest_open_seconds.get())),
         )
+    }
+
+    /// All counters by their names.
+    pub fn counters(&self) -> Map<String, Value> {
+        let counters = [
+            ("received", &self.total_messages),
+            ("created", &self.successful_tasks),
+            ("parked", &self.parked),
+            ("answered", &self.tracker.moved_to_responses),
+            ("duplicates_prevented", &self.duplicates_prevented),
+        ];
+        counters.into_iter().map(|(name, counter)| (name.to_owned(), counter.get().into())).collect()
+    }
+
+    /// How much of the request budget is left, from 0 to 100 percent; `None` where the system has none.
+    pub fn requests_left(&self) -> Option<u64> {
+        None
     }
 
     /// Notes what a stopping lane still works on.

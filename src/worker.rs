@@ -14,15 +14,19 @@ use log::Level;
 
 use crate::camunda::Engine;
 use crate::config::{Config, RabbitMq};
+use crate::http::server::Server;
 use crate::incidents;
 use crate::lane::control::Control;
 use crate::lane::notices::{Counts, Notice, Notices};
 use crate::lane::{Lane, reader, tracking};
 use crate::logging;
+use crate::monitor;
 use crate::monitor::events::Events;
 use crate::monitor::hub::{Hub, LaneHandle};
+use crate::monitor::watch::{self, Watching};
 use crate::queues::Queues;
 use crate::rabbitmq::publisher::LargestBody;
+use crate::settings::SettingsErrors;
 use crate::stats::{Declared, Stats};
 use crate::stop::Stop;
 use crate::systems::routing::Routes;
@@ -151,6 +155,8 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, hub: &Arc<Hub>, 
             stop: stop.clone(),
         })
         .collect();
+    // Until the lanes have ended: it shows how they stop.
+    let _monitor = monitor(config, hub, stop, gave_up);
     thread::scope(|scope| {
         let named = |name: String| thread::Builder::new().name(name);
         if let Some(camunda) = &config.camunda {
@@ -171,9 +177,29 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, hub: &Arc<Hub>, 
             }
         }
         beat(config, stop, &lanes);
+        // A replay ends with the lanes, which tell it what becomes of its messages.
+        hub.end();
     });
     let started = lanes.iter().filter(|lane| lane.stats.condition.has_started());
     started.for_each(|lane| log::info!("{}", lane.stats.line(lane.name)));
+}
+
+/// Starts the monitor, if it is on. Without it nobody sees or controls what was asked for, so the worker gives up.
+fn monitor(
+    config: &Config,
+    hub: &Arc<Hub>,
+    stop: &Stop,
+    gave_up: &Sender<anyhow::Error>,
+) -> Option<(Server, Option<Watching>)> {
+    let settings = config.monitor.as_ref()?;
+    let server = monitor::start(settings, Arc::clone(hub)).map_err(|err| {
+        let wrong = format!("MONITOR_ADDR: the monitor cannot listen at {}: {err:#}", settings.address);
+        let _ = gave_up.send(SettingsErrors(vec![wrong]).into());
+    });
+    let watching = watch::start(Arc::clone(hub), stop.clone());
+    let watching =
+        watching.inspect_err(|err| log::warn!("the monitor sees no queue, since a thread cannot be started: {err}"));
+    Some((server.ok()?, watching.ok()))
 }
 
 /// Logs in every interval how the lanes are. A lane that has not had a session yet is left out.

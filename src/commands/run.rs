@@ -102,12 +102,14 @@ fn last_words(why: Option<&anyhow::Error>, cut_short: Option<u8>, hub: &Hub) -> 
         }
         return cut_short.unwrap_or(u8::from(some_unsettled));
     };
-    let refused = why.downcast_ref::<ConnectionError>();
-    match refused {
-        Some(refusal) => log::error!("stopped, since RabbitMQ does not let us in: {refusal:#}"),
-        None => log::error!("stopped: {why:#}"),
+    let (refused, wrong) = (why.downcast_ref::<ConnectionError>(), why.downcast_ref::<SettingsErrors>());
+    match (refused, wrong) {
+        (Some(refusal), _) => log::error!("stopped, since RabbitMQ does not let us in: {refusal:#}"),
+        (None, Some(SettingsErrors(errors))) => log::error!("stopped: {}", errors.join("; ")),
+        (None, None) => log::error!("stopped: {why:#}"),
     }
-    let code = if refused.is_some() && !some_unsettled { EX_CONFIG } else { 1 };
+    let is_wrong_setting = refused.is_some() || wrong.is_some();
+    let code = if is_wrong_setting && !some_unsettled { EX_CONFIG } else { 1 };
     cut_short.unwrap_or(code)
 }
 

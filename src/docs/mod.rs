@@ -10,7 +10,9 @@ macro_rules! page {
         /// [adding-a-system.md]: crate::docs::adding_a_system
         /// [failures.md]: crate::docs::failures
         /// [messages.md]: crate::docs::messages
+        /// [monitoring.md]: crate::docs::monitoring
         /// [operating.md]: crate::docs::operating
+        /// [troubleshooting.md]: crate::docs::troubleshooting
         /// [quorum queues]: crate::docs::operating#quorum-queues
         /// [its own README]: crate::systems::bitrix24
         /// [Bitrix24]: crate::systems::bitrix24
@@ -22,5 +24,7 @@ macro_rules! page {
 
 page!(operating, "operating.md");
 page!(messages, "messages.md");
+page!(monitoring, "monitoring.md");
 page!(failures, "failures.md");
+page!(troubleshooting, "troubleshooting.md");
 page!(adding_a_system, "adding-a-system.md");

@@ -44,10 +44,10 @@ pub(super) enum Command {
     Tasks(Sender<Vec<UnderWay>>),
 }
 
-/// A command that the lane has, and carries out soon.
+/// What the lane says when it has carried a command out. It does so soon, but may just be opening a session.
 #[derive(Debug)]
 #[must_use = "the lane may still be busy"]
-pub struct Asked(Receiver<()>);
+pub struct Answer<T>(Receiver<T>);
 
 /// A pause by command: no task is started meanwhile, and messages stay in their queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,20 +119,20 @@ impl Control {
     ///
     /// # Errors
     /// The lane is busy.
-    pub fn pause(&self, by: &str, reason: &str, lasts: Option<Duration>) -> Result<Asked, Busy> {
+    pub fn pause(&self, by: &str, reason: &str, lasts: Option<Duration>) -> Result<Answer<()>, Busy> {
         let (done, asked) = bounded(1);
         self.ask(Command::Pause { by: by.to_owned(), reason: reason.to_owned(), lasts, done })?;
-        Ok(Asked(asked))
+        Ok(Answer(asked))
     }
 
     /// Tasks may be started again.
     ///
     /// # Errors
     /// The lane is busy.
-    pub fn resume(&self) -> Result<Asked, Busy> {
+    pub fn resume(&self) -> Result<Answer<()>, Busy> {
         let (done, asked) = bounded(1);
         self.ask(Command::Resume(done))?;
-        Ok(Asked(asked))
+        Ok(Answer(asked))
     }
 
     /// Starts a sweep over all records now, or after the one that is running. Returns its number: it is done when
@@ -160,20 +160,28 @@ impl Control {
     /// # Errors
     /// The lane is busy, or does not answer within `patience`.
     pub fn snapshot(&self, patience: Duration) -> Result<Snapshot, Busy> {
+        self.ask_snapshot()?.within(patience)
+    }
+
+    /// The same for a caller who asks several lanes at once.
+    ///
+    /// # Errors
+    /// The lane is busy.
+    pub fn ask_snapshot(&self) -> Result<Answer<Snapshot>, Busy> {
         let (reply, answer) = bounded(1);
         self.ask(Command::Snapshot(reply))?;
-        answer.recv_timeout(patience).map_err(|_| Busy)
+        Ok(Answer(answer))
     }
 
     /// The tasks that the lane has taken and not settled. Costs the lane's thread a moment for each, so it is asked only
     /// when somebody wants to see them.
     ///
     /// # Errors
-    /// As [`Control::snapshot`].
-    pub fn tasks(&self, patience: Duration) -> Result<Vec<UnderWay>, Busy> {
+    /// The lane is busy.
+    pub fn ask_tasks(&self) -> Result<Answer<Vec<UnderWay>>, Busy> {
         let (reply, answer) = bounded(1);
         self.ask(Command::Tasks(reply))?;
-        answer.recv_timeout(patience).map_err(|_| Busy)
+        Ok(Answer(answer))
     }
 
     fn ask(&self, command: Command) -> Result<(), Busy> {
@@ -206,12 +214,13 @@ impl Control {
     }
 }
 
-impl Asked {
-    /// Waits until the lane has carried it out; `false` when it takes longer than `patience`. Then it is carried out
-    /// later.
-    #[must_use]
-    pub fn is_done_within(&self, patience: Duration) -> bool {
-        self.0.recv_timeout(patience).is_ok()
+impl<T> Answer<T> {
+    /// Waits until the lane has carried it out.
+    ///
+    /// # Errors
+    /// That takes longer than `patience`. It is carried out later.
+    pub fn within(&self, patience: Duration) -> Result<T, Busy> {
+        self.0.recv_timeout(patience).map_err(|_| Busy)
     }
 }
 

@@ -191,7 +191,10 @@ impl Session<'_, '_> {
                 return Ok(None);
             };
             match action {
-                Action::Ack(token) => self.consumer.ack(token)?,
+                Action::Ack(token) => {
+                    self.consumer.ack(token)?;
+                    self.lane.stats.last_ack_time.set(message::now_ms());
+                }
                 Action::Publish(key, outgoing) => {
                     let tag = self.publisher.publish(outgoing)?;
                     self.state.publishing(key, tag);

@@ -1,5 +1,4 @@
-//! The last lines of a log that a former run has written, read back. It knows the form of a line, which
-//! [`line`](super::line) writes.
+//! The last lines of a log that a former run has written, read back. It knows the form of a line.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};

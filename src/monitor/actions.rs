@@ -8,15 +8,21 @@ use serde_json::json;
 
 use super::api::{self, Call};
 use super::hub::LaneHandle;
-use super::problem::{Problem, UNKNOWN_SYSTEM, WRONG_BODY};
-use super::query::{body, no_body};
-use super::time;
+use super::problem::{LANE_IS_BUSY, Problem, UNKNOWN_SYSTEM, WRONG_BODY};
+use super::query::{body, no_body, whole};
+use super::{lanes, time};
 use crate::http::server::Page;
 use crate::logging;
 
 /// In seconds.
 const USUAL_LEVEL_TIME: u64 = 600;
 const LONGEST_LEVEL_TIME: u64 = 86_400;
+/// A week, in seconds.
+const LONGEST_PAUSE: u64 = 604_800;
+/// In characters.
+const LONGEST_REASON: usize = 200;
+/// A lane that is opening a session carries commands out afterwards.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The lane that the path names.
 ///
@@ -30,19 +36,64 @@ pub fn lane<'c>(call: &'c Call<'_>) -> Result<&'c LaneHandle, Problem> {
     })
 }
 
-/// Starts a sweep of a lane now.
+/// Starts a sweep of a lane now. It is done when the lane's `last_sweep_at` has changed.
 pub fn sweep(call: &Call<'_>) -> Result<Page, Problem> {
     let lane = lane(call)?;
     no_body(call.request)?;
-    lane.control.sweep_now();
+    let _ = lane.control.sweep_now();
     call.hub.events.operator(call.caller.name(), &format!("{}: a sweep is asked for", lane.name));
     Ok(api::json(202, &json!({ "system": lane.name, "asked": true })))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Order {
+    state: Wanted,
+    reason: Option<String>,
+    #[serde(default, deserialize_with = "whole")]
+    for_seconds: Option<u64>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Wanted {
+    Paused,
+    Running,
+}
+
+/// Pauses or resumes a lane, and answers when the lane has carried it out.
+pub fn set_state(call: &Call<'_>) -> Result<Page, Problem> {
+    let (lane, order) = (lane(call)?, body::<Order>(call.request)?);
+    let (by, wrong) = (call.caller.name(), |detail: String| Problem::new(WRONG_BODY, detail));
+    let (asked, done) = match order {
+        Order { state: Wanted::Running, reason: None, for_seconds: None } => (lane.control.resume(), "resumed".into()),
+        Order { state: Wanted::Running, .. } => return Err(wrong("reason and for_seconds go with paused only".into())),
+        Order { state: Wanted::Paused, reason, for_seconds } => {
+            let reason = reason.as_deref().map(str::trim).unwrap_or_default().to_owned();
+            if !(1..=LONGEST_REASON).contains(&reason.chars().count()) {
+                return Err(wrong(format!("give a reason of 1 to {LONGEST_REASON} characters")));
+            }
+            if for_seconds.is_some_and(|seconds| !(1..=LONGEST_PAUSE).contains(&seconds)) {
+                return Err(wrong(format!("for_seconds is not 1 to {LONGEST_PAUSE}")));
+            }
+            let time = for_seconds.map_or_else(|| "until it is resumed".into(), |seconds| format!("for {seconds} s"));
+            let asked = lane.control.pause(by, &reason, for_seconds.map(Duration::from_secs));
+            (asked, format!("paused {time}: {reason}"))
+        }
+    };
+    let carried_out = asked.and_then(|asked| {
+        call.hub.events.operator(by, &format!("{}: {done}", lane.name));
+        asked.within(PATIENCE)
+    });
+    carried_out.map_err(|busy| Problem::new(LANE_IS_BUSY, busy.to_string()))?;
+    Ok(api::json(200, &lanes::one(call.hub, lane.name)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Level {
     level: Named,
+    #[serde(default, deserialize_with = "whole")]
     for_seconds: Option<u64>,
 }
 

@@ -15,6 +15,7 @@ use super::hub::Hub;
 use super::problem::Problem;
 use super::query::Query;
 use super::routes;
+use super::status;
 use crate::config::Monitor;
 use crate::http::server::{Limits, Page, Reply, Request, Respond, Server};
 use crate::redact::clean_json;
@@ -71,7 +72,7 @@ pub struct Call<'a> {
 /// # Errors
 /// Its port is taken, or no thread can be started.
 pub fn start(settings: &Monitor, hub: Arc<Hub>) -> anyhow::Result<Server> {
-    let api = Api { rules: Rules::of(settings), hub };
+    let api = Api::new(settings, hub);
     let server = Server::start("monitor", settings.address, LIMITS, |_| api)?;
     log::info!("monitor at http://{}: {}", settings.address, settings.rules());
     Ok(server)
@@ -88,6 +89,11 @@ impl Respond for Api {
 }
 
 impl Api {
+    /// What answers by these settings.
+    pub fn new(settings: &Monitor, hub: Arc<Hub>) -> Api {
+        Api { rules: Rules::of(settings), hub }
+    }
+
     fn answer(&self, request: &Request<'_>) -> Result<Page, Problem> {
         let caller = self.rules.admit(request)?;
         let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
@@ -110,12 +116,10 @@ pub fn json(status: u16, value: &impl Serialize) -> Page {
 }
 
 impl Call<'_> {
-    /// The same with an ETag, or 304 when the client has it. The time of the snapshot is not part of what is compared.
+    /// The same with an ETag, or 304 when the client has it. The times of the snapshot and of the look at the queues are
+    /// not part of what is compared.
     pub fn json_with_etag(&self, value: &Value) -> Page {
-        let mut lasting = value.clone();
-        if let Some(object) = lasting.as_object_mut() {
-            object.remove("snapshot_at");
-        }
+        let lasting = status::lasting(value.clone());
         let mut hasher = DefaultHasher::new();
         lasting.to_string().hash(&mut hasher);
         let etag = format!("W/\"{:016x}\"", hasher.finish());

@@ -3,17 +3,24 @@
 //! Whoever asks never holds up a lane: counters are read without a lock, and a question to a lane has a time limit. It
 //! does not know how an answer is shown, nor who asks.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
 use super::events::Events;
+use super::history::Hour;
+use super::parked::shelf::Shelf;
+use super::replays::Replays;
+use super::watch::Looks;
 use crate::config::Config;
-use crate::lane::control::{Control, Snapshot};
+use crate::lane::control::{Answer, Busy, Control, Snapshot};
+use crate::lane::tasks::UnderWay;
 use crate::queues::Queues;
 use crate::stats::Stats;
+use crate::stop::{self, Stop, Stopper};
 use crate::systems::Handler;
 
 /// A lane is asked how it is, and has this long to answer. One that is opening a session answers later.
@@ -28,6 +35,17 @@ pub struct Hub {
     pub lanes: Vec<LaneHandle>,
     /// What happened lately.
     pub events: Arc<Events>,
+    /// What was seen at the queues.
+    pub looks: Looks,
+    /// The last reading of the error queue.
+    pub parked: Shelf,
+    /// The replays of parked messages.
+    pub replays: Replays,
+    /// Ends what works for the monitor in the background.
+    pub stop: Stop,
+    stopper: Mutex<Option<Stopper>>,
+    /// The last hour of each lane.
+    hours: Mutex<Vec<Hour>>,
     /// When the worker started, by the wall clock.
     pub started_at: DateTime<Utc>,
     /// The same by the clock that nobody sets.
@@ -54,7 +72,70 @@ pub struct LaneHandle {
 impl Hub {
     /// The hub of these lanes, which start now.
     pub fn new(config: Config, lanes: Vec<LaneHandle>, events: Arc<Events>) -> Hub {
-        Hub { config, lanes, events, started_at: Utc::now(), started: Instant::now() }
+        let (started_at, started) = (Utc::now(), Instant::now());
+        let hours = Mutex::new(lanes.iter().map(|_| Hour::new(started)).collect());
+        let (stopper, stop) = stop::signal();
+        Hub {
+            config,
+            lanes,
+            events,
+            looks: Looks::default(),
+            parked: Shelf::default(),
+            replays: Replays::default(),
+            stop,
+            stopper: Mutex::new(Some(stopper)),
+            hours,
+            started_at,
+            started,
+        }
+    }
+
+    /// The worker stops: ends what works in the background, and waits for it.
+    pub fn end(&self) {
+        let stopper = self.stopper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        stopper.into_iter().for_each(Stopper::raise);
+        self.replays.join();
+    }
+
+    /// Every queue of the lanes, once.
+    pub fn queues(&self) -> Vec<String> {
+        let of = |lane: &LaneHandle| {
+            let Queues { input, sent, retry, errors, responses, .. } = lane.queues.clone();
+            [input, sent, retry, errors, responses]
+        };
+        self.lanes.iter().flat_map(of).collect::<BTreeSet<String>>().into_iter().collect()
+    }
+
+    /// How each lane is; `None`: it does not answer in time. All are asked at once, so that several that are busy keep
+    /// nobody waiting longer than one.
+    pub fn snapshots(&self) -> Vec<Option<Snapshot>> {
+        self.ask_all(Control::ask_snapshot)
+    }
+
+    /// The tasks that each lane has taken and not settled; `None`: it does not answer in time.
+    pub fn tasks(&self) -> Vec<Option<Vec<UnderWay>>> {
+        self.ask_all(Control::ask_tasks)
+    }
+
+    fn ask_all<T>(&self, ask: impl Fn(&Control) -> Result<Answer<T>, Busy>) -> Vec<Option<T>> {
+        let end = Instant::now() + PATIENCE;
+        let asked: Vec<_> = self.lanes.iter().map(|lane| ask(&lane.control)).collect();
+        let left = || end.saturating_duration_since(Instant::now());
+        asked.into_iter().map(|answer| answer.ok()?.within(left()).ok()).collect()
+    }
+
+    /// To be called at least once a minute, so that each minute has its own numbers.
+    pub fn note_minute(&self) {
+        let mut hours = self.hours.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        self.lanes.iter().zip(hours.iter_mut()).for_each(|(lane, hour)| hour.note(lane.created(), now));
+    }
+
+    /// How many tasks each lane has created in each minute of the last hour, the current one last.
+    pub fn rates(&self) -> Vec<Vec<u64>> {
+        let mut hours = self.hours.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        self.lanes.iter().zip(hours.iter_mut()).map(|(lane, hour)| hour.numbers(lane.created(), now)).collect()
     }
 
     /// The lane of this system, if it is on.
@@ -64,9 +145,13 @@ impl Hub {
 }
 
 impl LaneHandle {
-    /// How the lane is; `None` when it does not answer in time.
+    /// How the lane is; `None`: it does not answer in time.
     pub fn snapshot(&self) -> Option<Snapshot> {
         self.control.snapshot(PATIENCE).ok()
+    }
+
+    fn created(&self) -> u64 {
+        self.stats.successful_tasks.get()
     }
 }
 

@@ -8,7 +8,9 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::percent_decode_str;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize as _, Deserializer};
+use serde_json::Number;
 
 use super::problem::{Problem, WRONG_BODY, WRONG_CONTENT_TYPE, WRONG_QUERY};
 use crate::http::server::Request;
@@ -133,6 +135,18 @@ pub fn body<T: DeserializeOwned>(request: &Request<'_>) -> Result<T, Problem> {
     serde_json::from_slice(request.body).map_err(|err| Problem::new(WRONG_BODY, err.to_string()))
 }
 
+/// A whole number in a body, for serde; `null` counts as none. 70.0 is one as well, as JSON Schema has it.
+///
+/// # Errors
+/// It is no whole number.
+pub fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
+    // Up to here every whole number is one of f64.
+    let as_float = || number.as_f64().filter(|float| float.fract() == 0.0 && (0.0..=9e15).contains(float));
+    let whole = number.as_u64().or_else(|| as_float().map(|float| float as u64));
+    whole.map(Some).ok_or_else(|| D::Error::custom(format!("{number} is no whole number from 0 on")))
+}
+
 /// Nothing, where a request has no body.
 ///
 /// # Errors
@@ -180,6 +194,18 @@ mod tests {
             assert_eq!(read(query).flag("verbose").ok(), Some(on), "{query}");
         }
         assert!(read("verbose=no").flag("verbose").is_err());
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_a_point() {
+        let read = |text: &str| whole(&mut serde_json::Deserializer::from_str(text)).ok();
+        for (text, number) in [("70", Some(70)), ("70.0", Some(70)), ("7e1", Some(70)), ("0", Some(0)), ("null", None)]
+        {
+            assert_eq!(read(text), Some(number), "{text}");
+        }
+        for wrong in ["-1", "1.5", "1e300", "\"1\"", "true", "[]"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use super::access::Access::{self, Control, Free, Read};
 use super::api::Call;
 use super::problem::{NO_SUCH_PATH, Problem, WRONG_METHOD, WRONG_PATH};
-use super::{actions, faces, parked, replays};
+use super::{actions, faces, page, parked, replays};
 use crate::http::server::Page;
 
 /// Answers a request.
@@ -44,7 +44,15 @@ const fn route(
 #[rustfmt::skip]
 pub const ROUTES: &[Route] = &[
     route("GET", "/livez", "livez", Free, &[], faces::livez),
+    route("GET", "/readyz", "readyz", Free, &["verbose"], faces::readyz),
+    route("GET", "/", "page", Free, &[], page::index),
+    route("GET", "/{file}", "pageFile", Free, &[], page::file),
     route("GET", "/api/v1/openapi.json", "openapi", Read, &[], faces::openapi),
+    route("GET", "/api/v1/status", "status", Read, &[], faces::status),
+    route("GET", "/api/v1/lanes", "lanes", Read, &[], faces::lanes),
+    route("GET", "/api/v1/lanes/{system}", "lane", Read, &[], faces::lane),
+    route("PUT", "/api/v1/lanes/{system}/state", "setLaneState", Control, &[], actions::set_state),
+    route("GET", "/api/v1/tasks", "tasks", Read, &["state", "system", "older_than", "q", "limit", "cursor"], faces::tasks),
     route("GET", "/api/v1/events", "events", Read, &["after", "limit"], faces::events),
     route("POST", "/api/v1/lanes/{system}/sweeps", "sweepLane", Control, &[], actions::sweep),
     route("GET", "/api/v1/parked", "parked", Read, &["cause", "q", "system", "limit", "cursor"], parked::list),
@@ -117,7 +125,7 @@ mod tests {
         assert_eq!(found("HEAD", "/livez").ok(), Some(("livez", vec![])));
         let (name, parts) = found("POST", "/api/v1/lanes/a%2Fb%20%D0%81/sweeps").expect("it is there");
         assert_eq!((name, parts), ("sweepLane", vec!["a/b Ё".to_owned()]));
-        for nowhere in ["/Livez", "/livez/", "//livez", "/api/v1/lanes//sweeps", "/../livez", "/%6civez", ""] {
+        for nowhere in ["/api/v1/Events", "/livez/", "//livez", "/api/v1/lanes//sweeps", "/../livez", ""] {
             assert_eq!(found("GET", nowhere).expect_err(nowhere).kind(), NO_SUCH_PATH, "{nowhere}");
         }
         assert_eq!(found("POST", "/api/v1/lanes/%ff/sweeps").expect_err("no UTF-8").kind(), WRONG_PATH);

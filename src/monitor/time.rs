@@ -15,6 +15,12 @@ pub fn now() -> String {
     text(Utc::now())
 }
 
+/// This time, in milliseconds since 1970, as text; `None` for 0: it has not happened yet.
+pub fn of_ms(milliseconds: u64) -> Option<String> {
+    let at = i64::try_from(milliseconds).ok().filter(|ms| *ms > 0).and_then(DateTime::from_timestamp_millis);
+    at.map(text)
+}
+
 /// For serde.
 ///
 /// # Errors

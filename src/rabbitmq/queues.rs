@@ -82,6 +82,27 @@ pub fn look(connection: &mut Connection, name: &str) -> Result<Option<Found>, Co
     }
 }
 
+/// Looks at all of these queues, on one channel as long as each is there; see [`look`].
+///
+/// # Errors
+/// The connection is gone. A queue at which we may not look counts as not there.
+pub fn look_at_all(connection: &mut Connection, names: &[&str]) -> Result<Vec<Option<Found>>, ConnectionError> {
+    let mut channel = connection.channel()?;
+    let mut all = Vec::with_capacity(names.len());
+    for name in names {
+        all.push(match channel.queue_declare_passive(*name) {
+            Ok(queue) => queue.declared_message_count().zip(queue.declared_consumer_count()).map(found),
+            // The broker's answer has closed the channel.
+            Err(Error::ServerClosedChannel { .. }) => {
+                channel = connection.channel()?;
+                None
+            }
+            Err(err) => return Err(err.into()),
+        });
+    }
+    Ok(all)
+}
+
 fn found((ready, consumers): (u32, u32)) -> Found {
     Found { ready, consumers }
 }

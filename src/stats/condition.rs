@@ -5,7 +5,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Local};
+use chrono::{DateTime, Local, Utc};
 
 use super::{Counter, span};
 
@@ -53,6 +53,21 @@ struct State {
     obstacles: Vec<Standing>,
 }
 
+/// An obstacle as the faces of the monitor show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Which one.
+    pub obstacle: Obstacle,
+    /// Since when, by the wall clock.
+    pub since: DateTime<Utc>,
+    /// For how long.
+    pub lasts: Duration,
+    /// Its reason.
+    pub why: String,
+    /// Until the next try; `None`: something else ends it.
+    pub next_try: Option<Duration>,
+}
+
 #[derive(Debug)]
 struct Standing {
     obstacle: Obstacle,
@@ -94,6 +109,20 @@ impl Condition {
     /// Is there no obstacle?
     pub fn is_clear(&self) -> bool {
         self.lock().obstacles.is_empty()
+    }
+
+    /// The obstacle that is shown, if there is one.
+    pub fn shown(&self) -> Option<Shown> {
+        let state = self.lock();
+        let Standing { obstacle, since: (at, since), why, next_try } =
+            state.obstacles.iter().min_by_key(|standing| standing.obstacle)?;
+        Some(Shown {
+            obstacle: *obstacle,
+            since: at.to_utc(),
+            lasts: since.elapsed(),
+            why: why.clone(),
+            next_try: next_try.map(|at| at.saturating_duration_since(Instant::now())),
+        })
     }
 
     /// The line about the obstacle, if there is one.

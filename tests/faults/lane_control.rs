@@ -56,13 +56,13 @@ fn a_paused_lane_starts_nothing_until_it_is_resumed() {
     let work = || {
         let control = of(&control);
         eventually("a session", PATIENCE, || snapshot(control).has_session);
-        assert!(control.pause("test", "maintenance", None).expect("the lane is not busy").is_done_within(PATIENCE));
+        control.pause("test", "maintenance", None).and_then(|done| done.within(PATIENCE)).expect("it is paused");
         queues.publish_tasks(&["a", "b"].map(seed_message));
         eventually("two that wait", PATIENCE, || snapshot(control).waiting == 2);
         let paused = snapshot(control);
         assert_eq!(paused.paused.map(|pause| pause.reason).as_deref(), Some("maintenance"));
         assert_eq!((paused.in_pool, queues.count(&queues.sent())), (0, 0));
-        assert!(control.resume().expect("the lane is not busy").is_done_within(PATIENCE));
+        control.resume().and_then(|done| done.within(PATIENCE)).expect("it is resumed");
         queues.await_count(&queues.sent(), 2, PATIENCE);
         eventually("nothing unsettled", PATIENCE, || snapshot(control).unsettled.is_empty());
         assert!(control.pause("test", "a moment", Some(Duration::from_secs(1))).is_ok());

@@ -17,6 +17,8 @@ const PAGES: &[&str] = &[
     "src/docs/operating.md",
     "src/docs/messages.md",
     "src/docs/failures.md",
+    "src/docs/monitoring.md",
+    "src/docs/troubleshooting.md",
     "src/docs/adding-a-system.md",
     "src/systems/bitrix24/README.md",
     "src/systems/openproject/README.md",
@@ -117,7 +119,7 @@ fn every_setting_that_a_page_names_exists() {
     for page in PAGES {
         for code in code(&read(page)) {
             let name: String = code.chars().take_while(|sign| sign.is_ascii_uppercase() || *sign == '_').collect();
-            let is_ours = ["RABBITMQ_", "BITRIX_", "ONEC_", "OPENPROJECT_", "DEFAULT_", "CAMUNDA_"]
+            let is_ours = ["RABBITMQ_", "BITRIX_", "ONEC_", "OPENPROJECT_", "DEFAULT_", "CAMUNDA_", "MONITOR_"]
                 .iter()
                 .any(|prefix| name.starts_with(prefix) && name != *prefix);
             assert!(!is_ours || exists(&name), "{page}: {name} is no setting");

@@ -19,6 +19,8 @@ mod docs;
 mod email;
 mod explain;
 mod http;
+mod monitor;
+mod monitor_lanes;
 mod onec;
 mod openproject;
 mod parked;

@@ -17,6 +17,7 @@
 // Each test file compiles this module for itself, and none uses all of it.
 #![allow(dead_code, unused_imports)]
 
+pub mod api;
 pub mod broker;
 pub mod certificates;
 pub mod command;

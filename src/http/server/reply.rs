@@ -87,8 +87,12 @@ impl Page {
         for (name, value) in &self.headers {
             let _ = write!(head, "{name}: {value}\r\n");
         }
+        // These have no body by their status, and no length of one.
+        if !matches!(self.status, 204 | 304) {
+            let _ = write!(head, "Content-Length: {}\r\n", self.body.len());
+        }
         let connection = if keep_alive { "" } else { "Connection: close\r\n" };
-        let _ = write!(head, "Content-Length: {}\r\n{connection}\r\n", self.body.len());
+        let _ = write!(head, "{connection}\r\n");
         head
     }
 }
@@ -120,7 +124,9 @@ fn reason(status: u16) -> &'static str {
         200 => "OK",
         201 => "Created",
         202 => "Accepted",
+        204 => "No Content",
         302 => "Found",
+        304 => "Not Modified",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
@@ -128,9 +134,14 @@ fn reason(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         409 => "Conflict",
+        410 => "Gone",
+        412 => "Precondition Failed",
         413 => "Content Too Large",
+        415 => "Unsupported Media Type",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
         422 => "Unprocessable Content",
+        428 => "Precondition Required",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",

@@ -427,3 +427,11 @@ fn an_answer_is_one_write() {
     let read = (&stream).read(&mut reply).expect("a reply");
     assert!(reply[..read].ends_with(b"POST / x"), "head and body came apart");
 }
+
+#[test]
+fn an_answer_that_has_no_body_by_its_status_has_no_length_of_one() {
+    for (status, line) in [(204, "HTTP/1.1 204 No Content"), (304, "HTTP/1.1 304 Not Modified")] {
+        let text = String::from_utf8(Page::new(status, "", "").encode()).expect("text");
+        assert_eq!(text, format!("{line}\r\n\r\n"));
+    }
+}

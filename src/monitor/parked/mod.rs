@@ -83,12 +83,7 @@ impl Whole {
         let message: Option<Box<RawValue>> = serde_json::from_slice(bytes).ok();
         let body_base64 = message.is_none().then(|| STANDARD.encode(bytes));
         let error = entry.about.error_message.clone();
-        Whole {
-            summary: Summary { error, ..Summary::of(entry, why_not.is_none()) },
-            why_not,
-            message,
-            body_base64,
-        }
+        Whole { summary: Summary { error, ..Summary::of(entry, why_not.is_none()) }, why_not, message, body_base64 }
     }
 }
 
@@ -134,7 +129,8 @@ pub fn if_match(request: &Request<'_>) -> Result<Option<Option<HashSet<String>>>
     }
     // A weak mark never fits here.
     let mark = |mark: &str| Some(mark.trim().strip_prefix('"')?.strip_suffix('"')?.to_owned());
-    let marks: Option<HashSet<String>> = header.split(',').filter(|part| !part.trim().starts_with("W/")).map(mark).collect();
+    let marks: Option<HashSet<String>> =
+        header.split(',').filter(|part| !part.trim().starts_with("W/")).map(mark).collect();
     let marks = marks.ok_or_else(|| Problem::new(WRONG_BODY, "If-Match is an etag in quotes, or *"))?;
     Ok(Some(Some(marks)))
 }

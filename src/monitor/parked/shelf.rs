@@ -190,8 +190,8 @@ impl Shelf {
             return Ok(());
         }
         let number = self.readings.fetch_add(1, Ordering::Relaxed) + 1;
-        let reading = Reading::of(config, stop, number)
-            .map_err(|err| Problem::new(ERROR_QUEUE_AWAY, format!("{err:#}")))?;
+        let reading =
+            Reading::of(config, stop, number).map_err(|err| Problem::new(ERROR_QUEUE_AWAY, format!("{err:#}")))?;
         *self.kept() = Some(reading);
         Ok(())
     }

@@ -17,9 +17,7 @@ use self::run::Manner;
 use super::api::{Call, json};
 use super::hub::Hub;
 use super::parked::{self, if_match};
-use super::problem::{
-    ERROR_QUEUE_AWAY, NOT_REPLAYABLE, Problem, REPLAY_IS_RUNNING, UNKNOWN_REPLAY, WRONG_BODY,
-};
+use super::problem::{ERROR_QUEUE_AWAY, NOT_REPLAYABLE, Problem, REPLAY_IS_RUNNING, UNKNOWN_REPLAY, WRONG_BODY};
 use super::query::{body, no_body};
 use crate::http::server::Page;
 use crate::parked::Selection;
@@ -108,9 +106,10 @@ pub fn one(call: &Call<'_>) -> Result<Page, Problem> {
         (true, ..) => Ok(json(202, &json!({ "id": id, "state": "replayed", "replay": replay }))),
         (false, Some(why), _) => Err(Problem::new(NOT_REPLAYABLE, why)),
         (false, None, Some(error)) => Err(Problem::new(ERROR_QUEUE_AWAY, error)),
-        (false, None, None) if progress.is_running() => {
-            Err(Problem::new(REPLAY_IS_RUNNING, format!("RabbitMQ has not confirmed it yet; look at replay {}", replay.id())))
-        }
+        (false, None, None) if progress.is_running() => Err(Problem::new(
+            REPLAY_IS_RUNNING,
+            format!("RabbitMQ has not confirmed it yet; look at replay {}", replay.id()),
+        )),
         // Somebody else has taken it meanwhile.
         (false, None, None) => Err(parked::not_there(hub, id)),
     }
@@ -188,7 +187,8 @@ impl Replays {
             run::run(&running, &plan, manner, &known, &stop, turn);
             running.events.operator(&told_by, &format!("ended: {}", known.shown().line()));
         });
-        let thread = thread.map_err(|err| Problem::new(ERROR_QUEUE_AWAY, format!("no thread can be started: {err}")))?;
+        let thread =
+            thread.map_err(|err| Problem::new(ERROR_QUEUE_AWAY, format!("no thread can be started: {err}")))?;
         book.add(Arc::clone(&progress), thread);
         let number = book.last;
         drop(book);

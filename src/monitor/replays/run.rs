@@ -114,7 +114,8 @@ impl Runner<'_> {
     /// Waits until the next message is due; `false`: none is.
     fn has_paused(&mut self) -> bool {
         let due = self.last.map(|last| last + self.manner.pause);
-        while let Some(left) = due.map(|due| due.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+        while let Some(left) =
+            due.map(|due| due.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
         {
             if !self.hear(left) {
                 return false;

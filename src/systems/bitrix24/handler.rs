@@ -74,6 +74,10 @@ impl Handler for BitrixHandler {
         self.looks_up().then_some(self.settings.request_timeout)
     }
 
+    fn link_to(&self, target_id: &str, host: Option<&str>) -> Option<String> {
+        host.is_none_or(|host| host == self.host).then(|| self.settings.webhook.link(target_id))
+    }
+
     fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {
         // Before the look-up: an owner who was no administrator then may not see the task.
         let is_asked = tasks.iter().any(|task| self.may_hide(task));
