@@ -21,6 +21,7 @@ mod explain;
 mod http;
 mod monitor;
 mod monitor_lanes;
+mod monitor_parked;
 mod onec;
 mod openproject;
 mod parked;
