@@ -80,7 +80,8 @@ impl Stage {
 }
 
 fn numbers(replay: &Value) -> [u64; 6] {
-    ["matched", "replayed", "settled", "failed_again", "left", "skipped"].map(|name| replay[name].as_u64().unwrap())
+    ["matched", "replayed", "settled", "failed_again", "left", "skipped"]
+        .map(|name| replay[name].as_u64().expect("a number"))
 }
 
 #[test]

@@ -88,7 +88,7 @@ impl Whole {
 }
 
 /// The answer is cleaned as one line. In JSON no text contains a line break.
-fn on_one_line(message: Box<RawValue>) -> Option<Box<RawValue>> {
+fn on_one_line(message: &RawValue) -> Option<Box<RawValue>> {
     RawValue::from_string(message.get().replace(['\n', '\r', '\t'], " ")).ok()
 }
 

@@ -1,5 +1,5 @@
 //! The routes of replays, and the replays themselves: one runs at a time, on a thread of its own, and its progress is
-//! kept when the client goes. [`run`] is the thread, [`progress`] what is known of it.
+//! kept when the client goes. `run` is the thread, [`progress`] what is known of it.
 
 pub mod progress;
 mod run;
