@@ -185,6 +185,8 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, hub: &Arc<Hub>, 
             }
         }
         beat(config, stop, &lanes);
+        // A replay ends with the lanes, which tell it what becomes of its messages.
+        hub.end();
     });
     let started = lanes.iter().filter(|lane| lane.stats.condition.has_started());
     started.for_each(|lane| log::info!("{}", lane.stats.line(lane.name)));

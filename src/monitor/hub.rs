@@ -84,6 +84,11 @@ impl Hub {
         Hub { config, lanes, events, looks, parked, replays, reconciliations, stop, hours, started_at, started }
     }
 
+    /// The worker stops: waits for the replays, which end by its stop signal.
+    pub fn end(&self) {
+        self.replays.join();
+    }
+
     /// Every queue of the lanes, once.
     pub fn queues(&self) -> Vec<String> {
         let of = |lane: &LaneHandle| {

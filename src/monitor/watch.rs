@@ -165,6 +165,7 @@ fn run(hub: &Hub, stop: &Stop) {
     let mut connection = None;
     loop {
         hub.note_minute();
+        hub.parked.forget_old();
         let pause = match hub.looks.is_asked() {
             true => {
                 hub.looks.note(&names, look(hub, &mut connection, &names));

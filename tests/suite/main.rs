@@ -23,6 +23,7 @@ mod http;
 mod metrics;
 mod monitor;
 mod monitor_lanes;
+mod monitor_parked;
 mod onec;
 mod openproject;
 mod parked;

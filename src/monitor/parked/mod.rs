@@ -80,11 +80,16 @@ impl Whole {
     fn of(hub: &Hub, entry: &ParkedEntry) -> Whole {
         let why_not = replay::target(&hub.config, entry).err();
         let bytes = entry.original.as_ref().unwrap_or(&entry.body);
-        let message: Option<Box<RawValue>> = serde_json::from_slice(bytes).ok();
+        let message = serde_json::from_slice(bytes).ok().and_then(on_one_line);
         let body_base64 = message.is_none().then(|| STANDARD.encode(bytes));
         let error = entry.about.error_message.clone();
         Whole { summary: Summary { error, ..Summary::of(entry, why_not.is_none()) }, why_not, message, body_base64 }
     }
+}
+
+/// The answer is cleaned as one line. In JSON no text contains a line break.
+fn on_one_line(message: &RawValue) -> Option<Box<RawValue>> {
+    RawValue::from_string(message.get().replace(['\n', '\r', '\t'], " ")).ok()
 }
 
 /// The id in the path.

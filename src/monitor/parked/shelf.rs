@@ -292,3 +292,6 @@ impl Reading {
         self.causes.sort_by_key(|group| Reverse(group.count));
     }
 }
+
+#[cfg(test)]
+mod tests;

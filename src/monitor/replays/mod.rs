@@ -6,7 +6,7 @@ mod run;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -46,6 +46,7 @@ struct Book {
     last: u64,
     /// The oldest first.
     kept: VecDeque<Arc<Progress>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// What is asked for.
@@ -159,6 +160,12 @@ impl Replays {
         last.map(|progress| progress.shown())
     }
 
+    /// Waits for the threads of all replays, which end with the worker.
+    pub fn join(&self) {
+        let threads = std::mem::take(&mut self.book().threads);
+        threads.into_iter().for_each(|thread| drop(thread.join()));
+    }
+
     /// Starts a replay of these messages, in this moment's form.
     fn begin(hub: &Arc<Hub>, asked: Asked, messages: &[Summary], manner: Manner) -> Result<Arc<Progress>, Problem> {
         let turn = hub.parked.turn()?;
@@ -176,13 +183,13 @@ impl Replays {
         let progress = Arc::new(Progress::new(book.last, asked, messages, stopper));
         let (running, known, told_by) = (Arc::clone(hub), Arc::clone(&progress), by.clone());
         let name = format!("replay/{}", book.last);
-        // It ends by the stop signal; nobody waits for it.
         let thread = thread::Builder::new().name(name).spawn(move || {
             run::run(&running, &plan, manner, &known, &stop, turn);
             running.events.operator(&told_by, &format!("ended: {}", known.shown().line()));
         });
-        thread.map_err(|err| Problem::new(ERROR_QUEUE_AWAY, format!("no thread can be started: {err}")))?;
-        book.add(Arc::clone(&progress));
+        let thread =
+            thread.map_err(|err| Problem::new(ERROR_QUEUE_AWAY, format!("no thread can be started: {err}")))?;
+        book.add(Arc::clone(&progress), thread);
         let number = book.last;
         drop(book);
         hub.events.operator(&by, &format!("started replay {number}: {what}"));
@@ -214,7 +221,9 @@ impl Book {
         }
     }
 
-    fn add(&mut self, progress: Arc<Progress>) {
+    fn add(&mut self, progress: Arc<Progress>, thread: JoinHandle<()>) {
+        self.threads.retain(|thread| !thread.is_finished());
+        self.threads.push(thread);
         self.kept.push_back(progress);
         if self.kept.len() > KEPT {
             // It only waits for what is not settled, and nobody could ask for it any more.

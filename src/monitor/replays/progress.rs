@@ -263,3 +263,6 @@ impl Replay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! Paging and filtering a reading. Reading itself is tested with a broker.
+
+use super::*;
+use crate::parked::entry::ParkedEntry;
+use crate::rabbitmq::Headers;
+
+fn summary(number: usize, cause: &str) -> Summary {
+    let body = format!(
+        r#"{{"original_message": {{"task_id": "task-{number:03}"}}, "error_type": "{cause}", "system": "bitrix24",
+            "timestamp": {}, "error_message": "user {number} is not there"}}"#,
+        1_795_409_858_911_u64 + number as u64
+    );
+    Summary::of(&ParkedEntry::read(body.into_bytes(), Headers::new(), None), true)
+}
+
+fn reading(items: Vec<Summary>) -> Reading {
+    let (number, started, at, total) = (7, Instant::now(), time::now(), items.len() as u64);
+    let group = |cause: &str| CauseGroup {
+        cause: Some(cause.into()),
+        system: Some("bitrix24".into()),
+        count: items.iter().filter(|item| item.cause.as_deref() == Some(cause)).count() as u64,
+        oldest_at: None,
+        newest_at: None,
+        advice: None,
+        example_error: None,
+        example_id: String::new(),
+    };
+    let causes = vec![group("REQUEST_ERROR"), group("NO_SYSTEM")];
+    Reading { number, started, at, total, complete: true, items: items.into_iter().enumerate().collect(), causes }
+}
+
+fn ids(list: &List) -> Vec<&str> {
+    list.items.iter().map(|item| item.id.as_str()).collect()
+}
+
+/// The place behind a page.
+fn next(reading: &Reading, list: &List) -> usize {
+    let query = format!("cursor={}", list.next_cursor.as_ref().expect("there is more"));
+    let cursor = query::Query::read(&query, &["cursor"]).and_then(|query| query.cursor());
+    reading.place(&cursor.expect("it is ours").expect("it is there")).expect("it is of this reading")
+}
+
+#[test]
+fn pages_follow_one_another_although_messages_go_meanwhile() {
+    let mut reading = reading((0..5).map(|number| summary(number, "REQUEST_ERROR")).collect());
+    let first = reading.page(Filter::default(), 2, 0);
+    assert_eq!((first.total, ids(&first)), (5, vec!["task-000", "task-001"]));
+    for gone in [0, 1] {
+        let etag = summary(gone, "REQUEST_ERROR").etag;
+        reading.remove(&etag);
+        reading.remove(&etag);
+    }
+    let second = reading.page(Filter::default(), 2, next(&reading, &first));
+    assert_eq!((second.total, ids(&second)), (3, vec!["task-002", "task-003"]));
+    let third = reading.page(Filter::default(), 2, next(&reading, &second));
+    assert_eq!((ids(&third), &third.next_cursor), (vec!["task-004"], &None));
+    for foreign in ["6/2", "7", "7/x", ""] {
+        assert_eq!(reading.place(foreign), None, "{foreign}");
+    }
+}
+
+#[test]
+fn a_filter_counts_what_fits_and_a_cause_without_messages_is_gone() {
+    let mut reading = reading(vec![summary(1, "REQUEST_ERROR"), summary(2, "NO_SYSTEM"), summary(3, "REQUEST_ERROR")]);
+    let of = |filter: Filter| {
+        let list = reading.page(filter, 50, 0);
+        (list.total, ids(&list).join(" "))
+    };
+    assert_eq!(of(Filter { cause: Some("request_error"), ..Filter::default() }), (2, "task-001 task-003".into()));
+    assert_eq!(of(Filter { text: Some("USER 2"), ..Filter::default() }), (1, "task-002".into()));
+    assert_eq!(of(Filter { system: Some("email"), ..Filter::default() }), (0, String::new()));
+    reading.remove(&summary(2, "NO_SYSTEM").etag);
+    assert_eq!(reading.causes.iter().map(|group| group.count).collect::<Vec<_>>(), [2]);
+}

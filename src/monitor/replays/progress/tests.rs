@@ -1,0 +1,47 @@
+//! What is counted and shown of a replay.
+
+use serde_json::json;
+
+use super::*;
+use crate::parked::entry::ParkedEntry;
+use crate::rabbitmq::Headers;
+
+fn message(id: &str, error: &str) -> Summary {
+    let body = format!(r#"{{"original_message": {{"task_id": "{id}"}}, "error_message": "{error}"}}"#);
+    Summary::of(&ParkedEntry::read(body.into_bytes(), Headers::new(), None), true)
+}
+
+#[test]
+fn the_numbers_add_up_and_a_message_whose_outcome_is_unknown_counts_as_replayed() {
+    let messages = ["a", "b", "c", "d", "e"].map(|id| message(id, "no"));
+    let (stopper, stop) = crate::stop::signal();
+    let progress = Progress::new(3, Asked { by: "control".into(), ..Asked::default() }, &messages, stopper);
+    ["a", "b"].iter().zip(&messages).for_each(|(id, message)| progress.replayed(id, &message.etag, true));
+    progress.replayed("c", &messages[2].etag, false);
+    progress.skipped(&messages[3].etag, "there is no queue");
+    assert_eq!(progress.unsettled(), 2);
+    progress.became("a", &Became::Settled);
+    progress.became("b", &Became::Parked("still no".into()));
+    progress.became("b", &Became::Settled);
+    progress.became("unknown", &Became::Settled);
+    assert_eq!((progress.unsettled(), progress.outcomes()), (0, (1, 1)));
+    assert!(progress.is_running() && !stop.raised());
+    progress.stop();
+    assert!(stop.raised());
+    progress.ends(State::Failed, Some("a message was parked again".into()));
+    let shown = json!(progress.shown());
+    let numbers = ["matched", "replayed", "settled", "failed_again", "left", "skipped"].map(|name| &shown[name]);
+    assert_eq!(numbers, [5, 3, 1, 1, 1, 1].map(|number| json!(number)).each_ref());
+    let states: Vec<_> = shown["items"].as_array().expect("it has items").iter().map(|item| &item["state"]).collect();
+    assert_eq!(states, ["settled", "failed_again", "replayed", "skipped", "left"]);
+    assert_eq!((&shown["items"][1]["error"], &shown["state"]), (&json!("still no"), &json!("failed")));
+}
+
+#[test]
+fn two_messages_of_one_task_are_settled_together() {
+    let messages = [message("a", "first"), message("a", "second")];
+    let progress = Progress::new(1, Asked::default(), &messages, crate::stop::signal().0);
+    messages.iter().for_each(|message| progress.replayed("a", &message.etag, true));
+    progress.became("a", &Became::Settled);
+    assert_eq!((progress.unsettled(), progress.outcomes()), (0, (2, 0)));
+}
