@@ -29,7 +29,7 @@ const TIME: Duration = Duration::from_secs(600);
 /// The exit code when it is not known where the task is.
 const UNKNOWN: u8 = 3;
 /// Where the text of a step starts.
-const TEXT: usize = 32;
+const TEXT: usize = 36;
 /// The most items that the API gives at once.
 const PAGE: u64 = 200;
 
@@ -177,7 +177,7 @@ fn tell_step(step: &Step) {
         Source::Queues => "queue".into(),
     };
     let at = step.at.as_deref().map(|at| format!(", {at}")).unwrap_or_default();
-    tell(&clean(&format!("{source:<20}{looked:<12}{}{at}", step.text)), TEXT);
+    tell(&clean(&format!("{source:<24}{looked:<12}{}{at}", step.text)), TEXT);
     for (name, value) in &step.details {
         tell(&clean(&format!("{:<TEXT$}{name}: {value}", "")), TEXT + 2);
     }

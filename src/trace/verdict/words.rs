@@ -79,7 +79,7 @@ pub(super) fn command(words: &[&str], id: &str) -> String {
 }
 
 pub(super) fn nothing_to_do() -> Suggestion {
-    by_hand("Nothing.")
+    by_hand("Nothing has to be done.")
 }
 
 pub(super) fn by_hand(text: &str) -> Suggestion {
