@@ -154,7 +154,8 @@ impl Shelf {
         Ok(Causes { snapshot_at: at.clone(), total: *total, causes: causes.clone() })
     }
 
-    /// The messages that fit, the oldest first, from a reading that starts now.
+    /// The messages that fit, the oldest first, with so many at most that can be replayed, from a reading that starts
+    /// now. Those that cannot be replayed do not use up the limit: they would be in the way again and again.
     ///
     /// # Errors
     /// Those of [`Shelf::refresh`].
@@ -166,8 +167,7 @@ impl Shelf {
     ) -> Result<Vec<Summary>, Problem> {
         self.refresh(config, stop, Duration::ZERO)?;
         let kept = self.kept();
-        let all = kept.iter().flat_map(|reading| &reading.items).map(|(_, item)| item);
-        Ok(all.filter(|item| fits(item)).take(limit).cloned().collect())
+        Ok(kept.as_ref().map(|reading| reading.fitting(fits, limit)).unwrap_or_default())
     }
 
     /// Whether the last reading has all messages.
@@ -244,6 +244,18 @@ impl Shelf {
 }
 
 impl Reading {
+    fn fitting(&self, fits: impl Fn(&Summary) -> bool, limit: usize) -> Vec<Summary> {
+        let (mut fitting, mut replayable) = (Vec::new(), 0);
+        for (_, item) in self.items.iter().filter(|(_, item)| fits(item)) {
+            if replayable == limit {
+                break;
+            }
+            replayable += usize::from(item.replayable);
+            fitting.push(item.clone());
+        }
+        fitting
+    }
+
     fn of(config: &Config, stop: &Stop, number: u64) -> anyhow::Result<Reading> {
         let (started, at) = (Instant::now(), time::now());
         let (mut items, mut groups, mut total) = (Vec::new(), Groups::default(), 0);

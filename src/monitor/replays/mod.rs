@@ -18,7 +18,7 @@ use super::api::{Call, json};
 use super::hub::Hub;
 use super::parked::{self, if_match};
 use super::problem::{ERROR_QUEUE_AWAY, NOT_REPLAYABLE, Problem, REPLAY_IS_RUNNING, UNKNOWN_REPLAY, WRONG_BODY};
-use super::query::{body, no_body};
+use super::query::{body, no_body, whole};
 use crate::http::server::Page;
 use crate::parked::Selection;
 use crate::parked::replay::Plan;
@@ -27,8 +27,8 @@ use crate::stop;
 
 /// So many replays are kept.
 const KEPT: usize = 20;
-const USUAL_LIMIT: u32 = 20;
-const MOST: u32 = 10_000;
+const USUAL_LIMIT: u64 = 20;
+const MOST: u64 = 10_000;
 /// In messages a second.
 const USUAL_RATE: f64 = 1.0;
 const SLOWEST: f64 = 0.01;
@@ -59,7 +59,8 @@ struct Request {
     q: Option<String>,
     #[serde(default)]
     all: bool,
-    limit: Option<u32>,
+    #[serde(default, deserialize_with = "whole")]
+    limit: Option<u64>,
     per_second: Option<f64>,
     stop_on_failure: Option<bool>,
     #[serde(default)]

@@ -226,6 +226,11 @@ impl Progress {
 }
 
 impl Replay {
+    /// How many are still parked.
+    pub fn left(&self) -> u32 {
+        self.left
+    }
+
     /// Its number.
     pub fn id(&self) -> &str {
         &self.id

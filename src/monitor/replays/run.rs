@@ -2,8 +2,8 @@
 //!
 //! The brake, with `stop_on_failure`: the first message goes alone, and each one that is settled with success lets one
 //! more be under way at once, up to [`WIDEST`]. So a target that still refuses gets one message, not all. When one is
-//! parked again, or is not settled for [`LONGEST_BRAKE`], the rest stays parked. A message for a queue that no lane of
-//! this worker reads is not followed: it counts as replayed, and does not brake.
+//! parked again, or is not settled for [`LONGEST_BRAKE`], the rest stays parked. A message for a queue that no reader of
+//! this worker has, such as a sent queue, is not followed: it counts as replayed, and does not brake.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -156,7 +156,8 @@ impl Runner<'_> {
         self.take_in();
         let (_, failed_again) = self.progress.outcomes();
         if self.manner.stop_on_failure && failed_again > 0 && self.broken.is_none() {
-            self.broken = Some("a message was parked again, so the rest stays parked".into());
+            let rest = if self.progress.shown().left() > 0 { ", so the rest stays parked" } else { "" };
+            self.broken = Some(format!("a message was parked again{rest}"));
         }
     }
 

@@ -41,6 +41,15 @@ fn next(reading: &Reading, list: &List) -> usize {
 }
 
 #[test]
+fn what_cannot_be_replayed_does_not_use_up_a_limit() {
+    let item = |number, replayable| Summary { replayable, ..summary(number, "REQUEST_ERROR") };
+    let reading = reading(vec![item(0, false), item(1, false), item(2, true), item(3, true)]);
+    let fitting: Vec<String> = reading.fitting(|_| true, 1).into_iter().map(|item| item.id).collect();
+    assert_eq!(fitting, ["task-000", "task-001", "task-002"]);
+    assert_eq!(reading.fitting(|item| item.id != "task-002", 9).len(), 3);
+}
+
+#[test]
 fn pages_follow_one_another_although_messages_go_meanwhile() {
     let mut reading = reading((0..5).map(|number| summary(number, "REQUEST_ERROR")).collect());
     let first = reading.page(Filter::default(), 2, 0);
