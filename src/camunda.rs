@@ -1,5 +1,5 @@
-//! Camunda's engine over its REST interface: tells it that a task has failed for good, gives a task its retries back, and
-//! ends a lock. [`tasks`] reads what it has now, [`history`] what it had.
+//! Camunda's engine over its REST interface: tells it that a task has failed for good, gives a task its retries back,
+//! and ends a lock. [`tasks`] reads what it has now, [`history`] what it had.
 //!
 //! It knows no queue and no lane, and tries nothing twice: who calls it says what follows from a failure.
 
@@ -149,8 +149,8 @@ pub fn is_away(err: &anyhow::Error) -> bool {
     err.downcast_ref::<Failed>().is_some_and(|failed| failed.status.is_none())
 }
 
-/// Does the engine say that there is no such thing? It names the kind of each error. `NotFoundException` means that there
-/// is no such path, so no engine either.
+/// Does the engine say that there is no such thing? It names the kind of each error. `NotFoundException` means that
+/// there is no such path, so no engine either.
 fn is_none(answer: &Answer) -> bool {
     let error: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     answer.status == NOT_FOUND && error["type"].as_str().is_some_and(|kind| kind != "NotFoundException")

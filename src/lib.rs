@@ -31,7 +31,6 @@
 //!    [`lane::control`] what may be asked of a lane from outside.
 //! 4. [`rabbitmq`] – the only folder that names amiquip; [`http`] – the one door to HTTP, and the one server.
 //! 5. [`incidents`] – reports parked tasks to Camunda's engine, if that is set; [`camunda`] speaks to it.
-//!    [`trace`] asks the engine, the targets and the queues where one task is.
 //! 6. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – the
 //!    settings that all systems share, [`queues`] – the names of the queues; [`logging`], [`redact`], [`tls`],
 //!    [`dial`], [`stats`], [`stop`], [`backoff`].
@@ -41,7 +40,8 @@
 //!    [`monitor::routes`] has every route of the API in one table, [`monitor::access`] says who may ask.
 //! 9. [`commands`] – the command line, a file or folder for each command; [`report`], [`terminal`] and [`nearest`] form
 //!    their output. [`sandbox`] has a fake of each target, for people, for `demo` and for the tests.
-//! 10. [`docs`] – the manual: operating, monitoring, messages, failures, adding a system.
+//! 10. [`docs`] – the manual: operating, monitoring, finding a task, metrics, messages, failures, adding
+//!     a system.
 //!
 //! # Where is…
 //! * the ack? [`lane::session`], for records [`lane::moves`] and [`lane::tracking`]; [`lane::state`] says when.
@@ -51,14 +51,17 @@
 //! * the secrets that the log hides? [`redact`] hides what [`systems::table::Setup::secrets`] names: each system names
 //!   its own.
 //! * alerts to people? [`monitor::alerts`]; the systems that can write to people do so behind [`systems::Messenger`].
+//! * the metrics? [`stats::list`] has every number once, [`stats::prometheus`] writes them; `src/packaging` has the
+//!   alert rules and the dashboard.
 //! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `http/tls.rs` https.
 //! * a queue's name? [`queues`].
 //! * who may know whom? `tests/suite/rooms.rs` reads it in the code; nothing outside [`rabbitmq`] names a type of
 //!   amiquip.
 //! * the tests? `tests/suite` tests what users see, one module for each subject; its `systems` tests every system of
 //!   the table. `tests/faults` is the fault matrix, `tests/peers` drives each system against programs of others,
-//!   `tests/soak` is the soak test, `tests/bench` the benchmarks, `tests/support` what they share. `.ci/run` must pass
-//!   before a change is taken.
+//!   `tests/page` the page in a browser; `tests/monitor` and `tests/metrics` check the API and the alert rules with
+//!   programs of others. `tests/soak` is the soak test, `tests/bench` the benchmarks, `tests/support` what they share.
+//!   `.ci/run` must pass before a change is taken.
 //!
 //! # Invariants
 //! 1. Nothing is acknowledged before what follows from it is confirmed by the broker.

@@ -1,5 +1,6 @@
 //! Counters of one system. The [`list`] describes each of them once; from it follow the statistics line, the JSON and,
-//! with the [`figures`] of the moment, the [metrics](prometheus). [`condition`] says what keeps the system from working.
+//! with the [`figures`] of the moment, the [metrics](prometheus). [`condition`] says what keeps the system from
+//! working.
 //!
 //! [`declared`] is what a system adds, [`histogram`] counts durations, `process` reads what the process uses. The
 //! manual is [`crate::docs::metrics`]. Nothing is decided by these numbers; they are for people.

@@ -172,9 +172,11 @@ pub const TOPICS: &[Topic] = &[
 
 const EXIT_CODES: &str = "
 Exit codes: 0 done; 1 something failed, or a message was unsettled when the time
-for stopping was over; 64 wrong usage; 78 wrong settings, or RabbitMQ refuses
-credentials, virtual host or rights before a session has worked; 130 cut short
-by Ctrl+C: demo and parked by the first one, the worker by the second.
+for stopping was over, or (status, health, trace, reconcile) somebody must act;
+3 trace or reconcile could not find out everything; 64 wrong usage; 78 wrong
+settings, or RabbitMQ refuses credentials, virtual host or rights before a
+session has worked; 130 cut short by Ctrl+C: the worker by the second one, other
+commands by the first.
 ";
 
 /// The help of the command of this name, or of all commands.

@@ -1,7 +1,7 @@
 //! Where the monitor listens, and for whom.
 //!
-//! Without `MONITOR_ADDR` there is none. It may be reached from other machines only with a token: whoever reaches it reads
-//! the titles of tasks, and with control stops the work. This file opens no socket.
+//! Without `MONITOR_ADDR` there is none. It may be reached from other machines only with a token: whoever reaches it
+//! reads the titles of tasks, and with control stops the work. This file opens no socket.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

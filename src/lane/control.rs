@@ -173,8 +173,8 @@ impl Control {
         Ok(Answer(answer))
     }
 
-    /// The tasks that the lane has taken and not settled. Costs the lane's thread a moment for each, so it is asked only
-    /// when somebody wants to see them.
+    /// The tasks that the lane has taken and not settled. Costs the lane's thread a moment for each, so it is asked
+    /// only when somebody wants to see them.
     ///
     /// # Errors
     /// The lane is busy.

@@ -1,5 +1,5 @@
-//! Ids, each with a value, of which the oldest is forgotten when there are too many, so that memory is bounded by a number
-//! and not by time.
+//! Ids, each with a value, of which the oldest is forgotten when there are too many, so that memory is bounded by a
+//! number and not by time.
 //!
 //! It keeps a hash of 128 bits instead of the text of an id. Texts would be small allocations that stay between large
 //! ones that are freed, and each would keep about a kilobyte of memory from being reused.

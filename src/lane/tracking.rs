@@ -228,8 +228,8 @@ impl Tracking<'_, '_> {
         self.note_failures(std::mem::take(&mut sweep.failures), records.len())
     }
 
-    /// Was the task answered before? A message that the bridge has made since says that Camunda still waits, so that the
-    /// answer was lost on the way; a time to come says nothing.
+    /// Was the task answered before? A message that the bridge has made since says that Camunda still waits, so that
+    /// the answer was lost on the way; a time to come says nothing.
     fn is_answered(&self, record: &Record) -> bool {
         let Some(&answered) = self.answered.get(&record.task.id) else { return false };
         !record.task.timestamp.is_some_and(|made| made > answered && made <= now())
@@ -423,8 +423,8 @@ impl Tracking<'_, '_> {
 }
 
 impl Tracking<'_, '_> {
-    /// Shows outside what a sweep has seen; `None`: there is no sent queue yet. One that has ended early, or goes on where
-    /// another one has ended, has not seen every record.
+    /// Shows outside what a sweep has seen; `None`: there is no sent queue yet. One that has ended early, or goes on
+    /// where another one has ended, has not seen every record.
     fn publish_list(&self, sweep: Option<Sweep>, number: u64, started: Instant) {
         let (took, at) = (started.elapsed(), now_ms());
         let swept = Swept { number, at, took, is_complete: true, ..Swept::default() };

@@ -1,7 +1,7 @@
 //! Who may ask for what: the addressed host, the page from which a browser asks, and the token.
 //!
-//! It sets no cookie and allows no other page anything, so a browser sends a token only where our own page does. It does
-//! not know what is asked for.
+//! It sets no cookie and allows no other page anything, so a browser sends a token only where our own page does. It
+//! does not know what is asked for.
 
 use std::net::SocketAddr;
 

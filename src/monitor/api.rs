@@ -116,8 +116,8 @@ pub fn json(status: u16, value: &impl Serialize) -> Page {
 }
 
 impl Call<'_> {
-    /// The same with an ETag, or 304 when the client has it. The times of the snapshot and of the look at the queues are
-    /// not part of what is compared.
+    /// The same with an ETag, or 304 when the client has it. The times of the snapshot and of the look at the queues
+    /// are not part of what is compared.
     pub fn json_with_etag(&self, value: &Value) -> Page {
         let lasting = status::lasting(value.clone());
         let mut hasher = DefaultHasher::new();

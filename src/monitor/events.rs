@@ -100,8 +100,8 @@ impl Events {
         events
     }
 
-    /// An operator has done this; it is logged too. `by` is the name of the token. A text about a system starts with its
-    /// name and a colon, by which it is known after a restart.
+    /// An operator has done this; it is logged too. `by` is the name of the token. A text about a system starts with
+    /// its name and a colon, by which it is known after a restart.
     pub fn operator(&self, by: &str, text: &str) {
         log::info!("{OPERATOR}{by}): {text}");
         self.push(Utc::now(), Severity::Info, Kind::Operator, system_of("", text), Some(by.to_owned()), &clean(text));

@@ -1,7 +1,7 @@
 //! A lane as the faces show it: its state in a word, why, its numbers, and whether it is ready.
 //!
-//! It decides nothing about the lane, and asks nobody: [`Facts`] are gathered before. A lane that does not answer is shown
-//! from its counters.
+//! It decides nothing about the lane, and asks nobody: [`Facts`] are gathered before. A lane that does not answer is
+//! shown from its counters.
 
 use std::time::{Duration, Instant};
 

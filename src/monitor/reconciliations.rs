@@ -1,5 +1,5 @@
-//! The routes of reconciliations, and the reconciliations themselves: one runs at a time, on a thread of its own, and its
-//! report is kept when the client goes. What a reconciliation does is in [`crate::reconcile`].
+//! The routes of reconciliations, and the reconciliations themselves: one runs at a time, on a thread of its own, and
+//! its report is kept when the client goes. What a reconciliation does is in [`crate::reconcile`].
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,7 +1,7 @@
 //! The tasks that the lanes know of, as one list over all systems: in hand, retrying, open, unanswered; oldest first.
 //!
-//! It reads what the lanes and their last sweeps tell, and no queue. Parked tasks are in the error queue: they are listed
-//! only for whoever asks for them alone. A list says when it was made, and whether it has all.
+//! It reads what the lanes and their last sweeps tell, and no queue. Parked tasks are in the error queue: they are
+//! listed only for whoever asks for them alone. A list says when it was made, and whether it has all.
 
 use std::borrow::Cow;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! Where one task is, asked through the API: the worker's memory is read here, the rest is asked as [`crate::trace`] does
-//! it for everybody.
+//! Where one task is, asked through the API: the worker's memory is read here, the rest is asked as [`crate::trace`]
+//! does it for everybody.
 //!
 //! It holds up no lane: a lane that is busy is not waited for, and all sources together end within their time.
 

@@ -1,7 +1,7 @@
 //! Looks at the queues from outside, for the faces: how many messages wait, and how many consumers there are.
 //!
-//! It has a thread and a connection of its own, and looks only while somebody asks: passive declares, every few seconds.
-//! No message is taken from a queue. A broker that hangs keeps nobody waiting: what is not known is not told.
+//! It has a thread and a connection of its own, and looks only while somebody asks: passive declares, every few
+//! seconds. No message is taken from a queue. A broker that hangs keeps nobody waiting: what is not known is not told.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

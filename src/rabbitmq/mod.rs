@@ -2,11 +2,11 @@
 //!
 //! [`connection`] opens and closes a connection (`handshake`, `peer` and `refusal` say why it was refused, `filter`
 //! makes harmless what would kill amiquip, `tls` is amqps). [`queues`] finds or declares a queue, [`rights`] finds out
-//! what we may do, [`consumer`] takes deliveries and settles them, [`publisher`] publishes with confirms, [`browse`] reads
-//! a queue and leaves its messages there, [`rpc`] sends requests to a target that is reached through queues, [`headers`]
-//! are the headers of a message. Each trap of amiquip is explained where it is avoided. Its types are not named outside:
-//! [`Incoming`], [`Confirmation`] and [`Notice`] come through channels, and others only hand them in here. Nothing here
-//! knows a system, a task or the form of a message.
+//! what we may do, [`consumer`] takes deliveries and settles them, [`publisher`] publishes with confirms, [`browse`]
+//! reads a queue and leaves its messages there, [`rpc`] sends requests to a target that is reached through queues,
+//! [`headers`] are the headers of a message. Each trap of amiquip is explained where it is avoided. Its types are not
+//! named outside: [`Incoming`], [`Confirmation`] and [`Notice`] come through channels, and others only hand them in
+//! here. Nothing here knows a system, a task or the form of a message.
 
 pub mod browse;
 pub mod connection;

@@ -35,8 +35,8 @@ pub fn ensure(connection: &mut Connection, names: &[&str]) -> Result<(), Connect
     Ok(())
 }
 
-/// Sees to it that a queue is there from which messages are taken and given back any number of times: a quorum queue would
-/// delete them. For queues that only this program reads.
+/// Sees to it that a queue is there from which messages are taken and given back any number of times: a quorum queue
+/// would delete them. For queues that only this program reads.
 ///
 /// # Errors
 /// As [`ensure`].

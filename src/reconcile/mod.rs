@@ -6,8 +6,8 @@
 //! `report` tells. What the worker has taken is told by whoever asks: the command through the API, the API from the
 //! lanes. It does not know how its report is shown.
 //!
-//! A message that moves while it is looked for must not seem lost: the queues are looked at twice, in the order in which
-//! messages move, the worker is asked before, in between and after, and in the end the engine is asked once more.
+//! A message that moves while it is looked for must not seem lost: the queues are looked at twice, in the order in
+//! which messages move, the worker is asked before, in between and after, and in the end the engine is asked once more.
 
 pub mod class;
 mod queues;

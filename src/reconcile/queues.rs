@@ -1,8 +1,8 @@
 //! Looks at every message of every queue, in the order in which a message goes through them, so that one that moves
 //! forward meanwhile is met later. Every message stays.
 //!
-//! A record that a sweep has taken cannot be seen, so the name by which sweeps exclude each other is held while the sent
-//! queue is looked at.
+//! A record that a sweep has taken cannot be seen, so the name by which sweeps exclude each other is held while the
+//! sent queue is looked at.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;

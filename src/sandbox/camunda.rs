@@ -1,10 +1,11 @@
 //! A fake of Camunda 7's engine, as far as external tasks go: who has locked each, until when, its retries and its
 //! incident, and what has happened to it.
 //!
-//! It keeps the engine's rules: what has retries and no lock and is not suspended is fetched; only who has locked a task
-//! may complete it or report its failure, also after the lock has ended; anybody may unlock it; a failure ends the lock
-//! unless it says for how long; no retries are an incident; what is finished is gone, except from the history. It refuses
-//! members that it does not know. It knows nothing of the worker. `list` selects and sorts, [`history`] remembers.
+//! It keeps the engine's rules: what has retries and no lock and is not suspended is fetched; only who has locked a
+//! task may complete it or report its failure, also after the lock has ended; anybody may unlock it; a failure ends the
+//! lock unless it says for how long; no retries are an incident; what is finished is gone, except from the history. It
+//! refuses members that it does not know. It knows nothing of the worker. `list` selects and sorts, [`history`]
+//! remembers.
 
 mod changes;
 pub mod history;

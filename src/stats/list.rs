@@ -1,5 +1,5 @@
-//! Every number of a lane, once: what it is called, what it means, where it stands in the statistics line. The line, the
-//! JSON and the metrics all follow from this list.
+//! Every number of a lane, once: what it is called, what it means, where it stands in the statistics line. The line,
+//! the JSON and the metrics all follow from this list.
 //!
 //! It counts nothing itself.
 

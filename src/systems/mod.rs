@@ -88,7 +88,8 @@ pub trait System: fmt::Debug + Send + Sync {
     /// For `task-creator explain`: what it would do with this task. Sends nothing.
     fn explain(&self, task: &Task) -> Explanation;
 
-    /// The same: as what it parks this task for being nobody's, if it does. `routes`: which system each task belongs to.
+    /// The same: as what it parks this task for being nobody's, if it does. `routes`: which system each task belongs
+    /// to.
     fn parks(&self, _task: &Task, _routes: &Routes) -> Option<Cause> {
         None
     }

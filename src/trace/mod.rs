@@ -1,9 +1,9 @@
 //! Where one task is: every source is asked for it, the cheapest first, and a verdict follows from what they say.
 //!
-//! [`facts`] are what the sources say, [`verdict`] is the table of what follows. `targets`, `engine` and `places` ask the
-//! targets, Camunda's engine and the queues. What the worker remembers is told by whoever asks: the command through the
-//! API, the API from the lanes. It reads only, and it is bound in time: a source that does not answer is said. It does not
-//! know how a trace is shown.
+//! [`facts`] are what the sources say, [`verdict`] is the table of what follows. `targets`, `engine` and `places` ask
+//! the targets, Camunda's engine and the queues. What the worker remembers is told by whoever asks: the command through
+//! the API, the API from the lanes. It reads only, and it is bound in time: a source that does not answer is said. It
+//! does not know how a trace is shown.
 
 mod engine;
 pub mod facts;
@@ -144,8 +144,8 @@ pub struct Target {
     pub handler: Arc<dyn Handler>,
 }
 
-/// Asks all of them for the task with this id. `remember` asks the worker. Where a task seems to be lost, the worker, the
-/// queues and the engine are asked once more, since a message may have moved meanwhile.
+/// Asks all of them for the task with this id. `remember` asks the worker. Where a task seems to be lost, the worker,
+/// the queues and the engine are asked once more, since a message may have moved meanwhile.
 pub fn trace(task_id: &str, sources: &Sources, remember: &dyn Fn() -> Remembered) -> Trace {
     let mut tracing = Tracing::new(task_id, sources);
     tracing.ask_worker(remember());
@@ -182,7 +182,8 @@ impl<'a> Tracing<'a> {
         Tracing { task_id, sources, until, facts, steps, process_id: None, title: None }
     }
 
-    /// The system that has the task, if the worker or a target has said so. The topic does not say where its message is.
+    /// The system that has the task, if the worker or a target has said so. The topic does not say where its message
+    /// is.
     fn system(&self) -> Option<String> {
         let held = self.facts.held().map(|held| held.system.clone());
         held.or_else(|| self.facts.seen().map(|(system, _)| system.to_owned()))

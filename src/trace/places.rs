@@ -1,5 +1,5 @@
-//! Looks for a task in the queues, in the order in which a message goes through them, so that one that moves meanwhile is
-//! met later. Every message stays.
+//! Looks for a task in the queues, in the order in which a message goes through them, so that one that moves meanwhile
+//! is met later. Every message stays.
 
 use std::ops::ControlFlow;
 use std::thread;
@@ -85,8 +85,8 @@ impl Tracing<'_> {
 
     fn queues(&self, system: Option<&str>) -> Vec<Asked> {
         let config = &self.sources.config;
-        // What belongs to a system may wait in the default queue until it is moved, and what belongs to a system that is
-        // off in any.
+        // What belongs to a system may wait in the default queue until it is moved, and what belongs to a system that
+        // is off in any.
         let is_meant = |name: &&str| system.is_none_or(|system| *name == system || *name == table::DEFAULT);
         let systems = table::names().into_iter().filter(is_meant);
         let systems: Vec<(&str, Queues)> = systems.map(|name| (name, Queues::of(name, config))).collect();

@@ -1,5 +1,5 @@
-//! What follows from the facts: where the task is, in a sentence, whether anything moves it on, and what somebody should
-//! do. One table; the first row that fits decides. It asks nobody.
+//! What follows from the facts: where the task is, in a sentence, whether anything moves it on, and what somebody
+//! should do. One table; the first row that fits decides. It asks nobody.
 
 mod words;
 
@@ -85,8 +85,8 @@ impl Said {
 /// A row: its name, and what it says where it fits.
 type Row = (&'static str, fn(&str, &Facts) -> Option<Said>);
 
-/// In this order: first what contradicts itself, then what the queues and the worker have, then what only the target and
-/// the engine say, then what is not known.
+/// In this order: first what contradicts itself, then what the queues and the worker have, then what only the target
+/// and the engine say, then what is not known.
 const TABLE: &[Row] = &[
     ("doubled", doubled),
     ("on_its_way_again", on_its_way_again),

@@ -13,7 +13,8 @@ use super::support::api::Api;
 
 /// A lane that nobody resumes resumes by itself before it can disturb the end of a round for long.
 const LONGEST_PAUSE: u64 = 3;
-/// For a replay or a reconciliation to end. It has limits of its own; this one is for a worker that was killed meanwhile.
+/// For a replay or a reconciliation to end. It has limits of its own; this one is for a worker that was killed
+/// meanwhile.
 const PATIENCE: Duration = Duration::from_secs(20);
 const SYSTEM: &str = "bitrix24";
 

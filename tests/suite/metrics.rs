@@ -1,5 +1,5 @@
-//! The metrics and all that names them: the alert rules, the dashboard and the manual. `tests/metrics/promtool` checks the
-//! same with Prometheus' own program.
+//! The metrics and all that names them: the alert rules, the dashboard and the manual. `tests/metrics/promtool` checks
+//! the same with Prometheus' own program.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,5 +1,5 @@
-//! What the monitor says of lanes and their tasks, and what it does to a lane: with a real worker, a real RabbitMQ and a
-//! portal that does what the test wants.
+//! What the monitor says of lanes and their tasks, and what it does to a lane: with a real worker, a real RabbitMQ and
+//! a portal that does what the test wants.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,5 @@
-//! Parked messages over the API of a running worker: lists, one in full, replay, replays with a brake, discard; nothing is
-//! lost or doubled, and what is told of a replay is true.
+//! Parked messages over the API of a running worker: lists, one in full, replay, replays with a brake, discard; nothing
+//! is lost or doubled, and what is told of a replay is true.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! `reconcile`: which processes are lost, with a real RabbitMQ and worker, a portal, an engine that keeps Camunda's rules
-//! and a bridge between them. A task is taken away by hand; it is found, repaired, and answered in the end.
+//! `reconcile`: which processes are lost, with a real RabbitMQ and worker, a portal, an engine that keeps Camunda's
+//! rules and a bridge between them. A task is taken away by hand; it is found, repaired, and answered in the end.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The command line of `task-creator demo`: arguments → the systems that it shows, and whether it goes on. It knows no fake but its name.
+//! The command line of `task-creator demo`: arguments → the systems that it shows, and whether it goes on. It knows no
+//! fake but its name.
 
 use lexopt::{Arg, Parser};
 

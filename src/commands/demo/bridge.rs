@@ -192,7 +192,8 @@ pub struct Bridge<'a> {
 }
 
 impl OwnQueues<'_> {
-    /// Opens the bridge while `work` runs, with the parked messages or without them. Returns the result of `work`, and the outcomes that came after it.
+    /// Opens the bridge while `work` runs, with the parked messages or without them. Returns the result of `work`, and
+    /// the outcomes that came after it.
     ///
     /// # Errors
     /// The connection is gone, or `work` fails.

@@ -1,4 +1,5 @@
-//! What the demo says before it starts, and what to do after it. It knows the fakes only by what they say of themselves.
+//! What the demo says before it starts, and what to do after it. It knows the fakes only by what they say of
+//! themselves.
 
 use super::setup::Shown;
 use crate::config::Config;

@@ -1,9 +1,9 @@
-//! `demo --monitor`: the loop goes on until Ctrl+C, so that its page, `status`, `trace`, `reconcile` and `control` can be
-//! tried on it.
+//! `demo --monitor`: the loop goes on until Ctrl+C, so that its page, `status`, `trace`, `reconcile` and `control` can
+//! be tried on it.
 //!
 //! Camunda is a fake engine here. The bridge fetches its tasks and publishes them, and completes what is answered; what
-//! is unlocked is fetched and published again. Parked messages stay in the error queue. Nothing is audited: whoever tries
-//! this pauses, replays and discards as he likes.
+//! is unlocked is fetched and published again. Parked messages stay in the error queue. Nothing is audited: whoever
+//! tries this pauses, replays and discards as he likes.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{self, OpenOptions};

@@ -72,7 +72,8 @@ pub fn start(setup: &Setup, hub: &Arc<Hub>, stop: &Stop) {
     }
 }
 
-/// The address of the page for the end of each message: what the setting says, or where this machine's browsers find it.
+/// The address of the page for the end of each message: what the setting says, or where this machine's browsers find
+/// it.
 fn page(config: &Config) -> Option<String> {
     let here = config.monitor.as_ref().map(|monitor| format!("http://{}/", monitor.address));
     config.alerts.page.clone().or(here)

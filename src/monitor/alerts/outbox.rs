@@ -1,5 +1,5 @@
-//! What waits to be told to some people: what comes together goes in one message, an hour has only so many messages, and
-//! a message that did not go is tried again. Pure: it knows no clock, and not how a message is sent.
+//! What waits to be told to some people: what comes together goes in one message, an hour has only so many messages,
+//! and a message that did not go is tried again. Pure: it knows no clock, and not how a message is sent.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! What one look shows of the worker: counters and conditions, read from memory, and how much each lane has, which it is
-//! asked for. It decides nothing.
+//! What one look shows of the worker: counters and conditions, read from memory, and how much each lane has, which it
+//! is asked for. It decides nothing.
 
 use std::sync::Arc;
 

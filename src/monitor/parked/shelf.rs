@@ -1,7 +1,7 @@
 //! The last reading of the error queue, kept for a few minutes, so that turning a page does not read the queue again.
 //!
-//! Reading takes every message without an ack, and a quorum queue counts that. So one reading runs at a time, nothing is
-//! read without a request, and whoever has waited for another one's reading gets that. It answers no request itself.
+//! Reading takes every message without an ack, and a quorum queue counts that. So one reading runs at a time, nothing
+//! is read without a request, and whoever has waited for another one's reading gets that. It answers no request itself.
 
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,6 +1,7 @@
 //! `DEFAULT_ACTION=record`: every message is finished at once, and Camunda is told that nothing had to be done.
 //!
-//! It has no target. What nobody may finish for somebody else is parked: a task of a system that is off, and a question.
+//! It has no target. What nobody may finish for somebody else is parked: a task of a system that is off, and a
+//! question.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

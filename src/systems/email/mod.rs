@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`settings`] with [`addresses`], [`fields`] (what a task becomes), `handler` (sends it), `message`
 //! (the mail as bytes), `smtp` (the server, step by step) over `conversation` (what is said, with deadlines), `check`,
-//! [`explain`]. `messenger` writes to people outside of any task. What servers do and why is in the README beside this file. A build without the feature `email` lacks
-//! what lettre is needed for.
+//! [`explain`]. `messenger` writes to people outside of any task. What servers do and why is in the README beside this
+//! file. A build without the feature `email` lacks what lettre is needed for.
 
 pub mod addresses;
 #[cfg(feature = "email")]

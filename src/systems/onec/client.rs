@@ -1,5 +1,5 @@
-//! The one way to 1C: signed in, JSON both ways, and never more requests at once than a setting allows, since each takes
-//! a session and may take a licence. It knows no object.
+//! The one way to 1C: signed in, JSON both ways, and never more requests at once than a setting allows, since each
+//! takes a session and may take a licence. It knows no object.
 
 use serde_json::Value;
 

@@ -1,9 +1,9 @@
 //! OpenProject: the system, and how its parts fit together.
 //!
 //! Reading order: [`settings`] (what it is told), [`fields`] with [`schema`] (what a task becomes), [`handler`] with
-//! [`look_up`] and [`update`] (find, create, change), [`look`] (show it to whoever asks), [`tracker`] with [`reading`], [`statuses`] and [`work_package`]
-//! (finished?), [`client`] with [`errors`] (its REST interface), [`check`] (is it ready?), [`explain`] (what would it
-//! be asked?). What OpenProject does and why is in the README beside this file.
+//! [`look_up`] and [`update`] (find, create, change), [`look`] (show it to whoever asks), [`tracker`] with [`reading`],
+//! [`statuses`] and [`work_package`] (finished?), [`client`] with [`errors`] (its REST interface), [`check`] (is it
+//! ready?), [`explain`] (what would it be asked?). What OpenProject does and why is in the README beside this file.
 
 pub mod check;
 pub mod client;

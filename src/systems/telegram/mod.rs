@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`settings`], [`fields`] with [`text`] and [`buttons`] (what a task becomes), [`handler`] (sends it),
 //! [`updates`] and [`tracker`] (what people pressed), [`client`] and [`errors`] (the Bot API), [`check`] (is the bot
-//! ready?), [`explain`]. [`messenger`] writes to people outside of any task. What Telegram does and why is in the README beside this file.
+//! ready?), [`explain`]. [`messenger`] writes to people outside of any task. What Telegram does and why is in the
+//! README beside this file.
 
 pub mod buttons;
 pub mod check;

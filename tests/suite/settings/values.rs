@@ -1,5 +1,5 @@
-//! What the values of the settings mean, and the error for each that cannot be used: it has the name and an example, and
-//! shows no secret.
+//! What the values of the settings mean, and the error for each that cannot be used: it has the name and an example,
+//! and shows no secret.
 
 use super::*;
 

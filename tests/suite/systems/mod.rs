@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use task_creator::systems::table::TABLE;
 
 /// Makes a module of tests for each system, and the list of their names. Behind a system are the cases that not every
-/// target can be put to: `found`, where tasks can be looked up, `shown_finished`, where such a look-up shows the answer,
-/// `answered`, where they wait for people, and `gone`, where the worker learns that a task was deleted.
+/// target can be put to: `found`, where tasks can be looked up, `shown_finished`, where such a look-up shows the
+/// answer, `answered`, where they wait for people, and `gone`, where the worker learns that a task was deleted.
 macro_rules! conformance {
     ($($module:ident: $target:ty, $($case:ident)*;)*) => {
         const PROVEN: &[&str] = &[$(<$target as targets::Target>::SYSTEM),*];

@@ -1,5 +1,5 @@
-//! Objects of 1C: how one is found by the key that its task gives it, how it is created or changed, and what is done with
-//! it then.
+//! Objects of 1C: how one is found by the key that its task gives it, how it is created or changed, and what is done
+//! with it then.
 //!
 //! All that belongs to a create happens before its record: an object that was written and could not be posted is no
 //! result, and what 1C says to it parks the message. When a create may go is decided in

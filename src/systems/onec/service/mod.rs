@@ -1,8 +1,8 @@
-//! 1C by an HTTP service of the configuration's own: what a topic becomes, by addresses and JSON pointers that the mapping
-//! names, since every such service has a form of its own.
+//! 1C by an HTTP service of the configuration's own: what a topic becomes, by addresses and JSON pointers that the
+//! mapping names, since every such service has a form of its own.
 //!
-//! [`handler`] finds and creates, [`tracker`] asks for the state, [`look`] shows one to whoever asks, [`check`] looks whether 1C is ready, [`explain`] says what
-//! would be sent.
+//! [`handler`] finds and creates, [`tracker`] asks for the state, [`look`] shows one to whoever asks, [`check`] looks
+//! whether 1C is ready, [`explain`] says what would be sent.
 
 pub mod check;
 pub mod explain;
