@@ -67,7 +67,7 @@ pub fn tasks(call: &Call<'_>) -> Result<Page, Problem> {
     let filter = Filter { state, system: text("system"), older_than, q: text("q") };
     let (cursor, limit) = (query.cursor()?, query.limit()?);
     let known = match state {
-        Some(TaskState::Parked) => tasks::parked(call.hub)?,
+        Some(TaskState::Parked) => tasks::parked(call.hub, cursor.is_none())?,
         _ => tasks::known(call.hub, &filter),
     };
     let mut page = tasks::page(known, &filter, cursor.as_deref(), limit);

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::hub::Hub;
+use super::parked::shelf::{FRESH, KEPT};
 use super::problem::Problem;
 use super::time;
 use crate::lane::tasks::{Tracked, UnderWay};
@@ -137,13 +138,14 @@ pub fn known(hub: &Hub, filter: &Filter) -> Known {
     known
 }
 
-/// The parked tasks. Reads the error queue.
+/// The parked tasks. Reads the error queue, unless this is a further page of a list.
 ///
 /// # Errors
 /// It cannot be read now.
-pub fn parked(hub: &Hub) -> Result<Known, Problem> {
+pub fn parked(hub: &Hub, is_first_page: bool) -> Result<Known, Problem> {
     let now = Moment::of(hub.started, hub.started_at);
-    let messages = hub.parked.fitting((&hub.config, &hub.stop), |_| true, usize::MAX)?;
+    let messages =
+        hub.parked.fitting((&hub.config, &hub.stop), |_| true, usize::MAX, if is_first_page { FRESH } else { KEPT })?;
     let tasks = messages.into_iter().map(|message| now.parked(message));
     Ok(Known { tasks: tasks.collect(), complete: hub.parked.is_complete() })
 }

@@ -23,9 +23,9 @@ use crate::stop::Stop;
 /// So many messages are kept; the others are counted.
 const MOST: usize = 10_000;
 /// How long a reading is kept for further pages.
-const KEPT: Duration = Duration::from_secs(300);
+pub const KEPT: Duration = Duration::from_secs(300);
 /// A reading that is as new as this is not repeated.
-const FRESH: Duration = Duration::from_secs(2);
+pub const FRESH: Duration = Duration::from_secs(2);
 /// How long a request waits for another one's reading.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The same when a replay reads, which may take minutes.
@@ -154,8 +154,9 @@ impl Shelf {
         Ok(Causes { snapshot_at: at.clone(), total: *total, causes: causes.clone() })
     }
 
-    /// The messages that fit, the oldest first, with so many at most that can be replayed, from a reading that starts
-    /// now. Those that cannot be replayed do not use up the limit: they would be in the way again and again.
+    /// The messages that fit, the oldest first, with so many at most that can be replayed, from a reading that is no
+    /// older than `fresh`. Those that cannot be replayed do not use up the limit: they would be in the way again and
+    /// again.
     ///
     /// # Errors
     /// Those of [`Shelf::refresh`].
@@ -164,8 +165,9 @@ impl Shelf {
         (config, stop): (&Config, &Stop),
         fits: impl Fn(&Summary) -> bool,
         limit: usize,
+        fresh: Duration,
     ) -> Result<Vec<Summary>, Problem> {
-        self.refresh(config, stop, Duration::ZERO)?;
+        self.refresh(config, stop, fresh)?;
         let kept = self.kept();
         Ok(kept.as_ref().map(|reading| reading.fitting(fits, limit)).unwrap_or_default())
     }

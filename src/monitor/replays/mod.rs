@@ -77,7 +77,7 @@ pub fn start(call: &Call<'_>) -> Result<Page, Problem> {
         message.fits(request.cause.as_deref(), request.system.as_deref(), request.q.as_deref())
             && request.ids.as_ref().is_none_or(|ids| ids.contains(&message.id))
     };
-    let messages = hub.parked.fitting((&hub.config, &hub.stop), fits, limit)?;
+    let messages = hub.parked.fitting((&hub.config, &hub.stop), fits, limit, Duration::ZERO)?;
     let Request { cause, system, q, dry_run, .. } = request;
     let asked = Asked { by: call.caller.name().to_owned(), cause, system, q, dry_run };
     let replay = Replays::begin(hub, asked, &messages, manner)?.shown();
