@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::api::{Call, json as page};
 use super::hub::Hub;
 use super::problem::{NO_CAMUNDA, Problem, RECONCILIATION_IS_RUNNING, UNKNOWN_RECONCILIATION, WRONG_BODY};
-use super::query::body;
+use super::query::{body, whole};
 use super::time;
 use crate::camunda::Engine;
 use crate::http::server::Page;
@@ -75,10 +75,12 @@ enum State {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
+    #[serde(default, deserialize_with = "whole")]
     older_than_seconds: Option<u64>,
     #[serde(default)]
     repair: bool,
-    limit: Option<usize>,
+    #[serde(default, deserialize_with = "whole")]
+    limit: Option<u64>,
     per_second: Option<f64>,
 }
 
@@ -108,7 +110,7 @@ impl Request {
         if older_than.as_secs() > LONGEST_AGE {
             return wrong("older_than_seconds", &format!("0 to {LONGEST_AGE}"));
         }
-        let limit = self.limit.unwrap_or(usual.limit);
+        let limit = self.limit.map_or(usual.limit, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         if !(1..=MOST).contains(&limit) {
             return wrong("limit", &format!("1 to {MOST}"));
         }

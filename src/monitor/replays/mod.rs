@@ -29,6 +29,8 @@ use crate::stop;
 const KEPT: usize = 20;
 const USUAL_LIMIT: u64 = 20;
 const MOST: u64 = 10_000;
+/// In one request.
+const MOST_IDS: usize = 1000;
 /// In messages a second.
 const USUAL_RATE: f64 = 1.0;
 const SLOWEST: f64 = 0.01;
@@ -139,6 +141,9 @@ impl Request {
     fn checked(&self) -> Result<(usize, Manner), Problem> {
         if !self.all && self.cause.is_none() && self.ids.is_none() {
             return Err(Problem::new(WRONG_BODY, "say which messages: cause, ids, or \"all\": true"));
+        }
+        if self.ids.as_ref().is_some_and(|ids| !(1..=MOST_IDS).contains(&ids.len())) {
+            return Err(Problem::new(WRONG_BODY, format!("ids has none, or more than {MOST_IDS}")));
         }
         let limit = self.limit.unwrap_or(USUAL_LIMIT);
         if !(1..=MOST).contains(&limit) {
