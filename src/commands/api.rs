@@ -25,7 +25,10 @@ pub struct Api {
     http: Http,
     /// Such as `http://127.0.0.1:8025`.
     root: String,
-    token: Option<Secret>,
+    /// For reading; whoever only reads does not show what could stop the worker.
+    read_token: Option<Secret>,
+    /// For all else.
+    control_token: Option<Secret>,
 }
 
 impl Api {
@@ -43,7 +46,8 @@ impl Api {
         Ok(Api {
             http: Http::new(PATIENCE, &RootCertificates::public()),
             root: format!("http://{}", reachable(*address)),
-            token: control_token.as_ref().or(read_token.as_ref()).cloned(),
+            read_token: read_token.as_ref().or(control_token.as_ref()).cloned(),
+            control_token: control_token.as_ref().or(read_token.as_ref()).cloned(),
         })
     }
 
@@ -75,8 +79,9 @@ impl Api {
     pub fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Answer> {
         let url = format!("{}{path}", self.root);
         let body = body.map(Value::to_string);
+        let token = if method == Method::GET { &self.read_token } else { &self.control_token };
         let mut request = Request::new(method, &url);
-        if let Some(token) = &self.token {
+        if let Some(token) = token {
             request = request.bearer(token.expose());
         }
         if let Some(body) = &body {
