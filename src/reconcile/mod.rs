@@ -322,16 +322,20 @@ impl Look<'_> {
                 let ids: Vec<String> = chunk.iter().map(|suspect| suspect.id.clone()).collect();
                 let looked = target.handler.look(&ids.iter().map(String::as_str).collect::<Vec<_>>());
                 for (suspect, looked) in chunk.iter_mut().zip(looked) {
-                    self.note(suspect, looked);
+                    let topic = suspect.task.as_ref().and_then(|task| task.topic.as_deref()).unwrap_or_default();
+                    let is_shown = target.handler.shows(topic);
+                    self.note(suspect, looked, is_shown);
                 }
             }
         }
         Ok(())
     }
 
-    fn note(&self, suspect: &mut Suspect, looked: Looked) {
+    /// `is_shown`: the target would show it if it were there.
+    fn note(&self, suspect: &mut Suspect, looked: Looked, is_shown: bool) {
         let facts = &mut suspect.facts;
         match looked {
+            Ok(None) if !is_shown => facts.target = TargetSays::CannotBeAsked,
             Ok(None) => facts.target = TargetSays::Nothing,
             Ok(Some(seen)) => {
                 let (target, when) = match seen.state {

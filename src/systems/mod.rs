@@ -173,6 +173,11 @@ pub trait Handler: Send + Sync {
         done.iter().map(|_| FollowUp::Done).collect()
     }
 
+    /// Whether [`Handler::look`] finds what a task of this topic has made. Where it does not, "not there" says nothing.
+    fn shows(&self, _topic: &str) -> bool {
+        self.visible_within().is_some()
+    }
+
     /// For people who ask where a task is: what the target shows of the tasks with these ids; one result for each, in
     /// order. It changes nothing at the target. Where tasks cannot be looked up, it fails with
     /// [`seen::NOT_LOOKED_UP`].

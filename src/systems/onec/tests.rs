@@ -45,6 +45,11 @@ pub fn mapping<T: Topic>(json: &Value) -> Mapping<T> {
 }
 
 impl Bench {
+    /// Would its target show what a task of this topic has made?
+    pub fn shows(&self, topic: &str) -> bool {
+        self.connected.handler.shows(topic)
+    }
+
     /// By the standard OData interface, with this mapping.
     pub fn odata(mapping_of: &Value) -> Bench {
         Bench::at(Mode::Odata(mapping(mapping_of)), onec::url)

@@ -45,7 +45,12 @@ pub enum Work {
 impl Work {
     /// What this task asks for.
     pub fn of(task: &Task) -> Work {
-        match task.topic.as_str() {
+        Work::of_topic(&task.topic)
+    }
+
+    /// What a task of this topic asks for.
+    pub fn of_topic(topic: &str) -> Work {
+        match topic {
             "op_create_milestone" => Work::Milestone,
             "op_create_project" => Work::Project,
             "op_update_task" => Work::Update,

@@ -64,6 +64,11 @@ impl Handler for OpenProjectHandler {
         missing.iter().map(|missing| self.do_work(missing)).collect()
     }
 
+    /// A change leaves no work package of its own.
+    fn shows(&self, topic: &str) -> bool {
+        self.settings.marker_field.is_some() && !matches!(Work::of_topic(topic), Work::Update)
+    }
+
     fn look(&self, task_ids: &[&str]) -> Vec<Looked> {
         look::look(&self.client, &self.settings, task_ids)
     }

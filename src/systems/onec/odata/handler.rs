@@ -111,6 +111,11 @@ impl Handler for OdataHandler {
         missing.iter().map(|missing| self.create_one(missing)).collect()
     }
 
+    /// A change leaves no object of its own.
+    fn shows(&self, topic: &str) -> bool {
+        self.mapping.topic(topic).is_ok_and(|topic| topic.update.is_empty())
+    }
+
     fn look(&self, task_ids: &[&str]) -> Vec<Looked> {
         look::look(&self.client, &self.settings, &self.mapping, task_ids)
     }

@@ -106,6 +106,10 @@ impl Handler for ServiceHandler {
         missing.iter().map(|missing| self.create_one(missing)).collect()
     }
 
+    fn shows(&self, topic: &str) -> bool {
+        self.mapping.topic(topic).is_ok_and(|topic| topic.find.is_some())
+    }
+
     fn look(&self, task_ids: &[&str]) -> Vec<Looked> {
         look::look(&self.client, &self.mapping, task_ids)
     }

@@ -149,3 +149,12 @@ fn every_request_is_explained() {
     let methods: Vec<&str> = requests.iter().map(|request| request.method.as_str()).collect();
     assert_eq!(methods, ["GET tasks/by-task/1", "POST tasks", "GET tasks/<its id>"]);
 }
+
+#[test]
+fn a_topic_without_a_look_up_is_not_taken_for_one_whose_tasks_are_missing() {
+    let bench = Bench::service(&json!({
+        "found": {"create": "/tasks", "id": "/result/id", "find": "/tasks/by-task/{task_id}"},
+        "blind": {"create": "/notes", "id": "/result/id"},
+    }));
+    assert_eq!(["found", "blind", "nobody's"].map(|topic| bench.shows(topic)), [true, false, false]);
+}
