@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use claim::Claim;
 pub use note::Note;
-pub use parked::{Cause, Parked, ParkedTask, fingerprint};
+pub use parked::{Cause, Parked, ParkedTask, fingerprint, hash};
 pub use record::{Record, response_at_once, sent_record};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -165,6 +165,11 @@ impl Task {
     pub fn message(&self) -> Vec<u8> {
         let mark = if self.marked { document::BYTE_ORDER_MARK } else { b"" };
         [mark, self.body.get().as_bytes()].concat()
+    }
+
+    /// A number that two messages share if they are the same.
+    pub fn hash(&self) -> u64 {
+        hash(self.body.get().as_bytes())
     }
 
     /// A task of which nothing but its id is known: enough to look it up.

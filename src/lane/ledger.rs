@@ -45,8 +45,8 @@ pub enum Admission<T> {
     /// The task's message is just moving to another queue, or is parked, and this may be its continuation: ask again
     /// when the task is settled.
     Later(T),
-    /// It is finished: acknowledge a redelivery, but [`Ledger::add`] a message that somebody published again, where a
-    /// look-up finds its task.
+    /// It is finished: acknowledge a redelivery of the message that has finished it, but [`Ledger::add`] a message that
+    /// somebody published again, where a look-up finds its task.
     Finished(T),
 }
 
@@ -134,12 +134,18 @@ impl<T> Ledger<T> {
         Admission::Joined
     }
 
+    /// Was the task finished by another message than this one?
+    pub fn was_finished_by_another(&self, task: &Task) -> bool {
+        self.finished.message(&task.id).is_some_and(|message| message != task.hash())
+    }
+
     /// Adds a task that is to be done, not before `not_before`; from now on it does not count as finished.
     pub fn add(&mut self, token: T, job: Job, not_before: Option<Instant>) {
         self.finished.forget(&job.task.id);
         let (key, attempts, replay) = (Key::Task(job.task.id.clone()), job.attempts, outgoing::replay(&job.headers));
         let (about, past, arrived) = (About::of(&job.task), self.past(&key, &job), Some(job.arrived));
-        let entry = Entry { arrived, replay, about, past, ..Entry::new(token, State::Waiting(job), attempts) };
+        let message = job.task.hash();
+        let entry = Entry { arrived, message, replay, about, past, ..Entry::new(token, State::Waiting(job), attempts) };
         self.entries.insert(key.clone(), entry);
         self.schedule(key, not_before);
     }
@@ -252,11 +258,12 @@ impl<T> Ledger<T> {
     /// Nothing more is to be done: what to acknowledge. From now on the task is known as finished.
     pub fn followed_up(&mut self, id: &str) -> Vec<T> {
         let entry = self.entries.remove(&Key::Task(id.to_owned()));
-        self.finished.add(id, entry.as_ref().and_then(|entry| entry.replay));
-        if entry.as_ref().is_some_and(|entry| entry.parked) {
+        let Some(entry) = entry else { return Vec::new() };
+        self.finished.add(id, entry.message, entry.replay);
+        if entry.parked {
             self.finished.forget(id);
         }
-        entry.map(|entry| entry.tokens).unwrap_or_default()
+        entry.tokens
     }
 
     /// The tracker has parked the task: it is not finished, and whoever publishes its message again wants it done.

@@ -190,11 +190,14 @@ impl Parked<'_> {
     }
 }
 
-/// The name of a message without a task id, in the log and in `parked list`: a hash over its bytes. FNV-1a, since std
-/// promises no hash that stays the same in every version.
+/// The name of a message without a task id, in the log and in `parked list`: its [`hash`].
 pub fn fingerprint(message: &[u8]) -> String {
+    format!("{:016x}", hash(message))
+}
+
+/// A number for the bytes of a message. FNV-1a, since std promises no hash that stays the same in every version.
+pub fn hash(message: &[u8]) -> u64 {
     const START: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0100_0000_01b3;
-    let hash = message.iter().fold(START, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME));
-    format!("{hash:016x}")
+    message.iter().fold(START, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
 }

@@ -146,6 +146,8 @@ pub(super) struct Entry<T> {
     /// When the first of them came, if it started a task.
     pub(super) arrived: Option<Instant>,
     pub(super) state: State,
+    /// The [`hash`](crate::message::hash) of the first message, if it started a task.
+    pub(super) message: u64,
     /// How often the task has failed: the highest number of its deliveries.
     pub(super) attempts: u32,
     /// The last replay among its deliveries.
@@ -169,6 +171,7 @@ impl<T> Entry<T> {
             tokens: vec![token],
             arrived: None,
             state,
+            message: 0,
             attempts,
             replay: None,
             parked: false,

@@ -1,5 +1,5 @@
-//! Which tasks are finished, and which replays of them are done, for a bounded number of ids. It does not know what
-//! follows for a delivery.
+//! Which tasks are finished, by which message, and which replays of them are done, for a bounded number of ids. It does
+//! not know what follows for a delivery.
 
 use super::super::remembered::Remembered;
 
@@ -15,7 +15,8 @@ pub struct Replay(pub Option<i64>);
 /// The tasks, and the replays.
 #[derive(Debug)]
 pub(super) struct Finished {
-    tasks: Remembered,
+    /// The [`hash`](crate::message::hash) of the message that asked for the task.
+    tasks: Remembered<u64>,
     replays: Remembered,
 }
 
@@ -25,9 +26,9 @@ impl Finished {
         Finished { tasks: Remembered::new(MOST), replays: Remembered::new(MOST) }
     }
 
-    /// The task is finished, and with it this replay of its message.
-    pub(super) fn add(&mut self, id: &str, replay: Option<Replay>) {
-        self.tasks.add(id, ());
+    /// The task of the message with this hash is finished, and with it this replay of the message.
+    pub(super) fn add(&mut self, id: &str, message: u64, replay: Option<Replay>) {
+        self.tasks.add(id, message);
         if let Some(Replay(Some(at))) = replay {
             self.replays.add(&named(id, at), ());
         }
@@ -40,6 +41,12 @@ impl Finished {
             Some(Replay(Some(at))) => self.replays.contains(&named(id, at)),
             Some(Replay(None)) => false,
         }
+    }
+
+    /// The message with this hash, if the task is finished. Another message was published after it: the broker and our
+    /// own queues leave a message as it is.
+    pub(super) fn message(&self, id: &str) -> Option<u64> {
+        self.tasks.get(id).copied()
     }
 
     /// The task is to be done again.

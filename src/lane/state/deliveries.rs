@@ -41,9 +41,12 @@ impl<T> State<'_, T> {
                 }
                 None => self.start(task, headers, redelivered, token, now),
             },
-            // Published again: somebody may have deleted the task, so it is looked up. Where tasks cannot be looked up,
-            // a copy would create a second one.
-            Admission::Finished(token) if !comes_again && self.lane.looks_up => {
+            // Published again: somebody may have deleted the task, or its record, so it is looked up. A browse may have
+            // requeued the message before it came here first. Where tasks cannot be looked up, a copy would create a
+            // second one.
+            Admission::Finished(token)
+                if self.lane.looks_up && (!comes_again || self.ledger.was_finished_by_another(&task)) =>
+            {
                 self.start(Task { earlier: Earlier::WouldShow, ..task }, headers, redelivered, token, now);
             }
             Admission::Joined => log::debug!("received again while at work: task={}", task.id),

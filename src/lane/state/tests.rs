@@ -412,6 +412,26 @@ fn a_message_that_was_moved_twice_is_worked_on_once() {
     });
 }
 
+/// After a reconcile, the bridge publishes the task again with a new time. Whoever browses the queue requeues it.
+#[test]
+fn a_message_that_was_requeued_unread_is_not_taken_for_the_one_that_finished_its_task() {
+    with_world(1, |mut world| {
+        world.steady = true;
+        world.publish("a");
+        world.bring_to_its_end();
+        world.add_task("a", 1, "");
+        world.deliver_all();
+        assert_eq!((world.handed_out(), world.unsettled()), (0, 0), "the same message, whose ack was lost");
+        world.add_task("a", 1, "published again");
+        world.deliver_all();
+        assert_eq!((world.handed_out(), world.unsettled()), (1, 1));
+        world.bring_to_its_end();
+        world.add_task("a", 1, "published again");
+        world.deliver_all();
+        assert_eq!((world.handed_out(), world.unsettled()), (0, 0), "its ack was lost, too");
+    });
+}
+
 #[test]
 fn what_becomes_of_a_message_is_counted_once_with_the_time_that_it_took() {
     with_world(1, |mut world| {

@@ -83,7 +83,7 @@ impl World<'_> {
         self.add_task(id, 0, "");
     }
 
-    fn add_task(&mut self, id: &str, requeued: u32, process: &str) {
+    pub fn add_task(&mut self, id: &str, requeued: u32, process: &str) {
         let body = json!({"task_id": id, "process_instance_id": process}).to_string().into_bytes();
         self.add(0, Message { label: id.to_owned(), body, headers: Headers::new(), requeued });
     }
