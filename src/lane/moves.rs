@@ -6,9 +6,10 @@
 use anyhow::{Context as _, bail};
 use crossbeam_channel::select;
 
+use super::checking::MISSED;
 use super::outgoing;
-use super::sweep::{Sent, Sweep};
-use super::tracking::{LONGEST_SWEEP, MISSED, SLACK, Tracking};
+use super::sweep::{Answer, Sent, Sweep};
+use super::tracking::{Answered, LONGEST_SWEEP, SLACK, Tracking};
 use crate::message::{Cause, Original, Parked, Record, Unreadable, fingerprint, now, now_ms};
 use crate::rabbitmq::connection::{Connection, Watch};
 use crate::rabbitmq::consumer::{AckToken, Delivery};
@@ -178,14 +179,14 @@ impl Tracking<'_, '_> {
         stats.unroutable_messages.add(u64::from(matches!(outcome, PublishOutcome::NoQueue(_))));
         if let PublishOutcome::NoQueue(why) | PublishOutcome::Refused(why) = outcome {
             stats.failed_messages.count();
-            stats.tracker.failed_moves.add(u64::from(matches!(sent, Sent::Response(..))));
+            stats.tracker.failed_moves.add(u64::from(matches!(sent, Sent::Response(_))));
             return self.refused(sweep, sent, tokens, &why);
         }
         stats.sent_messages.count();
         match sent {
-            Sent::Response(id, age) => {
+            Sent::Response(Answer { task: id, message, age }) => {
                 stats.tracker.moved_to_responses.count();
-                self.answered.add(&id, now());
+                self.answered.add(&id, Answered { at: now(), message });
                 self.unanswered.remove(&id);
                 let after = age.map(|age| format!(" {} after it was created", span(age))).unwrap_or_default();
                 log::info!("answered to Camunda{after}: task={id}");
@@ -206,7 +207,7 @@ impl Tracking<'_, '_> {
     /// waits in the retry queue instead; if that does not take it either, it is parked.
     fn refused(&mut self, sweep: &mut Sweep, sent: Sent, tokens: Vec<AckToken>, why: &str) -> anyhow::Result<()> {
         match sent {
-            Sent::Response(..) | Sent::Parked(..) => {
+            Sent::Response(_) | Sent::Parked(..) => {
                 let (refused, _) = sweep.refused.get_or_insert_with(|| (0, why.to_owned()));
                 *refused += 1;
                 Ok(())

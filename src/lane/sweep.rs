@@ -61,14 +61,24 @@ pub struct Sweep<'i> {
 
 /// What an outgoing message of a sweep is for.
 pub enum Sent {
-    /// Answers the task with this id, which was created so long ago.
-    Response(String, Option<Duration>),
+    /// Answers a task.
+    Response(Answer),
     /// Parks a record for this cause; names the task that is over with that, unless its record is to come back.
     Parked(Cause, Option<String>),
     /// Publishes a record again, to the tail of its queue; the message that does so.
     Republished(Box<OutgoingMessage>),
     /// Moves it to the retry queue, since its own does not take it; the message that does so.
     PutAside(Box<OutgoingMessage>),
+}
+
+/// The answer to a task, on its way.
+pub struct Answer {
+    /// The id of the task.
+    pub task: String,
+    /// The [`hash`](crate::message::hash) of the message that asked for it.
+    pub message: u64,
+    /// How long ago the task was created.
+    pub age: Option<Duration>,
 }
 
 impl<'i> Sweep<'i> {
