@@ -85,6 +85,7 @@ fn a_worker_that_was_frozen_between_look_up_and_create_looks_again() {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn a_worker_that_was_frozen_while_its_create_waited_for_a_permit_looks_again() {
     // The look-up is answered, and the next permit is far away.
     assert_frozen_creates_nothing(&one_in("0.1"), |portal, _, gate| {
@@ -96,6 +97,7 @@ fn a_worker_that_was_frozen_while_its_create_waited_for_a_permit_looks_again() {
 /// The first worker has looked the task up and waits for a permit to create it. Then its session is lost, and the
 /// second worker gets the message.
 #[test]
+#[ignore = "takes long"]
 fn a_create_that_waits_for_a_permit_is_not_sent_when_another_worker_may_have_its_message() {
     let queues = Queues::new("cut off");
     let relay = relay();
@@ -120,6 +122,7 @@ fn a_create_that_waits_for_a_permit_is_not_sent_when_another_worker_may_have_its
 /// The message is delivered to the same worker again, but another one may have had it in between: the worker waits for
 /// the create of the other one.
 #[test]
+#[ignore = "takes long"]
 fn a_message_delivered_again_after_a_lost_session_waits_before_its_create() {
     let queues = Queues::new("delivered again");
     let relay = relay();
@@ -139,6 +142,7 @@ fn a_message_delivered_again_after_a_lost_session_waits_before_its_create() {
 
 /// With such rare permits every look-up is too old when its create gets one.
 #[test]
+#[ignore = "takes long"]
 fn with_rare_permits_the_create_follows_a_second_look_up_at_once() {
     let queues = Queues::new("rare permits");
     let tasks = Tasks::new();
@@ -262,6 +266,7 @@ fn a_second_copy_waits_for_the_first_one_that_is_not_even_delivered() {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn tasks_whose_input_queue_is_deleted_while_they_are_created_are_recorded() {
     let queues = Queues::new("input gone");
     let (tasks, gate) = (Tasks::new(), Gate::closed());

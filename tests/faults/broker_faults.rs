@@ -143,6 +143,7 @@ fn a_broker_that_requeues_deliveries_after_its_timeout_causes_no_second_create()
 }
 
 #[test]
+#[ignore = "takes long"]
 fn messages_that_wait_longer_than_the_broker_allows_are_done_all_the_same() {
     const TASKS: usize = 5;
     let Some(node) = node() else { return };

@@ -60,6 +60,7 @@ const STEPS: [(&str, Direction, [u8; 4]); 6] = [
 ];
 
 #[test]
+#[ignore = "takes long"]
 fn a_link_that_is_cut_at_any_step_of_the_handshake_is_no_refusal() {
     let portal = Portal::of(&Tasks::new());
     for (step, direction, method) in STEPS {
@@ -132,6 +133,7 @@ fn assert_waited_for(queues: &Queues, settings: &[(&str, &str)], told: &str, end
 }
 
 #[test]
+#[ignore = "takes long"]
 fn a_user_with_too_many_connections_or_channels_is_waited_for_at_the_first_session() {
     for (limit, told) in [
         ("max-connections", "user connection limit (0) is reached"),

@@ -248,6 +248,7 @@ fn a_worker_that_dies_in_each_sweep_loses_no_record() {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn records_that_do_not_fit_into_memory_together_are_swept_without_wearing_out() {
     let queues = counting_queues("little memory");
     let tasks = Tasks::new();
