@@ -165,6 +165,7 @@ fn while_held<T>(api: &Api, clients: usize, beginning: &str, work: impl FnOnce()
 }
 
 #[test]
+#[ignore = "takes long"]
 fn slow_clients_keep_neither_a_good_one_nor_a_lane_waiting() {
     let stage = Stage::open("slow clients", &[]);
     let head = format!("GET / HTTP/1.1\r\nHost: {}\r\nX: ", stage.api.address);

@@ -104,6 +104,7 @@ fn a_notification_is_answered_when_it_is_sent() {
     let task = &response["response_data"]["result"]["task"];
     assert_eq!((&task["status"], &task["ufResultExpected"]), (&json!("sent"), &json!("0")));
     assert_eq!(scene.queues.count(&scene.queues.sent()), 0);
+    scene.worker.await_log("answered to Camunda: task=task-1", PATIENCE);
     // Once more, as a bridge sends it that was not sure.
     scene.queues.publish_task(&message(
         "task-1",

@@ -344,6 +344,7 @@ fn the_api_says_lost_only_when_the_worker_has_named_all_its_tasks() {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn the_api_says_why_a_task_waits_and_ends_in_time() {
     let (scene, address) = Scene::with_api("api away", &[("BITRIX_REQUEST_TIMEOUT", "60")]);
     let refused = scene.portal.order(Fault::before(ANY_REQUEST, What::refuse(401, "expired_token", "no")));
