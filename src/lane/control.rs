@@ -144,7 +144,7 @@ impl Control {
         number
     }
 
-    /// What the last whole sweep has seen; its number is 0 before the first one.
+    /// What the last whole sweep has seen, and whether that is current; its number is 0 before the first one.
     pub fn swept(&self) -> Arc<Swept> {
         Arc::clone(&self.swept.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -225,6 +225,14 @@ impl<T> Answer<T> {
 }
 
 impl Command {
+
+    /// The sweep that was started last has ended, whatever it has seen.
+    pub(super) fn sweep_ends(&self) {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if swept.is_current && swept.number < self.sweeps.load(Ordering::Relaxed) {
+            Arc::make_mut(&mut swept).is_current = false;
+        }
+    }
     pub(super) fn carry_out<T>(self, state: &mut State<T>, now: Instant) {
         // Who has asked may have stopped waiting.
         match self {
