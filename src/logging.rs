@@ -36,6 +36,8 @@ use crate::stats::LOST_LOG_LINES;
 
 const WORKER_LOG: &str = "worker.log";
 const ERRORS_LOG: &str = "worker_errors.log";
+/// How a line starts that tells of an operator's action.
+pub const OPERATOR: &str = "operator (";
 /// A failure of the logs themselves is not reported more often than this.
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long the end waits for lines that are not written yet: a disk may hang, or somebody may have halted the
@@ -144,6 +146,14 @@ pub fn level() -> LevelFilter {
         logger.end_changed_level();
         logger.threshold.level()
     })
+}
+
+/// What an operator has done: it is in the log whatever the level is, as `operator (NAME): …`.
+pub fn audit(by: &str, text: &str) {
+    if let Some(logger) = LOGGER.get() {
+        logger.end_changed_level();
+        logger.write(Level::Info, &clean(&format!("{OPERATOR}{by}): {text}")));
+    }
 }
 
 /// Lets this see the warnings and errors from now on, without secrets; only the first watcher does.
@@ -277,6 +287,18 @@ struct Logger {
 }
 
 impl Logger {
+    /// To every place that has lines of this level.
+    fn write(&self, level: Level, text: &str) {
+        let line = line(level, text);
+        self.all.put(&line);
+        if level == Level::Error {
+            self.errors.put(&line);
+        }
+        if let Some(terminal) = &self.on_terminal {
+            terminal.put(&line);
+        }
+    }
+
     fn end_changed_level(&self) {
         if self.threshold.end() {
             log::info!("the log level is {} again", self.threshold.level());
@@ -307,14 +329,7 @@ impl Log for Logger {
         {
             watcher(record.level(), thread::current().name().unwrap_or_default(), &text);
         }
-        let line = line(record.level(), &text);
-        self.all.put(&line);
-        if record.level() == Level::Error {
-            self.errors.put(&line);
-        }
-        if let Some(terminal) = &self.on_terminal {
-            terminal.put(&line);
-        }
+        self.write(record.level(), &text);
     }
 
     fn flush(&self) {

@@ -130,6 +130,10 @@ fn lane(system: &str, what: &str) -> String {
 
 fn told(step: &Step, answer: &Value) -> String {
     let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+    if let (Step::Pause { system, .. } | Step::Resume { system }, Some(when)) = (step, answer["comes_when"].as_str()) {
+        let what = if matches!(step, Step::Pause { .. }) { "the pause" } else { "that it goes on" };
+        return format!("{system}: {what} is asked for, and comes when {when}");
+    }
     match step {
         Step::Pause { system, .. } => match answer["paused_until"].as_str() {
             Some(until) => format!("{system} is paused until {until}; messages stay in its queue"),
@@ -159,6 +163,16 @@ mod tests {
         let debug = Step::LogLevel { level: "DEBUG".into(), seconds: None };
         assert_eq!(step("log-level debug"), Ok(Some(debug)));
         assert_eq!(step("pause --help"), Ok(None));
+    }
+
+    #[test]
+    fn an_order_that_comes_later_is_told_as_asked_for() {
+        let answer = json!({"system": "email", "asked": true, "state": "paused", "comes_when": "the lane has time"});
+        let (system, reason) = ("email".to_owned(), "r".to_owned());
+        let pause = told(&Step::Pause { system: system.clone(), reason, seconds: None }, &answer);
+        assert_eq!(pause, "email: the pause is asked for, and comes when the lane has time");
+        let resume = told(&Step::Resume { system }, &answer);
+        assert_eq!(resume, "email: that it goes on is asked for, and comes when the lane has time");
     }
 
     #[test]

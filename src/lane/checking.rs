@@ -78,6 +78,7 @@ impl Tracking<'_, '_> {
             Finding::Progress(progress) => self.follow(sweep, record, progress, token),
             Finding::Hidden => {
                 self.missed.remove(id);
+                sweep.unclear = true;
                 sweep.consumer.leave(token);
                 Ok(())
             }
@@ -87,6 +88,7 @@ impl Tracking<'_, '_> {
             }
             Finding::Unknown(failure) => {
                 sweep.failures.push(failure);
+                sweep.unclear = true;
                 sweep.consumer.leave(token);
                 Ok(())
             }
@@ -167,6 +169,7 @@ impl Tracking<'_, '_> {
         *missed += 1;
         if *missed < MISSED {
             log::warn!("the target does not show the task ({missed} of {MISSED} times): task={id}");
+            sweep.unclear = true;
             sweep.consumer.leave(token);
             return Ok(());
         }

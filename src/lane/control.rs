@@ -18,6 +18,8 @@ use super::tasks::{Numbers, Swept, UnderWay};
 
 /// So many commands may wait for a reader that is just opening a session.
 const MOST_WAITING: usize = 16;
+/// Questions are refused when so many wait, so that there is room for orders.
+const MOST_BEFORE_A_QUESTION: usize = MOST_WAITING / 2;
 
 /// A handle to a lane, which may be cloned.
 #[derive(Clone, Debug)]
@@ -144,7 +146,7 @@ impl Control {
         number
     }
 
-    /// What the last whole sweep has seen; its number is 0 before the first one.
+    /// What the last whole sweep has seen, and whether that is current; its number is 0 before the first one.
     pub fn swept(&self) -> Arc<Swept> {
         Arc::clone(&self.swept.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -168,9 +170,7 @@ impl Control {
     /// # Errors
     /// The lane is busy.
     pub fn ask_snapshot(&self) -> Result<Answer<Snapshot>, Busy> {
-        let (reply, answer) = bounded(1);
-        self.ask(Command::Snapshot(reply))?;
-        Ok(Answer(answer))
+        self.question(Command::Snapshot)
     }
 
     /// The tasks that the lane has taken and not settled. Costs the lane's thread a moment for each, so it is asked
@@ -179,13 +179,26 @@ impl Control {
     /// # Errors
     /// The lane is busy.
     pub fn ask_tasks(&self) -> Result<Answer<Vec<UnderWay>>, Busy> {
+        self.question(Command::Tasks)
+    }
+
+    fn question<T>(&self, command: impl FnOnce(Sender<T>) -> Command) -> Result<Answer<T>, Busy> {
+        if self.commands.1.len() >= MOST_BEFORE_A_QUESTION {
+            return Err(Busy);
+        }
         let (reply, answer) = bounded(1);
-        self.ask(Command::Tasks(reply))?;
+        self.ask(command(reply))?;
         Ok(Answer(answer))
     }
 
     fn ask(&self, command: Command) -> Result<(), Busy> {
         self.commands.0.try_send(command).map_err(|_| Busy)
+    }
+
+    /// How many commands wait.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.commands.1.len()
     }
 
     /// For the reader's `select!`.
@@ -211,6 +224,14 @@ impl Control {
     /// A sweep has seen all records.
     pub(super) fn has_swept(&self, swept: Swept) {
         *self.swept.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(swept);
+    }
+
+    /// The sweep that was started last has ended, whatever it has seen.
+    pub(super) fn sweep_ends(&self) {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if swept.is_current && swept.number < self.sweeps.load(Ordering::Relaxed) {
+            Arc::make_mut(&mut swept).is_current = false;
+        }
     }
 }
 

@@ -48,6 +48,7 @@ impl Tracking<'_, '_> {
             deliveries.into_iter().partition(|delivery| outgoing::wears_out(&delivery.headers));
         // They are not checked, so they count as open.
         sweep.open += worn_out.len() as u64;
+        sweep.unclear |= !worn_out.is_empty();
         sweep.not_shown += worn_out.len();
         for Delivery { body, headers, token, .. } in worn_out {
             let id = Record::parse(body.clone()).map_or_else(|_| nameless(sweep), |record| record.task.id);

@@ -51,8 +51,9 @@ pub struct Sweep<'i> {
     pub foreign: u64,
     /// The age of the oldest open one.
     pub oldest: Duration,
-    /// Some records were not looked at, since the sweep was too long.
-    pub skipped: bool,
+    /// Of some records it is not known how their tasks are: they were not looked at, since the sweep was too long, or
+    /// the target did not tell or did not show the task.
+    pub unclear: bool,
     /// The oldest open ones, for people.
     pub listed: Oldest,
     /// The oldest ones without an answer, for people.
@@ -103,7 +104,7 @@ impl<'i> Sweep<'i> {
             unanswered: 0,
             foreign: 0,
             oldest: Duration::ZERO,
-            skipped: false,
+            unclear: false,
             listed: Oldest::default(),
             listed_unanswered: Oldest::default(),
         }

@@ -164,6 +164,10 @@ pub struct Swept {
     pub unanswered: Vec<Tracked>,
     /// Both lists have all of them.
     pub is_complete: bool,
+    /// The list of the unanswered ones has all of them.
+    pub has_all_unanswered: bool,
+    /// No later sweep has ended without seeing anything, such as one that the target did not answer.
+    pub is_current: bool,
 }
 
 /// The oldest of many tasks: the ones created first.

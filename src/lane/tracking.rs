@@ -75,6 +75,7 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
         let started = Instant::now();
         // A panic costs this sweep, not the tracker.
         let swept = catch_unwind(AssertUnwindSafe(|| tracking.sweep(started)));
+        lane.control.sweep_ends();
         match swept.unwrap_or_else(|_| Err(anyhow!("the sweep panicked; worker_errors.log says where"))) {
             Ok(()) => tracking.error.over(),
             Err(err) => {
@@ -195,16 +196,16 @@ impl Tracking<'_, '_> {
             if read > checked_last_time {
                 self.check(sweep, deliveries)?;
             } else {
-                sweep.skipped = true;
+                sweep.unclear = true;
                 deliveries.into_iter().for_each(|delivery| sweep.consumer.leave(delivery.token));
             }
             if started.elapsed() > LONGEST_SWEEP && read < records {
                 log::warn!("{records} records are too many for one sweep: the next one goes on after {read} of them");
                 self.checked_last_time = read;
-                sweep.skipped = true;
                 break;
             }
         }
+        sweep.unclear |= read < records;
         Ok(())
     }
 
@@ -238,17 +239,19 @@ impl Tracking<'_, '_> {
     /// where another one has ended, has not seen every record.
     fn publish_list(&self, sweep: Option<Sweep>, number: u64, started: Instant) {
         let (took, at) = (started.elapsed(), now_ms());
-        let swept = Swept { number, at, took, is_complete: true, ..Swept::default() };
-        let swept = match sweep {
-            None => swept,
-            Some(sweep) => {
-                let (open, all_open) = sweep.listed.into_list();
-                let (unanswered, all_unanswered) = sweep.listed_unanswered.into_list();
-                // Records that were only published again count as open, and are not in the list.
-                let is_complete = all_open && all_unanswered && !sweep.skipped && open.len() as u64 == sweep.open;
-                Swept { open, unanswered, is_complete, ..swept }
-            }
-        };
-        self.lane.control.has_swept(swept);
+        let is_clear = sweep.as_ref().is_none_or(|sweep| !sweep.unclear);
+        let lists = sweep.map(|sweep| (sweep.listed.into_list(), sweep.listed_unanswered.into_list()));
+        let ((open, all_open), (unanswered, all_unanswered)) =
+            lists.unwrap_or(((Vec::new(), true), (Vec::new(), true)));
+        self.lane.control.has_swept(Swept {
+            number,
+            at,
+            took,
+            open,
+            unanswered,
+            is_complete: is_clear && all_open && all_unanswered,
+            has_all_unanswered: is_clear && all_unanswered,
+            is_current: true,
+        });
     }
 }

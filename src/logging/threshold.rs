@@ -1,6 +1,7 @@
 //! Which lines of ours there are: from a level on, for a time from another one.
 //!
-//! No thread waits for the end of that time: the first line after it finds it over.
+//! No thread waits for the end of that time: the first line after it finds it over, or whoever asks for the level. The
+//! monitor, by which alone it is changed, asks every minute.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

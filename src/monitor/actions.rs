@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use log::LevelFilter;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::api::{self, Call};
@@ -12,6 +12,7 @@ use super::problem::{LANE_IS_BUSY, Problem, UNKNOWN_SYSTEM, WRONG_BODY};
 use super::query::{body, no_body, whole};
 use super::{lanes, time};
 use crate::http::server::Page;
+use crate::lane::control::{Answer, Busy};
 use crate::logging;
 
 /// In seconds.
@@ -23,6 +24,8 @@ const LONGEST_PAUSE: u64 = 604_800;
 const LONGEST_REASON: usize = 200;
 /// A lane that is opening a session carries commands out afterwards.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// When an order comes true that has not come true within that time.
+const LATER: &str = "the lane has done what it is doing, such as opening a session with RabbitMQ";
 
 /// The lane that the path names.
 ///
@@ -54,39 +57,53 @@ struct Order {
     for_seconds: Option<u64>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Wanted {
     Paused,
     Running,
 }
 
-/// Pauses or resumes a lane, and answers when the lane has carried it out.
+/// Pauses or resumes a lane, and answers when the lane has carried it out, or that it will.
 pub fn set_state(call: &Call<'_>) -> Result<Page, Problem> {
     let (lane, order) = (lane(call)?, body::<Order>(call.request)?);
-    let (by, wrong) = (call.caller.name(), |detail: String| Problem::new(WRONG_BODY, detail));
-    let (asked, done) = match order {
-        Order { state: Wanted::Running, reason: None, for_seconds: None } => (lane.control.resume(), "resumed".into()),
-        Order { state: Wanted::Running, .. } => return Err(wrong("reason and for_seconds go with paused only".into())),
-        Order { state: Wanted::Paused, reason, for_seconds } => {
-            let reason = reason.as_deref().map(str::trim).unwrap_or_default().to_owned();
-            if !(1..=LONGEST_REASON).contains(&reason.chars().count()) {
-                return Err(wrong(format!("give a reason of 1 to {LONGEST_REASON} characters")));
+    let (by, state) = (call.caller.name(), order.state);
+    let (asked, done) = order.give(lane, by)?;
+    let carried_out = asked.within(PATIENCE).is_ok();
+    call.hub.forget_snapshots();
+    let how = if carried_out { "" } else { "asked for, and comes later: " };
+    call.hub.events.operator(by, &format!("{}: {how}{done}", lane.name));
+    Ok(match carried_out {
+        true => api::json(200, &lanes::one(call.hub, lane.name)),
+        false => api::json(202, &json!({ "system": lane.name, "asked": true, "state": state, "comes_when": LATER })),
+    })
+}
+
+impl Order {
+    /// Gives it to the lane. Returns what is done by it, in words.
+    fn give(self, lane: &LaneHandle, by: &str) -> Result<(Answer<()>, String), Problem> {
+        let wrong = |detail: String| Problem::new(WRONG_BODY, detail);
+        let busy = |busy: Busy| Problem::new(LANE_IS_BUSY, busy.to_string());
+        let (reason, for_seconds) = match self {
+            Order { state: Wanted::Running, reason: None, for_seconds: None } => {
+                return Ok((lane.control.resume().map_err(busy)?, "resumed".into()));
             }
-            if for_seconds.is_some_and(|seconds| !(1..=LONGEST_PAUSE).contains(&seconds)) {
-                return Err(wrong(format!("for_seconds is not 1 to {LONGEST_PAUSE}")));
+            Order { state: Wanted::Running, .. } => {
+                return Err(wrong("reason and for_seconds go with paused only".into()));
             }
-            let time = for_seconds.map_or_else(|| "until it is resumed".into(), |seconds| format!("for {seconds} s"));
-            let asked = lane.control.pause(by, &reason, for_seconds.map(Duration::from_secs));
-            (asked, format!("paused {time}: {reason}"))
+            Order { state: Wanted::Paused, reason, for_seconds } => (reason.unwrap_or_default(), for_seconds),
+        };
+        let reason = reason.trim();
+        if !(1..=LONGEST_REASON).contains(&reason.chars().count()) {
+            return Err(wrong(format!("give a reason of 1 to {LONGEST_REASON} characters")));
         }
-    };
-    let carried_out = asked.and_then(|asked| {
-        call.hub.events.operator(by, &format!("{}: {done}", lane.name));
-        asked.within(PATIENCE)
-    });
-    carried_out.map_err(|busy| Problem::new(LANE_IS_BUSY, busy.to_string()))?;
-    Ok(api::json(200, &lanes::one(call.hub, lane.name)))
+        if for_seconds.is_some_and(|seconds| !(1..=LONGEST_PAUSE).contains(&seconds)) {
+            return Err(wrong(format!("for_seconds is not 1 to {LONGEST_PAUSE}")));
+        }
+        let asked = lane.control.pause(by, reason, for_seconds.map(Duration::from_secs)).map_err(busy)?;
+        let time = for_seconds.map_or_else(|| "until it is resumed".into(), |seconds| format!("for {seconds} s"));
+        Ok((asked, format!("paused {time}: {reason}")))
+    }
 }
 
 #[derive(Deserialize)]

@@ -36,16 +36,10 @@ pub enum Level {
     Warning,
 }
 
-/// Everything that needs a person. The reconciliation is the last one, as the API has it.
-pub fn all(
-    lanes: &[LaneView],
-    queues: &[QueueView],
-    lost_lines: u64,
-    reconciliation: Option<&Value>,
-) -> Vec<Attention> {
+/// Everything that needs a person. `lost`: tasks that the last reconciliation has found lost.
+pub fn all(lanes: &[LaneView], queues: &[QueueView], lost_lines: u64, lost: u64) -> Vec<Attention> {
     let mut all: Vec<Attention> = lanes.iter().flat_map(of_lane).collect();
     all.extend(queues.iter().filter_map(parked));
-    let lost = reconciliation.and_then(|last| last["counts"]["lost"].as_u64()).unwrap_or(0);
     all.extend(lost_tasks(lost));
     all.extend(lost_log_lines(lost_lines));
     all.sort_by_key(|attention| attention.level);
@@ -70,10 +64,12 @@ fn of_lane(lane: &LaneView) -> Vec<Attention> {
     } else if let Some(why) = lane.not_ready_because.as_deref().map(cut).filter(|_| lane.state == LaneState::Works) {
         all.push(of(Level::Error, "not_ready", format!("is not ready: {why}"), json!({ "reason": why })));
     }
-    if lane.unanswered > 0 {
-        let text =
-            format!("has {} not answered to Camunda", counted(lane.unanswered, "finished task", "finished tasks"));
-        let unanswered = of(Level::Warning, "unanswered", text, json!({ "count": lane.unanswered }));
+    if lane.tracking.unanswered > 0 {
+        let text = format!(
+            "has {} not answered to Camunda",
+            counted(lane.tracking.unanswered, "finished task", "finished tasks")
+        );
+        let unanswered = of(Level::Warning, "unanswered", text, json!({ "count": lane.tracking.unanswered }));
         all.push(Attention { since: None, ..unanswered });
     }
     all

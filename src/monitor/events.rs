@@ -11,7 +11,7 @@ use log::Level;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::logging;
+use crate::logging::{self, OPERATOR};
 use crate::redact::clean;
 use crate::systems::table;
 
@@ -19,8 +19,6 @@ use crate::systems::table;
 const KEPT: usize = 500;
 /// The longest text of an event, in characters; the log has the whole line.
 const LONGEST_TEXT: usize = 1_000;
-/// How a line of the log starts that tells of an operator's action: `operator (control): …`.
-const OPERATOR: &str = "operator (";
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -103,7 +101,7 @@ impl Events {
     /// An operator has done this; it is logged too. `by` is the name of the token. A text about a system starts with
     /// its name and a colon, by which it is known after a restart.
     pub fn operator(&self, by: &str, text: &str) {
-        log::info!("{OPERATOR}{by}): {text}");
+        logging::audit(by, text);
         self.push(Utc::now(), Severity::Info, Kind::Operator, system_of("", text), Some(by.to_owned()), &clean(text));
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -27,6 +27,8 @@ use crate::systems::Handler;
 
 /// A lane is asked how it is, and has this long to answer. One that is opening a session answers later.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// What the lanes have said counts for so long, so that who polls in a loop costs them nothing.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// The lanes of a worker.
 #[derive(Debug)]
@@ -49,10 +51,19 @@ pub struct Hub {
     pub stop: Stop,
     /// The last hour of each lane.
     hours: Mutex<Vec<Hour>>,
+    /// How the lanes were when they were asked last.
+    said: Mutex<Option<Said>>,
     /// When the worker started, by the wall clock.
     pub started_at: DateTime<Utc>,
     /// The same by the clock that nobody sets.
     pub started: Instant,
+}
+
+/// How the lanes are, as [`Hub::snapshots`] has it, and when they said so.
+#[derive(Debug)]
+struct Said {
+    at: Instant,
+    snapshots: Vec<Option<Snapshot>>,
 }
 
 /// What is known of a lane outside, and how it is controlled.
@@ -81,7 +92,20 @@ impl Hub {
         let hours = Mutex::new(lanes.iter().map(|_| Hour::new(started)).collect());
         let (looks, reconciliations, stop) = (Looks::default(), Reconciliations::default(), stop.clone());
         let (parked, replays) = (Shelf::default(), Replays::default());
-        Hub { config, lanes, events, looks, parked, replays, reconciliations, stop, hours, started_at, started }
+        Hub {
+            config,
+            lanes,
+            events,
+            looks,
+            parked,
+            replays,
+            reconciliations,
+            stop,
+            hours,
+            said: Mutex::default(),
+            started_at,
+            started,
+        }
     }
 
     /// The worker stops: waits for the replays, which end by its stop signal.
@@ -98,10 +122,26 @@ impl Hub {
         self.lanes.iter().flat_map(of).collect::<BTreeSet<String>>().into_iter().collect()
     }
 
-    /// How each lane is; `None`: it does not answer in time. All are asked at once, so that several that are busy keep
-    /// nobody waiting longer than one.
+    /// How each lane is, or was a moment ago; `None`: it does not answer in time. All are asked at once, so that several
+    /// that are busy keep nobody waiting longer than one.
     pub fn snapshots(&self) -> Vec<Option<Snapshot>> {
-        self.ask_all(Control::ask_snapshot)
+        // Who comes while they are asked waits for the same answers.
+        let mut said = self.said();
+        if let Some(said) = said.as_ref().filter(|said| said.at.elapsed() < FRESH) {
+            return said.snapshots.clone();
+        }
+        let snapshots = self.ask_all(Control::ask_snapshot);
+        *said = Some(Said { at: Instant::now(), snapshots: snapshots.clone() });
+        snapshots
+    }
+
+    /// A lane has carried out an order: what it has said before is old.
+    pub fn forget_snapshots(&self) {
+        *self.said() = None;
+    }
+
+    fn said(&self) -> MutexGuard<'_, Option<Said>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The tasks that each lane has taken and not settled; `None`: it does not answer in time.
@@ -137,11 +177,6 @@ impl Hub {
 }
 
 impl LaneHandle {
-    /// How the lane is; `None`: it does not answer in time.
-    pub fn snapshot(&self) -> Option<Snapshot> {
-        self.control.snapshot(PATIENCE).ok()
-    }
-
     fn created(&self) -> u64 {
         self.stats.created.get()
     }

@@ -61,18 +61,27 @@ pub struct LaneView {
     pub retrying: Option<usize>,
     pub in_hand: Option<usize>,
     pub oldest_waiting_seconds: Option<u64>,
-    pub open: u64,
-    pub unanswered: u64,
-    pub foreign: u64,
-    pub oldest_open_seconds: u64,
+    #[serde(flatten)]
+    pub tracking: Tracking,
     pub last_ack_at: Option<String>,
     pub last_message_at: Option<String>,
-    pub last_sweep_at: Option<String>,
-    pub sweep_seconds: Option<u64>,
     pub rate_per_minute: Vec<u64>,
     pub requests_left: Option<u64>,
     pub queues: QueuesView,
     pub counters: Map<String, Value>,
+}
+
+/// The tasks that exist at the target, as the lane's sweeps have seen them.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the manual describes each member")]
+pub struct Tracking {
+    pub open: u64,
+    pub unanswered: u64,
+    pub foreign: u64,
+    pub oldest_open_seconds: u64,
+    pub open_is_current: bool,
+    pub last_sweep_at: Option<String>,
+    pub sweep_seconds: Option<u64>,
 }
 
 /// What keeps a lane from working, in a word.
@@ -127,12 +136,9 @@ pub fn all(hub: &Hub) -> Vec<LaneView> {
     lanes.map(|(lane, (snapshot, rate))| Facts::of(hub, lane, snapshot, rate).view()).collect()
 }
 
-/// The lane of this system, as it is now; the others are not asked.
+/// The lane of this system, as it is now.
 pub fn one(hub: &Hub, system: &str) -> Option<LaneView> {
-    hub.looks.ask();
-    let place = hub.lanes.iter().position(|lane| lane.name == system)?;
-    let (lane, rate) = (&hub.lanes[place], hub.rates().swap_remove(place));
-    Some(Facts::of(hub, lane, lane.snapshot(), rate).view())
+    all(hub).into_iter().find(|lane| lane.system == system)
 }
 
 impl<'a> Facts<'a> {
@@ -150,15 +156,14 @@ impl<'a> Facts<'a> {
     }
 
     /// The lane as it is shown.
-    pub fn view(self) -> LaneView {
-        let (stats, swept) = (&self.lane.stats, self.lane.control.swept());
+    pub fn view(&self) -> LaneView {
+        let stats = &self.lane.stats;
         let numbers = self.snapshot.as_ref().map(|snapshot| snapshot.numbers);
         let (state, reason, since) = self.state();
         let (paused_until, paused_by) = self.pause();
         let not_ready_because = self.not_ready_because();
-        let [input, retry, sent] = self.looks.map(|look| look.found);
+        let input = self.looks[0].found;
         let next_try = self.obstacle.as_ref().filter(|shown| shown.obstacle != Obstacle::Paused);
-        let queues = &self.lane.queues;
         LaneView {
             system: self.lane.name,
             target: self.lane.target.clone(),
@@ -179,25 +184,33 @@ impl<'a> Facts<'a> {
             retrying: numbers.map(|numbers| numbers.retrying),
             in_hand: numbers.map(|numbers| numbers.in_hand),
             oldest_waiting_seconds: self.oldest_waiting().map(|age| age.as_secs()),
-            open: stats.tracker.open_tasks.get(),
-            unanswered: stats.tracker.unanswered_tasks.get(),
-            foreign: stats.tracker.foreign_tasks.get(),
-            oldest_open_seconds: stats.tracker.oldest_open_seconds.get(),
+            tracking: self.tracking(),
             last_ack_at: time::of_ms(stats.last_ack_time.get()),
             last_message_at: time::of_ms(stats.last_message_time.get()),
-            last_sweep_at: time::of_ms(swept.at),
-            sweep_seconds: (swept.number > 0).then(|| swept.took.as_secs()),
-            rate_per_minute: self.rate,
+            rate_per_minute: self.rate.clone(),
             requests_left: stats.requests_left(),
-            queues: QueuesView {
-                input: queues.input.clone(),
-                retry: queues.retry.clone(),
-                sent: queues.sent.clone(),
-                retry_messages: retry.map(|found| found.ready),
-                sent_messages: sent.map(|found| found.ready),
-            },
+            queues: self.queues(),
             counters: stats.counters(),
         }
+    }
+
+    fn tracking(&self) -> Tracking {
+        let (stats, swept) = (&self.lane.stats.tracker, self.lane.control.swept());
+        Tracking {
+            open: stats.open_tasks.get(),
+            unanswered: stats.unanswered_tasks.get(),
+            foreign: stats.foreign_tasks.get(),
+            oldest_open_seconds: stats.oldest_open_seconds.get(),
+            open_is_current: swept.is_current,
+            last_sweep_at: time::of_ms(swept.at),
+            sweep_seconds: (swept.number > 0).then(|| swept.took.as_secs()),
+        }
+    }
+
+    fn queues(&self) -> QueuesView {
+        let Queues { input, retry, sent, .. } = self.lane.queues.clone();
+        let [_, retry_messages, sent_messages] = self.looks.map(|look| look.found.map(|found| found.ready));
+        QueuesView { input, retry, sent, retry_messages, sent_messages }
     }
 
     /// The state, its reason, and since when it is so.

@@ -1,7 +1,7 @@
 //! The tasks that the lanes know of, as one list over all systems: in hand, retrying, open, unanswered; oldest first.
 //!
 //! It reads what the lanes and their last sweeps tell, and no queue. Parked tasks are in the error queue: they are
-//! listed only for whoever asks for them alone. A list says when it was made, and whether it has all.
+//! listed only for whoever asks for them alone. A list says since when it is known, and whether it has all.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -87,6 +87,8 @@ pub struct Known {
     pub tasks: Vec<TaskLine>,
     /// None is left out.
     pub complete: bool,
+    /// When the oldest sweep ended of which there is a list, in milliseconds since 1970; `None`: they are of now.
+    pub swept_at: Option<u64>,
 }
 
 impl TaskState {
@@ -115,7 +117,7 @@ impl TaskState {
 /// What the lanes know of now. Lanes are asked for what they have in hand only where the filter lets it through.
 pub fn known(hub: &Hub, filter: &Filter) -> Known {
     let now = Moment::of(hub.started, hub.started_at);
-    let mut known = Known { tasks: Vec::new(), complete: true };
+    let mut known = Known { complete: true, ..Known::default() };
     if !filter.state.is_some_and(TaskState::is_of_a_sweep) {
         for (lane, tasks) in hub.lanes.iter().zip(hub.tasks()) {
             known.complete &= tasks.is_some();
@@ -125,7 +127,8 @@ pub fn known(hub: &Hub, filter: &Filter) -> Known {
     if filter.state.is_none_or(TaskState::is_of_a_sweep) {
         for lane in &hub.lanes {
             let swept = lane.control.swept();
-            known.complete &= swept.is_complete && swept.number > 0;
+            known.complete &= swept.is_complete && swept.is_current;
+            known.swept_at = [known.swept_at, Some(swept.at).filter(|at| *at > 0)].into_iter().flatten().min();
             let line = |state, task: &Tracked| {
                 let link = task.target_id.as_deref().and_then(|id| lane.handler.link_to(id, task.host.as_deref()));
                 TaskLine { link, ..now.tracked(lane.name, state, task) }
@@ -147,12 +150,12 @@ pub fn parked(hub: &Hub, is_first_page: bool) -> Result<Known, Problem> {
     let messages =
         hub.parked.fitting((&hub.config, &hub.stop), |_| true, usize::MAX, if is_first_page { FRESH } else { KEPT })?;
     let tasks = messages.into_iter().map(|message| now.parked(message));
-    Ok(Known { tasks: tasks.collect(), complete: hub.parked.is_complete() })
+    Ok(Known { tasks: tasks.collect(), complete: hub.parked.is_complete(), swept_at: None })
 }
 
 /// Of these the oldest that pass the filter, behind the place `cursor`.
 pub fn page(known: Known, filter: &Filter, cursor: Option<&str>, limit: usize) -> TaskPage {
-    let Known { mut tasks, complete } = known;
+    let Known { mut tasks, complete, swept_at } = known;
     tasks.retain(|task| filter.passes(task));
     tasks.sort_by_cached_key(TaskLine::place);
     let total = tasks.len();
@@ -160,7 +163,8 @@ pub fn page(known: Known, filter: &Filter, cursor: Option<&str>, limit: usize) -
     let items: Vec<TaskLine> = tasks.into_iter().skip(start).take(limit).collect();
     let has_more = start + items.len() < total;
     let next_cursor = items.last().filter(|_| has_more).map(TaskLine::place);
-    TaskPage { snapshot_at: time::now(), items, next_cursor, total, complete }
+    let snapshot_at = swept_at.and_then(time::of_ms).unwrap_or_else(time::now);
+    TaskPage { snapshot_at, items, next_cursor, total, complete }
 }
 
 impl Filter {
@@ -311,7 +315,7 @@ mod tests {
     }
 
     fn ids(tasks: Vec<TaskLine>, filter: &Filter) -> Vec<String> {
-        let page = page(Known { tasks, complete: true }, filter, None, 10);
+        let page = page(Known { tasks, complete: true, swept_at: None }, filter, None, 10);
         page.items.into_iter().map(|task| task.task_id).collect()
     }
 
@@ -338,16 +342,16 @@ mod tests {
         // Made once: the ages of those made later would differ by a moment.
         let all: Vec<TaskLine> = (0..250).map(|id| open(id, 1000 - id as u64)).collect();
         let tasks = |skipped: usize| all[skipped..].to_vec();
-        let first = page(Known { tasks: tasks(0), complete: false }, &Filter::default(), None, 100);
+        let known = |skipped, complete| Known { tasks: tasks(skipped), complete, swept_at: None };
+        let first = page(known(0, false), &Filter::default(), None, 100);
         assert_eq!((first.items.len(), first.total, first.complete), (100, 250, false));
         // Those of the first page are finished meanwhile.
         let cursor = first.next_cursor.as_deref();
-        let second = page(Known { tasks: tasks(90), complete: false }, &Filter::default(), cursor, 100);
+        let second = page(known(90, false), &Filter::default(), cursor, 100);
         let [first_id, last_id] =
             [second.items.first(), second.items.last()].map(|task| task.expect("100").task_id.clone());
         assert_eq!((first_id.as_str(), last_id.as_str()), ("open-100", "open-199"));
-        let third =
-            page(Known { tasks: tasks(200), complete: true }, &Filter::default(), second.next_cursor.as_deref(), 100);
+        let third = page(known(200, true), &Filter::default(), second.next_cursor.as_deref(), 100);
         assert_eq!((third.items.len(), third.next_cursor), (50, None));
     }
 }

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::hub::Hub;
+use crate::logging;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::queues::{self, Found};
 use crate::stop::Stop;
@@ -166,6 +167,8 @@ fn run(hub: &Hub, stop: &Stop) {
     loop {
         hub.note_minute();
         hub.parked.forget_old();
+        // A level that lets few lines through would not end by a line.
+        logging::level();
         let pause = match hub.looks.is_asked() {
             true => {
                 hub.looks.note(&names, look(hub, &mut connection, &names));

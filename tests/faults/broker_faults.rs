@@ -200,6 +200,29 @@ fn a_node_without_memory_is_waited_for_and_gets_every_record() {
 }
 
 #[test]
+fn a_worker_is_not_ready_while_a_node_without_memory_blocks_it_and_is_ready_again_after() {
+    let Some(node) = node() else { return };
+    let api = api::Api::anywhere();
+    let scene = Scene::set(&node, &api.settings());
+    let await_ready = |status: u16, text: &str| {
+        eventually_ok(text, PATIENCE, || {
+            let answer = api.get("/readyz?verbose").map_err(|err| err.to_string())?;
+            let is_so = answer.status == status && answer.body.contains(text);
+            if is_so { Ok(()) } else { Err(format!("{} {}", answer.status, answer.body)) }
+        });
+    };
+    await_ready(200, "[+] bitrix24 ready");
+    let alarm = Alarm::of_memory(&node);
+    // What it has done cannot be recorded, so nothing is acknowledged.
+    scene.gate.open();
+    await_ready(503, "[-] bitrix24: RabbitMQ takes no messages: ");
+    assert!(api.get("/livez").is_ok_and(|answer| answer.status == 200), "it need not be restarted");
+    drop(alarm);
+    await_ready(200, "[+] bitrix24 ready");
+    scene.assert_goes_on();
+}
+
+#[test]
 fn a_node_without_room_on_its_disk_is_waited_for_and_gets_every_record() {
     assert_is_waited_for(Alarm::of_disk);
 }

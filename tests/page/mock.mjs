@@ -39,6 +39,8 @@ export class Mock {
   requests = [];
   /// How long a list takes, in ms.
   delay = 0;
+  /// The lanes carry orders out later.
+  busy = false;
   #server = null;
   #port = 0;
   #runs = new Map();
@@ -66,6 +68,7 @@ export class Mock {
     this.tokens = null;
     this.access = 'control';
     this.delay = 0;
+    this.busy = false;
   }
 
   #complain(text) {
@@ -236,6 +239,7 @@ export class Mock {
         } else {
           Object.assign(found, { state: 'works', reason: null, paused_until: null });
         }
+        if (this.busy) return [202, { system: name, asked: true, state: body.state, comes_when: 'the lane has time' }];
         return [200, found];
       },
       'POST lanes/*/sweeps': ({ name, body }) => {

@@ -230,6 +230,12 @@ test('pause and resume with the keyboard alone', async () => {
     await page.keyboard.press('Enter');
     await text('bitrix24 снова работает.');
     assert.equal(mock.world.status.lanes[0].state, 'works');
+    // A lane that is busy does it later: nobody is told that it has done so.
+    mock.busy = true;
+    await page.getByRole('button', { name: 'Пауза: bitrix24' }).click();
+    await page.keyboard.type('портал обновляется');
+    await page.keyboard.press('Enter');
+    await text('bitrix24: пауза запрошена и наступит');
   });
 });
 

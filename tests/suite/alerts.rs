@@ -1,12 +1,16 @@
 //! Alerts to people: a real worker, a chat and a mailbox. What is told when is tested step by step beside the code.
 
-use serde_json::json;
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use task_creator::sandbox::camunda::{Camunda, PASSWORD as ENGINE_PASSWORD, ROOT, USER as ENGINE_USER};
 use task_creator::sandbox::http_fake::HttpFake;
 use task_creator::sandbox::job_service::{JobService, TASKS, TOKEN as SERVICE_TOKEN};
 use task_creator::sandbox::smtp::{Mail, PASSWORD, SmtpFake, USER};
 use task_creator::sandbox::telegram::{GROUP, TOKEN, Telegram};
 use task_creator::sandbox::{ANY_CALL, Fault, What};
 
+use crate::support::api::Api;
+use crate::support::bridge::WORKER_ID;
 use crate::support::*;
 
 /// A look every 200 ms, so that ten seconds of the real pace are less than half a second.
@@ -165,6 +169,112 @@ fn a_method_that_cools_down_is_told_as_a_budget_that_is_used_up() {
     assert!(told.contains("bitrix24: the request budget is used up since "), "{told}");
     assert!(told.contains("tasks.task.add has used up its running time and is not called for "), "{told}");
     assert!(!told.contains("the target is away"), "{told}");
+    worker.stop();
+}
+
+#[test]
+fn a_pause_and_its_end_are_told() {
+    let api = Api::anywhere();
+    let mut scene = Scene::set("pause", &api.settings());
+    let order = |order: Value| {
+        let answer = api.ask("PUT", "/api/v1/lanes/default/state", Some(&order)).expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    };
+    order(json!({"state": "paused", "reason": "the portal is updated"}));
+    let paused = scene.await_told(1).remove(0);
+    assert!(paused.contains("default: paused by command since "), "{paused}");
+    assert!(paused.contains(": the portal is updated"), "{paused}");
+    order(json!({"state": "running"}));
+    assert!(scene.await_told(2)[1].contains("default: no longer paused, after "));
+    scene.worker.stop();
+}
+
+/// A worker with a portal, whose operators have a chat; with these settings besides.
+fn at_the_portal(test: &str, portal: &Portal, changes: &[(&str, &str)]) -> (Queues, Chat, Worker) {
+    let chat = Chat(HttpFake::start(0, Telegram::default()).expect("a free port"));
+    let smtp = SmtpFake::start(0).expect("a free port");
+    let (queues, webhook) = (Queues::new(&format!("alerts {test}")), portal.webhook());
+    let own = [("BITRIX_WEBHOOK_URL", webhook.as_str()), ("DEFAULT_ACTION", ""), ("ALERT_EMAIL_TO", "")];
+    let worker = Worker::run(&[], &settings((&chat.0, &smtp), &queues, &[&own[..], changes].concat()));
+    queues.await_consumers(&queues.input(), 1, PATIENCE);
+    (queues, chat, worker)
+}
+
+struct Chat(HttpFake<Telegram>);
+
+impl Chat {
+    /// The message with this number, from 1 on.
+    #[track_caller]
+    fn told(&self, number: usize) -> String {
+        eventually_some("the alert", PATIENCE, || self.0.target().messages().get(number - 1).cloned()).text
+    }
+}
+
+#[test]
+fn a_task_that_lacks_its_answer_for_too_long_is_told_and_that_it_has_it() {
+    let tasks = Tasks::new();
+    let portal = Portal::of(&tasks);
+    let (queues, chat, mut worker) = at_the_portal("unanswered", &portal, &[("ALERT_UNANSWERED_AFTER", "1")]);
+    queues.publish_task(&field_message("task-1"));
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    tasks.set_status("task-1", 5);
+    let told = chat.told(1);
+    assert!(
+        told.contains("bitrix24: 1 task is finished without an answer: for 1s or longer, such as task task-1"),
+        "{told}"
+    );
+    tasks.set("task-1", "UF_RESULT_ANSWER", json!("26"));
+    assert!(chat.told(2).contains("bitrix24: no task lacks its answer any more"));
+    worker.stop();
+}
+
+#[test]
+fn a_lane_that_stands_still_is_told_and_that_it_moves_again() {
+    let (tasks, gate) = (Tasks::new(), Gate::closed());
+    let portal = Portal::holding_creates(&tasks, &gate);
+    // The shortest look makes the ten minutes twelve seconds.
+    let changes = [("HEARTBEAT_INTERVAL", "0.1"), ("BITRIX_REQUEST_TIMEOUT", "60")];
+    let (queues, chat, mut worker) = at_the_portal("stalled", &portal, &changes);
+    queues.publish_task(&field_message("task-1"));
+    let told = chat.told(1);
+    assert!(told.contains("bitrix24: stalled, messages wait and none is settled since "), "{told}");
+    assert!(told.contains(": 1 taken and 0 in the queue wait"), "{told}");
+    gate.open();
+    assert!(chat.told(2).contains("bitrix24: messages are settled again, after "));
+    worker.stop();
+}
+
+#[test]
+fn a_task_that_a_reconciliation_finds_lost_is_told_until_one_that_sees_all_finds_none() {
+    let engine = HttpFake::start(0, Camunda::default()).expect("a free port");
+    let (portal, api) = (Portal::of(&Tasks::new()), Api::anywhere());
+    let url = format!("http://{}{ROOT}", engine.address());
+    let camunda = [("CAMUNDA_URL", url.as_str()), ("CAMUNDA_USER", ENGINE_USER), ("CAMUNDA_PASSWORD", ENGINE_PASSWORD)];
+    let own = [&api.settings()[..], &camunda, &[("CAMUNDA_WORKER_ID", WORKER_ID)]].concat();
+    let (_queues, chat, mut worker) = at_the_portal("lost", &portal, &own);
+    let reconcile = |number: u32, state: &str| {
+        let started = api.ask("POST", "/api/v1/reconciliations", Some(&json!({"older_than_seconds": 0})));
+        assert_eq!(started.expect("an answer").status, 202);
+        eventually_ok("its end", PATIENCE, || {
+            let told = api.get(&format!("/api/v1/reconciliations/{number}")).map_err(|err| err.to_string())?;
+            if told.json()["state"] == state { Ok(()) } else { Err(told.body) }
+        });
+    };
+    let attention = || api.get("/api/v1/status").expect("an answer").json()["attention"].to_string();
+    engine.target().lock("task-1", WORKER_ID);
+    engine.target().age("task-1", TimeDelta::hours(1));
+    reconcile(1, "done");
+    let told = chat.told(1);
+    assert!(told.contains("reconcile: 1 task is lost"), "{told}");
+    // One that fails has found nothing, and says nothing.
+    let order = engine.order(Fault::before(ANY_CALL, What::refuse(503, "DOWN", "")));
+    reconcile(2, "failed");
+    assert!(attention().contains("1 lost task"), "{}", attention());
+    engine.clear(&order);
+    engine.target().cancel("task-1");
+    reconcile(3, "done");
+    assert!(chat.told(2).contains("reconcile: no task is lost any more"));
+    assert!(!attention().contains("lost"), "{}", attention());
     worker.stop();
 }
 

@@ -120,6 +120,20 @@ fn the_log_level_changes_for_a_time_and_comes_back_by_itself() {
 }
 
 #[test]
+fn a_log_level_that_hides_nearly_all_ends_by_itself_and_never_hides_what_operators_do() {
+    let mut stage = Stage::open("log level error", &[("HEARTBEAT_INTERVAL", "3600")]);
+    let order = json!({ "level": "ERROR", "for_seconds": 1 });
+    assert_eq!(stage.api.ask("PUT", "/api/v1/log-level", Some(&order)).expect("an answer").status, 200);
+    assert_eq!(stage.api.ask("POST", "/api/v1/lanes/bitrix24/sweeps", None).expect("an answer").status, 202);
+    stage.worker.await_log("operator (control): the log level is ERROR for 1 s", PATIENCE);
+    stage.worker.await_log("operator (control): bitrix24: a sweep is asked for", PATIENCE);
+    // Otherwise it would take up to a minute.
+    let _ = stage.api.get("/readyz");
+    stage.worker.await_log("the log level is INFO again", PATIENCE);
+    stage.worker.stop();
+}
+
+#[test]
 fn the_token_is_in_no_log_and_in_no_answer() {
     let mut stage = Stage::open("token", &[("LOG_LEVEL", "DEBUG")]);
     for target in

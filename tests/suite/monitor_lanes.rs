@@ -202,6 +202,75 @@ fn a_worker_is_ready_while_it_consumes_and_says_why_when_it_does_not() {
 }
 
 #[test]
+fn a_pause_that_comes_later_is_told_as_asked_for_and_comes() {
+    let (queues, tasks_there) = (Queues::new("monitor pause later"), Tasks::new());
+    let portal = Portal::of(&tasks_there);
+    let relay = Relay::to(queues.broker().rabbitmq().address());
+    let port = relay.port().to_string();
+    let (mut worker, api) = started(&queues, &portal, &[("RABBITMQ_HOST", "127.0.0.1"), ("RABBITMQ_PORT", &port)]);
+    await_lane(&api, "work", |lane| lane["ready"] == true);
+    // The lane is opening a session with a broker that does not answer.
+    relay.hold(Direction::ToClient);
+    relay.cut();
+    let asked = eventually_some("a lane that is busy", PATIENCE * 2, || {
+        let answer = set_state(&api, &json!({"state": "paused", "reason": "maintenance", "for_seconds": 900}));
+        (answer.status != 200).then_some(answer)
+    });
+    assert_eq!(asked.status, 202, "{}", asked.body);
+    let said = asked.json();
+    assert_eq!((&said["system"], &said["asked"], &said["state"]), (&json!("bitrix24"), &json!(true), &json!("paused")));
+    assert!(said["comes_when"].as_str().is_some_and(|when| when.starts_with("the lane ")), "{said}");
+    let events = get(&api, "/api/v1/events").body;
+    assert!(events.contains("bitrix24: asked for, and comes later: paused for 900 s: maintenance"), "{events}");
+    relay.pass();
+    let paused = await_lane(&api, "the pause", |lane| lane["state"] == "paused");
+    assert_eq!((&paused["paused_by"], &paused["reason"]), (&json!("control"), &json!("maintenance")));
+    worker.stop();
+}
+
+#[test]
+fn a_list_of_an_old_sweep_or_of_a_part_of_the_tasks_says_so() {
+    let (queues, tasks_there) = (Queues::new("monitor old sweep"), Tasks::new());
+    let away = Arc::new(AtomicBool::new(false));
+    let portal = {
+        let (tasks, away) = (tasks_there.clone(), away.clone());
+        Portal::start(move |call| match away.load(Ordering::Relaxed) {
+            true => Answer::refused(503, "DOWN", ""),
+            false => tasks.answer(call),
+        })
+    };
+    let (mut worker, api) = started(&queues, &portal, &[("HEARTBEAT_INTERVAL", "3600")]);
+    queues.publish_task(&field_text("field-1"));
+    queues.await_count(&queues.sent(), 1, PATIENCE);
+    let sweep = || api.ask("POST", "/api/v1/lanes/bitrix24/sweeps", None).expect("an answer");
+    let await_list = |what: &str, complete: bool, listed: &[&str]| {
+        eventually_ok(what, PATIENCE, || {
+            let page = tasks(&api, "state=open");
+            let is_so = page["complete"] == complete && ids(&page) == listed;
+            if is_so { Ok(page) } else { Err(page.to_string()) }
+        })
+    };
+    sweep();
+    let known = await_list("the open task", true, &["field-1"]);
+    assert_eq!(
+        (&known["snapshot_at"], &lane(&api)["open_is_current"]),
+        (&lane_time(&api, "last_sweep_at"), &json!(true))
+    );
+    away.store(true, Ordering::Relaxed);
+    sweep();
+    let old = await_list("the same list, which is old", false, &["field-1"]);
+    assert_eq!((&old["snapshot_at"], &lane(&api)["open_is_current"]), (&known["snapshot_at"], &json!(false)));
+    away.store(false, Ordering::Relaxed);
+    sweep();
+    await_list("a new list", true, &["field-1"]);
+    // It is not shown, and not parked before the third time.
+    tasks_there.delete("field-1");
+    sweep();
+    await_list("a list without a task of which nothing is known", false, &[]);
+    worker.stop();
+}
+
+#[test]
 fn open_tasks_are_paged_oldest_first_and_the_status_has_an_etag() {
     let (queues, tasks_there) = (Queues::new("monitor pages"), Tasks::new());
     let portal = Portal::of(&tasks_there);

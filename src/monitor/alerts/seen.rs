@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use crate::lane::control::Snapshot;
 use crate::lane::notices::ParkedLast;
 use crate::lane::tasks::Swept;
 use crate::monitor::hub::{Hub, LaneHandle};
+use crate::reconcile::Counts;
 use crate::stats::condition::Obstacle;
 
 /// The worker at one look.
@@ -13,8 +15,8 @@ use crate::stats::condition::Obstacle;
 pub struct Seen {
     /// Its lanes.
     pub lanes: Vec<LaneSeen>,
-    /// Tasks that the last reconciliation has found lost.
-    pub lost: u64,
+    /// Tasks that the last reconciliation has found lost; `None`: nobody knows.
+    pub lost: Option<u64>,
 }
 
 /// One lane at one look.
@@ -44,14 +46,19 @@ impl Seen {
     /// The worker as it is now.
     pub fn of(hub: &Hub) -> Seen {
         Seen {
-            lanes: hub.lanes.iter().map(LaneSeen::of).collect(),
-            lost: hub.reconciliations.lost().unwrap_or_default(),
+            lanes: hub.lanes.iter().zip(hub.snapshots()).map(LaneSeen::of).collect(),
+            lost: lost(hub.reconciliations.last_done().map(|(_, counts)| counts)),
         }
     }
 }
 
+/// A reconciliation that could not look at every task says nothing by finding none.
+fn lost(counts: Option<Counts>) -> Option<u64> {
+    counts.filter(|counts| counts.lost > 0 || counts.unknown == 0).map(|counts| counts.lost)
+}
+
 impl LaneSeen {
-    fn of(lane: &LaneHandle) -> LaneSeen {
+    fn of((lane, snapshot): (&LaneHandle, Option<Snapshot>)) -> LaneSeen {
         let stats = &lane.stats;
         LaneSeen {
             system: lane.name,
@@ -62,10 +69,22 @@ impl LaneSeen {
                 .into_iter()
                 .map(|counter| counter.get())
                 .sum(),
-            has: lane.snapshot().map_or(0, |lane| (lane.numbers.taken + lane.numbers.in_hand) as u64),
+            has: snapshot.map_or(0, |lane| (lane.numbers.taken + lane.numbers.in_hand) as u64),
             queued: stats.condition.queued.get(),
             swept: lane.control.swept(),
             budget: lane.handler.rests(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_reconciliation_that_has_seen_every_task_can_say_that_none_is_lost() {
+        let counts = |lost, unknown| Some(Counts { lost, unknown, ..Counts::default() });
+        assert_eq!([lost(counts(0, 0)), lost(counts(2, 0)), lost(counts(2, 1))], [Some(0), Some(2), Some(2)]);
+        assert_eq!([lost(counts(0, 1)), lost(None)], [None, None]);
     }
 }

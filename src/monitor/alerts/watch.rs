@@ -1,6 +1,6 @@
 //! From what was seen, look by look, to what is told. Pure: it knows no clock, and not how anybody is told.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use super::Moment;
@@ -18,6 +18,8 @@ const LONGEST_ID: usize = 100;
 pub struct Watch {
     pace: Pace,
     unanswered_after: Duration,
+    /// What the last reconciliation has found that says it.
+    lost: u64,
     /// What is wrong now, or was a moment ago.
     episodes: BTreeMap<Key, Episode>,
     lanes: HashMap<&'static str, LaneBefore>,
@@ -52,14 +54,23 @@ struct LaneBefore {
     last_parked: (u64, Option<String>),
     /// Since when something waits and nothing moves.
     standstill: Standstill,
-    /// Since when a task has been seen without an answer.
-    unanswered: HashMap<String, Instant>,
+    /// Tasks that were seen without an answer.
+    unanswered: HashMap<String, Unanswered>,
+}
+
+/// A task without an answer.
+#[derive(Clone, Copy, Debug)]
+struct Unanswered {
+    /// When it was seen first.
+    since: Instant,
+    /// When it was seen last.
+    last: Instant,
 }
 
 impl Watch {
     /// Nothing was seen.
     pub fn new(pace: Pace, unanswered_after: Duration) -> Watch {
-        Watch { pace, unanswered_after, episodes: BTreeMap::new(), lanes: HashMap::new() }
+        Watch { pace, unanswered_after, lost: 0, episodes: BTreeMap::new(), lanes: HashMap::new() }
     }
 
     /// What is to be told after this look.
@@ -68,7 +79,8 @@ impl Watch {
         for lane in &seen.lanes {
             self.look_at(lane, now, &mut sights);
         }
-        sights.insert(Key { system: None, what: What::Lost }, (Sight::Amount(seen.lost), None));
+        self.lost = seen.lost.unwrap_or(self.lost);
+        sights.insert(Key { system: None, what: What::Lost }, (Sight::Amount(self.lost), None));
         for key in sights.iter().filter(|(_, (sight, _))| !is_nothing(*sight)).map(|(key, _)| key) {
             self.episodes.entry(*key).or_insert_with(|| Episode::new(now));
         }
@@ -138,18 +150,19 @@ impl LaneBefore {
         (Sight::Happened(happened), detail)
     }
 
-    /// There are no more of them than the sweep lists.
+    /// A sweep that has not seen every task says nothing of those that it does not list. Such a one is forgotten when
+    /// it is not listed for as long as it may lack its answer, so that there are never many.
     fn unanswered(&mut self, lane: &LaneSeen, now: Moment, patience: Duration) -> (Sight, Option<String>) {
-        let listed: HashSet<&str> = lane.swept.unanswered.iter().map(|task| task.id.as_str()).collect();
-        self.unanswered.retain(|id, _| listed.contains(id.as_str()));
-        for id in listed {
-            self.unanswered.entry(id.to_owned()).or_insert(now.at);
+        for task in &lane.swept.unanswered {
+            self.unanswered.entry(task.id.clone()).or_insert(Unanswered { since: now.at, last: now.at }).last = now.at;
         }
-        let is_late = |since: &Instant| now.at.saturating_duration_since(*since) >= patience;
-        let late = self.unanswered.values().filter(|since| is_late(since)).count();
-        let oldest = lane.swept.unanswered.iter().find(|task| self.unanswered.get(&task.id).is_some_and(is_late));
-        let detail = oldest.map(|task| format!("for {} or longer, such as task {}", span(patience), cut(&task.id)));
-        (Sight::Amount(late as u64), detail)
+        let is_for = |since: Instant| now.at.saturating_duration_since(since) >= patience;
+        let is_whole = lane.swept.has_all_unanswered;
+        self.unanswered.retain(|_, task| task.last == now.at || (!is_whole && !is_for(task.last)));
+        let late = self.unanswered.iter().filter(|(_, task)| is_for(task.since));
+        let oldest = late.clone().min_by_key(|(id, task)| (task.since, *id));
+        let detail = oldest.map(|(id, _)| format!("for {} or longer, such as task {}", span(patience), cut(id)));
+        (Sight::Amount(late.count() as u64), detail)
     }
 }
 

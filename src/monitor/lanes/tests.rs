@@ -93,7 +93,7 @@ fn a_lane_that_works_shows_its_numbers_and_is_ready() {
     assert_eq!((view.state, view.ready, view.not_ready_because.as_deref()), (LaneState::Works, true, None));
     assert_eq!((view.waiting.queue, view.waiting.taken, view.oldest_waiting_seconds), (Some(3), 2, Some(10)));
     assert_eq!((view.consumers, view.queues.sent_messages, view.queues.retry_messages), (Some(1), Some(120), Some(0)));
-    assert!(attention::all(&[view], &[], 0, None).is_empty());
+    assert!(attention::all(&[view], &[], 0, 0).is_empty());
 }
 
 #[test]
@@ -142,19 +142,20 @@ fn a_paused_lane_says_who_why_and_until_when_and_is_ready_as_long_as_nothing_wai
     assert_eq!(shown.next_try_in_seconds, None);
     let late = view(&lane, paused(waits(200)), CONSUMED());
     assert!(!late.ready && late.not_ready_because.is_some_and(|why| why.ends_with(": maintenance")));
-    let texts: Vec<String> = attention::all(&[shown], &[], 0, None).into_iter().map(|one| one.text).collect();
+    let texts: Vec<String> = attention::all(&[shown], &[], 0, 0).into_iter().map(|one| one.text).collect();
     assert_eq!(texts, ["email is paused for less than a minute: maintenance"]);
 }
 
 #[test]
 fn a_target_that_is_away_is_told_with_its_reason_and_the_next_try() {
     let lane = started();
+    lane.stats.tracker.unanswered_tasks.set(2);
     lane.stats.condition.stands(Obstacle::Target, "401: the password is not accepted", Some(Duration::from_secs(60)));
     let away = view(&lane, Some(waits(10)), CONSUMED());
     assert_eq!((away.state, away.ready), (LaneState::TargetAway, true));
     assert!(away.next_try_in_seconds.is_some_and(|seconds| (58..=60).contains(&seconds)));
-    let away = LaneView { lasts: Some(Duration::from_secs(725)), unanswered: 2, ..away };
-    let all = attention::all(&[away], &[], 3, Some(&serde_json::json!({"counts": {"lost": 1}})));
+    let away = LaneView { lasts: Some(Duration::from_secs(725)), ..away };
+    let all = attention::all(&[away], &[], 3, 1);
     let all: Vec<_> = all.iter().map(|one| (one.code, one.system, one.text.as_str())).collect();
     assert_eq!(
         all,
@@ -165,6 +166,24 @@ fn a_target_that_is_away_is_told_with_its_reason_and_the_next_try() {
             ("log_lines_lost", None, "the log lacks 3 lines; stderr says why"),
         ]
     );
+}
+
+#[test]
+fn polls_in_a_loop_cost_a_lane_a_question_a_second_and_leave_room_for_orders() {
+    let lane = lane();
+    let control = lane.control.clone();
+    let config = Config::read(|name: &str| (name == "RABBITMQ_PASSWORD").then(|| "secret".to_owned()));
+    let hub = Hub::new(config.expect("right settings"), vec![lane], Arc::default(), &crate::stop::signal().1);
+    let started = Instant::now();
+    for _ in 0..100 {
+        assert!(!crate::monitor::health::readiness(&hub).ready);
+        assert_eq!(one(&hub, "email").map(|lane| lane.in_hand), Some(None));
+    }
+    let most = 1 + started.elapsed().as_secs();
+    assert!(control.waiting() as u64 <= most, "{} questions in {most} s", control.waiting());
+    // Nobody carries them out, and yet a pause can be asked for.
+    (0..100).for_each(|_| drop(control.ask_tasks()));
+    assert!(control.pause("control", "maintenance", None).is_ok());
 }
 
 #[test]

@@ -265,11 +265,14 @@ export const laneActions = {
     if (!given) return;
     const body = { state: 'paused', reason: given.reason };
     if (given.lasts) body.for_seconds = Number(given.lasts);
-    await change('PUT', `${lane(system)}/state`, { body }, t('paused_done', { system }));
+    // A lane that is busy pauses later.
+    const done = ({ asked }) => t(asked ? 'paused_later' : 'paused_done', { system });
+    await change('PUT', `${lane(system)}/state`, { body }, done);
   },
 
   async resume({ system }) {
-    await change('PUT', `${lane(system)}/state`, { body: { state: 'running' } }, t('resumed_done', { system }));
+    const done = ({ asked }) => t(asked ? 'resumed_later' : 'resumed_done', { system });
+    await change('PUT', `${lane(system)}/state`, { body: { state: 'running' } }, done);
   },
 
   async sweep({ system }) {

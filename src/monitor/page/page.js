@@ -73,11 +73,12 @@ export async function attempt(work) {
   }
 }
 
-/// The same for a change through the API: says `done` when it has worked and looks at the status at once.
+/// The same for a change through the API: says `done` when it has worked and looks at the status at once. `done`: a
+/// text, or what makes one of the answer.
 export async function change(method, path, options, done) {
   return attempt(async () => {
     const body = (await call(method, path, options)) ?? {};
-    notice(done, 'done');
+    notice(typeof done === 'function' ? done(body) : done, 'done');
     page.refresh();
     return body;
   });

@@ -214,11 +214,19 @@ export const words = {
   ],
   pause_do: ['Pause', 'Поставить на паузу'],
   paused_done: ['{system} is paused.', '{system} на паузе.'],
+  paused_later: [
+    '{system}: the pause is asked for, and comes when the lane has done what it is doing.',
+    '{system}: пауза запрошена и наступит, когда линия закончит начатое.',
+  ],
   reason: ['Reason', 'Причина'],
   how_long: ['For how long', 'На сколько'],
   until_resumed: ['until somebody resumes', 'пока не продолжат вручную'],
   resume: ['Resume', 'Продолжить'],
   resumed_done: ['{system} goes on.', '{system} снова работает.'],
+  resumed_later: [
+    '{system}: to go on is asked for, and comes when the lane has done what it is doing.',
+    '{system}: продолжение запрошено и наступит, когда линия закончит начатое.',
+  ],
   sweep: ['Sweep now', 'Обойти сейчас'],
   sweep_done: ['{system}: the sweep is asked for.', '{system}: обход запрошен.'],
 

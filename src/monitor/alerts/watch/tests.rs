@@ -11,7 +11,7 @@ struct World {
     second: u64,
     bitrix24: LaneSeen,
     email: LaneSeen,
-    lost: u64,
+    lost: Option<u64>,
 }
 
 impl World {
@@ -23,7 +23,7 @@ impl World {
             second: 0,
             bitrix24: lane("bitrix24"),
             email: lane("email"),
-            lost: 0,
+            lost: None,
         }
     }
 
@@ -63,7 +63,8 @@ fn swept(ids: &[&str]) -> std::sync::Arc<Swept> {
         host: None,
         why: Some("no answer".into()),
     };
-    std::sync::Arc::new(Swept { unanswered: ids.iter().map(task).collect(), ..Swept::default() })
+    let unanswered = ids.iter().map(task).collect();
+    std::sync::Arc::new(Swept { unanswered, has_all_unanswered: true, ..Swept::default() })
 }
 
 #[test]
@@ -199,11 +200,30 @@ fn a_task_that_lacks_its_answer_for_a_day_is_told_and_one_that_gets_it_is_not() 
 }
 
 #[test]
+fn a_sweep_that_has_not_seen_every_task_starts_no_timer_again() {
+    let mut world = World::new();
+    world.bitrix24.swept = swept(&["task-1"]);
+    world.look(17_000);
+    let partial = |ids| std::sync::Arc::new(Swept { has_all_unanswered: false, ..(*swept(ids)).clone() });
+    world.bitrix24.swept = partial(&[]);
+    world.look(10);
+    world.bitrix24.swept = swept(&["task-1"]);
+    let told = world.look(271);
+    assert_eq!(told, ["bitrix24: 1 task is finished without an answer: for 1d00h or longer, such as task task-1"]);
+    world.bitrix24.swept = partial(&[]);
+    assert_eq!(world.look(100), [] as [&str; 0]);
+    // Nobody has seen it for a day.
+    assert_eq!(world.look(17_280), ["bitrix24: no task lacks its answer any more."]);
+}
+
+#[test]
 fn lost_tasks_are_told_until_a_reconciliation_finds_none() {
     let mut world = World::new();
-    world.lost = 3;
+    world.lost = Some(3);
     assert_eq!(world.look(5), ["reconcile: 3 tasks are lost."]);
-    world.lost = 0;
+    world.lost = None;
+    assert_eq!(world.look(1000), [] as [&str; 0], "that it is not known any more is no good news");
+    world.lost = Some(0);
     assert_eq!(world.look(20), ["reconcile: no task is lost any more."]);
 }
 
