@@ -36,16 +36,10 @@ pub enum Level {
     Warning,
 }
 
-/// Everything that needs a person. The reconciliation is the last one, as the API has it.
-pub fn all(
-    lanes: &[LaneView],
-    queues: &[QueueView],
-    lost_lines: u64,
-    reconciliation: Option<&Value>,
-) -> Vec<Attention> {
+/// Everything that needs a person. `lost` are the tasks that reconciliations have found lost.
+pub fn all(lanes: &[LaneView], queues: &[QueueView], lost_lines: u64, lost: u64) -> Vec<Attention> {
     let mut all: Vec<Attention> = lanes.iter().flat_map(of_lane).collect();
     all.extend(queues.iter().filter_map(parked));
-    let lost = reconciliation.and_then(|last| last["counts"]["lost"].as_u64()).unwrap_or(0);
     all.extend(lost_tasks(lost));
     all.extend(lost_log_lines(lost_lines));
     all.sort_by_key(|attention| attention.level);

@@ -13,7 +13,7 @@ use crate::stats::condition::Obstacle;
 pub struct Seen {
     /// Its lanes.
     pub lanes: Vec<LaneSeen>,
-    /// Tasks that the last reconciliation has found lost.
+    /// Tasks that reconciliations have found lost.
     pub lost: u64,
 }
 
@@ -43,10 +43,7 @@ pub struct LaneSeen {
 impl Seen {
     /// The worker as it is now.
     pub fn of(hub: &Hub) -> Seen {
-        Seen {
-            lanes: hub.lanes.iter().map(LaneSeen::of).collect(),
-            lost: hub.reconciliations.lost().unwrap_or_default(),
-        }
+        Seen { lanes: hub.lanes.iter().map(LaneSeen::of).collect(), lost: hub.reconciliations.lost() }
     }
 }
 

@@ -93,7 +93,7 @@ fn a_lane_that_works_shows_its_numbers_and_is_ready() {
     assert_eq!((view.state, view.ready, view.not_ready_because.as_deref()), (LaneState::Works, true, None));
     assert_eq!((view.waiting.queue, view.waiting.taken, view.oldest_waiting_seconds), (Some(3), 2, Some(10)));
     assert_eq!((view.consumers, view.queues.sent_messages, view.queues.retry_messages), (Some(1), Some(120), Some(0)));
-    assert!(attention::all(&[view], &[], 0, None).is_empty());
+    assert!(attention::all(&[view], &[], 0, 0).is_empty());
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_paused_lane_says_who_why_and_until_when_and_is_ready_as_long_as_nothing_wai
     assert_eq!(shown.next_try_in_seconds, None);
     let late = view(&lane, paused(waits(200)), CONSUMED());
     assert!(!late.ready && late.not_ready_because.is_some_and(|why| why.ends_with(": maintenance")));
-    let texts: Vec<String> = attention::all(&[shown], &[], 0, None).into_iter().map(|one| one.text).collect();
+    let texts: Vec<String> = attention::all(&[shown], &[], 0, 0).into_iter().map(|one| one.text).collect();
     assert_eq!(texts, ["email is paused for less than a minute: maintenance"]);
 }
 
@@ -154,7 +154,7 @@ fn a_target_that_is_away_is_told_with_its_reason_and_the_next_try() {
     assert_eq!((away.state, away.ready), (LaneState::TargetAway, true));
     assert!(away.next_try_in_seconds.is_some_and(|seconds| (58..=60).contains(&seconds)));
     let away = LaneView { lasts: Some(Duration::from_secs(725)), unanswered: 2, ..away };
-    let all = attention::all(&[away], &[], 3, Some(&serde_json::json!({"counts": {"lost": 1}})));
+    let all = attention::all(&[away], &[], 3, 1);
     let all: Vec<_> = all.iter().map(|one| (one.code, one.system, one.text.as_str())).collect();
     assert_eq!(
         all,
