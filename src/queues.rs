@@ -10,6 +10,8 @@ const INPUT: &str = "queue";
 const SENT: &str = "sent.queue";
 const RETRY: &str = "retry.queue";
 const SWEEP_LOCK: &str = "sent.queue.sweep";
+/// What is added to the name of a queue for [`Queues::browse_lock`].
+const BROWSE_LOCK: &str = ".browse";
 
 /// The queues of a system.
 #[derive(Clone, Debug)]
@@ -52,6 +54,12 @@ impl Queues {
         [&self.input, &self.sent, &self.retry, &self.errors, &self.responses].iter().any(|own| *own == queue)
     }
 
+    /// The name that is held while messages of this queue are held, so that two browses do not hide them from each
+    /// other.
+    pub fn browse_lock(queue: &str) -> String {
+        format!("{queue}{BROWSE_LOCK}")
+    }
+
     /// Does a queue of this name hold messages of one of these systems?
     pub fn hold_messages(name: &str, prefix: &str, systems: &[&str]) -> bool {
         is_any(name, prefix, systems, &[INPUT, SENT, RETRY])
@@ -59,6 +67,7 @@ impl Queues {
 
     /// Does one of these systems use this name?
     pub fn are_called(name: &str, prefix: &str, systems: &[&str]) -> bool {
+        let name = name.strip_suffix(BROWSE_LOCK).unwrap_or(name);
         is_any(name, prefix, systems, &[INPUT, SENT, RETRY, SWEEP_LOCK])
     }
 }

@@ -224,6 +224,7 @@ fn look_at_rights(
     let mut note = |what: String, found: Result<(), ConnectionError>| {
         refused.extend(found.err().map(|error| format!("{what}: {error}")));
     };
+    let mut alone = Ok(());
     let parked = connection.within_deadline(|connection| {
         for Queues { input, sent, retry, sweep_lock, .. } in lanes {
             for queue in [input, sent, retry] {
@@ -235,6 +236,8 @@ fn look_at_rights(
             note(format!("{queue}: may not be made"), rights::may_configure(connection, queue));
         }
         let parked = rights::may_read(connection, &config.error_queue);
+        let shared = [&config.error_queue, &config.responses_queue].map(|queue| Queues::browse_lock(queue));
+        alone = shared.iter().try_for_each(|lock| rights::may_configure(connection, lock));
         // Last: during an alarm the connection cannot be used after this.
         let closing = connection.closing();
         let written = Publisher::open(connection);
@@ -251,6 +254,11 @@ fn look_at_rights(
             refused.iter().for_each(|refused| report.fail(refused));
             report.fail(format!("RabbitMQ: rights are missing; {}", lane::rights::advice(&config.rabbitmq, lanes)));
         }
+    }
+    if let Err(error) = alone
+        && refused.is_empty()
+    {
+        report.warn(format!("a browse lock may not be made, so `reconcile` calls no task lost: {error}"));
     }
     if let Err(error) = parked
         && refused.is_empty()

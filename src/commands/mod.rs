@@ -26,13 +26,17 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use lexopt::{Arg, Parser, ValueExt as _};
 
 use crate::nearest::did_you_mean;
 use crate::redact::clean;
 use crate::settings::Environment;
+use crate::stop::Stop;
 use crate::systems::table::{self, Setup};
+use crate::systems::{Surroundings, System};
 use crate::terminal;
+use crate::trace::Target;
 use arguments::{nothing_more, unexpected};
 
 /// Exit codes as in sysexits.h: wrong usage, wrong settings.
@@ -126,6 +130,16 @@ fn settings() -> anyhow::Result<Setup> {
     let setup = Setup::from_env(&environment()?)?;
     setup.hide_secrets();
     Ok(setup)
+}
+
+/// The target of every system that is on.
+fn targets(setup: &Setup, stop: &Stop) -> anyhow::Result<Vec<Target>> {
+    let (config, routes) = (&setup.config, setup.routes());
+    let around = Surroundings { https: &config.https, threads: 1, routes: &routes, stop, rabbitmq: &config.rabbitmq };
+    let target = |(name, system): (&'static str, &dyn System)| {
+        Ok(Target { system: name.to_owned(), handler: system.connect(&around).context(name)?.handler })
+    };
+    setup.on().map(target).collect()
 }
 
 /// Wrong usage.

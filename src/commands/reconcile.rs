@@ -16,14 +16,11 @@ use super::api::Api;
 use super::arguments::{A_TIME, seconds, unexpected, value};
 use super::interrupts::{self, INTERRUPTED};
 use crate::camunda::Engine;
-use crate::reconcile::class::Class;
 use crate::reconcile::{self, Action, Counts, Item, Report, Sources, Told};
 use crate::redact::{clean, clean_json};
 use crate::stop::Stop;
-use crate::systems::Surroundings;
 use crate::systems::table::Setup;
 use crate::terminal::{say, tell};
-use crate::trace::Target;
 
 /// The exit code when nothing is known to be wrong, and not all could be found out.
 const UNKNOWN: u8 = 3;
@@ -92,13 +89,14 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let api = setup.config.monitor.as_ref().map(|_| Api::of(&setup)).transpose()?;
     // On standard error, so that `--json` stays JSON.
     let audit = |line: &str| super::complain(line);
-    let report = match reconcile::reconcile(&sources, &options.how, &|| told(api.as_ref()), &audit) {
+    let mut report = match reconcile::reconcile(&sources, &options.how, &|| told(api.as_ref()), &audit) {
         Err(_) if stop.raised() => {
             super::complain("interrupted; what was unlocked until now is said above");
             return Ok(ExitCode::from(INTERRUPTED));
         }
         result => result?,
     };
+    report.cut();
     match options.json {
         true => say(&clean_json(&serde_json::to_string(&report)?)),
         false => print(&report),
@@ -110,21 +108,20 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn sources(setup: &Setup, stop: &Stop) -> anyhow::Result<Sources> {
+/// Who is asked with these settings.
+///
+/// # Errors
+/// `CAMUNDA_URL` is not set, or a setting of a system is wrong.
+pub fn sources(setup: &Setup, stop: &Stop) -> anyhow::Result<Sources> {
     let config = &setup.config;
     let Some(camunda) = &config.camunda else {
         bail!("reconcile asks Camunda's engine: set CAMUNDA_URL, such as http://camunda.example:8080/engine-rest");
     };
-    let routes = setup.routes();
-    let around = Surroundings { https: &config.https, threads: 1, routes: &routes, stop, rabbitmq: &config.rabbitmq };
-    let target = |(name, system): (&'static str, &dyn crate::systems::System)| {
-        Ok(Target { system: name.to_owned(), handler: system.connect(&around).context(name)?.handler })
-    };
     Ok(Sources {
         config: config.clone(),
-        targets: setup.on().map(target).collect::<anyhow::Result<_>>()?,
+        targets: super::targets(setup, stop)?,
         engine: Arc::new(Engine::new(camunda, &config.https)),
-        routes,
+        routes: setup.routes(),
         stop: stop.clone(),
     })
 }
@@ -132,7 +129,17 @@ fn sources(setup: &Setup, stop: &Stop) -> anyhow::Result<Sources> {
 /// Which tasks the running worker has taken.
 fn told(api: Option<&Api>) -> Told {
     let Some(api) = api else { return Told::Nothing("MONITOR_ADDR is not set".into()) };
-    taken(api).map_or_else(|err| Told::Nothing(format!("{err:#}")), Told::Tasks)
+    taken(api)
+        .and_then(|tasks| Ok(Told::Tasks { tasks, consuming: consuming(api)? }))
+        .unwrap_or_else(|err| Told::Nothing(format!("{err:#}")))
+}
+
+/// The systems whose queues it consumes.
+fn consuming(api: &Api) -> anyhow::Result<HashSet<String>> {
+    let answer = api.get("/api/v1/lanes")?;
+    let lanes = answer["lanes"].as_array().context("the worker's answer has no lanes")?;
+    let consuming = lanes.iter().filter(|lane| lane["consuming"] == true);
+    Ok(consuming.filter_map(|lane| lane["system"].as_str().map(str::to_owned)).collect())
 }
 
 fn taken(api: &Api) -> anyhow::Result<HashSet<String>> {
@@ -158,15 +165,7 @@ fn taken(api: &Api) -> anyhow::Result<HashSet<String>> {
 
 fn print(report: &Report) {
     for Item { task_id, process_id, class, system, age_seconds, text, action, .. } in &report.items {
-        let class = match class {
-            Class::Lost => "lost",
-            Class::Untracked => "untracked",
-            Class::Unanswered => "unanswered",
-            Class::Parked => "parked",
-            Class::Orphan => "orphan",
-            Class::InHand => "in hand",
-            Class::Unknown => "unknown",
-        };
+        let class = class.name().replace('_', " ");
         let would = if *action == Action::WouldUnlock { "; --repair would unlock it" } else { "" };
         let process = process_id.as_deref().map(|process| format!(", process instance {process}")).unwrap_or_default();
         let system = system.as_deref().unwrap_or("?");

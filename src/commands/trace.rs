@@ -18,11 +18,10 @@ use super::interrupts;
 use crate::camunda::Engine;
 use crate::redact::{clean, clean_json};
 use crate::stop::Stop;
-use crate::systems::Surroundings;
 use crate::systems::table::Setup;
 use crate::terminal::{say, tell};
 use crate::trace::facts::{Held, Lane};
-use crate::trace::{Event, Looked, Remembered, Source, Sources, Step, Target, Trace, trace};
+use crate::trace::{Event, Looked, Remembered, Source, Sources, Step, Trace, trace};
 
 /// For all sources together. Large queues take long.
 const TIME: Duration = Duration::from_secs(600);
@@ -90,14 +89,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 fn sources(setup: &Setup, stop: &Stop, browse: bool) -> anyhow::Result<Sources> {
     let config = &setup.config;
-    let routes = setup.routes();
-    let around = Surroundings { https: &config.https, threads: 1, routes: &routes, stop, rabbitmq: &config.rabbitmq };
-    let target = |(name, system): (&'static str, &dyn crate::systems::System)| {
-        Ok(Target { system: name.to_owned(), handler: system.connect(&around).context(name)?.handler })
-    };
     Ok(Sources {
         config: config.clone(),
-        targets: setup.on().map(target).collect::<anyhow::Result<_>>()?,
+        targets: super::targets(setup, stop)?,
         camunda: config.camunda.as_ref().map(|camunda| Arc::new(Engine::new(camunda, &config.https))),
         browse,
         time: TIME,

@@ -21,13 +21,18 @@ pub fn follow(connection: &mut Connection, queues: &Queues) -> Result<(), Connec
     may_configure(connection, &queues.sweep_lock).map_err(|error| error.at(&queues.sweep_lock))
 }
 
-/// The command that gives a user all rights that these lanes need, and no others.
+/// The command that gives a user all rights that these lanes and the commands need, and no others.
 pub fn command(rabbitmq: &RabbitMq, lanes: &[Queues]) -> String {
     let own = |queues: &Queues| format!("{}.*", escaped(queues.stem()));
-    let mut read: Vec<String> = lanes.iter().map(own).collect();
-    read.extend(lanes.first().map(|queues| escaped(&queues.errors)));
-    let mut configure = read.clone();
-    configure.extend(lanes.first().map(|queues| escaped(&queues.responses)));
+    let own: Vec<String> = lanes.iter().map(own).collect();
+    let shared = lanes.first().into_iter().flat_map(|queues| [&queues.errors, &queues.responses]);
+    // Whoever browses a shared queue holds a name that starts with that of the queue.
+    let configure = own
+        .iter()
+        .cloned()
+        .chain(shared.clone().flat_map(|queue| [escaped(queue), escaped(&Queues::browse_lock(queue))]));
+    let configure: Vec<String> = configure.collect();
+    let read: Vec<String> = own.into_iter().chain(shared.map(|queue| escaped(queue))).collect();
     let any = |names: Vec<String>| quoted(&format!("^({})$", names.join("|")));
     let (vhost, user) = (quoted(&rabbitmq.vhost), quoted(&rabbitmq.username));
     let (configure, write, read) = (any(configure), quoted(DEFAULT_EXCHANGE), any(read));
@@ -89,8 +94,8 @@ mod tests {
         assert_eq!(
             told,
             "rabbitmqctl set_permissions -p 'a b' 'o'\\''brien; rm -r .' \
-             '^(test\\.bitrix24\\..*|errors\\(1\\)|\\$answers)$' '^amq\\.default$' \
-             '^(test\\.bitrix24\\..*|errors\\(1\\))$'"
+             '^(test\\.bitrix24\\..*|errors\\(1\\)|errors\\(1\\)\\.browse|\\$answers|\\$answers\\.browse)$' \
+             '^amq\\.default$' '^(test\\.bitrix24\\..*|errors\\(1\\)|\\$answers)$'"
         );
     }
 }

@@ -36,7 +36,7 @@ pub enum Level {
     Warning,
 }
 
-/// Everything that needs a person. `lost`: tasks that the last reconciliation has found lost.
+/// Everything that needs a person. `lost` are the tasks that reconciliations have found lost.
 pub fn all(lanes: &[LaneView], queues: &[QueueView], lost_lines: u64, lost: u64) -> Vec<Attention> {
     let mut all: Vec<Attention> = lanes.iter().flat_map(of_lane).collect();
     all.extend(queues.iter().filter_map(parked));

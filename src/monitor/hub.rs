@@ -24,6 +24,7 @@ use crate::queues::Queues;
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::systems::Handler;
+use crate::trace::Target;
 
 /// A lane is asked how it is, and has this long to answer. One that is opening a session answers later.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -111,6 +112,12 @@ impl Hub {
     /// The worker stops: waits for the replays, which end by its stop signal.
     pub fn end(&self) {
         self.replays.join();
+    }
+
+    /// The target of each lane, asked through the lane's own handler, within its rate limit.
+    pub fn targets(&self) -> Vec<Target> {
+        let target = |lane: &LaneHandle| Target { system: lane.name.to_owned(), handler: Arc::clone(&lane.handler) };
+        self.lanes.iter().map(target).collect()
     }
 
     /// Every queue of the lanes, once.

@@ -56,6 +56,7 @@ pub struct LaneView {
     pub paused_by: Option<String>,
     pub ready: bool,
     pub not_ready_because: Option<String>,
+    pub consuming: Option<bool>,
     pub consumers: Option<u32>,
     pub waiting: Waiting,
     pub retrying: Option<usize>,
@@ -176,6 +177,7 @@ impl<'a> Facts<'a> {
             paused_by,
             ready: not_ready_because.is_none(),
             not_ready_because,
+            consuming: self.snapshot.as_ref().map(|snapshot| snapshot.is_consuming),
             consumers: input.map(|found| found.consumers),
             waiting: Waiting {
                 queue: input.map(|found| found.ready),

@@ -1,5 +1,8 @@
 //! The routes of reconciliations, and the reconciliations themselves: one runs at a time, on a thread of its own, and
-//! its report is kept when the client goes. What a reconciliation does is in [`crate::reconcile`].
+//! its report is kept when the client goes. What a reconciliation does is in [`crate::reconcile`]; [`lost`] keeps which
+//! tasks are lost over several of them.
+
+mod lost;
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,20 +11,23 @@ use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use crossbeam_channel::{Receiver, bounded, select};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
+use self::lost::Lost;
 use super::api::{Call, json as page};
 use super::hub::Hub;
+use super::parked::id;
 use super::problem::{NO_CAMUNDA, Problem, RECONCILIATION_IS_RUNNING, UNKNOWN_RECONCILIATION, WRONG_BODY};
-use super::query::{body, whole};
+use super::query::{body, no_body, whole};
 use super::time;
 use crate::camunda::Engine;
 use crate::http::server::Page;
 use crate::reconcile::{self, Counts, Options, Report, Sources, Told};
 use crate::redact::clean;
+use crate::stop::{self, Stop, Stopper};
 use crate::systems::table;
-use crate::trace::Target;
 
 /// So many are kept.
 const KEPT: usize = 10;
@@ -41,6 +47,9 @@ struct Book {
     last: u64,
     /// The oldest first; only the newest can be running.
     kept: VecDeque<Reconciliation>,
+    /// Ends the one that is running.
+    stopper: Option<Stopper>,
+    lost: Lost,
 }
 
 /// One of them.
@@ -67,7 +76,7 @@ enum State {
     Running,
     Done,
     Failed,
-    /// The worker has stopped meanwhile.
+    /// Somebody has stopped it, or the worker stops.
     Stopped,
 }
 
@@ -87,19 +96,36 @@ struct Request {
 /// Starts one.
 pub fn start(call: &Call<'_>) -> Result<Page, Problem> {
     let options = body::<Request>(call.request)?.options()?;
-    let sources = sources(call.hub)?;
-    let started = Reconciliations::begin(call.hub, call.caller.name(), sources, options)?;
+    let (stopper, stop) = stop::signal();
+    let sources = sources(call.hub, stop)?;
+    let started = Reconciliations::begin(call.hub, call.caller.name(), (sources, stopper), options)?;
     let place = format!("/api/v1/reconciliations/{}", started.id);
     Ok(page(202, &started).with("Location", place))
 }
 
 /// How one stands.
 pub fn show(call: &Call<'_>) -> Result<Page, Problem> {
-    let id = call.path.first().map(String::as_str).unwrap_or_default();
-    let book = call.hub.reconciliations.lock();
-    let found = book.kept.iter().find(|one| one.id == id);
-    let found = found.ok_or_else(|| Problem::new(UNKNOWN_RECONCILIATION, format!("the last {KEPT} are kept")))?;
-    Ok(page(200, found))
+    Ok(page(200, call.hub.reconciliations.lock().find(call)?))
+}
+
+/// Stops one; what was unlocked until then stays unlocked.
+pub fn stop(call: &Call<'_>) -> Result<Page, Problem> {
+    no_body(call.request)?;
+    let mut book = call.hub.reconciliations.lock();
+    let found = book.find(call)?.clone();
+    if found.state == State::Running {
+        book.stopper = None;
+        drop(book);
+        call.hub.events.operator(call.caller.name(), &format!("stopped reconciliation {}", found.id));
+    }
+    Ok(page(202, &found))
+}
+
+impl Book {
+    fn find(&self, call: &Call<'_>) -> Result<&Reconciliation, Problem> {
+        let found = self.kept.iter().find(|one| one.id == id(call));
+        found.ok_or_else(|| Problem::new(UNKNOWN_RECONCILIATION, format!("the last {KEPT} are kept")))
+    }
 }
 
 impl Request {
@@ -127,30 +153,30 @@ fn some_iso<S: Serializer>(time: &Option<DateTime<Utc>>, out: S) -> Result<S::Ok
     time.map(time::text).serialize(out)
 }
 
-/// The lanes' own handlers look tasks up, within their rate limits.
-fn sources(hub: &Arc<Hub>) -> Result<Sources, Problem> {
+fn sources(hub: &Arc<Hub>, stop: Stop) -> Result<Sources, Problem> {
     let Some(camunda) = &hub.config.camunda else {
         return Err(Problem::new(NO_CAMUNDA, "set CAMUNDA_URL and start the worker again"));
     };
-    let target =
-        |lane: &super::hub::LaneHandle| Target { system: lane.name.to_owned(), handler: Arc::clone(&lane.handler) };
     Ok(Sources {
         config: hub.config.clone(),
-        targets: hub.lanes.iter().map(target).collect(),
+        targets: hub.targets(),
         routes: table::routes(|name| hub.lane(name).is_some()),
         engine: Arc::new(Engine::new(camunda, &hub.config.https)),
-        stop: hub.stop.clone(),
+        stop,
     })
 }
 
 /// The tasks that the lanes have taken.
 fn told(hub: &Hub) -> Told {
+    let lanes = hub.lanes.iter().zip(hub.snapshots());
+    let consuming = lanes.filter(|(_, snapshot)| snapshot.as_ref().is_some_and(|snapshot| snapshot.is_consuming));
+    let consuming = consuming.map(|(lane, _)| lane.name.to_owned()).collect();
     let mut tasks = HashSet::new();
     for (lane, taken) in hub.lanes.iter().zip(hub.tasks()) {
         let Some(taken) = taken else { return Told::Nothing(format!("the lane {} is busy", lane.name)) };
         tasks.extend(taken.into_iter().map(|task| task.id));
     }
-    Told::Tasks(tasks)
+    Told::Tasks { tasks, consuming }
 }
 
 impl Reconciliations {
@@ -163,19 +189,24 @@ impl Reconciliations {
         Some(shown)
     }
 
-    /// When the last one ended that was completed, and what it has found.
+    /// When the last one ended that was completed, and what it has found. As lost count those of [`Self::lost`].
     pub fn last_done(&self) -> Option<(DateTime<Utc>, Counts)> {
         let book = self.lock();
         let last = book.kept.iter().rev().find(|one| one.state == State::Done)?;
-        Some((last.ended_at?, last.report.counts))
+        Some((last.ended_at?, Counts { lost: book.lost.count(), ..last.report.counts }))
     }
 
-    /// How many tasks it has found lost.
-    pub fn lost(&self) -> Option<u64> {
-        self.last_done().map(|(_, counts)| counts.lost)
+    /// How many tasks are lost, as far as it is known.
+    pub fn lost(&self) -> u64 {
+        self.lock().lost.count()
     }
 
-    fn begin(hub: &Arc<Hub>, by: &str, sources: Sources, options: Options) -> Result<Reconciliation, Problem> {
+    fn begin(
+        hub: &Arc<Hub>,
+        by: &str,
+        (sources, stopper): (Sources, Stopper),
+        options: Options,
+    ) -> Result<Reconciliation, Problem> {
         let mut book = hub.reconciliations.lock();
         if let Some(running) = book.kept.back().filter(|newest| newest.state == State::Running) {
             let told = format!("look at reconciliation {}; one runs at a time", running.id);
@@ -196,27 +227,33 @@ impl Reconciliations {
         if book.kept.len() > KEPT {
             book.kept.pop_front();
         }
+        book.stopper = Some(stopper);
         drop(book);
         let what = if options.repair { "a reconciliation with repair" } else { "a reconciliation" };
         hub.events.operator(by, &format!("{what} is started: {}", started.id));
-        // It ends by the stop signal; nobody waits for it.
+        // It ends by a stop signal; nobody waits for it.
         let running = thread::Builder::new().name("reconcile".into()).spawn({
             let (hub, by) = (Arc::clone(hub), by.to_owned());
             move || run(&hub, &by, &sources, &options)
         });
         if let Err(err) = running {
-            hub.reconciliations.end(State::Failed, Err(format!("a thread cannot be started: {err}")));
+            hub.reconciliations.end(Err((State::Failed, format!("a thread cannot be started: {err}"))));
         }
         Ok(started)
     }
 
-    fn end(&self, state: State, result: Result<Report, String>) {
-        if let Some(newest) = self.lock().kept.back_mut() {
-            (newest.state, newest.ended_at) = (state, Some(Utc::now()));
-            match result {
-                Ok(report) => newest.report = report,
-                Err(why) => newest.error = Some(clean(&why)),
+    fn end(&self, result: Result<(Report, Duration), (State, String)>) {
+        let book = &mut *self.lock();
+        book.stopper = None;
+        let Some(newest) = book.kept.back_mut() else { return };
+        newest.ended_at = Some(Utc::now());
+        match result {
+            Ok((mut report, older_than)) => {
+                book.lost.learn(&report, older_than);
+                report.cut();
+                (newest.state, newest.report) = (State::Done, report);
             }
+            Err((state, why)) => (newest.state, newest.error) = (state, Some(clean(&why))),
         }
     }
 
@@ -228,17 +265,32 @@ impl Reconciliations {
 
 fn run(hub: &Arc<Hub>, by: &str, sources: &Sources, options: &Options) {
     let audit = |line: &str| hub.events.operator(by, line);
-    let done = catch_unwind(AssertUnwindSafe(|| reconcile::reconcile(sources, options, &|| told(hub), &audit)));
-    let (state, result) = match done {
-        Ok(Ok(report)) => (State::Done, Ok(report)),
-        Ok(Err(_)) if hub.stop.raised() => (State::Stopped, Err("the worker stops".to_owned())),
-        Ok(Err(err)) => (State::Failed, Err(format!("{err:#}"))),
-        Err(_) => (State::Failed, Err("it panicked; worker_errors.log says where".to_owned())),
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        thread::scope(|scope| {
+            let (_ended, has_ended) = bounded::<()>(0);
+            scope.spawn(move || stop_with(hub, &has_ended));
+            reconcile::reconcile(sources, options, &|| told(hub), &audit)
+        })
+    }));
+    let result = match done {
+        Ok(Ok(report)) => Ok((report, options.older_than)),
+        Ok(Err(_)) if hub.stop.raised() => Err((State::Stopped, "the worker stops".to_owned())),
+        Ok(Err(_)) if sources.stop.raised() => Err((State::Stopped, "somebody has stopped it".to_owned())),
+        Ok(Err(err)) => Err((State::Failed, format!("{err:#}"))),
+        Err(_) => Err((State::Failed, "it panicked; worker_errors.log says where".to_owned())),
     };
     let told = match &result {
-        Ok(report) => format!("the reconciliation has ended: {}", json!(report.counts)),
-        Err(why) => format!("the reconciliation has ended early: {why}"),
+        Ok((report, _)) => format!("the reconciliation has ended: {}", json!(report.counts)),
+        Err((_, why)) => format!("the reconciliation has ended early: {why}"),
     };
-    hub.reconciliations.end(state, result);
+    hub.reconciliations.end(result);
     hub.events.operator(by, &told);
+}
+
+/// Stops the reconciliation when the worker stops, unless it has ended before.
+fn stop_with(hub: &Hub, has_ended: &Receiver<()>) {
+    select! {
+        recv(hub.stop.receiver()) -> _ => hub.reconciliations.lock().stopper = None,
+        recv(has_ended) -> _ => {}
+    }
 }

@@ -59,6 +59,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/api/v1/lanes/{system}/sweeps", "sweepLane", Control, &[], actions::sweep),
     route("POST", "/api/v1/reconciliations", "startReconciliation", Control, &[], reconciliations::start),
     route("GET", "/api/v1/reconciliations/{id}", "reconciliation", Read, &[], reconciliations::show),
+    route("DELETE", "/api/v1/reconciliations/{id}", "stopReconciliation", Control, &[], reconciliations::stop),
     route("GET", "/api/v1/parked", "parked", Read, &["cause", "q", "system", "limit", "cursor"], parked::list),
     route("GET", "/api/v1/parked/causes", "parkedCauses", Read, &[], parked::causes),
     route("GET", "/api/v1/parked/{id}", "parkedMessage", Read, &[], parked::one),

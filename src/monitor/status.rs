@@ -66,7 +66,7 @@ pub fn now(hub: &Hub, access: &'static str, besides: Besides) -> Status {
         log_level: level(),
         access,
         ready: lanes.iter().all(|lane| lane.ready),
-        attention: attention::all(&lanes, &queues, logging::lost_lines(), hub.reconciliations.lost().unwrap_or(0)),
+        attention: attention::all(&lanes, &queues, logging::lost_lines(), hub.reconciliations.lost()),
         lanes,
         queues,
         replay,

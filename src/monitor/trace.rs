@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::api::{Call, json};
-use super::hub::{Hub, LaneHandle};
+use super::hub::Hub;
 use super::problem::{Problem, TOO_MANY_TRACES};
 use super::tasks::{self, Filter};
 use super::{lanes, time};
@@ -19,7 +19,7 @@ use crate::camunda::Engine;
 use crate::http::server::Page;
 use crate::stop;
 use crate::trace::facts::Held;
-use crate::trace::{Event, Remembered, Sources, Target, Trace, trace};
+use crate::trace::{Event, Remembered, Sources, Trace, trace};
 
 /// For all sources together.
 const TIME: Duration = Duration::from_secs(15);
@@ -44,16 +44,8 @@ pub fn of(hub: &Arc<Hub>, task_id: &str, browse: bool) -> Trace {
     let config = &hub.config;
     // A browse that takes too long ends with this function.
     let (_stopper, stop) = stop::signal();
-    let target = |lane: &LaneHandle| Target { system: lane.name.to_owned(), handler: Arc::clone(&lane.handler) };
     let camunda = config.camunda.as_ref().map(|camunda| Arc::new(Engine::new(&camunda.within(TIME), &config.https)));
-    let sources = Sources {
-        config: config.clone(),
-        targets: hub.lanes.iter().map(target).collect(),
-        camunda,
-        browse,
-        time: TIME,
-        stop,
-    };
+    let sources = Sources { config: config.clone(), targets: hub.targets(), camunda, browse, time: TIME, stop };
     let found = trace(task_id, &sources, &|| remembered(hub, task_id));
     let events = hub.events.naming(task_id).into_iter();
     Trace { events: events.map(|event| Event { at: time::text(event.at), text: event.text }).collect(), ..found }

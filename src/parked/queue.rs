@@ -12,16 +12,20 @@ use super::Selection;
 use super::entry::ParkedEntry;
 use crate::config::Config;
 use crate::lane::outgoing;
+use crate::queues::Queues;
 use crate::rabbitmq::browse::{Browse, Browsed, LONGEST, Message};
 pub use crate::rabbitmq::browse::{End, Fate};
 use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::stop::Stop;
 
+/// How long somebody else's reading is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Shows the messages now in the queue, at most `most`, to `visit`, which decides what becomes of each and whether to
 /// go on.
 ///
 /// # Errors
-/// There is no error queue, the connection is gone, or `visit` failed: then its message stays.
+/// There is no error queue, somebody else reads it for long, the connection is gone, or `visit` failed: then its message stays.
 pub fn read(
     config: &Config,
     stop: &Stop,
@@ -80,7 +84,16 @@ fn read_within(
 ) -> anyhow::Result<Browsed> {
     let queue = &config.error_queue;
     let broker = &config.rabbitmq;
-    let browse = Browse { broker, name: "task-creator: parked", queue, most, time, republished: &republished };
+    let browse = Browse {
+        broker,
+        name: "task-creator: parked",
+        queue,
+        lock: &Queues::browse_lock(queue),
+        patience: PATIENCE,
+        most,
+        time,
+        republished: &republished,
+    };
     let browsed = browse.read(stop, |Message { body, headers, sent }| visit(ParkedEntry::read(body, headers, sent)))?;
     browsed.ok_or_else(|| {
         let vhost = &broker.vhost;

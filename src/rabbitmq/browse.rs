@@ -1,9 +1,11 @@
 //! Reads the messages now in a queue without keeping them: takes them without an ack, shows each to a visitor, and
 //! requeues all that the visitor leaves, in one step at the end.
 //!
-//! Nobody else sees the messages that it holds, so a visitor must not wait for a person. A quorum queue counts each
+//! Nobody else sees the messages that it holds, so a visitor must not wait for a person. For the same reason it holds a
+//! name meanwhile, which only one connection can: of two browses of a queue the second waits. A quorum queue counts each
 //! requeue, so a queue is never browsed in a loop. It does not know what a queue or a message is for.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -35,6 +37,10 @@ pub struct Browse<'a> {
     pub name: &'a str,
     /// The queue.
     pub queue: &'a str,
+    /// The name that every browse of this queue holds.
+    pub lock: &'a str,
+    /// For how long somebody else's browse is waited for.
+    pub patience: Duration,
     /// Messages at most.
     pub most: u32,
     /// For how long messages may be taken; never longer than [`LONGEST`].
@@ -86,13 +92,34 @@ pub struct Browsed {
     pub read: u32,
     /// Why it ended.
     pub end: End,
+    /// No other browse held messages meanwhile; `false`: the name for it may not be held with our rights, so it is not
+    /// known.
+    pub alone: bool,
+    /// How many consumers the queue had besides. They may hold messages.
+    pub consumers: u32,
 }
+
+/// Somebody else browses the queue, and has not ended in time.
+#[derive(Debug)]
+pub struct Taken {
+    queue: String,
+    patience: Duration,
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Taken { queue, patience } = self;
+        write!(f, "somebody else reads {queue}, and has not ended within {patience:?}; try again in a moment")
+    }
+}
+
+impl std::error::Error for Taken {}
 
 impl Browse<'_> {
     /// Shows the messages to `visit`, which keeps none and says whether to go on. `None`: there is no such queue.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// [`Taken`], or the connection is gone.
     pub fn look(
         &self,
         stop: &Stop,
@@ -108,13 +135,20 @@ impl Browse<'_> {
     /// queue.
     ///
     /// # Errors
-    /// The connection is gone, or `visit` failed: then its message stays.
+    /// [`Taken`], the connection is gone, or `visit` failed: then its message stays.
     pub fn read(
         &self,
         stop: &Stop,
         mut visit: impl FnMut(Message) -> anyhow::Result<ControlFlow<Fate, Fate>>,
     ) -> anyhow::Result<Option<Browsed>> {
         let mut connection = Connection::open(self.broker, self.name)?;
+        let Some(alone) = self.take_name(&mut connection, stop)? else {
+            let _ = connection.close();
+            return match stop.raised() {
+                true => Ok(Some(Browsed { found: 0, read: 0, end: End::Interrupted, alone: false, consumers: 0 })),
+                false => Err(Taken { queue: self.queue.to_owned(), patience: self.patience }.into()),
+            };
+        };
         let opened = connection.within_deadline(|connection| match queues::look(connection, self.queue)? {
             Some(found) => Consumer::open(connection, 1, 0).map(|consumer| Some((consumer, found))),
             None => Ok(None),
@@ -138,7 +172,20 @@ impl Browse<'_> {
         let end = end?;
         // Without a clean close the last acks may not have arrived.
         requeued.and(closed).context("the connection broke at the end; the last messages may still be there, too")?;
-        Ok(Some(Browsed { found: found.ready, read, end }))
+        Ok(Some(Browsed { found: found.ready, read, end, alone, consumers: found.consumers }))
+    }
+
+    /// The name is held until the connection ends; `None`: somebody else holds it. `false`: with our rights nobody can
+    /// hold it.
+    fn take_name(&self, connection: &mut Connection, stop: &Stop) -> anyhow::Result<Option<bool>> {
+        match queues::lock_within(connection, self.lock, self.patience, stop) {
+            Ok(taken) => Ok(taken.then_some(true)),
+            Err(err) if err.refused => {
+                log::debug!("{} may not be made, so another browse may hold messages: {err}", self.lock);
+                Ok(Some(false))
+            }
+            Err(err) => Err(err.into()),
+        }
     }
 }
 

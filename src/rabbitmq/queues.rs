@@ -9,10 +9,15 @@ use amiquip::{AmqpValue, Channel, Error, FieldTable, QueueDeclareOptions, QueueD
 
 use super::ConnectionError;
 use super::connection::Connection;
+use crate::stop::Stop;
 
 /// Other consumers may make us wait at most this long.
 const SETTLING_DEADLINE: Duration = Duration::from_secs(2);
 const SETTLING_LOOK: Duration = Duration::from_millis(5);
+/// Between two tries to hold a name.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+/// What the broker says of an exclusive queue of another connection.
+const RESOURCE_LOCKED: u16 = 405;
 
 /// Declares the queues that do not exist.
 ///
@@ -148,8 +153,38 @@ pub fn lock(connection: &mut Connection, name: &str) -> Result<bool, ConnectionE
     let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
     match connection.channel()?.queue_declare(name, options) {
         Ok(_) => Ok(true),
-        // 405 RESOURCE_LOCKED: an exclusive queue of another connection.
-        Err(Error::ServerClosedChannel { code: 405, .. }) => Ok(false),
+        Err(Error::ServerClosedChannel { code: RESOURCE_LOCKED, .. }) => Ok(false),
+        Err(err) => Err(err.into()),
+    }
+}
+
+/// The same, and waits so long for whoever holds the name; `false`: it is still held, or the stop signal came.
+///
+/// # Errors
+/// As [`lock`].
+pub fn lock_within(
+    connection: &mut Connection,
+    name: &str,
+    patience: Duration,
+    stop: &Stop,
+) -> Result<bool, ConnectionError> {
+    let end = Instant::now() + patience;
+    while !connection.within_deadline(|connection| lock(connection, name))? {
+        if Instant::now() >= end || stop.pause(TRY_AGAIN) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Does another connection hold this name?
+///
+/// # Errors
+/// The connection is gone.
+pub fn is_locked(connection: &mut Connection, name: &str) -> Result<bool, ConnectionError> {
+    match connection.channel()?.queue_declare_passive(name) {
+        Ok(_) => Ok(false),
+        Err(Error::ServerClosedChannel { code, .. }) => Ok(code == RESOURCE_LOCKED),
         Err(err) => Err(err.into()),
     }
 }

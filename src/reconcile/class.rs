@@ -3,13 +3,12 @@
 //!
 //! A task that may just be moving is never called lost. What cannot be known is said to be unknown.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::trace::facts::Role;
 
 /// What is wrong with a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// Nothing: somebody has it, or it has just moved on.
     InHand,
@@ -25,6 +24,27 @@ pub enum Class {
     Orphan,
     /// A source did not answer.
     Unknown,
+}
+
+impl Class {
+    /// Its name for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::InHand => "in_hand",
+            Class::Lost => "lost",
+            Class::Untracked => "untracked",
+            Class::Unanswered => "unanswered",
+            Class::Parked => "parked",
+            Class::Orphan => "orphan",
+            Class::Unknown => "unknown",
+        }
+    }
+}
+
+impl Serialize for Class {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(self.name())
+    }
 }
 
 /// What the sources say of a task.

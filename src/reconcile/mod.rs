@@ -2,7 +2,7 @@
 //! and the targets have. A task that nobody has can be unlocked, so that the bridge fetches and publishes it again; the
 //! worker's look-up then finds what is there, and creates only what is not.
 //!
-//! `queues` looks at the messages, [`mod@class`] is the table of what follows, `repair` unlocks and looks again, and
+//! `queues` looks at the messages, `hands` hears the worker, [`mod@class`] is the table of what follows, `repair` unlocks and looks again, and
 //! `report` tells. What the worker has taken is told by whoever asks: the command through the API, the API from the
 //! lanes. It does not know how its report is shown.
 //!
@@ -10,13 +10,14 @@
 //! which messages move, the worker is asked before, in between and after, and in the end the engine is asked once more.
 
 pub mod class;
+mod hands;
 mod queues;
 mod repair;
 mod report;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use anyhow::{Context as _, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use self::class::{Class, EngineSays, Facts, Sight, TargetSays, class};
+use self::hands::Hands;
+pub use self::hands::Told;
 use self::queues::{Place, Places};
 pub use self::report::{Action, Counts, Item, Report};
 use crate::camunda::Engine;
@@ -71,6 +74,8 @@ pub struct Options {
     pub pause: Duration,
     /// Between two looks at the queues.
     pub between: Duration,
+    /// For the end of somebody else's browse of a queue, or of a replay.
+    pub browse: Duration,
     /// Until it is said whether an unlocked task has healed.
     pub patience: Duration,
 }
@@ -83,18 +88,10 @@ impl Default for Options {
             limit: 100,
             pause: Duration::from_secs(1),
             between: Duration::from_secs(3),
+            browse: Duration::from_secs(120),
             patience: Duration::from_secs(120),
         }
     }
-}
-
-/// The tasks that the running worker has taken, as whoever asks has found out.
-#[derive(Clone, Debug)]
-pub enum Told {
-    /// No worker was asked, or it has not named all, and why.
-    Nothing(String),
-    /// All of them.
-    Tasks(HashSet<String>),
 }
 
 /// Compares, and repairs if it is asked to. `ask` asks the running worker which tasks it has; `audit` hears a line of
@@ -142,14 +139,6 @@ struct Look<'a> {
     now: DateTime<Utc>,
 }
 
-/// What the worker has said, whenever it was asked.
-#[derive(Debug, Default)]
-struct Hands {
-    tasks: HashSet<String>,
-    /// The last time it did not name all, and why.
-    silent: Option<String>,
-}
-
 /// A task that needs a closer look.
 struct Suspect {
     id: String,
@@ -168,10 +157,7 @@ struct Suspect {
 impl Look<'_> {
     fn queues(&mut self) -> Places {
         let (ask, hands) = (self.ask, &mut self.hands);
-        queues::look(self.sources, || match ask() {
-            Told::Tasks(tasks) => hands.tasks.extend(tasks),
-            Told::Nothing(why) => hands.silent = Some(why),
-        })
+        queues::look(self.sources, self.options.browse, || hands.hear(ask()))
     }
 
     fn pause(&self, pause: Duration) -> anyhow::Result<()> {
@@ -291,22 +277,9 @@ impl Look<'_> {
             suspect.place = found.cloned();
             suspect.facts.place = found.map(|place| place.role);
             suspect.facts.in_hand = self.hands.tasks.contains(id);
-            suspect.facts.sight = self.sight(&suspect.system, looks);
+            suspect.facts.sight = self.hands.sight(&suspect.system, looks);
         }
         suspects.retain(|suspect| suspect.task.is_some() || suspect.facts.place == Some(Role::Sent));
-    }
-
-    fn sight(&self, system: &str, looks: [&Places; 2]) -> Sight {
-        let asked = u32::from(self.hands.silent.is_none());
-        let is_consumed_by_others = |places: &Places| {
-            let consumers = |system: &str| places.consumers.get(system).copied().unwrap_or_default();
-            consumers(system) > asked || consumers(DEFAULT) > asked
-        };
-        match () {
-            () if looks.iter().any(|places| places.unseen(system).is_some()) => Sight::Partial,
-            () if looks.into_iter().any(is_consumed_by_others) => Sight::WorkerNotAsked,
-            () => Sight::Whole,
-        }
     }
 
     /// Asks the target of each task that no queue and no worker has.

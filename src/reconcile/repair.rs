@@ -3,15 +3,17 @@
 //!
 //! Just before the unlock the engine is asked whether the lock is still the one that was judged.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::class::{Class, forbidden};
+use super::class::forbidden;
+use super::hands::Hands;
 use super::queues::Place;
-use super::{Action, Item, Look, Report, Suspect, Told, queues};
+use super::{Action, Item, Look, Report, Suspect, queues};
 use crate::camunda::Told as Answered;
+use crate::camunda::history::TaskEventKind;
 use crate::camunda::tasks::ExternalTask;
 use crate::redact::clean;
 use crate::trace::facts::Role;
@@ -64,12 +66,7 @@ pub(super) fn repair(
 }
 
 fn line(what: &str, Item { task_id, class, system, age_seconds, .. }: &Item) -> String {
-    let class = match class {
-        Class::Lost => "lost",
-        Class::Untracked => "untracked",
-        Class::Unanswered => "unanswered",
-        Class::Parked | Class::Orphan | Class::InHand | Class::Unknown => "not to be unlocked",
-    };
+    let class = class.name();
     let system = system.as_deref().unwrap_or("?");
     format!("reconcile: {what}: task={task_id} system={system} class={class} age={age_seconds} s")
 }
@@ -84,14 +81,24 @@ fn unlock(look: &Look, judged: &ExternalTask) -> anyhow::Result<bool> {
 }
 
 /// What became of an unlocked task.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// The bridge has not fetched it.
     Unlocked,
     /// The bridge has fetched it.
     Fetched,
-    /// It is over.
-    Answered,
+    /// Camunda no longer waits for it.
+    Over(Ending),
+}
+
+/// How a task has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Completed,
+    /// Its process was cancelled, or went another way.
+    Deleted,
+    /// The history does not say it.
+    Unknown,
 }
 
 /// Healed is what is over, or what the bridge has fetched and somebody has.
@@ -101,30 +108,20 @@ fn look_again(
     unlocked: HashMap<String, Option<DateTime<Utc>>>,
     audit: &dyn Fn(&str),
 ) -> anyhow::Result<()> {
-    let end = Instant::now() + look.options.patience;
-    let fates = loop {
-        let fates: HashMap<String, Fate> =
-            unlocked.iter().filter_map(|(id, lock)| Some((id.clone(), fate(look, id, *lock)?))).collect();
-        let fetched = fates.values().filter(|fate| **fate != Fate::Unlocked).count();
-        if fetched == unlocked.len() || Instant::now() > end {
-            break fates;
-        }
-        look.pause(ASK_AGAIN)?;
-    };
-    let mut hands = HashSet::new();
-    let places = queues::look(look.sources, || {
-        if let Told::Tasks(tasks) = (look.ask)() {
-            hands.extend(tasks);
-        }
-    });
+    let fates = await_fetched(look, &unlocked)?;
+    let mut hands = Hands::default();
+    let places = queues::look(look.sources, look.options.browse, || hands.hear((look.ask)()));
+    // After an interrupt not all was looked at.
+    look.pause(Duration::ZERO)?;
     for item in report.items.iter_mut().filter(|item| unlocked.contains_key(&item.task_id)) {
+        look.pause(Duration::ZERO)?;
         let fate = match fates.get(&item.task_id) {
             // It may have been answered since.
             Some(Fate::Fetched) => fate(look, &item.task_id, unlocked[&item.task_id]),
             other => other.copied(),
         };
         let place = places.found.get(&item.task_id).map(|Place { role, .. }| *role);
-        let (healed, told) = healed(fate, place, hands.contains(&item.task_id));
+        let (healed, told) = healed(fate, place, hands.tasks.contains(&item.task_id));
         item.healed = healed;
         item.text.push_str("; ");
         item.text.push_str(told);
@@ -134,23 +131,63 @@ fn look_again(
     Ok(())
 }
 
+/// What became of each, as far as the engine says it, when the bridge has fetched all of them or its time is up.
+fn await_fetched(
+    look: &Look,
+    unlocked: &HashMap<String, Option<DateTime<Utc>>>,
+) -> anyhow::Result<HashMap<String, Fate>> {
+    let end = Instant::now() + look.options.patience;
+    let mut fates = HashMap::new();
+    loop {
+        for (id, lock) in unlocked {
+            // What was fetched is not unlocked again.
+            if fates.get(id).is_none_or(|fate| *fate == Fate::Unlocked) {
+                fates.extend(fate(look, id, *lock).map(|fate| (id.clone(), fate)));
+                look.pause(Duration::ZERO)?;
+            }
+        }
+        let fetched = fates.values().filter(|fate| **fate != Fate::Unlocked).count();
+        if fetched == unlocked.len() || Instant::now() > end {
+            return Ok(fates);
+        }
+        look.pause(ASK_AGAIN)?;
+    }
+}
+
 fn fate(look: &Look, id: &str, lock: Option<DateTime<Utc>>) -> Option<Fate> {
     match look.sources.engine.task(id).ok()? {
-        None => Some(Fate::Answered),
+        None => Some(Fate::Over(ending(look, id))),
         Some(task) if task.worker_id.is_some() && task.locked_until != lock => Some(Fate::Fetched),
         Some(_) => Some(Fate::Unlocked),
     }
 }
 
+fn ending(look: &Look, id: &str) -> Ending {
+    let history = look.sources.engine.task_history(id).unwrap_or_default();
+    match history.last().map(|event| event.kind) {
+        Some(TaskEventKind::Completed) => Ending::Completed,
+        Some(TaskEventKind::Deleted) => Ending::Deleted,
+        Some(TaskEventKind::Created | TaskEventKind::Failed) | None => Ending::Unknown,
+    }
+}
+
 fn healed(fate: Option<Fate>, place: Option<Role>, in_hand: bool) -> (Option<bool>, &'static str) {
     match (fate, place) {
-        (Some(Fate::Answered), _) => (Some(true), "unlocked, and answered since"),
+        (Some(Fate::Over(ending)), _) => (Some(true), told(ending)),
         (Some(Fate::Unlocked), _) => (Some(false), "unlocked, but the bridge has not fetched it: does it run?"),
         (_, Some(Role::Errors)) if !in_hand => (Some(false), "unlocked and published again, but it is parked now"),
         (_, Some(_)) => (Some(true), "unlocked, and published again"),
         (_, None) if in_hand => (Some(true), "unlocked, and the worker has it again"),
         (Some(Fate::Fetched), None) => (None, "unlocked and fetched by the bridge, but its message was not seen yet"),
         (None, None) => (None, "unlocked, but Camunda does not say what became of it"),
+    }
+}
+
+fn told(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Completed => "unlocked, and answered since",
+        Ending::Deleted => "unlocked, but no answer is wanted any more: its process was cancelled or went another way",
+        Ending::Unknown => "unlocked, and Camunda no longer waits for it; whether it was answered is not known",
     }
 }
 
@@ -162,7 +199,7 @@ mod tests {
     fn an_unlocked_task_has_healed_when_it_is_over_or_somebody_has_it_again() {
         let of = |fate, place, in_hand| healed(fate, place, in_hand).0;
         let fetched = Some(Fate::Fetched);
-        assert_eq!(of(Some(Fate::Answered), None, false), Some(true));
+        assert_eq!(of(Some(Fate::Over(Ending::Completed)), None, false), Some(true));
         assert_eq!(of(fetched, Some(Role::Input), false), Some(true));
         assert_eq!(of(fetched, Some(Role::Responses), false), Some(true));
         assert_eq!(of(fetched, None, true), Some(true));

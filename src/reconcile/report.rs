@@ -1,5 +1,6 @@
 //! The report of a reconciliation: what is wrong with each task, in words and in numbers, and what was done.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
@@ -10,8 +11,8 @@ use super::{Look, Suspect};
 use crate::camunda::tasks::ExternalTask;
 use crate::redact::clean;
 
-/// Items that are listed; all are counted.
-const MOST_LISTED: usize = 1000;
+/// Items that are shown; all are counted.
+const MOST_SHOWN: usize = 1000;
 
 /// What was found and done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -24,7 +25,7 @@ pub struct Report {
     pub repaired: u64,
     /// Unlocked tasks that somebody has again.
     pub healed: u64,
-    /// What is wrong, at most a thousand tasks.
+    /// What is wrong, the oldest first.
     pub items: Vec<Item>,
     /// What could not be found out, for all tasks of a system.
     pub notes: Vec<String>,
@@ -54,14 +55,15 @@ impl Counts {
     pub fn by_class(&self) -> [(&'static str, u64); 7] {
         let Counts { lost, untracked, unanswered, parked, orphan, in_hand, unknown } = *self;
         [
-            ("lost", lost),
-            ("untracked", untracked),
-            ("unanswered", unanswered),
-            ("parked", parked),
-            ("orphan", orphan),
-            ("in_hand", in_hand),
-            ("unknown", unknown),
+            (Class::Lost, lost),
+            (Class::Untracked, untracked),
+            (Class::Unanswered, unanswered),
+            (Class::Parked, parked),
+            (Class::Orphan, orphan),
+            (Class::InHand, in_hand),
+            (Class::Unknown, unknown),
         ]
+        .map(|(class, count)| (class.name(), count))
     }
 }
 
@@ -115,6 +117,15 @@ impl Counts {
 }
 
 impl Report {
+    /// As many items as are shown, the oldest first. Those with which something was done are among them.
+    pub fn cut(&mut self) {
+        if self.items.len() > MOST_SHOWN {
+            self.items.sort_by_key(|item| item.action == Action::None);
+            self.items.truncate(MOST_SHOWN);
+            self.items.sort_by(by_age);
+        }
+    }
+
     /// Is something wrong that is not healed?
     pub fn is_wrong(&self) -> bool {
         let Counts { lost, untracked, unanswered, parked, orphan, .. } = self.counts;
@@ -140,8 +151,7 @@ impl Look<'_> {
                 items.push(self.item(suspect, class, looks));
             }
         }
-        items.sort_by(|a, b| b.age_seconds.cmp(&a.age_seconds).then_with(|| a.task_id.cmp(&b.task_id)));
-        items.truncate(MOST_LISTED);
+        items.sort_by(by_age);
         let may_unlock = items.iter_mut().filter(|item| item.action == Action::WouldUnlock);
         may_unlock.skip(self.options.limit).for_each(|item| item.action = Action::None);
         report.items = items;
@@ -180,6 +190,10 @@ impl Look<'_> {
     }
 }
 
+fn by_age(a: &Item, b: &Item) -> Ordering {
+    b.age_seconds.cmp(&a.age_seconds).then_with(|| a.task_id.cmp(&b.task_id))
+}
+
 fn text(suspect: &Suspect, class: Class, unseen: Option<&str>) -> String {
     let Suspect { system, facts, .. } = suspect;
     let at_target = suspect.seen.as_ref().map(|seen| match &seen.link {
@@ -205,5 +219,31 @@ fn text(suspect: &Suspect, class: Class, unseen: Option<&str>) -> String {
             format!("it is not known where it is: {why}")
         }
         Class::InHand => "somebody has it".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_is_shown_however_much_is_wrong() {
+        let item = |number: u64, action| Item {
+            task_id: format!("task-{number}"),
+            process_id: None,
+            class: Class::Lost,
+            system: None,
+            age_seconds: 10_000 - number,
+            text: String::new(),
+            action,
+            healed: None,
+        };
+        let action = |number| if number < 3000 { Action::None } else { Action::Unlocked };
+        let items = (0..3002).map(|number| item(number, action(number))).collect();
+        let mut report = Report { items, ..Report::default() };
+        report.cut();
+        let shown: Vec<&str> = report.items.iter().map(|item| item.task_id.as_str()).collect();
+        assert_eq!((shown.len(), shown[0], shown[997]), (1000, "task-0", "task-997"));
+        assert_eq!(shown[998..], ["task-3000", "task-3001"]);
     }
 }

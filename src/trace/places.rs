@@ -24,6 +24,8 @@ use crate::rabbitmq::queues;
 use crate::stop::Stop;
 use crate::systems::table;
 
+/// How long somebody else's browse of a queue is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Of an input queue no more messages are looked at: each look is a requeue.
 const MOST_OF_INPUT: u32 = 1000;
 
@@ -130,7 +132,7 @@ impl Tracing<'_> {
             self.facts.queues.found.push(place);
             return Some(step);
         }
-        let is_whole = browsed.end == End::All && browsed.read >= browsed.found;
+        let is_whole = browsed.end == End::All && browsed.alone && browsed.read >= browsed.found;
         self.facts.queues.complete &= is_whole;
         let seen = match is_whole {
             true => format!("{queue} does not have it among {} messages", browsed.read),
@@ -156,18 +158,22 @@ fn look(
     until: Instant,
 ) -> anyhow::Result<Found> {
     let mut found = Found { place: None, process_id: None, title: None, browsed: None, consumers: 0 };
-    let Some(there) = ready(connection, config, &asked.queue)? else { return Ok(found) };
+    let lock = Queues::browse_lock(&asked.queue);
+    let Some((there, is_held)) = ready(connection, config, &asked.queue, &lock)? else { return Ok(found) };
     found.consumers = there.consumers;
-    if there.ready == 0 {
-        found.browsed = Some(Browsed { found: 0, read: 0, end: End::All });
+    if there.ready == 0 && !is_held {
+        found.browsed = Some(Browsed { found: 0, read: 0, end: End::All, alone: true, consumers: there.consumers });
         return Ok(found);
     }
+    let left = || until.saturating_duration_since(Instant::now());
     let browse = Browse {
         broker: &config.rabbitmq,
         name: "task-creator: trace",
         queue: &asked.queue,
+        lock: &lock,
+        patience: PATIENCE.min(left()),
         most: if asked.role == Role::Input { MOST_OF_INPUT } else { u32::MAX },
-        time: until.saturating_duration_since(Instant::now()),
+        time: left(),
         republished: &outgoing::browsed,
     };
     found.browsed = browse.look(stop, |message| {
@@ -183,12 +189,24 @@ fn look(
     Ok(found)
 }
 
-fn ready(connection: &mut Option<Connection>, config: &Config, queue: &str) -> anyhow::Result<Option<queues::Found>> {
+/// What is in the queue, and whether another browse holds messages of it.
+fn ready(
+    connection: &mut Option<Connection>,
+    config: &Config,
+    queue: &str,
+    lock: &str,
+) -> anyhow::Result<Option<(queues::Found, bool)>> {
     let mut open = match connection.take() {
         Some(open) => open,
         None => Connection::open(&config.rabbitmq, "task-creator: trace")?,
     };
-    let found = open.within_deadline(|open| queues::look(open, queue))?;
+    let found = open.within_deadline(|open| {
+        // It may end, or start, while the queue is looked at.
+        let was_held = queues::is_locked(open, lock)?;
+        let found = queues::look(open, queue)?;
+        let is_held = was_held || queues::is_locked(open, lock)?;
+        Ok(found.map(|found| (found, is_held)))
+    })?;
     *connection = Some(open);
     Ok(found)
 }

@@ -374,8 +374,7 @@ fn untracked(_: &str, facts: &Facts) -> Option<Said> {
 fn open_unclear(id: &str, facts: &Facts) -> Option<Said> {
     let (system, seen) = facts.seen_as(State::Open)?;
     let text = format!("{} Whether the worker follows it was not found out.", there(system, seen));
-    let suggestion = find_out(id, facts);
-    Some(Said { suggestion, ..Said::moves(text) }.since(seen.created.as_ref()))
+    Some(Said::unknown(text, find_out(id, facts)).since(seen.created.as_ref()))
 }
 
 fn at_target(id: &str, facts: &Facts) -> Option<Said> {

@@ -2,12 +2,23 @@
 //! rules and a bridge between them. A task is taken away by hand; it is found, repaired, and answered in the end.
 
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use chrono::TimeDelta;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::{Value, json};
+use task_creator::commands;
+use task_creator::parked::Selection;
+use task_creator::parked::entry::ParkedEntry;
+use task_creator::parked::replay::{self, Observer, Plan, Step};
+use task_creator::rabbitmq::publisher::OutgoingMessage;
+use task_creator::reconcile::{Options, Report, Told, reconcile};
 use task_creator::sandbox::camunda::{Camunda, PASSWORD, ROOT, USER};
 use task_creator::sandbox::http_fake::HttpFake;
 use task_creator::sandbox::{self, ANY_CALL, ANY_REQUEST, Fault, Limits, Sandbox, What};
+use task_creator::stop;
+use task_creator::systems::table::Setup;
 
 use crate::support::bridge::{Bridge, WORKER_ID};
 use crate::support::*;
@@ -93,6 +104,23 @@ impl Scene {
         let ended = run(&[&["reconcile", "--json"], arguments].concat(), &self.settings);
         let told = parked::json_lines(&ended.output).pop().unwrap_or_else(|| panic!("{}", ended.output));
         (told, ended.code)
+    }
+
+    fn setup(&self) -> Setup {
+        let value =
+            |name: &str| self.settings.iter().rev().find(|(known, _)| known == name).map(|(_, own)| own.clone());
+        Setup::read(value).expect("right settings")
+    }
+
+    /// The same in this process, without a long wait for others.
+    #[track_caller]
+    fn reconciled(&self) -> Report {
+        let (_stopper, stop) = stop::signal();
+        let sources = commands::reconcile::sources(&self.setup(), &stop).expect("right settings");
+        let (older_than, browse, between) = (Duration::ZERO, Duration::from_millis(1), Duration::ZERO);
+        let options = Options { older_than, browse, between, ..Options::default() };
+        let nobody = || Told::Nothing("nobody is asked".to_owned());
+        reconcile(&sources, &options, &nobody, &|_| {}).expect("it ends")
     }
 
     /// In the end the task was made once, answered, and is over in Camunda.
@@ -247,6 +275,61 @@ fn the_api_reconciles_as_the_command_does() {
     worker.stop();
 }
 
+#[test]
+fn a_reconciliation_that_is_stopped_ends_at_once_and_lost_tasks_stay_lost_until_it_is_known_better() {
+    let api = api::Api::anywhere();
+    let mut scene = Scene::set("stopped", &api.settings());
+    scene.lost();
+    // Nobody fetches what is unlocked.
+    scene.bridge = None;
+    let mut worker = scene.worker();
+    let start = |order: &Value| {
+        let started = api.ask("POST", "/api/v1/reconciliations", Some(order)).expect("it answers");
+        started.header("Location").unwrap_or_else(|| panic!("{}", started.body)).to_owned()
+    };
+    let ended = |place: &str, patience| {
+        eventually_some("the end", patience, || {
+            let told = api.get(place).expect("it answers").json();
+            (told["state"] != "running").then_some(told)
+        })
+    };
+    let lost = || {
+        let status = api.get("/api/v1/status").expect("it answers").json();
+        let attention = status["attention"].as_array().cloned().unwrap_or_default();
+        attention
+            .iter()
+            .filter(|one| one["code"] == "lost")
+            .map(|one| one["values"]["count"].clone())
+            .collect::<Vec<_>>()
+    };
+    ended(&start(&json!({"older_than_seconds": 0})), PATIENCE);
+    assert_eq!(lost(), [1]);
+    let place = start(&json!({"older_than_seconds": 0, "repair": true}));
+    eventually("the unlock", PATIENCE, || scene.engine.target().fetchable() == [ID]);
+    assert_eq!(lost(), [1], "while it runs");
+    let stopped = api.ask("DELETE", &place, None).expect("it answers");
+    assert_eq!((stopped.status, &stopped.json()["state"]), (202, &json!("running")), "{}", stopped.body);
+    let told = ended(&place, Duration::from_secs(3));
+    assert_eq!((&told["state"], &told["error"]), (&json!("stopped"), &json!("somebody has stopped it")));
+    assert_eq!(lost(), [1], "it has not said what became of the task");
+    assert_eq!(api.ask("DELETE", &place, None).expect("it answers").status, 202, "it has ended already");
+    assert_eq!(api.ask("DELETE", "/api/v1/reconciliations/7", None).expect("it answers").status, 404);
+    worker.stop();
+}
+
+#[test]
+fn a_repaired_task_whose_process_is_cancelled_is_not_called_answered() {
+    let mut scene = Scene::set("cancelled", &[]);
+    scene.lost();
+    scene.bridge = None;
+    let mut repair = Worker::run(&[&["reconcile"], REPAIR].concat(), &scene.settings);
+    repair.await_output("reconcile: unlocked in Camunda: task=task-1", PATIENCE);
+    scene.engine.target().cancel(ID);
+    assert_eq!(repair.wait(PATIENCE).code(), Some(0), "{}", repair.output());
+    let output = repair.output();
+    assert!(output.contains("its process was cancelled") && !output.contains("answered since"), "{output}");
+}
+
 // What is left alone.
 
 #[test]
@@ -291,6 +374,41 @@ fn tasks_of_others_are_none_of_ours() {
 }
 
 // What cannot be known.
+
+/// A replay that waits with a message in its hands.
+struct Holds {
+    holds: Sender<()>,
+    until: Receiver<()>,
+}
+
+impl Observer for Holds {
+    fn may_go(&mut self, _: &OutgoingMessage) -> bool {
+        let _ = self.holds.send(());
+        let _ = self.until.recv();
+        false
+    }
+
+    fn told(&mut self, _: &ParkedEntry, _: Step, _: Option<&str>) {}
+}
+
+#[test]
+fn what_a_replay_holds_is_not_lost() {
+    let scene = Scene::set("held", &[]);
+    scene.engine.target().lock(ID, WORKER_ID);
+    scene.age();
+    parked::put(&scene.queues, &[parked::parked(&field_text(ID), "REQUEST_ERROR", "no", &scene.queues.input())]);
+    let (config, (_stopper, stop)) = (scene.setup().config, stop::signal());
+    let plan = Plan { selection: Selection::all(), limit: None, dry_run: false };
+    thread::scope(|scope| {
+        let ((holds, is_held), (_end, until)) = (bounded(1), bounded(0));
+        scope.spawn(|| replay::run(&config, &stop, &plan, &mut Holds { holds, until }).expect("it ends"));
+        is_held.recv_timeout(PATIENCE).expect("it holds the message");
+        let report = scene.reconciled();
+        assert_eq!((report.counts.unknown, report.counts.lost), (1, 0), "{report:#?}");
+        assert!(report.items[0].text.contains("somebody else reads"), "{report:#?}");
+    });
+    assert_eq!(scene.reconciled().counts.parked, 1, "it can be seen again");
+}
 
 #[test]
 fn a_worker_that_cannot_be_asked_may_have_it_so_nothing_is_unlocked() {

@@ -7,7 +7,6 @@ use crate::lane::control::Snapshot;
 use crate::lane::notices::ParkedLast;
 use crate::lane::tasks::Swept;
 use crate::monitor::hub::{Hub, LaneHandle};
-use crate::reconcile::Counts;
 use crate::stats::condition::Obstacle;
 
 /// The worker at one look.
@@ -15,8 +14,8 @@ use crate::stats::condition::Obstacle;
 pub struct Seen {
     /// Its lanes.
     pub lanes: Vec<LaneSeen>,
-    /// Tasks that the last reconciliation has found lost; `None`: nobody knows.
-    pub lost: Option<u64>,
+    /// Tasks that reconciliations have found lost.
+    pub lost: u64,
 }
 
 /// One lane at one look.
@@ -47,14 +46,9 @@ impl Seen {
     pub fn of(hub: &Hub) -> Seen {
         Seen {
             lanes: hub.lanes.iter().zip(hub.snapshots()).map(LaneSeen::of).collect(),
-            lost: lost(hub.reconciliations.last_done().map(|(_, counts)| counts)),
+            lost: hub.reconciliations.lost(),
         }
     }
-}
-
-/// A reconciliation that could not look at every task says nothing by finding none.
-fn lost(counts: Option<Counts>) -> Option<u64> {
-    counts.filter(|counts| counts.lost > 0 || counts.unknown == 0).map(|counts| counts.lost)
 }
 
 impl LaneSeen {
@@ -74,17 +68,5 @@ impl LaneSeen {
             swept: lane.control.swept(),
             budget: lane.handler.rests(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_reconciliation_that_has_seen_every_task_can_say_that_none_is_lost() {
-        let counts = |lost, unknown| Some(Counts { lost, unknown, ..Counts::default() });
-        assert_eq!([lost(counts(0, 0)), lost(counts(2, 0)), lost(counts(2, 1))], [Some(0), Some(2), Some(2)]);
-        assert_eq!([lost(counts(0, 1)), lost(None)], [None, None]);
     }
 }

@@ -18,8 +18,6 @@ const LONGEST_ID: usize = 100;
 pub struct Watch {
     pace: Pace,
     unanswered_after: Duration,
-    /// What the last reconciliation has found that says it.
-    lost: u64,
     /// What is wrong now, or was a moment ago.
     episodes: BTreeMap<Key, Episode>,
     lanes: HashMap<&'static str, LaneBefore>,
@@ -70,7 +68,7 @@ struct Unanswered {
 impl Watch {
     /// Nothing was seen.
     pub fn new(pace: Pace, unanswered_after: Duration) -> Watch {
-        Watch { pace, unanswered_after, lost: 0, episodes: BTreeMap::new(), lanes: HashMap::new() }
+        Watch { pace, unanswered_after, episodes: BTreeMap::new(), lanes: HashMap::new() }
     }
 
     /// What is to be told after this look.
@@ -79,8 +77,7 @@ impl Watch {
         for lane in &seen.lanes {
             self.look_at(lane, now, &mut sights);
         }
-        self.lost = seen.lost.unwrap_or(self.lost);
-        sights.insert(Key { system: None, what: What::Lost }, (Sight::Amount(self.lost), None));
+        sights.insert(Key { system: None, what: What::Lost }, (Sight::Amount(seen.lost), None));
         for key in sights.iter().filter(|(_, (sight, _))| !is_nothing(*sight)).map(|(key, _)| key) {
             self.episodes.entry(*key).or_insert_with(|| Episode::new(now));
         }

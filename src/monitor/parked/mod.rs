@@ -14,7 +14,9 @@ use serde_json::value::RawValue;
 use self::shelf::Filter;
 use super::api::{Call, json};
 use super::hub::Hub;
-use super::problem::{ERROR_QUEUE_AWAY, IF_MATCH_MISSING, MESSAGE_CHANGED, NOT_PARKED, Problem, WRONG_BODY};
+use super::problem::{
+    ERROR_QUEUE_AWAY, IF_MATCH_MISSING, MESSAGE_CHANGED, NOT_PARKED, Problem, QUEUE_IS_BEING_READ, WRONG_BODY,
+};
 use super::query::no_body;
 use crate::http::server::{Page, Request};
 use crate::parked::Selection;
@@ -22,6 +24,7 @@ use crate::parked::entry::ParkedEntry;
 use crate::parked::queue::{self, Fate};
 use crate::parked::replay;
 use crate::parked::summary::Summary;
+use crate::rabbitmq::browse::Taken;
 
 /// The list of parked messages.
 pub fn list(call: &Call<'_>) -> Result<Page, Problem> {
@@ -142,5 +145,6 @@ pub fn if_match(request: &Request<'_>) -> Result<Option<Option<HashSet<String>>>
 
 /// The queue cannot be read.
 pub fn away(err: &anyhow::Error) -> Problem {
-    Problem::new(ERROR_QUEUE_AWAY, format!("{err:#}"))
+    let kind = if err.is::<Taken>() { QUEUE_IS_BEING_READ } else { ERROR_QUEUE_AWAY };
+    Problem::new(kind, format!("{err:#}"))
 }

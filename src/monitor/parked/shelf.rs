@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::Serialize;
 
+use super::away;
 use crate::config::Config;
-use crate::monitor::problem::{CURSOR_EXPIRED, ERROR_QUEUE_AWAY, Problem, QUEUE_IS_BEING_READ, REPLAY_IS_RUNNING};
+use crate::monitor::problem::{CURSOR_EXPIRED, Problem, QUEUE_IS_BEING_READ, REPLAY_IS_RUNNING};
 use crate::monitor::{query, time};
 use crate::parked::groups::Groups;
 use crate::parked::queue;
@@ -197,8 +198,7 @@ impl Shelf {
             return Ok(());
         }
         let number = self.readings.fetch_add(1, Ordering::Relaxed) + 1;
-        let reading =
-            Reading::of(config, stop, number).map_err(|err| Problem::new(ERROR_QUEUE_AWAY, format!("{err:#}")))?;
+        let reading = Reading::of(config, stop, number).map_err(|err| away(&err))?;
         *self.kept() = Some(reading);
         Ok(())
     }

@@ -221,7 +221,7 @@ fn without_the_queues_the_target_alone_proves_little() {
     row(
         &facts(at(State::Open)),
         "open_unclear",
-        MOVES,
+        None,
         Some(Action::Browse),
         "Whether the worker follows it was not found out",
     );
