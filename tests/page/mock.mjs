@@ -33,6 +33,8 @@ export class Mock {
   /// Tokens that it knows; null: reading is free, and control is as `access`.
   tokens = null;
   access = 'control';
+  /// Changes a trace before it is told.
+  traced = null;
   /// What broke the contract.
   complaints = [];
   /// Every request: { method, path, at }.
@@ -269,6 +271,7 @@ export class Mock {
           whole.verdict.text = world.text();
           whole.suggestion.command = world.text();
         }
+        this.traced?.(whole);
         return [200, whole];
       },
       'GET parked': ({ query }) => {
