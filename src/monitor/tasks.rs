@@ -127,7 +127,8 @@ pub fn known(hub: &Hub, filter: &Filter) -> Known {
             let swept = lane.control.swept();
             known.complete &= swept.is_complete && swept.number > 0;
             let line = |state, task: &Tracked| {
-                let link = task.target_id.as_deref().and_then(|id| lane.handler.link_to(id, task.host.as_deref()));
+                let (within, host) = (task.within.as_deref(), task.host.as_deref());
+                let link = task.target_id.as_deref().and_then(|id| lane.handler.link_to(id, within, host));
                 TaskLine { link, ..now.tracked(lane.name, state, task) }
             };
             let open = swept.open.iter().map(|task| line(TaskState::Open, task));
@@ -304,6 +305,7 @@ mod tests {
             about: About::default(),
             created_at: Some(created_at),
             target_id: Some("8017".into()),
+            within: None,
             host: None,
             why: None,
         };
