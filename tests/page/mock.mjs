@@ -1,6 +1,6 @@
 // A worker's monitor that is made up: it serves the page with the headers that the worker sends, answers its API with
-// the shapes of the contract, and lets a test order what it says. It complains of each request that breaks the contract;
-// a test ends with no complaint.
+// the shapes of the contract, and lets a test order what it says. It complains of each request that breaks the
+// contract; a test ends with no complaint.
 
 import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';

@@ -1,4 +1,5 @@
-// What all screens share: the last status, who may do what, notices, and carrying something out. Knows no single screen.
+// What all screens share: the last status, who may do what, notices, and carrying something out. Knows no single
+// screen.
 
 import { Away, Problem, call } from './api.js';
 import { foreign, h, patch } from './dom.js';
