@@ -12,7 +12,7 @@
 //!
 //!                        tracker "bitrix24/tracker"
 //!  bitrix24.sent.queue ──sweep──▶ Tracker ──HTTP, many tasks a request──▶ Bitrix24
-//!         ▲                         │ finished: publish ─▶ camunda.responses.queue, confirmed, then ack, then `answered`
+//!         ▲                         │ finished: publish ─▶ camunda.responses.queue, confirmed, ack, then `answered`
 //!         └──────── the rest is requeued, once, at the end of the sweep
 //! ```
 //!

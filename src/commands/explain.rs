@@ -41,8 +41,8 @@ pub fn read(parser: &mut Parser) -> Result<Option<PathBuf>, lexopt::Error> {
     Ok(Some(file))
 }
 
-/// Explains the message in `file` (`-`: from standard input); the exit code is 1 when it would be parked, be it from the
-/// queue of the default system.
+/// Explains the message in `file` (`-`: from standard input); the exit code is 1 when it would be parked, be it from
+/// the queue of the default system.
 ///
 /// # Errors
 /// The message cannot be read, or a setting that counts is wrong.

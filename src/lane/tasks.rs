@@ -129,6 +129,8 @@ pub struct Tracked {
     pub created_at: Option<u64>,
     /// Its id at the target.
     pub target_id: Option<String>,
+    /// In which part of the target that is, if its record says so.
+    pub within: Option<String>,
     /// The target's host.
     pub host: Option<String>,
     /// Why it is finished and has no answer; `None` for an open one.
@@ -143,6 +145,7 @@ impl Tracked {
             about: About::of(&record.task),
             created_at,
             target_id: record.target_id().map(|id| cut(&id)),
+            within: record.target_within().map(|within| cut(&within)),
             host: record.target_host().map(|host| cut(&host)),
             why: why.map(cut),
         }

@@ -157,6 +157,12 @@ impl Record {
         [&data["result"]["task"]["id"], &data["job"]["url"]].into_iter().find_map(super::text)
     }
 
+    /// In which part of the target that is, where the reply names one: the entity in 1C, the chat in Telegram.
+    pub fn target_within(&self) -> Option<String> {
+        let task = &self.response_data["result"]["task"];
+        [&task["entity"], &task["chatId"]].into_iter().find_map(super::text)
+    }
+
     /// When the task was created, in milliseconds since 1970, by the record's own `processed_at`.
     pub fn created_at(&self) -> Option<u64> {
         let created: f64 = serde_json::from_str(self.rest.get("processed_at")?.get()).ok()?;

@@ -60,6 +60,9 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fs;
 
+    use serde_json::Value;
+
+    use super::super::problem::KINDS;
     use super::*;
 
     #[test]
@@ -69,5 +72,52 @@ mod tests {
             .map(|entry| entry.expect("it can be read").file_name().into_string().expect("a plain name"));
         let served = FILES.iter().chain([&INDEX]).map(|file| file.name.to_owned());
         assert_eq!(there.collect::<BTreeSet<_>>(), served.collect());
+    }
+
+    /// What the worker names, and its `kind` in `words.js`.
+    const NAMED: &[(&str, &str)] = &[
+        ("verdict", "Trace/properties/verdict/properties/code"),
+        ("suggest", "Trace/properties/suggestion/properties/code"),
+        ("step", "Trace/properties/steps/items/properties/code"),
+        ("source", "Trace/properties/steps/items/properties/source"),
+        ("looked", "Trace/properties/steps/items/properties/looked"),
+        ("attention", "Attention/properties/code"),
+        ("level", "Attention/properties/level"),
+        ("state", "Lane/properties/state"),
+        ("role", "Queue/properties/role"),
+        ("task", "TaskLine/properties/state"),
+        ("class", "ReconciliationItem/properties/class"),
+        ("action", "ReconciliationItem/properties/action"),
+        ("run", "Reconciliation/properties/state"),
+        ("run", "Replay/properties/state"),
+        ("item", "Replay/properties/items/items/properties/state"),
+    ];
+
+    fn named() -> Vec<String> {
+        let described: Value = serde_json::from_str(include_str!("openapi.json")).expect("it is JSON");
+        let names = |pointer: &str| {
+            let names = described.pointer(&format!("/components/schemas/{pointer}/enum")).and_then(Value::as_array);
+            names.unwrap_or_else(|| panic!("{pointer} has no list")).clone()
+        };
+        let problems = KINDS.iter().map(|kind| format!("problem_{}", kind.name));
+        let of_kind = |(kind, pointer): &(&str, &str)| {
+            names(pointer).iter().filter_map(|name| Some(format!("{kind}_{}", name.as_str()?))).collect::<Vec<_>>()
+        };
+        NAMED.iter().flat_map(of_kind).chain(problems).collect()
+    }
+
+    #[test]
+    fn whatever_the_worker_names_has_a_text_in_english_and_in_russian() {
+        let words = include_str!("page/words.js");
+        let is_russian = |text: &str| text.contains(|sign| ('а'..='я').contains(&sign));
+        for name in named() {
+            let entry = [format!("\n  {name}: ["), format!("\n  '{name}': [")];
+            let text = entry.iter().find_map(|entry| words.split_once(entry)?.1.split_once("],\n"));
+            let (text, _) = text.unwrap_or_else(|| panic!("words.js has no {name}"));
+            // The texts are between quotes, the English one first.
+            let texts: Vec<&str> = text.split('\'').skip(1).step_by(2).collect();
+            let [english, russian] = texts[..] else { panic!("{name} has {texts:?}") };
+            assert!(!is_russian(english) && (is_russian(russian) || english == russian), "{name}: {texts:?}");
+        }
     }
 }

@@ -130,7 +130,8 @@ pub fn known(hub: &Hub, filter: &Filter) -> Known {
             known.complete &= swept.is_complete && swept.is_current;
             known.swept_at = [known.swept_at, Some(swept.at).filter(|at| *at > 0)].into_iter().flatten().min();
             let line = |state, task: &Tracked| {
-                let link = task.target_id.as_deref().and_then(|id| lane.handler.link_to(id, task.host.as_deref()));
+                let (within, host) = (task.within.as_deref(), task.host.as_deref());
+                let link = task.target_id.as_deref().and_then(|id| lane.handler.link_to(id, within, host));
                 TaskLine { link, ..now.tracked(lane.name, state, task) }
             };
             let open = swept.open.iter().map(|task| line(TaskState::Open, task));
@@ -308,6 +309,7 @@ mod tests {
             about: About::default(),
             created_at: Some(created_at),
             target_id: Some("8017".into()),
+            within: None,
             host: None,
             why: None,
         };

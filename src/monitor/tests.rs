@@ -215,6 +215,7 @@ fn every_answer_says_what_browsers_must_not_do() {
         let head = String::from_utf8_lossy(&ask(&api, method, &target, &[]).encode()).into_owned();
         for header in [
             "Content-Security-Policy: default-src 'none'; ",
+            "; require-trusted-types-for 'script'; trusted-types 'none'\r\n",
             "X-Content-Type-Options: nosniff\r\n",
             "X-Frame-Options: DENY\r\n",
             "Referrer-Policy: no-referrer\r\n",

@@ -1,8 +1,8 @@
 //! Requests to a queue of another program, and its replies in a queue of ours: for a target that is spoken to through
 //! RabbitMQ.
 //!
-//! Each call opens a connection of its own and ends it, so that nothing has to be kept alive or opened again between two
-//! of them. What a request or a reply says is not known here.
+//! Each call opens a connection of its own and ends it, so that nothing has to be kept alive or opened again between
+//! two of them. What a request or a reply says is not known here.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What the fakes of HTTP targets share: a server on loopback before a target in memory, a list of what it was asked, and
-//! faults to order. It knows no target; Bitrix24, whose calls come in batches, has a server of its own.
+//! What the fakes of HTTP targets share: a server on loopback before a target in memory, a list of what it was asked,
+//! and faults to order. It knows no target; Bitrix24, whose calls come in batches, has a server of its own.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -126,8 +126,8 @@ impl<T: Target> HttpFake<T> {
         lock(&self.shared.asked).clone()
     }
 
-    /// Orders a fault. Its method is the request's with its path, such as `POST /api/tasks`; [`Fault::when`] looks further,
-    /// and [`ANY_CALL`](super::ANY_CALL) is about every request.
+    /// Orders a fault. Its method is the request's with its path, such as `POST /api/tasks`; [`Fault::when`] looks
+    /// further, and [`ANY_CALL`](super::ANY_CALL) is about every request.
     pub fn order(&self, fault: Fault) -> Order {
         self.shared.strikes.order(fault)
     }

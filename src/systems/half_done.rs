@@ -1,7 +1,7 @@
 //! What was done, or may be under way, of a task whose try failed, so that the next try minds it.
 //!
-//! It is noted in the task, and so in its message in the retry queue: another worker, or this one after a restart, reads
-//! it there. It is also kept here, for a message that comes again as it was. It does not know what was done.
+//! It is noted in the task, and so in its message in the retry queue: another worker, or this one after a restart,
+//! reads it there. It is also kept here, for a message that comes again as it was. It does not know what was done.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -153,9 +153,9 @@ pub trait Handler: Send + Sync {
     /// message that comes twice may create two tasks; the system says so when it starts.
     fn visible_within(&self) -> Option<Duration>;
 
-    /// The address where a person sees the task with this id at the target, for lists; `host` is where its record says
-    /// that it is. Asks nobody.
-    fn link_to(&self, _target_id: &str, _host: Option<&str>) -> Option<String> {
+    /// The address where a person sees the task with this id at the target, for lists; `within` and `host` are where
+    /// its record says that it is. Asks nobody.
+    fn link_to(&self, _target_id: &str, _within: Option<&str>, _host: Option<&str>) -> Option<String> {
         None
     }
 

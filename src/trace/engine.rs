@@ -22,7 +22,7 @@ impl Tracing<'_> {
     pub(super) fn ask_engine(&mut self) {
         self.steps.retain(|step| step.source != Source::Camunda);
         let step = match &self.sources.camunda {
-            None => Step::not_looked(Source::Camunda, None, "not asked: CAMUNDA_URL is not set".into()),
+            None => Step::not_looked(Source::Camunda, None, "no_camunda", "not asked: CAMUNDA_URL is not set".into()),
             Some(engine) => {
                 let (engine, id) = (Arc::clone(engine), self.task_id.to_owned());
                 let asked = self.within({
@@ -44,11 +44,11 @@ impl Tracing<'_> {
         self.note(task.process_instance_id.clone(), None);
         let is_locked = task.locked_until.is_some_and(|until| until > Utc::now());
         let has_incident = task.retries == Some(0);
-        let text = match (has_incident, task.suspended, is_locked) {
-            (true, ..) => "Camunda waits for it, and shows an incident: it has no retries left",
-            (_, true, _) => "Camunda has suspended it",
-            (_, _, true) => "Camunda waits for it, and the bridge has locked it",
-            (_, _, false) => "Camunda waits for it, and nobody has locked it",
+        let (code, text) = match (has_incident, task.suspended, is_locked) {
+            (true, ..) => ("incident", "Camunda waits for it, and shows an incident: it has no retries left"),
+            (_, true, _) => ("suspended", "Camunda has suspended it"),
+            (_, _, true) => ("locked", "Camunda waits for it, and the bridge has locked it"),
+            (_, _, false) => ("unlocked", "Camunda waits for it, and nobody has locked it"),
         };
         self.facts.camunda = Camunda::Waits(Waiting {
             topic: task.topic.clone().unwrap_or_default(),
@@ -56,7 +56,7 @@ impl Tracing<'_> {
             has_incident,
             error: task.error_message.clone(),
         });
-        Step::found(Source::Camunda, None, text.into()).with([
+        Step::found(Source::Camunda, None, code, text.into()).with([
             ("topic", task.topic.clone()),
             ("worker", task.worker_id.clone()),
             ("locked_until", task.locked_until.map(iso)),
@@ -94,13 +94,13 @@ impl Tracing<'_> {
     }
 
     fn note_ended(&mut self, completed: bool, at: Option<String>, events: &[TaskEvent]) -> Step {
-        let text = match completed {
-            true => "Camunda no longer waits for it: it was completed",
-            false => "Camunda no longer waits for it: it was cancelled",
+        let (code, text) = match completed {
+            true => ("completed", "Camunda no longer waits for it: it was completed"),
+            false => ("cancelled", "Camunda no longer waits for it: it was cancelled"),
         };
         self.facts.camunda = Camunda::Ended(Ended { completed, at: at.clone() });
         let last = events.last();
-        Step::found(Source::Camunda, None, text.into()).at(at).with([
+        Step::found(Source::Camunda, None, code, text.into()).at(at).with([
             ("topic", last.and_then(|event| event.topic.clone())),
             ("worker", last.and_then(|event| event.worker_id.clone())),
             ("process_id", self.process_id.clone()),
@@ -110,7 +110,7 @@ impl Tracing<'_> {
     fn note_unknown(&mut self) -> Step {
         self.facts.camunda = Camunda::Unknown;
         let text = "Camunda has no such task, and its history has nothing of it";
-        Step::nothing(Source::Camunda, None, text.into())
+        Step::nothing(Source::Camunda, None, "nothing", text.into())
     }
 }
 

@@ -60,6 +60,8 @@ pub struct Step {
     pub looked: Looked,
     /// Whether it has the task; `None` where it was not asked.
     pub found: Option<bool>,
+    /// In a word.
+    pub code: &'static str,
     /// In a sentence.
     pub text: String,
     /// The time that it names, ISO 8601.
@@ -192,7 +194,7 @@ impl<'a> Tracing<'a> {
     fn ask_worker(&mut self, remembered: Remembered) {
         self.steps.retain(|step| step.source != Source::Worker);
         let step = match remembered {
-            Remembered::NotLooked(why) => Step::not_looked(Source::Worker, None, why),
+            Remembered::NotLooked(why) => Step::not_looked(Source::Worker, None, "no_monitor", why),
             Remembered::CouldNot(why) => Step::could_not(Source::Worker, None, why),
             Remembered::Looked { held, complete } => {
                 let step = remembered_step(&held, complete);
@@ -254,25 +256,25 @@ impl<T> Waiting<T> {
 const TOO_LATE: &str = "no answer in time";
 
 impl Step {
-    fn new(source: Source, system: Option<&str>, looked: Looked, found: Option<bool>, text: String) -> Step {
+    fn new(source: Source, system: Option<&str>, looked: Looked, code: &'static str, text: String) -> Step {
         let system = system.map(str::to_owned);
-        Step { source, system, looked, found, text, at: None, details: BTreeMap::new() }
+        Step { source, system, looked, found: None, code, text, at: None, details: BTreeMap::new() }
     }
 
-    fn found(source: Source, system: Option<&str>, text: String) -> Step {
-        Step::new(source, system, Looked::Looked, Some(true), text)
+    fn found(source: Source, system: Option<&str>, code: &'static str, text: String) -> Step {
+        Step { found: Some(true), ..Step::new(source, system, Looked::Looked, code, text) }
     }
 
-    fn nothing(source: Source, system: Option<&str>, text: String) -> Step {
-        Step::new(source, system, Looked::Looked, Some(false), text)
+    fn nothing(source: Source, system: Option<&str>, code: &'static str, text: String) -> Step {
+        Step { found: Some(false), ..Step::new(source, system, Looked::Looked, code, text) }
     }
 
-    fn not_looked(source: Source, system: Option<&str>, why: String) -> Step {
-        Step::new(source, system, Looked::NotLooked, None, why)
+    fn not_looked(source: Source, system: Option<&str>, code: &'static str, why: String) -> Step {
+        Step::new(source, system, Looked::NotLooked, code, why)
     }
 
     fn could_not(source: Source, system: Option<&str>, why: String) -> Step {
-        Step::new(source, system, Looked::CouldNot, None, why)
+        Step::new(source, system, Looked::CouldNot, "failed", why)
     }
 
     fn at(self, at: Option<String>) -> Step {
@@ -287,20 +289,22 @@ impl Step {
 
 fn remembered_step(held: &[Held], complete: bool) -> Step {
     let Some(first) = held.first() else {
-        let but = if complete { "" } else { ", as far as it can name its tasks" };
-        return Step::nothing(Source::Worker, None, format!("the worker does not have it{but}"));
+        let (code, but) =
+            if complete { ("nothing", "") } else { ("nothing_seen", ", as far as it can name its tasks") };
+        return Step::nothing(Source::Worker, None, code, format!("the worker does not have it{but}"));
     };
-    let state = match first.state {
-        facts::HeldState::InHand => "has it in hand",
-        facts::HeldState::Retrying => "tries it again later",
-        facts::HeldState::Open => "follows it until it is finished",
-        facts::HeldState::Unanswered => "has seen it finished, without an answer",
-        facts::HeldState::Parked => "has parked it",
+    let (code, state) = match first.state {
+        facts::HeldState::InHand => ("in_hand", "has it in hand"),
+        facts::HeldState::Retrying => ("retrying", "tries it again later"),
+        facts::HeldState::Open => ("followed", "follows it until it is finished"),
+        facts::HeldState::Unanswered => ("unanswered", "has seen it finished, without an answer"),
+        facts::HeldState::Parked => ("parked", "has parked it"),
     };
     let next_try = first.next_try_in_seconds.map(|seconds| format!("in {seconds} s"));
     let attempts = Some(first.attempts).filter(|attempts| *attempts > 0).map(|attempts| attempts.to_string());
     let lane = Some(first.lane.state.clone()).filter(|state| !state.is_empty());
-    Step::found(Source::Worker, Some(&first.system), format!("the worker {state}")).at(first.since.clone()).with([
+    let step = Step::found(Source::Worker, Some(&first.system), code, format!("the worker {state}"));
+    step.at(first.since.clone()).with([
         ("step", first.step.clone()),
         ("attempts", attempts),
         ("next_try", next_try),

@@ -53,7 +53,7 @@ impl Tracing<'_> {
         self.steps.retain(|step| step.source != Source::Queues);
         if !self.sources.browse {
             let why = "not looked into: that takes every message out for a moment; --browse does it";
-            self.steps.push(Step::not_looked(Source::Queues, None, why.into()));
+            self.steps.push(Step::not_looked(Source::Queues, None, "not_browsed", why.into()));
             return;
         }
         self.facts.queues = facts::Queues { looked: true, complete: true, ..facts::Queues::default() };
@@ -120,7 +120,7 @@ impl Tracing<'_> {
         self.facts.queues.held_elsewhere |= others;
         self.facts.queues.swept_now |= others && asked.role == Role::Sent;
         if let Some(place) = found.place {
-            let step = Step::found(Source::Queues, system, format!("{queue} has it")).at(place.since.clone());
+            let step = Step::found(Source::Queues, system, "found", format!("{queue} has it")).at(place.since.clone());
             let step = step.with([
                 ("queue", Some(queue.clone())),
                 ("cause", place.cause.clone()),
@@ -139,7 +139,9 @@ impl Tracing<'_> {
             false => format!("{queue} does not have it among the first {} of {} messages", browsed.read, browsed.found),
         };
         let held = if others { "; a worker may hold more, which cannot be seen" } else { "" };
-        Some(Step::nothing(Source::Queues, system, format!("{seen}{held}")))
+        let code = if is_whole && !others { "nothing" } else { "nothing_seen" };
+        let step = Step::nothing(Source::Queues, system, code, format!("{seen}{held}"));
+        Some(step.with([("queue", Some(queue.clone()))]))
     }
 
     fn note_unread(&mut self, asked: &Asked, why: &str) -> Step {

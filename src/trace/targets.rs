@@ -22,7 +22,7 @@ impl Tracing<'_> {
         }
         for target in left {
             let why = format!("not asked: {} has the task", system.unwrap_or("another system"));
-            self.steps.push(Step::not_looked(Source::Target, Some(&target.system), why));
+            self.steps.push(Step::not_looked(Source::Target, Some(&target.system), "elsewhere", why));
         }
     }
 
@@ -36,11 +36,11 @@ impl Tracing<'_> {
             }
             Some(Ok(None)) => {
                 targets.without.push(system.to_owned());
-                Step::nothing(Source::Target, Some(system), format!("{system} shows no task with this id"))
+                Step::nothing(Source::Target, Some(system), "nothing", format!("{system} shows no task with this id"))
             }
             Some(Err(failure)) if failure.to_string() == NOT_LOOKED_UP => {
                 targets.blind.push(system.to_owned());
-                Step::not_looked(Source::Target, Some(system), format!("{system}: {NOT_LOOKED_UP}"))
+                Step::not_looked(Source::Target, Some(system), "blind", format!("{system}: {NOT_LOOKED_UP}"))
             }
             Some(Err(failure)) => {
                 targets.silent.push(system.to_owned());
@@ -55,14 +55,14 @@ impl Tracing<'_> {
 }
 
 fn shown(system: &str, seen: &Seen) -> Step {
-    let state = match seen.state {
-        State::Open => "open",
-        State::Finished => "finished",
-        State::Unknown => "in a state that says neither open nor finished",
+    let (code, state) = match seen.state {
+        State::Open => ("open", "open"),
+        State::Finished => ("finished", "finished"),
+        State::Unknown => ("there", "in a state that says neither open nor finished"),
     };
     let text = format!("{system} has it as {}, {state}", seen.target_id);
     let at = seen.finished.as_ref().or(seen.changed.as_ref()).or(seen.created.as_ref()).cloned();
-    Step::found(Source::Target, Some(system), text).at(at).with([
+    Step::found(Source::Target, Some(system), code, text).at(at).with([
         ("target_id", Some(seen.target_id.clone())),
         ("link", seen.link.clone()),
         ("status", seen.status.clone()),

@@ -29,6 +29,8 @@ pub struct Verdict {
 /// What somebody should do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Suggestion {
+    /// In a word.
+    pub code: &'static str,
     /// In a sentence.
     pub text: String,
     /// What a button would do.
@@ -132,7 +134,7 @@ fn doubled(_: &str, facts: &Facts) -> Option<Said> {
     let [(one, first), (other, second), ..] = &facts.targets.seen[..] else { return None };
     let text = format!("Two systems have a task of it: {one} as {}, {other} as {}.", first.target_id, second.target_id);
     let advice = "Find out which of the two the process waits for, and close the other one by hand.";
-    Some(Said::stands(text, by_hand(advice)))
+    Some(Said::stands(text, by_hand("close_one", advice)))
 }
 
 fn on_its_way_again(id: &str, facts: &Facts) -> Option<Said> {
@@ -145,14 +147,18 @@ fn on_its_way_again(id: &str, facts: &Facts) -> Option<Said> {
     let text = format!("It is on its way again, and an earlier message of it is still parked{}.", cause(parked));
     let command = command(&["parked", "discard", "--yes"], id);
     let advice = "Discard the parked message when this one is through.";
-    Some(Said { suggestion: Suggestion { command: Some(command), ..by_hand(advice) }, ..Said::moves(text) })
+    Some(Said {
+        suggestion: Suggestion { command: Some(command), ..by_hand("discard_later", advice) },
+        ..Said::moves(text)
+    })
 }
 
 fn parked_and_not_wanted(id: &str, facts: &Facts) -> Option<Said> {
     let (parked, ended) = (facts.place(Role::Errors)?, facts.ended()?);
     let text = format!("It is parked{}, and Camunda no longer waits for it: it {}.", cause(parked), how(ended));
     let command = command(&["parked", "discard", "--yes"], id);
-    let suggestion = Suggestion { command: Some(command), ..by_hand("Discard the parked message: nobody needs it.") };
+    let advice = by_hand("discard", "Discard the parked message: nobody needs it.");
+    let suggestion = Suggestion { command: Some(command), ..advice };
     Some(Said::stands(text, suggestion).since(parked.since.as_ref()))
 }
 
@@ -164,6 +170,7 @@ fn parked(id: &str, facts: &Facts) -> Option<Said> {
     let error = parked.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
     let text = format!("It is parked{}{}{at_target}", cause(parked), sentence(&error));
     let suggestion = Suggestion {
+        code: "replay",
         text: "Correct what the error names, then replay it.".into(),
         action: Some(Action::Replay),
         command: Some(command(&["parked", "replay"], id)),
@@ -186,7 +193,7 @@ fn answered(_: &str, facts: &Facts) -> Option<Said> {
     let response = facts.place(Role::Responses)?;
     let text = format!("{} lies in {}; the bridge has not taken it yet.", answer(response), response.queue);
     let advice = "Nothing, unless it lies there for long: then see whether the bridge runs.";
-    Some(Said { suggestion: by_hand(advice), ..Said::moves(text) }.since(response.since.as_ref()))
+    Some(Said { suggestion: by_hand("see_bridge", advice), ..Said::moves(text) }.since(response.since.as_ref()))
 }
 
 // What the engine has ended.
@@ -195,7 +202,8 @@ fn orphan(_: &str, facts: &Facts) -> Option<Said> {
     let ended = facts.ended()?;
     let (system, seen) = facts.seen_as(State::Open)?;
     let text = format!("Camunda no longer waits for it: it {}. {}", how(ended), there(system, seen));
-    Some(Said::stands(text, by_hand("Close the task at the target: nobody needs it.")).since(ended.at.as_ref()))
+    let advice = by_hand("close", "Close the task at the target: nobody needs it.");
+    Some(Said::stands(text, advice).since(ended.at.as_ref()))
 }
 
 fn done(_: &str, facts: &Facts) -> Option<Said> {
@@ -216,6 +224,7 @@ fn paused(_: &str, facts: &Facts) -> Option<Said> {
     let held = under_way(facts).filter(|held| held.lane.state == "paused")?;
     let text = format!("It waits, since {} is paused{}.", held.system, because(held));
     let suggestion = Suggestion {
+        code: "resume",
         text: format!("Resume {} when the reason is gone.", held.system),
         action: Some(Action::Resume),
         command: Some(terminal::command(&["control", "resume", &held.system])),
@@ -235,7 +244,7 @@ fn target_away(_: &str, facts: &Facts) -> Option<Said> {
     };
     let text = format!("It waits in {}: {what}{}.", held.system, because(held));
     let advice = "Mend what the reason names; the worker then goes on by itself.";
-    Some(Said::stands(text, by_hand(advice)).since(held.since.as_ref()))
+    Some(Said::stands(text, by_hand("mend", advice)).since(held.since.as_ref()))
 }
 
 fn retrying(_: &str, facts: &Facts) -> Option<Said> {
@@ -267,7 +276,7 @@ fn waiting(_: &str, facts: &Facts) -> Option<Said> {
     let place = facts.place(Role::Input)?;
     let text = format!("It waits in {}; the worker has not taken it yet.", place.queue);
     let advice = "Nothing, unless it waits for long: then see whether the worker runs.";
-    Some(Said { suggestion: by_hand(advice), ..Said::moves(text) }.since(place.since.as_ref()))
+    Some(Said { suggestion: by_hand("see_worker", advice), ..Said::moves(text) }.since(place.since.as_ref()))
 }
 
 // What is at the target, and followed.
@@ -287,6 +296,7 @@ fn unanswered(_: &str, facts: &Facts) -> Option<Said> {
     );
     let where_to = link(facts).map(|link| format!(" at {link}")).unwrap_or_default();
     let suggestion = Suggestion {
+        code: "give_answer",
         text: format!("Give the answer{where_to}, or correct what the reason names; the next sweep sends it."),
         action: Some(Action::Sweep),
         command: Some(terminal::command(&["control", "sweep", system])),
@@ -299,6 +309,7 @@ fn finished(_: &str, facts: &Facts) -> Option<Said> {
     let when = seen.finished.as_deref().map(on).unwrap_or_default();
     let text = format!("It is finished in {system}{when}, and the next sweep answers Camunda.");
     let suggestion = Suggestion {
+        code: "sweep",
         text: "Nothing, or sweep now.".into(),
         action: Some(Action::Sweep),
         command: Some(terminal::command(&["control", "sweep", system])),
@@ -316,7 +327,7 @@ fn gone(_: &str, facts: &Facts) -> Option<Said> {
          parked as TASK_NOT_FOUND."
     );
     Some(Said {
-        suggestion: by_hand("Wait until it is parked, then decide whether to replay it."),
+        suggestion: by_hand("await_parking", "Wait until it is parked, then decide whether to replay it."),
         ..Said::moves(text)
     })
 }
@@ -327,7 +338,7 @@ fn open(_: &str, facts: &Facts) -> Option<Said> {
     let since =
         facts.held().and_then(|held| held.since.as_ref()).or(facts.seen().and_then(|(_, seen)| seen.created.as_ref()));
     let text = shown.unwrap_or_else(|| format!("{system} has it, and the worker follows it until it is finished."));
-    let suggestion = by_hand("Nothing: somebody works on it. The worker answers when it is finished.");
+    let suggestion = by_hand("await_person", "Nothing: somebody works on it. The worker answers when it is finished.");
     Some(Said { suggestion, ..Said::moves(text) }.since(since))
 }
 
@@ -340,6 +351,7 @@ fn incident(id: &str, facts: &Facts) -> Option<Said> {
     let suggestion = match facts.queues.looked {
         false => browse(id),
         true => by_hand(
+            "give_retries",
             "No parked message of it is left. Give the task its retries back in Camunda's cockpit, then unlock it: the \
              bridge publishes it again.",
         ),
@@ -387,7 +399,7 @@ fn not_fetched(_: &str, facts: &Facts) -> Option<Said> {
     let text =
         format!("Camunda waits for somebody to fetch it (topic {}); the bridge has not fetched it yet.", waiting.topic);
     Some(Said {
-        suggestion: by_hand("Nothing, unless it stays so: then see whether the bridge runs."),
+        suggestion: by_hand("see_bridge", "Nothing, unless it stays so: then see whether the bridge runs."),
         ..Said::moves(text)
     })
 }
@@ -418,7 +430,9 @@ fn unknown_id(id: &str, facts: &Facts) -> Option<Said> {
     }
     let text = "Nobody knows this id: neither Camunda nor its history, and nothing else that was looked at.".to_owned();
     let suggestion = match facts.is_nowhere() {
-        true => by_hand("See whether it is the id of the external task: not that of its process or activity."),
+        true => {
+            by_hand("check_id", "See whether it is the id of the external task: not that of its process or activity.")
+        }
         false => find_out(id, facts),
     };
     Some(Said::unknown(text, suggestion))

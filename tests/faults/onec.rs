@@ -1,6 +1,6 @@
-//! 1C whose answers are lost, and SIGKILL at any step between the create of a document and its posting: in the end every
-//! document is there once and posted, and Camunda has heard of it. It knows what people see in 1C, nothing of the worker's
-//! inside.
+//! 1C whose answers are lost, and SIGKILL at any step between the create of a document and its posting: in the end
+//! every document is there once and posted, and Camunda has heard of it. It knows what people see in 1C, nothing of the
+//! worker's inside.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -43,8 +43,8 @@ fn recorded(queues: &Queues) -> BTreeSet<String> {
     queues.peek_all(&queues.sent()).iter().filter_map(id).collect()
 }
 
-/// Publishes so many documents before each of the faults, with a kill when it strikes or without; returns how many creates
-/// 1C was asked for.
+/// Publishes so many documents before each of the faults, with a kill when it strikes or without; returns how many
+/// creates 1C was asked for.
 fn survives(test: &str, faults: Vec<Fault>, kill: bool) -> usize {
     const SHARE: usize = 5;
     let queues = Queues::of("1c", test);

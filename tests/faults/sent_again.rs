@@ -1,6 +1,6 @@
 //! SIGKILL where the target cannot be asked for what was done: between a mail server's yes and the confirm of the
-//! response, and between a press in Telegram and that confirm; each before the response is out and after. Each test runs
-//! with the kill and without.
+//! response, and between a press in Telegram and that confirm; each before the response is out and after. Each test
+//! runs with the kill and without.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

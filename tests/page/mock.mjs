@@ -1,6 +1,6 @@
 // A worker's monitor that is made up: it serves the page with the headers that the worker sends, answers its API with
-// the shapes of the contract, and lets a test order what it says. It complains of each request that breaks the contract;
-// a test ends with no complaint.
+// the shapes of the contract, and lets a test order what it says. It complains of each request that breaks the
+// contract; a test ends with no complaint.
 
 import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
@@ -33,6 +33,8 @@ export class Mock {
   /// Tokens that it knows; null: reading is free, and control is as `access`.
   tokens = null;
   access = 'control';
+  /// Changes a trace before it is told.
+  traced = null;
   /// What broke the contract.
   complaints = [];
   /// Every request: { method, path, at }.
@@ -273,6 +275,7 @@ export class Mock {
           whole.verdict.text = world.text();
           whole.suggestion.command = world.text();
         }
+        this.traced?.(whole);
         return [200, whole];
       },
       'GET parked': ({ query }) => {

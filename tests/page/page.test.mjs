@@ -338,6 +338,38 @@ test('a link leads to the page of a task: where it was looked for, the verdict, 
   });
 });
 
+test('the page of a task speaks the language of its reader, and the worker speaks where the page has no text', async () => {
+  const english = (page) => page.locator('main [lang=en]:visible').allTextContents();
+  const before = (mock) => {
+    mock.traced = (trace) => {
+      trace.steps[0].code = trace.verdict.code = trace.suggestion.code = 'invented_tomorrow';
+    };
+  };
+  await withPage('busy', { at: SCREENS.task }, async ({ page, text }) => {
+    await text('Следит за ней, пока её не завершат.');
+    await text('Почему: 401: the webhook is not accepted.');
+    await text('Открыта; следит ли за ней воркер, неизвестно.');
+    await text('Посмотрите и в очередях.');
+    assert.deepEqual(await english(page), []);
+    await page.getByText('Подробно, по-английски').click();
+    assert.deepEqual(await english(page), [
+      'bitrix24 has it as 8017: open. Whether the worker follows it was not found out.',
+    ]);
+    await axe(page, 'task in Russian');
+    await shot(page, 'task-russian');
+    await page.getByRole('button', { name: 'English' }).click();
+    await text('It follows it until it is finished.');
+  });
+  await withPage('busy', { at: SCREENS.task, before }, async ({ page, text }) => {
+    await text('Что сделать');
+    assert.deepEqual(await english(page), [
+      'The worker follows it in bitrix24: open, for 3 days.',
+      'bitrix24 has it as 8017: open. Whether the worker follows it was not found out.',
+      'Look into the queues as well.',
+    ]);
+  });
+});
+
 test('a reconciliation looks, and repairs after a question', async () => {
   await withPage('busy', { at: SCREENS.reconcile }, async ({ page, mock, text }) => {
     await page.getByRole('button', { name: 'Проверить (ничего не меняя)' }).click();

@@ -21,6 +21,7 @@ const KINDS = [
   'role',
   'task',
   'source',
+  'step',
   'looked',
   'moving',
   'detail',

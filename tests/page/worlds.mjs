@@ -225,6 +225,7 @@ export function trace(task_id, browsed) {
         system: 'bitrix24',
         looked: 'looked',
         found: true,
+        code: 'followed',
         text: 'The worker follows it in bitrix24: open, for 3 days.',
         at: ago(260_000),
         details: { lane: 'target_away', created: '2026-11-25T21:34:15+00:00' },
@@ -234,6 +235,7 @@ export function trace(task_id, browsed) {
         system: 'bitrix24',
         looked: 'could_not',
         found: null,
+        code: 'failed',
         text: '401: the webhook is not accepted.',
         at: ago(1),
         details: { link: 'https://bitrix24.example/tasks/8017/' },
@@ -243,6 +245,7 @@ export function trace(task_id, browsed) {
         system,
         looked: 'not_looked',
         found: null,
+        code: 'elsewhere',
         text: 'not asked: bitrix24 has the task',
         at: null,
         details: {},
@@ -252,6 +255,7 @@ export function trace(task_id, browsed) {
         system: null,
         looked: 'looked',
         found: true,
+        code: 'locked',
         text: 'Camunda waits for it; the bridge has locked it until 2027-11-24.',
         at: ago(259_900),
         details: { topic: 'bitrix_create_task', worker: 'bridge', retries: null },
@@ -262,6 +266,7 @@ export function trace(task_id, browsed) {
             system: null,
             looked: 'looked',
             found: true,
+            code: 'found',
             text: 'It is in errors.camunda_tasks.queue.',
             at: ago(90_000),
             details: { cause: 'REQUEST_ERROR' },
@@ -271,6 +276,7 @@ export function trace(task_id, browsed) {
             system: null,
             looked: 'not_looked',
             found: null,
+            code: 'not_browsed',
             text: 'The queues were not browsed.',
             at: null,
             details: {},
@@ -292,11 +298,17 @@ export function trace(task_id, browsed) {
         },
     suggestion: browsed
       ? {
+          code: 'replay',
           text: 'Correct what the error names, then replay it.',
           action: 'replay',
           command: `task-creator parked replay ${task_id}`,
         }
-      : { text: 'Look into the queues as well.', action: 'browse', command: `task-creator trace --browse ${task_id}` },
+      : {
+          code: 'browse',
+          text: 'Look into the queues as well.',
+          action: 'browse',
+          command: `task-creator trace --browse ${task_id}`,
+        },
   };
 }
 

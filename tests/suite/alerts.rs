@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 use task_creator::sandbox::camunda::{Camunda, PASSWORD as ENGINE_PASSWORD, ROOT, USER as ENGINE_USER};
 use task_creator::sandbox::http_fake::HttpFake;
 use task_creator::sandbox::job_service::{JobService, TASKS, TOKEN as SERVICE_TOKEN};
-use task_creator::sandbox::smtp::{Mail, PASSWORD, SmtpFake, USER};
+use task_creator::sandbox::smtp::{Mail, SmtpFake};
 use task_creator::sandbox::telegram::{GROUP, TOKEN, Telegram};
 use task_creator::sandbox::{ANY_CALL, Fault, What};
 
 use crate::support::api::Api;
 use crate::support::bridge::WORKER_ID;
+use crate::email::server_at;
 use crate::support::*;
 
 /// A look every 200 ms, so that ten seconds of the real pace are less than half a second.
@@ -41,16 +42,11 @@ fn settings(
         ("TELEGRAM_BOT_TOKEN", TOKEN),
         ("TELEGRAM_API_URL", &api),
         ("TELEGRAM_REQUEST_TIMEOUT", "60"),
-        ("EMAIL_SMTP_HOST", "localhost"),
-        ("EMAIL_SMTP_PORT", &port),
-        ("EMAIL_SECURITY", "none"),
-        ("EMAIL_USERNAME", USER),
-        ("EMAIL_PASSWORD", PASSWORD),
-        ("EMAIL_FROM", "Task Creator <camunda@firma.example>"),
         ("ALERT_TELEGRAM_CHAT", &group),
         ("ALERT_EMAIL_TO", OPERATOR),
         ("ALERT_PAGE_URL", PAGE),
     ];
+    let own = [&own[..], &server_at(&port)].concat();
     let kept = own.iter().filter(|(name, _)| changes.iter().all(|(changed, _)| name != changed)).copied();
     changed(queues, "", &kept.chain(changes.iter().copied()).collect::<Vec<_>>())
 }

@@ -1,5 +1,5 @@
-//! Python services that are Celery tasks, as a Celery worker sees them: what is put into its queue, and what its results
-//! lead to. A real one is in `tests/peers/python`.
+//! Python services that are Celery tasks, as a Celery worker sees them: what is put into its queue, and what its
+//! results lead to. A real one is in `tests/peers/python`.
 
 use amiquip::{AmqpProperties, FieldTable};
 use serde_json::{Value, json};

@@ -10,21 +10,27 @@ struct Scene {
     worker: Worker,
 }
 
-fn settings(queues: &Queues, port: u16, changes: &[(&str, &str)]) -> Vec<(String, String)> {
-    let port = port.to_string();
-    let own = [
+/// What leads a worker to the sandbox's server at this port.
+pub fn server_at(port: &str) -> [(&'static str, &str); 6] {
+    [
         ("EMAIL_SMTP_HOST", "localhost"),
-        ("EMAIL_SMTP_PORT", &port),
+        ("EMAIL_SMTP_PORT", port),
         ("EMAIL_SECURITY", "none"),
         ("EMAIL_USERNAME", USER),
         ("EMAIL_PASSWORD", PASSWORD),
         ("EMAIL_FROM", "Task Creator <camunda@firma.example>"),
+    ]
+}
+
+fn settings(queues: &Queues, port: u16, changes: &[(&str, &str)]) -> Vec<(String, String)> {
+    let port = port.to_string();
+    let own = [
         ("EMAIL_ALLOWED_DOMAINS", "firma.example"),
         ("EMAIL_RETRY_AFTER", "0.2"),
         ("RETRY_DELAY", "0.2"),
         ("LOG_LEVEL", "DEBUG"),
     ];
-    changed(queues, "", &[&own[..], changes].concat())
+    changed(queues, "", &[&server_at(&port)[..], &own, changes].concat())
 }
 
 impl Scene {

@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use task_creator::config::Config;
 use task_creator::stats::figures::{Common, LaneFigures, LaneGauges, LastReconciliation, QueueFigures};
 use task_creator::stats::histogram::Requests;
@@ -133,6 +133,71 @@ fn the_alert_rules_and_the_dashboard_name_metrics_that_exist() {
         assert!(named.len() >= fewest, "{file}: {named:?}");
         let unknown: Vec<_> = named.iter().filter(|name| !families.contains_key(*name)).collect();
         assert_eq!(unknown, Vec::<&String>::new(), "{file}");
+    }
+}
+
+/// The names of labels in an expression, or in a legend.
+fn labels(text: &str) -> BTreeSet<String> {
+    let is_of_a_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    let mut names = BTreeSet::new();
+    for (start, end) in [("{", "}"), ("by (", ")"), ("on (", ")")] {
+        let lists = text.split(start).skip(1).filter_map(|rest| rest.split_once(end));
+        for label in lists.flat_map(|(list, _)| list.split(',')) {
+            names.insert(label.trim_start_matches(['{', ' ']).chars().take_while(|one| is_of_a_name(*one)).collect());
+        }
+    }
+    names.remove("");
+    names
+}
+
+/// The metrics and labels that are in these samples together; Prometheus adds the job and the instance.
+fn labels_of(metrics: &BTreeSet<String>, samples: &str) -> BTreeSet<String> {
+    let whole = |line: &&str| metrics.iter().any(|metric| line.starts_with(metric.as_str()));
+    let known = samples.lines().filter(whole).flat_map(labels);
+    known.chain(["job", "instance"].map(str::to_owned)).collect()
+}
+
+/// The panels of the dashboard.
+fn panels() -> Vec<Value> {
+    let dashboard: Value = serde_json::from_str(&read("src/packaging/dashboard.json")).expect("it is JSON");
+    let variables = dashboard["templating"]["list"].as_array().expect("it has variables");
+    let names: Vec<&Value> = variables.iter().map(|variable| &variable["name"]).collect();
+    assert_eq!(names, ["datasource", "system"]);
+    assert_eq!((&variables[0]["type"], &variables[0]["query"]), (&json!("datasource"), &json!("prometheus")));
+    assert_eq!(variables[1]["datasource"], source());
+    dashboard["panels"].as_array().expect("it has panels").clone()
+}
+
+fn source() -> Value {
+    json!({"type": "prometheus", "uid": "${datasource}"})
+}
+
+#[test]
+fn every_panel_of_the_dashboard_has_its_own_place_and_asks_for_labels_that_exist() {
+    let samples = text();
+    let (mut ids, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    for panel in panels() {
+        let title = panel["title"].as_str().expect("it has a title");
+        assert!(ids.insert(panel["id"].as_u64().expect("it has a number")), "{title}: its number is taken");
+        let [x, y, w, h] = ["x", "y", "w", "h"].map(|name| panel["gridPos"][name].as_u64().expect("it has a place"));
+        assert!(w > 0 && h > 0 && x + w <= 24, "{title}: {}", panel["gridPos"]);
+        let mut cells = (x..x + w).flat_map(|column| (y..y + h).map(move |row| (column, row)));
+        assert!(cells.all(|cell| taken.insert(cell)), "{title} lies over another");
+        let targets = panel["targets"].as_array().cloned().unwrap_or_default();
+        assert_eq!(targets.is_empty(), panel["type"] == "row", "{title}");
+        let names: BTreeSet<&str> = targets.iter().filter_map(|target| target["refId"].as_str()).collect();
+        assert_eq!(names.len(), targets.len(), "{title}");
+        for target in &targets {
+            assert_eq!((&panel["datasource"], &target["datasource"]), (&source(), &source()), "{title}");
+            let [expression, legend] = ["expr", "legendFormat"].map(|name| target[name].as_str().expect("it has it"));
+            let mut known = labels_of(&named(expression), &samples);
+            let (asked, shown) = (labels(expression), labels(legend));
+            assert!(asked.iter().all(|label| label == "le" || known.contains(label)), "{title}: {asked:?} {known:?}");
+            if expression.starts_with("sum by") {
+                known = labels(expression.split_inclusive(')').next().unwrap_or_default());
+            }
+            assert!(shown.is_subset(&known), "{title}: {shown:?} {known:?}");
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! The Python services as their users see them: what a service is asked, and what its answers lead to. What every system
-//! stands is in `systems`.
+//! The Python services as their users see them: what a service is asked, and what its answers lead to. What every
+//! system stands is in `systems`.
 
 use std::time::Duration;
 

@@ -79,6 +79,7 @@ impl Scene {
     fn told(&self, arguments: &[&str]) -> (Value, Option<i32>) {
         let ended = self.trace(&[arguments, &["--json"]].concat());
         let told = parked::json_lines(&ended.output).pop().unwrap_or_else(|| panic!("{}", ended.output));
+        has_known_codes(&told);
         (told, ended.code)
     }
 
@@ -95,6 +96,19 @@ impl Scene {
 #[track_caller]
 fn says(told: &(Value, Option<i32>), code: &str, exit: i32) {
     assert_eq!((&told.0["verdict"]["code"], told.1), (&json!(code), Some(exit)), "{:#}", told.0);
+}
+
+/// The page has texts for the codes in the description.
+#[track_caller]
+fn has_known_codes(told: &Value) {
+    let described: Value =
+        serde_json::from_str(include_str!("../../src/monitor/openapi.json")).expect("the description is JSON");
+    let known = &described["components"]["schemas"]["Trace"]["properties"];
+    let steps = told["steps"].as_array().into_iter().flatten().map(|step| (step, &known["steps"]["items"]));
+    for (part, known) in steps.chain(["verdict", "suggestion"].map(|part| (&told[part], &known[part]))) {
+        let codes = known["properties"]["code"]["enum"].as_array().expect("a list");
+        assert!(codes.contains(&part["code"]), "{part:#}");
+    }
 }
 
 #[track_caller]
@@ -300,7 +314,9 @@ impl Asked {
     }
 
     fn trace(&self, query: &str) -> Value {
-        self.get(&format!("/api/v1/tasks/{ID}{query}"))
+        let told = self.get(&format!("/api/v1/tasks/{ID}{query}"));
+        has_known_codes(&told);
+        told
     }
 
     #[track_caller]

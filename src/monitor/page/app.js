@@ -1,5 +1,5 @@
-// The page of the worker's operator. This file draws the frame, follows the address, asks for the status and passes what
-// a person does to the screen that offers it. Screens: lanes.js, tasks.js, parked.js, runs.js, events.js.
+// The page of the worker's operator. This file draws the frame, follows the address, asks for the status and passes
+// what a person does to the screen that offers it. Screens: lanes.js, tasks.js, parked.js, runs.js, events.js.
 
 import { Away, Polled, hasToken, path, useToken } from './api.js';
 import { ask, brief, field, h, patch, values } from './dom.js';

@@ -4,7 +4,7 @@ import { path } from './api.js';
 import { ask, brief, button, field, foreign, h, svg, table, visible } from './dom.js';
 import { change, mayControl, page } from './page.js';
 import { isRecent, progress, summary } from './runs.js';
-import { age, clock, duration, knows, name, needs, number, percent, secondsSince, t } from './say.js';
+import { age, clock, duration, name, number, percent, secondsSince, t, told } from './say.js';
 
 export function lanesScreen() {
   return { title: () => t('lanes'), draw, actions: laneActions };
@@ -63,10 +63,7 @@ function attention(items) {
 export function sentence({ code, system, text, since, values = {} }) {
   const seconds = since ? secondsSince(since) : values.seconds;
   const given = { ...values, system, duration: seconds == null ? null : duration(seconds) };
-  for (const key of [`attention_${code}`, `attention_${code}_short`]) {
-    if (knows(key) && needs(key).every((value) => given[value] != null)) return t(key, given);
-  }
-  return text;
+  return told('attention', code, given) ?? told('attention', `${code}_short`, given) ?? text;
 }
 
 const PLACES = {

@@ -1,8 +1,9 @@
-// What all screens share: the last status, who may do what, notices, and carrying something out. Knows no single screen.
+// What all screens share: the last status, who may do what, notices, and carrying something out. Knows no single
+// screen.
 
 import { Away, Problem, call } from './api.js';
 import { foreign, h, patch } from './dom.js';
-import { knows, t } from './say.js';
+import { t, told } from './say.js';
 
 export const page = {
   /// The last answer of /api/v1/status, null before the first.
@@ -30,9 +31,8 @@ export function systems() {
 /// What an error means, in a sentence.
 export function explain(error) {
   if (error instanceof Away) return t('no_answer');
-  const key = `problem_${error.kind}`;
-  const said = knows(key) ? t(key) : error.title;
-  return error.detail ? `${said} (${error.detail})` : said;
+  const { kind, title, detail } = error;
+  return told('problem', kind, { detail }) ?? (detail ? `${title} (${detail})` : title);
 }
 
 let noticeText = null;

@@ -44,8 +44,8 @@ export function speak(code) {
 
 // ---- Sentences
 
-/// The text named `key`. `{name}` stands for a value, `{name#one|other}` for the word that goes with a number, which has
-/// three forms in Russian: `{name#задача|задачи|задач}`.
+/// The text named `key`. `{name}` stands for a value, `{name#one|other}` for the word that goes with a number, which
+/// has three forms in Russian: `{name#задача|задачи|задач}`.
 export function t(key, values = {}) {
   const text = words[key]?.[LANGUAGES.findIndex(([code]) => code === language)];
   if (text == null) return key;
@@ -62,8 +62,16 @@ export function knows(key) {
 }
 
 /// The values that a text has places for.
-export function needs(key) {
+function needs(key) {
   return [...words[key][0].matchAll(/\{(\w+)/g)].map(([, value]) => value);
+}
+
+/// What the page says where the worker names something and has a sentence of its own for it; null, if the name is new
+/// to this page, or a value that the text needs is not there.
+export function told(kind, code, values = {}) {
+  const key = `${kind}_${code}`;
+  const has = (value) => values[value] != null && values[value] !== '';
+  return knows(key) && needs(key).every(has) ? t(key, values) : null;
 }
 
 /// The text of something that the worker names, such as a state; its own name, if it is new to this page.

@@ -4,7 +4,7 @@ import { get, path } from './api.js';
 import { brief, button, field, foreign, h, outside, table, values, visible } from './dom.js';
 import { Pages, change, explain, mayControl, page, systems, visit } from './page.js';
 import { parkedTable } from './parked.js';
-import { age, clock, duration, full, knows, name, number, speaks, t } from './say.js';
+import { age, clock, duration, full, knows, name, number, speaks, t, told } from './say.js';
 
 const STATES = ['in_hand', 'retrying', 'open', 'unanswered'];
 
@@ -222,7 +222,7 @@ function timeline(trace) {
   );
 }
 
-function step({ source, system, looked, found, text, at, details }) {
+function step({ source, system, looked, found, code, text, at, details }) {
   const [sign, kind] = found === false ? NOTHING_THERE : (LOOKED[looked] ?? ['?', 'quiet']);
   const about = Object.entries(details ?? {}).filter(([, value]) => value != null);
   return h(
@@ -242,7 +242,7 @@ function step({ source, system, looked, found, text, at, details }) {
       ),
       at && [' · ', clock(at), ' (', age(at), ' ', t('ago'), ')'],
     ),
-    h('p', null, inEnglish(text)),
+    h('p', null, told('step', code, { text: visible(text) }) ?? inEnglish(text)),
     about.length > 0 &&
       h(
         'dl',
@@ -259,7 +259,7 @@ function step({ source, system, looked, found, text, at, details }) {
   );
 }
 
-/// A sentence of the worker's.
+/// A sentence of the worker's, for what this page has no text.
 function inEnglish(text) {
   return h('span', { lang: 'en' }, foreign(text));
 }
@@ -282,7 +282,7 @@ function outcome({ code, moving, since }) {
     null,
     h('strong', { class: `state ${kind}` }, h('span', { 'aria-hidden': 'true' }, sign), ` ${t(`moving_${moving}`)}`),
     ' ',
-    knows(`verdict_${code}`) && t(`verdict_${code}`),
+    told('verdict', code),
     since && [' (', t('since'), ' ', clock(since), ')'],
   );
 }
@@ -293,20 +293,26 @@ function verdict({ verdict }) {
     { 'data-key': 'verdict', class: `verdict ${MOVING[verdict.moving][1]}` },
     h('h3', null, t('verdict')),
     outcome(verdict),
-    h('p', null, inEnglish(verdict.text)),
+    particulars(verdict),
   );
+}
+
+/// The verdict in the worker's sentence, which has names and times in it.
+function particulars({ code, text }) {
+  const sentence = h('p', null, inEnglish(text));
+  const enough = speaks() !== 'en' && told('verdict', code);
+  return enough ? h('details', null, h('summary', null, t('in_english')), sentence) : sentence;
 }
 
 function suggestion({ suggestion, steps }, id) {
   if (!suggestion) return null;
-  const { text, action, command } = suggestion;
+  const { code, text, action, command } = suggestion;
   const system = steps.find((step) => step.found && systems().includes(step.system))?.system;
   return h(
     'section',
     { 'data-key': 'suggestion' },
     h('h3', null, t('suggestion')),
-    knows(`suggest_${action}`) && speaks() !== 'en' && h('p', null, t(`suggest_${action}`)),
-    h('p', { class: 'quiet' }, inEnglish(text)),
+    h('p', null, told('suggest', code) ?? inEnglish(text)),
     h(
       'p',
       { class: 'buttons' },

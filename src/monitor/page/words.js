@@ -1,6 +1,7 @@
 // Everything that the page says, in English and in Russian, side by side. How `{…}` is read: `t` in say.js.
 //
-// A name of the worker (a state, a cause, a verdict) has a text under `kind_name`; one that is not here is shown as it is.
+// A name of the worker (a state, a cause, a verdict) has a text under `kind_name`; one that is not here is shown as it
+// is. A test in ../page.rs has a list of those that must be here.
 
 export const words = {
   // ---- The frame
@@ -80,6 +81,10 @@ export const words = {
     'Control is off: the worker has no MONITOR_CONTROL_TOKEN',
     'Управление выключено: у воркера нет MONITOR_CONTROL_TOKEN',
   ],
+  'problem_token-in-url': [
+    'A token does not belong in an address; choose another one, since logs may have this one now',
+    'Токену не место в адресе; смените его: он мог попасть в журналы',
+  ],
   'problem_foreign-host': [
     'The worker does not answer under this host name; MONITOR_HOSTS lists those it knows',
     'Воркер не отвечает под этим именем хоста; известные ему имена перечислены в MONITOR_HOSTS',
@@ -88,28 +93,78 @@ export const words = {
     'The request comes from a page of another site',
     'Запрос пришёл со страницы другого сайта',
   ],
-  'problem_unknown-system': ['There is no lane of this name', 'Линии с таким именем нет'],
-  'problem_lane-is-busy': ['The lane is busy; try again', 'Линия занята; попробуйте ещё раз'],
-  'problem_replay-is-running': ['A replay is running already', 'Повтор уже идёт'],
+  'problem_no-such-path': [
+    'The worker does not know this address; reload the page',
+    'Воркер не знает этого адреса; перезагрузите страницу',
+  ],
+  'problem_wrong-method': [
+    'The worker does not know this action; reload the page',
+    'Воркер не знает этого действия; перезагрузите страницу',
+  ],
+  'problem_wrong-query': ['The worker cannot read the question: {detail}', 'Воркер не может прочесть запрос: {detail}'],
+  'problem_wrong-path': ['The worker cannot read the address: {detail}', 'Воркер не может прочесть адрес: {detail}'],
+  'problem_wrong-body': [
+    'The worker cannot use what was given: {detail}',
+    'Воркер не может принять эти данные: {detail}',
+  ],
+  'problem_wrong-content-type': ['The worker takes JSON only', 'Воркер принимает только JSON'],
+  'problem_unknown-system': ['There is no lane of this name: {detail}', 'Линии с таким именем нет: {detail}'],
+  'problem_lane-is-busy': [
+    'The lane has not carried out earlier commands yet; try again',
+    'Линия ещё не выполнила прежние команды; попробуйте ещё раз',
+  ],
   'problem_reconciliation-is-running': ['A reconciliation is running already', 'Сверка уже идёт'],
+  'problem_unknown-reconciliation': [
+    'The worker does not keep this reconciliation any more',
+    'Этой сверки воркер не знает или уже не помнит',
+  ],
   'problem_no-camunda': ['The worker has no CAMUNDA_URL', 'У воркера не задан CAMUNDA_URL'],
   'problem_not-parked': ['No message is parked under this id', 'Отложенного сообщения с таким id нет'],
   'problem_message-changed': [
     'The message has changed meanwhile; reload the list',
     'Сообщение успело измениться; обновите список',
   ],
-  'problem_not-replayable': ['The message cannot be replayed', 'Сообщение нельзя повторить'],
+  'problem_if-match-missing': [
+    'It was not said which message is meant; reload the list',
+    'Не сказано, какое сообщение имеется в виду; обновите список',
+  ],
+  'problem_not-replayable': ['The message cannot be replayed: {detail}', 'Сообщение нельзя повторить: {detail}'],
+  'problem_replay-is-running': [
+    'A replay is running already; wait for its end, or stop it',
+    'Повтор уже идёт; дождитесь его конца или остановите его',
+  ],
+  'problem_unknown-replay': [
+    'The worker does not keep this replay any more',
+    'Этого повтора воркер не знает или уже не помнит',
+  ],
   'problem_cursor-expired': ['The list is too old; reload it', 'Список устарел; обновите его'],
   'problem_queue-is-being-read': [
     'Somebody else is reading the error queue; try again',
     'Очередь ошибок сейчас читает кто-то другой; попробуйте ещё раз',
   ],
-  'problem_error-queue-away': ['The error queue cannot be read', 'Очередь ошибок не читается'],
+  'problem_error-queue-away': ['The error queue cannot be read: {detail}', 'Очередь ошибок не читается: {detail}'],
+  'problem_malformed-request': [
+    'The worker cannot read the request: {detail}',
+    'Воркер не может прочесть запрос: {detail}',
+  ],
+  'problem_unsupported-request': [
+    'The worker does not speak this part of HTTP: {detail}',
+    'Воркер не поддерживает такой запрос HTTP: {detail}',
+  ],
+  'problem_too-slow': [
+    'The request took too long to arrive; try again',
+    'Запрос шёл слишком долго; попробуйте ещё раз',
+  ],
+  'problem_body-too-long': ['The request is too long', 'Запрос слишком длинный'],
+  'problem_head-too-long': ['The address or the token is too long', 'Адрес или токен слишком длинный'],
+  'problem_too-many-connections': [
+    'The monitor has too many connections; try again',
+    'У монитора слишком много соединений; попробуйте ещё раз',
+  ],
   'problem_too-many-traces': [
     'Too many tasks are being looked for; try again',
     'Слишком много задач ищут одновременно; попробуйте ещё раз',
   ],
-  'problem_too-many-connections': ['The monitor has too many connections', 'У монитора слишком много соединений'],
 
   // ---- What needs attention
   attention: ['What needs attention', 'Требует внимания'],
@@ -179,7 +234,7 @@ export const words = {
   taken: ['{count} taken', 'взято {count}'],
   oldest: ['Oldest', 'Старейшее'],
   newest: ['Newest', 'Новейшее'],
-  in_hand: ['In work', 'В работе'],
+  in_hand: ['In hand', 'В работе'],
   retrying: ['Retrying', 'Ждут повтора'],
   open: ['Open', 'Открыты'],
   oldest_is: ['oldest {duration}', 'старейшая {duration}'],
@@ -256,7 +311,7 @@ export const words = {
   attempts: ['Failed', 'Неудач'],
   at_target: ['At the target', 'В системе'],
   error: ['Error', 'Ошибка'],
-  task_in_hand: ['in work', 'в работе'],
+  task_in_hand: ['in hand', 'в работе'],
   task_retrying: ['waits for another try', 'ждёт повтора'],
   task_open: ['open', 'открыта'],
   task_unanswered: ['finished, unanswered', 'завершена, без ответа'],
@@ -284,6 +339,35 @@ export const words = {
   source_target: ['Target', 'Система'],
   source_camunda: ['Camunda', 'Camunda'],
   source_queues: ['Queues', 'Очереди'],
+  step_in_hand: ['It has it in hand.', 'Занят ею.'],
+  step_retrying: ['It tries it again later.', 'Попробует её снова позже.'],
+  step_followed: ['It follows it until it is finished.', 'Следит за ней, пока её не завершат.'],
+  step_unanswered: ['It has seen it finished, without an answer.', 'Видел её завершённой, без ответа.'],
+  step_parked: ['It has parked it.', 'Отложил её.'],
+  step_no_monitor: ['Not asked: MONITOR_ADDR is not set.', 'Не спрашивали: MONITOR_ADDR не задан.'],
+  step_open: ['It is open there.', 'Там она открыта.'],
+  step_finished: ['It is finished there.', 'Там она завершена.'],
+  step_there: ['It is there, and neither open nor finished.', 'Она там есть, но ни открыта, ни завершена.'],
+  step_blind: ['It cannot be asked for a task by its id.', 'О задаче по её id там спросить нельзя.'],
+  step_elsewhere: ['Not asked: another system has the task.', 'Не спрашивали: задача в другой системе.'],
+  step_incident: [
+    'Camunda waits for it, and shows an incident: it has no retries left.',
+    'Ждёт её и показывает инцидент: попыток не осталось.',
+  ],
+  step_suspended: ['Camunda has suspended it.', 'Задача приостановлена.'],
+  step_locked: ['Camunda waits for it, and the bridge has locked it.', 'Ждёт её; мост её заблокировал.'],
+  step_unlocked: ['Camunda waits for it, and nobody has locked it.', 'Ждёт её; никто её не заблокировал.'],
+  step_completed: ['Camunda no longer waits for it: it was completed.', 'Больше не ждёт её: она выполнена.'],
+  step_cancelled: ['Camunda no longer waits for it: it was cancelled.', 'Больше не ждёт её: она отменена.'],
+  step_no_camunda: ['Not asked: CAMUNDA_URL is not set.', 'Не спрашивали: CAMUNDA_URL не задан.'],
+  step_found: ['It is there.', 'Она здесь.'],
+  step_not_browsed: [
+    'Not looked into: that takes every message out for a moment.',
+    'Не смотрели: для этого каждое сообщение ненадолго вынимается.',
+  ],
+  step_nothing: ['It is not there.', 'Здесь её нет.'],
+  step_nothing_seen: ['It was not seen there, but not all can be seen.', 'Здесь её не видно, но видно не всё.'],
+  step_failed: ['Why: {text}', 'Почему: {text}'],
   looked_looked: ['looked', 'посмотрели'],
   looked_not_looked: ['not looked', 'не смотрели'],
   looked_could_not: ['could not look', 'посмотреть не удалось'],
@@ -316,22 +400,81 @@ export const words = {
   detail_topic: ['topic', 'топик'],
   detail_worker: ['locked by', 'заблокировал'],
   verdict: ['Where it stands', 'Итог'],
+  in_english: ['In full, in English', 'Подробно, по-английски'],
   moving_true: ['Nobody needs to act.', 'Вмешательство не нужно.'],
   moving_false: ['Somebody must act.', 'Нужен человек.'],
   moving_null: ['It is not known.', 'Неизвестно.'],
   suggestion: ['What to do', 'Что сделать'],
   to_reconciliation: ['To the reconciliation', 'К сверке'],
+  suggest_nothing: ['Nothing.', 'Ничего.'],
+  suggest_close_one: [
+    'Find out which of the two the process waits for, and close the other one by hand.',
+    'Выясните, какую из двух ждёт процесс, и закройте другую вручную.',
+  ],
+  suggest_discard_later: [
+    'Discard the parked message when this one is through.',
+    'Удалите отложенное сообщение, когда эта задача пройдёт.',
+  ],
+  suggest_discard: [
+    'Discard the parked message: nobody needs it.',
+    'Удалите отложенное сообщение: оно никому не нужно.',
+  ],
   suggest_replay: [
     'Correct what the error names, then replay the message.',
     'Исправьте то, что названо в ошибке, и повторите сообщение.',
   ],
-  suggest_repair: [
-    'Let the bridge publish it again; nothing is created twice.',
-    'Пусть мост опубликует её снова; второй задачи не появится.',
+  suggest_see_bridge: [
+    'Nothing, unless it stays so for long: then see whether the bridge runs.',
+    'Ничего, если это ненадолго; иначе проверьте, работает ли мост.',
   ],
-  suggest_sweep: ['Sweep now.', 'Запустите обход.'],
+  suggest_see_worker: [
+    'Nothing, unless it waits for long: then see whether the worker runs.',
+    'Ничего, если это ненадолго; иначе проверьте, работает ли воркер.',
+  ],
+  suggest_close: ['Close the task at the target: nobody needs it.', 'Закройте задачу в системе: она никому не нужна.'],
   suggest_resume: ['Resume the lane when the reason is gone.', 'Снимите паузу, когда причина исчезнет.'],
+  suggest_mend: [
+    'Mend what the reason names; the worker then goes on by itself.',
+    'Устраните названную причину; дальше воркер продолжит сам.',
+  ],
+  suggest_give_answer: [
+    'Give the answer at the target, or correct what the reason names; the next sweep sends it.',
+    'Дайте ответ в системе или устраните названную причину; следующий обход его отправит.',
+  ],
+  suggest_sweep: ['Nothing, or sweep now.', 'Ничего; можно запустить обход сейчас.'],
+  suggest_await_parking: [
+    'Wait until it is parked, then decide whether to replay it.',
+    'Дождитесь, пока она будет отложена, и решите, повторять ли её.',
+  ],
+  suggest_await_person: [
+    'Nothing: somebody works on it. The worker answers when it is finished.',
+    'Ничего: её выполняет человек. Когда он закончит, воркер отправит ответ.',
+  ],
+  suggest_give_retries: [
+    'No parked message of it is left. Give the task its retries back in Camunda’s cockpit, then unlock it: the bridge publishes it again.',
+    'Отложенного сообщения уже нет. Верните задаче попытки в Camunda Cockpit и снимите блокировку: мост опубликует её снова.',
+  ],
+  suggest_repair: [
+    'Let the bridge publish it again. Where the target can be asked, nothing is created twice.',
+    'Пусть мост опубликует её снова. Если систему можно спросить о задаче, второй не появится.',
+  ],
+  suggest_check_id: [
+    'See whether it is the id of the external task, not that of its process or activity.',
+    'Проверьте, что это id внешней задачи, а не процесса и не шага.',
+  ],
   suggest_browse: ['Look into the queues as well.', 'Посмотрите и в очередях.'],
+  suggest_set_monitor: [
+    'Set MONITOR_ADDR and start the worker again: then it tells what it has in hand.',
+    'Задайте MONITOR_ADDR и перезапустите воркер: тогда он скажет, чем занят.',
+  ],
+  suggest_set_camunda: [
+    'Set CAMUNDA_URL: then Camunda tells whether it waits for it.',
+    'Задайте CAMUNDA_URL: тогда Camunda скажет, ждёт ли она её.',
+  ],
+  suggest_look_again: [
+    'Look again in a while: the worker holds tasks that it cannot name yet.',
+    'Посмотрите позже: у воркера есть задачи, которые он ещё не может назвать.',
+  ],
   verdict_doubled: ['It exists twice. Close one of them by hand.', 'Она задвоена. Закройте одну из двух вручную.'],
   verdict_on_its_way_again: [
     'It is on its way again; an earlier message is still parked.',
@@ -369,7 +512,10 @@ export const words = {
     'It is finished; the next sweep answers Camunda.',
     'Завершена; следующий обход отправит ответ в Camunda.',
   ],
-  verdict_gone: ['The target does not show it any more.', 'Система её больше не показывает.'],
+  verdict_gone: [
+    'The target does not show it any more. After three sweeps it is parked.',
+    'Система её больше не показывает. После трёх обходов её отложат.',
+  ],
   verdict_open: ['It is open: somebody works on it.', 'Открыта: её выполняет человек.'],
   verdict_incident: ['Camunda shows an incident.', 'В Camunda инцидент.'],
   verdict_finished_untracked: [

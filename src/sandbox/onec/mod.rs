@@ -1,9 +1,9 @@
 //! A fake of a 1C infobase with its standard OData interface, and with an HTTP service of its own.
 //!
-//! It is as unkind as what is known of 1C: Atom unless JSON is asked for twice, codes instead of words, no `in`, unknown
-//! names refused, rows that need their numbers, `Posted` that nobody may write, versions that go stale, and IIS before it,
-//! which answers a long address with a page. A model of what is known, not 1C: left out are registers, constants, rights
-//! on single objects and the code of a configuration.
+//! It is as unkind as what is known of 1C: Atom unless JSON is asked for twice, codes instead of words, no `in`,
+//! unknown names refused, rows that need their numbers, `Posted` that nobody may write, versions that go stale, and IIS
+//! before it, which answers a long address with a page. A model of what is known, not 1C: left out are registers,
+//! constants, rights on single objects and the code of a configuration.
 //!
 //! `schema` is what the infobase is made of, `filter` the language of conditions, [`service`] the HTTP service.
 

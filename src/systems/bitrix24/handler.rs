@@ -76,7 +76,7 @@ impl Handler for BitrixHandler {
         self.looks_up().then_some(self.settings.request_timeout)
     }
 
-    fn link_to(&self, target_id: &str, host: Option<&str>) -> Option<String> {
+    fn link_to(&self, target_id: &str, _: Option<&str>, host: Option<&str>) -> Option<String> {
         host.is_none_or(|host| host == self.host).then(|| self.settings.webhook.link(target_id))
     }
 

@@ -17,8 +17,8 @@ impl Owner {
         Owner { client }
     }
 
-    /// Whether the owner is an administrator. `None` where the portal does not tell. Nothing is remembered: somebody may
-    /// give the right or take it away at any time. To rely on a look-up, ask before it.
+    /// Whether the owner is an administrator. `None` where the portal does not tell. Nothing is remembered: somebody
+    /// may give the right or take it away at any time. To rely on a look-up, ask before it.
     ///
     /// # Errors
     /// The portal gave no answer to that.

@@ -82,3 +82,6 @@ impl System for Settings {
         explain::run(task, self)
     }
 }
+
+#[cfg(all(test, feature = "email"))]
+mod tests;

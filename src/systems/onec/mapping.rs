@@ -1,5 +1,5 @@
-//! What `ONEC_MAPPING_FILE` says: for each topic what is made in 1C, of which parts of the message, and when it counts as
-//! finished. Read and checked once, at the start; what is wrong names its topic and field.
+//! What `ONEC_MAPPING_FILE` says: for each topic what is made in 1C, of which parts of the message, and when it counts
+//! as finished. Read and checked once, at the start; what is wrong names its topic and field.
 //!
 //! It knows no task: what becomes of one is said in [`super::fields`].
 

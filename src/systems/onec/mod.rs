@@ -90,7 +90,8 @@ impl System for Onec {
     }
 }
 
-/// Creates when there is a turn. Where that comes so late that the look-up says nothing any more, another one goes first.
+/// Creates when there is a turn. Where that comes so late that the look-up says nothing any more, another one goes
+/// first.
 fn in_turn(
     client: &Client,
     missing: &Missing,

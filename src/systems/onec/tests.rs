@@ -50,6 +50,11 @@ impl Bench {
         self.connected.handler.shows(topic)
     }
 
+    /// Where people see this, for a list.
+    pub fn link_to(&self, id: &str, within: Option<&str>, host: Option<&str>) -> Option<String> {
+        self.connected.handler.link_to(id, within, host)
+    }
+
     /// By the standard OData interface, with this mapping.
     pub fn odata(mapping_of: &Value) -> Bench {
         Bench::at(Mode::Odata(mapping(mapping_of)), onec::url)

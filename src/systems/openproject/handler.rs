@@ -51,7 +51,7 @@ impl Handler for OpenProjectHandler {
         self.settings.marker_field.as_ref().map(|_| self.settings.request_timeout)
     }
 
-    fn link_to(&self, target_id: &str, host: Option<&str>) -> Option<String> {
+    fn link_to(&self, target_id: &str, _: Option<&str>, host: Option<&str>) -> Option<String> {
         let id = target_id.parse().ok()?;
         host.is_none_or(|host| host == self.settings.host()).then(|| self.settings.link(id))
     }

@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::client::Client;
+use super::handler::OpenProjectHandler;
 use super::settings::{Assign, is_custom_field};
 use super::*;
 use crate::settings::{SettingsErrors, right};
+use crate::stop;
+use crate::systems::Handler;
 use crate::systems::question::MissingAnswer;
+use crate::tls::RootCertificates;
 
 /// Settings as if these variables were set, and nothing else that is not needed.
 pub fn settings(variables: &[(&str, &str)]) -> Settings {
@@ -84,4 +89,17 @@ fn the_token_is_a_secret_in_both_dresses_and_never_shown() {
     assert_eq!(system.secrets(), ["canary-token", "YXBpa2V5OmNhbmFyeS10b2tlbg=="].map(Secret::new));
     assert!(!format!("{system:?}").contains("canary"));
     assert_eq!(system.target(), "OpenProject at https://openproject.example");
+}
+
+#[test]
+fn a_change_and_what_has_no_marker_are_not_taken_for_tasks_that_are_missing() {
+    let shows = |marker: &str| {
+        let settings = settings(&[("OPENPROJECT_TASK_ID_FIELD", marker)]);
+        let client = Client::new(&settings, &RootCertificates::public(), &stop::signal().1);
+        let handler = OpenProjectHandler::new(settings, Arc::new(client));
+        ["op_create_task", "op_create_milestone", "op_create_project", "op_update_task"]
+            .map(|topic| handler.shows(topic))
+    };
+    assert_eq!(shows("customField7"), [true, true, true, false]);
+    assert_eq!(shows("none"), [false; 4]);
 }

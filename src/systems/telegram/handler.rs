@@ -41,6 +41,11 @@ impl Handler for TelegramHandler {
         None
     }
 
+    /// A chat's messages have the same numbers for every bot.
+    fn link_to(&self, target_id: &str, within: Option<&str>, _: Option<&str>) -> Option<String> {
+        link(within?.parse().ok()?, target_id.parse().ok()?)
+    }
+
     fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {
         tasks.iter().map(|_| Ok(Found::Nothing(Instant::now()))).collect()
     }
@@ -117,15 +122,26 @@ impl TelegramHandler {
         let task = json!({"id": id, "title": outgoing.title, "status": "sent", "chatId": chat, "messageIds": messages});
         let response = question::result(task, outgoing.asks, "");
         let shown = format!("{id} in chat {chat}");
-        match outgoing.is_tracked {
+        let created = match outgoing.is_tracked {
             true => Created { host: Some(self.settings.host()), ..Created::new(response, shown) },
             false => Created::finished(response, shown),
-        }
+        };
+        let link = chat.as_i64().zip(last["id"].as_u64()).and_then(|(chat, id)| link(chat, id));
+        Created { link, ..created }
     }
 
     fn migrated(&self) -> MutexGuard<'_, HashMap<Chat, i64>> {
         self.migrated.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The address at which the members of a supergroup see a message of it. Messages of other chats have none. The Bot
+/// API's number of a supergroup is its own one, 1 to `MOST`, below `BASE`.
+fn link(chat: i64, message: u64) -> Option<String> {
+    const BASE: i64 = -1_000_000_000_000;
+    const MOST: i64 = 997_852_516_352;
+    let supergroup = BASE.checked_sub(chat).filter(|number| (1..=MOST).contains(number))?;
+    Some(format!("https://t.me/c/{supergroup}/{message}"))
 }
 
 #[cfg(test)]

@@ -60,7 +60,8 @@ impl Tracker for TelegramTracker {
         presses
             .iter()
             .for_each(|press| log::info!("a button of a task that is not open was pressed: task={}", press.key));
-        // Their buttons stay: a record may be missing because RabbitMQ has not taken it yet, and nobody else asks again.
+        // Their buttons stay: a record may be missing because RabbitMQ has not taken it yet, and nobody else asks
+        // again.
         self.tell(&presses, |press| vec![client::answer_press(&press.id, NOT_OPEN)]);
     }
 
@@ -96,8 +97,8 @@ impl TelegramTracker {
         })?;
         let expected = question::is_expected(&record.task);
         let (chat, allowed) = (task["chatId"].as_i64(), &self.settings.allowed);
-        // Whoever has any chat with the bot can send from there what no button says. Only those on the list may do that:
-        // a group that has moved has the message under another number.
+        // Whoever has any chat with the bot can send from there what no button says. Only those on the list may do
+        // that: a group that has moved has the message under another number.
         let is_from_there =
             |press: &Press| allowed.contains(&press.person) || press.place.is_some_and(|at| Some(at.chat) == chat);
         let is_its_own = |press: &Press| press.verdict.fits(expected) && is_from_there(press);

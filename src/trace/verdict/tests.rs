@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::super::facts::{Camunda, Ended, Held, Lane, Place, Queues, Targets, Waiting, Worker};
 use super::*;
 use crate::systems::seen::Seen;
@@ -78,6 +80,7 @@ fn said(facts: &Facts) -> (&'static str, Option<bool>, Option<Action>, String) {
     let (verdict, suggestion) = verdict(ID, facts);
     assert!(verdict.text.ends_with('.') && !verdict.text.contains(".."), "{}", verdict.text);
     assert!(!suggestion.text.is_empty());
+    assert!(described("suggestion").contains(suggestion.code), "{}", suggestion.code);
     (verdict.code, verdict.moving, suggestion.action, verdict.text)
 }
 
@@ -267,8 +270,15 @@ fn a_row_names_the_time_since_when_it_holds() {
     assert_eq!(verdict(ID, &facts).0.since.as_deref(), Some(DAY));
 }
 
+/// The codes in the API's description, for which the page has texts.
+fn described(part: &str) -> BTreeSet<String> {
+    let described: Value = serde_json::from_str(include_str!("../../monitor/openapi.json")).expect("it is JSON");
+    let codes = &described["components"]["schemas"]["Trace"]["properties"][part]["properties"]["code"]["enum"];
+    codes.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
 #[test]
-fn the_manual_has_every_row() {
+fn the_manual_and_the_description_of_the_api_have_every_row() {
     let page = include_str!("../../docs/finding-a-task.md");
     let (_, table) = page.split_once("### What the verdict says").expect("the section is there");
     let table = table.split("\n## ").next().unwrap_or(table);
@@ -276,4 +286,5 @@ fn the_manual_has_every_row() {
         table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(code, _)| code).collect();
     let known: BTreeSet<&str> = TABLE.iter().map(|(code, _)| *code).chain(["not_known"]).collect();
     assert_eq!(told, known);
+    assert_eq!(described("verdict"), known.into_iter().map(str::to_owned).collect());
 }

@@ -79,17 +79,18 @@ pub(super) fn command(words: &[&str], id: &str) -> String {
 }
 
 pub(super) fn nothing_to_do() -> Suggestion {
-    by_hand("Nothing has to be done.")
+    by_hand("nothing", "Nothing has to be done.")
 }
 
-pub(super) fn by_hand(text: &str) -> Suggestion {
-    Suggestion { text: text.to_owned(), ..Suggestion::default() }
+pub(super) fn by_hand(code: &'static str, text: &str) -> Suggestion {
+    Suggestion { code, text: text.to_owned(), ..Suggestion::default() }
 }
 
 pub(super) fn repair() -> Suggestion {
     Suggestion {
-        text: "Let the bridge publish it again; the worker looks it up first, and creates nothing twice where the target can \
-               be asked."
+        code: "repair",
+        text: "Let the bridge publish it again; the worker looks it up first, and creates nothing twice where the \
+               target can be asked."
             .into(),
         action: Some(Action::Repair),
         command: Some(terminal::command(&["reconcile", "--repair"])),
@@ -98,6 +99,7 @@ pub(super) fn repair() -> Suggestion {
 
 pub(super) fn browse(id: &str) -> Suggestion {
     Suggestion {
+        code: "browse",
         text: "Look into the queues as well.".into(),
         action: Some(Action::Browse),
         command: Some(command(&["trace", "--browse"], id)),
@@ -109,9 +111,11 @@ pub(super) fn find_out(id: &str, facts: &Facts) -> Suggestion {
     match (&facts.worker, facts.queues.looked, &facts.camunda) {
         (_, false, _) => browse(id),
         (Worker::NotLooked, true, _) => {
-            by_hand("Set MONITOR_ADDR and start the worker again: then it tells what it has in hand.")
+            by_hand("set_monitor", "Set MONITOR_ADDR and start the worker again: then it tells what it has in hand.")
         }
-        (_, _, Camunda::NotLooked) => by_hand("Set CAMUNDA_URL: then Camunda tells whether it waits for it."),
-        _ => by_hand("Look again in a while: the worker holds tasks that it cannot name yet."),
+        (_, _, Camunda::NotLooked) => {
+            by_hand("set_camunda", "Set CAMUNDA_URL: then Camunda tells whether it waits for it.")
+        }
+        _ => by_hand("look_again", "Look again in a while: the worker holds tasks that it cannot name yet."),
     }
 }

@@ -60,6 +60,7 @@ fn swept(ids: &[&str]) -> std::sync::Arc<Swept> {
         about: Default::default(),
         created_at: None,
         target_id: None,
+        within: None,
         host: None,
         why: Some("no answer".into()),
     };

@@ -8,10 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crossbeam_channel::never;
 
+use super::super::tests::server;
 use super::*;
-use crate::sandbox::smtp::{PASSWORD, SmtpFake, USER};
+use crate::sandbox::smtp::SmtpFake;
 use crate::sandbox::{Fault, Order, What};
-use crate::settings::{Variables, right};
 
 struct Post {
     fake: SmtpFake,
@@ -19,22 +19,7 @@ struct Post {
 }
 
 fn post(changes: &[(&str, &str)]) -> Post {
-    let fake = SmtpFake::start(0).expect("a free port");
-    let port = fake.address().port().to_string();
-    let usual = [
-        ("EMAIL_SMTP_HOST", "127.0.0.1"),
-        ("EMAIL_SMTP_PORT", &port),
-        ("EMAIL_SECURITY", "none"),
-        ("EMAIL_USERNAME", USER),
-        ("EMAIL_PASSWORD", PASSWORD),
-        ("EMAIL_FROM", "Camunda <camunda@firma.example>"),
-        ("EMAIL_RETRY_AFTER", "77"),
-    ];
-    let value = |wanted: &str| {
-        let given = changes.iter().chain(&usual).find(|(name, _)| *name == wanted);
-        given.map(|(_, value)| (*value).to_owned())
-    };
-    let settings = right(Variables::read(value, Settings::from_variables)).expect("right").expect("it is on");
+    let (fake, settings) = server(changes);
     Post { fake, handler: EmailHandler::new(settings) }
 }
 

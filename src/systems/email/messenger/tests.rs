@@ -1,25 +1,12 @@
 //! Mails to operators at the sandbox's server.
 
+use super::super::tests::server;
 use super::*;
-use crate::sandbox::smtp::{PASSWORD, SmtpFake, USER};
-use crate::settings::{Variables, right};
+use crate::sandbox::smtp::SmtpFake;
 
 fn post(to: &str) -> (SmtpFake, Result<EmailMessenger, String>) {
-    let fake = SmtpFake::start(0).expect("a free port");
-    let port = fake.address().port().to_string();
-    let given = [
-        ("EMAIL_SMTP_HOST", "127.0.0.1"),
-        ("EMAIL_SMTP_PORT", &port),
-        ("EMAIL_SECURITY", "none"),
-        ("EMAIL_USERNAME", USER),
-        ("EMAIL_PASSWORD", PASSWORD),
-        ("EMAIL_FROM", "Camunda <camunda@firma.example>"),
-        // It is for processes.
-        ("EMAIL_ALLOWED_DOMAINS", "firma.example"),
-        ("EMAIL_RETRY_AFTER", "77"),
-    ];
-    let value = |wanted: &str| given.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned());
-    let settings = right(Variables::read(value, Settings::from_variables)).expect("right").expect("it is on");
+    // The list of domains is for processes.
+    let (fake, settings) = server(&[("EMAIL_ALLOWED_DOMAINS", "firma.example")]);
     (fake, EmailMessenger::new(&settings, to))
 }
 

@@ -1,4 +1,5 @@
-//! For `task-creator explain`: what 1C would be asked for a task, in the words of the code that asks it. Nothing is sent.
+//! For `task-creator explain`: what 1C would be asked for a task, in the words of the code that asks it. Nothing is
+//! sent.
 
 use serde_json::{Map, Value};
 

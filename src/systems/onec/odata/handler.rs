@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use serde_json::Value;
 
-use super::{Topic, link, look, requests};
+use super::{Topic, is_entity, link, look, requests};
 use crate::message::given::{named, shown};
 use crate::message::{Task, text};
 use crate::stats::Declared;
@@ -101,6 +101,13 @@ impl OdataHandler {
 impl Handler for OdataHandler {
     fn visible_within(&self) -> Option<Duration> {
         Some(self.settings.request_timeout)
+    }
+
+    /// Records have the key, and the entity in which it is.
+    fn link_to(&self, target_id: &str, within: Option<&str>, host: Option<&str>) -> Option<String> {
+        let is_here = host.is_none_or(|host| host == self.settings.address.place);
+        let (key, entity) = (key::parse(target_id)?, within.filter(|entity| is_entity(entity))?);
+        is_here.then(|| link(&self.settings, entity, &key))
     }
 
     fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {

@@ -150,7 +150,7 @@ impl Topic {
 
 impl mapping::Topic for Topic {
     fn check(&self) -> Result<(), String> {
-        if !KINDS.iter().any(|(kind, _)| self.entity.starts_with(kind)) || !is_name(&self.entity) {
+        if !is_entity(&self.entity) {
             let kinds: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).collect();
             return Err(format!(
                 "has an entity {:?}, which does not start with one of {}",
@@ -179,6 +179,11 @@ impl mapping::Topic for Topic {
         }
         mapping::check(&self.fields, false)
     }
+}
+
+/// A set of objects of a kind that has keys.
+fn is_entity(name: &str) -> bool {
+    KINDS.iter().any(|(kind, _)| name.starts_with(kind)) && is_name(name)
 }
 
 /// Letters of any alphabet, digits and `_`: it gets into addresses.

@@ -1,5 +1,5 @@
-//! The requests of the standard OData interface, version 3: `guid'…'`, Cyrillic names in percent-encoded UTF-8, JSON asked
-//! for in the address and in a header, since otherwise 1C answers in Atom. They are only made here, not sent.
+//! The requests of the standard OData interface, version 3: `guid'…'`, Cyrillic names in percent-encoded UTF-8, JSON
+//! asked for in the address and in a header, since otherwise 1C answers in Atom. They are only made here, not sent.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -52,8 +52,8 @@ pub fn named(entity: &str, field: &str, text: &str) -> Option<Call> {
     (query.len() <= LONGEST_QUERY).then(|| Call::get(format!("{}?{query}", encoded(entity))))
 }
 
-/// Asks for the objects of as many of these keys as one request may name, at most so many, with these fields of theirs or
-/// all; and how many that are.
+/// Asks for the objects of as many of these keys as one request may name, at most so many, with these fields of theirs
+/// or all; and how many that are.
 pub fn list(entity: &str, fields: &[&str], keys: &[&str], most: usize) -> (Call, usize) {
     let select = match fields {
         [] => String::new(),

@@ -55,6 +55,25 @@ fn a_group_that_has_moved_is_written_to_where_it_is_and_asked_for_once() {
 }
 
 #[test]
+fn a_message_of_a_supergroup_has_an_address_and_no_other_has_one() {
+    let (_fake, handler) = bot();
+    let link = |chat: &str| handler.link_to("4816", Some(chat), Some("bot 1"));
+    assert_eq!(link("-1001234567890").as_deref(), Some("https://t.me/c/1234567890/4816"));
+    assert_eq!(link("-1997852516352").as_deref(), Some("https://t.me/c/997852516352/4816"));
+    // A person, a basic group, a secret chat, what is no number.
+    for chat in ["17", "-4012345678", "-1000000000000", "-1997852516353", "-9223372036854775808", "@channel", ""] {
+        assert_eq!(link(chat), None, "{chat}");
+    }
+    assert_eq!(handler.link_to("4816 in chat 1", Some("-1001234567890"), None), None);
+    assert_eq!(handler.link_to("4816", None, None), None);
+    let sent = |chat: i64| handler.send(&task("telegram_task", json!({"chat_id": chat, "title": "Т"}))).expect("sent");
+    let (far, near) = (sent(SUPERGROUP), sent(PERSON));
+    let id = far.reply["result"]["task"]["id"].as_str().unwrap_or_default().to_owned();
+    assert!(far.link.is_some() && far.link == handler.link_to(&id, Some(&SUPERGROUP.to_string()), None));
+    assert_eq!(near.link, None);
+}
+
+#[test]
 fn markup_that_is_refused_goes_once_more_without() {
     let (fake, handler) = bot();
     fake.order(Fault::before(send(), What::refuse(400, "", "can't parse entities")).times(1));

@@ -1,5 +1,5 @@
-//! A service that is posted to as a target, for the Python services and for the default system: the sandbox's, which makes
-//! a job of each task, behind a relay that can refuse connections.
+//! A service that is posted to as a target, for the Python services and for the default system: the sandbox's, which
+//! makes a job of each task, behind a relay that can refuse connections.
 
 use serde_json::json;
 use task_creator::sandbox::http_fake::HttpFake;

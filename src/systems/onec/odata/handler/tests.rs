@@ -62,6 +62,14 @@ fn a_document_has_the_key_of_its_task_and_is_found_by_it() {
     );
     assert!(bench.run(&doc("задача 1")).expect("it is found").existed);
     assert_eq!(bench.methods(0), ["GET", "POST", "GET"]);
+    let record = bench.record(doc("задача 1"));
+    let (id, host) = (record.target_id().unwrap_or_default(), record.target_host());
+    let listed = |within: Option<&str>, host: Option<&str>| bench.link_to(&id, within, host);
+    assert_eq!(listed(record.target_within().as_deref(), host.as_deref()), Some(link));
+    for (within, host) in [(None, None), (Some("Document_../"), None), (Some("Document_Заявка"), Some("elsewhere"))]
+    {
+        assert_eq!(listed(within, host), None, "{within:?} {host:?}");
+    }
 }
 
 #[test]
@@ -157,6 +165,18 @@ fn an_object_is_changed_in_the_version_that_was_read() {
     }
     bench.fail("PATCH", "')", What::refuse(412, "-1", "stale"), 9);
     assert_eq!(failure(bench.run(&change(&key))).0, "unknown", "later, and not for ever");
+}
+
+#[test]
+fn a_change_is_not_taken_for_an_object_that_is_missing() {
+    let mut mapping = documents();
+    mapping["change"] = json!({
+        "entity": "Catalog_Контрагенты",
+        "update": "variables.key",
+        "fields": {"ИдентификаторЗадачи": {"from": "task_id"}},
+    });
+    let bench = Bench::odata(&mapping);
+    assert_eq!(["doc", "change", "nobody's"].map(|topic| bench.shows(topic)), [true, false, false]);
 }
 
 #[test]
