@@ -1,17 +1,18 @@
 //! What follows from the facts: where the task is, in a sentence, whether anything moves it on, and what somebody
 //! should do. One table; the first row that fits decides. It asks nobody.
 
+mod advice;
 mod words;
 
 use serde::Serialize;
 
-use self::words::{
-    answer, because, browse, by_hand, cause, command, find_out, followed, how, is_followed, link, nothing_to_do, on,
-    repair, sentence, there, under_way,
-};
+use self::advice::{browse, by_hand, command, find_out, nothing_to_do, repair};
+use self::words::{answer, because, cause, followed, how, is_followed, link, on, sentence, there, under_way};
 use super::facts::{Camunda, Facts, HeldState, Role};
 use crate::systems::seen::State;
 use crate::terminal;
+
+pub use self::advice::{Action, Suggestion};
 
 /// Where a task is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,35 +25,6 @@ pub struct Verdict {
     pub moving: Option<bool>,
     /// Since when, ISO 8601.
     pub since: Option<String>,
-}
-
-/// What somebody should do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Suggestion {
-    /// In a word.
-    pub code: &'static str,
-    /// In a sentence.
-    pub text: String,
-    /// What a button would do.
-    pub action: Option<Action>,
-    /// The command for it.
-    pub command: Option<String>,
-}
-
-/// What can be done about a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// Replay its parked message.
-    Replay,
-    /// Unlock it in the engine, so that the bridge publishes it again.
-    Repair,
-    /// Sweep now.
-    Sweep,
-    /// Resume its lane.
-    Resume,
-    /// Look into the queues as well.
-    Browse,
 }
 
 /// What a row says.

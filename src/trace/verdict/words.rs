@@ -1,10 +1,7 @@
-//! Parts of the verdict's sentences, and the things that somebody can do. Nothing is decided here but which source is
-//! asked next.
+//! Parts of the verdict's sentences. Nothing is decided here.
 
-use super::super::facts::{Camunda, Ended, Facts, Held, HeldState, Place, Role, Worker};
-use super::{Action, Suggestion};
+use super::super::facts::{Ended, Facts, Held, HeldState, Place, Role};
 use crate::systems::seen::{Seen, State};
-use crate::terminal;
 
 /// What the worker has and has not created yet.
 pub(super) fn under_way(facts: &Facts) -> Option<&Held> {
@@ -72,50 +69,4 @@ pub(super) fn answer(response: &Place) -> String {
 /// With a full stop at its end.
 pub(super) fn sentence(text: &str) -> String {
     format!("{}.", text.trim_end_matches('.'))
-}
-
-pub(super) fn command(words: &[&str], id: &str) -> String {
-    terminal::command_with_ids(words, &[id.to_owned()])
-}
-
-pub(super) fn nothing_to_do() -> Suggestion {
-    by_hand("nothing", "Nothing has to be done.")
-}
-
-pub(super) fn by_hand(code: &'static str, text: &str) -> Suggestion {
-    Suggestion { code, text: text.to_owned(), ..Suggestion::default() }
-}
-
-pub(super) fn repair() -> Suggestion {
-    Suggestion {
-        code: "repair",
-        text: "Let the bridge publish it again; the worker looks it up first, and creates nothing twice where the \
-               target can be asked."
-            .into(),
-        action: Some(Action::Repair),
-        command: Some(terminal::command(&["reconcile", "--repair"])),
-    }
-}
-
-pub(super) fn browse(id: &str) -> Suggestion {
-    Suggestion {
-        code: "browse",
-        text: "Look into the queues as well.".into(),
-        action: Some(Action::Browse),
-        command: Some(command(&["trace", "--browse"], id)),
-    }
-}
-
-/// What was not looked at yet and may have it, the cheapest first.
-pub(super) fn find_out(id: &str, facts: &Facts) -> Suggestion {
-    match (&facts.worker, facts.queues.looked, &facts.camunda) {
-        (_, false, _) => browse(id),
-        (Worker::NotLooked, true, _) => {
-            by_hand("set_monitor", "Set MONITOR_ADDR and start the worker again: then it tells what it has in hand.")
-        }
-        (_, _, Camunda::NotLooked) => {
-            by_hand("set_camunda", "Set CAMUNDA_URL: then Camunda tells whether it waits for it.")
-        }
-        _ => by_hand("look_again", "Look again in a while: the worker holds tasks that it cannot name yet."),
-    }
 }
