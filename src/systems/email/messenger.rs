@@ -21,6 +21,8 @@ pub struct EmailMessenger {
     server: Server,
     from: Mailbox,
     to: Vec<Mailbox>,
+    /// How many mails were made: two of the same millisecond may have the same text.
+    made: u64,
 }
 
 impl EmailMessenger {
@@ -37,11 +39,12 @@ impl EmailMessenger {
         let (timeout, accept_timeout) =
             (settings.timeout.min(LONGEST_TIMEOUT), settings.accept_timeout.min(LONGEST_TIMEOUT));
         let server = Server::new(&Settings { timeout, accept_timeout, ..settings.clone() });
-        Ok(EmailMessenger { server, from: settings.from.clone(), to })
+        Ok(EmailMessenger { server, from: settings.from.clone(), to, made: 0 })
     }
 
-    fn mail(&self, subject: &str, text: &str) -> Mail {
-        let name = fingerprint(format!("{}{subject}{text}", now_ms()).as_bytes());
+    fn mail(&mut self, subject: &str, text: &str) -> Mail {
+        self.made += 1;
+        let name = fingerprint(format!("{} {} {subject} {text}", now_ms(), self.made).as_bytes());
         Mail {
             to: self.to.clone(),
             cc: Vec::new(),
