@@ -1,5 +1,5 @@
 //! The manual: its links lead to something, it names settings and messages that exist, and the Russian README has the
-//! parts of the English one.
+//! parts of the English one. Pages and comments keep to a width.
 //!
 //! Links to code are not checked here: rustdoc does that. Nobody checks what the sentences say.
 
@@ -144,7 +144,55 @@ fn every_message_in_troubleshooting_is_one_of_the_program() {
     }
 }
 
+#[test]
+fn pages_and_comments_keep_to_their_width() {
+    let mut wide: Vec<String> = Vec::new();
+    let mut note = |file: &Path, lines: Vec<(usize, &str)>| {
+        let is_wide = |line: &str| line.chars().count() > WIDTH && !line.contains("://");
+        let found = lines.into_iter().filter(|(_, line)| is_wide(line));
+        wide.extend(found.map(|(at, line)| format!("{}:{at}: {line}", file.display())));
+    };
+    for page in PAGES {
+        note(Path::new(page), prose(&read(page)));
+    }
+    for file in ["src", "tests"].iter().flat_map(|folder| files(Path::new(folder), &["rs", "js", "mjs"])) {
+        note(&file, comments(&fs::read_to_string(&file).expect("it is text")));
+    }
+    assert!(wide.is_empty(), "longer than {WIDTH}:\n{}", wide.join("\n"));
+}
+
 // Parts.
+
+/// How long a line of text may be. Tables, code and addresses may be longer.
+const WIDTH: usize = 120;
+
+/// The lines of a page, with their numbers, outside of tables and blocks of code.
+fn prose(text: &str) -> Vec<(usize, &str)> {
+    let mut in_block = false;
+    let mut is_prose = |line: &str| {
+        let is_fence = line.trim_start().starts_with("```");
+        in_block ^= is_fence;
+        !in_block && !is_fence && !line.starts_with('|')
+    };
+    (1..).zip(text.lines()).filter(|(_, line)| is_prose(line)).collect()
+}
+
+/// The lines that are comments, with their numbers, without those of tables.
+fn comments(text: &str) -> Vec<(usize, &str)> {
+    let is_comment = |line: &str| line.trim_start().starts_with("//") && !line.trim_start().starts_with("//! |");
+    (1..).zip(text.lines()).filter(|(_, line)| is_comment(line)).collect()
+}
+
+/// The files below a folder that end so.
+fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).expect("it is a folder").map(|entry| entry.expect("it can be read").path());
+    let fits = |path: &Path| path.extension().is_some_and(|own| extensions.iter().any(|extension| own == *extension));
+    let below = |path: PathBuf| match path.is_dir() {
+        true => files(&path, extensions),
+        false => vec![path].into_iter().filter(|path| fits(path)).collect(),
+    };
+    paths.flat_map(below).collect()
+}
 
 fn read(page: &str) -> String {
     fs::read_to_string(page).unwrap_or_else(|err| panic!("{page}: {err}"))
@@ -152,18 +200,8 @@ fn read(page: &str) -> String {
 
 /// The code of the program, with texts that go over several lines in one.
 fn source() -> String {
-    fn collect(folder: &Path, source: &mut String) {
-        for entry in fs::read_dir(folder).expect("it is a folder") {
-            let path = entry.expect("it can be read").path();
-            if path.is_dir() {
-                collect(&path, source);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                source.push_str(&fs::read_to_string(&path).expect("it is text"));
-            }
-        }
-    }
-    let mut source = String::new();
-    collect(Path::new("src"), &mut source);
+    let files = files(Path::new("src"), &["rs"]);
+    let source: String = files.iter().map(|path| fs::read_to_string(path).expect("it is text")).collect();
     source.split("\\\n").map(str::trim_start).collect()
 }
 

@@ -1,9 +1,9 @@
 //! 1C:Enterprise: the system, and how its parts fit together.
 //!
-//! Reading order: [`settings`] with [`mapping`] (what it is told), [`fields`] with [`key`] (what a task
-//! becomes), [`client`] with [`errors`] (how 1C is asked, and what its answers mean), then the two ways to speak to it:
-//! [`odata`], the standard interface of every configuration, and [`service`], an HTTP service that a configuration has of
-//! its own. What 1C does and why is in the README beside this file.
+//! Reading order: [`settings`] with [`mapping`] (what it is told), [`fields`] with [`key`] (what a task becomes),
+//! [`client`] with [`errors`] (how 1C is asked, and what its answers mean), then the two ways to speak to it:
+//! [`odata`], the standard interface of every configuration, and [`service`], an HTTP service that a configuration has
+//! of its own. What 1C does and why is in the README beside this file.
 
 pub mod client;
 pub mod errors;
