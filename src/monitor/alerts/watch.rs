@@ -10,6 +10,9 @@ use super::words::{News, What};
 use crate::stats::condition::Obstacle;
 use crate::stats::span;
 
+/// So many looks a parked message waits for its name: RabbitMQ may be slow to confirm it, and some name no task.
+const LOOKS_FOR_A_NAME: u32 = 3;
+
 /// Of a task's id, in characters.
 const LONGEST_ID: usize = 100;
 
@@ -45,9 +48,11 @@ type Sights = BTreeMap<Key, (Sight, Option<String>)>;
 /// A lane at the looks before.
 #[derive(Debug)]
 struct LaneBefore {
-    /// The number at the look before, and the one that is counted already. A message is counted one look late: by then
-    /// RabbitMQ has confirmed it, and it is known which one it was.
+    /// The number at the look before, and the one that is counted already. A message is counted one look late, or a few:
+    /// when RabbitMQ has confirmed it, it is known which one it was.
     parked: (u64, u64),
+    /// So many looks it has waited for that.
+    nameless: u32,
     /// The number of the last parked task, and what it is called until it is counted.
     last_parked: (u64, Option<String>),
     /// Since when something waits and nothing moves.
@@ -125,6 +130,7 @@ impl LaneBefore {
     fn new(lane: &LaneSeen, now: Moment) -> LaneBefore {
         LaneBefore {
             parked: (0, 0),
+            nameless: 0,
             last_parked: (0, None),
             standstill: Standstill::new(lane, now),
             unanswered: HashMap::new(),
@@ -133,12 +139,14 @@ impl LaneBefore {
 
     fn parked(&mut self, lane: &LaneSeen) -> (Sight, Option<String>) {
         let (before, counted) = self.parked;
-        self.parked = (lane.parked, before);
         let (known, called) = &mut self.last_parked;
         if let Some(last) = lane.last_parked.as_ref().filter(|last| last.number != *known) {
             (*known, *called) = (last.number, Some(format!("task {}, {}", cut(&last.id), last.cause)));
         }
-        let happened = before - counted;
+        let waits = before > counted && called.is_none() && self.nameless < LOOKS_FOR_A_NAME;
+        self.nameless = if waits { self.nameless + 1 } else { 0 };
+        self.parked = (lane.parked, if waits { counted } else { before });
+        let happened = if waits { 0 } else { before - counted };
         // A message that names no task has no such name, and must not get that of another one.
         let detail = called.take_if(|_| happened > 0).map(|called| match happened {
             1 => called,

@@ -103,7 +103,17 @@ fn a_parked_message_without_a_task_is_told_without_the_name_of_another() {
     world.park(1);
     world.look(200);
     world.bitrix24.parked += 1;
-    assert_eq!(world.look(2), ["bitrix24: 1 message is parked."]);
+    assert_eq!(world.look(5), ["bitrix24: 1 message is parked."]);
+}
+
+#[test]
+fn a_parked_message_that_is_confirmed_late_is_told_with_its_name() {
+    let mut world = World::new();
+    world.bitrix24.parked = 1;
+    assert_eq!(world.look(3), [] as [&str; 0]);
+    world.bitrix24.parked = 0;
+    world.park(1);
+    assert_eq!(world.look(1), ["bitrix24: 1 message is parked: task task-1, REQUEST_ERROR"]);
 }
 
 #[test]
