@@ -23,6 +23,7 @@ function follow(kind, path, id, after) {
     if (!document.hidden && page.awaySince === null) {
       const run = await attempt(() => get(`/api/v1/${path}/${encodeURIComponent(id)}`));
       if (run === null) return;
+      if (kind === 'replay') remember(run);
       if (page.status) page.status[kind] = { ...run };
       page.redraw();
       if (!isRunning(run)) {
@@ -63,7 +64,21 @@ export async function replayMany(what, count, title, after) {
   if (replay) followReplay(replay, after);
 }
 
+/// The replay that was asked for last, with its messages: what is polled has the numbers only.
+let whole = null;
+
+function remember(replay) {
+  whole = replay;
+}
+
+/// The messages of a replay, as far as this page has seen them.
+function itemsOf({ id, started_at, items }) {
+  const same = whole?.id === id && whole.started_at === started_at;
+  return items ?? (same ? whole.items : null) ?? [];
+}
+
 export function followReplay(replay, after) {
+  remember(replay);
   if (page.status) page.status.replay = replay;
   page.redraw();
   if (isRunning(replay)) follow('replay', 'replays', replay.id, after);
@@ -101,7 +116,7 @@ export function progress(replay) {
       ),
     ),
     replay.error && h('p', { class: 'error' }, foreign(replay.error)),
-    failures(replay.items ?? []),
+    failures(itemsOf(replay)),
     isRunning(replay) && mayControl() && h('p', null, button(t('stop'), 'stopReplay', { id: replay.id })),
   );
 }
