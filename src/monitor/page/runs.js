@@ -23,7 +23,7 @@ function follow(kind, path, id, after) {
     if (!document.hidden && page.awaySince === null) {
       const run = await attempt(() => get(`/api/v1/${path}/${encodeURIComponent(id)}`));
       if (run === null) return;
-      if (kind === 'replay') remember(run);
+      if (kind === 'replay') lastSeen = run;
       if (page.status) page.status[kind] = { ...run };
       page.redraw();
       if (!isRunning(run)) {
@@ -65,20 +65,15 @@ export async function replayMany(what, count, title, after) {
 }
 
 /// The replay that was asked for last, with its messages: what is polled has the numbers only.
-let whole = null;
-
-function remember(replay) {
-  whole = replay;
-}
+let lastSeen = null;
 
 /// The messages of a replay, as far as this page has seen them.
-function itemsOf({ id, started_at, items }) {
-  const same = whole?.id === id && whole.started_at === started_at;
-  return items ?? (same ? whole.items : null) ?? [];
+function itemsOf(replay) {
+  return replay.items ?? (isSame(lastSeen, replay) ? lastSeen.items : null) ?? [];
 }
 
 export function followReplay(replay, after) {
-  remember(replay);
+  lastSeen = replay;
   if (page.status) page.status.replay = replay;
   page.redraw();
   if (isRunning(replay)) follow('replay', 'replays', replay.id, after);
