@@ -29,7 +29,7 @@ pub enum Became {
 /// A task that was followed, and what has become of it.
 pub type News = (String, Became);
 
-/// The tasks of a lane that are followed. Clones share them.
+/// The messages of a lane that are followed. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Followers(Arc<Followed>);
 
@@ -37,7 +37,8 @@ pub struct Followers(Arc<Followed>);
 struct Followed {
     /// How many there are.
     count: AtomicUsize,
-    tasks: Mutex<HashMap<String, Follower>>,
+    /// By task: two messages of one may be followed, by one replay or by two. The one that was replayed first is first.
+    tasks: Mutex<HashMap<String, Vec<Follower>>>,
 }
 
 #[derive(Debug)]
@@ -52,20 +53,21 @@ impl Followers {
     /// already.
     pub fn follow(&self, message: &OutgoingMessage, news: &Sender<News>) -> bool {
         let mut tasks = self.tasks();
-        if tasks.len() >= MOST && !tasks.contains_key(&message.message_id) {
+        if self.0.count.load(Ordering::Relaxed) >= MOST {
             return false;
         }
         let follower = Follower { since: outgoing::replay(&message.headers), news: news.clone() };
-        tasks.insert(message.message_id.clone(), follower);
-        self.0.count.store(tasks.len(), Ordering::Relaxed);
+        tasks.entry(message.message_id.clone()).or_default().push(follower);
+        self.0.count.fetch_add(1, Ordering::Relaxed);
         true
     }
 
     /// Nobody reads these news any more.
     pub fn forget(&self, news: &Sender<News>) {
         let mut tasks = self.tasks();
-        tasks.retain(|_, follower| !follower.news.same_channel(news));
-        self.0.count.store(tasks.len(), Ordering::Relaxed);
+        tasks.values_mut().for_each(|followers| followers.retain(|follower| !follower.news.same_channel(news)));
+        tasks.retain(|_, followers| !followers.is_empty());
+        self.0.count.store(tasks.values().map(Vec::len).sum(), Ordering::Relaxed);
     }
 
     /// The task is settled, and this was the last replay among its messages.
@@ -87,16 +89,22 @@ impl Followers {
             return;
         }
         let mut tasks = self.tasks();
-        if tasks.get(id).is_none_or(|follower| replay < follower.since) {
+        let Some(followers) = tasks.get_mut(id) else { return };
+        // A later message of the task has news of its own.
+        let told: Vec<Follower> = followers.extract_if(.., |follower| follower.since <= replay).collect();
+        if followers.is_empty() {
+            tasks.remove(id);
+        }
+        if told.is_empty() {
             return;
         }
-        let Some(follower) = tasks.remove(id) else { return };
-        self.0.count.store(tasks.len(), Ordering::Relaxed);
+        self.0.count.fetch_sub(told.len(), Ordering::Relaxed);
+        let became = became();
         // Whoever has followed it may be gone.
-        let _ = follower.news.try_send((id.to_owned(), became()));
+        told.iter().for_each(|follower| drop(follower.news.try_send((id.to_owned(), became.clone()))));
     }
 
-    fn tasks(&self) -> MutexGuard<'_, HashMap<String, Follower>> {
+    fn tasks(&self) -> MutexGuard<'_, HashMap<String, Vec<Follower>>> {
         self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -116,7 +124,7 @@ mod tests {
         let (followers, (news, heard)) = (Followers::default(), unbounded());
         followers.settled("nobody follows it", None);
         assert!((0..MOST).all(|number| followers.follow(&replayed(&number.to_string()), &news)));
-        assert!(!followers.follow(&replayed("one too many"), &news) && followers.follow(&replayed("7"), &news));
+        assert!(!followers.follow(&replayed("one too many"), &news));
         let later = Some(Replay(Some(i64::MAX)));
         followers.settled("7", later);
         followers.settled("7", later);
@@ -140,5 +148,22 @@ mod tests {
         }
         followers.settled("task-1", outgoing::replay(&message.headers));
         assert_eq!(heard.try_recv(), Ok(("task-1".to_owned(), Became::Settled)));
+    }
+
+    #[test]
+    fn two_messages_of_one_task_have_news_of_their_own_in_one_replay_and_in_two() {
+        let (followers, (news, heard), (later_news, later_heard)) = (Followers::default(), unbounded(), unbounded());
+        let stamped = |at: i64| {
+            let mut message = replayed("task-1");
+            message.headers.set("x-replayed-at", at);
+            message
+        };
+        assert!(followers.follow(&stamped(1_000), &news) && followers.follow(&stamped(2_000), &later_news));
+        followers.settled("task-1", Some(Replay(Some(1_000))));
+        assert_eq!((heard.try_iter().count(), later_heard.try_iter().count()), (1, 0));
+        assert!(followers.follow(&stamped(3_000), &later_news));
+        followers.settled("task-1", Some(Replay(Some(3_000))));
+        assert_eq!((heard.try_iter().count(), later_heard.try_iter().count()), (0, 2), "settled together");
+        assert_eq!(followers.0.count.load(Ordering::Relaxed), 0);
     }
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::hub::Hub;
-use super::parked::shelf::{FRESH, KEPT};
+use super::parked::shelf::{FRESH, Fitting, KEPT};
 use super::problem::Problem;
 use super::time;
 use crate::lane::tasks::{Tracked, UnderWay};
@@ -148,10 +148,10 @@ pub fn known(hub: &Hub, filter: &Filter) -> Known {
 /// It cannot be read now.
 pub fn parked(hub: &Hub, is_first_page: bool) -> Result<Known, Problem> {
     let now = Moment::of(hub.started, hub.started_at);
-    let messages =
+    let Fitting { messages, complete } =
         hub.parked.fitting((&hub.config, &hub.stop), |_| true, usize::MAX, if is_first_page { FRESH } else { KEPT })?;
     let tasks = messages.into_iter().map(|message| now.parked(message));
-    Ok(Known { tasks: tasks.collect(), complete: hub.parked.is_complete(), swept_at: None })
+    Ok(Known { tasks: tasks.collect(), complete, swept_at: None })
 }
 
 /// Of these the oldest that pass the filter, behind the place `cursor`.

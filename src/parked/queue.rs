@@ -75,7 +75,11 @@ pub fn take_out(
     })
 }
 
-fn read_within(
+/// As [`read`], and no message is shown after this time.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_within(
     config: &Config,
     stop: &Stop,
     most: u32,

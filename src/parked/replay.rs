@@ -1,5 +1,9 @@
 //! Replays parked messages: publishes each as it came, to the queue it came from, and acknowledges it when that is
 //! confirmed. Before, Camunda's engine gives the task its retries back, if it is set; a replay does not depend on that.
+//! When the publish fails, the failure is reported there again: what stays parked has to show as an incident.
+//!
+//! Nothing is published when its parked message has been held for so long that RabbitMQ or we may soon cut the connection
+//! on which it is acknowledged: it is put off until the next reading.
 //!
 //! A crash between the two leaves it in both queues. A second replay does no harm where tasks are looked up before they
 //! are created; elsewhere the task may be done twice. A message that cannot be replayed stays, with a reason. How the
@@ -8,6 +12,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -17,8 +22,9 @@ use super::queue::{self, End, Fate};
 use crate::camunda::{self, Engine, Told};
 use crate::config::Config;
 use crate::lane::outgoing;
-use crate::message::Cause;
+use crate::message::{Cause, ParkedTask};
 use crate::queues::Queues;
+pub use crate::rabbitmq::browse::LONGEST;
 use crate::rabbitmq::connection::Connection;
 use crate::rabbitmq::publisher::{OutgoingMessage, PublishOutcome, Publisher};
 use crate::rabbitmq::queues;
@@ -35,6 +41,10 @@ pub struct Plan {
     pub selection: Selection,
     /// Messages at most.
     pub limit: Option<u32>,
+    /// How many are selected, if that is known: behind the last one nothing is read.
+    pub selected: Option<u32>,
+    /// Nothing is published when a message may have been held for longer, see [`LONGEST`].
+    pub held_at_most: Duration,
     /// Only say what would be done.
     pub dry_run: bool,
 }
@@ -52,9 +62,12 @@ pub enum Step<'s> {
 
 /// Who has asked for a replay.
 pub trait Observer {
-    /// Called before this message is published, and may wait for a while: the parked one is held meanwhile. `false`:
-    /// neither this message nor a later one is replayed.
-    fn may_go(&mut self, message: &OutgoingMessage) -> bool;
+    /// Called before a message is published, and may wait for a while: the parked one is held meanwhile. `false`: neither
+    /// this message nor a later one is replayed.
+    fn may_go(&mut self) -> bool;
+
+    /// Called when this message is going to be published at once.
+    fn goes(&mut self, _: &OutgoingMessage) {}
 
     /// Hears what has become of a message. `camunda`: what Camunda's engine has said of its task.
     fn told(&mut self, entry: &ParkedEntry, step: Step, camunda: Option<&str>);
@@ -78,6 +91,9 @@ pub struct Outcome {
 /// # Errors
 /// RabbitMQ is gone, or does not say whether it has a message; that one stays parked, too.
 pub fn run(config: &Config, stop: &Stop, plan: &Plan, observer: &mut dyn Observer) -> anyhow::Result<Outcome> {
+    if plan.selected == Some(0) {
+        return Ok(Outcome { replayed: 0, skipped: 0, other_causes: BTreeSet::new(), end: End::All });
+    }
     let mut connection = Connection::open(&config.rabbitmq, "task-creator: replay")?;
     let publisher = connection.within_deadline(Publisher::open)?;
     let mut replay = Replay {
@@ -93,6 +109,8 @@ pub fn run(config: &Config, stop: &Stop, plan: &Plan, observer: &mut dyn Observe
         other_causes: BTreeSet::new(),
         stayed: 0,
         first_reading: true,
+        reading_since: Instant::now(),
+        put_off: 0,
         replayed: 0,
         skipped: 0,
     };
@@ -163,6 +181,10 @@ struct Replay<'a> {
     stayed: u32,
     other_causes: BTreeSet<String>,
     first_reading: bool,
+    /// No message of this reading was taken before.
+    reading_since: Instant,
+    /// How many messages of this reading are left to the next one.
+    put_off: u32,
     replayed: u32,
     skipped: u32,
 }
@@ -171,11 +193,15 @@ impl Replay<'_> {
     fn all(&mut self) -> anyhow::Result<End> {
         let mut most = u32::MAX;
         loop {
-            match queue::read(self.config, self.stop, most, |entry| self.visit(&entry))? {
-                // Messages parked meanwhile come after these, and must not be replayed over and over.
-                End::OutOfTime(left) => most = left + self.stayed,
+            (self.reading_since, self.put_off) = (Instant::now(), 0);
+            let time = self.plan.held_at_most;
+            let end = queue::read_within(self.config, self.stop, most, time, |entry| self.visit(&entry))?.end;
+            // Messages parked meanwhile come after these, and must not be replayed over and over.
+            most = match end {
+                End::OutOfTime(left) => left + self.stayed + self.put_off,
+                End::All if self.put_off > 0 => self.stayed + self.put_off,
                 end => return Ok(end),
-            }
+            };
             self.first_reading = false;
         }
     }
@@ -195,7 +221,8 @@ impl Replay<'_> {
     }
 
     fn has_enough(&self) -> bool {
-        self.plan.limit.is_some_and(|limit| self.replayed >= limit)
+        let all_seen = self.plan.selected.is_some_and(|selected| self.replayed + self.skipped >= selected);
+        all_seen || self.plan.limit.is_some_and(|limit| self.replayed >= limit)
     }
 
     fn decide(&mut self, entry: &ParkedEntry) -> anyhow::Result<ControlFlow<Fate, Fate>> {
@@ -223,23 +250,39 @@ impl Replay<'_> {
             self.leave_alone(entry);
             return Ok(ControlFlow::Continue(Fate::Stays));
         }
-        if !self.observer.may_go(&message) {
+        if !self.observer.may_go() {
             return Ok(ControlFlow::Break(Fate::Stays));
         }
+        if self.reading_since.elapsed() > self.plan.held_at_most {
+            self.put_off += 1;
+            return Ok(ControlFlow::Continue(Fate::Stays));
+        }
+        self.observer.goes(&message);
+        self.publish(entry, &message)
+    }
+
+    fn publish(&mut self, entry: &ParkedEntry, message: &OutgoingMessage) -> anyhow::Result<ControlFlow<Fate, Fate>> {
         // Before the message: it may be finished a moment later.
         let camunda = self.give_retry(entry);
-        let outcome = self.publisher.try_deliver(&message);
-        match outcome.with_context(|| format!("it is not known whether {} is in {}", entry.id, message.queue))? {
-            PublishOutcome::Confirmed => {
+        let outcome = self.publisher.try_deliver(message);
+        let why = match outcome.with_context(|| format!("it is not known whether {} is in {}", entry.id, message.queue))
+        {
+            Ok(PublishOutcome::Confirmed) => {
                 self.replayed += 1;
+                let camunda = camunda.map(|(_, said)| said);
                 self.observer.told(entry, Step::Replayed(&message.queue), camunda.as_deref());
-                Ok(ControlFlow::Continue(Fate::Leaves))
+                return Ok(ControlFlow::Continue(Fate::Leaves));
             }
-            PublishOutcome::NoQueue(why) | PublishOutcome::Refused(why) => {
-                let why = format!("{} did not take it: {why}", message.queue);
-                Ok(self.skip(entry, &why, camunda.as_deref()))
+            Ok(PublishOutcome::NoQueue(why) | PublishOutcome::Refused(why)) => {
+                Ok(format!("{} did not take it: {why}", message.queue))
             }
-        }
+            Err(err) => Err(err),
+        };
+        let camunda = match camunda {
+            Some((true, _)) => self.report_again(entry),
+            camunda => camunda.map(|(_, said)| said),
+        };
+        Ok(self.skip(entry, &why?, camunda.as_deref()))
     }
 
     /// The message that replays an entry, unless its queue is missing.
@@ -267,21 +310,39 @@ impl Replay<'_> {
         ControlFlow::Continue(Fate::Stays)
     }
 
-    /// Gives the task its retries back in Camunda, which resolves its incident. Returns what people should know of it.
-    fn give_retry(&mut self, entry: &ParkedEntry) -> Option<String> {
+    /// Gives the task its retries back in Camunda, which resolves its incident. Returns whether it has them now, and what
+    /// people should know of it.
+    fn give_retry(&mut self, entry: &ParkedEntry) -> Option<(bool, String)> {
         let (engine, task) = (self.engine.as_ref()?, entry.task.as_ref()?);
         match engine.give_retry(&task.id) {
-            Ok(Told::Done) => Some("it has its retries back in Camunda".into()),
-            Ok(Told::NoTask) => Some("Camunda no longer has the task".into()),
-            Err(err) => {
-                let mut told = format!("its incident stays in Camunda: {err:#}");
-                if camunda::is_away(&err) {
-                    told += "; the engine is not asked again";
-                    self.engine = None;
-                }
-                Some(told)
-            }
+            Ok(Told::Done) => Some((true, "it has its retries back in Camunda".into())),
+            Ok(Told::NoTask) => Some((false, "Camunda no longer has the task".into())),
+            Err(err) => Some((false, self.not_told("its incident stays in Camunda", &err))),
         }
+    }
+
+    /// Takes the retries of a task away again, which stays parked. Returns what people should know of it.
+    fn report_again(&mut self, entry: &ParkedEntry) -> Option<String> {
+        let (engine, about) = (self.engine.as_ref()?, &entry.about);
+        let (cause, error) = (about.error_type.as_deref()?, about.error_message.as_deref().unwrap_or_default());
+        let failed = ParkedTask::of(entry.original.as_deref()?, cause, error)?;
+        Some(match engine.fail(&failed) {
+            Ok(Told::Done) => "its incident is in Camunda again".into(),
+            Ok(Told::NoTask) => "Camunda no longer has the task".into(),
+            Err(err) => {
+                self.not_told("it has its retries back in Camunda, where it no longer shows as an incident", &err)
+            }
+        })
+    }
+
+    /// What the engine did not do; it is not asked again when it does not answer.
+    fn not_told(&mut self, so: &str, err: &anyhow::Error) -> String {
+        let told = format!("{so}: {err:#}");
+        if !camunda::is_away(err) {
+            return told;
+        }
+        self.engine = None;
+        told + "; the engine is not asked again"
     }
 
     fn leave_alone(&mut self, entry: &ParkedEntry) {

@@ -110,7 +110,8 @@ impl CauseGroup {
     }
 }
 
-fn cut(text: &str, most: usize) -> String {
+/// So many characters of a text at most.
+pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

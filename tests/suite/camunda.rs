@@ -223,8 +223,12 @@ fn a_task_that_stays_parked_after_it_got_its_retries_back_says_both() {
     scene.await_incident("task-1");
     scene.worker.stop();
     scene.make_full(&scene.queues.input());
-    scene.replay(&[]).ended_with(1).has("it stays parked; it has its retries back in Camunda").has("skipped 1");
+    scene.replay(&[]).ended_with(1).has("it stays parked; its incident is in Camunda again").has("skipped 1");
     assert_eq!(scene.queues.count(&scene.queues.errors()), 1);
+    let task = scene.task("task-1");
+    let incident = task.incident.expect("what stays parked shows in Camunda");
+    assert!(incident.starts_with("NO_SYSTEM: it belongs to bitrix24, which is off"), "{incident}");
+    assert_eq!(task.retries, Some(0), "the bridge must not fetch it");
 }
 
 #[test]

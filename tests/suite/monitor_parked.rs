@@ -145,6 +145,54 @@ fn one_is_replayed_and_discarded_only_as_it_was_seen() {
     assert_eq!(ids(&stage.queues, &stage.queues.errors()), ["stuck"]);
 }
 
+/// The same task may be parked twice, by two workers or by hand.
+#[test]
+fn each_of_two_messages_with_one_id_is_reached_by_its_etag() {
+    let mut stage = Stage::open("api parked twins");
+    let body = |error: &str| parked(&field_text("twin"), "REQUEST_ERROR", error, &stage.queues.input());
+    put(&stage.queues, &[body("the first"), body("the second")]);
+    stage.fixed.open();
+    let list = stage.get("/api/v1/parked");
+    let etag_of = |error: &str| {
+        let item = list["items"].as_array().unwrap().iter().find(|item| item["error"] == error).expect("it is listed");
+        format!("\"{}\"", item["etag"].as_str().unwrap())
+    };
+    for error in ["the first", "the second"] {
+        let shown = stage.change("GET", "/api/v1/parked/twin", &[("If-Match", &etag_of(error))]);
+        assert_eq!((shown.status, &shown.json()["error"]), (200, &json!(error)), "{}", shown.body);
+    }
+    let wrong = stage.change("GET", "/api/v1/parked/twin", &[("If-Match", "\"0000000000000000\"")]);
+    assert_eq!(wrong.status, 412, "{}", wrong.body);
+    let second = etag_of("the second");
+    let replayed = stage.change("POST", "/api/v1/parked/twin/replay", &[("If-Match", &second)]);
+    assert_eq!(replayed.status, 202, "{}", replayed.body);
+    eventually("the first is left", PATIENCE, || stage.get("/api/v1/parked/twin")["error"] == "the first");
+    stage.worker.stop();
+    assert_eq!((stage.created(), stage.queues.count(&stage.queues.errors())), ((1, 1), 1));
+}
+
+#[test]
+fn a_record_is_not_followed_and_a_replay_that_is_over_cannot_be_stopped() {
+    let mut stage = Stage::open("api replay record");
+    let record =
+        json!({"original_message": serde_json::from_str::<Value>(&field_text("task-r")).unwrap(), "response_data": {}});
+    let sent = stage.queues.sent();
+    put(&stage.queues, &[parked(&record.to_string(), "INVALID_RECORD", "no task", &sent)]);
+    let started = stage.start(&json!({"all": true, "per_second": 1000}));
+    let done = stage.await_end(&started);
+    assert_eq!(
+        (&done["state"], &done["replayed"], &done["not_followed"]),
+        (&json!("done"), &json!(1), &json!(1)),
+        "{done}"
+    );
+    assert_eq!((&done["items"][0]["state"], &done["complete"]), (&json!("not_followed"), &json!(true)));
+    let last = stage.get("/api/v1/events")["events"].as_array().unwrap().len();
+    assert_eq!(stage.change("DELETE", started.header("Location").unwrap(), &[]).status, 202);
+    let events = stage.get("/api/v1/events");
+    assert_eq!(events["events"].as_array().unwrap().len(), last, "{events}");
+    stage.worker.stop();
+}
+
 #[test]
 fn a_target_that_still_refuses_gets_one_message_and_the_rest_stays_parked() {
     let mut stage = Stage::open("api replay brake");
@@ -160,7 +208,9 @@ fn a_target_that_still_refuses_gets_one_message_and_the_rest_stays_parked() {
     stage.fixed.open();
     let done = stage.await_end(&stage.start(&json!({"all": true, "limit": 100, "per_second": 1000})));
     assert_eq!((numbers(&done), &done["state"]), ([8, 8, 8, 0, 0, 0], &json!("done")), "{done}");
-    assert_eq!(stage.get("/api/v1/status")["replay"]["id"], done["id"]);
+    let polled = stage.get("/api/v1/status");
+    assert_eq!((&polled["replay"]["id"], &polled["replay"]["settled"]), (&done["id"], &json!(8)));
+    assert_eq!(polled["replay"].get("items"), None, "what is polled has the numbers only");
     stage.worker.stop();
     assert_eq!((stage.created(), stage.queues.count(&stage.queues.errors())), ((8, 8), 0));
     assert_eq!(stage.queues.count(&stage.queues.sent()), 8);

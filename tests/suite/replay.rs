@@ -12,6 +12,11 @@ use amiquip::{AmqpProperties, AmqpValue, FieldTable};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use task_creator::config::Config;
+use task_creator::parked::Selection;
+use task_creator::parked::entry::ParkedEntry;
+use task_creator::parked::replay::{self as replaying, Observer, Plan, Step};
+use task_creator::stop;
 
 fn replay(queues: &Queues, arguments: &[&str]) -> Ended {
     run_with(&[&["parked", "replay"], arguments].concat(), queues, "", &[])
@@ -341,4 +346,64 @@ fn a_message_with_no_properties_at_all_is_replayed() {
     );
     replay(&queues, &["bare"]).ended_with(0).has("replayed 1");
     assert_eq!(ids(&queues, &queues.input()), ["bare"]);
+}
+
+/// Waits before each message for longer than a message may be held.
+#[derive(Default)]
+struct Slow {
+    waited: usize,
+    replayed: Vec<String>,
+}
+
+const HELD: Duration = Duration::from_millis(1500);
+
+impl Observer for Slow {
+    fn may_go(&mut self) -> bool {
+        self.waited += 1;
+        // Every second one is too late.
+        let (_stopper, stop) = stop::signal();
+        self.waited % 2 == 1 || !stop.pause(HELD)
+    }
+
+    fn told(&mut self, entry: &ParkedEntry, step: Step, _: Option<&str>) {
+        assert!(matches!(step, Step::Replayed(_)), "{step:?}");
+        self.replayed.push(entry.id.clone());
+    }
+}
+
+/// The connection that holds the parked message might be cut before the message is acknowledged there.
+#[test]
+fn nothing_is_published_whose_parked_message_was_held_for_too_long() {
+    let queues = Queues::new("replay held");
+    let names: Vec<String> = (0..3).map(|n| format!("task-{n}")).collect();
+    put(&queues, &names.iter().map(|id| parked(&small_task(id), "X", "y", &queues.input())).collect::<Vec<_>>());
+    let settings = changed(&queues, "", &[]);
+    let config = Config::read(|name| settings.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone()));
+    let (config, (_stopper, stop)) = (config.expect("right settings"), stop::signal());
+    let plan = Plan { selection: Selection::all(), limit: None, selected: None, held_at_most: HELD, dry_run: false };
+    let mut slow = Slow::default();
+    let outcome = replaying::run(&config, &stop, &plan, &mut slow).expect("it goes on with the next reading");
+    assert_eq!((outcome.replayed, outcome.skipped, slow.waited), (3, 0, 5), "two were put off once");
+    assert_eq!(slow.replayed, names);
+    assert_eq!(ids(&queues, &queues.input()), names);
+    assert_eq!(queues.count(&queues.errors()), 0);
+}
+
+#[test]
+fn a_replay_of_nothing_reads_nothing() {
+    let config = Config::read(|name| match name {
+        "RABBITMQ_PASSWORD" => Some("unused".into()),
+        // Nobody listens there.
+        "RABBITMQ_PORT" => Some("1".into()),
+        _ => None,
+    });
+    let plan = Plan {
+        selection: Selection::of_ids([]),
+        limit: Some(0),
+        selected: Some(0),
+        held_at_most: HELD,
+        dry_run: false,
+    };
+    let outcome = replaying::run(&config.expect("right settings"), &stop::signal().1, &plan, &mut Slow::default());
+    assert_eq!(outcome.expect("it asks nobody").replayed, 0);
 }

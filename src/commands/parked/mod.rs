@@ -184,7 +184,7 @@ fn replay(config: &Config, stop: &Stop, which: Which, manner: &Manner) -> anyhow
             (Selection::of_ids(ids), all_found)
         }
     };
-    let plan = Plan { selection, limit: manner.limit, dry_run: manner.dry_run };
+    let plan = Plan { selection, limit: manner.limit, selected: None, held_at_most: LONGEST, dry_run: manner.dry_run };
     let mut terminal = Terminal { manner, stop, started: false };
     let Outcome { replayed, skipped, other_causes, end } = replay::run(config, stop, &plan, &mut terminal)?;
     let done = if manner.dry_run { "would replay" } else { "replayed" };

@@ -7,7 +7,6 @@ use serde_json::json;
 
 use crate::parked::entry::ParkedEntry;
 use crate::parked::replay::{Observer, Step};
-use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::redact::{clean, clean_json};
 use crate::stop::Stop;
 use crate::terminal::{say, tell};
@@ -36,7 +35,7 @@ pub struct Terminal<'a> {
 }
 
 impl Observer for Terminal<'_> {
-    fn may_go(&mut self, _: &OutgoingMessage) -> bool {
+    fn may_go(&mut self) -> bool {
         !self.manner.pause.is_some_and(|pause| self.started && self.stop.pause(pause))
     }
 

@@ -23,6 +23,7 @@ function follow(kind, path, id, after) {
     if (!document.hidden && page.awaySince === null) {
       const run = await attempt(() => get(`/api/v1/${path}/${encodeURIComponent(id)}`));
       if (run === null) return;
+      if (kind === 'replay') lastSeen = run;
       if (page.status) page.status[kind] = { ...run };
       page.redraw();
       if (!isRunning(run)) {
@@ -63,7 +64,16 @@ export async function replayMany(what, count, title, after) {
   if (replay) followReplay(replay, after);
 }
 
+/// The replay that was asked for last, with its messages: what is polled has the numbers only.
+let lastSeen = null;
+
+/// The messages of a replay, as far as this page has seen them.
+function itemsOf(replay) {
+  return replay.items ?? (isSame(lastSeen, replay) ? lastSeen.items : null) ?? [];
+}
+
 export function followReplay(replay, after) {
+  lastSeen = replay;
   if (page.status) page.status.replay = replay;
   page.redraw();
   if (isRunning(replay)) follow('replay', 'replays', replay.id, after);
@@ -101,7 +111,7 @@ export function progress(replay) {
       ),
     ),
     replay.error && h('p', { class: 'error' }, foreign(replay.error)),
-    failures(replay.items ?? []),
+    failures(itemsOf(replay)),
     isRunning(replay) && mayControl() && h('p', null, button(t('stop'), 'stopReplay', { id: replay.id })),
   );
 }

@@ -651,6 +651,7 @@ export const words = {
   replay_left: ['left', 'осталось'],
   replay_failures: ['What was not replayed or failed again', 'Что не повторено или снова не удалось'],
   item_replayed: ['replayed', 'повторено'],
+  item_not_followed: ['replayed, not followed', 'повторено, не отслеживается'],
   item_settled: ['settled', 'обработано'],
   item_failed_again: ['failed again', 'снова не удалось'],
   item_skipped: ['skipped', 'пропущено'],

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use self::shelf::Filter;
+use self::shelf::{Filter, READING_TIME, Turn};
 use super::api::{Call, json};
 use super::hub::Hub;
 use super::problem::{
@@ -21,7 +21,7 @@ use super::query::no_body;
 use crate::http::server::{Page, Request};
 use crate::parked::Selection;
 use crate::parked::entry::ParkedEntry;
-use crate::parked::queue::{self, Fate};
+use crate::parked::queue::{self, End, Fate};
 use crate::parked::replay;
 use crate::parked::summary::Summary;
 use crate::rabbitmq::browse::Taken;
@@ -43,7 +43,8 @@ pub fn causes(call: &Call<'_>) -> Result<Page, Problem> {
 
 /// One message in full.
 pub fn one(call: &Call<'_>) -> Result<Page, Problem> {
-    let entry = find(call.hub, id(call))?;
+    let marks = if_match(call.request)?.flatten();
+    let entry = found(call.hub, id(call), marks.as_ref(), call.hub.parked.turn_to_look(&call.hub.stop)?)?;
     let whole = Whole::of(call.hub, &entry);
     Ok(json(200, &whole).with("ETag", format!("\"{}\"", entry.etag())))
 }
@@ -52,18 +53,21 @@ pub fn one(call: &Call<'_>) -> Result<Page, Problem> {
 pub fn discard(call: &Call<'_>) -> Result<Page, Problem> {
     let (Call { hub, .. }, id) = (call, id(call));
     no_body(call.request)?;
-    let etags = if_match(call.request)?.ok_or_else(|| {
+    let marks = if_match(call.request)?.ok_or_else(|| {
         Problem::new(IF_MATCH_MISSING, "send the message's etag as If-Match, or * for whichever is there")
     })?;
     let taken = {
         let _turn = hub.parked.turn()?;
-        let selection = Selection { etags, ..Selection::of_ids([id.to_owned()]) };
+        let selection = Selection { etags: marks.clone(), ..Selection::of_ids([id.to_owned()]) };
         let mut taken = None;
         let gone = |entry: &ParkedEntry| taken = Some(entry.etag());
         queue::take_out(&hub.config, &hub.stop, &selection, 1, gone).map_err(|err| away(&err))?;
         taken
     };
-    let Some(etag) = taken else { return Err(not_there(hub, id)) };
+    let Some(etag) = taken else {
+        // It has another mark, or it is gone.
+        return Err(find(hub, id, marks.as_ref()).err().unwrap_or_else(|| not_there(id)));
+    };
     hub.parked.gone(&etag);
     hub.events.operator(call.caller.name(), &format!("discarded the parked message of task={id}"));
     Ok(Page::new(204, "", Vec::new()))
@@ -100,30 +104,44 @@ pub fn id<'c>(call: &'c Call<'_>) -> &'c str {
     call.path.first().map(String::as_str).unwrap_or_default()
 }
 
-/// The first message of this id, and it stays in the queue.
+/// The first message of this id, and with one of these marks if there are some; it stays in the queue.
 ///
 /// # Errors
-/// [`NOT_PARKED`], or why the queue cannot be read.
-pub fn find(hub: &Hub, id: &str) -> Result<ParkedEntry, Problem> {
-    let _turn = hub.parked.turn()?;
-    let mut found = None;
-    let read = queue::read(&hub.config, &hub.stop, u32::MAX, |entry| {
+/// [`NOT_PARKED`], [`MESSAGE_CHANGED`], or why the queue cannot be read.
+pub fn find(hub: &Hub, id: &str, marks: Option<&HashSet<String>>) -> Result<ParkedEntry, Problem> {
+    found(hub, id, marks, hub.parked.turn()?)
+}
+
+fn found(hub: &Hub, id: &str, marks: Option<&HashSet<String>>, turn: Turn) -> Result<ParkedEntry, Problem> {
+    let (mut found, mut other) = (None, None);
+    let read = queue::read_within(&hub.config, &hub.stop, u32::MAX, READING_TIME, |entry| {
         if entry.id != id {
+            return Ok(ControlFlow::Continue(Fate::Stays));
+        }
+        let etag = entry.etag();
+        if marks.is_some_and(|marks| !marks.contains(&etag)) {
+            other = Some(etag);
             return Ok(ControlFlow::Continue(Fate::Stays));
         }
         found = Some(entry);
         Ok(ControlFlow::Break(Fate::Stays))
     });
-    read.map_err(|err| away(&err))?;
-    found.ok_or_else(|| Problem::new(NOT_PARKED, format!("no message is parked as {id}")))
+    drop(turn);
+    let end = read.map_err(|err| away(&err))?.end;
+    match (found, other, end) {
+        (Some(entry), ..) => Ok(entry),
+        (None, _, End::OutOfTime(left)) => Err(Problem::new(
+            ERROR_QUEUE_AWAY,
+            format!("it was not among those read within {READING_TIME:?}; {left} message(s) were not read"),
+        )),
+        (None, Some(etag), _) => Err(Problem::new(MESSAGE_CHANGED, format!("its etag is \"{etag}\" now"))),
+        (None, None, _) => Err(not_there(id)),
+    }
 }
 
-/// Why a message was not found that has this id, and perhaps another mark.
-pub fn not_there(hub: &Hub, id: &str) -> Problem {
-    match find(hub, id) {
-        Ok(entry) => Problem::new(MESSAGE_CHANGED, format!("its etag is \"{}\" now", entry.etag())),
-        Err(problem) => problem,
-    }
+/// No message has this id.
+pub fn not_there(id: &str) -> Problem {
+    Problem::new(NOT_PARKED, format!("no message is parked as {id}"))
 }
 
 /// The marks that a request wants its message to have: `None` without If-Match, `Some(None)` for `*`.

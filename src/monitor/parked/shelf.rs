@@ -27,12 +27,16 @@ const MOST: usize = 10_000;
 pub const KEPT: Duration = Duration::from_secs(300);
 /// A reading that is as new as this is not repeated.
 pub const FRESH: Duration = Duration::from_secs(2);
+/// After a reading for a list the queue is left alone for so many times as long as that has taken, whoever asks.
+const LIST_REST: u32 = 10;
+/// After any other reading it is left alone by those who only look, for as long as that has taken, and so long at least.
+const LEAST_REST: Duration = Duration::from_millis(500);
 /// How long a request waits for another one's reading.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The same when a replay reads, which may take minutes.
 const PATIENCE_WITH_A_REPLAY: Duration = Duration::from_secs(1);
-/// How long a reading may take. The messages that it has not reached are not listed.
-const READING_TIME: Duration = Duration::from_secs(15);
+/// How long a reading for a request may take. The messages that it has not reached are not listed.
+pub const READING_TIME: Duration = Duration::from_secs(15);
 
 /// Which messages a list has.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,6 +74,8 @@ pub struct Shelf {
     turn: (Sender<()>, Receiver<()>),
     kept: Mutex<Option<Reading>>,
     readings: AtomicU64,
+    /// Until then the queue is left alone by those who only look.
+    rests_until: Arc<Mutex<Option<Instant>>>,
     /// A replay holds messages of the queue, which a reading would not see.
     held: Arc<AtomicBool>,
 }
@@ -78,20 +84,42 @@ pub struct Shelf {
 pub struct Turn {
     back: Sender<()>,
     held: Arc<AtomicBool>,
+    since: Instant,
+    /// Shall those who only look leave the queue alone afterwards?
+    is_reading: bool,
+    rests_until: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Turn {
     /// From now on messages are held for long: lists are answered from the last reading, and others do not wait.
-    pub fn hold(&self) {
+    pub fn hold(&mut self) {
+        self.is_reading = false;
         self.held.store(true, Ordering::Relaxed);
+    }
+
+    fn give_back(mut self) {
+        self.is_reading = false;
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        if self.is_reading {
+            let rest = self.since.elapsed().clamp(LEAST_REST, READING_TIME);
+            *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + rest);
+        }
         self.held.store(false, Ordering::Relaxed);
         let _ = self.back.try_send(());
     }
+}
+
+/// Messages of the last reading that fit.
+#[derive(Debug)]
+pub struct Fitting {
+    /// The oldest first.
+    pub messages: Vec<Summary>,
+    /// There are no others, or as many as were wanted.
+    pub complete: bool,
 }
 
 #[derive(Debug)]
@@ -99,6 +127,7 @@ struct Reading {
     /// Tells it from another one, for cursors.
     number: u64,
     started: Instant,
+    took: Duration,
     at: String,
     /// All messages that were read, kept or not.
     total: u64,
@@ -113,7 +142,13 @@ impl Default for Shelf {
     fn default() -> Shelf {
         let turn = bounded(1);
         let _ = turn.0.try_send(());
-        Shelf { turn, kept: Mutex::default(), readings: AtomicU64::new(0), held: Arc::default() }
+        Shelf {
+            turn,
+            kept: Mutex::default(),
+            readings: AtomicU64::new(0),
+            rests_until: Arc::default(),
+            held: Arc::default(),
+        }
     }
 }
 
@@ -167,15 +202,11 @@ impl Shelf {
         fits: impl Fn(&Summary) -> bool,
         limit: usize,
         fresh: Duration,
-    ) -> Result<Vec<Summary>, Problem> {
+    ) -> Result<Fitting, Problem> {
         self.refresh(config, stop, fresh)?;
         let kept = self.kept();
-        Ok(kept.as_ref().map(|reading| reading.fitting(fits, limit)).unwrap_or_default())
-    }
-
-    /// Whether the last reading has all messages.
-    pub fn is_complete(&self) -> bool {
-        self.kept().as_ref().is_some_and(|reading| reading.complete)
+        let nothing = Fitting { messages: Vec::new(), complete: false };
+        Ok(kept.as_ref().map_or(nothing, |reading| reading.fitting(fits, limit)))
     }
 
     /// Reads the queue, unless the kept reading is newer than `fresh`, or was made while this request waited. While a
@@ -185,7 +216,7 @@ impl Shelf {
     /// [`QUEUE_IS_BEING_READ`], [`REPLAY_IS_RUNNING`] or [`ERROR_QUEUE_AWAY`]
     pub fn refresh(&self, config: &Config, stop: &Stop, fresh: Duration) -> Result<(), Problem> {
         let asked = Instant::now();
-        let is_new_enough = |reading: &Reading| reading.started >= asked || reading.started.elapsed() < fresh;
+        let is_new_enough = |reading: &Reading| reading.started >= asked || reading.is_fresh(fresh);
         if self.kept().as_ref().is_some_and(|reading| self.is_held() || is_new_enough(reading)) {
             return Ok(());
         }
@@ -203,6 +234,27 @@ impl Shelf {
         Ok(())
     }
 
+    /// As [`Shelf::turn`], for a request that changes nothing and may come again and again: waits, too, until the queue has
+    /// been left alone for a while.
+    ///
+    /// # Errors
+    /// As [`Shelf::turn`].
+    pub fn turn_to_look(&self, stop: &Stop) -> Result<Turn, Problem> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let turn = self.turn()?;
+            let until = *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = until.map(|until| until.saturating_duration_since(Instant::now())).unwrap_or_default();
+            if left.is_zero() {
+                return Ok(turn);
+            }
+            turn.give_back();
+            if Instant::now() + left > end || stop.pause(left) {
+                return Err(Problem::new(QUEUE_IS_BEING_READ, "others look at it, too; try again in a few seconds"));
+            }
+        }
+    }
+
     /// Waits for the right to take messages from the error queue.
     ///
     /// # Errors
@@ -211,7 +263,13 @@ impl Shelf {
         let patience = if self.is_held() { PATIENCE_WITH_A_REPLAY } else { PATIENCE };
         let (back, tokens) = &self.turn;
         match tokens.recv_timeout(patience) {
-            Ok(()) => Ok(Turn { back: back.clone(), held: Arc::clone(&self.held) }),
+            Ok(()) => Ok(Turn {
+                back: back.clone(),
+                held: Arc::clone(&self.held),
+                since: Instant::now(),
+                is_reading: true,
+                rests_until: Arc::clone(&self.rests_until),
+            }),
             Err(_) if self.is_held() => {
                 Err(Problem::new(REPLAY_IS_RUNNING, "it holds messages of the queue; wait for its end, or stop it"))
             }
@@ -246,16 +304,22 @@ impl Shelf {
 }
 
 impl Reading {
-    fn fitting(&self, fits: impl Fn(&Summary) -> bool, limit: usize) -> Vec<Summary> {
-        let (mut fitting, mut replayable) = (Vec::new(), 0);
+    /// Is it not to be repeated yet for whom a reading as new as this will do?
+    fn is_fresh(&self, fresh: Duration) -> bool {
+        let rest = fresh.max(self.took * LIST_REST);
+        !fresh.is_zero() && self.started.elapsed() < self.took + rest
+    }
+
+    fn fitting(&self, fits: impl Fn(&Summary) -> bool, limit: usize) -> Fitting {
+        let (mut messages, mut replayable) = (Vec::new(), 0);
         for (_, item) in self.items.iter().filter(|(_, item)| fits(item)) {
             if replayable == limit {
                 break;
             }
             replayable += usize::from(item.replayable);
-            fitting.push(item.clone());
+            messages.push(item.clone());
         }
-        fitting
+        Fitting { messages, complete: self.complete || replayable == limit }
     }
 
     fn of(config: &Config, stop: &Stop, number: u64) -> anyhow::Result<Reading> {
@@ -273,7 +337,8 @@ impl Reading {
         // Those without a time are last. The order is that of the queue otherwise.
         items.sort_by(|a, b| (a.parked_at.is_none(), &a.parked_at).cmp(&(b.parked_at.is_none(), &b.parked_at)));
         let causes = groups.largest_first().into_iter().map(|(key, group)| CauseGroup::of(key, group)).collect();
-        Ok(Reading { number, started, at, total, complete, items: items.into_iter().enumerate().collect(), causes })
+        let (took, items) = (started.elapsed(), items.into_iter().enumerate().collect());
+        Ok(Reading { number, started, took, at, total, complete, items, causes })
     }
 
     fn page(&self, filter: Filter, limit: usize, from: usize) -> List {

@@ -16,12 +16,13 @@ use self::progress::{Asked, Progress, Replay};
 use self::run::Manner;
 use super::api::{Call, json};
 use super::hub::Hub;
+use super::parked::shelf::Fitting;
 use super::parked::{self, if_match};
 use super::problem::{ERROR_QUEUE_AWAY, NOT_REPLAYABLE, Problem, REPLAY_IS_RUNNING, UNKNOWN_REPLAY, WRONG_BODY};
 use super::query::{body, no_body, whole};
 use crate::http::server::Page;
 use crate::parked::Selection;
-use crate::parked::replay::Plan;
+use crate::parked::replay::{LONGEST, Plan};
 use crate::parked::summary::Summary;
 use crate::stop;
 
@@ -79,10 +80,10 @@ pub fn start(call: &Call<'_>) -> Result<Page, Problem> {
         message.fits(request.cause.as_deref(), request.system.as_deref(), request.q.as_deref())
             && request.ids.as_ref().is_none_or(|ids| ids.contains(&message.id))
     };
-    let messages = hub.parked.fitting((&hub.config, &hub.stop), fits, limit, Duration::ZERO)?;
+    let fitting = hub.parked.fitting((&hub.config, &hub.stop), fits, limit, Duration::ZERO)?;
     let Request { cause, system, q, dry_run, .. } = request;
     let asked = Asked { by: call.caller.name().to_owned(), cause, system, q, dry_run };
-    let replay = Replays::begin(hub, asked, &messages, manner)?.shown();
+    let replay = Replays::begin(hub, asked, &fitting, manner)?.shown();
     let place = format!("/api/v1/replays/{}", replay.id());
     Ok(json(202, &replay).with("Location", place))
 }
@@ -93,17 +94,14 @@ pub fn one(call: &Call<'_>) -> Result<Page, Problem> {
     no_body(call.request)?;
     let marks = if_match(call.request)?.flatten();
     hub.replays.refuse_if_running()?;
-    let entry = parked::find(hub, id)?;
-    let etag = entry.etag();
-    if marks.is_some_and(|marks| !marks.contains(&etag)) {
-        return Err(parked::not_there(hub, id));
-    }
-    let message = Summary::of(&entry, true);
+    let entry = parked::find(hub, id, marks.as_ref())?;
+    let fitting = Fitting { messages: vec![Summary::of(&entry, true)], complete: true };
     let asked = Asked { by: call.caller.name().to_owned(), ..Asked::default() };
     let manner = Manner { pause: Duration::ZERO, stop_on_failure: false };
-    let progress = Replays::begin(hub, asked, &[message], manner)?;
+    let progress = Replays::begin(hub, asked, &fitting, manner)?;
     let end = Instant::now() + PATIENCE;
-    while progress.is_running() && !progress.shown().has_replayed() && Instant::now() < end && !hub.stop.pause(LOOK) {}
+    while progress.is_running() && !progress.numbers().has_replayed() && Instant::now() < end && !hub.stop.pause(LOOK) {
+    }
     let replay = progress.shown();
     match (replay.has_replayed(), replay.why_skipped(), replay.error()) {
         (true, ..) => Ok(json(202, &json!({ "id": id, "state": "replayed", "replay": replay }))),
@@ -114,7 +112,7 @@ pub fn one(call: &Call<'_>) -> Result<Page, Problem> {
             format!("RabbitMQ has not confirmed it yet; look at replay {}", replay.id()),
         )),
         // Somebody else has taken it meanwhile.
-        (false, None, None) => Err(parked::not_there(hub, id)),
+        (false, None, None) => Err(parked::not_there(id)),
     }
 }
 
@@ -127,9 +125,10 @@ pub fn show(call: &Call<'_>) -> Result<Page, Problem> {
 pub fn stop(call: &Call<'_>) -> Result<Page, Problem> {
     no_body(call.request)?;
     let progress = call.hub.replays.of(parked::id(call))?;
-    progress.stop();
     let replay = progress.shown();
-    call.hub.events.operator(call.caller.name(), &format!("stopped replay {}", replay.id()));
+    if progress.stop() {
+        call.hub.events.operator(call.caller.name(), &format!("stopped replay {}", replay.id()));
+    }
     Ok(json(202, &replay))
 }
 
@@ -160,10 +159,10 @@ impl Request {
 }
 
 impl Replays {
-    /// The replay that runs, else the last one.
+    /// The replay that runs, else the last one, without its messages.
     pub fn last(&self) -> Option<Replay> {
         let last = self.book().kept.back().map(Arc::clone);
-        last.map(|progress| progress.shown())
+        last.map(|progress| progress.numbers())
     }
 
     /// Waits for the threads of all replays, which end with the worker.
@@ -173,25 +172,27 @@ impl Replays {
     }
 
     /// Starts a replay of these messages, in this moment's form.
-    fn begin(hub: &Arc<Hub>, asked: Asked, messages: &[Summary], manner: Manner) -> Result<Arc<Progress>, Problem> {
-        let turn = hub.parked.turn()?;
+    fn begin(hub: &Arc<Hub>, asked: Asked, fitting: &Fitting, manner: Manner) -> Result<Arc<Progress>, Problem> {
+        let mut turn = hub.parked.turn()?;
         turn.hold();
+        let messages = &fitting.messages;
         let selection = Selection {
             etags: Some(messages.iter().map(|message| message.etag.clone()).collect()),
             ..Selection::of_ids(messages.iter().map(|message| message.id.clone()))
         };
-        let plan = Plan { selection, limit: u32::try_from(messages.len()).ok(), dry_run: asked.dry_run };
+        let selected = u32::try_from(messages.len()).ok();
+        let plan = Plan { selection, limit: selected, selected, held_at_most: LONGEST, dry_run: asked.dry_run };
         let (stopper, stop) = stop::signal();
         let (by, what) = (asked.by.clone(), described(&asked, messages));
         let mut book = hub.replays.book();
         book.refuse_if_running()?;
         book.last += 1;
-        let progress = Arc::new(Progress::new(book.last, asked, messages, stopper));
+        let progress = Arc::new(Progress::new(book.last, asked, fitting, stopper));
         let (running, known, told_by) = (Arc::clone(hub), Arc::clone(&progress), by.clone());
         let name = format!("replay/{}", book.last);
         let thread = thread::Builder::new().name(name).spawn(move || {
             run::run(&running, &plan, manner, &known, &stop, turn);
-            running.events.operator(&told_by, &format!("ended: {}", known.shown().line()));
+            running.events.operator(&told_by, &format!("ended: {}", known.numbers().line()));
         });
         let thread =
             thread.map_err(|err| Problem::new(ERROR_QUEUE_AWAY, format!("no thread can be started: {err}")))?;
@@ -207,7 +208,7 @@ impl Replays {
     }
 
     fn of(&self, number: &str) -> Result<Arc<Progress>, Problem> {
-        let found = self.book().kept.iter().find(|progress| progress.shown().id() == number).map(Arc::clone);
+        let found = self.book().kept.iter().find(|progress| progress.numbers().id() == number).map(Arc::clone);
         found.ok_or_else(|| Problem::new(UNKNOWN_REPLAY, format!("there is no replay {number:?}")))
     }
 
@@ -221,7 +222,7 @@ impl Book {
         match self.kept.iter().find(|progress| progress.is_running()) {
             None => Ok(()),
             Some(running) => {
-                let detail = format!("{}; wait for its end, or stop it", running.shown().line());
+                let detail = format!("{}; wait for its end, or stop it", running.numbers().line());
                 Err(Problem::new(REPLAY_IS_RUNNING, detail))
             }
         }
@@ -233,7 +234,7 @@ impl Book {
         self.kept.push_back(progress);
         if self.kept.len() > KEPT {
             // It only waits for what is not settled, and nobody could ask for it any more.
-            self.kept.pop_front().into_iter().for_each(|oldest| oldest.stop());
+            self.kept.pop_front().map(|oldest| oldest.stop());
         }
     }
 }

@@ -1,18 +1,21 @@
 //! What is known of one replay: what was asked for, and what has become of each message so far. It replays nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
 use crate::lane::followers::Became;
+use crate::monitor::parked::shelf::Fitting;
 use crate::monitor::time;
-use crate::parked::summary::Summary;
+use crate::parked::summary::{Summary, cut};
 use crate::redact::clean;
 use crate::stop::Stopper;
 
 /// So many messages are listed; the others are counted.
 const MOST_LISTED: usize = 1_000;
+/// The longest error, in characters.
+const LONGEST_ERROR: usize = 300;
 
 /// How far a replay is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -36,8 +39,10 @@ pub enum State {
 pub enum ItemState {
     /// It is still parked.
     Left,
-    /// It is in its queue again; whether it was settled is not known yet, or never.
+    /// It is in its queue again; whether it was settled is not known yet, or was not heard in time.
     Replayed,
+    /// It is in its queue again, and no lane of this worker tells what becomes of it.
+    NotFollowed,
     /// Its lane has settled it with success.
     Settled,
     /// It was parked again.
@@ -72,13 +77,18 @@ pub struct Replay {
     q: Option<String>,
     dry_run: bool,
     matched: u32,
+    /// Were all messages looked at for these? Not where the queue took too long to read.
+    complete: bool,
     replayed: u32,
     settled: u32,
     failed_again: u32,
+    not_followed: u32,
     left: u32,
     skipped: u32,
     error: Option<String>,
-    items: Vec<Item>,
+    /// `None`: only the numbers are shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<Vec<Item>>,
 }
 
 /// For whom and what a replay is.
@@ -100,14 +110,14 @@ pub struct Asked {
 #[derive(Debug)]
 pub struct Progress {
     replay: Mutex<Replay>,
-    /// The ids of messages that are replayed and not settled, and how many there are of each.
-    open: Mutex<HashMap<String, u32>>,
+    /// The marks of the messages that are replayed, followed and not settled, by id, in the order of their replay.
+    open: Mutex<HashMap<String, VecDeque<String>>>,
     stopper: Mutex<Option<Stopper>>,
 }
 
 impl Progress {
     /// A replay of these messages that starts now; the stopper ends it.
-    pub fn new(number: u64, asked: Asked, messages: &[Summary], stopper: Stopper) -> Progress {
+    pub fn new(number: u64, asked: Asked, Fitting { messages, complete }: &Fitting, stopper: Stopper) -> Progress {
         let Asked { by, cause, system, q, dry_run } = asked;
         let item = |message: &Summary| Item {
             id: message.id.clone(),
@@ -127,15 +137,27 @@ impl Progress {
             q,
             dry_run,
             matched,
+            complete: *complete,
             replayed: 0,
             settled: 0,
             failed_again: 0,
+            not_followed: 0,
             left: matched,
             skipped: 0,
             error: None,
-            items: messages.iter().take(MOST_LISTED).map(item).collect(),
+            items: Some(messages.iter().take(MOST_LISTED).map(item).collect()),
         };
         Progress { replay: Mutex::new(replay), open: Mutex::default(), stopper: Mutex::new(Some(stopper)) }
+    }
+
+    /// How it stands now, without its messages.
+    pub fn numbers(&self) -> Replay {
+        let mut replay = self.replay();
+        // There may be thousands, which are not copied for each poll.
+        let items = replay.items.take();
+        let numbers = replay.clone();
+        replay.items = items;
+        numbers
     }
 
     /// How it stands now.
@@ -148,22 +170,23 @@ impl Progress {
         self.replay().state == State::Running
     }
 
-    /// Stops it after the message that is being published.
-    pub fn stop(&self) {
-        if let Some(stopper) = self.stopper.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            stopper.raise();
-        }
+    /// Stops it after the message that is being published. `false`: it is over, or was stopped before.
+    pub fn stop(&self) -> bool {
+        let stopper = self.stopper().take();
+        stopper.map(|stopper| stopper.raise()).is_some()
     }
 
     /// A message is in its queue again. `followed`: its lane tells what becomes of it.
     pub fn replayed(&self, id: &str, etag: &str, followed: bool) {
         if followed {
-            *self.open().entry(id.to_owned()).or_default() += 1;
+            self.open().entry(id.to_owned()).or_default().push_back(etag.to_owned());
         }
+        let state = if followed { ItemState::Replayed } else { ItemState::NotFollowed };
         let mut replay = self.replay();
         replay.replayed += 1;
+        replay.not_followed += u32::from(!followed);
         replay.left = replay.left.saturating_sub(1);
-        replay.mark(|item| item.state == ItemState::Left && item.etag == etag, ItemState::Replayed, None);
+        replay.mark(ItemState::Left, etag, state, None);
     }
 
     /// A message cannot be replayed.
@@ -171,30 +194,38 @@ impl Progress {
         let mut replay = self.replay();
         replay.skipped += 1;
         replay.left = replay.left.saturating_sub(1);
-        replay.mark(|item| item.state == ItemState::Left && item.etag == etag, ItemState::Skipped, Some(why));
+        replay.mark(ItemState::Left, etag, ItemState::Skipped, Some(why));
     }
 
-    /// Its lane has told this of a task.
+    /// Its lane has told this of the first message of this task that is open.
     pub fn became(&self, id: &str, became: &Became) {
-        let Some(messages) = self.open().remove(id) else { return };
+        let Some(etag) = self.take_open(id) else { return };
         let mut replay = self.replay();
-        let (state, error) = match became {
-            Became::Settled => (ItemState::Settled, None),
-            Became::Parked(error) => (ItemState::FailedAgain, Some(error.as_str())),
-        };
         match became {
-            Became::Settled => replay.settled += messages,
-            Became::Parked(_) => replay.failed_again += messages,
+            Became::Settled => {
+                replay.settled += 1;
+                replay.mark(ItemState::Replayed, &etag, ItemState::Settled, None);
+            }
+            Became::Parked(error) => {
+                replay.failed_again += 1;
+                replay.mark(ItemState::Replayed, &etag, ItemState::FailedAgain, Some(error));
+            }
         }
-        // Two messages of one task are settled together.
-        for _ in 0..messages {
-            replay.mark(|item| item.state == ItemState::Replayed && item.id == id, state, error);
+    }
+
+    fn take_open(&self, id: &str) -> Option<String> {
+        let mut open = self.open();
+        let etags = open.get_mut(id)?;
+        let etag = etags.pop_front();
+        if etags.is_empty() {
+            open.remove(id);
         }
+        etag
     }
 
     /// How many followed messages are not settled.
     pub fn unsettled(&self) -> u32 {
-        self.open().values().sum()
+        u32::try_from(self.open().values().map(VecDeque::len).sum::<usize>()).unwrap_or(u32::MAX)
     }
 
     /// How many are settled with success, and how many were parked again.
@@ -210,9 +241,10 @@ impl Progress {
 
     /// It is over.
     pub fn ends(&self, state: State, error: Option<String>) {
+        drop(self.stopper().take());
         let mut replay = self.replay();
         replay.state = state;
-        replay.error = error.map(|error| clean(&error));
+        replay.error = error.as_deref().map(short);
         replay.ended_at = Some(time::now());
     }
 
@@ -220,7 +252,11 @@ impl Progress {
         self.replay.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+    fn stopper(&self) -> MutexGuard<'_, Option<Stopper>> {
+        self.stopper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<String, VecDeque<String>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -248,7 +284,7 @@ impl Replay {
 
     /// Why its only message was skipped, if it was.
     pub fn why_skipped(&self) -> Option<&str> {
-        self.items.iter().find(|item| item.state == ItemState::Skipped)?.error.as_deref()
+        self.items.iter().flatten().find(|item| item.state == ItemState::Skipped)?.error.as_deref()
     }
 
     /// Has any message been replayed?
@@ -261,12 +297,17 @@ impl Replay {
         self.error.as_deref()
     }
 
-    fn mark(&mut self, which: impl Fn(&Item) -> bool, state: ItemState, error: Option<&str>) {
-        if let Some(item) = self.items.iter_mut().find(|item| which(item)) {
-            item.state = state;
-            item.error = error.map(clean);
+    /// The message with this mark, which was so, is so now.
+    fn mark(&mut self, was: ItemState, etag: &str, is: ItemState, error: Option<&str>) {
+        if let Some(item) = self.items.iter_mut().flatten().find(|item| item.state == was && item.etag == etag) {
+            item.state = is;
+            item.error = error.map(short);
         }
     }
+}
+
+fn short(error: &str) -> String {
+    cut(&clean(error), LONGEST_ERROR)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! The brake, with `stop_on_failure`: the first message goes alone, and each one that is settled with success lets one
 //! more be under way at once, up to [`WIDEST`]. So a target that still refuses gets one message, not all. When one is
 //! parked again, or is not settled for [`LONGEST_BRAKE`], the rest stays parked. A message for a queue that no reader
-//! of this worker has, such as a sent queue, is not followed: it counts as replayed, and does not brake.
+//! of this worker has, such as a sent queue, is not followed: it counts as replayed and not followed, and does not brake.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -22,7 +22,8 @@ use crate::stop::Stop;
 
 /// The most messages that are under way at once with the brake.
 const WIDEST: u32 = 20;
-/// The messages behind are held meanwhile, which must not take much longer.
+/// From one message to the next, the pause included. The messages behind are held meanwhile, and a reading that starts
+/// to wait at its very end must not outlive its connection.
 const LONGEST_BRAKE: Duration = Duration::from_secs(240);
 /// How long to wait for the last messages to be settled; one that waits for its third try may take minutes.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
@@ -83,16 +84,17 @@ struct Runner<'r> {
 }
 
 impl Observer for Runner<'_> {
-    fn may_go(&mut self, message: &OutgoingMessage) -> bool {
-        if !self.has_paused() || !self.has_room() {
-            return false;
-        }
+    fn may_go(&mut self) -> bool {
+        let end = Instant::now() + LONGEST_BRAKE;
+        self.has_paused() && self.has_room(end)
+    }
+
+    fn goes(&mut self, message: &OutgoingMessage) {
         self.last = Some(Instant::now());
         let lanes = &self.hub.lanes;
         let is_ours = lanes.iter().any(|lane| [&lane.queues.input, &lane.queues.retry].contains(&&message.queue));
         // It may move to another lane.
         self.followed = is_ours && lanes.iter().all(|lane| lane.control.followers.follow(message, &self.news));
-        true
     }
 
     fn told(&mut self, entry: &ParkedEntry, step: Step, camunda: Option<&str>) {
@@ -125,9 +127,8 @@ impl Runner<'_> {
         !self.stop.raised() && !self.hub.stop.raised()
     }
 
-    /// Waits until one more message may be under way; `false`: none may.
-    fn has_room(&mut self) -> bool {
-        let end = Instant::now() + LONGEST_BRAKE;
+    /// Waits until one more message may be under way, until then at most; `false`: none may.
+    fn has_room(&mut self, end: Instant) -> bool {
         while self.manner.stop_on_failure {
             self.note_failure();
             if self.broken.is_some() {
@@ -156,7 +157,7 @@ impl Runner<'_> {
         self.take_in();
         let (_, failed_again) = self.progress.outcomes();
         if self.manner.stop_on_failure && failed_again > 0 && self.broken.is_none() {
-            let rest = if self.progress.shown().left() > 0 { ", so the rest stays parked" } else { "" };
+            let rest = if self.progress.numbers().left() > 0 { ", so the rest stays parked" } else { "" };
             self.broken = Some(format!("a message was parked again{rest}"));
         }
     }

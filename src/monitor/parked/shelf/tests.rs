@@ -26,7 +26,8 @@ fn reading(items: Vec<Summary>) -> Reading {
         example_id: String::new(),
     };
     let causes = vec![group("REQUEST_ERROR"), group("NO_SYSTEM")];
-    Reading { number, started, at, total, complete: true, items: items.into_iter().enumerate().collect(), causes }
+    let (took, items) = (Duration::ZERO, items.into_iter().enumerate().collect());
+    Reading { number, started, took, at, total, complete: true, items, causes }
 }
 
 fn ids(list: &List) -> Vec<&str> {
@@ -44,9 +45,39 @@ fn next(reading: &Reading, list: &List) -> usize {
 fn what_cannot_be_replayed_does_not_use_up_a_limit() {
     let item = |number, replayable| Summary { replayable, ..summary(number, "REQUEST_ERROR") };
     let reading = reading(vec![item(0, false), item(1, false), item(2, true), item(3, true)]);
-    let fitting: Vec<String> = reading.fitting(|_| true, 1).into_iter().map(|item| item.id).collect();
+    let fitting: Vec<String> = reading.fitting(|_| true, 1).messages.into_iter().map(|item| item.id).collect();
     assert_eq!(fitting, ["task-000", "task-001", "task-002"]);
-    assert_eq!(reading.fitting(|item| item.id != "task-002", 9).len(), 3);
+    assert_eq!(reading.fitting(|item| item.id != "task-002", 9).messages.len(), 3);
+}
+
+#[test]
+fn what_was_cut_is_whole_only_for_who_wants_no_more() {
+    let cut = Reading { complete: false, ..reading((0..3).map(|number| summary(number, "X")).collect()) };
+    assert!(cut.fitting(|_| true, 3).complete && !cut.fitting(|_| true, 4).complete);
+    assert!(!cut.fitting(|_| false, 3).complete, "there may be one behind the cut");
+}
+
+#[test]
+fn a_list_that_took_long_to_read_is_not_read_again_soon_except_for_a_replay() {
+    let age = Duration::from_secs(60);
+    let started = Instant::now().checked_sub(age).expect("the machine runs longer");
+    let read = |took| Reading { started, took: Duration::from_secs(took), ..reading(Vec::new()) };
+    assert!(read(10).is_fresh(FRESH) && !read(5).is_fresh(FRESH) && !read(10).is_fresh(Duration::ZERO));
+}
+
+#[test]
+fn those_who_only_look_leave_the_queue_alone_for_a_while() {
+    let (shelf, (_stopper, stop)) = (Shelf::default(), crate::stop::signal());
+    let started = Instant::now();
+    drop(shelf.turn_to_look(&stop).expect("it is free"));
+    assert!(started.elapsed() < LEAST_REST);
+    drop(shelf.turn().expect("who changes something does not wait"));
+    assert!(started.elapsed() < LEAST_REST);
+    drop(shelf.turn_to_look(&stop).expect("it is free after a while"));
+    assert!(started.elapsed() >= LEAST_REST);
+    let mut turn = shelf.turn().expect("it is free");
+    turn.hold();
+    assert!(shelf.turn_to_look(&stop).is_err(), "a replay holds messages");
 }
 
 #[test]

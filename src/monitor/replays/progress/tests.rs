@@ -11,11 +11,15 @@ fn message(id: &str, error: &str) -> Summary {
     Summary::of(&ParkedEntry::read(body.into_bytes(), Headers::new(), None), true)
 }
 
+fn fitting(messages: &[Summary]) -> Fitting {
+    Fitting { messages: messages.to_vec(), complete: true }
+}
+
 #[test]
 fn the_numbers_add_up_and_a_message_whose_outcome_is_unknown_counts_as_replayed() {
     let messages = ["a", "b", "c", "d", "e"].map(|id| message(id, "no"));
     let (stopper, stop) = crate::stop::signal();
-    let progress = Progress::new(3, Asked { by: "control".into(), ..Asked::default() }, &messages, stopper);
+    let progress = Progress::new(3, Asked { by: "control".into(), ..Asked::default() }, &fitting(&messages), stopper);
     ["a", "b"].iter().zip(&messages).for_each(|(id, message)| progress.replayed(id, &message.etag, true));
     progress.replayed("c", &messages[2].etag, false);
     progress.skipped(&messages[3].etag, "there is no queue");
@@ -26,22 +30,35 @@ fn the_numbers_add_up_and_a_message_whose_outcome_is_unknown_counts_as_replayed(
     progress.became("unknown", &Became::Settled);
     assert_eq!((progress.unsettled(), progress.outcomes()), (0, (1, 1)));
     assert!(progress.is_running() && !stop.raised());
-    progress.stop();
-    assert!(stop.raised());
+    assert!(progress.stop() && stop.raised() && !progress.stop());
     progress.ends(State::Failed, Some("a message was parked again".into()));
     let shown = json!(progress.shown());
     let numbers = ["matched", "replayed", "settled", "failed_again", "left", "skipped"].map(|name| &shown[name]);
     assert_eq!(numbers, [5, 3, 1, 1, 1, 1].map(|number| json!(number)).each_ref());
     let states: Vec<_> = shown["items"].as_array().expect("it has items").iter().map(|item| &item["state"]).collect();
-    assert_eq!(states, ["settled", "failed_again", "replayed", "skipped", "left"]);
+    assert_eq!(states, ["settled", "failed_again", "not_followed", "skipped", "left"]);
     assert_eq!((&shown["items"][1]["error"], &shown["state"]), (&json!("still no"), &json!("failed")));
 }
 
 #[test]
-fn two_messages_of_one_task_are_settled_together() {
+fn each_of_two_messages_of_one_task_has_an_outcome_of_its_own() {
     let messages = [message("a", "first"), message("a", "second")];
-    let progress = Progress::new(1, Asked::default(), &messages, crate::stop::signal().0);
+    let progress = Progress::new(1, Asked::default(), &fitting(&messages), crate::stop::signal().0);
     messages.iter().for_each(|message| progress.replayed("a", &message.etag, true));
+    progress.became("a", &Became::Parked("no ".repeat(200)));
+    assert_eq!((progress.unsettled(), progress.outcomes()), (1, (0, 1)));
     progress.became("a", &Became::Settled);
-    assert_eq!((progress.unsettled(), progress.outcomes()), (0, (2, 0)));
+    assert_eq!((progress.unsettled(), progress.outcomes()), (0, (1, 1)));
+    let shown = json!(progress.shown());
+    assert_eq!([0, 1].map(|n| &shown["items"][n]["state"]), [&json!("failed_again"), &json!("settled")]);
+    let error = shown["items"][0]["error"].as_str().expect("it has one");
+    assert!(error.chars().count() == 301 && error.ends_with('…'), "{error}");
+    assert_eq!(json!(progress.numbers()).get("items"), None);
+}
+
+#[test]
+fn what_is_over_cannot_be_stopped() {
+    let progress = Progress::new(1, Asked::default(), &fitting(&[]), crate::stop::signal().0);
+    progress.ends(State::Done, None);
+    assert!(!progress.stop());
 }
