@@ -1,5 +1,5 @@
 //! The routes of reconciliations, and the reconciliations themselves: one runs at a time, on a thread of its own, and
-//! its report is kept when the client goes. What a reconciliation does is in [`crate::reconcile`]; [`lost`] keeps which
+//! its report is kept when the client goes. What a reconciliation does is in [`crate::reconcile`]; `lost` keeps which
 //! tasks are lost over several of them.
 
 mod lost;

@@ -106,7 +106,7 @@ pub fn reconcile(
     audit: &dyn Fn(&str),
 ) -> anyhow::Result<Report> {
     let mut look = Look { sources, options, ask, hands: Hands::default(), now: Utc::now() };
-    let first = look.queues();
+    let first = look.queues()?;
     let waiting = look.waiting(&first)?;
     let mut suspects = look.suspects(&waiting, &first);
     let orphans = look.orphans(&waiting, &first)?;
@@ -114,7 +114,7 @@ pub fn reconcile(
     let second = match suspects.iter().any(is_missing) || !orphans.is_empty() {
         true => {
             look.pause(options.between)?;
-            look.queues()
+            look.queues()?
         }
         // What is parked need not be looked for again.
         false => Places::default(),
@@ -155,9 +155,12 @@ struct Suspect {
 }
 
 impl Look<'_> {
-    fn queues(&mut self) -> Places {
+    fn queues(&mut self) -> anyhow::Result<Places> {
         let (ask, hands) = (self.ask, &mut self.hands);
-        queues::look(self.sources, self.options.browse, || hands.hear(ask()))
+        let places = queues::look(self.sources, self.options.browse, || hands.hear(ask()));
+        // After an interrupt not all was looked at.
+        self.pause(Duration::ZERO)?;
+        Ok(places)
     }
 
     fn pause(&self, pause: Duration) -> anyhow::Result<()> {

@@ -406,6 +406,7 @@ fn what_a_replay_holds_is_not_lost() {
         let report = scene.reconciled();
         assert_eq!((report.counts.unknown, report.counts.lost), (1, 0), "{report:#?}");
         assert!(report.items[0].text.contains("somebody else reads"), "{report:#?}");
+        run(&["trace", ID, "--browse"], &scene.settings).ended_with(3).has("somebody else reads");
     });
     assert_eq!(scene.reconciled().counts.parked, 1, "it can be seen again");
 }

@@ -135,7 +135,7 @@ fn a_task_at_the_portal_shows_who_has_it() {
     let scene = Scene::set("open");
     let number = scene.made();
     let seen = scene.trace(&[]);
-    seen.ended_with(0).has(&format!("bitrix24 has it as {number}: open (waiting); responsible: User 17 (user 17)"));
+    seen.ended_with(3).has(&format!("bitrix24 has it as {number}: open (waiting); responsible: User 17 (user 17)"));
     seen.has("Camunda waits for it, and the bridge has locked it").has("topic: bitrix_create_task");
     seen.has("(process instance process-of-task-1)").has_not("sandbox-token");
     let told = scene.told(&["--browse"]);
@@ -279,7 +279,7 @@ fn an_engine_that_is_off_or_away_is_said() {
     assert_eq!(step(&told.0, "camunda", "Camunda: ")["looked"], "could_not");
     let off: Vec<(String, String)> =
         scene.settings.iter().filter(|(name, _)| !name.starts_with("CAMUNDA_")).cloned().collect();
-    run(&["trace", ID], &off).ended_with(0).has("CAMUNDA_URL is not set");
+    run(&["trace", ID], &off).ended_with(3).has("CAMUNDA_URL is not set");
 }
 
 // The running worker is asked.
@@ -399,5 +399,5 @@ fn the_command_asks_the_running_worker() {
     run(&["control", "resume", "bitrix24"], &scene.settings).ended_with(0);
     scene.queues.await_count(&scene.queues.sent(), 2, PATIENCE);
     worker.stop();
-    scene.trace(&[]).ended_with(0).has("could not").has("no worker answers at");
+    scene.trace(&[]).ended_with(3).has("could not").has("no worker answers at");
 }

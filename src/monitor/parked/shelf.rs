@@ -213,7 +213,7 @@ impl Shelf {
     /// replay holds messages the kept one stays: what is held is in it.
     ///
     /// # Errors
-    /// [`QUEUE_IS_BEING_READ`], [`REPLAY_IS_RUNNING`] or [`ERROR_QUEUE_AWAY`]
+    /// [`QUEUE_IS_BEING_READ`], [`REPLAY_IS_RUNNING`], or that the queue cannot be read
     pub fn refresh(&self, config: &Config, stop: &Stop, fresh: Duration) -> Result<(), Problem> {
         let asked = Instant::now();
         let is_new_enough = |reading: &Reading| reading.started >= asked || reading.is_fresh(fresh);
