@@ -193,7 +193,14 @@ export class Mock {
 
   #routes() {
     const { world } = this;
-    const status = (access) => ({ snapshot_at: ago(0), ...world.status, access });
+    // What is polled has the numbers of a replay, not its messages.
+    const numbers = (replay) => replay && { ...replay, items: undefined };
+    const status = (access) => ({
+      snapshot_at: ago(0),
+      ...world.status,
+      replay: numbers(world.status.replay),
+      access,
+    });
     const laneOf = (name) => {
       const found = world.status.lanes.find((each) => each.system === name);
       if (!found) throw { status: 404, name: 'unknown-system' };
