@@ -92,6 +92,7 @@ fn sources(setup: &Setup, stop: &Stop, browse: bool) -> anyhow::Result<Sources> 
     Ok(Sources {
         config: config.clone(),
         targets: super::targets(setup, stop)?,
+        routes: setup.routes(),
         camunda: config.camunda.as_ref().map(|camunda| Arc::new(Engine::new(camunda, &config.https))),
         browse,
         time: TIME,

@@ -23,7 +23,8 @@ use crate::lane::tasks::UnderWay;
 use crate::queues::Queues;
 use crate::stats::Stats;
 use crate::stop::Stop;
-use crate::systems::Handler;
+use crate::systems::routing::Routes;
+use crate::systems::{Handler, table};
 use crate::trace::Target;
 
 /// A lane is asked how it is, and has this long to answer. One that is opening a session answers later.
@@ -118,6 +119,11 @@ impl Hub {
     pub fn targets(&self) -> Vec<Target> {
         let target = |lane: &LaneHandle| Target { system: lane.name.to_owned(), handler: Arc::clone(&lane.handler) };
         self.lanes.iter().map(target).collect()
+    }
+
+    /// Which system each topic belongs to, and whether it has a lane.
+    pub fn routes(&self) -> Routes {
+        table::routes(|name| self.lane(name).is_some())
     }
 
     /// Every queue of the lanes, once.

@@ -27,7 +27,6 @@ use crate::http::server::Page;
 use crate::reconcile::{self, Counts, Options, Report, Sources, Told};
 use crate::redact::clean;
 use crate::stop::{self, Stop, Stopper};
-use crate::systems::table;
 
 /// So many are kept.
 const KEPT: usize = 10;
@@ -160,7 +159,7 @@ fn sources(hub: &Arc<Hub>, stop: Stop) -> Result<Sources, Problem> {
     Ok(Sources {
         config: hub.config.clone(),
         targets: hub.targets(),
-        routes: table::routes(|name| hub.lane(name).is_some()),
+        routes: hub.routes(),
         engine: Arc::new(Engine::new(camunda, &hub.config.https)),
         stop,
     })

@@ -45,7 +45,8 @@ pub fn of(hub: &Arc<Hub>, task_id: &str, browse: bool) -> Trace {
     // A browse that takes too long ends with this function.
     let (_stopper, stop) = stop::signal();
     let camunda = config.camunda.as_ref().map(|camunda| Arc::new(Engine::new(&camunda.within(TIME), &config.https)));
-    let sources = Sources { config: config.clone(), targets: hub.targets(), camunda, browse, time: TIME, stop };
+    let (targets, routes) = (hub.targets(), hub.routes());
+    let sources = Sources { config: config.clone(), targets, routes, camunda, browse, time: TIME, stop };
     let found = trace(task_id, &sources, &|| remembered(hub, task_id));
     let events = hub.events.naming(task_id).into_iter();
     Trace { events: events.map(|event| Event { at: time::text(event.at), text: event.text }).collect(), ..found }

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::redact::clean;
 use crate::stop::Stop;
 use crate::systems::Handler;
+use crate::systems::routing::Routes;
 
 /// What is known of a task, and what follows.
 #[derive(Clone, Debug, Serialize)]
@@ -127,6 +128,8 @@ pub struct Sources {
     pub config: Config,
     /// The target of every system that is on.
     pub targets: Vec<Target>,
+    /// Which system each topic belongs to.
+    pub routes: Routes,
     /// The engine, where it is known.
     pub camunda: Option<Arc<Engine>>,
     /// Look into the queues as well.
@@ -154,6 +157,7 @@ pub fn trace(task_id: &str, sources: &Sources, remember: &dyn Fn() -> Remembered
     let system = tracing.system();
     tracing.ask_targets(system.as_deref());
     tracing.ask_engine();
+    tracing.note_who_shows_nothing();
     let system = tracing.system();
     tracing.look_into_queues(system.as_deref());
     let (mut verdict, mut suggestion) = verdict::verdict(task_id, &tracing.facts);

@@ -1,6 +1,7 @@
 //! Asks the targets for a task: all of them at once, each with its own rate limiter.
 
 use super::{Source, Step, TOO_LATE, Target, Tracing};
+use crate::message::Task;
 use crate::systems::seen::{Looked, NOT_LOOKED_UP, Seen, State};
 
 impl Tracing<'_> {
@@ -23,6 +24,20 @@ impl Tracing<'_> {
         for target in left {
             let why = format!("not asked: {} has the task", system.unwrap_or("another system"));
             self.steps.push(Step::not_looked(Source::Target, Some(&target.system), "elsewhere", why));
+        }
+    }
+
+    /// A target that never shows what a task of this topic makes has not said that it is not there.
+    pub(super) fn note_who_shows_nothing(&mut self) {
+        let Some(waiting) = self.facts.waits() else { return };
+        let task = Task { topic: waiting.topic.clone(), ..Task::of_id(self.task_id) };
+        let (system, targets) = (self.sources.routes.to(&task), &self.sources.targets);
+        let is_blind = |target: &&Target| system == Some(&*target.system) && !target.handler.shows(&task.topic);
+        let Some(target) = targets.iter().find(is_blind) else { return };
+        let targets = &mut self.facts.targets;
+        if let Some(place) = targets.without.iter().position(|system| *system == target.system) {
+            let system = targets.without.remove(place);
+            targets.blind.push(system);
         }
     }
 
@@ -74,4 +89,65 @@ fn shown(system: &str, seen: &Seen) -> Step {
         ("answer", seen.answer.clone()),
         ("no_answer", seen.no_answer.clone()),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use super::super::Sources;
+    use super::super::facts::{Camunda, Waiting};
+    use super::*;
+    use crate::config::Config;
+    use crate::stop;
+    use crate::systems::create::Missing;
+    use crate::systems::routing::{Route, Routes};
+    use crate::systems::{Created, Failure, Found, Handler};
+
+    /// Has no task, and shows none that its topic "update" has changed.
+    struct Target1C;
+
+    impl Handler for Target1C {
+        fn visible_within(&self) -> Option<Duration> {
+            Some(Duration::ZERO)
+        }
+
+        fn find(&self, tasks: &[&Task]) -> Vec<Result<Found, Failure>> {
+            tasks.iter().map(|_| Ok(Found::Nothing(Instant::now()))).collect()
+        }
+
+        fn create(&self, _: &[Missing]) -> Vec<Result<Created, Failure>> {
+            Vec::new()
+        }
+
+        fn shows(&self, topic: &str) -> bool {
+            topic != "update"
+        }
+    }
+
+    #[test]
+    fn a_target_that_shows_nothing_of_a_topic_is_no_witness_that_its_task_is_not_there() {
+        let password = |name: &str| (name == "RABBITMQ_PASSWORD").then(|| "secret".into());
+        let (_stopper, stop) = stop::signal();
+        let sources = Sources {
+            config: Config::read(password).expect("right settings"),
+            targets: vec![Target { system: "1c".into(), handler: Arc::new(Target1C) }],
+            routes: Routes::new([Route { name: "1c", topics: &["update", "create"], is_on: true }]),
+            camunda: None,
+            browse: false,
+            time: Duration::from_secs(10),
+            stop,
+        };
+        for (topic, is_blind) in [("update", true), ("create", false), ("of nobody", false)] {
+            let mut tracing = Tracing::new("task-1", &sources);
+            tracing.ask_targets(None);
+            let topic = topic.to_owned();
+            tracing.facts.camunda =
+                Camunda::Waits(Waiting { topic, is_locked: true, has_incident: false, error: None });
+            tracing.note_who_shows_nothing();
+            let targets = &tracing.facts.targets;
+            assert_eq!((targets.blind.len(), targets.without.len()), if is_blind { (1, 0) } else { (0, 1) });
+        }
+    }
 }

@@ -9,9 +9,9 @@ use task_creator::sandbox::smtp::{Mail, SmtpFake};
 use task_creator::sandbox::telegram::{GROUP, TOKEN, Telegram};
 use task_creator::sandbox::{ANY_CALL, Fault, What};
 
+use crate::email::server_at;
 use crate::support::api::Api;
 use crate::support::bridge::WORKER_ID;
-use crate::email::server_at;
 use crate::support::*;
 
 /// A look every 200 ms, so that ten seconds of the real pace are less than half a second.

@@ -12,7 +12,6 @@ use task_creator::commands;
 use task_creator::parked::Selection;
 use task_creator::parked::entry::ParkedEntry;
 use task_creator::parked::replay::{self, Observer, Plan, Step};
-use task_creator::rabbitmq::publisher::OutgoingMessage;
 use task_creator::reconcile::{Options, Report, Told, reconcile};
 use task_creator::sandbox::camunda::{Camunda, PASSWORD, ROOT, USER};
 use task_creator::sandbox::http_fake::HttpFake;
@@ -382,7 +381,7 @@ struct Holds {
 }
 
 impl Observer for Holds {
-    fn may_go(&mut self, _: &OutgoingMessage) -> bool {
+    fn may_go(&mut self) -> bool {
         let _ = self.holds.send(());
         let _ = self.until.recv();
         false
@@ -398,7 +397,8 @@ fn what_a_replay_holds_is_not_lost() {
     scene.age();
     parked::put(&scene.queues, &[parked::parked(&field_text(ID), "REQUEST_ERROR", "no", &scene.queues.input())]);
     let (config, (_stopper, stop)) = (scene.setup().config, stop::signal());
-    let plan = Plan { selection: Selection::all(), limit: None, dry_run: false };
+    let selection = Selection::all();
+    let plan = Plan { selection, limit: None, selected: None, held_at_most: replay::LONGEST, dry_run: false };
     thread::scope(|scope| {
         let ((holds, is_held), (_end, until)) = (bounded(1), bounded(0));
         scope.spawn(|| replay::run(&config, &stop, &plan, &mut Holds { holds, until }).expect("it ends"));
