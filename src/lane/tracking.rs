@@ -31,6 +31,9 @@ const CHUNK: u16 = 2500;
 pub(super) const LONGEST_SWEEP: Duration = Duration::from_secs(900);
 /// Longer than the last chunk of a sweep takes. After it the connection is cut, and the broker requeues the records.
 pub(super) const SLACK: Duration = Duration::from_secs(300);
+/// Between two sweeps the sweep lock is free for so long, if the interval is no shorter: long enough for others who ask
+/// for it a few times a second, such as `reconcile`.
+const HANDOVER: Duration = Duration::from_millis(600);
 /// Answered tasks that are remembered, since a task may be in the sent queue twice.
 const ANSWERED: usize = 100_000;
 
@@ -60,8 +63,8 @@ pub(super) struct Tracking<'a, 'b> {
     pub(super) put_aside: LogThrottle,
 }
 
-/// When a task was answered, in seconds since 1970, and the [`hash`](crate::message::hash) of the message that asked for
-/// it.
+/// When a task was answered, in seconds since 1970, and the [`hash`](crate::message::hash) of the message that asked
+/// for it.
 pub(super) struct Answered {
     pub(super) at: f64,
     pub(super) message: u64,
@@ -95,7 +98,7 @@ pub fn run(lane: &Lane, tracker: Box<dyn Tracker>) {
         select! {
             recv(lane.stop.receiver()) -> _ => return,
             recv(lane.control.polls()) -> _ => {},
-            default(interval.saturating_sub(started.elapsed())) => {},
+            default(interval.saturating_sub(started.elapsed()).max(HANDOVER.min(interval))) => {},
         }
     }
 }

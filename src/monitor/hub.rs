@@ -135,8 +135,8 @@ impl Hub {
         self.lanes.iter().flat_map(of).collect::<BTreeSet<String>>().into_iter().collect()
     }
 
-    /// How each lane is, or was a moment ago; `None`: it does not answer in time. All are asked at once, so that several
-    /// that are busy keep nobody waiting longer than one.
+    /// How each lane is, or was a moment ago; `None`: it does not answer in time. All are asked at once, so that
+    /// several that are busy keep nobody waiting longer than one.
     pub fn snapshots(&self) -> Vec<Option<Snapshot>> {
         // Who comes while they are asked waits for the same answers.
         let mut said = self.said();

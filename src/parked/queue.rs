@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Shows the messages now in the queue, at most `most`, to `visit`, which decides what becomes of each and whether to
 /// go on.
 ///
-/// # Errors
-/// There is no error queue, somebody else reads it for long, the connection is gone, or `visit` failed: then its message stays.
+/// # Errors There is no error queue, somebody else reads it for long, the connection is gone, or `visit` failed: then
+/// its message stays.
 pub fn read(
     config: &Config,
     stop: &Stop,

@@ -2,8 +2,8 @@
 //! confirmed. Before, Camunda's engine gives the task its retries back, if it is set; a replay does not depend on that.
 //! When the publish fails, the failure is reported there again: what stays parked has to show as an incident.
 //!
-//! Nothing is published when its parked message has been held for so long that RabbitMQ or we may soon cut the connection
-//! on which it is acknowledged: it is put off until the next reading.
+//! Nothing is published when its parked message has been held for so long that RabbitMQ or we may soon cut the
+//! connection on which it is acknowledged: it is put off until the next reading.
 //!
 //! A crash between the two leaves it in both queues. A second replay does no harm where tasks are looked up before they
 //! are created; elsewhere the task may be done twice. A message that cannot be replayed stays, with a reason. How the
@@ -62,8 +62,8 @@ pub enum Step<'s> {
 
 /// Who has asked for a replay.
 pub trait Observer {
-    /// Called before a message is published, and may wait for a while: the parked one is held meanwhile. `false`: neither
-    /// this message nor a later one is replayed.
+    /// Called before a message is published, and may wait for a while: the parked one is held meanwhile. `false`:
+    /// neither this message nor a later one is replayed.
     fn may_go(&mut self) -> bool;
 
     /// Called when this message is going to be published at once.
@@ -310,8 +310,8 @@ impl Replay<'_> {
         ControlFlow::Continue(Fate::Stays)
     }
 
-    /// Gives the task its retries back in Camunda, which resolves its incident. Returns whether it has them now, and what
-    /// people should know of it.
+    /// Gives the task its retries back in Camunda, which resolves its incident. Returns whether it has them now, and
+    /// what people should know of it.
     fn give_retry(&mut self, entry: &ParkedEntry) -> Option<(bool, String)> {
         let (engine, task) = (self.engine.as_ref()?, entry.task.as_ref()?);
         match engine.give_retry(&task.id) {

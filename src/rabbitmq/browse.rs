@@ -2,8 +2,8 @@
 //! requeues all that the visitor leaves, in one step at the end.
 //!
 //! Nobody else sees the messages that it holds, so a visitor must not wait for a person. For the same reason it holds a
-//! name meanwhile, which only one connection can: of two browses of a queue the second waits. A quorum queue counts each
-//! requeue, so a queue is never browsed in a loop. It does not know what a queue or a message is for.
+//! name meanwhile, which only one connection can: of two browses of a queue the second waits. A quorum queue counts
+//! each requeue, so a queue is never browsed in a loop. It does not know what a queue or a message is for.
 
 use std::fmt;
 use std::ops::ControlFlow;

@@ -2,9 +2,9 @@
 //! and the targets have. A task that nobody has can be unlocked, so that the bridge fetches and publishes it again; the
 //! worker's look-up then finds what is there, and creates only what is not.
 //!
-//! `queues` looks at the messages, `hands` hears the worker, [`mod@class`] is the table of what follows, `repair` unlocks and looks again, and
-//! `report` tells. What the worker has taken is told by whoever asks: the command through the API, the API from the
-//! lanes. It does not know how its report is shown.
+//! `queues` looks at the messages, `hands` hears the worker, [`mod@class`] is the table of what follows, `repair`
+//! unlocks and looks again, and `report` tells. What the worker has taken is told by whoever asks: the command through
+//! the API, the API from the lanes. It does not know how its report is shown.
 //!
 //! A message that moves while it is looked for must not seem lost: the queues are looked at twice, in the order in
 //! which messages move, the worker is asked before, in between and after, and in the end the engine is asked once more.

@@ -2,8 +2,8 @@
 //! forward meanwhile is met later. Every message stays.
 //!
 //! A message that somebody holds cannot be seen. So two names are held: the one by which browses exclude each other
-//! while their queue is looked at, and the one by which sweeps do while the sent queue is. What a worker holds is told by
-//! the worker; consumers are counted for that.
+//! while their queue is looked at, and the one by which sweeps do while the sent queue is. What a worker holds is told
+//! by the worker; consumers are counted for that.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;

@@ -5,9 +5,13 @@ use std::time::{Duration, Instant};
 
 use crate::support::*;
 use serde_json::{Value, json};
+use task_creator::config::Config;
+use task_creator::rabbitmq::connection::Connection;
+use task_creator::rabbitmq::queues;
 use task_creator::sandbox::http_fake::HttpFake;
 use task_creator::sandbox::telegram::{GROUP, Message, PERSON, TOKEN, Telegram};
 use task_creator::sandbox::{Fault, What};
+use task_creator::stop;
 
 /// Nobody waits for the next sweep.
 const RARE_SWEEPS: (&str, &str) = ("HEARTBEAT_INTERVAL", "3600");
@@ -176,6 +180,26 @@ fn a_target_that_answers_at_once_with_nothing_is_asked_once_a_second_by_one_of_t
     eventually("the other listens", PATIENCE, || fake.asked().len() > asked);
     other.stop();
     Audit::take(&queues, Vec::new()).assert_holds();
+}
+
+/// `reconcile` is one of those who do.
+#[test]
+fn who_waits_for_the_sweep_lock_gets_it_although_the_tracker_listens_all_the_time() {
+    let scene = Scene::set("telegram handover", &[("HEARTBEAT_INTERVAL", "1")]);
+    let settings = settings(&scene.queues, &scene.fake, &[]);
+    let value = |name: &str| settings.iter().rev().find(|(known, _)| known == name).map(|(_, own)| own.clone());
+    let config = Config::read(value).expect("right settings");
+    let lock = task_creator::queues::Queues::of("telegram", &config).sweep_lock;
+    let (_stopper, stop) = stop::signal();
+    for time in 1..=5 {
+        let asked = scene.calls("getUpdates");
+        eventually("listening", PATIENCE, || scene.calls("getUpdates") > asked);
+        let mut connection = Connection::open(&config.rabbitmq, "waits").expect("a connection");
+        let is_ours = queues::lock_within(&mut connection, &lock, Duration::from_secs(2), &stop);
+        assert!(is_ours.expect("the broker answers"), "the {time}. time");
+        connection.close().expect("it ends");
+    }
+    scene.end();
 }
 
 #[test]

@@ -48,8 +48,8 @@ type Sights = BTreeMap<Key, (Sight, Option<String>)>;
 /// A lane at the looks before.
 #[derive(Debug)]
 struct LaneBefore {
-    /// The number at the look before, and the one that is counted already. A message is counted one look late, or a few:
-    /// when RabbitMQ has confirmed it, it is known which one it was.
+    /// The number at the look before, and the one that is counted already. A message is counted one look late, or a
+    /// few: when RabbitMQ has confirmed it, it is known which one it was.
     parked: (u64, u64),
     /// So many looks it has waited for that.
     nameless: u32,

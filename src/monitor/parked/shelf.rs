@@ -29,7 +29,8 @@ pub const KEPT: Duration = Duration::from_secs(300);
 pub const FRESH: Duration = Duration::from_secs(2);
 /// After a reading for a list the queue is left alone for so many times as long as that has taken, whoever asks.
 const LIST_REST: u32 = 10;
-/// After any other reading it is left alone by those who only look, for as long as that has taken, and so long at least.
+/// After any other reading it is left alone by those who only look, for as long as that has taken, and so long at
+/// least.
 const LEAST_REST: Duration = Duration::from_millis(500);
 /// How long a request waits for another one's reading.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -234,8 +235,8 @@ impl Shelf {
         Ok(())
     }
 
-    /// As [`Shelf::turn`], for a request that changes nothing and may come again and again: waits, too, until the queue has
-    /// been left alone for a while.
+    /// As [`Shelf::turn`], for a request that changes nothing and may come again and again: waits, too, until the queue
+    /// has been left alone for a while.
     ///
     /// # Errors
     /// As [`Shelf::turn`].

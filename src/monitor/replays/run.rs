@@ -3,7 +3,8 @@
 //! The brake, with `stop_on_failure`: the first message goes alone, and each one that is settled with success lets one
 //! more be under way at once, up to [`WIDEST`]. So a target that still refuses gets one message, not all. When one is
 //! parked again, or is not settled for [`LONGEST_BRAKE`], the rest stays parked. A message for a queue that no reader
-//! of this worker has, such as a sent queue, is not followed: it counts as replayed and not followed, and does not brake.
+//! of this worker has, such as a sent queue, is not followed: it counts as replayed and not followed, and does not
+//! brake.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
