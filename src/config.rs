@@ -46,8 +46,8 @@ pub struct Config {
     pub responses_queue: String,
     /// The lowest level that is logged.
     pub log_level: LevelFilter,
-    /// The folder of `worker.log` and `worker_errors.log`.
-    pub log_dir: PathBuf,
+    /// The folder of `worker.log` and `worker_errors.log`; `None` where only the terminal gets the log.
+    pub log_dir: Option<PathBuf>,
     /// The time between two sweeps of a tracker, and between two heartbeats.
     pub heartbeat_interval: Duration,
     /// How often a message may fail by itself before it is parked; at least 1.
@@ -113,7 +113,7 @@ impl Config {
             error_queue,
             responses_queue,
             log_level: log_level(variables),
-            log_dir: variables.text("LOG_DIR").unwrap_or_else(|| "logs".into()).into(),
+            log_dir: log_dir(variables),
             heartbeat_interval: variables.seconds("HEARTBEAT_INTERVAL", 60),
             retry_attempts: variables.number("RETRY_ATTEMPTS", 3, 1..=1000),
             retry_delay: variables.seconds("RETRY_DELAY", 5),
@@ -218,6 +218,11 @@ fn common_queue(variables: &mut Variables, (name, default): (&str, &str)) -> Str
 fn root_certificates(variables: &mut Variables, name: &str) -> Option<RootCertificates> {
     let read = |file: &str| RootCertificates::read(Path::new(file)).map_err(|wrong| format!("is {file:?}, {wrong}"));
     variables.parsed(name, &format!("{name}=ca.pem"), read)
+}
+
+fn log_dir(variables: &mut Variables) -> Option<PathBuf> {
+    let folder = variables.text("LOG_DIR").unwrap_or_else(|| "logs".into());
+    (!folder.eq_ignore_ascii_case("none")).then(|| folder.into())
 }
 
 fn log_level(variables: &mut Variables) -> LevelFilter {

@@ -40,7 +40,7 @@
 //!    [`monitor::routes`] has every route of the API in one table, [`monitor::access`] says who may ask.
 //! 9. [`commands`] – the command line, a file or folder for each command; [`report`], [`terminal`] and [`nearest`] form
 //!    their output. [`sandbox`] has a fake of each target, for people, for `demo` and for the tests.
-//! 10. [`docs`] – the manual: operating, monitoring, finding a task, metrics, messages, failures, adding
+//! 10. [`docs`] – the manual: installing, operating, monitoring, finding a task, metrics, messages, failures, adding
 //!     a system.
 //!
 //! # Where is…
@@ -53,6 +53,7 @@
 //! * alerts to people? [`monitor::alerts`]; the systems that can write to people do so behind [`systems::Messenger`].
 //! * the metrics? [`stats::list`] has every number once, [`stats::prometheus`] writes them; `src/packaging` has the
 //!   alert rules and the dashboard.
+//! * the container and the static binary? `src/packaging`; [`docs::installing`] says how to use them.
 //! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `http/tls.rs` https.
 //! * a queue's name? [`queues`].
 //! * who may know whom? `tests/suite/rooms.rs` reads it in the code; nothing outside [`rabbitmq`] names a type of
@@ -60,8 +61,8 @@
 //! * the tests? `tests/suite` tests what users see, one module for each subject; its `systems` tests every system of
 //!   the table. `tests/faults` is the fault matrix, `tests/peers` drives each system against programs of others,
 //!   `tests/page` the page in a browser; `tests/monitor` and `tests/metrics` check the API and the alert rules with
-//!   programs of others. `tests/soak` is the soak test, `tests/bench` the benchmarks, `tests/support` what they share.
-//!   `.ci/run` must pass before a change is taken.
+//!   programs of others, `tests/packaging` what is installed. `tests/soak` is the soak test, `tests/bench` the
+//!   benchmarks, `tests/support` what they share. `.ci/run` must pass before a change is taken.
 //!
 //! # Invariants
 //! 1. Nothing is acknowledged before what follows from it is confirmed by the broker.

@@ -1,4 +1,4 @@
-//! Where log lines go, and what they look like: `worker.log`, `worker_errors.log` and the terminal.
+//! Where log lines go, and what they look like: `worker.log`, `worker_errors.log` and the terminal; or the terminal only.
 //!
 //! One event is one line, whatever a message contains, and no line holds a secret ([`crate::redact`]). Each place has a
 //! `sink`, whose own thread writes the lines: a thread that logs never waits for a full disk, a full pipe or a halted
@@ -74,44 +74,41 @@ impl Drop for Logging {
     }
 }
 
-/// Starts logging to the files and the terminal, as the only worker that writes to this folder.
+/// Starts logging to the files and the terminal, as the only worker that writes to this folder; without a folder to the
+/// terminal only.
 ///
 /// # Errors
 /// The folder or a file cannot be written, or another worker writes there; the error says where, and what to do.
 pub fn start(config: &Config) -> anyhow::Result<Logging> {
-    make_folder(&config.log_dir)?;
-    let lock = Lock::take(&config.log_dir)?;
+    let lock = config.log_dir.as_deref().map(|folder| make_folder(folder).and_then(|()| Lock::take(folder)));
+    let lock = lock.transpose()?;
     append_to_stderr();
-    start_with(config, Some(lock))
+    let terminal = terminal()?;
+    let files = config.log_dir.as_deref().map(|folder| Files::open(folder, &terminal)).transpose()?;
+    start_with(config, files, Some(terminal))?;
+    Ok(Logging { _lock: lock })
 }
 
-/// The same without the terminal and beside a worker, for a command with its own output there.
+/// The same in this folder without the terminal and beside a worker, for a command with its own output there.
 ///
 /// # Errors
 /// The folder or a file cannot be written.
-pub fn start_in_files(config: &Config) -> anyhow::Result<Logging> {
-    make_folder(&config.log_dir)?;
-    start_with(config, None)
+pub fn start_in_files(config: &Config, folder: &Path) -> anyhow::Result<Logging> {
+    make_folder(folder)?;
+    start_with(config, Some(Files::open(folder, &terminal()?)?), None)?;
+    Ok(Logging { _lock: None })
 }
 
-fn start_with(config: &Config, lock: Option<Lock>) -> anyhow::Result<Logging> {
-    let folder = &config.log_dir;
-    probe(folder).map_err(|err| cannot(folder, &err))?;
-    let terminal = Arc::new(Sink::start("log/terminal", Terminal::new()?)?);
-    let complaints = Arc::new(Complaints { terminal: Arc::clone(&terminal), last: Mutex::default() });
-    let file = |name: &str| {
-        let file = LogFile::open(folder.join(name)).map_err(|err| cannot(folder, &err))?;
-        Sink::start(&format!("log/{name}"), Watched { file, complaints: Arc::clone(&complaints) })
-            .context("cannot start a thread")
-    };
-    let on_terminal = lock.is_some().then_some(terminal);
-    let threshold = Threshold::new(config.log_level);
-    let logger = Logger { threshold, all: file(WORKER_LOG)?, errors: file(ERRORS_LOG)?, on_terminal };
-    let logger = LOGGER.get_or_init(|| logger);
+fn start_with(config: &Config, files: Option<Files>, on_terminal: Option<Arc<Sink>>) -> anyhow::Result<()> {
+    let logger = LOGGER.get_or_init(|| Logger { threshold: Threshold::new(config.log_level), files, on_terminal });
     log::set_logger(logger).map_err(|_| anyhow!("logging has been started before"))?;
     logger.threshold.tell_macros();
     log_panics();
-    Ok(Logging { _lock: lock })
+    Ok(())
+}
+
+fn terminal() -> anyhow::Result<Arc<Sink>> {
+    Ok(Arc::new(Sink::start("log/terminal", Terminal::new()?)?))
 }
 
 fn make_folder(folder: &Path) -> anyhow::Result<()> {
@@ -129,7 +126,7 @@ fn cannot(folder: &Path, err: &io::Error) -> anyhow::Error {
 /// Opens the log files again before the next line.
 pub fn reopen() {
     if let Some(logger) = LOGGER.get() {
-        [&logger.all, &logger.errors].into_iter().for_each(Sink::reopen);
+        logger.files.iter().flat_map(Files::each).for_each(Sink::reopen);
     }
 }
 
@@ -278,11 +275,41 @@ impl Complaints {
     }
 }
 
+/// The log files of a folder.
+struct Files {
+    all: Sink,
+    errors: Sink,
+}
+
+impl Files {
+    /// Opens them; their failures are told on this terminal.
+    fn open(folder: &Path, terminal: &Arc<Sink>) -> anyhow::Result<Files> {
+        probe(folder).map_err(|err| cannot(folder, &err))?;
+        let complaints = Arc::new(Complaints { terminal: Arc::clone(terminal), last: Mutex::default() });
+        let file = |name: &str| {
+            let file = LogFile::open(folder.join(name)).map_err(|err| cannot(folder, &err))?;
+            Sink::start(&format!("log/{name}"), Watched { file, complaints: Arc::clone(&complaints) })
+                .context("cannot start a thread")
+        };
+        Ok(Files { all: file(WORKER_LOG)?, errors: file(ERRORS_LOG)? })
+    }
+
+    fn each(&self) -> [&Sink; 2] {
+        [&self.all, &self.errors]
+    }
+
+    fn put(&self, level: Level, line: &str) {
+        self.all.put(line);
+        if level == Level::Error {
+            self.errors.put(line);
+        }
+    }
+}
+
 /// Hands each line to its places.
 struct Logger {
     threshold: Threshold,
-    all: Sink,
-    errors: Sink,
+    files: Option<Files>,
     on_terminal: Option<Arc<Sink>>,
 }
 
@@ -290,9 +317,8 @@ impl Logger {
     /// To every place that has lines of this level.
     fn write(&self, level: Level, text: &str) {
         let line = line(level, text);
-        self.all.put(&line);
-        if level == Level::Error {
-            self.errors.put(&line);
+        if let Some(files) = &self.files {
+            files.put(level, &line);
         }
         if let Some(terminal) = &self.on_terminal {
             terminal.put(&line);
@@ -333,7 +359,7 @@ impl Log for Logger {
     }
 
     fn flush(&self) {
-        [&self.all, &self.errors].into_iter().for_each(|sink| sink.flush(FILES_PATIENCE));
+        self.files.iter().flat_map(Files::each).for_each(|sink| sink.flush(FILES_PATIENCE));
         if let Some(terminal) = &self.on_terminal {
             terminal.flush(TERMINAL_PATIENCE);
         }

@@ -80,11 +80,12 @@ pub fn introduce(setup: &Setup, settings: &Path) {
         true => format!("settings from {} and the environment", absolute(settings).display()),
         false => format!("settings from the environment, no {}", absolute(settings).display()),
     };
+    let logs = config.log_dir.as_deref().map(|folder| format!("logs in {}", absolute(folder).display()));
     log::info!(
-        "task-creator {} starts: pid {}, {from}, logs in {}",
+        "task-creator {} starts: pid {}, {from}, {}",
         env!("CARGO_PKG_VERSION"),
         process::id(),
-        absolute(&config.log_dir).display()
+        logs.as_deref().unwrap_or("no log files")
     );
     let RabbitMq { host, port, username, vhost, tls, .. } = &config.rabbitmq;
     let tls = if tls.is_some() { ", encrypted" } else { "" };

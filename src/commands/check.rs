@@ -70,12 +70,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
         false => "settings: no errors in the environment; this folder has no .env",
     });
     environment.advice.iter().for_each(|advice| report.warn(advice));
-    match logging::look_at(&config.log_dir) {
-        Ok(None) => report.ok(format!("LOG_DIR={}: logs can be written", config.log_dir.display())),
-        Ok(Some(pid)) => {
-            report.ok(format!("LOG_DIR={}: a worker ({pid}) writes its logs there now", config.log_dir.display()));
-        }
-        Err(why) => report.fail(format!("LOG_DIR={}: {why}", config.log_dir.display())),
+    match &config.log_dir {
+        Some(folder) => log_files(folder, &mut report),
+        None => report.ok("LOG_DIR=none: the log goes to the terminal only"),
     }
     // Kept until the end: dropping it would raise the signal.
     let (_stopper, stop) = stop::signal();
@@ -104,6 +101,15 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     told_of_alerts(&setup, &mut report);
     report.sum_up();
     Ok(ExitCode::from(u8::from(report.failed())))
+}
+
+fn log_files(folder: &Path, report: &mut Report) {
+    let shown = folder.display();
+    match logging::look_at(folder) {
+        Ok(None) => report.ok(format!("LOG_DIR={shown}: logs can be written")),
+        Ok(Some(pid)) => report.ok(format!("LOG_DIR={shown}: a worker ({pid}) writes its logs there now")),
+        Err(why) => report.fail(format!("LOG_DIR={shown}: {why}")),
+    }
 }
 
 fn told_of_alerts(setup: &Setup, report: &mut Report) {

@@ -10,6 +10,7 @@ macro_rules! page {
         /// [adding-a-system.md]: crate::docs::adding_a_system
         /// [failures.md]: crate::docs::failures
         /// [finding-a-task.md]: crate::docs::finding_a_task
+        /// [installing.md]: crate::docs::installing
         /// [messages.md]: crate::docs::messages
         /// [monitoring.md]: crate::docs::monitoring
         /// [metrics.md]: crate::docs::metrics
@@ -24,6 +25,7 @@ macro_rules! page {
     };
 }
 
+page!(installing, "installing.md");
 page!(operating, "operating.md");
 page!(messages, "messages.md");
 page!(monitoring, "monitoring.md");

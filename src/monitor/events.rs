@@ -91,7 +91,8 @@ impl Events {
             return events;
         }
         // The log of the first run is just being made.
-        let lines = logging::history::last_lines(&config.log_dir).unwrap_or_default();
+        let lines = config.log_dir.as_deref().and_then(|folder| logging::history::last_lines(folder).ok());
+        let lines = lines.unwrap_or_default();
         lines.into_iter().for_each(|line| events.remember(line.at, line.level, &line.thread, &line.text));
         let watched = Arc::clone(&events);
         logging::watch(Box::new(move |level, thread, text| watched.remember(Utc::now(), level, thread, text)));

@@ -174,7 +174,9 @@ fn the_code_and_the_example_name_the_same_variables() {
         |names: &BTreeSet<String>| -> BTreeSet<String> { names.difference(&in_files).cloned().collect() };
     assert_eq!(without_files(&looked_up()), known, "the variables that the code looks up");
     assert_eq!(without_files(table::settings()), known, "the variables whose misspelling is told");
-    assert!(looked_up().contains("RABBITMQ_PASSWORD_FILE"), "a secret may be in a file");
+    for secret in ["RABBITMQ_PASSWORD", "BITRIX_WEBHOOK_URL"] {
+        assert!(looked_up().contains(&format!("{secret}_FILE")), "{secret} may be in a file");
+    }
     let example = example();
     let named: BTreeSet<String> = example.keys().cloned().collect();
     assert_eq!(named, known, "the variables of config.env.example");

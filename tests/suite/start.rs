@@ -308,6 +308,23 @@ fn a_worker_that_is_started_twice_is_refused_and_told_of_the_other_one() {
     first.await_log(&format!("starts: pid {}", second.pid()), PATIENCE);
 }
 
+#[test]
+fn without_log_files_the_terminal_gets_the_whole_log_and_nothing_is_written() {
+    let broker = Listener::new();
+    let mut settings = settings_for(&broker);
+    settings.push(("LOG_DIR".into(), "none".into()));
+    let mut worker = Worker::run(&[], &settings);
+    broker.await_connection();
+    worker.signal("TERM");
+    assert_eq!(worker.wait(PATIENCE).code(), Some(0), "{}", worker.output());
+    let output = worker.output();
+    assert!(output.contains(", no log files\n") && output.contains("stopping; "), "{output}");
+    assert!(!worker.folder().join("none").exists() && !worker.folder().join("logs").exists(), "{output}");
+    settings.retain(|(name, _)| name != "RABBITMQ_PORT");
+    settings.push(("RABBITMQ_PORT".into(), "1".into()));
+    run(&["check"], &settings).has("ok    LOG_DIR=none: the log goes to the terminal only");
+}
+
 /// Runs the program as on a full disk: no file may grow.
 fn without_room(arguments: &str) -> String {
     let limited = format!("(trap '' XFSZ; ulimit -f 0; exec \"$0\" {arguments}) >pipe 2>&1");

@@ -1,7 +1,7 @@
 //! What the demo says before it starts, and what to do after it. It knows the fakes only by what they say of
 //! themselves.
 
-use super::setup::Shown;
+use super::setup::{Shown, log_folder};
 use crate::config::Config;
 use crate::terminal;
 
@@ -18,7 +18,7 @@ pub fn introduction(run: &str, config: &Config, shown: &[Shown], messages: Optio
     let mut rows =
         vec![(RABBITMQ, format!("{}:{}, only queues named {run}.*", config.rabbitmq.host, config.rabbitmq.port))];
     rows.extend(shown.iter().map(|Shown { entry, fake }| (entry.label, place(entry.port.is_some(), &fake.place()))));
-    rows.push((WORKER, format!("the real one; its log is {}", config.log_dir.join("worker.log").display())));
+    rows.push((WORKER, format!("the real one; its log is {}", log_folder(config).join("worker.log").display())));
     let longest = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or_default();
     let row = |(label, text): &(&str, String)| {
         terminal::wrapped(&format!("  {label:<longest$}   {text}"), width, longest + "     ".len())

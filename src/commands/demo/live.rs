@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use crossbeam_channel::{Receiver, after, select};
 
 use super::bridge::{Bridge, Outcome};
-use super::setup::Shown;
+use super::setup::{Shown, log_folder};
 use crate::commands::DOTENV;
 use crate::commands::fakes::messages::{Kind, Message};
 use crate::commands::fakes::simulated_users::SimulatedUsers;
@@ -229,7 +229,7 @@ pub fn advice(config: &Config) -> String {
         }
         called => called.to_owned(),
     };
-    let folder = config.log_dir.display();
+    let folder = log_folder(config).display();
     format!(
         "The loop goes on until Ctrl+C.\n\n  page    http://{address}/\n  token   {TOKEN}\n\nIn another terminal, for example:\n\n  \
          cd {folder}\n  {program} status\n  {program} control pause bitrix24 --reason lunch --for 1m\n  \

@@ -35,7 +35,7 @@ use audit::Audit;
 use bridge::{OwnQueues, Parked};
 use live::{Engine, Live, SettingsFile};
 use screen::Screen;
-use setup::{Settings, Shown};
+use setup::{Settings, Shown, log_folder};
 use stage::{Ending, Stage};
 use table::Layout;
 
@@ -66,7 +66,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let config = &setup.config;
     // Compiling has taken a while, and connecting may: say that something happens.
     terminal::tell(&connecting(config), 0);
-    let _logger = logging::start_in_files(config)?;
+    let _logger = logging::start_in_files(config, log_folder(config))?;
     let (stopper, interrupted) = stop::signal();
     let (sender, ended) = bounded(1);
     let over = Instant::now() + if options.monitor { LONGEST_LIVE } else { LONGEST };
@@ -166,7 +166,7 @@ fn go_on(
     let queues = OwnQueues::make(config, &systems)?;
     let width = terminal::width().unwrap_or(screen::USUAL_WIDTH);
     terminal::print(&introduction::introduction(run, config, &shown, None, width));
-    let _file = SettingsFile::write(&config.log_dir, &settings.lines())?;
+    let _file = SettingsFile::write(log_folder(config), &settings.lines())?;
     terminal::print(&live::advice(config));
     let mut live = Live::open(engine, run, shown);
     let played = queues

@@ -1,7 +1,10 @@
 //! The demo's fakes, and the settings with which the worker finds them: those of RabbitMQ and of the log as they are
 //! set, all others the demo's own. It names no system and no message.
 
+use std::path::Path;
+
 use crate::commands::fakes::{Fake, FakeEntry, Pace};
+use crate::config::Config;
 use crate::settings::{Environment, Given, SettingsErrors};
 use crate::systems::table::{self, Setup};
 
@@ -73,8 +76,9 @@ impl Settings {
     pub fn setup(&self) -> Result<Setup, SettingsErrors> {
         let found = |name: &str| self.0.iter().find(|(known, _)| known == name).map(|(_, given)| given.clone());
         let mut setup = Setup::found(&found)?;
-        // The demo does not write to the real worker's log.
-        setup.config.log_dir.push(LOG_FOLDER);
+        // The demo does not write to the real worker's log, and has one where that has none.
+        let folder = setup.config.log_dir.unwrap_or_else(|| "logs".into());
+        setup.config.log_dir = Some(folder.join(LOG_FOLDER));
         Ok(setup)
     }
 
@@ -83,6 +87,11 @@ impl Settings {
         let read = self.0.iter().filter_map(|(name, given)| Some((name.clone(), given.as_ref().ok()?.value.clone())));
         read.collect()
     }
+}
+
+/// Where the demo's log is, as [`Settings::setup`] has set it.
+pub fn log_folder(config: &Config) -> &Path {
+    config.log_dir.as_deref().unwrap_or(Path::new(LOG_FOLDER))
 }
 
 #[cfg(test)]
@@ -98,7 +107,7 @@ mod tests {
             let setup = settings.setup().expect("the settings are right");
             let config = &setup.config;
             assert_eq!(config.queue_prefix, "demo-1-2.");
-            assert!(config.log_dir.ends_with("demo"), "the log of the real worker is another");
+            assert!(log_folder(config).ends_with("demo"), "the log of the real worker is another");
             assert!(config.error_queue.starts_with("demo-1-2.") && config.responses_queue.starts_with("demo-1-2."));
             let on: Vec<(&str, String)> = setup.on().map(|(name, system)| (name, system.target())).collect();
             assert_eq!(on.len(), shown.len(), "{on:?}");

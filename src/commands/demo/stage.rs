@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, after, select};
 use super::audit::{Audit, History};
 use super::bridge::{Bridge, Outcome};
 use super::screen::Screen;
+use super::setup::log_folder;
 use super::table::Layout;
 use crate::commands::fakes::simulated_users::{News, SimulatedUsers};
 use crate::commands::fakes::{self, Fake};
@@ -205,7 +206,7 @@ impl Stage {
     /// Shows the balance, and `next` after a good one, and returns the exit code. So many messages are `left` in the
     /// worker's queues.
     pub fn report(&mut self, left: u32, config: &Config, next: &str) -> ExitCode {
-        let log = config.log_dir.join("worker.log");
+        let log = log_folder(config).join("worker.log");
         if !self.screen.is_live() {
             let table = self.layout.table(&self.audit.histories, self.screen.width);
             self.screen.say(&format!("\n{}\n", table.join("\n")));

@@ -54,8 +54,9 @@ pub struct Settings {
 impl Settings {
     /// Reads the settings; without `BITRIX_WEBHOOK_URL` the system is off.
     pub fn from_variables(variables: &mut Variables) -> Option<Settings> {
-        let url = variables.text("BITRIX_WEBHOOK_URL")?;
-        let webhook = Webhook::parse(&url).unwrap_or_else(|wrong| {
+        // A secret as a whole: its path is the token.
+        let url = variables.secret("BITRIX_WEBHOOK_URL")?;
+        let webhook = Webhook::parse(url.expose()).unwrap_or_else(|wrong| {
             variables.error("BITRIX_WEBHOOK_URL", &wrong, "BITRIX_WEBHOOK_URL=https://bitrix.example/rest/1/TOKEN");
             Webhook::nowhere()
         });
