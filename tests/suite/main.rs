@@ -34,6 +34,9 @@ mod redaction;
 mod replay;
 mod rooms;
 mod routing;
+// Only Linux has systemd.
+#[cfg(target_os = "linux")]
+mod service;
 mod settings;
 mod start;
 mod steering;
