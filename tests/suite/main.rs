@@ -31,6 +31,7 @@ mod portal;
 mod python;
 mod reconcile;
 mod redaction;
+mod releases;
 mod replay;
 mod rooms;
 mod routing;
