@@ -11,6 +11,7 @@ macro_rules! page {
         /// [failures.md]: crate::docs::failures
         /// [finding-a-task.md]: crate::docs::finding_a_task
         /// [messages.md]: crate::docs::messages
+        /// [installing.md]: crate::docs::installing
         /// [monitoring.md]: crate::docs::monitoring
         /// [metrics.md]: crate::docs::metrics
         /// [operating.md]: crate::docs::operating
@@ -24,6 +25,7 @@ macro_rules! page {
     };
 }
 
+page!(installing, "installing.md");
 page!(operating, "operating.md");
 page!(messages, "messages.md");
 page!(monitoring, "monitoring.md");

@@ -14,6 +14,7 @@ const RUSSIAN: &str = "src/docs/README.ru.md";
 const PAGES: &[&str] = &[
     README,
     RUSSIAN,
+    "src/docs/installing.md",
     "src/docs/operating.md",
     "src/docs/messages.md",
     "src/docs/failures.md",
