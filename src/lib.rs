@@ -33,7 +33,7 @@
 //! 5. [`incidents`] – reports parked tasks to Camunda's engine, if that is set; [`camunda`] speaks to it.
 //! 6. [`worker`] – starts a lane for every system that is on; [`settings`] – how settings are read, [`config`] – the
 //!    settings that all systems share, [`queues`] – the names of the queues; [`logging`], [`redact`], [`tls`],
-//!    [`dial`], [`stats`], [`stop`], [`backoff`].
+//!    [`dial`], [`stats`], [`stop`], [`backoff`]; [`supervisor`] tells systemd how the worker is.
 //! 7. [`parked`] – what can be done with parked messages, [`trace`] says where one task is, [`reconcile`] which
 //!    processes nobody works on: each for the command line and for the monitor.
 //! 8. [`monitor`] – what an operator sees and does from outside: [`monitor::hub`] holds a handle to every lane,
@@ -61,8 +61,9 @@
 //! * the tests? `tests/suite` tests what users see, one module for each subject; its `systems` tests every system of
 //!   the table. `tests/faults` is the fault matrix, `tests/peers` drives each system against programs of others,
 //!   `tests/page` the page in a browser; `tests/monitor` and `tests/metrics` check the API and the alert rules with
-//!   programs of others, `tests/packaging` what is installed. `tests/soak` is the soak test, `tests/bench` the
-//!   benchmarks, `tests/support` what they share. `.ci/run` must pass before a change is taken.
+//!   programs of others, `tests/packaging` builds what is installed and tries it on clean systems. `tests/soak` is the
+//!   soak test, `tests/bench` the benchmarks, `tests/support` what they share. `.ci/run` must pass before a change is
+//!   taken.
 //!
 //! # Invariants
 //! 1. Nothing is acknowledged before what follows from it is confirmed by the broker.
@@ -104,6 +105,7 @@ pub mod sandbox;
 pub mod settings;
 pub mod stats;
 pub mod stop;
+pub mod supervisor;
 pub mod systems;
 pub mod terminal;
 pub mod tls;

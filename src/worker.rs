@@ -29,6 +29,7 @@ use crate::rabbitmq::publisher::LargestBody;
 use crate::settings::SettingsErrors;
 use crate::stats::{Declared, Stats};
 use crate::stop::Stop;
+use crate::supervisor::Supervisor;
 use crate::systems::routing::Routes;
 use crate::systems::table::Setup;
 use crate::systems::{Configured, Connected, Surroundings};
@@ -145,13 +146,21 @@ pub fn hub(config: &Config, systems: &[Running], events: Arc<Events>, stop: &Sto
 
 /// Works until the stop signal. The hub, which [`hub`] has made of these systems, belongs to the caller, who may read
 /// it when this takes too long to return. The error that makes a lane give up goes to `gave_up`.
-pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, hub: &Arc<Hub>, gave_up: &Sender<anyhow::Error>) {
+pub fn run(
+    config: &Config,
+    stop: &Stop,
+    systems: Vec<Running>,
+    hub: &Arc<Hub>,
+    supervisor: &Supervisor,
+    gave_up: &Sender<anyhow::Error>,
+) {
     let (notices, noticed) = bounded(incidents::MOST_WAITING);
     let are_told = !config.alerts.people.is_empty();
     let lanes: Vec<Lane> = systems
         .iter()
         .zip(&hub.lanes)
-        .map(|(running, handle)| Lane {
+        .zip(supervisor.pulses(systems.iter().map(|running| running.name)))
+        .map(|((running, handle), pulse)| Lane {
             name: running.name,
             looks_up: running.connected.handler.visible_within().is_some(),
             queues: handle.queues.clone(),
@@ -161,6 +170,7 @@ pub fn run(config: &Config, stop: &Stop, systems: Vec<Running>, hub: &Arc<Hub>, 
             largest: LargestBody::default(),
             control: handle.control.clone(),
             notices: running.notices(&notices, are_told.then(|| handle.last_parked.clone())),
+            pulse,
             stop: stop.clone(),
         })
         .collect();

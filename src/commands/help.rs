@@ -134,6 +134,15 @@ pub const TOPICS: &[Topic] = &[
     --json           the whole report as JSON",
     ),
     topic(
+        "install-service",
+        "[--user NAME]",
+        "
+  install-service  print a unit for systemd with the paths of this program and
+                   this folder, and the commands that install it; change nothing
+    --user NAME      whose rights the worker gets; the owner of this folder if
+                     not given",
+    ),
+    topic(
         "demo",
         "[--system NAME… | --all] [--monitor]",
         "

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, after, bounded, select};
 
@@ -19,8 +19,12 @@ use crate::monitor::events::Events;
 use crate::monitor::hub::Hub;
 use crate::rabbitmq::ConnectionError;
 use crate::settings::{Environment, SettingsErrors};
+use crate::supervisor::Supervisor;
 use crate::systems::table::{self, Setup};
 use crate::{logging, stop, worker};
+
+/// For the last lines of the log, after the time for stopping is over.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Runs the worker until a signal, and then until the unsettled messages are settled.
 ///
@@ -50,6 +54,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
 fn work(setup: &Setup, events: Arc<Events>, signals: &Receiver<()>, logging: &Logging) -> anyhow::Result<ExitCode> {
     let (stopper, stop) = stop::signal();
     let config = &setup.config;
+    let supervisor = Supervisor::from_environment();
     let systems = worker::systems(setup, &stop)?;
     let hub = worker::hub(config, &systems, events, &stop);
     alerts::start(setup, &hub, &stop);
@@ -57,7 +62,7 @@ fn work(setup: &Setup, events: Arc<Events>, signals: &Receiver<()>, logging: &Lo
     let (done, ended) = bounded(1);
     let why = thread::scope(|scope| {
         thread::Builder::new().name("heartbeat".into()).spawn_scoped(scope, || {
-            worker::run(config, &stop, systems, &hub, &gave_up);
+            worker::run(config, &stop, systems, &hub, &supervisor, &gave_up);
             let _ = done.send(());
         })?;
         let why = select! {
@@ -67,6 +72,7 @@ fn work(setup: &Setup, events: Arc<Events>, signals: &Receiver<()>, logging: &Lo
         stopper.raise();
         // Before anything is logged: nothing may delay the end.
         let deadline = after(config.shutdown_timeout);
+        supervisor.stopping(config.shutdown_timeout + LAST_WORDS);
         if why.is_none() {
             log::info!("stopping; a second Ctrl+C ends at once");
         }

@@ -96,6 +96,7 @@ mod tests {
             largest: LargestBody::default(),
             control: Control::default(),
             notices: Default::default(),
+            pulse: Default::default(),
             stop,
         };
         let _stopper = (!is_stopped).then_some(stopper);

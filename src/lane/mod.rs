@@ -58,6 +58,7 @@ use crate::rabbitmq::Headers;
 use crate::rabbitmq::publisher::LargestBody;
 use crate::stats::Stats;
 use crate::stop::Stop;
+use crate::supervisor::Pulse;
 use crate::systems::routing::Routes;
 
 /// What the threads of a lane share.
@@ -80,6 +81,8 @@ pub struct Lane<'a> {
     pub control: Control,
     /// Who hears of parked tasks.
     pub notices: Notices,
+    /// Its reader's sign of life.
+    pub pulse: Pulse,
     /// Ends it.
     pub stop: Stop,
 }

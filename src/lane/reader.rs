@@ -85,6 +85,7 @@ fn keep_sessions(lane: &Lane, state: &mut State<AckToken>, pool: &PoolEnds) -> a
     let mut failures = 0_u32;
     let mut has_worked = false;
     for number in 1.. {
+        lane.pulse.beat();
         let started = Instant::now();
         // A panic costs this session, not the lane.
         let ended = catch_unwind(AssertUnwindSafe(|| session::run(lane, state, pool, number)));
@@ -94,6 +95,7 @@ fn keep_sessions(lane: &Lane, state: &mut State<AckToken>, pool: &PoolEnds) -> a
         });
         has_worked |= ended.has_worked();
         lane.stats.is_connected.set(0);
+        lane.pulse.reads(false);
         lane.stats.condition.waiting.set(0);
         forget_session(lane, state, pool);
         let pause = match ended {
@@ -133,12 +135,14 @@ fn keep_sessions(lane: &Lane, state: &mut State<AckToken>, pool: &PoolEnds) -> a
 fn wait(lane: &Lane, state: &mut State<AckToken>, pause: Duration) -> bool {
     let over = after(pause);
     loop {
+        lane.pulse.beat();
         select! {
             recv(lane.stop.receiver()) -> _ => return true,
             recv(lane.control.commands()) -> command => {
                 command.into_iter().for_each(|command| command.carry_out(state, Instant::now()));
             },
             recv(over) -> _ => return false,
+            recv(after(lane.pulse.interval())) -> _ => {},
         }
     }
 }

@@ -95,6 +95,7 @@ fn work(
             if let Some(prefetch) = state.session_opened(requeued, Instant::now()) {
                 let _deadline = consuming.at_most(SETUP_DEADLINE);
                 feeds.consume(prefetch)?;
+                lane.pulse.reads(true);
             }
             say_ready(lane, pool.threads, state.most_deliveries(), requeued);
         }
@@ -152,6 +153,7 @@ impl Session<'_, '_> {
         let results = &self.pool.results;
         let confirms = self.publisher.confirms().clone();
         loop {
+            self.lane.pulse.beat();
             if let Some(ended) = self.carry_out(feeds)? {
                 return Ok(ended);
             }
@@ -206,7 +208,9 @@ impl Session<'_, '_> {
                 }
                 Action::TakeBack => self.pool.not_started.try_iter().for_each(|job| self.state.take_back(job)),
                 Action::Consume(prefetch) => {
-                    for (queue, message) in feeds.consume(prefetch)? {
+                    let rest = feeds.consume(prefetch)?;
+                    self.lane.pulse.reads(true);
+                    for (queue, message) in rest {
                         self.received(queue, message)?;
                     }
                 }
@@ -223,7 +227,8 @@ impl Session<'_, '_> {
         let confirm = self.unconfirmed_since().map(|since| since + CONFIRM_DEADLINE);
         let next = self.state.next_wake(now).into_iter().chain(confirm).min();
         // A moment longer than needed, so that the time has come when we wake up.
-        next.map_or(TICK, |next| next.saturating_duration_since(now) + Duration::from_millis(1)).min(TICK)
+        let next = next.map_or(TICK, |next| next.saturating_duration_since(now) + Duration::from_millis(1));
+        next.min(TICK).min(self.lane.pulse.interval())
     }
 
     /// Since when the oldest outgoing message waits for its confirm. In an alarm the broker sends none.

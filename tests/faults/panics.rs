@@ -96,6 +96,7 @@ pub fn with_changed_lane(
         largest: LargestBody::default(),
         control: Control::default(),
         notices: Notices::default(),
+        pulse: Default::default(),
         stop,
     };
     thread::scope(|scope| {

@@ -31,9 +31,13 @@ mod portal;
 mod python;
 mod reconcile;
 mod redaction;
+mod releases;
 mod replay;
 mod rooms;
 mod routing;
+// Only Linux has systemd.
+#[cfg(target_os = "linux")]
+mod service;
 mod settings;
 mod start;
 mod steering;

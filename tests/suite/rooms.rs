@@ -17,8 +17,15 @@ const SPEAKS_THROUGH_QUEUES: (&str, &str) = ("systems::python::celery", "rabbitm
 const SHARED_BY_SYSTEMS: &[&str] = &["http_jobs"];
 
 /// The rooms that know no other one, except for spelling, which only compares words.
-const LEAVES: &[(&str, &[&str])] =
-    &[("message", &[]), ("redact", &[]), ("settings", &["nearest"]), ("stop", &[]), ("terminal", &[]), ("tls", &[])];
+const LEAVES: &[(&str, &[&str])] = &[
+    ("message", &[]),
+    ("redact", &[]),
+    ("settings", &["nearest"]),
+    ("stop", &[]),
+    ("supervisor", &[]),
+    ("terminal", &[]),
+    ("tls", &[]),
+];
 
 /// The modules of a crate, with the code of each.
 struct Sources(BTreeMap<String, String>);

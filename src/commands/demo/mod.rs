@@ -27,6 +27,7 @@ use crate::config::{Config, RabbitMq};
 use crate::monitor::events::Events;
 use crate::stats::Stats;
 use crate::stop::{self, Stop, Stopper};
+use crate::supervisor::Supervisor;
 use crate::systems::table::Setup;
 use crate::terminal;
 use crate::{logging, worker};
@@ -188,9 +189,9 @@ fn with_worker<T>(
     let hub = worker::hub(&setup.config, &systems, Events::start(&setup.config), &stop);
     let (refused, refusals) = bounded(systems.len() + 1);
     thread::scope(|scope| {
-        thread::Builder::new()
-            .name("heartbeat".into())
-            .spawn_scoped(scope, || worker::run(&setup.config, &stop, systems, &hub, &refused))?;
+        thread::Builder::new().name("heartbeat".into()).spawn_scoped(scope, || {
+            worker::run(&setup.config, &stop, systems, &hub, &Supervisor::default(), &refused)
+        })?;
         let named: Vec<(&str, &Stats)> = hub.lanes.iter().map(|lane| (lane.name, lane.stats.as_ref())).collect();
         let result = work(&named, &refusals);
         // If `work` panics, dropping the stopper raises it, so that the worker ends in any case.

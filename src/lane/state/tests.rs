@@ -55,6 +55,7 @@ fn with_world(seed: u64, walk: impl FnOnce(World)) {
         largest: LargestBody::default(),
         control: Control::default(),
         notices: Notices::default(),
+        pulse: Default::default(),
         stop,
     };
     if seed.is_multiple_of(3) {

@@ -1,0 +1,267 @@
+//! `task-creator install-service`: prints the unit for systemd with the paths of this machine, and what to run.
+//!
+//! It changes nothing. The unit is the file that the packages have; here only its paths, its user and its first comment
+//! are replaced. What the rest of it means is in the file itself.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs};
+
+use anyhow::{Context as _, bail};
+use lexopt::{Arg, Parser};
+
+use super::arguments::{unexpected, value};
+use super::settings;
+use crate::terminal::{self, shell_word};
+
+/// The unit with the paths of the packages.
+const UNIT: &str = include_str!("../packaging/task-creator.service");
+/// Whom the unit names, and who is proposed where the folder is root's.
+const USUAL_USER: &str = "task-creator";
+/// Hidden by the unit's `ProtectHome`.
+const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
+/// Replaced by the unit's `PrivateTmp`.
+const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
+
+/// The options of `install-service`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whose rights the worker gets; when absent, the owner of the folder.
+    pub user: Option<String>,
+}
+
+/// The options; `None` when help is asked for.
+///
+/// # Errors
+/// What is wrong with the arguments.
+pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
+    let mut user = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('h') | Arg::Long("help") => return Ok(None),
+            Arg::Long("user") => user = Some(value(parser, "--user", "the name of a user, not root", user_name)?),
+            other => return Err(unexpected(&other, &["--user", "--help"])),
+        }
+    }
+    Ok(Some(Options { user }))
+}
+
+/// As useradd takes it. The worker needs no right of root.
+fn user_name(name: &str) -> Option<String> {
+    let is_plain = |sign: char| sign.is_ascii_alphanumeric() || "_-.".contains(sign);
+    let is_name = !name.is_empty() && !name.starts_with('-') && name.chars().all(is_plain);
+    (is_name && name != "root" && name != "0").then(|| name.to_owned())
+}
+
+/// Prints the unit; the commands that install it are its first comment.
+///
+/// # Errors
+/// The folder or the program is not where a service can use it.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let folder = env::current_dir().context("the current folder")?;
+    let program = env::current_exe().context("the path of this program")?;
+    // What is wrong with the settings is said by `check`, which comes first.
+    let log_dir = settings().map_or_else(|_| "logs".into(), |setup| setup.config.log_dir);
+    let logs = folder.join(log_dir);
+    let owner = fs::metadata(&folder).with_context(|| folder.display().to_string())?.uid();
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let user = options.user.clone().unwrap_or_else(|| owner_name(&users, owner));
+    let place = Place { program, folder, logs, user };
+    place.check()?;
+    terminal::print(&format!("{}{}", place.steps(&users, options), place.unit()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who is proposed for a folder of this owner.
+fn owner_name(users: &str, owner: u32) -> String {
+    match owner {
+        0 => USUAL_USER.to_owned(),
+        // systemd takes a number as well: the user may be known elsewhere.
+        _ => names(users).find(|(_, id)| *id == owner).map_or_else(|| owner.to_string(), |(name, _)| name.to_owned()),
+    }
+}
+
+/// The users in this `/etc/passwd`, with their ids.
+fn names(users: &str) -> impl Iterator<Item = (&str, u32)> {
+    users.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        Some((fields.next()?, fields.nth(1)?.parse().ok()?))
+    })
+}
+
+/// What the unit is made of.
+struct Place {
+    program: PathBuf,
+    folder: PathBuf,
+    logs: PathBuf,
+    user: String,
+}
+
+impl Place {
+    fn check(&self) -> anyhow::Result<()> {
+        for path in self.paths() {
+            if is_within(path, &TEMPORARY) {
+                bail!(
+                    "{} is a temporary file for the service, which does not see it: move it, for example to /opt",
+                    path.display()
+                );
+            }
+            if path.to_str().is_none_or(|text| text.contains(char::is_control)) {
+                bail!("{} cannot be written in a unit: rename it", path.display());
+            }
+        }
+        Ok(())
+    }
+
+    fn paths(&self) -> [&Path; 3] {
+        [&self.program, &self.folder, &self.logs]
+    }
+
+    fn unit(&self) -> String {
+        let logs = quoted(&self.logs);
+        let lines = UNIT.lines().skip_while(|line| line.starts_with('#')).map(|line| match line.split_once('=') {
+            Some(("User", _)) => format!("User={}", self.user),
+            Some(("WorkingDirectory", _)) => format!("WorkingDirectory={}", unspecified(&self.folder)),
+            // A path may have a $ in it, which only here means something.
+            Some(("ExecStart", _)) => format!("ExecStart={}", quoted(&self.program).replace('$', "$$")),
+            Some(("LogsDirectory", _)) => format!("ReadWritePaths={logs}"),
+            Some(("LogsDirectoryMode", _)) => String::new(),
+            Some(("ProtectHome", _)) => self.homes(),
+            _ => line.to_owned(),
+        });
+        let lines: Vec<String> = lines.collect();
+        lines.join("\n").replace(&format!("{logs}\n\n"), &format!("{logs}\n")) + "\n"
+    }
+
+    /// No home is seen but what the worker needs of it.
+    fn homes(&self) -> String {
+        let seen: Vec<String> = [&self.program, &self.folder]
+            .into_iter()
+            .filter(|path| is_within(path, &HOMES))
+            .map(|path| format!("BindReadOnlyPaths={}", quoted(path)))
+            .collect();
+        let written = is_within(&self.logs, &HOMES).then(|| format!("BindPaths={}", quoted(&self.logs)));
+        match seen.is_empty() && written.is_none() {
+            true => "ProtectHome=yes".to_owned(),
+            false => {
+                ["ProtectHome=tmpfs".to_owned()].into_iter().chain(seen).chain(written).collect::<Vec<_>>().join("\n")
+            }
+        }
+    }
+
+    /// The commands that install it, as a comment.
+    fn steps(&self, users: &str, options: &Options) -> String {
+        let Place { folder, logs, user, .. } = self;
+        let word = |path: &Path| shell_word(&path.to_string_lossy()).into_owned();
+        let dotenv = folder.join(super::DOTENV);
+        let mut steps = vec![format!("cd {}", word(folder)), terminal::command(&["check"])];
+        let named: Vec<&str> = options.user.iter().flat_map(|user| ["--user", user]).collect();
+        let print = terminal::command(&[&["install-service"], named.as_slice()].concat());
+        // While the settings can still be read by who is asking.
+        steps.push(format!("{print} | sudo tee /etc/systemd/system/task-creator.service > /dev/null"));
+        if !names(users).any(|(name, id)| name == user || id.to_string() == *user) {
+            steps.push(format!("sudo useradd --system --home-dir {} --shell /usr/sbin/nologin {user}", word(folder)));
+        }
+        steps.push(format!("sudo install --directory --owner={user} --mode=750 {}", word(logs)));
+        steps.push(format!("sudo chown -R {user} {}", word(logs)));
+        if dotenv.exists() {
+            steps.push(format!("sudo chown {user} {}", word(&dotenv)));
+        }
+        steps.push("sudo systemctl daemon-reload".into());
+        steps.push("sudo systemctl enable --now task-creator".into());
+        let listed: String = steps.iter().map(|step| format!("#   {step}\n")).collect();
+        format!(
+            "\
+# Nothing is changed yet. First stop a worker that was started by hand, and take
+# its line out of `crontab -e`. Then install and start the service:
+#
+{listed}#
+# `systemctl status task-creator` says how it is. `sudo systemctl disable --now
+# task-creator` goes back.
+"
+        )
+    }
+}
+
+fn is_within(path: &Path, folders: &[&str]) -> bool {
+    folders.iter().any(|folder| path.starts_with(folder))
+}
+
+/// A path for a unit, where % starts a specifier.
+fn unspecified(path: &Path) -> String {
+    path.to_string_lossy().replace('%', "%%")
+}
+
+/// The same where a list or a command is expected.
+fn quoted(path: &Path) -> String {
+    let path = unspecified(path);
+    let is_plain = |sign: char| !sign.is_whitespace() && !"\"'\\;".contains(sign);
+    match path.chars().all(is_plain) {
+        true => path,
+        false => format!("\"{}\"", path.replace('\\', r"\\").replace('"', "\\\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(folder: &str) -> Place {
+        let folder = PathBuf::from(folder);
+        Place { program: folder.join("task-creator"), logs: folder.join("logs"), folder, user: "anna".into() }
+    }
+
+    #[test]
+    fn only_paths_and_the_user_differ_from_the_packages_unit() {
+        let unit = place("/opt/task-creator").unit();
+        let other: Vec<&str> = unit.lines().filter(|line| !UNIT.lines().any(|known| known == *line)).collect();
+        let own = [
+            "User=anna",
+            "WorkingDirectory=/opt/task-creator",
+            "ExecStart=/opt/task-creator/task-creator",
+            "ReadWritePaths=/opt/task-creator/logs",
+        ];
+        assert_eq!(other, own);
+        let left: Vec<&str> =
+            UNIT.lines().filter(|line| !line.starts_with('#') && !unit.lines().any(|known| known == *line)).collect();
+        assert_eq!(left.len(), own.len() + 1, "LogsDirectoryMode too: {left:?}");
+    }
+
+    #[test]
+    fn of_the_homes_only_the_folder_is_seen_and_only_the_logs_are_written() {
+        let unit = place("/home/anna/task-creator").unit();
+        let seen = "ProtectHome=tmpfs\nBindReadOnlyPaths=/home/anna/task-creator/task-creator\n\
+                    BindReadOnlyPaths=/home/anna/task-creator\nBindPaths=/home/anna/task-creator/logs\n";
+        assert!(unit.contains(seen), "{unit}");
+    }
+
+    #[test]
+    fn any_path_stays_one_path() {
+        let unit = place("/srv/my 100% \"$x\\").unit();
+        for line in [
+            "WorkingDirectory=/srv/my 100%% \"$x\\",
+            r#"ExecStart="/srv/my 100%% \"$$x\\/task-creator""#,
+            r#"ReadWritePaths="/srv/my 100%% \"$x\\/logs""#,
+        ] {
+            assert!(unit.lines().any(|known| known == line), "{line}\n{unit}");
+        }
+        assert!(place("/tmp/here").check().is_err() && place("/srv/a\nb").check().is_err());
+        assert!(place("/srv/here").check().is_ok());
+    }
+
+    #[test]
+    fn the_owner_of_the_folder_is_proposed_and_a_new_user_is_made() {
+        let users = "root:x:0:0::/root:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/sh\n";
+        let proposed = [0, 1000, 1001].map(|owner| owner_name(users, owner));
+        assert_eq!(proposed, ["task-creator", "anna", "1001"]);
+        let steps = |user: &str| {
+            let options = Options { user: Some(user.into()) };
+            Place { user: user.into(), ..place("/srv/x") }.steps(users, &options)
+        };
+        assert!(!steps("anna").contains("useradd") && steps("berta").contains("useradd --system"));
+        assert!(steps("berta").contains("install-service --user berta | sudo tee /etc/systemd/system/"));
+        assert!(steps("berta").lines().all(|line| line.starts_with('#')));
+        assert_eq!(["root", "0", "", "-x", "a b", "x;y"].map(user_name), [const { None }; 6]);
+    }
+}
