@@ -62,8 +62,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let folder = env::current_dir().context("the current folder")?;
     let program = env::current_exe().context("the path of this program")?;
     // What is wrong with the settings is said by `check`, which comes first.
-    let log_dir = settings().map_or_else(|_| "logs".into(), |setup| setup.config.log_dir);
-    let logs = folder.join(log_dir);
+    let log_dir = settings().ok().and_then(|setup| setup.config.log_dir);
+    // Where there are no log files, an empty folder does no harm.
+    let logs = folder.join(log_dir.unwrap_or_else(|| "logs".into()));
     let owner = fs::metadata(&folder).with_context(|| folder.display().to_string())?.uid();
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let user = options.user.clone().unwrap_or_else(|| owner_name(&users, owner));
