@@ -38,7 +38,8 @@ impl Tracking<'_, '_> {
     }
 
     /// Was the task answered before? Another message that the bridge has made since says that Camunda still waits, so
-    /// that the answer was lost on the way.
+    /// that the answer was lost on the way. If the bridge's clock is fast, this may cost an answer too many, which the
+    /// engine refuses.
     fn is_answered(&self, record: &Record) -> bool {
         let Some(answered) = self.answered.get(&record.task.id) else { return false };
         let made_since = record.task.timestamp.is_some_and(|made| made > answered.at);

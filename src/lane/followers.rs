@@ -26,8 +26,16 @@ pub enum Became {
     Parked(String),
 }
 
-/// A task that was followed, and what has become of it.
-pub type News = (String, Became);
+/// What has become of a message that was followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// The id of its task.
+    pub task: String,
+    /// Its replay, which tells it from other messages of the task.
+    pub replay: Option<Replay>,
+    /// What has become of it.
+    pub became: Became,
+}
 
 /// The messages of a lane that are followed. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -101,7 +109,9 @@ impl Followers {
         self.0.count.fetch_sub(told.len(), Ordering::Relaxed);
         let became = became();
         // Whoever has followed it may be gone.
-        told.iter().for_each(|follower| drop(follower.news.try_send((id.to_owned(), became.clone()))));
+        for Follower { since, news } in told {
+            let _ = news.try_send(News { task: id.to_owned(), replay: since, became: became.clone() });
+        }
     }
 
     fn tasks(&self) -> MutexGuard<'_, HashMap<String, Vec<Follower>>> {
@@ -130,8 +140,9 @@ mod tests {
         followers.settled("7", later);
         let body = br#"{"original_message": null, "error_type": "X", "error_message": "http status 400"}"#;
         followers.parked(&OutgoingMessage::new("errors".into(), "8".into(), body.to_vec()), later);
+        let told: Vec<_> = heard.try_iter().map(|news| (news.task, news.became)).collect();
         let expected = [("7", Became::Settled), ("8", Became::Parked("http status 400".into()))];
-        assert_eq!(heard.try_iter().collect::<Vec<_>>(), expected.map(|(id, became)| (id.to_owned(), became)));
+        assert_eq!(told, expected.map(|(id, became)| (id.to_owned(), became)));
         followers.forget(&news);
         followers.settled("9", later);
         assert!(heard.is_empty() && followers.0.count.load(Ordering::Relaxed) == 0);
@@ -146,8 +157,9 @@ mod tests {
             followers.settled("task-1", earlier);
             assert!(heard.is_empty(), "{earlier:?}");
         }
-        followers.settled("task-1", outgoing::replay(&message.headers));
-        assert_eq!(heard.try_recv(), Ok(("task-1".to_owned(), Became::Settled)));
+        let replay = outgoing::replay(&message.headers);
+        followers.settled("task-1", replay);
+        assert_eq!(heard.try_recv(), Ok(News { task: "task-1".to_owned(), replay, became: Became::Settled }));
     }
 
     #[test]
@@ -163,7 +175,9 @@ mod tests {
         assert_eq!((heard.try_iter().count(), later_heard.try_iter().count()), (1, 0));
         assert!(followers.follow(&stamped(3_000), &later_news));
         followers.settled("task-1", Some(Replay(Some(3_000))));
-        assert_eq!((heard.try_iter().count(), later_heard.try_iter().count()), (0, 2), "settled together");
+        let told: Vec<_> = later_heard.try_iter().map(|news| news.replay).collect();
+        let both = [2_000, 3_000].map(|at| Some(Replay(Some(at))));
+        assert_eq!((heard.try_iter().count(), told), (0, both.to_vec()), "settled together");
         assert_eq!(followers.0.count.load(Ordering::Relaxed), 0);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use crossbeam_channel::{Receiver, bounded, select};
@@ -248,7 +248,7 @@ impl Reconciliations {
         newest.ended_at = Some(Utc::now());
         match result {
             Ok((mut report, older_than)) => {
-                book.lost.learn(&report, older_than);
+                book.lost.learn(&report, older_than, Instant::now());
                 report.cut();
                 (newest.state, newest.report) = (State::Done, report);
             }

@@ -19,20 +19,34 @@ use crate::rabbitmq::publisher::OutgoingMessage;
 use crate::stop::Stop;
 
 /// How long somebody else's reading is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// The same in the middle of a replay: a reconciliation may read for two minutes.
+pub const PATIENCE_MIDWAY: Duration = Duration::from_secs(180);
+
+/// How much is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Messages at most.
+    pub most: u32,
+    /// For how long messages may be taken.
+    pub time: Duration,
+    /// How long somebody else's reading is waited for.
+    pub patience: Duration,
+}
 
 /// Shows the messages now in the queue, at most `most`, to `visit`, which decides what becomes of each and whether to
 /// go on.
 ///
-/// # Errors There is no error queue, somebody else reads it for long, the connection is gone, or `visit` failed: then
-/// its message stays.
+/// # Errors
+/// There is no error queue, somebody else reads it for long, the connection is gone, or `visit` failed: then its
+/// message stays.
 pub fn read(
     config: &Config,
     stop: &Stop,
     most: u32,
     visit: impl FnMut(ParkedEntry) -> anyhow::Result<ControlFlow<Fate, Fate>>,
 ) -> anyhow::Result<End> {
-    Ok(read_within(config, stop, most, LONGEST, visit)?.end)
+    Ok(read_within(config, stop, Bounds { most, time: LONGEST, patience: PATIENCE }, visit)?.end)
 }
 
 /// Shows all messages now in the queue and leaves them there, for this time at most. After an interrupt only the first
@@ -46,7 +60,7 @@ pub fn look(
     time: Duration,
     mut visit: impl FnMut(ParkedEntry) -> anyhow::Result<()>,
 ) -> anyhow::Result<Browsed> {
-    read_within(config, stop, u32::MAX, time, |entry| {
+    read_within(config, stop, Bounds { most: u32::MAX, time, patience: PATIENCE }, |entry| {
         visit(entry)?;
         Ok(ControlFlow::Continue(Fate::Stays))
     })
@@ -82,8 +96,7 @@ pub fn take_out(
 pub fn read_within(
     config: &Config,
     stop: &Stop,
-    most: u32,
-    time: Duration,
+    Bounds { most, time, patience }: Bounds,
     mut visit: impl FnMut(ParkedEntry) -> anyhow::Result<ControlFlow<Fate, Fate>>,
 ) -> anyhow::Result<Browsed> {
     let queue = &config.error_queue;
@@ -93,7 +106,7 @@ pub fn read_within(
         name: "task-creator: parked",
         queue,
         lock: &Queues::browse_lock(queue),
-        patience: PATIENCE,
+        patience,
         most,
         time,
         republished: &republished,

@@ -18,7 +18,7 @@ use anyhow::Context as _;
 
 use super::Selection;
 use super::entry::ParkedEntry;
-use super::queue::{self, End, Fate};
+use super::queue::{self, Bounds, End, Fate};
 use crate::camunda::{self, Engine, Told};
 use crate::config::Config;
 use crate::lane::outgoing;
@@ -194,8 +194,9 @@ impl Replay<'_> {
         let mut most = u32::MAX;
         loop {
             (self.reading_since, self.put_off) = (Instant::now(), 0);
-            let time = self.plan.held_at_most;
-            let end = queue::read_within(self.config, self.stop, most, time, |entry| self.visit(&entry))?.end;
+            let patience = if self.first_reading { queue::PATIENCE } else { queue::PATIENCE_MIDWAY };
+            let bounds = Bounds { most, time: self.plan.held_at_most, patience };
+            let end = queue::read_within(self.config, self.stop, bounds, |entry| self.visit(&entry))?.end;
             // Messages parked meanwhile come after these, and must not be replayed over and over.
             most = match end {
                 End::OutOfTime(left) => left + self.stayed + self.put_off,

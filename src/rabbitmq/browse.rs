@@ -109,7 +109,11 @@ pub struct Taken {
 impl fmt::Display for Taken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Taken { queue, patience } = self;
-        write!(f, "somebody else reads {queue}, and has not ended within {patience:?}; try again in a moment")
+        write!(
+            f,
+            "somebody else reads {queue}, and has not ended within {patience:?}; try again in a moment. If its connection is \
+             broken, RabbitMQ may notice that after some minutes"
+        )
     }
 }
 

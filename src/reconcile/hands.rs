@@ -50,8 +50,8 @@ impl Hands {
         }
     }
 
-    /// How much of a system's messages was seen. A consumer of its queues is the asked worker's
-    /// only if that has consumed them all the time: while it opens a session, the consumer is somebody else's.
+    /// How much of a system's messages was seen. A consumer of its queues is the asked worker's only if that has
+    /// consumed them all the time: while it opens a session, the consumer is somebody else's.
     pub(super) fn sight(&self, system: &str, looks: [&Places; 2]) -> Sight {
         let is_consumed_by_others = |places: &Places| {
             [system, DEFAULT].into_iter().any(|system| {

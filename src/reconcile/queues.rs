@@ -23,6 +23,8 @@ use crate::trace::facts::Role;
 const NAME: &str = "task-creator: reconcile";
 /// For one queue. While it is looked at, its lane gets nothing from it.
 const LONGEST_LOOK: Duration = Duration::from_secs(120);
+/// How long somebody else's look at a sent queue is waited for.
+const SHORT_PATIENCE: Duration = Duration::from_secs(10);
 /// Until a sweep ends.
 const LONGEST_SWEEP: Duration = Duration::from_secs(180);
 
@@ -162,12 +164,14 @@ impl Looking<'_> {
     /// Returns why not all of the queue was seen, if so.
     fn through(&mut self, role: Role, queue: &str, system: Option<&str>) -> anyhow::Result<Option<String>> {
         let Looking { sources: Sources { config, stop, .. }, patience, places } = self;
+        // While a sent queue is read, no finished task is answered.
+        let patience = if role == Role::Sent { SHORT_PATIENCE.min(*patience) } else { *patience };
         let browse = Browse {
             broker: &config.rabbitmq,
             name: NAME,
             queue,
             lock: &Queues::browse_lock(queue),
-            patience: *patience,
+            patience,
             most: u32::MAX,
             time: LONGEST_LOOK,
             republished: &outgoing::browsed,

@@ -9,7 +9,7 @@ const MOST: usize = 100_000;
 
 /// A person has replayed a parked message at this time (milliseconds since 1970). Earlier versions do not write down
 /// when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Replay(pub Option<i64>);
 
 /// The tasks, and the replays.

@@ -21,7 +21,7 @@ use super::query::no_body;
 use crate::http::server::{Page, Request};
 use crate::parked::Selection;
 use crate::parked::entry::ParkedEntry;
-use crate::parked::queue::{self, End, Fate};
+use crate::parked::queue::{self, Bounds, End, Fate};
 use crate::parked::replay;
 use crate::parked::summary::Summary;
 use crate::rabbitmq::browse::Taken;
@@ -114,7 +114,8 @@ pub fn find(hub: &Hub, id: &str, marks: Option<&HashSet<String>>) -> Result<Park
 
 fn found(hub: &Hub, id: &str, marks: Option<&HashSet<String>>, turn: Turn) -> Result<ParkedEntry, Problem> {
     let (mut found, mut other) = (None, None);
-    let read = queue::read_within(&hub.config, &hub.stop, u32::MAX, READING_TIME, |entry| {
+    let bounds = Bounds { most: u32::MAX, time: READING_TIME, patience: queue::PATIENCE };
+    let read = queue::read_within(&hub.config, &hub.stop, bounds, |entry| {
         if entry.id != id {
             return Ok(ControlFlow::Continue(Fate::Stays));
         }

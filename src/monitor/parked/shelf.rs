@@ -214,7 +214,7 @@ impl Shelf {
     /// replay holds messages the kept one stays: what is held is in it.
     ///
     /// # Errors
-    /// [`QUEUE_IS_BEING_READ`], [`REPLAY_IS_RUNNING`], or that the queue cannot be read
+    /// [`QUEUE_IS_BEING_READ`], [`REPLAY_IS_RUNNING`], or that the queue cannot be read.
     pub fn refresh(&self, config: &Config, stop: &Stop, fresh: Duration) -> Result<(), Problem> {
         let asked = Instant::now();
         let is_new_enough = |reading: &Reading| reading.started >= asked || reading.is_fresh(fresh);
@@ -243,7 +243,7 @@ impl Shelf {
     pub fn turn_to_look(&self, stop: &Stop) -> Result<Turn, Problem> {
         let end = Instant::now() + PATIENCE;
         loop {
-            let turn = self.turn()?;
+            let turn = self.turn_within(end.saturating_duration_since(Instant::now()))?;
             let until = *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
             let left = until.map(|until| until.saturating_duration_since(Instant::now())).unwrap_or_default();
             if left.is_zero() {
@@ -261,7 +261,11 @@ impl Shelf {
     /// # Errors
     /// [`QUEUE_IS_BEING_READ`] or [`REPLAY_IS_RUNNING`]
     pub fn turn(&self) -> Result<Turn, Problem> {
-        let patience = if self.is_held() { PATIENCE_WITH_A_REPLAY } else { PATIENCE };
+        self.turn_within(PATIENCE)
+    }
+
+    fn turn_within(&self, patience: Duration) -> Result<Turn, Problem> {
+        let patience = if self.is_held() { PATIENCE_WITH_A_REPLAY.min(patience) } else { patience };
         let (back, tokens) = &self.turn;
         match tokens.recv_timeout(patience) {
             Ok(()) => Ok(Turn {
@@ -326,8 +330,11 @@ impl Reading {
     fn of(config: &Config, stop: &Stop, number: u64) -> anyhow::Result<Reading> {
         let (started, at) = (Instant::now(), time::now());
         let (mut items, mut groups, mut total) = (Vec::new(), Groups::default(), 0);
+        // Before, somebody else's reading may have been waited for.
+        let mut first_at = None;
         let browsed = queue::look(config, stop, READING_TIME, |entry| {
             total += 1;
+            first_at.get_or_insert_with(Instant::now);
             groups.add((entry.about.error_type.clone(), entry.about.system.clone()), &entry);
             if items.len() < MOST {
                 items.push(Summary::of(&entry, replay::target(config, &entry).is_ok()));
@@ -338,7 +345,8 @@ impl Reading {
         // Those without a time are last. The order is that of the queue otherwise.
         items.sort_by(|a, b| (a.parked_at.is_none(), &a.parked_at).cmp(&(b.parked_at.is_none(), &b.parked_at)));
         let causes = groups.largest_first().into_iter().map(|(key, group)| CauseGroup::of(key, group)).collect();
-        let (took, items) = (started.elapsed(), items.into_iter().enumerate().collect());
+        let took = first_at.map(|first_at| first_at.elapsed()).unwrap_or_default();
+        let items = items.into_iter().enumerate().collect();
         Ok(Reading { number, started, took, at, total, complete, items, causes })
     }
 

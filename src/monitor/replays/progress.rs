@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use crate::lane::followers::Became;
+use crate::lane::followers::{Became, News};
+use crate::lane::ledger;
 use crate::monitor::parked::shelf::Fitting;
 use crate::monitor::time;
 use crate::parked::summary::{Summary, cut};
@@ -106,12 +107,16 @@ pub struct Asked {
     pub dry_run: bool,
 }
 
+/// The task of a message that is followed, and the replay of the message.
+type Followed = (String, ledger::Replay);
+
 /// The progress of a replay, which outlives the client that has asked for it.
 #[derive(Debug)]
 pub struct Progress {
     replay: Mutex<Replay>,
-    /// The marks of the messages that are replayed, followed and not settled, by id, in the order of their replay.
-    open: Mutex<HashMap<String, VecDeque<String>>>,
+    /// The marks of the messages that are replayed, followed and not settled. Several of one task may be replayed in
+    /// one millisecond.
+    open: Mutex<HashMap<Followed, VecDeque<String>>>,
     stopper: Mutex<Option<Stopper>>,
 }
 
@@ -176,15 +181,18 @@ impl Progress {
         stopper.map(|stopper| stopper.raise()).is_some()
     }
 
-    /// A message is in its queue again. `followed`: its lane tells what becomes of it.
-    pub fn replayed(&self, id: &str, etag: &str, followed: bool) {
-        if followed {
-            self.open().entry(id.to_owned()).or_default().push_back(etag.to_owned());
-        }
-        let state = if followed { ItemState::Replayed } else { ItemState::NotFollowed };
+    /// A message is in its queue again. `followed`: its lane tells what becomes of this replay.
+    pub fn replayed(&self, id: &str, etag: &str, followed: Option<ledger::Replay>) {
+        let state = match followed {
+            Some(replay) => {
+                self.open().entry((id.to_owned(), replay)).or_default().push_back(etag.to_owned());
+                ItemState::Replayed
+            }
+            None => ItemState::NotFollowed,
+        };
         let mut replay = self.replay();
         replay.replayed += 1;
-        replay.not_followed += u32::from(!followed);
+        replay.not_followed += u32::from(followed.is_none());
         replay.left = replay.left.saturating_sub(1);
         replay.mark(ItemState::Left, etag, state, None);
     }
@@ -197,11 +205,13 @@ impl Progress {
         replay.mark(ItemState::Left, etag, ItemState::Skipped, Some(why));
     }
 
-    /// Its lane has told this of the first message of this task that is open.
-    pub fn became(&self, id: &str, became: &Became) {
-        let Some(etag) = self.take_open(id) else { return };
+    /// A lane has told this of a message. Nothing follows if it is not open: every lane is asked to follow it, and one
+    /// that never had it may tell what has become of a later one.
+    pub fn heard(&self, News { task, replay, became }: News) {
+        let followed = replay.map(|replay| (task, replay));
+        let Some(etag) = followed.and_then(|followed| self.take_open(&followed)) else { return };
         let mut replay = self.replay();
-        match became {
+        match &became {
             Became::Settled => {
                 replay.settled += 1;
                 replay.mark(ItemState::Replayed, &etag, ItemState::Settled, None);
@@ -213,12 +223,12 @@ impl Progress {
         }
     }
 
-    fn take_open(&self, id: &str) -> Option<String> {
+    fn take_open(&self, followed: &Followed) -> Option<String> {
         let mut open = self.open();
-        let etags = open.get_mut(id)?;
+        let etags = open.get_mut(followed)?;
         let etag = etags.pop_front();
         if etags.is_empty() {
-            open.remove(id);
+            open.remove(followed);
         }
         etag
     }
@@ -256,7 +266,7 @@ impl Progress {
         self.stopper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<String, VecDeque<String>>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<Followed, VecDeque<String>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

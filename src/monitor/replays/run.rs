@@ -14,6 +14,8 @@ use crossbeam_channel::{Receiver, Sender, after, select, unbounded};
 
 use super::progress::{Progress, State};
 use crate::lane::followers::News;
+use crate::lane::ledger::Replay;
+use crate::lane::outgoing;
 use crate::monitor::hub::Hub;
 use crate::monitor::parked::shelf::Turn;
 use crate::parked::entry::ParkedEntry;
@@ -41,7 +43,7 @@ pub struct Manner {
 /// Replays, and returns when it is known what has become of the messages, or when it takes too long.
 pub fn run(hub: &Hub, plan: &Plan, manner: Manner, progress: &Arc<Progress>, stop: &Stop, turn: Turn) {
     let (news, heard) = unbounded();
-    let mut runner = Runner { hub, manner, progress, stop, news, heard, last: None, followed: false, broken: None };
+    let mut runner = Runner { hub, manner, progress, stop, news, heard, last: None, followed: None, broken: None };
     // A panic costs this replay, not those after it.
     let replayed = catch_unwind(AssertUnwindSafe(|| replay::run(&hub.config, &hub.stop, plan, &mut runner)));
     // Others may read the queue again.
@@ -78,8 +80,8 @@ struct Runner<'r> {
     heard: Receiver<News>,
     /// When the last message went.
     last: Option<Instant>,
-    /// Is the message that is being published followed?
-    followed: bool,
+    /// The replay of the message that is being published, if it is followed.
+    followed: Option<Replay>,
     /// Why the rest is not replayed.
     broken: Option<String>,
 }
@@ -95,7 +97,8 @@ impl Observer for Runner<'_> {
         let lanes = &self.hub.lanes;
         let is_ours = lanes.iter().any(|lane| [&lane.queues.input, &lane.queues.retry].contains(&&message.queue));
         // It may move to another lane.
-        self.followed = is_ours && lanes.iter().all(|lane| lane.control.followers.follow(message, &self.news));
+        let is_followed = is_ours && lanes.iter().all(|lane| lane.control.followers.follow(message, &self.news));
+        self.followed = outgoing::replay(&message.headers).filter(|_| is_followed);
     }
 
     fn told(&mut self, entry: &ParkedEntry, step: Step, camunda: Option<&str>) {
@@ -142,7 +145,7 @@ impl Runner<'_> {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 self.broken = Some(format!(
-                    "nothing was settled for {LONGEST_BRAKE:?}, so the rest stays parked; look at the lane, or replay without \
+                    "too little was settled within {LONGEST_BRAKE:?}, so the rest stays parked; look at the lane, or replay without \
                      stop_on_failure"
                 ));
                 return false;
@@ -178,7 +181,7 @@ impl Runner<'_> {
     fn hear(&mut self, most: Duration) -> bool {
         select! {
             // This end has the sender, too, so it never fails.
-            recv(self.heard) -> news => news.into_iter().for_each(|(id, became)| self.progress.became(&id, &became)),
+            recv(self.heard) -> news => news.into_iter().for_each(|news| self.progress.heard(news)),
             recv(self.stop.receiver()) -> _ => return false,
             recv(self.hub.stop.receiver()) -> _ => return false,
             recv(after(most)) -> _ => {}
@@ -187,7 +190,7 @@ impl Runner<'_> {
     }
 
     fn take_in(&mut self) {
-        self.heard.try_iter().for_each(|(id, became)| self.progress.became(&id, &became));
+        self.heard.try_iter().for_each(|news| self.progress.heard(news));
     }
 
     fn unfollow(&self) {

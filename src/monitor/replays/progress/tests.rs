@@ -11,6 +11,15 @@ fn message(id: &str, error: &str) -> Summary {
     Summary::of(&ParkedEntry::read(body.into_bytes(), Headers::new(), None), true)
 }
 
+/// The replay of this time.
+fn at(time: i64) -> ledger::Replay {
+    ledger::Replay(Some(time))
+}
+
+fn news(task: &str, time: i64, became: Became) -> News {
+    News { task: task.into(), replay: Some(at(time)), became }
+}
+
 fn fitting(messages: &[Summary]) -> Fitting {
     Fitting { messages: messages.to_vec(), complete: true }
 }
@@ -20,14 +29,14 @@ fn the_numbers_add_up_and_a_message_whose_outcome_is_unknown_counts_as_replayed(
     let messages = ["a", "b", "c", "d", "e"].map(|id| message(id, "no"));
     let (stopper, stop) = crate::stop::signal();
     let progress = Progress::new(3, Asked { by: "control".into(), ..Asked::default() }, &fitting(&messages), stopper);
-    ["a", "b"].iter().zip(&messages).for_each(|(id, message)| progress.replayed(id, &message.etag, true));
-    progress.replayed("c", &messages[2].etag, false);
+    ["a", "b"].iter().zip(&messages).for_each(|(id, message)| progress.replayed(id, &message.etag, Some(at(7))));
+    progress.replayed("c", &messages[2].etag, None);
     progress.skipped(&messages[3].etag, "there is no queue");
     assert_eq!(progress.unsettled(), 2);
-    progress.became("a", &Became::Settled);
-    progress.became("b", &Became::Parked("still no".into()));
-    progress.became("b", &Became::Settled);
-    progress.became("unknown", &Became::Settled);
+    progress.heard(news("a", 7, Became::Settled));
+    progress.heard(news("b", 7, Became::Parked("still no".into())));
+    progress.heard(news("b", 7, Became::Settled));
+    progress.heard(news("unknown", 7, Became::Settled));
     assert_eq!((progress.unsettled(), progress.outcomes()), (0, (1, 1)));
     assert!(progress.is_running() && !stop.raised());
     assert!(progress.stop() && stop.raised() && !progress.stop());
@@ -44,10 +53,12 @@ fn the_numbers_add_up_and_a_message_whose_outcome_is_unknown_counts_as_replayed(
 fn each_of_two_messages_of_one_task_has_an_outcome_of_its_own() {
     let messages = [message("a", "first"), message("a", "second")];
     let progress = Progress::new(1, Asked::default(), &fitting(&messages), crate::stop::signal().0);
-    messages.iter().for_each(|message| progress.replayed("a", &message.etag, true));
-    progress.became("a", &Became::Parked("no ".repeat(200)));
+    (1..).zip(&messages).for_each(|(time, message)| progress.replayed("a", &message.etag, Some(at(time))));
+    progress.heard(news("a", 1, Became::Parked("no ".repeat(200))));
     assert_eq!((progress.unsettled(), progress.outcomes()), (1, (0, 1)));
-    progress.became("a", &Became::Settled);
+    progress.heard(news("a", 1, Became::Settled));
+    assert_eq!(progress.unsettled(), 1, "another lane was asked to follow the first one, too");
+    progress.heard(news("a", 2, Became::Settled));
     assert_eq!((progress.unsettled(), progress.outcomes()), (0, (1, 1)));
     let shown = json!(progress.shown());
     assert_eq!([0, 1].map(|n| &shown["items"][n]["state"]), [&json!("failed_again"), &json!("settled")]);
