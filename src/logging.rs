@@ -1,4 +1,5 @@
-//! Where log lines go, and what they look like: `worker.log`, `worker_errors.log` and the terminal; or the terminal only.
+//! Where log lines go, and what they look like: `worker.log`, `worker_errors.log` and the terminal; or the terminal
+//! only.
 //!
 //! One event is one line, whatever a message contains, and no line holds a secret ([`crate::redact`]). Each place has a
 //! `sink`, whose own thread writes the lines: a thread that logs never waits for a full disk, a full pipe or a halted

@@ -1,9 +1,9 @@
 //! Tells systemd, or whatever else supervises the process in the same way, how the worker is (`sd_notify`).
 //!
-//! The worker is ready when the first lane reads its queues. The readers of the lanes feed the watchdog as part of their
-//! loop, and no timer does: it is fed when every reader has gone round since the last time. So a single reader that hangs
-//! gets the process restarted. Nothing here can hold up a reader, and without `NOTIFY_SOCKET`, as with nohup, nothing is
-//! told. It does not know what a lane does.
+//! The worker is ready when the first lane reads its queues. The readers of the lanes feed the watchdog as part of
+//! their loop, and no timer does: it is fed when every reader has gone round since the last time. So a single reader
+//! that hangs gets the process restarted. Nothing here can hold up a reader, and without `NOTIFY_SOCKET`, as with
+//! nohup, nothing is told. It does not know what a lane does.
 
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,10 +1,10 @@
 //! Upgrade and roll-back: what one release leaves in the queues, the next one reads, and the other way round.
 //!
-//! `releases/VERSION` has what that release writes: a file for each kind of message, with its headers. Two tests keep the
-//! promise: every message of every release is worked on by this version; and this version writes byte for byte what the
-//! newest of them did, so that release can read it. When a change of what is written is meant, it gets a new folder, and
-//! `RELEASE_FILES=write` fills it. A message that an older release would not understand must wait one release: first it is
-//! read, then written. Old folders are never changed.
+//! `releases/VERSION` has what that release writes: a file for each kind of message, with its headers. Two tests keep
+//! the promise: every message of every release is worked on by this version; and this version writes byte for byte what
+//! the newest of them did, so that release can read it. When a change of what is written is meant, it gets a new
+//! folder, and `RELEASE_FILES=write` fills it. A message that an older release would not understand must wait one
+//! release: first it is read, then written. Old folders are never changed.
 
 use std::collections::BTreeMap;
 use std::env;
