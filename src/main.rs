@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Err(wrong) => return refuse(EX_USAGE, &wrong.text),
     };
     command.execute().unwrap_or_else(|err| match err.is::<SettingsErrors>() {
-        true => refuse(EX_CONFIG, &format!("{err}\nconfig.env.example explains each setting.")),
+        true => refuse(EX_CONFIG, &format!("{err}\n`{}` explains each.", terminal::command(&["help", "SETTING"]))),
         false => refuse(1, &redact::clean(&format!("{err:#}"))),
     })
 }

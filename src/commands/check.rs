@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use lexopt::{Arg, Parser};
 
 use super::arguments::unexpected;
+use super::grammar;
 use crate::config::{Config, People, RabbitMq};
 use crate::queues::Queues;
 use crate::rabbitmq::connection::Connection;
@@ -47,7 +48,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
         match argument {
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Long("create-field") => create_field = true,
-            other => return Err(unexpected(&other, &["--create-field", "--help"])),
+            other => return Err(unexpected(&other, &grammar::options("check", ""))),
         }
     }
     Ok(Some(Options { create_field }))

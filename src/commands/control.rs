@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::arguments::{A_TIME, seconds, unexpected, value};
+use super::grammar;
 use crate::http::Method;
 use crate::nearest::did_you_mean;
 use crate::redact::{clean, clean_json};
 use crate::terminal::{say, tell};
 
-const VERBS: &[&str] = &["pause", "resume", "sweep", "log-level"];
-const LEVELS: &[&str] = &["DEBUG", "INFO", "WARNING", "ERROR"];
+/// How much the worker can be told to log.
+pub const LEVELS: [&str; 4] = ["DEBUG", "INFO", "WARNING", "ERROR"];
 
 /// What is asked of the worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<Order>, lexopt::Error> {
             Arg::Long("reason") => reason = Some(value(parser, "--reason", "a text", |text| Some(text.to_owned()))?),
             Arg::Long("for") => lasts = Some(value(parser, "--for", A_TIME, seconds)?),
             Arg::Value(word) => words.push(word.string()?),
-            other => return Err(unexpected(&other, &["--reason", "--for", "--json", "--help"])),
+            other => return Err(unexpected(&other, &grammar::options("control", ""))),
         }
     }
     let step = step(words, reason, lasts)?;
@@ -55,7 +56,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<Order>, lexopt::Error> {
 fn step(words: Vec<String>, reason: Option<String>, seconds: Option<u64>) -> Result<Step, lexopt::Error> {
     let mut words = words.into_iter();
     let Some(verb) = words.next() else {
-        return Err(format!("what shall the worker do? One of {}", VERBS.join(", ")).into());
+        return Err(format!("what shall the worker do? One of {}", grammar::actions("control").join(", ")).into());
     };
     let (object, more) = (words.next(), words.next());
     if let Some(more) = more {
@@ -77,8 +78,12 @@ fn step(words: Vec<String>, reason: Option<String>, seconds: Option<u64>) -> Res
             Step::LogLevel { level, seconds }
         }
         other => {
-            let meant = did_you_mean(other, VERBS.iter().copied());
-            return Err(format!("there is no control {other:?}{meant}; there are {}", VERBS.join(", ")).into());
+            let meant = did_you_mean(other, grammar::actions("control"));
+            return Err(format!(
+                "there is no control {other:?}{meant}; there are {}",
+                grammar::actions("control").join(", ")
+            )
+            .into());
         }
     };
     let unused = match (&step, reason.is_some(), seconds.is_some()) {

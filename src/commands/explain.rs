@@ -11,6 +11,7 @@ use lexopt::{Arg, Parser};
 use serde_json::Value;
 
 use super::arguments::unexpected;
+use super::grammar;
 use crate::message::{Cause, Task, Unreadable, document};
 use crate::queues::Queues;
 use crate::redact::{clean, clean_json};
@@ -34,7 +35,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<PathBuf>, lexopt::Error> {
         match argument {
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Value(path) if given.is_none() && !path.is_empty() => given = Some(PathBuf::from(path)),
-            other => return Err(unexpected(&other, &["--help"])),
+            other => return Err(unexpected(&other, &grammar::options("explain", ""))),
         }
     }
     let file = given.ok_or("explain needs a FILE, or - for standard input")?;

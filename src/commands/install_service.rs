@@ -12,11 +12,11 @@ use anyhow::{Context as _, bail};
 use lexopt::{Arg, Parser};
 
 use super::arguments::{unexpected, value};
-use super::settings;
+use super::{grammar, settings};
 use crate::terminal::{self, shell_word};
 
 /// The unit with the paths of the packages.
-const UNIT: &str = include_str!("../packaging/task-creator.service");
+pub const UNIT: &str = include_str!("../packaging/task-creator.service");
 /// Whom the unit names, and who is proposed where the folder is root's.
 const USUAL_USER: &str = "task-creator";
 /// Hidden by the unit's `ProtectHome`.
@@ -41,7 +41,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
         match argument {
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Long("user") => user = Some(value(parser, "--user", "the name of a user, not root", user_name)?),
-            other => return Err(unexpected(&other, &["--user", "--help"])),
+            other => return Err(unexpected(&other, &grammar::options("install-service", ""))),
         }
     }
     Ok(Some(Options { user }))

@@ -2,20 +2,26 @@
 //!
 //! Each command has a file or a folder with its arguments (`read`) and its work (`run`). This file only finds the
 //! command and reads the settings. [`arguments`] has what all commands need to read arguments, [`interrupts`] Ctrl+C,
-//! [`help`] the text of the help, [`fakes`] what `demo` and `sandbox` know of each system.
+//! [`fakes`] what `demo` and `sandbox` know of each system. [`grammar`] is the one table of all that may stand on the
+//! command line: [`help`], [`manual`] and [`completions`] are made of it, and of [`example`], which explains settings.
 
 pub mod api;
 pub mod arguments;
 pub mod check;
+pub mod completions;
 pub mod control;
 pub mod demo;
+pub mod example;
 pub mod explain;
 pub mod fakes;
+pub mod grammar;
 pub mod health;
 pub mod help;
 pub mod install_service;
 pub mod interrupts;
+pub mod manual;
 pub mod parked;
+pub mod print;
 pub mod reconcile;
 pub mod run;
 pub mod sandbox;
@@ -44,6 +50,8 @@ use arguments::{nothing_more, unexpected};
 pub const EX_USAGE: u8 = 64;
 /// See [`EX_USAGE`].
 pub const EX_CONFIG: u8 = 78;
+/// Not all could be found out.
+pub const UNKNOWN: u8 = 3;
 /// In the working directory.
 const DOTENV: &str = ".env";
 
@@ -70,13 +78,15 @@ pub enum Command {
     Health,
     /// Print the unit for systemd, and how to install it.
     InstallService(install_service::Options),
+    /// Print a file that the program brings along.
+    Print(print::What),
     /// Say where one task is.
     Trace(trace::Options),
     /// Run the whole loop on this machine.
     Demo(demo::arguments::Options),
     /// Run a system's fake, or take a step at a running one.
     Sandbox(sandbox::arguments::Order),
-    /// Print the help of the command of this name, or of all commands.
+    /// Print the help of the command or the setting of this name, or of all commands.
     Help(Option<&'static str>),
     /// Print the version.
     Version,
@@ -99,6 +109,7 @@ impl Command {
             Command::Control(order) => control::run(&order),
             Command::Health => health::run(),
             Command::InstallService(options) => install_service::run(&options),
+            Command::Print(what) => Ok(print::run(&what)),
             Command::Trace(options) => trace::run(&options),
             Command::Demo(options) => demo::run(&options),
             Command::Sandbox(order) => sandbox::run(&order),
@@ -175,9 +186,6 @@ fn read(parser: &mut Parser, name: &mut Option<&'static str>) -> Result<Command,
         Some(Arg::Value(given)) => given.string()?,
         Some(other) => return Err(unexpected(&other, &["--help", "--version"])),
     };
-    if given == "help" {
-        return help_of(parser);
-    }
     let found = named(&given)?;
     *name = Some(found);
     let asked_for = match found {
@@ -189,7 +197,9 @@ fn read(parser: &mut Parser, name: &mut Option<&'static str>) -> Result<Command,
         "status" => status::read(parser)?.map(Command::Status),
         "control" => control::read(parser)?.map(Command::Control),
         "health" => nothing_more(parser)?.then_some(Command::Health),
+        "help" => help_of(parser)?.map(Command::Help),
         "install-service" => install_service::read(parser)?.map(Command::InstallService),
+        "print" => print::read(parser)?.map(Command::Print),
         "trace" => trace::read(parser)?.map(Command::Trace),
         "sandbox" => sandbox::arguments::read(parser)?.map(Command::Sandbox),
         "demo" => demo::arguments::read(parser)?.map(Command::Demo),
@@ -200,7 +210,7 @@ fn read(parser: &mut Parser, name: &mut Option<&'static str>) -> Result<Command,
 
 /// The name of a command, as the help has it.
 fn named(given: &str) -> Result<&'static str, lexopt::Error> {
-    let names = || help::TOPICS.iter().map(|topic| topic.name);
+    let names = || grammar::TOPICS.iter().map(|topic| topic.name);
     names().find(|name| *name == given).ok_or_else(|| {
         let meant = did_you_mean(given, names());
         let all = names().collect::<Vec<_>>().join(", ");
@@ -209,14 +219,24 @@ fn named(given: &str) -> Result<&'static str, lexopt::Error> {
     })
 }
 
-/// `help`, or `help COMMAND`.
-fn help_of(parser: &mut Parser) -> Result<Command, lexopt::Error> {
+/// `help`, `help COMMAND` or `help SETTING`; `None` when its own help is asked for.
+fn help_of(parser: &mut Parser) -> Result<Option<Option<&'static str>>, lexopt::Error> {
     let name = match parser.next()? {
-        None | Some(Arg::Short('h') | Arg::Long("help")) => None,
-        Some(Arg::Value(name)) => Some(named(&name.string()?)?),
-        Some(other) => return Err(unexpected(&other, &["--help"])),
+        None => return Ok(Some(None)),
+        Some(Arg::Short('h') | Arg::Long("help")) => return Ok(None),
+        Some(Arg::Value(name)) => name.string()?,
+        Some(other) => return Err(unexpected(&other, &grammar::options("help", ""))),
     };
-    Ok(Command::Help(name))
+    let found = match example::named(&name) {
+        Some(setting) => setting.name,
+        None if name.contains('_') || name.contains(char::is_uppercase) => {
+            let names: Vec<String> = example::names().collect();
+            let meant = did_you_mean(&name, names.iter().map(String::as_str));
+            return Err(format!("there is no setting {name:?}{meant}").into());
+        }
+        None => named(&name)?,
+    };
+    nothing_more(parser).map(|is_all| is_all.then_some(Some(found)))
 }
 
 #[cfg(test)]
@@ -265,7 +285,7 @@ mod tests {
 
     #[test]
     fn each_command_shows_its_own_help() {
-        for topic in help::TOPICS {
+        for topic in grammar::TOPICS {
             let help = Ok(Command::Help(Some(topic.name)));
             for line in ["NAME --help", "NAME -h", "help NAME"] {
                 assert_eq!(command(&line.replace("NAME", topic.name)), help, "{line}");
@@ -275,13 +295,19 @@ mod tests {
         assert_eq!(command("sandbox finish --help"), Ok(Command::Help(Some("sandbox"))));
         assert_eq!(command("--help"), Ok(Command::Help(None)));
         assert_eq!(command("help"), Ok(Command::Help(None)));
+        assert_eq!(command("help PREFETCH"), Ok(Command::Help(Some("PREFETCH"))));
     }
 
     #[test]
     fn a_misspelt_word_is_told_with_the_nearest_name_and_the_right_help() {
         for (line, told, help) in [
             ("sned -", "there is no command \"sned\"; did you mean send?", "--help"),
-            ("help chekc", "did you mean check?", "--help"),
+            ("help chekc", "did you mean check?", "help --help"),
+            ("help RABITMQ_HOST", "there is no setting \"RABITMQ_HOST\"; did you mean RABBITMQ_HOST?", "help --help"),
+            ("help PREFTCH", "did you mean PREFETCH?", "help --help"),
+            ("help bitrix_webhook_url_fiel", "did you mean BITRIX_WEBHOOK_URL_FILE?", "help --help"),
+            ("help check send", "\"send\" is one argument too many", "help --help"),
+            ("print untis", "did you mean unit?", "print --help"),
             ("frobnicate", "there are run, check, send, explain, parked, trace, status, ", "--help"),
             ("--verison", "there is no option --verison here; did you mean --version?", "--help"),
             ("check --create-feild", "did you mean --create-field?", "check --help"),

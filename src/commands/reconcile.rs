@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::api::Api;
 use super::arguments::{A_TIME, seconds, unexpected, value};
 use super::interrupts::{self, INTERRUPTED};
+use super::{UNKNOWN, grammar};
 use crate::camunda::Engine;
 use crate::reconcile::{self, Action, Counts, Item, Report, Sources, Told};
 use crate::redact::{clean, clean_json};
@@ -22,8 +23,6 @@ use crate::stop::Stop;
 use crate::systems::table::Setup;
 use crate::terminal::{say, tell};
 
-/// The exit code when nothing is known to be wrong, and not all could be found out.
-const UNKNOWN: u8 = 3;
 /// The most items that the API gives at once.
 const PAGE: u64 = 200;
 /// Where the text of an item starts.
@@ -53,10 +52,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
             Arg::Long("limit") => how.limit = value(parser, "--limit", "a whole number above 0", at_least_one)?,
             Arg::Long("rate") => how.pause = value(parser, "--rate", "a number from 0.01 to 1000", pause)?,
             Arg::Long("json") => json = true,
-            other => {
-                let options = ["--older-than", "--repair", "--limit", "--rate", "--json", "--help"];
-                return Err(unexpected(&other, &options));
-            }
+            other => return Err(unexpected(&other, &grammar::options("reconcile", ""))),
         }
     }
     Ok(Some(Options { how, json }))

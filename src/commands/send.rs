@@ -12,7 +12,7 @@ use chrono::{Days, Local, SecondsFormat, Utc};
 use lexopt::{Arg, Parser};
 
 use super::arguments::{unexpected, value};
-use super::complain;
+use super::{complain, grammar};
 use crate::config::Config;
 use crate::lane::outgoing;
 use crate::message::{self, Task};
@@ -51,12 +51,13 @@ pub enum What {
 /// without them would refuse the task.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sample {
-    name: &'static str,
+    /// Its name.
+    pub name: &'static str,
     text: &'static str,
 }
 
 /// The default is the first.
-static SAMPLES: [Sample; 2] = [
+pub static SAMPLES: [Sample; 2] = [
     Sample { name: "approval", text: include_str!("send/approval.json") },
     Sample { name: "invoice", text: include_str!("send/invoice.json") },
 ];
@@ -110,7 +111,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<Order>, lexopt::Error> {
             }
             Arg::Long("print") => print = true,
             Arg::Value(path) if file.is_none() => file = Some(PathBuf::from(path)),
-            other => return Err(unexpected(&other, &["--sample", "--print", "--queue", "--help"])),
+            other => return Err(unexpected(&other, &grammar::options("send", ""))),
         }
     }
     match (file, sample, queue, print) {

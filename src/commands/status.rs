@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::api::Api;
 use super::arguments::unexpected;
+use super::grammar;
 use super::interrupts::{self, INTERRUPTED};
 use crate::redact::{clean, clean_json};
 use crate::stats::span;
@@ -42,7 +43,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Long("watch") => options.watch = true,
             Arg::Long("json") => options.json = true,
-            other => return Err(unexpected(&other, &["--watch", "--json", "--help"])),
+            other => return Err(unexpected(&other, &grammar::options("status", ""))),
         }
     }
     Ok(Some(options))

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::api::Api;
 use super::arguments::unexpected;
-use super::interrupts;
+use super::{UNKNOWN, grammar, interrupts};
 use crate::camunda::Engine;
 use crate::redact::{clean, clean_json};
 use crate::stop::Stop;
@@ -25,8 +25,6 @@ use crate::trace::{Event, Looked, Remembered, Source, Sources, Step, Trace, trac
 
 /// For all sources together. Large queues take long.
 const TIME: Duration = Duration::from_secs(600);
-/// The exit code when it is not known where the task is.
-const UNKNOWN: u8 = 3;
 /// Where the text of a step starts.
 const TEXT: usize = 36;
 /// The most items that the API gives at once.
@@ -55,7 +53,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
             Arg::Long("browse") => browse = true,
             Arg::Long("json") => json = true,
             Arg::Value(id) if task_id.is_none() && !id.is_empty() => task_id = Some(id.string()?.trim().to_owned()),
-            other => return Err(unexpected(&other, &["--browse", "--json", "--help"])),
+            other => return Err(unexpected(&other, &grammar::options("trace", ""))),
         }
     }
     let task_id = task_id.filter(|id| !id.is_empty()).ok_or("trace needs a TASK_ID, the id of the external task")?;

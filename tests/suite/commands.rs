@@ -157,7 +157,7 @@ fn a_user_who_may_not_publish_is_told_so() {
 #[test]
 fn help_and_version_need_no_settings_and_a_wrong_option_is_told() {
     for arguments in [["--help"], ["-h"], ["help"]] {
-        run(&arguments, &[]).ended_with(0).has("Usage: ").has("Exit codes:").has("  sandbox STEP ");
+        run(&arguments, &[]).ended_with(0).has("Usage: ").has("Exit codes:").has("    finish TASK ");
     }
     for arguments in [["check", "--help"], ["help", "check"]] {
         run(&arguments, &[]).ended_with(0).has("--create-field").has_not("  sandbox ").has_not("Exit codes:");

@@ -28,6 +28,7 @@ mod onec;
 mod openproject;
 mod parked;
 mod portal;
+mod printed;
 mod python;
 mod reconcile;
 mod redaction;

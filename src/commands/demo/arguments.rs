@@ -5,6 +5,7 @@ use lexopt::{Arg, Parser};
 
 use crate::commands::arguments::unexpected;
 use crate::commands::fakes::{self, FAKES, FakeEntry, USUAL};
+use crate::commands::grammar;
 
 /// What the demo shows.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
             Arg::Long("all") => all = true,
             Arg::Long("monitor") => monitor = true,
             Arg::Long("system") => named.push(fakes::read(parser, |_| true)?.name),
-            other => return Err(unexpected(&other, &["--system", "--all", "--monitor", "--help"])),
+            other => return Err(unexpected(&other, &grammar::options("demo", ""))),
         }
     }
     let systems = match (all, named.is_empty()) {

@@ -8,11 +8,10 @@ use lexopt::{Arg, Parser, ValueExt as _};
 use super::replaying::Manner;
 use super::{Action, Which};
 use crate::commands::arguments::{unexpected, value};
+use crate::commands::grammar;
 use crate::message::Cause;
 use crate::nearest::did_you_mean;
 use crate::terminal;
-
-const ACTIONS: [&str; 5] = ["list", "show", "replay", "export", "discard"];
 
 /// The arguments as given, before it is known whether they go together.
 #[derive(Default)]
@@ -38,9 +37,11 @@ pub fn read(parser: &mut Parser) -> Result<Option<Action>, lexopt::Error> {
         None => return Err("parked needs list, show, replay, export or discard".into()),
     };
     let name = name.as_str();
-    if !ACTIONS.contains(&name) {
-        let meant = did_you_mean(name, ACTIONS);
-        return Err(format!("there is no parked {name:?}{meant} (there are {})", ACTIONS.join(", ")).into());
+    let actions = grammar::actions("parked");
+    if !actions.contains(&name) {
+        let all = actions.join(", ");
+        let meant = did_you_mean(name, actions);
+        return Err(format!("there is no parked {name:?}{meant} (there are {all})").into());
     }
     let mut given = Given::default();
     while let Some(argument) = parser.next()? {
@@ -63,7 +64,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<Action>, lexopt::Error> {
             ("discard", Arg::Long("yes")) => given.yes = true,
             ("export", Arg::Long("force")) => given.force = true,
             ("show" | "replay" | "export" | "discard", Arg::Value(name)) if !name.is_empty() => given.names.push(name),
-            (_, argument) => return Err(unexpected(&argument, options(name))),
+            (_, argument) => return Err(unexpected(&argument, &grammar::options("parked", name))),
         }
     }
     action(name, given).map(Some)
@@ -93,16 +94,6 @@ fn action(name: &str, given: Given) -> Result<Action, lexopt::Error> {
             (1.., None, false) => Ok(Action::Replay { which: Which::Ids(ids), manner }),
             _ => Err("parked replay needs either IDs, or --cause CAUSE, or --all".into()),
         },
-    }
-}
-
-fn options(name: &str) -> &'static [&'static str] {
-    match name {
-        "list" => &["--group", "--json", "--help"],
-        "show" => &["--json", "--help"],
-        "replay" => &["--all", "--cause", "--limit", "--rate", "--dry-run", "--json", "--help"],
-        "export" => &["--force", "--help"],
-        _ => &["--yes", "--help"],
     }
 }
 

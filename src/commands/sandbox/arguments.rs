@@ -6,14 +6,13 @@ use lexopt::{Arg, Parser, ValueExt as _};
 
 use crate::commands::arguments::{unexpected, value};
 use crate::commands::fakes::{self, FakeEntry, USUAL};
+use crate::commands::grammar;
 use crate::nearest::did_you_mean;
 use crate::sandbox::ANSWERS;
 use crate::sandbox::steering::{REFUSALS, Step};
 
 /// The default time until a simulated user finishes a task.
 const FINISH_AFTER: Duration = Duration::from_secs(10);
-
-const STEPS: [&str; 5] = ["finish", "answer", "delete", "refuse", "allow"];
 
 /// What `sandbox` is to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,7 +58,7 @@ pub fn read(parser: &mut Parser) -> Result<Option<Order>, lexopt::Error> {
                     format!("the step {step:?} is for the {} fake, not for {}", USUAL.label, system.name).into()
                 );
             }
-            other => return Err(unexpected(&other, &["--system", "--port", "--finish-after", "--help"])),
+            other => return Err(unexpected(&other, &grammar::options("sandbox", ""))),
         }
     }
     let port = port.unwrap_or(usual_port(system));
@@ -81,9 +80,11 @@ struct Given {
 }
 
 fn read_step(parser: &mut Parser, name: &str, port: u16) -> Result<Option<Order>, lexopt::Error> {
-    if !STEPS.contains(&name) {
-        let meant = did_you_mean(name, STEPS);
-        return Err(format!("there is no sandbox step {name:?}{meant} (steps: {})", STEPS.join(", ")).into());
+    let steps = grammar::actions("sandbox");
+    if !steps.contains(&name) {
+        let all = steps.join(", ");
+        let meant = did_you_mean(name, steps);
+        return Err(format!("there is no sandbox step {name:?}{meant} (steps: {all})").into());
     }
     let mut given = Given { port, words: Vec::new(), answer: None, status: None, times: None };
     while let Some(argument) = parser.next()? {
@@ -98,19 +99,11 @@ fn read_step(parser: &mut Parser, name: &str, port: u16) -> Result<Option<Order>
                 given.times = Some(value(parser, "--times", "a whole number above 0", at_least_one)?);
             }
             (_, Arg::Value(word)) if !word.is_empty() => given.words.push(word.string()?),
-            (_, other) => return Err(unexpected(&other, options(name))),
+            (_, other) => return Err(unexpected(&other, &grammar::options("sandbox", name))),
         }
     }
     let port = given.port;
     Ok(Some(Order::Step { port, step: step(name, given)? }))
-}
-
-fn options(name: &str) -> &'static [&'static str] {
-    match name {
-        "finish" => &["--answer", "--port", "--help"],
-        "refuse" => &["--status", "--times", "--port", "--help"],
-        _ => &["--port", "--help"],
-    }
 }
 
 fn step(name: &str, given: Given) -> Result<Step, lexopt::Error> {
