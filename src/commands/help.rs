@@ -134,6 +134,14 @@ pub const TOPICS: &[Topic] = &[
     --json           the whole report as JSON",
     ),
     topic(
+        "init",
+        "",
+        "
+  init             ask at the terminal where RabbitMQ is and for the webhook,
+                   write .env, check it, and say what is left to do; the other
+                   lines of an existing .env stay",
+    ),
+    topic(
         "install-service",
         "[--user NAME]",
         "

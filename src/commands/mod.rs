@@ -13,6 +13,7 @@ pub mod explain;
 pub mod fakes;
 pub mod health;
 pub mod help;
+pub mod init;
 pub mod install_service;
 pub mod interrupts;
 pub mod parked;
@@ -68,6 +69,8 @@ pub enum Command {
     Control(control::Order),
     /// Say whether the running worker is ready.
     Health,
+    /// Ask for what is needed and write `.env`.
+    Init,
     /// Print the unit for systemd, and how to install it.
     InstallService(install_service::Options),
     /// Say where one task is.
@@ -98,6 +101,7 @@ impl Command {
             Command::Status(options) => status::run(options),
             Command::Control(order) => control::run(&order),
             Command::Health => health::run(),
+            Command::Init => init::run(),
             Command::InstallService(options) => install_service::run(&options),
             Command::Trace(options) => trace::run(&options),
             Command::Demo(options) => demo::run(&options),
@@ -189,6 +193,7 @@ fn read(parser: &mut Parser, name: &mut Option<&'static str>) -> Result<Command,
         "status" => status::read(parser)?.map(Command::Status),
         "control" => control::read(parser)?.map(Command::Control),
         "health" => nothing_more(parser)?.then_some(Command::Health),
+        "init" => nothing_more(parser)?.then_some(Command::Init),
         "install-service" => install_service::read(parser)?.map(Command::InstallService),
         "trace" => trace::read(parser)?.map(Command::Trace),
         "sandbox" => sandbox::arguments::read(parser)?.map(Command::Sandbox),
