@@ -20,6 +20,7 @@ mod docs;
 mod email;
 mod explain;
 mod http;
+mod init;
 mod metrics;
 mod monitor;
 mod monitor_lanes;
@@ -35,6 +36,7 @@ mod releases;
 mod replay;
 mod rooms;
 mod routing;
+mod sample_process;
 // Only Linux has systemd.
 #[cfg(target_os = "linux")]
 mod service;
