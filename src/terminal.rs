@@ -2,6 +2,8 @@
 //!
 //! It does not know what the texts say. A closed stdout is no error: the reader has seen enough. The log is elsewhere.
 
+pub mod prompt;
+
 use std::borrow::Cow;
 use std::io::{IsTerminal, Read as _, Write as _, stderr, stdin, stdout};
 use std::os::fd::AsFd;

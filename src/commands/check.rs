@@ -59,6 +59,14 @@ pub fn read(parser: &mut Parser) -> Result<Option<Options>, lexopt::Error> {
 /// # Errors
 /// [`SettingsErrors`](crate::settings::SettingsErrors): with wrong settings nothing can be checked.
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    Ok(ExitCode::from(u8::from(!is_well(options)?)))
+}
+
+/// The same; true when nothing has failed.
+///
+/// # Errors
+/// As [`run`].
+pub fn is_well(options: &Options) -> anyhow::Result<bool> {
     let file = Path::new(super::DOTENV);
     let environment = Environment::read(file, table::settings())?;
     // The advice may explain one of the errors.
@@ -101,7 +109,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     told_of_alerts(&setup, &mut report);
     report.sum_up();
-    Ok(ExitCode::from(u8::from(report.failed())))
+    Ok(!report.failed())
 }
 
 fn log_files(folder: &Path, report: &mut Report) {

@@ -219,6 +219,13 @@ pub const TOPICS: &[Topic] = &[
         ..PLAIN
     },
     Topic {
+        name: "init",
+        takes: "",
+        about: "ask at the terminal where RabbitMQ is and for the webhook, write .env, check it, and say what is left to \
+                do; the other lines of an existing .env stay",
+        ..PLAIN
+    },
+    Topic {
         name: "install-service",
         takes: "[--user NAME]",
         about: "print a unit for systemd with the paths of this program and this folder, and the commands that install \

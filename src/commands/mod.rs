@@ -17,6 +17,7 @@ pub mod fakes;
 pub mod grammar;
 pub mod health;
 pub mod help;
+pub mod init;
 pub mod install_service;
 pub mod interrupts;
 pub mod manual;
@@ -76,6 +77,8 @@ pub enum Command {
     Control(control::Order),
     /// Say whether the running worker is ready.
     Health,
+    /// Ask for what is needed and write `.env`.
+    Init,
     /// Print the unit for systemd, and how to install it.
     InstallService(install_service::Options),
     /// Print a file that the program brings along.
@@ -108,6 +111,7 @@ impl Command {
             Command::Status(options) => status::run(options),
             Command::Control(order) => control::run(&order),
             Command::Health => health::run(),
+            Command::Init => init::run(),
             Command::InstallService(options) => install_service::run(&options),
             Command::Print(what) => Ok(print::run(&what)),
             Command::Trace(options) => trace::run(&options),
@@ -198,6 +202,7 @@ fn read(parser: &mut Parser, name: &mut Option<&'static str>) -> Result<Command,
         "control" => control::read(parser)?.map(Command::Control),
         "health" => nothing_more(parser)?.then_some(Command::Health),
         "help" => help_of(parser)?.map(Command::Help),
+        "init" => nothing_more(parser)?.then_some(Command::Init),
         "install-service" => install_service::read(parser)?.map(Command::InstallService),
         "print" => print::read(parser)?.map(Command::Print),
         "trace" => trace::read(parser)?.map(Command::Trace),

@@ -35,3 +35,4 @@ page!(troubleshooting, "troubleshooting.md");
 page!(metrics, "metrics.md");
 page!(adding_a_system, "adding-a-system.md");
 page!(finding_a_task, "finding-a-task.md");
+page!(first_process, "first-process.ru.md");

@@ -77,7 +77,7 @@ impl Environment {
     }
 
     /// Adds a line; a later one of the same name replaces an earlier one.
-    fn take(&mut self, Statement { line, name, value }: &Statement, file: &str, settings: &BTreeSet<String>) {
+    fn take(&mut self, Statement { line, name, value, .. }: &Statement, file: &str, settings: &BTreeSet<String>) {
         let place = format!("{file}, line {line}");
         if let Some(meant) = spelling::nearest(name, settings) {
             self.advice.push(misspelling(&place, name, meant));

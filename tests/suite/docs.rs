@@ -23,6 +23,7 @@ const PAGES: &[&str] = &[
     "src/docs/metrics.md",
     "src/docs/adding-a-system.md",
     "src/docs/finding-a-task.md",
+    "src/docs/first-process.ru.md",
     "src/systems/bitrix24/README.md",
     "src/systems/openproject/README.md",
     "src/systems/python/README.md",

@@ -20,6 +20,7 @@ mod docs;
 mod email;
 mod explain;
 mod http;
+mod init;
 mod metrics;
 mod monitor;
 mod monitor_lanes;
@@ -36,6 +37,7 @@ mod releases;
 mod replay;
 mod rooms;
 mod routing;
+mod sample_process;
 // Only Linux has systemd.
 #[cfg(target_os = "linux")]
 mod service;

@@ -211,7 +211,7 @@ fn the_example_says_of_each_variable_what_it_means_and_of_each_time_its_unit() {
 #[test]
 fn the_example_loads_as_it_is_and_needs_only_the_secrets_changed() {
     let text = fs::read_to_string("config.env.example").expect("it is part of the repository");
-    let value = |Statement { line, name, value }| match value {
+    let value = |Statement { line, name, value, .. }| match value {
         Value::Text { text, .. } => (name, text),
         Value::Absent | Value::Unreadable(_) => panic!("line {line} of config.env.example is no setting"),
     };

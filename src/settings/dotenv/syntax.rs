@@ -11,6 +11,8 @@
 pub struct Statement {
     /// Counted from 1.
     pub line: usize,
+    /// Its last line: a value in quotes may have several.
+    pub last: usize,
     /// The text in the place of the name, whatever it is.
     pub name: String,
     /// The text after the name.
@@ -56,7 +58,8 @@ pub fn parse(text: &str) -> Vec<Statement> {
             Value::Unreadable(_) => at + end_of_line,
             _ => text.len() - left.len(),
         };
-        statements.push(Statement { line, name: name.to_owned(), value });
+        let last = line + text[text.len() - rest.len()..at].matches('\n').count();
+        statements.push(Statement { line, last, name: name.to_owned(), value });
     }
     statements
 }

@@ -1,0 +1,152 @@
+//! A file of settings that gets some new values: everything else in it stays. It is replaced in one step, so that
+//! others see the old file or the new one, and so does who comes after a crash.
+//!
+//! It does not know what a setting means. A symbolic link stays; the file behind it is replaced.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+use std::process;
+
+use anyhow::{Context as _, bail};
+
+use crate::settings::dotenv::syntax::{self, Value};
+
+/// The first lines of a new file.
+const HEAD: &str = "\
+# Settings of task-creator, written by `task-creator init`. It can be repeated.
+# config.env.example has all settings, with default, meaning and unit.
+";
+
+/// The file, as it is before anything is changed.
+pub struct Dotenv {
+    /// Behind all links.
+    path: PathBuf,
+    /// `None` while there is none.
+    text: Option<String>,
+}
+
+impl Dotenv {
+    /// Looks at the file of this name.
+    ///
+    /// # Errors
+    /// It is no file with text in UTF-8, or cannot be read.
+    pub fn find(file: &Path) -> anyhow::Result<Dotenv> {
+        let path = behind_links(file)?;
+        let shown = path.display().to_string();
+        match fs::metadata(&path) {
+            Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Dotenv { path, text: None }),
+            Err(err) => return Err(err).context(shown),
+            Ok(metadata) if !metadata.is_file() => bail!("{shown} is no file"),
+            Ok(_) => {}
+        }
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {shown}"))?;
+        Ok(Dotenv { path, text: Some(text) })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Is there anything in it?
+    pub fn is_there(&self) -> bool {
+        self.text.as_ref().is_some_and(|text| !text.trim().is_empty())
+    }
+
+    /// Writes it with these values, each in place of the old one.
+    ///
+    /// # Errors
+    /// It cannot be written, somebody else has changed it, or a value cannot be in such a file.
+    pub fn write(&self, values: &[(&str, String)]) -> anyhow::Result<()> {
+        let text = with_values(self.text.as_deref().filter(|_| self.is_there()).unwrap_or(HEAD), values);
+        if let Some((name, _)) = values.iter().find(|(name, value)| read_back(&text, name).as_ref() != Some(value)) {
+            bail!("{name} cannot be written into such a file; nothing was written");
+        }
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let temporary = folder.join(format!(".task-creator-init.{}", process::id()));
+        self.replace(&temporary, &text).inspect_err(|_| drop(fs::remove_file(&temporary))).with_context(|| {
+            let shown = self.path.display();
+            format!("{shown} cannot be written and stays as it was; its owner can, or root (sudo)")
+        })?;
+        // So that the new name, too, outlives a crash. Where a folder cannot be synchronised, it is there all the same.
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+        Ok(())
+    }
+
+    fn replace(&self, temporary: &Path, text: &str) -> anyhow::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
+        file.write_all(text.as_bytes())?;
+        if let Some(old) = &self.text {
+            let before = fs::metadata(&self.path)?;
+            let now = file.metadata()?;
+            if (before.uid(), before.gid()) != (now.uid(), now.gid()) {
+                fchown(&file, Some(before.uid()), Some(before.gid()))?;
+            }
+            // A group that may read it goes on reading; nobody else does.
+            file.set_permissions(Permissions::from_mode(0o600 | before.mode() & 0o040))?;
+            if fs::read_to_string(&self.path)? != *old {
+                bail!("somebody has changed it meanwhile");
+            }
+        }
+        file.sync_all()?;
+        fs::rename(temporary, &self.path)?;
+        Ok(())
+    }
+}
+
+/// Where a file of this name is, or would be made.
+fn behind_links(file: &Path) -> anyhow::Result<PathBuf> {
+    match fs::canonicalize(file) {
+        Err(err) if err.kind() == ErrorKind::NotFound => {}
+        found => return found.with_context(|| file.display().to_string()),
+    }
+    // A link may lead to a file that is not there yet.
+    let folder = file.parent().unwrap_or(Path::new(""));
+    Ok(fs::read_link(file).map_or_else(|_| file.to_owned(), |target| folder.join(target)))
+}
+
+/// The text with these values: in place of the old ones, or at the end. A line that names a file with the value goes.
+fn with_values(text: &str, values: &[(&str, String)]) -> String {
+    // As lines are counted when they are read.
+    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n").replace('\r', "\n");
+    let mut lines: Vec<Option<String>> = text.lines().map(|line| Some(line.to_owned())).collect();
+    let statements = syntax::parse(&text);
+    for (name, value) in values {
+        let in_file = format!("{name}_FILE");
+        let old = statements.iter().filter(|statement| statement.name == *name || statement.name == in_file);
+        let mut place = None;
+        for statement in old {
+            lines[statement.line - 1..statement.last].fill(None);
+            place = Some(statement.line - 1);
+        }
+        let line = Some(format!("{name}={}", quoted(value)));
+        match place {
+            Some(place) => lines[place] = line,
+            None => lines.push(line),
+        }
+    }
+    lines.into_iter().flatten().map(|line| line + "\n").collect()
+}
+
+/// The value as every reader of such a file understands it.
+fn quoted(value: &str) -> String {
+    let is_plain = |sign: char| sign.is_ascii_alphanumeric() || "-_./:@%+,".contains(sign);
+    match !value.is_empty() && value.chars().all(is_plain) {
+        true => value.to_owned(),
+        false => format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'")),
+    }
+}
+
+/// The value that a reader of this text gets, if nothing is replaced in it.
+fn read_back(text: &str, name: &str) -> Option<String> {
+    let last = syntax::parse(text).into_iter().rfind(|statement| statement.name == name)?;
+    match last.value {
+        Value::Text { text, .. } => Some(syntax::interpolated(&text, |_| None).0),
+        Value::Absent | Value::Unreadable(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! `task-creator init`: asks at the terminal for what a worker needs, writes `.env`, checks it, and says what is left.
+//!
+//! [`questions`] asks, [`file`] writes. Nothing is written before the last answer. Nothing is started.
+
+pub mod file;
+pub mod questions;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use super::interrupts::INTERRUPTED;
+use super::{DOTENV, check, complain};
+use crate::settings::Environment;
+use crate::systems::table;
+use crate::terminal::{self, command, prompt};
+use file::Dotenv;
+use questions::{Answers, Stopped};
+
+/// Where the packages and `install-service` put the unit.
+const UNITS: [&str; 2] = ["/etc/systemd/system/task-creator.service", "/usr/lib/systemd/system/task-creator.service"];
+
+/// Asks, writes and checks. The exit code is that of the check.
+///
+/// # Errors
+/// There is nobody to ask, or the file cannot be read or written.
+pub fn run() -> anyhow::Result<ExitCode> {
+    if !prompt::is_possible() {
+        bail!(
+            "init asks its questions at a terminal, and its input or output is none; nothing was written. Without a \
+             terminal: copy config.env.example to .env, `chmod 600 .env`, and correct it"
+        );
+    }
+    if let Some(name) = questions::set_outside() {
+        bail!("{name} is set in the environment, before which .env does not count: `unset {name}` first");
+    }
+    let dotenv = Dotenv::find(Path::new(DOTENV))?;
+    let environment = Environment::read(Path::new(DOTENV), table::settings())?;
+    super::tell(&environment);
+    let mut answers = Answers::new(&environment);
+    let existed = dotenv.is_there();
+    match answers.ask_all(dotenv.path(), existed) {
+        Ok(()) => {}
+        Err(Stopped::Interrupted) => return Ok(left(INTERRUPTED, "interrupted")),
+        Err(Stopped::Ended) => return Ok(left(1, "the input has ended before the last answer")),
+        Err(Stopped::Declined) => return Ok(left(0, "it stays as it is")),
+        Err(Stopped::Failed(err)) => return Err(err.into()),
+    }
+    dotenv.write(&answers.values(existed))?;
+    terminal::tell(&format!("\n{} is written. This is what `check` says:\n", dotenv.path().display()), 0);
+    let is_well = check::is_well(&check::Options { create_field: false })?;
+    what_is_left(is_well, existed);
+    Ok(ExitCode::from(u8::from(!is_well)))
+}
+
+fn left(code: u8, why: &str) -> ExitCode {
+    complain(&format!("{why}; nothing was written"));
+    ExitCode::from(code)
+}
+
+fn what_is_left(is_well: bool, existed: bool) {
+    let is_service = UNITS.iter().any(|unit| Path::new(unit).exists());
+    let check = command(&["check"]);
+    if !is_well {
+        let again = command(&["init"]);
+        return terminal::tell(
+            &format!(
+                "\nWhat is left: mend what FAIL tells above. Wrong settings: repeat `{again}`, or edit {DOTENV}. Then \
+                 `{check}` until nothing fails."
+            ),
+            0,
+        );
+    }
+    terminal::say("\nWhat is left: start the worker.\n");
+    if is_service {
+        let verb = if existed { "restart" } else { "enable --now" };
+        terminal::say(&format!("  sudo systemctl {verb} task-creator"));
+    } else {
+        terminal::say(&format!("  nohup {} >> worker.out 2>&1 & echo $! > worker.pid", terminal::program()));
+        let service = command(&["install-service"]);
+        terminal::tell(&format!("\n`{service}` says how it starts after each reboot."), 0);
+    }
+    if existed {
+        terminal::tell("A worker that runs has the old settings until it is started again.", 0);
+    }
+    let send = command(&["send"]);
+    terminal::tell(&format!("`{send}` publishes a sample message. The worker makes a real task of it."), 0);
+}
