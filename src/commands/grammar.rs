@@ -220,7 +220,6 @@ pub const TOPICS: &[Topic] = &[
     },
     Topic {
         name: "init",
-        takes: "",
         about: "ask at the terminal where RabbitMQ is and for the webhook, write .env, check it, and say what is left to \
                 do; the other lines of an existing .env stay",
         ..PLAIN
