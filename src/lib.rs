@@ -40,8 +40,8 @@
 //!    [`monitor::routes`] has every route of the API in one table, [`monitor::access`] says who may ask.
 //! 9. [`commands`] – the command line, a file or folder for each command; [`report`], [`terminal`] and [`nearest`] form
 //!    their output. [`sandbox`] has a fake of each target, for people, for `demo` and for the tests.
-//! 10. [`docs`] – the manual: installing, operating, monitoring, finding a task, metrics, messages, failures, adding
-//!     a system.
+//! 10. [`docs`] – the manual: installing, a first process, operating, monitoring, finding a task, metrics, messages,
+//!     failures, adding a system.
 //!
 //! # Where is…
 //! * the ack? [`lane::session`], for records [`lane::moves`] and [`lane::tracking`]; [`lane::state`] says when.

@@ -1,5 +1,6 @@
 //! The manual, a page for each kind of reader. `README.md` at the root links to them; `README.ru.md` here is the same
-//! in Russian. There is no code: the pages are rustdoc, so that a broken link to code breaks the build.
+//! in Russian. `first-process.ru.md` is in Russian only, since it follows what Bitrix24 shows. There is no code: the
+//! pages are rustdoc, so that a broken link to code breaks the build.
 //!
 //! The pages link to each other by file, for people who read them in the repository. `page!` puts links to the modules
 //! before each page, for rustdoc: there the first definition of a link counts.

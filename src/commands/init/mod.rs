@@ -74,8 +74,8 @@ fn what_is_left(is_well: bool, existed: bool) {
     }
     terminal::say("\nWhat is left: start the worker.\n");
     if is_service {
-        let verb = if existed { "restart" } else { "enable --now" };
-        terminal::say(&format!("  sudo systemctl {verb} task-creator"));
+        // Whether it runs already or not, and whether it is to start at boot already or not.
+        terminal::say("  sudo systemctl enable task-creator\n  sudo systemctl restart task-creator");
     } else {
         terminal::say(&format!("  nohup {} >> worker.out 2>&1 & echo $! > worker.pid", terminal::program()));
         let service = command(&["install-service"]);
