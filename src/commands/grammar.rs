@@ -242,6 +242,7 @@ pub const TOPICS: &[Topic] = &[
             word("dockerfile", "", "the Dockerfile of the worker's image"),
             word("alerts", "", "alert rules for Prometheus"),
             word("dashboard", "", "a dashboard for Grafana"),
+            word("bpmn", "", "a sample process for Camunda Modeler"),
             word("env", "", "config.env.example: all settings, explained"),
             word("completions", "SHELL", "what bash, zsh or fish needs to complete commands")
                 .names(|| Shell::ALL.iter().map(|shell| shell.name().into()).collect()),

@@ -22,6 +22,7 @@ const FILES: &[(&str, &str)] = &[
     ("dockerfile", include_str!("../packaging/Dockerfile")),
     ("alerts", include_str!("../packaging/alerts.yaml")),
     ("dashboard", include_str!("../packaging/dashboard.json")),
+    ("bpmn", include_str!("../packaging/sample.bpmn")),
     ("env", example::TEXT),
 ];
 

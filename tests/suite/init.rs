@@ -229,6 +229,7 @@ fn what_is_typed_is_what_is_read_whatever_it_is() {
         ("RABBITMQ_PORT", "1"),
         ("RABBITMQ_USERNAME", "task creator #1"),
         ("RABBITMQ_PASSWORD", PASSWORD),
+        ("RABBITMQ_VHOST", "/"),
         ("RABBITMQ_HEARTBEAT", "10"),
     ];
     assert_eq!(folder.written(), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
@@ -252,6 +253,16 @@ fn a_host_elsewhere_is_asked_for_its_encryption_which_decides_the_port() {
     init.answer("Encrypted connection (amqps), yes or no [no]", "yes").shows("Port [5671]");
     init.press("\n").shows("User [task-creator]").press(CTRL_D).ends_with(1);
     assert!(!folder.dotenv().exists());
+
+    // Neither another port nor the older name of a setting gets lost.
+    fs::write(folder.dotenv(), "RABBITMQ_TLS=yes\nRABBITMQ_VIRTUAL_HOST=tasks\n").expect("our own folder");
+    let mut init = Init::start(&folder);
+    init.answer("Change it", "y").answer("address", "127.0.0.1").answer("yes or no [yes]", "").answer("[5671]", "5672");
+    init.answer("User", "").answer("Password", PASSWORD).answer("Virtual host [tasks]", "").answer("Webhook", "");
+    init.ends_with(1);
+    let written = folder.written();
+    let has = |name: &str, value: &str| written.contains(&(name.to_owned(), value.to_owned()));
+    assert!(has("RABBITMQ_PORT", "5672") && has("RABBITMQ_VHOST", "tasks"), "{written:?}");
 }
 
 #[test]

@@ -17,8 +17,6 @@ use crate::terminal::{self, command};
 struct Question {
     name: &'static str,
     text: &'static str,
-    /// What the worker takes where nothing is set: this need not be written.
-    usual: &'static str,
     /// What Enter means where nothing is set.
     proposed: &'static str,
     asks_for: Kind,
@@ -34,14 +32,14 @@ enum Kind {
     Address,
 }
 
-const fn question(name: &'static str, text: &'static str, usual: &'static str) -> Question {
-    Question { name, text, usual, proposed: usual, asks_for: Kind::Plain }
+const fn question(name: &'static str, text: &'static str, proposed: &'static str) -> Question {
+    Question { name, text, proposed, asks_for: Kind::Plain }
 }
 
 const HOST: Question = question("RABBITMQ_HOST", "Host name or address", "localhost");
 const TLS: Question = question("RABBITMQ_TLS", "Encrypted connection (amqps), yes or no", "no");
 const PORT: Question = question("RABBITMQ_PORT", "Port", "5672");
-const USER: Question = Question { proposed: "task-creator", ..question("RABBITMQ_USERNAME", "User", "admin") };
+const USER: Question = question("RABBITMQ_USERNAME", "User", "task-creator");
 const PASSWORD: Question =
     Question { asks_for: Kind::Password, ..question("RABBITMQ_PASSWORD", "Password (not shown)", "") };
 const VHOST: Question = question("RABBITMQ_VHOST", "Virtual host", "/");
@@ -49,6 +47,8 @@ const WEBHOOK: Question =
     Question { asks_for: Kind::Address, ..question("BITRIX_WEBHOOK_URL", "Webhook (not shown)", "") };
 const RESPONSIBLE: Question =
     question("BITRIX_DEFAULT_RESPONSIBLE_ID", "Who gets a task that names nobody (a user's number)", "1");
+/// The older name of the virtual host; the newer one wins.
+const OLDER_VHOST: &str = "RABBITMQ_VIRTUAL_HOST";
 const ALL: [Question; 8] = [HOST, TLS, PORT, USER, PASSWORD, VHOST, WEBHOOK, RESPONSIBLE];
 
 /// What a new file gets besides: the usual value is 600, with which a dead link is noticed after minutes.
@@ -107,9 +107,7 @@ impl Answers<'_> {
         if !is_this_machine(&self.value_of(HOST)) || self.old.value(TLS.name).is_some() {
             self.ask(TLS)?;
         }
-        let is_encrypted = !["false", "0", "no", "off"].contains(&&*self.value_of(TLS).to_lowercase());
-        let port = if is_encrypted { "5671" } else { PORT.usual };
-        self.ask(Question { usual: port, proposed: port, ..PORT })?;
+        self.ask(Question { proposed: self.usual_port(), ..PORT })?;
         self.ask(USER)?;
         self.ask(PASSWORD)?;
         self.ask(VHOST)
@@ -171,11 +169,21 @@ impl Answers<'_> {
         self.old_value(question.name).unwrap_or_else(|| question.proposed.to_owned())
     }
 
+    /// What the worker takes where no port is set.
+    fn usual_port(&self) -> &'static str {
+        match ["false", "0", "no", "off"].contains(&&*self.value_of(TLS).to_lowercase()) {
+            true => PORT.proposed,
+            false => "5671",
+        }
+    }
+
     /// The value in the file, unless it stands there only as an example.
     fn old_value(&self, name: &str) -> Option<String> {
         let is_example =
             |value: &String| value == "change me" || value.ends_with(".example") || value.contains(".example/");
-        self.old.value(name).filter(|value| !value.trim().is_empty() && !is_example(value))
+        let older = || self.old.value(OLDER_VHOST).filter(|_| name == VHOST.name);
+        let value = self.old.value(name).or_else(older);
+        value.filter(|value| !value.trim().is_empty() && !is_example(value))
     }
 
     /// Whether it is answered or in the file, or a file for it is.
@@ -187,7 +195,7 @@ impl Answers<'_> {
     /// What the worker will take.
     fn value_of(&self, question: Question) -> String {
         let given = self.given.get(question.name).cloned();
-        given.or_else(|| self.old_value(question.name)).unwrap_or_else(|| question.usual.to_owned())
+        given.or_else(|| self.old_value(question.name)).unwrap_or_else(|| question.proposed.to_owned())
     }
 
     /// What is wrong with this answer, if anything is.
@@ -221,12 +229,13 @@ impl Answers<'_> {
         }
     }
 
-    /// What is to be written: what is not usual, or was written before.
+    /// What is to be written: all answers. A port that follows from the encryption is left to follow it.
     pub fn values(&self, existed: bool) -> Vec<(&'static str, String)> {
-        let is_wanted = |question: &&Question| {
-            let answer = self.given.get(question.name);
-            answer.is_some_and(|answer| answer != question.usual || self.old.value(question.name).is_some())
+        let follows = |name: &str, answer: &String| {
+            name == PORT.name && answer == self.usual_port() && self.old.value(name).is_none()
         };
+        let is_wanted =
+            |question: &&Question| self.given.get(question.name).is_some_and(|answer| !follows(question.name, answer));
         let asked = ALL.iter().filter(is_wanted).map(|question| (question.name, self.given[question.name].clone()));
         let (name, value) = HEARTBEAT;
         asked.chain((!existed).then(|| (name, value.to_owned()))).collect()
