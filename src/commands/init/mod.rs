@@ -1,6 +1,6 @@
 //! `task-creator init`: asks at the terminal for what a worker needs, writes `.env`, checks it, and says what is left.
 //!
-//! [`questions`] asks, `file`(mod@file) writes. Nothing is written before the last answer. Nothing is started.
+//! [`questions`] asks, [`file`](mod@file) writes. Nothing is written before the last answer. Nothing is started.
 
 pub mod file;
 pub mod questions;
