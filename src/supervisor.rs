@@ -28,7 +28,10 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Told {
     lanes: Vec<Reader>,
+    /// A lane reads its queues, or has, or there is none.
     is_ready: bool,
+    /// The supervisor has taken that.
+    knows_ready: bool,
     is_stopping: bool,
     fed: Option<Instant>,
 }
@@ -71,26 +74,32 @@ impl Supervisor {
         let readers = lanes.into_iter().map(|name| Reader { name, reads: false, has_gone_round: false }).collect();
         let count = self.change(|told| {
             told.lanes = readers;
-            let state = if told.lanes.is_empty() { "READY=1\nWATCHDOG_USEC=0\n" } else { "" };
-            (Some(format!("{state}STATUS={}", told.status())), told.lanes.len())
+            told.is_ready = told.lanes.is_empty();
+            let watchdog = if told.is_ready { "WATCHDOG_USEC=0\n" } else { "" };
+            (Some(format!("{watchdog}STATUS={}", told.status())), told.lanes.len())
         });
         (0..count).map(|lane| Pulse { supervisor: self.clone(), lane }).collect()
     }
 
-    /// The worker stops, and may need so long for it, whatever the supervisor would allow by itself.
+    /// The worker stops, and may need so long for it, whatever the supervisor would allow by itself. The watchdog ends:
+    /// some readers end before others.
     pub fn stopping(&self, longest: Duration) {
         self.change(|told| {
             told.is_stopping = true;
-            let text = "STOPPING=1\nSTATUS=finishing what is unsettled";
+            let text = "STOPPING=1\nWATCHDOG_USEC=0\nSTATUS=finishing what is unsettled";
             (Some(format!("{text}\nEXTEND_TIMEOUT_USEC={}", longest.as_micros())), ())
         });
     }
 
-    /// Changes what is known and sends the text that follows from it, in the same order.
+    /// Changes what is known and sends the text that follows from it, in the same order; with it that the worker is
+    /// ready, until the supervisor has taken that: it would wait for it for ever.
     fn change<T>(&self, change: impl FnOnce(&mut Told) -> (Option<String>, T)) -> T {
         let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
         let (text, result) = change(&mut told);
-        if let (Some(text), Some(socket)) = (text, &self.0.socket) {
+        let Some(socket) = &self.0.socket else { return result };
+        if told.is_ready && !told.knows_ready {
+            told.knows_ready = socket.send(&format!("READY=1\n{}", text.unwrap_or_default()));
+        } else if let Some(text) = text {
             socket.send(&text);
         }
         result
@@ -110,9 +119,12 @@ impl Pulse {
 
     /// The reader goes round.
     pub fn beat(&self) {
-        let Some(interval) = self.supervisor.interval() else { return };
+        if self.supervisor.0.socket.is_none() {
+            return;
+        }
         let now = Instant::now();
         self.supervisor.change(|told| {
+            let Some(interval) = self.supervisor.interval() else { return (None, ()) };
             told.lanes[self.lane].has_gone_round = true;
             let is_due = told.fed.is_none_or(|fed| now.saturating_duration_since(fed) >= interval);
             if !is_due || !told.lanes.iter().all(|reader| reader.has_gone_round) {
@@ -132,9 +144,8 @@ impl Pulse {
                 return (None, ());
             };
             reader.reads = reads;
-            let is_first = reads && !std::mem::replace(&mut told.is_ready, true);
-            let state = if is_first { "READY=1\n" } else { "" };
-            ((!told.is_stopping).then(|| format!("{state}STATUS={}", told.status())), ())
+            told.is_ready |= reads;
+            ((!told.is_stopping).then(|| format!("STATUS={}", told.status())), ())
         });
     }
 }
@@ -167,12 +178,14 @@ impl Socket {
         Ok(Socket { socket, address: parse(address)?, has_failed: AtomicBool::new(false) })
     }
 
-    fn send(&self, text: &str) {
-        match self.socket.send_to_addr(text.as_bytes(), &self.address) {
-            Ok(_) => self.has_failed.store(false, Ordering::Relaxed),
-            Err(err) if self.has_failed.swap(true, Ordering::Relaxed) => drop(err),
-            Err(err) => log::warn!("the supervisor cannot be told how the worker is: {err}"),
+    /// `false`: the supervisor has not taken it.
+    fn send(&self, text: &str) -> bool {
+        let sent = self.socket.send_to_addr(text.as_bytes(), &self.address);
+        let had_failed = self.has_failed.swap(sent.is_err(), Ordering::Relaxed);
+        if let (Err(err), false) = (&sent, had_failed) {
+            log::warn!("the supervisor cannot be told how the worker is: {err}");
         }
+        sent.is_ok()
     }
 }
 
@@ -254,7 +267,7 @@ mod tests {
         pulses[0].reads(false);
         assert_eq!(
             ear.heard(),
-            ["STOPPING=1\nSTATUS=finishing what is unsettled\nEXTEND_TIMEOUT_USEC=40000000"],
+            ["STOPPING=1\nWATCHDOG_USEC=0\nSTATUS=finishing what is unsettled\nEXTEND_TIMEOUT_USEC=40000000"],
             "the end of a lane is no news then"
         );
     }
@@ -293,6 +306,23 @@ mod tests {
         nobody.beat();
         nobody.reads(true);
         assert_eq!(nobody.interval(), Duration::MAX);
+    }
+
+    #[test]
+    fn that_the_worker_is_ready_is_told_until_the_supervisor_has_taken_it() {
+        for watchdog in [None, Some(Duration::from_secs(3600))] {
+            let ear = Ear::new();
+            let supervisor = Supervisor::at(&ear.1, watchdog).expect("a path");
+            let pulses = supervisor.pulses(["a"]);
+            let socket = supervisor.0.socket.as_ref().expect("it has one");
+            while socket.send("STATUS=busy") {}
+            pulses[0].reads(true);
+            let is_ready = |heard: Vec<String>| heard.iter().filter(|text| text.starts_with("READY=1\n")).count();
+            assert_eq!(is_ready(ear.heard()), 0, "there was no room");
+            pulses[0].beat();
+            pulses[0].beat();
+            assert_eq!(is_ready(ear.heard()), 1, "{watchdog:?}");
+        }
     }
 
     #[test]
