@@ -44,7 +44,7 @@
 //!     failures, adding a system.
 //!
 //! # Where is…
-//! * the ack? [`lane::session`], for records [`lane::moves`] and [`lane::tracking`]; [`lane::state`] says when.
+//! * the ack? [`lane::session`], for records [`lane::moves`] and [`lane::checking`]; [`lane::state`] says when.
 //! * the size of a batch? `systems/bitrix24/client.rs` fills it with the commands that all threads have handed to
 //!   `combiner.rs`; `concurrency.rs` finds out how many requests may be under way, `rate_limiter.rs` says how often one
 //!   may start.

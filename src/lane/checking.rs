@@ -42,8 +42,8 @@ impl Tracking<'_, '_> {
     /// engine refuses.
     fn is_answered(&self, record: &Record) -> bool {
         let Some(answered) = self.answered.get(&record.task.id) else { return false };
-        let made_since = record.task.timestamp.is_some_and(|made| made > answered.at);
-        !(made_since && record.task.hash() != answered.message)
+        let is_newer = record.task.timestamp.is_some_and(|made| made > answered.at);
+        !is_newer || record.task.hash() == answered.message
     }
 
     /// The records that can be read, with their ack tokens; the others are parked.

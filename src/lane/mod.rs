@@ -8,9 +8,9 @@
 //! `links` opens and closes its connections, `feed` brings its deliveries. [`pool`] has the threads that call the
 //! target, [`control`] what may be asked of the lane from outside.
 //!
-//! [`tracking`] is the thread that follows the created tasks, one [`sweep`] at a time; `checking` decides what becomes
-//! of each record, `finding` is the result of a check, `listening` waits between two sweeps for a target that tells by
-//! itself, and [`moves`] is how records leave the sent queue.
+//! [`tracking`] is the thread that follows the created tasks, one [`sweep`] at a time; [`checking`] decides what
+//! becomes of each record, `finding` is the result of a check, `listening` waits between two sweeps for a target that
+//! tells by itself, and [`moves`] is how records leave the sent queue.
 //!
 //! [`tasks`] is what a lane tells of its tasks, for people.
 //!
@@ -21,7 +21,7 @@
 
 pub mod breaker;
 pub mod caution;
-mod checking;
+pub mod checking;
 pub mod control;
 mod feed;
 mod finding;

@@ -1,5 +1,5 @@
 //! The tracker thread of a lane: every interval it sweeps the sent queue, answers the finished tasks and requeues the
-//! other records. What becomes of a record is decided in `checking`.
+//! other records. What becomes of a record is decided in [`super::checking`].
 //!
 //! A sweep has its own session, so nothing is unsettled between two sweeps. It reads every record that was there when
 //! it started, a few thousand at a time. Of an open task it keeps nothing; of a missing or unanswered one the id.
@@ -41,6 +41,7 @@ const ANSWERED: usize = 100_000;
 pub(super) struct Tracking<'a, 'b> {
     pub(super) lane: &'a Lane<'b>,
     pub(super) tracker: Box<dyn Tracker>,
+    /// Tasks that were answered.
     pub(super) answered: Remembered<Answered>,
     /// How often in a row each task was missing.
     pub(super) missed: HashMap<String, u32>,

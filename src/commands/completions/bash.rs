@@ -2,28 +2,27 @@
 
 use std::fmt::Write as _;
 
-use super::{list, names, paths, places};
+use super::{filled, list, names, places, values};
 use crate::commands::grammar::Offers;
 
 /// The script.
 pub fn script() -> String {
     let places = places();
-    let (mut values, mut words) = (String::new(), String::new());
+    let (mut followed, mut words) = (String::new(), String::new());
+    for (option, offers) in values(&places) {
+        let found = match offers {
+            Offers::Files => "files=yes".to_owned(),
+            _ => format!("names='{}'", names(offers).join(" ")),
+        };
+        let _ = writeln!(followed, "        {option}) {found} ;;");
+    }
     for place in &places {
-        for option in &place.options {
-            let Some(offers) = option.value else { continue };
-            let found = match offers {
-                Offers::Files => "files=yes".to_owned(),
-                _ => format!("names='{}'", names(offers).join(" ")),
-            };
-            let _ = writeln!(values, "        {}/{}) {found} ;;", place.path, option.name);
-        }
         let path = if place.path.is_empty() { "''" } else { &place.path };
         let (named, options) = (list(&place.words), list(&place.options));
         let files = if place.files { "yes" } else { "" };
         let _ = writeln!(words, "        {path}) names='{named}' options='{options}' files={files} ;;");
     }
-    SCRIPT.replace("PATHS", &paths(&places).join(" | ")).replace("VALUES\n", &values).replace("WORDS\n", &words)
+    filled(SCRIPT, &places, &followed, &words)
 }
 
 const SCRIPT: &str = r#"# What bash needs to complete the commands of task-creator. Either in ~/.bashrc:

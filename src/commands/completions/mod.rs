@@ -115,6 +115,19 @@ fn paths(places: &[Place]) -> Vec<&str> {
     places.iter().map(|place| place.path.as_str()).filter(|path| !path.is_empty()).collect()
 }
 
+/// The options that take a value, each behind the path of its place, and what may follow them.
+fn values(places: &[Place]) -> impl Iterator<Item = (String, Offers)> {
+    places.iter().flat_map(|place| {
+        let value = |option: &Candidate| Some((format!("{}/{}", place.path, option.name), option.value?));
+        place.options.iter().filter_map(value)
+    })
+}
+
+/// A script of `case`s, with the paths, the values and the words of all places.
+fn filled(script: &str, places: &[Place], values: &str, words: &str) -> String {
+    script.replace("PATHS", &paths(places).join(" | ")).replace("VALUES\n", values).replace("WORDS\n", words)
+}
+
 fn list(candidates: &[Candidate]) -> String {
     candidates.iter().map(|candidate| candidate.name.as_str()).collect::<Vec<_>>().join(" ")
 }

@@ -2,23 +2,22 @@
 
 use std::fmt::Write as _;
 
-use super::{Candidate, names, paths, places};
+use super::{Candidate, filled, names, places, values};
 use crate::commands::grammar::Offers;
 
 /// The script.
 pub fn script() -> String {
     let places = places();
-    let (mut values, mut words) = (String::new(), String::new());
+    let (mut followed, mut words) = (String::new(), String::new());
+    for (option, offers) in values(&places) {
+        let found = match offers {
+            Offers::Files => "_files".to_owned(),
+            Offers::Nothing => "_message 'a value'".to_owned(),
+            Offers::Names(_) => format!("compadd -- {}", names(offers).join(" ")),
+        };
+        let _ = writeln!(followed, "    {option}) {found}; return ;;");
+    }
     for place in &places {
-        for option in &place.options {
-            let Some(offers) = option.value else { continue };
-            let found = match offers {
-                Offers::Files => "_files".to_owned(),
-                Offers::Nothing => "_message 'a value'".to_owned(),
-                Offers::Names(_) => format!("compadd -- {}", names(offers).join(" ")),
-            };
-            let _ = writeln!(values, "    {}/{}) {found}; return ;;", place.path, option.name);
-        }
         let path = if place.path.is_empty() { "''" } else { &place.path };
         let (named, options) = (described(&place.words), described(&place.options));
         let files = if place.files { "yes" } else { "" };
@@ -27,7 +26,7 @@ pub fn script() -> String {
             "    {path})\n        names=({named})\n        options=({options})\n        files={files} ;;"
         );
     }
-    SCRIPT.replace("PATHS", &paths(&places).join(" | ")).replace("VALUES\n", &values).replace("WORDS\n", &words)
+    filled(SCRIPT, &places, &followed, &words)
 }
 
 /// Names with their descriptions, as `_describe` takes them.

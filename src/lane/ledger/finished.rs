@@ -43,8 +43,8 @@ impl Finished {
         }
     }
 
-    /// The message with this hash, if the task is finished. Another message was published after it: the broker and our
-    /// own queues leave a message as it is.
+    /// The hash of the message that has finished the task, if one has. The broker and our own queues leave a message as
+    /// it is, so one with another hash is another message.
     pub(super) fn message(&self, id: &str) -> Option<u64> {
         self.tasks.get(id).copied()
     }

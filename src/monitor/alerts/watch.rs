@@ -143,10 +143,11 @@ impl LaneBefore {
         if let Some(last) = lane.last_parked.as_ref().filter(|last| last.number != *known) {
             (*known, *called) = (last.number, Some(format!("task {}, {}", cut(&last.id), last.cause)));
         }
-        let waits = before > counted && called.is_none() && self.nameless < LOOKS_FOR_A_NAME;
+        let due = before - counted;
+        let waits = due > 0 && called.is_none() && self.nameless < LOOKS_FOR_A_NAME;
         self.nameless = if waits { self.nameless + 1 } else { 0 };
-        self.parked = (lane.parked, if waits { counted } else { before });
-        let happened = if waits { 0 } else { before - counted };
+        let happened = if waits { 0 } else { due };
+        self.parked = (lane.parked, counted + happened);
         // A message that names no task has no such name, and must not get that of another one.
         let detail = called.take_if(|_| happened > 0).map(|called| match happened {
             1 => called,

@@ -1,7 +1,5 @@
-//! Which tasks are lost, as far as it is known: what the last reconciliation has found that saw everything, with what
-//! later ones have found besides, and without what has healed.
-//!
-//! A reconciliation that could not see everything proves of no task that it is not lost.
+//! Which tasks are lost, as far as it is known. A task that a reconciliation has found lost stays so until it has
+//! healed, or until a reconciliation that could see everything does not find it, though it is old enough for it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -86,6 +84,7 @@ mod tests {
         assert_eq!(after(&report(&[], &[], 0), USUAL), 0);
         assert_eq!(after(&report(&[], &[], 0), USUAL * 2), 0);
     }
+
     #[test]
     fn a_task_that_has_become_old_enough_since_is_not_lost_if_it_is_not_found() {
         let (mut lost, now) = (Lost::default(), Instant::now());

@@ -1,7 +1,7 @@
 //! Finds out which Bitrix24 tasks are finished: fifty ids a command, many commands a request.
 //!
 //! An id alone proves nothing: another portal, or one that was set up again, gives the same ids to other tasks. So each
-//! row's marker is compared. This file reads states and answers; [`crate::lane::tracking`] decides what happens to a
+//! row's marker is compared. This file reads states and answers; [`crate::lane::checking`] decides what happens to a
 //! record.
 
 use std::collections::{BTreeSet, HashMap};

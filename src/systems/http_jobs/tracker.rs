@@ -1,6 +1,6 @@
 //! Asks for the jobs that are due, several at a time, each once a sweep and no sooner than its service wants.
 //!
-//! What becomes of a record is decided in [`crate::lane::tracking`].
+//! What becomes of a record is decided in [`crate::lane::checking`].
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};

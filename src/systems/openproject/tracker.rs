@@ -1,6 +1,6 @@
 //! Finds out which work packages are finished, from what [`super::reading`] reads of them.
 //!
-//! An id alone proves nothing, so each row's marker is compared. [`crate::lane::tracking`] decides what happens to a
+//! An id alone proves nothing, so each row's marker is compared. [`crate::lane::checking`] decides what happens to a
 //! record.
 
 use std::collections::BTreeSet;

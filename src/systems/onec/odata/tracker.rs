@@ -1,7 +1,7 @@
 //! Finds out which objects of 1C are finished: thirty keys a request, and of most of them three fields only.
 //!
 //! A key is nobody else's, whatever the infobase, so what has it is the record's object. What becomes of a record is
-//! decided in [`crate::lane::tracking`].
+//! decided in [`crate::lane::checking`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! Finds out how what an HTTP service of 1C has made is doing: a request each, since no bulk call is known. What
-//! becomes of a record is decided in [`crate::lane::tracking`].
+//! becomes of a record is decided in [`crate::lane::checking`].
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Finds the results of recorded tasks among those that are in our queue, and acknowledges one when its response is
 //! confirmed.
 //!
-//! What becomes of a record is decided in [`crate::lane::tracking`].
+//! What becomes of a record is decided in [`crate::lane::checking`].
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
