@@ -15,10 +15,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Scope};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
 pub use reply::{After, Page, Reply, TakeOver};
 pub use request::{Header, Request};
@@ -26,6 +26,9 @@ use turn::Turn;
 
 /// The pause after a failed accept (out of file handles), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The pause between two looks for room.
+const ROOM_PAUSE: Duration = Duration::from_millis(5);
 
 /// The limits for what a client may use.
 #[derive(Clone, Debug)]
@@ -36,8 +39,9 @@ pub struct Limits {
     pub body: usize,
     /// Connections at once; each further one is refused, except where one gives way.
     pub connections: usize,
-    /// A connection that has waited for its client for so long gives way to a new one when there is no room: clients
-    /// that hold connections and ask nothing keep no other client out. `None`: none gives way.
+    /// A connection that has waited for its client for so long gives way to a new one when there is no room, and a new
+    /// one waits for so long until one does: clients that hold connections and ask nothing keep no other client out.
+    /// `None`: none gives way, and none waits.
     pub give_way: Option<Duration>,
     /// How long a connection may stay open without a request.
     pub idle: Duration,
@@ -157,7 +161,7 @@ impl<R: Respond> Shared<R> {
     }
 
     fn open<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, number: u64, stream: TcpStream) -> io::Result<()> {
-        if !self.has_room() {
+        if !self.finds_room() {
             connection::turn_away(&stream, &self.respond);
             return Ok(());
         }
@@ -169,6 +173,19 @@ impl<R: Respond> Shared<R> {
             self.open_ones().remove(&number);
         }
         spawned.map(drop)
+    }
+
+    /// Whether one more connection may be open now, or after the longest wait for one that gives way. Whoever comes
+    /// meanwhile waits in the kernel's queue: clients that come again and again take their places in it behind the
+    /// others, instead of being there first whenever there is room.
+    fn finds_room(&self) -> bool {
+        let until = Instant::now() + self.limits.give_way.unwrap_or_default();
+        while !self.has_room() {
+            if Instant::now() >= until || self.stopped.recv_timeout(ROOM_PAUSE) != Err(RecvTimeoutError::Timeout) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether one more connection may be open. If need be, the one gives way that has waited longest for its client;
