@@ -40,6 +40,22 @@ fn the_readme_can_be_read_in_one_go() {
 }
 
 #[test]
+fn each_way_to_install_takes_at_most_ten_lines() {
+    for (page, beginnings) in [
+        (README, ["**On a plain VM.**", "**As a service**", "**As a Debian package**", "**In a container**"]),
+        (RUSSIAN, ["**На обычную VM.**", "**Как служба**", "**Из пакета Debian**", "**В контейнере**"]),
+    ] {
+        let text = read(page);
+        for beginning in beginnings {
+            let (_, way) = text.split_once(beginning).unwrap_or_else(|| panic!("{page}: there is no {beginning}"));
+            let way = way.split("\n**").next().unwrap_or_default().split("\n#").next().unwrap_or_default();
+            let lines = way.lines().filter(|line| !line.is_empty()).count();
+            assert!(lines <= 10, "{page}: {beginning} takes {lines} lines");
+        }
+    }
+}
+
+#[test]
 fn every_page_is_known_here() {
     let pages = fs::read_dir("src/docs").expect("it is a folder").map(|entry| entry.expect("it can be read").path());
     let pages: Vec<PathBuf> =
