@@ -3,13 +3,14 @@
 //!
 //! It does not know what a setting means. A symbolic link stays; the file behind it is replaced.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::process;
 
 use anyhow::{Context as _, bail};
+use nix::unistd::{AccessFlags, access};
 
 use crate::settings::dotenv::syntax::{self, Value};
 
@@ -31,10 +32,14 @@ impl Dotenv {
     /// Looks at the file of this name.
     ///
     /// # Errors
-    /// It is no file with text in UTF-8, or cannot be read.
+    /// It is no file with text in UTF-8, or cannot be read, or its folder takes no file.
     pub fn find(file: &Path) -> anyhow::Result<Dotenv> {
         let path = behind_links(file)?;
         let shown = path.display().to_string();
+        // Found out now, and not after the last question.
+        access(folder_of(&path), AccessFlags::W_OK).with_context(|| {
+            format!("{shown} cannot be written; go to a folder that is yours, or be root (sudo). Nothing was asked")
+        })?;
         match fs::metadata(&path) {
             Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Dotenv { path, text: None }),
             Err(err) => return Err(err).context(shown),
@@ -64,7 +69,7 @@ impl Dotenv {
         if let Some((name, _)) = values.iter().find(|(name, value)| read_back(&text, name).as_ref() != Some(value)) {
             bail!("{name} cannot be written into such a file; nothing was written");
         }
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder_of(&self.path);
         let temporary = folder.join(format!(".task-creator-init.{}", process::id()));
         self.replace(&temporary, &text).inspect_err(|_| drop(fs::remove_file(&temporary))).with_context(|| {
             let shown = self.path.display();
@@ -77,23 +82,32 @@ impl Dotenv {
 
     fn replace(&self, temporary: &Path, text: &str) -> anyhow::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
-        file.write_all(text.as_bytes())?;
+        let now = file.metadata()?;
+        let to = |owner: &Metadata| match (owner.uid(), owner.gid()) == (now.uid(), now.gid()) {
+            true => Ok(()),
+            false => fchown(&file, Some(owner.uid()), Some(owner.gid())),
+        };
         if let Some(old) = &self.text {
             let before = fs::metadata(&self.path)?;
-            let now = file.metadata()?;
-            if (before.uid(), before.gid()) != (now.uid(), now.gid()) {
-                fchown(&file, Some(before.uid()), Some(before.gid()))?;
-            }
+            to(&before)?;
             // A group that may read it goes on reading; nobody else does.
             file.set_permissions(Permissions::from_mode(0o600 | before.mode() & 0o040))?;
             if fs::read_to_string(&self.path)? != *old {
                 bail!("somebody has changed it meanwhile");
             }
+        } else {
+            // What root makes in the folder of a user is for that user. Nobody else can give a file away.
+            let _ = to(&fs::metadata(folder_of(&self.path))?);
         }
+        file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(temporary, &self.path)?;
         Ok(())
     }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Where a file of this name is, or would be made.

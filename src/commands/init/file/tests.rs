@@ -1,5 +1,5 @@
 use std::env;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{chown, symlink};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
@@ -96,6 +96,25 @@ fn a_link_stays_and_the_file_behind_it_is_replaced_whether_it_is_there_or_not() 
         assert!(fs::read_to_string(&target).expect("it is text").ends_with(&format!("\nA={number}\n")));
     }
     assert_eq!(folder.names(), [".env", "task-creator.env"]);
+}
+
+#[test]
+fn a_folder_that_takes_no_file_is_told_before_anything_is_asked() {
+    let folder = Folder::new();
+    symlink("nowhere/.env", folder.file(".env")).expect("a new name");
+    let told = Dotenv::find(&folder.file(".env")).err().expect("there is no such folder").to_string();
+    assert!(told.contains("nowhere/.env cannot be written"), "{told}");
+}
+
+#[test]
+fn what_root_makes_in_the_folder_of_a_user_is_for_that_user() {
+    let folder = Folder::new();
+    // Only root can give a folder away.
+    if chown(&folder.0, Some(12_345), Some(12_346)).is_ok() {
+        write(&folder.file(".env"), &value("RABBITMQ_HOST", "rmq.example"));
+        let made = fs::metadata(folder.file(".env")).expect("it is there");
+        assert_eq!((made.uid(), made.gid(), made.mode() & 0o777), (12_345, 12_346, 0o600));
+    }
 }
 
 #[test]
