@@ -16,10 +16,11 @@ fn main() -> ExitCode {
         Ok(command) => command,
         Err(wrong) => return refuse(EX_USAGE, &wrong.text),
     };
-    command.execute().unwrap_or_else(|err| match err.is::<SettingsErrors>() {
+    let code = command.execute().unwrap_or_else(|err| match err.is::<SettingsErrors>() {
         true => refuse(EX_CONFIG, &format!("{err}\n`{}` explains each.", terminal::command(&["help", "SETTING"]))),
         false => refuse(1, &redact::clean(&format!("{err:#}"))),
-    })
+    });
+    terminal::unwritten().map_or(code, |why| refuse(1, &format!("not all of the output could be written: {why}")))
 }
 
 /// Prints the reason on stderr and returns the exit code.

@@ -1,11 +1,12 @@
 //! The terminal: what the commands print, the messages that they read, and commands that the user can paste.
 //!
-//! It does not know what the texts say. A closed stdout is no error: the reader has seen enough. The log is elsewhere.
+//! It does not know what the texts say. A closed stdout is no error: the reader has seen enough. One that takes no more,
+//! as a full disk does, is: whoever keeps what was printed would keep half of it. The log is elsewhere.
 
 pub mod prompt;
 
 use std::borrow::Cow;
-use std::io::{IsTerminal, Read as _, Write as _, stderr, stdin, stdout};
+use std::io::{self, ErrorKind, IsTerminal, Read as _, Write as _, stderr, stdin, stdout};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,6 +14,7 @@ use std::sync::OnceLock;
 use std::{env, fs};
 
 use anyhow::Context as _;
+use nix::errno::Errno;
 
 /// Lines are not broken on a narrower terminal.
 const NARROWEST: usize = 20;
@@ -20,12 +22,29 @@ const NARROWEST: usize = 20;
 /// Prints the text as it is, at once, without a line break after it.
 pub fn print(text: &str) {
     let mut stdout = stdout();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
 }
 
 /// Prints one or more lines as they are: data, and output for scripts.
 pub fn say(line: &str) {
-    let _ = writeln!(stdout(), "{line}");
+    written(writeln!(stdout(), "{line}"));
+}
+
+/// Why not everything that was printed has been written, if somebody still wanted it.
+pub fn unwritten() -> Option<&'static str> {
+    UNWRITTEN.get().map(String::as_str)
+}
+
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
+
+fn written(result: io::Result<()>) {
+    if let Err(err) = result {
+        // EIO: the terminal has been closed.
+        let nobody_reads = err.kind() == ErrorKind::BrokenPipe || err.raw_os_error() == Some(Errno::EIO as i32);
+        if !nobody_reads {
+            let _ = UNWRITTEN.set(err.to_string());
+        }
+    }
 }
 
 /// Prints text for people. A terminal gets lines that fit it, the second and later ones with this indent. Elsewhere a

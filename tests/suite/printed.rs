@@ -2,14 +2,31 @@
 //! if people type it, in what shells complete. `tests/packaging/printed` shows these to mandoc and to the shells.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::pipe;
 use std::path::Path;
+use std::process::Command;
 
 use crate::support::*;
 use task_creator::systems::table;
 
 fn printed(arguments: &[&str]) -> String {
     run(arguments, &[]).ended_with(0).output.clone()
+}
+
+#[test]
+fn half_of_an_output_is_no_success_unless_nobody_wants_the_rest() {
+    let program = env!("CARGO_BIN_EXE_task-creator");
+    let full = File::options().write(true).open("/dev/full").expect("Linux has it");
+    let ended = Command::new(program).args(["print", "env"]).stdout(full).output().expect("it starts");
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains("not all of the output could be written: No space left on device"), "{told}");
+
+    let (reader, writer) = pipe().expect("a new pipe");
+    drop(reader);
+    let ended = Command::new(program).args(["print", "env"]).stdout(writer).output().expect("it starts");
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), [].as_slice()), "as with head");
 }
 
 /// All lines of the sources in this folder.
