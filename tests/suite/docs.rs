@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use task_creator::commands::grammar::TOPICS;
+
 const README: &str = "README.md";
 const RUSSIAN: &str = "src/docs/README.ru.md";
 
@@ -64,6 +66,16 @@ fn every_page_is_known_here() {
     for page in pages {
         assert!(PAGES.iter().any(|known| Path::new(known) == page), "{} is in no list", page.display());
     }
+}
+
+#[test]
+fn the_page_for_operators_names_every_command() {
+    let text = read("src/docs/operating.md");
+    let (_, commands) = text.split_once("* **Commands**: ").expect("it has such an entry");
+    let (commands, _) = commands.split_once(". `task-creator").expect("the names are a sentence of their own");
+    let named = code(commands);
+    let known: Vec<&str> = TOPICS.iter().map(|topic| topic.name).collect();
+    assert_eq!(named, known);
 }
 
 // The README in Russian.
