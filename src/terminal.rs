@@ -1,7 +1,7 @@
 //! The terminal: what the commands print, the messages that they read, and commands that the user can paste.
 //!
-//! It does not know what the texts say. A closed stdout is no error: the reader has seen enough. One that takes no more,
-//! as a full disk does, is: whoever keeps what was printed would keep half of it. The log is elsewhere.
+//! It does not know what the texts say. A closed stdout is no error: the reader has seen enough. A full disk is one:
+//! whoever keeps what was printed would keep half of it. The log is elsewhere.
 
 pub mod prompt;
 
