@@ -53,7 +53,9 @@
 //! * alerts to people? [`monitor::alerts`]; the systems that can write to people do so behind [`systems::Messenger`].
 //! * the metrics? [`stats::list`] has every number once, [`stats::prometheus`] writes them; `src/packaging` has the
 //!   alert rules and the dashboard.
-//! * the container and the static binary? `src/packaging`; [`docs::installing`] says how to use them.
+//! * the container, the service, the package and the static binary? `src/packaging`; [`docs::installing`] says how to
+//!   use them.
+//! * the help, the man page and the completions? All are made of one table, [`commands::grammar`].
 //! * TLS? [`tls`] is whom we trust, `rabbitmq/tls.rs` amqps, `http/tls.rs` https.
 //! * a queue's name? [`queues`].
 //! * who may know whom? `tests/suite/rooms.rs` reads it in the code; nothing outside [`rabbitmq`] names a type of

@@ -13,7 +13,6 @@ macro_rules! page {
         /// [finding-a-task.md]: crate::docs::finding_a_task
         /// [installing.md]: crate::docs::installing
         /// [messages.md]: crate::docs::messages
-        /// [installing.md]: crate::docs::installing
         /// [monitoring.md]: crate::docs::monitoring
         /// [metrics.md]: crate::docs::metrics
         /// [operating.md]: crate::docs::operating
