@@ -316,6 +316,7 @@ test('a search finds tasks and parked messages, and leads to the page of a task'
     await settled(page);
     await page.getByRole('searchbox').fill('смету');
     await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Поиск: смету' }).waitFor();
     await settled(page);
     assert.ok((await page.locator('section[data-key=tasks] tbody tr').count()) > 10);
     assert.equal(await page.locator('section[data-key=parked] tbody tr').count(), 3);
