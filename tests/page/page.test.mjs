@@ -151,6 +151,14 @@ test('the sparkline is told as text', async () => {
   });
 });
 
+test('open tasks that the last sweep has not seen are told from those that it has', async () => {
+  await withPage('busy', {}, async ({ page }) => {
+    await settled(page);
+    const isOld = (lane) => page.locator(`tr[data-key=${lane}]`).getByText('устарело').count();
+    assert.deepEqual([await isOld('bitrix24'), await isOld('openproject')], [1, 0]);
+  });
+});
+
 // ---- Who may do what
 
 test('without control there are no buttons, and a sentence says how to get it', async () => {

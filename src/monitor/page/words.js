@@ -252,6 +252,7 @@ export const words = {
   next_try: ['next try in {duration}', 'следующая попытка через {duration}'],
   not_ready: ['not ready:', 'не готова:'],
   last_sweep: ['sweep', 'обход'],
+  open_is_old: ['out of date', 'устарело'],
   state_works: ['works', 'работает'],
   state_starting: ['is starting', 'запускается'],
   state_paused: ['paused', 'на паузе'],
