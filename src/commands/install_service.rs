@@ -84,7 +84,7 @@ fn owner_name(users: &str, owner: u32) -> String {
 }
 
 /// The users in this `/etc/passwd`, with their ids.
-fn names(users: &str) -> impl Iterator<Item = (&str, u32)> {
+pub fn names(users: &str) -> impl Iterator<Item = (&str, u32)> {
     users.lines().filter_map(|line| {
         let mut fields = line.split(':');
         Some((fields.next()?, fields.nth(1)?.parse().ok()?))

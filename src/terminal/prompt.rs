@@ -1,7 +1,9 @@
 //! A line that the user types, shown or hidden. It does not know what is asked, and does not judge an answer.
 
 use std::io::{self, IsTerminal as _, Read as _, stdin, stdout};
+use std::{process, thread};
 
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::termios::{
     LocalFlags, SetArg, SpecialCharacterIndices::VEOL, SpecialCharacterIndices::VEOL2, Termios, tcgetattr, tcsetattr,
 };
@@ -17,7 +19,7 @@ pub enum Line {
     Text(String),
     /// Closed the input: Ctrl+D.
     Ended,
-    /// Pressed Ctrl+C. Only at a hidden line: elsewhere it ends the process as usual.
+    /// Pressed Ctrl+C.
     Interrupted,
 }
 
@@ -31,12 +33,7 @@ pub fn is_possible() -> bool {
 /// # Errors
 /// The terminal cannot be read.
 pub fn line(prompt: &str) -> io::Result<Line> {
-    super::print(prompt);
-    let line = read()?;
-    if line == Line::Ended {
-        super::say("");
-    }
-    Ok(line)
+    ask(prompt, LocalFlags::ISIG, |line| *line != Line::Ended && *line != Line::Interrupted)
 }
 
 /// Asks for a line that is not shown.
@@ -44,12 +41,19 @@ pub fn line(prompt: &str) -> io::Result<Line> {
 /// # Errors
 /// The terminal cannot be read, or goes on showing what is typed.
 pub fn hidden(prompt: &str) -> io::Result<Line> {
-    let hiding = Hiding::start()?;
+    // The line break that was typed is hidden too.
+    ask(prompt, LocalFlags::ISIG | LocalFlags::ECHO, |_| false)
+}
+
+/// Without these flags of the terminal. `is_broken`: whether the user has broken the line on the screen.
+fn ask(prompt: &str, without: LocalFlags, is_broken: impl Fn(&Line) -> bool) -> io::Result<Line> {
+    let changed = Changed::without(without)?;
     super::print(prompt);
     let line = read();
-    drop(hiding);
-    // The one that was typed is hidden too.
-    super::say("");
+    drop(changed);
+    if !line.as_ref().is_ok_and(is_broken) {
+        super::say("");
+    }
     line
 }
 
@@ -65,25 +69,43 @@ fn read() -> io::Result<Line> {
     Ok(Line::Ended)
 }
 
-/// The terminal as it was before; it is again when this is dropped.
-struct Hiding(Termios);
+/// A terminal that is as before when this is dropped, or when a signal ends the process.
+struct Changed(Termios);
 
-impl Hiding {
-    fn start() -> io::Result<Hiding> {
+impl Changed {
+    fn without(flags: LocalFlags) -> io::Result<Changed> {
         let before = tcgetattr(stdin())?;
-        let mut hiding = before.clone();
-        // A signal would end the process and leave the terminal mute. So the keys for it end the line instead.
-        hiding.local_flags.remove(LocalFlags::ECHO | LocalFlags::ISIG);
-        hiding.control_chars[VEOL as usize] = CTRL_C;
-        hiding.control_chars[VEOL2 as usize] = CTRL_BACKSLASH;
-        tcsetattr(stdin(), SetArg::TCSANOW, &hiding)?;
-        Ok(Hiding(before))
+        let mut changed = before.clone();
+        // The keys for signals end the line instead: the caller has something to say then.
+        changed.local_flags.remove(flags);
+        changed.control_chars[VEOL as usize] = CTRL_C;
+        changed.control_chars[VEOL2 as usize] = CTRL_BACKSLASH;
+        restore_on_a_signal(before.clone())?;
+        tcsetattr(stdin(), SetArg::TCSANOW, &changed)?;
+        Ok(Changed(before))
     }
 }
 
-impl Drop for Hiding {
+impl Drop for Changed {
     fn drop(&mut self) {
         // A terminal that is gone needs nothing.
         let _ = tcsetattr(stdin(), SetArg::TCSANOW, &self.0);
+        let _ = signals().thread_unblock();
     }
+}
+
+/// From now on a signal from elsewhere ends the process only after the terminal is as it was.
+fn restore_on_a_signal(before: Termios) -> io::Result<()> {
+    signals().thread_block()?;
+    thread::Builder::new().name("prompt".into()).spawn(move || {
+        if let Ok(signal) = signals().wait() {
+            let _ = tcsetattr(stdin(), SetArg::TCSANOW, &before);
+            process::exit(128 + signal as i32);
+        }
+    })?;
+    Ok(())
+}
+
+fn signals() -> SigSet {
+    SigSet::from_iter([Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP])
 }

@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::{env, process, thread};
 
 use nix::pty::{OpenptyResult, openpty};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::unistd::Pid;
 use serde_json::Value;
 use task_creator::settings::dotenv::syntax::{self, Statement, Value as Written};
 
@@ -278,6 +280,15 @@ fn before_the_last_answer_nothing_is_written_and_no_terminal_stays_mute() {
     let mut init = until_password(&folder);
     init.press("half a secret").press(CTRL_C).shows("interrupted; nothing was written").ends_with(INTERRUPTED);
     assert!(init.echoes());
+    for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {
+        let mut init = until_password(&folder);
+        kill(Pid::from_raw(init.child.id() as i32), signal).expect("it runs");
+        init.ends_with(128 + signal as i32);
+        assert!(init.echoes(), "{signal}");
+    }
+    let mut init = Init::start(&folder);
+    init.shows("Host name or address").shows(": ").press("rmq").press(CTRL_C);
+    init.shows("interrupted; nothing was written").ends_with(INTERRUPTED);
     let mut init = until_password(&folder);
     init.press(CTRL_D).shows("the input has ended before the last answer; nothing was written").ends_with(1);
     assert!(init.echoes());
@@ -285,7 +296,31 @@ fn before_the_last_answer_nothing_is_written_and_no_terminal_stays_mute() {
 
     fs::write(folder.dotenv(), "UNKNOWN=1\n").expect("our own folder");
     Init::start(&folder).answer("Change it, yes or no [no]", "").shows("it stays as it is").ends_with(0);
+    let mut init = Init::start(&folder);
+    init.answer("Change it", "what?").shows("✗ it is yes or no").answer("Change it", "нет").ends_with(0);
     assert_eq!(fs::read_to_string(folder.dotenv()).expect("it is text"), "UNKNOWN=1\n");
+}
+
+#[test]
+fn what_open_quotes_hold_and_what_is_the_same_stays() {
+    let folder = Folder::new();
+    let open = "RABBITMQ_PASSWORD='canary\nERROR_QUEUE=mine\n# of the users'\n";
+    fs::write(folder.dotenv(), open).expect("our own folder");
+    let mut init = Init::start(&folder);
+    init.shows(".env, line 1: the quotes of RABBITMQ_PASSWORD are closed only in line 3; close them in their line");
+    let screen = init.ends_with(1);
+    assert!(!screen.contains("canary") && !screen.contains("Host name"), "{screen}");
+    assert_eq!(fs::read_to_string(folder.dotenv()).expect("it is text"), open);
+
+    let before = "DOMAIN=127.0.0.1\nexport RABBITMQ_HOST=${DOMAIN} # ours\nRABBITMQ_TLS=no\nRABBITMQ_PORT=5672\n";
+    fs::write(folder.dotenv(), before).expect("our own folder");
+    let mut init = Init::start(&folder);
+    init.answer("Change it", "да").answer("address [127.0.0.1]", "").answer("yes or no [no]", "yes");
+    init.answer("Port [5671]", "").answer("User", "").answer("Password", PASSWORD).answer("Virtual host", "");
+    init.answer("Webhook", "").ends_with(1);
+    let after = fs::read_to_string(folder.dotenv()).expect("it is text");
+    let expected = before.replace("TLS=no", "TLS=yes").replace("5672", "5671");
+    assert!(after.starts_with(&expected), "{after}");
 }
 
 #[test]

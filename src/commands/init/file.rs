@@ -12,12 +12,12 @@ use std::process;
 use anyhow::{Context as _, bail};
 use nix::unistd::{AccessFlags, access};
 
-use crate::settings::dotenv::syntax::{self, Value};
+use crate::settings::dotenv::syntax::{self, Statement, Value};
 
 /// The first lines of a new file.
 const HEAD: &str = "\
 # Settings of task-creator, written by `task-creator init`. It can be repeated.
-# config.env.example has all settings, with default, meaning and unit.
+# `task-creator print env` has all settings, with default, meaning and unit.
 ";
 
 /// The file, as it is before anything is changed.
@@ -60,6 +60,21 @@ impl Dotenv {
         self.text.as_ref().is_some_and(|text| !text.trim().is_empty())
     }
 
+    /// Looks whether these settings can be replaced alone.
+    ///
+    /// # Errors
+    /// One of them goes over several lines: its quotes are open, and hold lines that are to stay.
+    pub fn expect_one_line_each(&self, names: &[String]) -> anyhow::Result<()> {
+        let statements = syntax::parse(self.text.as_deref().unwrap_or_default());
+        match statements.iter().find(|statement| statement.last > statement.line && names.contains(&statement.name)) {
+            Some(Statement { name, line, last, .. }) => bail!(
+                "{}, line {line}: the quotes of {name} are closed only in line {last}; close them in their line first",
+                self.path.display()
+            ),
+            None => Ok(()),
+        }
+    }
+
     /// Writes it with these values, each in place of the old one.
     ///
     /// # Errors
@@ -83,15 +98,16 @@ impl Dotenv {
     fn replace(&self, temporary: &Path, text: &str) -> anyhow::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
         let now = file.metadata()?;
-        let to = |owner: &Metadata| match (owner.uid(), owner.gid()) == (now.uid(), now.gid()) {
-            true => Ok(()),
-            false => fchown(&file, Some(owner.uid()), Some(owner.gid())),
+        // A group that we are not in cannot be given to our own file; the file is for its owner only then.
+        let to = |owner: &Metadata| match owner.uid() == now.uid() {
+            true => Ok(fchown(&file, None, Some(owner.gid())).is_ok()),
+            false => fchown(&file, Some(owner.uid()), Some(owner.gid())).map(|()| true),
         };
         if let Some(old) = &self.text {
             let before = fs::metadata(&self.path)?;
-            to(&before)?;
             // A group that may read it goes on reading; nobody else does.
-            file.set_permissions(Permissions::from_mode(0o600 | before.mode() & 0o040))?;
+            let group = if to(&before)? { before.mode() & 0o040 } else { 0 };
+            file.set_permissions(Permissions::from_mode(0o600 | group))?;
             if fs::read_to_string(&self.path)? != *old {
                 bail!("somebody has changed it meanwhile");
             }

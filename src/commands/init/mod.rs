@@ -1,10 +1,14 @@
 //! `task-creator init`: asks at the terminal for what a worker needs, writes `.env`, checks it, and says what is left.
 //!
-//! [`questions`] asks, [`file`](mod@file) writes. Nothing is written before the last answer. Nothing is started.
+//! [`questions`] asks, [`file`](mod@file) writes, [`service`] knows which service reads what is written. Nothing is
+//! written before the last answer. Nothing is started.
 
 pub mod file;
 pub mod questions;
+pub mod service;
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,9 +21,7 @@ use crate::systems::table;
 use crate::terminal::{self, command, prompt};
 use file::Dotenv;
 use questions::{Answers, Stopped};
-
-/// Where the packages and `install-service` put the unit.
-const UNITS: [&str; 2] = ["/etc/systemd/system/task-creator.service", "/usr/lib/systemd/system/task-creator.service"];
+use service::Service;
 
 /// Asks, writes and checks. The exit code is that of the check.
 ///
@@ -27,17 +29,25 @@ const UNITS: [&str; 2] = ["/etc/systemd/system/task-creator.service", "/usr/lib/
 /// There is nobody to ask, or the file cannot be read or written.
 pub fn run() -> anyhow::Result<ExitCode> {
     if !prompt::is_possible() {
+        let all = command(&["print", "env"]);
         bail!(
             "init asks its questions at a terminal, and its input or output is none; nothing was written. Without a \
-             terminal: copy config.env.example to .env, `chmod 600 .env`, and correct it"
+             terminal: `{all} > .env`, `chmod 600 .env`, and correct it"
         );
     }
     if let Some(name) = questions::set_outside() {
         bail!("{name} is set in the environment, before which .env does not count: `unset {name}` first");
     }
     let dotenv = Dotenv::find(Path::new(DOTENV))?;
+    dotenv.expect_one_line_each(&questions::names())?;
     let environment = Environment::read(Path::new(DOTENV), table::settings())?;
     super::tell(&environment);
+    let installed = Service::installed();
+    let service = installed.as_ref().filter(|service| service.is_in(Path::new(".")));
+    if let (Some(other), None) = (&installed, service) {
+        let folder = other.folder.display();
+        terminal::tell(&format!("The installed service does not read this .env, but that in {folder}."), 0);
+    }
     let mut answers = Answers::new(&environment);
     let existed = dotenv.is_there();
     match answers.ask_all(dotenv.path(), existed) {
@@ -48,9 +58,13 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Err(Stopped::Failed(err)) => return Err(err.into()),
     }
     dotenv.write(&answers.values(existed))?;
+    if let Some(user) = service.filter(|_| !existed).and_then(Service::user_id) {
+        // Only root can give it away; for others it is their own service.
+        let _ = chown(dotenv.path(), Some(user), None);
+    }
     terminal::tell(&format!("\n{} is written. This is what `check` says:\n", dotenv.path().display()), 0);
     let is_well = check::is_well(&check::Options { create_field: false })?;
-    what_is_left(is_well, existed);
+    what_is_left(is_well, existed, service);
     Ok(ExitCode::from(u8::from(!is_well)))
 }
 
@@ -59,21 +73,26 @@ fn left(code: u8, why: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn what_is_left(is_well: bool, existed: bool) {
-    let is_service = UNITS.iter().any(|unit| Path::new(unit).exists());
-    let check = command(&["check"]);
+fn what_is_left(is_well: bool, existed: bool, service: Option<&Service>) {
+    // Another user cannot read the settings of the service.
+    let by_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    let [sudo, by_user] = match service.filter(|_| by_root) {
+        Some(Service { user, .. }) => ["sudo ".to_owned(), format!("sudo -u {user} ")],
+        None => Default::default(),
+    };
+    let [check, send] = [["check"], ["send"]].map(|arguments| format!("{by_user}{}", command(&arguments)));
     if !is_well {
         let again = command(&["init"]);
         return terminal::tell(
             &format!(
-                "\nWhat is left: mend what FAIL tells above. Wrong settings: repeat `{again}`, or edit {DOTENV}. Then \
-                 `{check}` until nothing fails."
+                "\nWhat is left: mend what FAIL tells above. Wrong settings: repeat `{sudo}{again}`, or edit {DOTENV}. \
+                 Then `{check}` until nothing fails."
             ),
             0,
         );
     }
     terminal::say("\nWhat is left: start the worker.\n");
-    if is_service {
+    if service.is_some() {
         // Whether it runs already or not, and whether it is to start at boot already or not.
         terminal::say("  sudo systemctl enable task-creator\n  sudo systemctl restart task-creator");
     } else {
@@ -84,6 +103,5 @@ fn what_is_left(is_well: bool, existed: bool) {
     if existed {
         terminal::tell("A worker that runs has the old settings until it is started again.", 0);
     }
-    let send = command(&["send"]);
     terminal::tell(&format!("`{send}` publishes a sample message. The worker makes a real task of it."), 0);
 }

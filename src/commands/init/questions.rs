@@ -66,10 +66,14 @@ pub enum Stopped {
     Failed(io::Error),
 }
 
+/// The settings that are asked for, under both of their names.
+pub fn names() -> Vec<String> {
+    ALL.iter().flat_map(|question| [question.name.to_owned(), format!("{}_FILE", question.name)]).collect()
+}
+
 /// The setting that the environment has, although it is to be asked for.
 pub fn set_outside() -> Option<String> {
-    let names = ALL.iter().flat_map(|question| [question.name.to_owned(), format!("{}_FILE", question.name)]);
-    names.into_iter().find(|name| env::var_os(name).is_some())
+    names().into_iter().find(|name| env::var_os(name).is_some())
 }
 
 /// The answers so far, and the settings that the file has.
@@ -166,15 +170,20 @@ impl Answers<'_> {
 
     /// What Enter means.
     fn proposed(&self, question: Question) -> String {
-        self.old_value(question.name).unwrap_or_else(|| question.proposed.to_owned())
+        let old = self.old_value(question.name);
+        // With another encryption the usual port is another one.
+        let old = old.filter(|old| question.name != PORT.name || *old != self.usual_port_before());
+        old.unwrap_or_else(|| question.proposed.to_owned())
     }
 
     /// What the worker takes where no port is set.
     fn usual_port(&self) -> &'static str {
-        match ["false", "0", "no", "off"].contains(&&*self.value_of(TLS).to_lowercase()) {
-            true => PORT.proposed,
-            false => "5671",
-        }
+        usual_port(&self.value_of(TLS))
+    }
+
+    /// The same before the first answer.
+    fn usual_port_before(&self) -> &'static str {
+        usual_port(&self.old_value(TLS.name).unwrap_or_else(|| TLS.proposed.to_owned()))
     }
 
     /// The value in the file, unless it stands there only as an example.
@@ -229,25 +238,39 @@ impl Answers<'_> {
         }
     }
 
-    /// What is to be written: all answers. A port that follows from the encryption is left to follow it.
+    /// What is to be written: each answer that is not in the file already. A port that follows from the encryption is
+    /// left to follow it.
     pub fn values(&self, existed: bool) -> Vec<(&'static str, String)> {
-        let follows = |name: &str, answer: &String| {
-            name == PORT.name && answer == self.usual_port() && self.old.value(name).is_none()
+        let is_there = |name: &str, answer: &String| match self.old.value(name) {
+            Some(old) => old == *answer && self.old.value(&format!("{name}_FILE")).is_none(),
+            None => name == PORT.name && answer == self.usual_port(),
         };
         let is_wanted =
-            |question: &&Question| self.given.get(question.name).is_some_and(|answer| !follows(question.name, answer));
+            |question: &&Question| self.given.get(question.name).is_some_and(|answer| !is_there(question.name, answer));
         let asked = ALL.iter().filter(is_wanted).map(|question| (question.name, self.given[question.name].clone()));
         let (name, value) = HEARTBEAT;
         asked.chain((!existed).then(|| (name, value.to_owned()))).collect()
     }
 }
 
-/// Goes on only after a yes.
+fn usual_port(encrypted: &str) -> &'static str {
+    match ["false", "0", "no", "off"].contains(&&*encrypted.to_lowercase()) {
+        true => PORT.proposed,
+        false => "5671",
+    }
+}
+
+/// Goes on only after a yes, in English or in Russian.
 fn confirmed(text: &str) -> Result<(), Stopped> {
-    match prompt::line(text).map_err(Stopped::Failed)? {
-        Line::Text(answer) if ["y", "yes"].contains(&&*answer.trim().to_lowercase()) => Ok(()),
-        Line::Text(_) => Err(Stopped::Declined),
-        Line::Ended => Err(Stopped::Ended),
-        Line::Interrupted => Err(Stopped::Interrupted),
+    loop {
+        match prompt::line(text).map_err(Stopped::Failed)? {
+            Line::Text(answer) => match &*answer.trim().to_lowercase() {
+                "y" | "yes" | "д" | "да" => return Ok(()),
+                "" | "n" | "no" | "н" | "нет" => return Err(Stopped::Declined),
+                _ => terminal::tell("  ✗ it is yes or no", 4),
+            },
+            Line::Ended => return Err(Stopped::Ended),
+            Line::Interrupted => return Err(Stopped::Interrupted),
+        }
     }
 }
