@@ -4,8 +4,8 @@
 //! are replaced. What the rest of it means is in the file itself.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::{Component, Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 use std::{env, fs};
 
 use anyhow::{Context as _, bail};
@@ -64,14 +64,37 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     // What is wrong with the settings is said by `check`, which comes first.
     let log_dir = settings().ok().and_then(|setup| setup.config.log_dir);
     // Where there are no log files, an empty folder does no harm.
-    let logs = folder.join(log_dir.unwrap_or_else(|| "logs".into()));
+    let logs = normalized(&folder.join(log_dir.unwrap_or_else(|| "logs".into())));
     let owner = fs::metadata(&folder).with_context(|| folder.display().to_string())?.uid();
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let users = users(&[options.user.as_deref().unwrap_or_default(), &owner.to_string()]);
     let user = options.user.clone().unwrap_or_else(|| owner_name(&users, owner));
     let place = Place { program, folder, logs, user };
     place.check()?;
     terminal::print(&format!("{}{}", place.steps(&users, options), place.unit()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The users in `/etc/passwd`, and these, who may be known elsewhere (LDAP).
+fn users(others: &[&str]) -> String {
+    let mut users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    for other in others.iter().filter(|other| !other.is_empty()) {
+        let found = Command::new("getent").args(["passwd", other]).stderr(Stdio::null()).output();
+        users += &found.map(|found| String::from_utf8_lossy(&found.stdout).into_owned()).unwrap_or_default();
+    }
+    users
+}
+
+/// The path without `.` and `..`, as systemd wants it.
+fn normalized(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(normal.pop()),
+            Component::CurDir => {}
+            other => normal.push(other),
+        }
+    }
+    normal
 }
 
 /// Who is proposed for a folder of this owner.
@@ -108,9 +131,15 @@ impl Place {
                     path.display()
                 );
             }
-            if path.to_str().is_none_or(|text| text.contains(char::is_control)) {
+            // A backslash at the end of a line goes on in the next one, a colon parts two paths.
+            let is_wrong = |text: &str| text.contains(char::is_control) || text.ends_with('\\') || text.contains(':');
+            if path.to_str().is_none_or(is_wrong) {
                 bail!("{} cannot be written in a unit: rename it", path.display());
             }
+        }
+        // It is given to the worker's user, so nothing else may be in it.
+        if self.folder.starts_with(&self.logs) || !has_only_logs(&self.logs) {
+            bail!("LOG_DIR is {}, which holds other files: let it be a folder of its own", self.logs.display());
         }
         Ok(())
     }
@@ -161,7 +190,8 @@ impl Place {
         let print = terminal::command(&[&["install-service"], named.as_slice()].concat());
         // While the settings can still be read by who is asking.
         steps.push(format!("{print} | sudo tee /etc/systemd/system/task-creator.service > /dev/null"));
-        if !names(users).any(|(name, id)| name == user || id.to_string() == *user) {
+        let is_number = user.chars().all(|sign| sign.is_ascii_digit());
+        if !is_number && !names(users).any(|(name, _)| name == user) {
             steps.push(format!("sudo useradd --system --home-dir {} --shell /usr/sbin/nologin {user}", word(folder)));
         }
         steps.push(format!("sudo install --directory --owner={user} --mode=750 {}", word(logs)));
@@ -183,6 +213,15 @@ impl Place {
 "
         )
     }
+}
+
+/// Whether nothing but the worker's files is in this folder. One that is not there yet has nothing.
+fn has_only_logs(folder: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else { return true };
+    entries.flatten().all(|entry| {
+        let name = entry.file_name();
+        name.to_string_lossy().starts_with("worker") || name == "demo" || name == ".gitkeep"
+    })
 }
 
 fn is_within(path: &Path, folders: &[&str]) -> bool {
@@ -239,16 +278,27 @@ mod tests {
 
     #[test]
     fn any_path_stays_one_path() {
-        let unit = place("/srv/my 100% \"$x\\").unit();
+        let unit = place("/srv/my 100% \"$x\\y").unit();
         for line in [
-            "WorkingDirectory=/srv/my 100%% \"$x\\",
-            r#"ExecStart="/srv/my 100%% \"$$x\\/task-creator""#,
-            r#"ReadWritePaths="/srv/my 100%% \"$x\\/logs""#,
+            "WorkingDirectory=/srv/my 100%% \"$x\\y",
+            r#"ExecStart="/srv/my 100%% \"$$x\\y/task-creator""#,
+            r#"ReadWritePaths="/srv/my 100%% \"$x\\y/logs""#,
         ] {
             assert!(unit.lines().any(|known| known == line), "{line}\n{unit}");
         }
-        assert!(place("/tmp/here").check().is_err() && place("/srv/a\nb").check().is_err());
+        for wrong in ["/tmp/here", "/srv/a\nb", "/srv/a\\", "/home/a:b"] {
+            assert!(place(wrong).check().is_err(), "{wrong}");
+        }
         assert!(place("/srv/here").check().is_ok());
+    }
+
+    #[test]
+    fn a_folder_for_logs_is_for_them_alone() {
+        for logs in ["/", "/srv", "/srv/x", "/usr"] {
+            let place = Place { logs: logs.into(), ..place("/srv/x") };
+            assert!(place.check().is_err_and(|err| err.to_string().contains("a folder of its own")), "{logs}");
+        }
+        assert_eq!(normalized(Path::new("/opt/x/.././logs/")), Path::new("/opt/logs"));
     }
 
     #[test]
@@ -260,7 +310,8 @@ mod tests {
             let options = Options { user: Some(user.into()) };
             Place { user: user.into(), ..place("/srv/x") }.steps(users, &options)
         };
-        assert!(!steps("anna").contains("useradd") && steps("berta").contains("useradd --system"));
+        assert!(!steps("anna").contains("useradd") && !steps("1001").contains("useradd"));
+        assert!(steps("berta").contains("useradd --system"));
         assert!(steps("berta").contains("install-service --user berta | sudo tee /etc/systemd/system/"));
         assert!(steps("berta").lines().all(|line| line.starts_with('#')));
         assert_eq!(["root", "0", "", "-x", "a b", "x;y"].map(user_name), [const { None }; 6]);
