@@ -15,6 +15,7 @@ use std::{env, fs};
 
 use anyhow::Context as _;
 use nix::errno::Errno;
+use nix::sys::stat::{SFlag, fstat};
 
 /// Lines are not broken on a narrower terminal.
 const NARROWEST: usize = 20;
@@ -39,12 +40,18 @@ static UNWRITTEN: OnceLock<String> = OnceLock::new();
 
 fn written(result: io::Result<()>) {
     if let Err(err) = result {
-        // EIO: the terminal has been closed.
-        let nobody_reads = err.kind() == ErrorKind::BrokenPipe || err.raw_os_error() == Some(Errno::EIO as i32);
-        if !nobody_reads {
+        // A terminal that has been closed; a disk says EIO too.
+        let is_closed = || err.raw_os_error() == Some(Errno::EIO as i32) && is_a_device(stdout());
+        if err.kind() != ErrorKind::BrokenPipe && !is_closed() {
             let _ = UNWRITTEN.set(err.to_string());
         }
     }
+}
+
+/// As terminals are, also after their end.
+fn is_a_device(stream: impl AsFd) -> bool {
+    let kind = fstat(stream).map(|status| SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT);
+    kind == Ok(SFlag::S_IFCHR)
 }
 
 /// Prints text for people. A terminal gets lines that fit it, the second and later ones with this indent. Elsewhere a

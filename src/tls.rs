@@ -8,7 +8,7 @@ mod explain;
 mod names;
 mod verifier;
 
-use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::settings;
 pub use explain::explain;
 use verifier::Verifier;
 
@@ -39,7 +40,9 @@ impl RootCertificates {
     /// # Errors
     /// What is wrong with the file.
     pub fn read(file: &Path) -> Result<RootCertificates, String> {
-        let text = fs::read(file).map_err(|err| format!("which cannot be read: {err}"))?;
+        let mut text = Vec::new();
+        let read = settings::file::open(file).and_then(|mut file| file.read_to_end(&mut text));
+        read.map_err(|err| format!("which cannot be read: {err}"))?;
         let (mut roots, mut own) = (RootCertStore::empty(), Vec::new());
         for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(&text)) {
             // The libraries' own texts are for programmers.

@@ -3,15 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::File;
 use std::io::Read as _;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::Secret;
 use super::dotenv::{Environment, Given};
+use super::{Secret, file};
 
 /// The quotes of a keyboard, and those that a word processor makes of them.
 const QUOTES: &[char] = &['"', '\'', '`', '«', '»', '“', '”', '„', '‘', '’'];
@@ -194,16 +193,16 @@ impl Variables<'_> {
     }
 }
 
-/// The secret in this file, without the line breaks at its end, which an editor adds.
+/// The secret in this file, without what editors add: line breaks at its end, a byte order mark at its beginning.
 fn in_a_file(path: &Path) -> Result<Secret, String> {
     let mut text = String::new();
-    File::open(path)
+    file::open(path)
         .and_then(|file| file.take(LONGEST_SECRET + 1).read_to_string(&mut text))
         .map_err(|err| format!("which cannot be read: {err}"))?;
     if text.len() as u64 > LONGEST_SECRET {
         return Err(format!("which has more than {LONGEST_SECRET} bytes"));
     }
-    match text.trim_end_matches(['\r', '\n']) {
+    match text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']) {
         empty if empty.trim().is_empty() => Err("which is empty".into()),
         secret => Ok(Secret::new(secret)),
     }
@@ -224,7 +223,12 @@ mod tests {
     fn a_secret_may_be_in_a_file_and_no_error_shows_it() {
         let path = env::temp_dir().join(format!("task-creator-secret-{}", process::id()));
         let file = path.to_str().expect("a plain path");
-        for (text, expected) in [("of the file\n", "of the file"), (" blanks \r\n\n", " blanks "), ("\"q\"", "\"q\"")] {
+        for (text, expected) in [
+            ("of the file\n", "of the file"),
+            (" blanks \r\n\n", " blanks "),
+            ("\"q\"", "\"q\""),
+            ("\u{feff}of Windows\r\n", "of Windows"),
+        ] {
             fs::write(&path, text).expect("the folder is writable");
             assert_eq!(secret(&[("TOKEN_FILE", file)]), (Some(Secret::new(expected)), vec![]));
         }

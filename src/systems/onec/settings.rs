@@ -2,7 +2,8 @@
 //!
 //! It asks nobody: whether 1C is as they say is looked at in `check`.
 
-use std::fs;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -12,7 +13,7 @@ use chrono::FixedOffset;
 use super::mapping::{Mapping, Topic};
 use super::{odata, service};
 use crate::settings::address::{self, Url};
-use crate::settings::{Secret, Variables};
+use crate::settings::{Secret, Variables, file};
 use crate::systems::question::MissingAnswer;
 
 /// In seconds, as for every system: what was delivered before is kept so long before it is looked up again.
@@ -157,9 +158,9 @@ fn mapping_file(variables: &mut Variables) -> Option<(String, String)> {
     if variables.text(MAPPING).is_none() {
         variables.lacks(MAPPING, MAPPING_EXAMPLE);
     }
-    variables.parsed(MAPPING, MAPPING_EXAMPLE, |file| match fs::read_to_string(file) {
-        Ok(text) => Ok((file.to_owned(), text)),
-        Err(err) => Err(format!("is {file:?}, which cannot be read: {err}")),
+    variables.parsed(MAPPING, MAPPING_EXAMPLE, |path| match file::open(Path::new(path)).and_then(io::read_to_string) {
+        Ok(text) => Ok((path.to_owned(), text)),
+        Err(err) => Err(format!("is {path:?}, which cannot be read: {err}")),
     })
 }
 
