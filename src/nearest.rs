@@ -1,5 +1,8 @@
 //! Finds the name that a user has misspelt. It knows no names itself.
 
+/// With fewer letters too many names begin.
+const SHORTEST_BEGINNING: usize = 4;
+
 /// The nearest of `names`, if one is near: at most a third of the letters may differ, and no more than three.
 pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written = written.to_lowercase();
@@ -8,9 +11,15 @@ pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> O
     near.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
-/// "; did you mean NAME?", or nothing.
+/// "; did you mean NAME?", or nothing: the nearest name, or else the shortest one that begins so.
 pub fn did_you_mean<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(written, names).map_or_else(String::new, |name| format!("; did you mean {name}?"))
+    let names: Vec<&str> = names.into_iter().collect();
+    let beginning = written.to_lowercase();
+    let begins = |name: &&str| beginning.len() >= SHORTEST_BEGINNING && name.to_lowercase().starts_with(&beginning);
+    let begun = || names.iter().copied().filter(begins).min_by_key(|name| name.len());
+    nearest(written, names.iter().copied())
+        .or_else(begun)
+        .map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 
 /// How many letters must be changed, added, removed or swapped with the next one to turn one name into the other.
@@ -54,5 +63,12 @@ mod tests {
         ] {
             assert_eq!(nearest(written, names), meant, "{written}");
         }
+    }
+
+    #[test]
+    fn the_beginning_of_a_name_is_enough() {
+        let names = ["BITRIX_WEBHOOK_URL_FILE", "BITRIX_WEBHOOK_URL", "PREFETCH"];
+        assert_eq!(did_you_mean("BITRIX_WEBHOOK", names), "; did you mean BITRIX_WEBHOOK_URL?");
+        assert_eq!((did_you_mean("PRE", names), did_you_mean("xyz", names)), (String::new(), String::new()));
     }
 }
