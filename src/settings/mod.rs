@@ -1,8 +1,8 @@
 //! How settings are read, whatever they are: from the environment and `.env`, checked, all errors reported at once.
 //!
 //! [`variables`] turns texts into numbers, names and switches, [`address`] into hosts and URLs. [`dotenv`] finds the
-//! texts, and [`spelling`] says which setting an unknown name may mean. [`mod@file`] opens what a setting names. A leaf:
-//! it names no variable and no system, and does not know what a value is for.
+//! texts, and [`spelling`] says which setting an unknown name may mean. [`mod@file`] opens what a setting names. A
+//! leaf: it names no variable and no system, and does not know what a value is for.
 
 pub mod address;
 pub mod dotenv;

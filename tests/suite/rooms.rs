@@ -16,8 +16,8 @@ const SPEAKS_THROUGH_QUEUES: (&str, &str) = ("systems::python::celery", "rabbitm
 /// Folders beside the table that are no system: what several systems stand on.
 const SHARED_BY_SYSTEMS: &[&str] = &["http_jobs"];
 
-/// The rooms that know no other one, except for spelling, which only compares words, and for the opening of a file that a
-/// setting names.
+/// The rooms that know no other one, except for spelling, which only compares words, and for the opening of a file that
+/// a setting names.
 const LEAVES: &[(&str, &[&str])] = &[
     ("message", &[]),
     ("redact", &[]),

@@ -45,6 +45,9 @@ fn place(is_fake: bool, place: &str) -> String {
     if is_fake { format!("a fake at {place}") } else { place.to_owned() }
 }
 
+/// What `init` asks for.
+const USUAL: &str = "BITRIX_WEBHOOK_URL";
+
 /// What to do after the demo.
 pub fn next(shown: &[Shown]) -> String {
     let settings: Vec<&str> =
@@ -53,8 +56,9 @@ pub fn next(shown: &[Shown]) -> String {
         [one] => format!("{one} and RABBITMQ_PASSWORD"),
         several => format!("RABBITMQ_PASSWORD and what switches your systems on ({})", several.join(", ")),
     };
-    format!(
-        "Next: put {which} into .env (config.env.example explains them). Then `{}` says what else is missing.",
-        terminal::command(&["check"])
-    )
+    let [init, all, check] = [&["init"][..], &["print", "env"], &["check"]].map(terminal::command);
+    match settings.as_slice() {
+        [USUAL] => format!("Next: `{init}` asks for {which}, writes .env and checks it."),
+        _ => format!("Next: put {which} into .env (`{all}` explains them). Then `{check}` says what else is missing."),
+    }
 }
