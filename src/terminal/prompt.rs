@@ -1,6 +1,7 @@
 //! A line that the user types, shown or hidden. It does not know what is asked, and does not judge an answer.
 
 use std::io::{self, IsTerminal as _, Read as _, stdin, stdout};
+use std::sync::OnceLock;
 use std::{process, thread};
 
 use nix::sys::signal::{SigSet, Signal};
@@ -33,7 +34,7 @@ pub fn is_possible() -> bool {
 /// # Errors
 /// The terminal cannot be read.
 pub fn line(prompt: &str) -> io::Result<Line> {
-    ask(prompt, LocalFlags::ISIG, |line| *line != Line::Ended && *line != Line::Interrupted)
+    ask(prompt, true)
 }
 
 /// Asks for a line that is not shown.
@@ -41,17 +42,16 @@ pub fn line(prompt: &str) -> io::Result<Line> {
 /// # Errors
 /// The terminal cannot be read, or goes on showing what is typed.
 pub fn hidden(prompt: &str) -> io::Result<Line> {
-    // The line break that was typed is hidden too.
-    ask(prompt, LocalFlags::ISIG | LocalFlags::ECHO, |_| false)
+    ask(prompt, false)
 }
 
-/// Without these flags of the terminal. `is_broken`: whether the user has broken the line on the screen.
-fn ask(prompt: &str, without: LocalFlags, is_broken: impl Fn(&Line) -> bool) -> io::Result<Line> {
-    let changed = Changed::without(without)?;
+fn ask(prompt: &str, is_shown: bool) -> io::Result<Line> {
+    let changed = Changed::start(is_shown)?;
     super::print(prompt);
     let line = read();
     drop(changed);
-    if !line.as_ref().is_ok_and(is_broken) {
+    // Otherwise the screen has no line break yet.
+    if !(is_shown && matches!(line, Ok(Line::Text(_)))) {
         super::say("");
     }
     line
@@ -73,11 +73,11 @@ fn read() -> io::Result<Line> {
 struct Changed(Termios);
 
 impl Changed {
-    fn without(flags: LocalFlags) -> io::Result<Changed> {
+    fn start(is_shown: bool) -> io::Result<Changed> {
         let before = tcgetattr(stdin())?;
         let mut changed = before.clone();
         // The keys for signals end the line instead: the caller has something to say then.
-        changed.local_flags.remove(flags);
+        changed.local_flags.remove(if is_shown { LocalFlags::ISIG } else { LocalFlags::ISIG | LocalFlags::ECHO });
         changed.control_chars[VEOL as usize] = CTRL_C;
         changed.control_chars[VEOL2 as usize] = CTRL_BACKSLASH;
         restore_on_a_signal(before.clone())?;
@@ -94,9 +94,13 @@ impl Drop for Changed {
     }
 }
 
-/// From now on a signal from elsewhere ends the process only after the terminal is as it was.
+/// From now on a signal from elsewhere ends the process only after the terminal is as it was before the first question.
 fn restore_on_a_signal(before: Termios) -> io::Result<()> {
+    static LISTENS: OnceLock<()> = OnceLock::new();
     signals().thread_block()?;
+    if LISTENS.set(()).is_err() {
+        return Ok(());
+    }
     thread::Builder::new().name("prompt".into()).spawn(move || {
         if let Ok(signal) = signals().wait() {
             let _ = tcsetattr(stdin(), SetArg::TCSANOW, &before);
