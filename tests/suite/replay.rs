@@ -164,7 +164,9 @@ fn only_what_is_named_is_replayed() {
     replay(&queues, &["task-003", "task-008"]).ended_with(1).has("no parked message task-003").has("replayed 1");
     replay(&queues, &["--all", "--limit", "2"]).ended_with(0).has("replayed 2, skipped 0");
     let none = replay(&queues, &["--cause", "RETRY_LIMIT"]);
-    none.ended_with(1).has("replayed 0").has("no parked message has the cause RETRY_LIMIT (there are: REQUEST_ERROR)");
+    let told =
+        "no parked message has the cause RETRY_LIMIT; did you mean RETRY_LIMIT_EXCEEDED? (there are: REQUEST_ERROR)";
+    none.ended_with(1).has("replayed 0").has(told);
     assert_eq!(ids(&queues, &queues.input())[3..], ["task-008", "task-000", "task-001"]);
     // In a quorum queue, messages that a replay has read and left are at the end.
     let left = BTreeSet::from_iter(ids(&queues, &queues.errors()));
