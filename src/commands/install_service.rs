@@ -68,6 +68,9 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let owner = fs::metadata(&folder).with_context(|| folder.display().to_string())?.uid();
     let users = users(&[options.user.as_deref().unwrap_or_default(), &owner.to_string()]);
     let user = options.user.clone().unwrap_or_else(|| owner_name(&users, owner));
+    if is_number(&user) && !names(&users).any(|(_, id)| id.to_string() == user) {
+        bail!("{user} is no user of this machine: give the folder to one, or name one with --user");
+    }
     let place = Place { program, folder, logs, user };
     place.check()?;
     terminal::print(&format!("{}{}", place.steps(&users, options), place.unit()));
@@ -101,9 +104,13 @@ fn normalized(path: &Path) -> PathBuf {
 fn owner_name(users: &str, owner: u32) -> String {
     match owner {
         0 => USUAL_USER.to_owned(),
-        // systemd takes a number as well: the user may be known elsewhere.
+        // A number that nobody has is refused later.
         _ => names(users).find(|(_, id)| *id == owner).map_or_else(|| owner.to_string(), |(name, _)| name.to_owned()),
     }
+}
+
+fn is_number(user: &str) -> bool {
+    user.chars().all(|sign| sign.is_ascii_digit())
 }
 
 /// The users in this `/etc/passwd`, with their ids.
@@ -139,7 +146,11 @@ impl Place {
         }
         // It is given to the worker's user, so nothing else may be in it.
         if self.folder.starts_with(&self.logs) || !has_only_logs(&self.logs) {
-            bail!("LOG_DIR is {}, which holds other files: let it be a folder of its own", self.logs.display());
+            bail!(
+                "{} is given to the worker's user, and holds other files: move them, or set LOG_DIR to a folder of its \
+                 own",
+                self.logs.display()
+            );
         }
         Ok(())
     }
@@ -190,8 +201,7 @@ impl Place {
         let print = terminal::command(&[&["install-service"], named.as_slice()].concat());
         // While the settings can still be read by who is asking.
         steps.push(format!("{print} | sudo tee /etc/systemd/system/task-creator.service > /dev/null"));
-        let is_number = user.chars().all(|sign| sign.is_ascii_digit());
-        if !is_number && !names(users).any(|(name, _)| name == user) {
+        if !is_number(user) && !names(users).any(|(name, _)| name == user) {
             steps.push(format!("sudo useradd --system --home-dir {} --shell /usr/sbin/nologin {user}", word(folder)));
         }
         steps.push(format!("sudo install --directory --owner={user} --mode=750 {}", word(logs)));

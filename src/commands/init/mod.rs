@@ -8,7 +8,7 @@ pub mod questions;
 pub mod service;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -60,7 +60,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
     dotenv.write(&answers.values(existed))?;
     if let Some(user) = service.filter(|_| !existed).and_then(Service::user_id) {
         // Only root can give it away; for others it is their own service.
-        let _ = chown(dotenv.path(), Some(user), None);
+        let _ = lchown(dotenv.path(), Some(user), None);
     }
     terminal::tell(&format!("\n{} is written. This is what `check` says:\n", dotenv.path().display()), 0);
     let is_well = check::is_well(&check::Options { create_field: false })?;
