@@ -78,9 +78,12 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 /// The users in `/etc/passwd`, and these, who may be known elsewhere (LDAP).
-fn users(others: &[&str]) -> String {
+pub fn users(others: &[&str]) -> String {
     let mut users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    for other in others.iter().filter(|other| !other.is_empty()) {
+    for other in others {
+        if other.is_empty() || names(&users).any(|(name, id)| name == *other || id.to_string() == **other) {
+            continue;
+        }
         let found = Command::new("getent").args(["passwd", other]).stderr(Stdio::null()).output();
         users += &found.map(|found| String::from_utf8_lossy(&found.stdout).into_owned()).unwrap_or_default();
     }

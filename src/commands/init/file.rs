@@ -3,8 +3,8 @@
 //!
 //! It does not know what a setting means. A symbolic link stays; the file behind it is replaced.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io::{ErrorKind, Write as _};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::process;
@@ -75,50 +75,57 @@ impl Dotenv {
         }
     }
 
-    /// Writes it with these values, each in place of the old one.
+    /// Writes it with these values, each in place of the old one. A new file is for this user, or else for the owner of
+    /// its folder, if we can give it away.
     ///
     /// # Errors
     /// It cannot be written, somebody else has changed it, or a value cannot be in such a file.
-    pub fn write(&self, values: &[(&str, String)]) -> anyhow::Result<()> {
+    pub fn write(&self, values: &[(&str, String)], user: Option<u32>) -> anyhow::Result<()> {
         let text = with_values(self.text.as_deref().filter(|_| self.is_there()).unwrap_or(HEAD), values);
         if let Some((name, _)) = values.iter().find(|(name, value)| read_back(&text, name).as_ref() != Some(value)) {
             bail!("{name} cannot be written into such a file; nothing was written");
         }
         let folder = folder_of(&self.path);
         let temporary = folder.join(format!(".task-creator-init.{}", process::id()));
-        self.replace(&temporary, &text).inspect_err(|_| drop(fs::remove_file(&temporary))).with_context(|| {
-            let shown = self.path.display();
-            format!("{shown} cannot be written and stays as it was; its owner can, or root (sudo)")
-        })?;
+        self.replace(&temporary, &text, user).inspect_err(|_| drop(fs::remove_file(&temporary))).with_context(
+            || {
+                let shown = self.path.display();
+                format!("{shown} cannot be written and stays as it was; its owner can, or root (sudo)")
+            },
+        )?;
         // So that the new name, too, outlives a crash. Where a folder cannot be synchronised, it is there all the same.
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
         Ok(())
     }
 
-    fn replace(&self, temporary: &Path, text: &str) -> anyhow::Result<()> {
+    fn replace(&self, temporary: &Path, text: &str, user: Option<u32>) -> anyhow::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
-        let now = file.metadata()?;
-        // A group that we are not in cannot be given to our own file; the file is for its owner only then.
-        let to = |owner: &Metadata| match owner.uid() == now.uid() {
-            true => Ok(fchown(&file, None, Some(owner.gid())).is_ok()),
-            false => fchown(&file, Some(owner.uid()), Some(owner.gid())).map(|()| true),
-        };
         if let Some(old) = &self.text {
             let before = fs::metadata(&self.path)?;
             // A group that may read it goes on reading; nobody else does.
-            let group = if to(&before)? { before.mode() & 0o040 } else { 0 };
+            let group = if given(&file, before.uid(), before.gid())? { before.mode() & 0o040 } else { 0 };
             file.set_permissions(Permissions::from_mode(0o600 | group))?;
             if fs::read_to_string(&self.path)? != *old {
                 bail!("somebody has changed it meanwhile");
             }
         } else {
-            // What root makes in the folder of a user is for that user. Nobody else can give a file away.
-            let _ = to(&fs::metadata(folder_of(&self.path))?);
+            let folder = fs::metadata(folder_of(&self.path))?;
+            // Only root can give a file away.
+            let _ = given(&file, user.unwrap_or(folder.uid()), folder.gid());
         }
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(temporary, &self.path)?;
         Ok(())
+    }
+}
+
+/// Gives the file to this user and this group; returns whether the group has it. Our own file stays without a group
+/// that we are not in.
+fn given(file: &File, user: u32, group: u32) -> io::Result<bool> {
+    match file.metadata()?.uid() == user {
+        true => Ok(fchown(file, None, Some(group)).is_ok()),
+        false => fchown(file, Some(user), Some(group)).map(|()| true),
     }
 }
 

@@ -8,7 +8,7 @@ pub mod questions;
 pub mod service;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, lchown};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -57,11 +57,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Err(Stopped::Declined) => return Ok(left(0, "it stays as it is")),
         Err(Stopped::Failed(err)) => return Err(err.into()),
     }
-    dotenv.write(&answers.values(existed))?;
-    if let Some(user) = service.filter(|_| !existed).and_then(Service::user_id) {
-        // Only root can give it away; for others it is their own service.
-        let _ = lchown(dotenv.path(), Some(user), None);
-    }
+    dotenv.write(&answers.values(existed), service.and_then(Service::user_id))?;
     terminal::tell(&format!("\n{} is written. This is what `check` says:\n", dotenv.path().display()), 0);
     let is_well = check::is_well(&check::Options { create_field: false })?;
     what_is_left(is_well, existed, service);

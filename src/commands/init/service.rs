@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::commands::install_service::names;
+use crate::commands::install_service::{names, users};
 
 /// Where units are: made by hand, and by the packages. The first one that is there counts.
 const UNITS: [&str; 2] = ["/etc/systemd/system/task-creator.service", "/usr/lib/systemd/system/task-creator.service"];
@@ -36,8 +36,9 @@ impl Service {
 
     /// The number of its user, if this machine knows it.
     pub fn user_id(&self) -> Option<u32> {
-        let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        names(&users).find(|(name, id)| *name == self.user || id.to_string() == self.user).map(|(_, id)| id)
+        names(&users(&[&self.user]))
+            .find(|(name, id)| *name == self.user || id.to_string() == self.user)
+            .map(|(_, id)| id)
     }
 }
 

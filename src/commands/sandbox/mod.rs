@@ -98,8 +98,8 @@ fn take(port: u16, step: &Step) -> anyhow::Result<()> {
 fn introduction(entry: &FakeEntry, fake: &dyn Fake, finish_after: Option<Duration>) -> String {
     let wrapped = |text: &str| terminal::wrapped(text, WIDTH, 0);
     let try_it = format!(
-        "This {} fake runs until Ctrl+C and then forgets everything. To try the worker with it, put these settings into \
-         .env, or run in another terminal, with RABBITMQ_PASSWORD and the like in .env:",
+        "This {} fake runs until Ctrl+C and then forgets everything. To try the worker with it, run this in another \
+         terminal, with RABBITMQ_PASSWORD and the like in .env; or put these settings there, too:",
         entry.label
     );
     let by_hand = if entry.name == USUAL.name { steps(fake) } else { sample(entry) };

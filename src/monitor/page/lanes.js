@@ -131,7 +131,7 @@ function row(lane) {
         tasks('open', lane.open),
         lane.open > 0 && h('small', null, t('oldest_is', { duration: duration(lane.oldest_open_seconds) })),
         // The last sweep ended early, or another worker sweeps.
-        lane.open_is_current === false && h('small', null, t('open_is_old')),
+        lane.last_sweep_at && lane.open_is_current === false && h('small', null, t('open_is_old')),
         lane.last_sweep_at && h('small', null, t('last_sweep'), ' ', age(lane.last_sweep_at), ' ', t('ago')),
       ],
       tasks('unanswered', lane.unanswered),

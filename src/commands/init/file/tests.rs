@@ -41,7 +41,7 @@ fn value(name: &'static str, value: &str) -> Vec<(&'static str, String)> {
 
 #[track_caller]
 fn write(file: &Path, values: &[(&str, String)]) {
-    Dotenv::find(file).expect("it can be read").write(values).expect("it can be written");
+    Dotenv::find(file).expect("it can be read").write(values, None).expect("it can be written");
 }
 
 fn mode(file: &Path) -> u32 {
@@ -58,7 +58,7 @@ fn any_value_is_read_back_as_it_was_given() {
     }
     let folder = Folder::new();
     let dotenv = Dotenv::find(&folder.file(".env")).expect("there is none");
-    assert!(dotenv.write(&value("RABBITMQ_PASSWORD", "a${HOME}b")).is_err(), "it would be replaced");
+    assert!(dotenv.write(&value("RABBITMQ_PASSWORD", "a${HOME}b"), None).is_err(), "it would be replaced");
     assert_eq!(folder.names(), [""; 0]);
 }
 
@@ -114,6 +114,9 @@ fn what_root_makes_in_the_folder_of_a_user_is_for_that_user() {
         write(&folder.file(".env"), &value("RABBITMQ_HOST", "rmq.example"));
         let made = fs::metadata(folder.file(".env")).expect("it is there");
         assert_eq!((made.uid(), made.gid(), made.mode() & 0o777), (12_345, 12_346, 0o600));
+        let other = Dotenv::find(&folder.file("other")).expect("there is none");
+        other.write(&value("RABBITMQ_HOST", "rmq.example"), Some(12_347)).expect("it can be written");
+        assert_eq!(fs::metadata(folder.file("other")).expect("it is there").uid(), 12_347, "the service's user");
     }
 }
 
@@ -124,7 +127,7 @@ fn what_others_have_changed_meanwhile_and_what_is_no_file_stay() {
     fs::write(&file, "A=1\n").expect("our own folder");
     let dotenv = Dotenv::find(&file).expect("it is text");
     fs::write(&file, "A=theirs\n").expect("our own folder");
-    let refused = dotenv.write(&value("A", "2")).expect_err("it has changed");
+    let refused = dotenv.write(&value("A", "2"), None).expect_err("it has changed");
     assert!(format!("{refused:#}").contains("somebody has changed it meanwhile"), "{refused:#}");
     assert_eq!(fs::read_to_string(&file).expect("it is text"), "A=theirs\n");
     assert_eq!(folder.names(), [".env"]);
